@@ -1,0 +1,34 @@
+"""Builds the Rust peer for the Python that runs this script, and puts it where the suites look for it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TARGET = HERE.parents[1] / "target"
+#: One folder a Python version: an extension module fits only the one that it was built for.
+PLACE = TARGET / "bench-peers" / str(sys.implementation.cache_tag)
+
+
+def build() -> Path:
+    """Compiles the crate in the main target folder; cargo does nothing when nothing has changed."""
+    environment = os.environ | {"CARGO_TARGET_DIR": str(TARGET), "PYO3_PYTHON": sys.executable}
+    if sys.platform == "darwin":  # the interpreter's symbols are there only once it has loaded the module
+        environment["RUSTFLAGS"] = "-C link-arg=-undefined -C link-arg=dynamic_lookup"
+    manifest = HERE / "Cargo.toml"
+    subprocess.run(["cargo", "build", "--release", "--manifest-path", manifest], env=environment, check=True)
+    library = "libmountain_bench_peers" + (".dylib" if sys.platform == "darwin" else ".so")
+    module = PLACE / f"mountain_bench_peers{sysconfig.get_config_var('EXT_SUFFIX')}"
+    PLACE.mkdir(parents=True, exist_ok=True)
+    # A copy under a new name, then a rename: a process that has the old module mapped keeps it.
+    fresh = module.with_suffix(".new")
+    shutil.copy2(TARGET / "release" / library, fresh)
+    fresh.replace(module)
+    return module
+
+
+if __name__ == "__main__":
+    print(f"built {build()}")

@@ -1,0 +1,134 @@
+"""Files: read and hashed, 64 at a time, beside the plain loop and the libraries that put file calls on threads.
+
+`run_in_executor` has a thread a core, the best that an executor can do here; the other peers use their defaults. All is
+in the page cache: what is compared is the way to a file, not the disk.
+"""
+
+import asyncio
+import hashlib
+import os
+import random
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+from benches.harness import OURS, OURS_TOO, Contest, Extra, Measure, Round, Sample, Samples, Scale, figures, optional
+from benches.workloads import side_by_side
+from mountain_runtime import fs
+
+PEERS = ("sync-loop", "to_thread", "run_in_executor", "aiofiles", "anyio")
+CASES: Mapping[str, tuple[str, ...]] = dict.fromkeys(("small-read", "large-read", "small-hash", "sha256"), PEERS)
+
+AT_A_TIME = 64
+READ_MANY = OURS_TOO + "read_many"
+
+Call = Callable[[str], Awaitable[bytes]]
+
+
+async def contests(scale: Scale, loop: str) -> AsyncGenerator[Contest, None]:
+    """The four cases, over files that are made for them and removed afterwards."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as executor:
+        small = _make(folder, "small", scale.pick(full=5000, quick=5000, tiny=100), 4 << 10)
+        large = _make(folder, "large", scale.pick(full=50, quick=50, tiny=2), 4 << 20)
+        rounds = scale.pick(full=11, quick=3, tiny=1)
+        yield _small_reads(small, executor, rounds)
+        turns = _turns(fs.read_bytes, _read, executor, large, _ends)
+        yield Contest(rounds, turns, [_ends(_read(path)) for path in large], (Measure("large-read", "ms"),))
+        for case, files in (("small-hash", small), ("sha256", large)):
+            turns = _turns(partial(fs.hash, algorithm="sha256"), _sha256, executor, files, bytes, then=_digest)
+            yield Contest(rounds, turns, [_sha256(path) for path in files], (Measure(case, "ms"),))
+
+
+def _make(folder: str, name: str, count: int, size: int) -> list[str]:
+    """Files of known bytes, each of them other bytes."""
+    source = random.Random(name)
+    paths = [os.path.join(folder, f"{name}{number}") for number in range(count)]
+    for path in paths:
+        Path(path).write_bytes(source.randbytes(size))
+    return paths
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def _sha256(path: str) -> bytes:
+    return _digest(_read(path))
+
+
+def _ends(data: bytes) -> tuple[int, bytes, bytes]:
+    """Enough of a large file to see that it was read to its end, without holding all of them at once."""
+    return len(data), data[:16], data[-16:]
+
+
+def _small_reads(paths: Sequence[str], executor: Executor, rounds: int) -> Contest:
+    """Every byte is checked. Ours once more by `read_many`, which has one wake-up for all files."""
+
+    async def read_many() -> Sample:
+        start = perf_counter()
+        answer: Sequence[object] = await fs.read_many(paths)
+        return Sample(((perf_counter() - start) * 1e3,), answer)
+
+    turns = _turns(fs.read_bytes, _read, executor, paths, bytes) | {READ_MANY: read_many}
+    extra = Extra("small-read", "sync-loop, ours by read_many", "ms", _of(READ_MANY), _of("sync-loop"), ("sync-loop",))
+    return Contest(rounds, turns, [_read(path) for path in paths], (Measure("small-read", "ms"),), (extra,))
+
+
+def _of(name: str) -> Callable[[Samples], list[float]]:
+    return lambda samples: figures(samples[name])
+
+
+def _turns(
+    ours: Call,
+    sync: Callable[[str], bytes],
+    executor: Executor,
+    paths: Sequence[str],
+    keep: Callable[[bytes], object],
+    then: Callable[[bytes], bytes] = bytes,
+) -> dict[str, Round]:
+    """All contestants over `paths`: `sync` is the work as a blocking function, `then` what follows an async read."""
+    loop = asyncio.get_running_loop()
+
+    async def with_aiofiles(path: str) -> bytes:
+        async with aiofiles.open(path, "rb") as file:
+            return then(await file.read())
+
+    async def with_anyio(path: str) -> bytes:
+        return then(await anyio.Path(path).read_bytes())
+
+    async def sync_loop() -> Sample:
+        start = perf_counter()
+        answer = [keep(sync(path)) for path in paths]
+        return Sample(((perf_counter() - start) * 1e3,), answer)
+
+    calls: dict[str, Call] = {OURS: ours}
+    calls["to_thread"] = lambda path: asyncio.to_thread(sync, path)
+    calls["run_in_executor"] = lambda path: loop.run_in_executor(executor, sync, path)
+    if aiofiles := optional("aiofiles"):
+        calls["aiofiles"] = with_aiofiles
+    if anyio := optional("anyio"):
+        calls["anyio"] = with_anyio
+    turns: dict[str, Round] = {"sync-loop": sync_loop}
+    turns.update((name, partial(_pooled, call, paths, keep)) for name, call in calls.items())
+    return turns
+
+
+async def _pooled(call: Call, paths: Sequence[str], keep: Callable[[bytes], object]) -> Sample:
+    """Milliseconds for all paths, 64 at a time, and what came back, in the order of the paths."""
+    answer: list[object] = [None] * len(paths)
+    left = enumerate(paths)
+
+    async def worker() -> None:
+        for place, path in left:
+            answer[place] = keep(await call(path))
+
+    seconds, _ = await side_by_side(worker, AT_A_TIME)
+    return Sample((seconds * 1e3,), answer)

@@ -1,0 +1,65 @@
+"""What can go wrong, as one tree.
+
+    MountainError
+    ├── Rejected                    the work was never started
+    │   └── ShuttingDown            ... because its runtime stops
+    ├── TimedOut, a TimeoutError    the work may have run, in part or to its end
+    ├── ConfigError, a ValueError   a setting that cannot work, raised where it is written
+    └── InternalError               a panic in the native core: a bug of ours
+
+Each says which effect, which policy and which attempt. What an effect itself raises passes unchanged, as does `asyncio.CancelledError`;
+what the operating system refuses comes as the builtin errors, with errno and filename.
+"""
+
+__all__ = ["ConfigError", "InternalError", "MountainError", "Rejected", "ShuttingDown", "TimedOut"]
+
+
+class MountainError(Exception):
+    """Everything that this library raises of its own accord."""
+
+    #: The effect's name; empty where there is none.
+    effect: str
+    #: The policy that decided, as it is written: `Timeout(2)`.
+    policy: str | None
+    #: Counted from 1.
+    attempt: int
+
+    def __init__(self, message: str = "", *, effect: str = "", policy: str | None = None, attempt: int = 1) -> None:
+        super().__init__(message)  # args are the message alone, so that pickle and copy can build it anew
+        self.effect = effect
+        self.policy = policy
+        self.attempt = attempt
+
+    def __str__(self) -> str:
+        message = str(self.args[0]) if self.args else ""
+        if self.effect and self.effect not in message:
+            return f"{self.effect}: {message}" if message else self.effect
+        return message
+
+
+class Rejected(MountainError):
+    """The work was never started: it can be tried again without doing anything twice."""
+
+
+class ShuttingDown(Rejected):
+    """The runtime stops, or has stopped, and takes no new work."""
+
+
+class TimedOut(MountainError, TimeoutError):
+    """Time ran out; the last failure before that, if there was one, is the `__cause__`."""
+
+    def __str__(self) -> str:
+        if any(self.args):
+            return super().__str__()
+        what = f"{self.policy or 'its time'} ran out"
+        where = f"{self.effect}: {what}" if self.effect else what
+        count = "in its first attempt" if self.attempt == 1 else f"after {self.attempt} attempts"
+        return f"{where} {count}; the work may have run, wholly or in part: repeat it if that is harmless, or give it more time"
+
+
+class ConfigError(MountainError, ValueError):
+    """A setting that cannot work; the message names it, the value, and what is allowed."""
+
+
+class InternalError(MountainError):
+    """The native core panicked. Other effects are not affected; please report it."""

@@ -1,0 +1,9 @@
+"""Policies: values that say how a call runs, written as one list, the outermost first."""
+
+from ._backoff import Backoff, constant, exponential
+from ._base import Policy
+from .pipeline import Pipeline
+from .retry import Retry
+from .timeout import Timeout
+
+__all__ = ["Backoff", "Pipeline", "Policy", "Retry", "Timeout", "constant", "exponential"]

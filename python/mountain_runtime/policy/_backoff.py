@@ -1,0 +1,52 @@
+"""How long to wait between attempts."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ..errors import ConfigError
+from ._numbers import Seconds, number, seconds, written
+
+__all__ = ["Backoff", "Jitter", "constant", "exponential"]
+
+Jitter = Literal["full", "equal", "none"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Backoff:
+    """The waits between attempts, made by `constant` or `exponential`."""
+
+    _initial: float
+    _factor: float
+    _max: float
+    _jitter: Jitter
+
+    def __repr__(self) -> str:
+        if self._factor == 1 and self._jitter == "none":
+            return f"constant({written(self._initial)})"
+        factor = "" if self._factor == 2 else f", factor={written(self._factor)}"
+        jitter = "" if self._jitter == "full" else f", jitter={self._jitter!r}"
+        return f"exponential({written(self._initial)}, max={written(self._max)}{factor}{jitter})"
+
+
+def constant(wait: Seconds) -> Backoff:
+    """The same wait each time."""
+    found = seconds(wait, "constant", "wait")
+    return Backoff(found, 1.0, found, "none")
+
+
+def exponential(
+    initial: Seconds = 0.1, *, max: Seconds = 5, factor: float = 2, jitter: Jitter = "full"  # noqa: A002
+) -> Backoff:
+    """Each wait `factor` times as long as the one before, none longer than `max`.
+
+    Jitter keeps callers that failed together from coming back together: "full" waits anywhere from nothing to the whole
+    wait, "equal" at least half of it, "none" all of it.
+    """
+    if jitter not in get_args(Jitter):
+        raise ConfigError(f"exponential(jitter={jitter!r}): must be one of {', '.join(map(repr, get_args(Jitter)))}")
+    return Backoff(
+        seconds(initial, "exponential", "initial"),
+        number(factor, "exponential", "factor", least=1),
+        seconds(max, "exponential", "max"),
+        jitter,
+    )

@@ -1,0 +1,70 @@
+"""What a policy is, and how a list of them becomes the plan that the engine runs by."""
+
+import functools
+from collections.abc import Awaitable, Callable, Iterable
+from typing import ClassVar, ParamSpec, TypeVar
+
+from .._native import Effect, Layer, Plan, call_effect
+from ..errors import ConfigError
+
+__all__ = ["Policy", "name_of", "plan", "under"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Policy:
+    """What decides how a call runs: when it is given up, repeated, refused.
+
+    Settings are frozen values; what holds state is an object, compared by identity and shared by sharing it.
+    """
+
+    __slots__ = ()
+
+    #: Whether it holds state: such an object may stand in a stack once only, or it would count one call twice.
+    _stateful: ClassVar[bool] = False
+
+    def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> Effect[T]:
+        """An effect of `fn(*args, **kwargs)` under this policy, for a function that one did not write."""
+        return call_effect(fn, args, kwargs or None, plan((self,), name_of(fn)))
+
+    def _flat(self) -> "tuple[Policy, ...]":
+        """The single policies that it consists of, outermost first."""
+        return (self,)
+
+    def _layer(self) -> Layer:
+        """Its layer in the engine."""
+        raise ConfigError(f"{self!r} is no policy that the engine knows: build on those of mountain_runtime")
+
+
+def plan(policies: Iterable[object], name: str) -> Plan:
+    """The plan of an effect called `name` under `policies`, outermost first."""
+    flat = tuple(single for policy in policies for single in _checked(policy)._flat())
+    stateful = [id(policy) for policy in flat if policy._stateful]
+    if len(set(stateful)) < len(stateful):
+        twice = next(policy for policy in flat if stateful.count(id(policy)) > 1)
+        raise ConfigError(f"{twice!r} stands twice around {name}: each call would count twice", effect=name)
+    return Plan(flat, [policy._layer() for policy in flat], name)
+
+
+def under(policies: tuple[object, ...], inner: Plan) -> Plan:
+    """The plan of an effect that is put under `policies`, around those it has."""
+    return plan((*policies, *inner.policies), inner.name)
+
+
+def _checked(policy: object) -> Policy:
+    if isinstance(policy, Policy):
+        return policy
+    if isinstance(policy, type) and issubclass(policy, Policy):
+        raise ConfigError(f"{policy.__name__} is a class: write {policy.__name__}(...)")
+    raise ConfigError(f"{policy!r} is not a policy, such as Timeout(10)")
+
+
+def name_of(fn: object) -> str:
+    """What an effect of `fn` is called: `user` or `Api.user`, without the function in which it was defined."""
+    while isinstance(fn, (functools.partial, staticmethod, classmethod)):
+        fn = fn.func if isinstance(fn, functools.partial) else fn.__func__
+    name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None)
+    if not isinstance(name, str):
+        name = type(fn).__qualname__
+    return name.rpartition("<locals>.")[2]

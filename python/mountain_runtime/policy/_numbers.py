@@ -1,0 +1,52 @@
+"""How numbers are read: seconds as a number or a timedelta; what cannot work is a ConfigError that says what can."""
+
+import math
+from datetime import timedelta
+from typing import SupportsFloat, SupportsIndex
+
+from ..errors import ConfigError
+
+__all__ = ["Seconds", "count", "number", "seconds", "written"]
+
+Seconds = float | timedelta
+
+
+def seconds(value: Seconds, owner: str, setting: str) -> float:
+    """Seconds as a float. Infinite or huge means no limit, 0 at once."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    return number(value, owner, setting, least=0, what="seconds, as a number or a timedelta")
+
+
+def number(value: float, owner: str, setting: str, *, least: float, what: str = "a number") -> float:
+    """A number that is not NaN and not below `least`; `owner` and `setting` say where it is written."""
+    try:
+        found = math.nan if isinstance(value, (bool, str, bytes)) else float(_supported(value))
+    except OverflowError:
+        found = math.inf if value > 0 else -math.inf  # an int beyond what a float holds
+    except (TypeError, ValueError):
+        found = math.nan
+    if not found >= least:  # NaN is not
+        raise ConfigError(f"{owner}({setting}={value!r}): must be {what}, {least:g} or more")
+    return found + 0.0  # -0.0 becomes 0.0
+
+
+def _supported(value: object) -> SupportsFloat | SupportsIndex:
+    if isinstance(value, (SupportsFloat, SupportsIndex)):
+        return value
+    raise TypeError
+
+
+def count(value: int, owner: str, setting: str) -> int:
+    """A whole number of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{owner}({setting}={value!r}): must be a whole number, 1 or more")
+    return value
+
+
+def written(value: Seconds) -> str:
+    """Seconds as one would write them."""
+    try:
+        return f"{value.total_seconds() if isinstance(value, timedelta) else value:.12g}"
+    except (OverflowError, ValueError, TypeError):
+        return repr(value)

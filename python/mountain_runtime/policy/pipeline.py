@@ -1,0 +1,28 @@
+"""Pipeline: policies that belong together, under one name."""
+
+from typing import final
+
+from ..errors import ConfigError
+from ._base import Policy, plan
+
+__all__ = ["Pipeline"]
+
+
+@final
+class Pipeline(Policy):
+    """Policies as one policy, outermost first."""
+
+    __slots__ = ("_members", "_name")
+
+    def __init__(self, *policies: Policy, name: str) -> None:
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"Pipeline(name={name!r}): must be a name")
+        self._name = name
+        self._members = policies
+        plan(policies, name)  # what cannot work is said here, where it is written
+
+    def __repr__(self) -> str:
+        return f"Pipeline({', '.join([*map(repr, self._members), f'name={self._name!r}'])})"
+
+    def _flat(self) -> tuple[Policy, ...]:
+        return tuple(single for policy in self._members for single in policy._flat())

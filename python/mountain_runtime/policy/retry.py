@@ -1,0 +1,72 @@
+"""Retry: which failures are tried again, how often, after how long."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import timedelta
+
+from .._native import Layer
+from ..errors import ConfigError
+from ._backoff import Backoff, exponential
+from ._base import Policy
+from ._numbers import Seconds, count, seconds
+
+__all__ = ["Retry"]
+
+On = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool | float | timedelta]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Retry(Policy):
+    """Calls again when the call fails with what `on` names; the last error is raised, with the attempts noted.
+
+    The TimedOut of a Timeout that stands inside it counts as named. `Rejected` is tried again only when it, or a subclass of
+    it, is named.
+    """
+
+    #: Classes of errors; or a function that decides by itself: True or False, or the seconds to wait, such as a server's
+    #: Retry-After (negative or NaN: as the backoff says).
+    on: On
+    #: In total, the first one included; None is without end.
+    attempts: int | None = 3
+    backoff: Backoff = exponential()
+    #: The most that a wait returned by `on` is believed.
+    max_retry_after: Seconds = 60
+
+    def __post_init__(self) -> None:
+        _check_on(self.on)
+        if self.attempts is not None:
+            count(self.attempts, "Retry", "attempts")
+        if not isinstance(self.backoff, Backoff):
+            raise ConfigError(f"Retry(backoff={self.backoff!r}): must be made by constant() or exponential()")
+        seconds(self.max_retry_after, "Retry", "max_retry_after")
+
+    def __repr__(self) -> str:
+        parts = [f"on={_named(self.on)}"]
+        for field in fields(self)[1:]:
+            if (value := getattr(self, field.name)) != field.default:
+                parts.append(f"{field.name}={value!r}")
+        return f"Retry({', '.join(parts)})"
+
+    def _layer(self) -> Layer:
+        wait = self.backoff
+        cap = seconds(self.max_retry_after, "Retry", "max_retry_after")
+        return Layer.retry(self.on, self.attempts, wait._initial, wait._factor, wait._max, wait._jitter, cap)
+
+
+def _check_on(on: object) -> None:
+    classes = on if isinstance(on, tuple) else (on,)
+    if classes and all(isinstance(each, type) and issubclass(each, Exception) for each in classes):
+        return
+    if isinstance(on, (type, tuple)) or not callable(on):
+        raise ConfigError(
+            f"Retry(on={_named(on)}): must be a subclass of Exception, a tuple of such, or a function of the error"
+        )
+    if inspect.iscoroutinefunction(on) or inspect.isgeneratorfunction(on) or inspect.isasyncgenfunction(on):
+        raise ConfigError(f"Retry(on={_named(on)}): must be a plain function, which answers at once")
+
+
+def _named(on: object) -> str:
+    if isinstance(on, tuple):
+        return f"({', '.join(map(_named, on))}{',' * (len(on) == 1)})"
+    return str(getattr(on, "__qualname__", repr(on))).rpartition("<locals>.")[2]

@@ -1,0 +1,141 @@
+//! Where the current code runs: the deadline over it, its runtime, whether it descends from accepted work.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mountain_core::effect::{Deadline, Owner};
+use mountain_core::time::{Instant, seconds};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::{PyTypeInfo, ffi};
+
+use crate::face::face;
+use crate::process::clock;
+
+thread_local! {
+    /// The earliest limit over the leaf that this thread is stepping now. Whatever starts within the step stands under it.
+    static OVER: Cell<Instant> = const { Cell::new(Instant::NEVER) };
+}
+
+/// Run `step` with `limit` over it.
+pub(crate) fn under<T>(limit: Instant, step: impl FnOnce() -> T) -> T {
+    struct Restore(Instant);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            OVER.set(self.0);
+        }
+    }
+    let _restore = Restore(OVER.replace(limit));
+    step()
+}
+
+static LIMIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static SCOPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static ACCEPTED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+/// A `Limit` was ever made: before that nobody pays for looking it up.
+static LIMITS: AtomicBool = AtomicBool::new(false);
+
+fn var<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyAny>>, name: &CStr) -> PyResult<&'py Bound<'py, PyAny>> {
+    let made = cell.get_or_try_init(py, || {
+        // SAFETY: makes a new context variable without a default.
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContextVar_New(name.as_ptr(), std::ptr::null_mut())).map(Bound::unbind) }
+    })?;
+    Ok(made.bind(py))
+}
+
+pub(crate) fn limit_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    var(py, &LIMIT, c"mountain_runtime.limit")
+}
+pub(crate) fn scope_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    var(py, &SCOPE, c"mountain_runtime.scope")
+}
+pub(crate) fn accepted_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    var(py, &ACCEPTED, c"mountain_runtime.accepted")
+}
+
+/// The variable's value in the current context, if it is a `T`.
+pub(crate) fn get<'py, T: PyTypeInfo>(var: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, T>>> {
+    let mut value = std::ptr::null_mut();
+    // SAFETY: `var` is a context variable; a value comes back as an owned reference or null.
+    let value = unsafe {
+        if ffi::PyContextVar_Get(var.as_ptr(), std::ptr::null_mut(), &raw mut value) < 0 {
+            return Err(PyErr::fetch(var.py()));
+        }
+        Bound::from_owned_ptr_or_opt(var.py(), value)
+    };
+    Ok(value.and_then(|v| v.cast_into::<T>().ok()))
+}
+
+/// A deadline that code carries with it, and the task that watches over it already.
+#[pyclass(frozen, module = "mountain_runtime._native")]
+pub(crate) struct Limit {
+    at: Instant,
+    task: usize,
+}
+
+#[pymethods]
+impl Limit {
+    #[new]
+    #[pyo3(signature = (seconds, /))]
+    fn new(py: Python<'_>, #[pyo3(from_py_with = to_seconds)] seconds: std::time::Duration) -> PyResult<Self> {
+        LIMITS.store(true, Ordering::Relaxed);
+        let task = current_task(py)?;
+        Ok(Limit { at: clock().now().after(seconds), task: if task.is_none() { 0 } else { task.as_ptr() as usize } })
+    }
+
+    /// The time has passed.
+    fn expired(&self) -> bool {
+        clock().now() >= self.at
+    }
+
+    /// Seconds that are left: infinite when there is no limit.
+    fn remaining(&self) -> f64 {
+        if self.at == Instant::NEVER { f64::INFINITY } else { self.at.since(clock().now()).as_secs_f64() }
+    }
+}
+
+pub(crate) fn to_seconds(v: &Bound<'_, PyAny>) -> PyResult<std::time::Duration> {
+    let s: f64 = v.extract()?;
+    seconds(s).ok_or_else(|| PyValueError::new_err(format!("seconds must be 0 or more, not {s}")))
+}
+
+/// The earliest limit over the code that runs now; `None` if there is none.
+#[pyfunction]
+pub(crate) fn current_limit(py: Python<'_>) -> PyResult<Option<Limit>> {
+    let (deadline, _) = inherited(py)?;
+    if deadline.at == Instant::NEVER {
+        return Ok(None);
+    }
+    LIMITS.store(true, Ordering::Relaxed);
+    let task = current_task(py)?;
+    Ok(Some(Limit { at: deadline.at, task: if task.is_none() { 0 } else { task.as_ptr() as usize } }))
+}
+
+/// The limit that an effect starting here stands under, and whether it must watch over it itself: a limit of this very task is watched
+/// by whoever set it, and would be told twice.
+pub(crate) fn inherited(py: Python<'_>) -> PyResult<(Deadline, bool)> {
+    let over = OVER.get();
+    let mut watch = false;
+    let mut at = over;
+    if LIMITS.load(Ordering::Relaxed) {
+        if let Some(limit) = get::<Limit>(limit_var(py)?)? {
+            let limit = limit.get();
+            if limit.at < at {
+                at = limit.at;
+                watch = limit.task != current_task(py)?.as_ptr() as usize;
+            }
+        }
+    }
+    Ok((if at == Instant::NEVER { Deadline::NONE } else { Deadline { at, owner: Owner::Inherited } }, watch))
+}
+
+/// The current asyncio task, or None.
+pub(crate) fn current_task(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let running = face(py).running_loop.bind(py).call0()?;
+    if running.is_none() {
+        return Ok(running);
+    }
+    face(py).current_task.bind(py).call1((running,))
+}

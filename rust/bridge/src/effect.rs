@@ -1,0 +1,399 @@
+//! The effect: work as a value. Building one runs nothing; each await runs it once more. To asyncio it is a coroutine.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mountain_core::effect::{Group, Mode, Operation, Owner};
+use mountain_core::runtime::Program;
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+
+use crate::context::{current_task, inherited};
+use crate::error::timed_out;
+use crate::face::face;
+use crate::handle::{Handle, expected};
+use crate::leaf::PyLeaf;
+use crate::plan::Plan;
+use crate::port::Port;
+use crate::process::clock;
+use crate::run::Run;
+use crate::scope;
+use crate::slots;
+
+pub(crate) enum Work {
+    /// A function that gives an awaitable.
+    Call { callable: Py<PyAny>, args: Py<PyTuple>, kwargs: Option<Py<PyDict>> },
+    Native(Arc<dyn Operation>),
+}
+
+#[pyclass(frozen, freelist = 1024, weakref, module = "mountain_runtime")]
+pub(crate) struct Effect {
+    pub(crate) work: Work,
+    pub(crate) plan: Py<Plan>,
+    /// Awaited, composed or closed: nothing to warn of.
+    used: AtomicBool,
+    /// Driven as a coroutine: the run, and the task that it is bound to.
+    driven: Mutex<Option<(Py<PyAny>, usize)>>,
+}
+
+impl Effect {
+    pub(crate) fn of(work: Work, plan: Py<Plan>) -> Self {
+        Effect { work, plan, used: AtomicBool::new(false), driven: Mutex::new(None) }
+    }
+
+    pub(crate) fn native(py: Python<'_>, name: &str, operation: impl Operation + 'static) -> PyResult<Self> {
+        Ok(Effect::of(Work::Native(Arc::new(operation)), Plan::bare(py, name)?.unbind()))
+    }
+
+    pub(crate) fn mark_used(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+
+    /// The whole effect as a native operation: its leaf is native, and so is what its policies ask.
+    fn program(&self, over: mountain_core::effect::Deadline) -> Option<Program> {
+        let Work::Native(operation) = &self.work else { return None };
+        let plan = self.plan.get();
+        let on = plan.native_on()?;
+        Some(Program { operation: operation.clone(), stack: plan.stack.clone(), on, inherited: over, tally: Some(plan.tally.clone()) })
+    }
+
+    pub(crate) fn is_native(&self) -> bool {
+        matches!(self.work, Work::Native(_)) && self.plan.get().native_on().is_some()
+    }
+
+    /// Start a native effect for whoever runs on `port`'s loop.
+    pub(crate) fn launch<'py>(&self, port: &Bound<'py, Port>, host: &mountain_core::effect::Host, detached: bool) -> PyResult<Bound<'py, Handle>> {
+        let py = port.py();
+        let plan = self.plan.bind(py);
+        // Submitted work carries no deadline; what a task awaits stands under the task's.
+        let over = if detached { mountain_core::effect::Deadline::NONE } else { inherited(py)?.0 };
+        if over.owner == Owner::Inherited && clock().now() >= over.at {
+            return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None));
+        }
+        let Some(program) = self.program(over) else { return Err(PyRuntimeError::new_err("not a native effect")) };
+        Handle::start(port, plan, host, &program)
+    }
+
+    /// One run of it, as an iterator that an await drives.
+    fn begin<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let me = slf.get();
+        me.mark_used();
+        let leaf = match &me.work {
+            Work::Call { callable, args, kwargs } => {
+                let kwargs = kwargs.as_ref().map(|k| k.clone_ref(py));
+                PyLeaf::new(callable.clone_ref(py), args.clone_ref(py), kwargs, me.plan.clone_ref(py))
+            }
+            Work::Native(_) if me.is_native() => {
+                scope::admit(py, &me.plan.get().name)?;
+                let port = Port::current(py)?;
+                let host = scope::host(&port)?;
+                return Ok(me.launch(&port, &host, false)?.into_any());
+            }
+            // Native work under a policy that asks Python: its leaf gives a handle, and the run drives that.
+            Work::Native(_) => {
+                let bare = Bound::new(py, NativeCall { effect: slf.clone().unbind() })?;
+                PyLeaf::new(bare.into_any().unbind(), PyTuple::empty(py).unbind(), None, me.plan.clone_ref(py))
+            }
+        };
+        Ok(Bound::new(py, Run::new(leaf))?.into_any())
+    }
+
+    fn drive<'py>(slf: &Bound<'py, Self>, step: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let me = slf.get();
+        let task = current_task(py)?.as_ptr() as usize;
+        let known = me.driven.lock().as_ref().map(|(run, of)| (run.clone_ref(py), *of));
+        let run = match known {
+            Some((run, of)) if of == task => run.into_bound(py),
+            Some(_) => {
+                let name = &me.plan.get().name;
+                return Err(PyRuntimeError::new_err(format!(
+                    "effect '{name}' is being driven by another task: build it anew for each task, or start it once with Runtime.submit"
+                )));
+            }
+            None => {
+                let run = Self::begin(slf)?;
+                *me.driven.lock() = Some((run.clone().unbind(), task));
+                run
+            }
+        };
+        let stepped = step(&run);
+        if stepped.is_err() {
+            // Ended, by a value or an error: it can be driven again.
+            let ended = me.driven.lock().take();
+            drop(ended);
+        }
+        stepped
+    }
+
+    fn composed<'py>(slf: &Bound<'py, Self>, by: &Py<PyAny>, with: Bound<'py, PyAny>) -> PyResult<Bound<'py, Effect>> {
+        let py = slf.py();
+        slf.get().mark_used();
+        let args = PyTuple::new(py, [slf.as_any(), &with])?.unbind();
+        let plan = Plan::bare(py, &slf.get().plan.get().name)?.unbind();
+        Bound::new(py, Effect::of(Work::Call { callable: by.clone_ref(py), args, kwargs: None }, plan))
+    }
+}
+
+/// Starts the native work of an effect, and gives the handle.
+#[pyclass(frozen)]
+struct NativeCall {
+    effect: Py<Effect>,
+}
+
+#[pymethods]
+impl NativeCall {
+    fn __call__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Handle>> {
+        let Work::Native(operation) = &self.effect.get().work else { return Err(PyRuntimeError::new_err("not a native effect")) };
+        let port = Port::current(py)?;
+        let host = scope::host(&port)?;
+        Handle::start(&port, &Plan::bare(py, "native call")?, &host, &**operation)
+    }
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.effect)
+    }
+}
+
+#[pymethods]
+impl Effect {
+    #[classmethod]
+    fn __class_getitem__<'py>(cls: &Bound<'py, PyType>, item: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        slots::alias(cls, &item)
+    }
+
+    fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::begin(slf)
+    }
+
+    /// As a coroutine: the first send binds it to the task that drives it, until that run has ended.
+    #[pyo3(signature = (value, /))]
+    fn send<'py>(slf: &Bound<'py, Self>, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let _ = value;
+        Self::drive(slf, |run| {
+            let py = run.py();
+            let mut out = std::ptr::null_mut();
+            // SAFETY: a live iterator is sent None; `out` is an owned reference unless an error is set.
+            unsafe {
+                match ffi::PyIter_Send(run.as_ptr(), ffi::Py_None(), &raw mut out) {
+                    ffi::PySendResult::PYGEN_NEXT => Ok(Bound::from_owned_ptr(py, out)),
+                    ffi::PySendResult::PYGEN_RETURN => slots::Step::Return(Bound::from_owned_ptr(py, out)).into_next(),
+                    ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
+                }
+            }
+        })
+    }
+
+    #[pyo3(signature = (typ, val = None, tb = None, /))]
+    fn throw<'py>(
+        slf: &Bound<'py, Self>,
+        typ: Bound<'py, PyAny>,
+        val: Option<Bound<'py, PyAny>>,
+        tb: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _ = tb;
+        let thrown = val.filter(|v| !v.is_none()).unwrap_or(typ);
+        if slf.get().driven.lock().is_none() {
+            // Nothing has begun: as with a coroutine, the exception is all that happens.
+            slf.get().mark_used();
+            return Err(PyErr::from_value(thrown));
+        }
+        Self::drive(slf, |run| match run.getattr_opt(intern!(run.py(), "throw"))? {
+            Some(throw) => throw.call1((thrown,)),
+            None => Err(PyErr::from_value(thrown)),
+        })
+    }
+
+    /// End what it is doing, cleanup included; a value that never ran will not warn.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.mark_used();
+        let driven = self.driven.lock().take();
+        let Some((run, _)) = driven else { return Ok(()) };
+        if let Some(close) = run.bind(py).getattr_opt(intern!(py, "close"))? {
+            close.call0()?;
+        } else {
+            run.call_method0(py, intern!(py, "cancel"))?;
+        }
+        Ok(())
+    }
+
+    /// The same work, with `f` applied to its value.
+    #[pyo3(signature = (f, /))]
+    fn map<'py>(slf: &Bound<'py, Self>, f: Bound<'py, PyAny>) -> PyResult<Bound<'py, Effect>> {
+        Self::composed(slf, &face(slf.py()).map, f)
+    }
+
+    /// This, then the effect that `f` makes of its value.
+    #[pyo3(signature = (f, /))]
+    fn then<'py>(slf: &Bound<'py, Self>, f: Bound<'py, PyAny>) -> PyResult<Bound<'py, Effect>> {
+        Self::composed(slf, &face(slf.py()).then, f)
+    }
+
+    /// `Ok(value)`, or `Err(error)` for the named classes; other errors are raised.
+    #[pyo3(signature = (*classes))]
+    fn attempt<'py>(slf: &Bound<'py, Self>, classes: Bound<'py, PyTuple>) -> PyResult<Bound<'py, Effect>> {
+        Self::composed(slf, &face(slf.py()).attempt, classes.into_any())
+    }
+
+    /// The same work under more policies, outermost first, around those it has.
+    #[pyo3(signature = (*policies))]
+    fn under<'py>(slf: &Bound<'py, Self>, policies: Bound<'py, PyTuple>) -> PyResult<Bound<'py, Effect>> {
+        let py = slf.py();
+        let me = slf.get();
+        let plan = face(py).under.bind(py).call1((policies, &me.plan))?.cast_into::<Plan>()?;
+        me.mark_used();
+        let work = match &me.work {
+            Work::Call { callable, args, kwargs } => Work::Call {
+                callable: callable.clone_ref(py),
+                args: args.clone_ref(py),
+                kwargs: kwargs.as_ref().map(|k| k.clone_ref(py)),
+            },
+            Work::Native(operation) => Work::Native(operation.clone()),
+        };
+        Bound::new(py, Effect::of(work, plan.unbind()))
+    }
+
+    #[getter]
+    fn __name__(&self) -> &str {
+        &self.plan.get().name
+    }
+    #[getter]
+    fn __qualname__(&self) -> &str {
+        &self.plan.get().name
+    }
+    #[getter]
+    fn cr_await(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.driven.lock().as_ref().map(|(run, _)| run.clone_ref(py))
+    }
+    #[getter]
+    fn cr_frame(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.of_run(py, "cr_frame")
+    }
+    #[getter]
+    fn cr_code(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.of_run(py, "cr_code")
+    }
+    #[getter]
+    fn cr_running(&self) -> bool {
+        false
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let py = slf.py();
+        let me = slf.get();
+        let plan = me.plan.get();
+        let mut parts = Vec::new();
+        if let Work::Call { args, kwargs, .. } = &me.work {
+            for a in args.bind(py) {
+                // A composed effect stands for itself: its own call says more than its name.
+                parts.push(short(&a)?);
+            }
+            for (k, v) in kwargs.iter().flat_map(|k| k.bind(py).iter()) {
+                parts.push(format!("{k}={}", short(&v)?));
+            }
+        }
+        Ok(format!("<Effect {}({}){}>", plan.name, parts.join(", "), plan.describe(py)?))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.plan)?;
+        if let Work::Call { callable, args, kwargs } = &self.work {
+            visit.call(callable)?;
+            visit.call(args)?;
+            visit.call(kwargs)?;
+        }
+        if let Some(driven) = self.driven.try_lock() {
+            if let Some((run, _)) = &*driven {
+                visit.call(run)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let driven = self.driven.lock().take();
+        drop(driven);
+    }
+}
+
+impl Effect {
+    fn of_run(&self, py: Python<'_>, name: &str) -> Option<Py<PyAny>> {
+        let run = self.driven.lock().as_ref().map(|(run, _)| run.clone_ref(py))?;
+        run.getattr(py, name).ok()
+    }
+}
+
+fn short(v: &Bound<'_, PyAny>) -> PyResult<String> {
+    let text = v.repr()?.to_string();
+    Ok(if text.chars().count() > 60 { text.chars().take(57).chain("...".chars()).collect() } else { text })
+}
+
+impl Drop for Effect {
+    fn drop(&mut self) {
+        if *self.used.get_mut() {
+            return;
+        }
+        Python::try_attach(|py| {
+            let pending = PyErr::take(py);
+            let message = std::ffi::CString::new(format!("effect '{}' was never awaited", self.plan.get().name)).unwrap_or_default();
+            if let Err(e) = PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &message, 1) {
+                e.write_unraisable(py, None);
+            }
+            if let Some(pending) = pending {
+                pending.restore(py);
+            }
+        });
+    }
+}
+
+/// An effect of anything callable that gives an awaitable.
+#[pyfunction]
+#[pyo3(signature = (callable, args, kwargs, plan, /))]
+pub(crate) fn call_effect(callable: Py<PyAny>, args: Py<PyTuple>, kwargs: Option<Py<PyDict>>, plan: Py<Plan>) -> Effect {
+    Effect::of(Work::Call { callable, args, kwargs }, plan)
+}
+
+/// It would run wholly on the native side.
+#[pyfunction]
+#[pyo3(signature = (effect, /))]
+pub(crate) fn is_native(effect: &Bound<'_, Effect>) -> bool {
+    effect.get().is_native()
+}
+
+fn group(py: Python<'_>, effects: Vec<Bound<'_, PyAny>>, mode: Mode, name: &str) -> PyResult<Option<Effect>> {
+    let mut children: Vec<Arc<dyn Operation>> = Vec::with_capacity(effects.len());
+    for effect in &effects {
+        let Ok(effect) = effect.cast::<Effect>() else { return Err(expected("an Effect", effect)) };
+        let me = effect.get();
+        match (&me.work, me.plan.get().stack.is_empty()) {
+            (Work::Native(operation), true) => children.push(operation.clone()),
+            _ => match me.program(mountain_core::effect::Deadline::NONE) {
+                Some(program) => children.push(Arc::new(program)),
+                None => return Ok(None),
+            },
+        }
+    }
+    for effect in &effects {
+        if let Ok(effect) = effect.cast::<Effect>() {
+            effect.get().mark_used();
+        }
+    }
+    Ok(Some(Effect::native(py, name, Group { children, mode })?))
+}
+
+/// All of them as one native effect that yields a list; `None` when one of them needs Python.
+#[pyfunction]
+#[pyo3(signature = (effects, /))]
+pub(crate) fn gather_native(py: Python<'_>, effects: Vec<Bound<'_, PyAny>>) -> PyResult<Option<Effect>> {
+    group(py, effects, Mode::All, "gather")
+}
+
+/// The first success of them as one native effect; `None` when one of them needs Python.
+#[pyfunction]
+#[pyo3(signature = (effects, /))]
+pub(crate) fn race_native(py: Python<'_>, effects: Vec<Bound<'_, PyAny>>) -> PyResult<Option<Effect>> {
+    group(py, effects, Mode::Race, "race")
+}

@@ -1,0 +1,79 @@
+//! Native failures as Python's exceptions: its own for the operating system, the face's for what policies decide.
+
+use mountain_core::effect::Owner;
+use mountain_core::error::Error;
+use pyo3::exceptions::asyncio::CancelledError;
+use pyo3::exceptions::{PyBaseExceptionGroup, PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyType};
+
+use crate::face::face;
+use crate::leaf::policy_name;
+use crate::plan::Plan;
+
+/// An exception of the face's: it names the effect, the policy that decided, and the attempt.
+pub(crate) fn make(py: Python<'_>, class: &Py<PyType>, message: &str, effect: &str, policy: Option<&str>, attempt: u32) -> PyErr {
+    let kwargs = PyDict::new(py);
+    let made = kwargs
+        .set_item("effect", effect)
+        .and_then(|()| kwargs.set_item("policy", policy))
+        .and_then(|()| kwargs.set_item("attempt", attempt))
+        .and_then(|()| class.bind(py).call((message,), Some(&kwargs)));
+    made.map_or_else(|e| e, PyErr::from_value)
+}
+
+pub(crate) fn timed_out(py: Python<'_>, plan: &Plan, owner: Owner, attempts: u32, cause: Option<PyErr>) -> PyErr {
+    let policy = policy_name(py, plan, owner);
+    let effect = plan.name.as_str();
+    let limit = policy.as_deref().unwrap_or("its time limit");
+    let message = match attempts {
+        0 => format!("effect '{effect}' was not started: {limit} had passed already"),
+        n => format!("effect '{effect}' ran out of time: {limit} passed in attempt {n}. It may have run: retry only what may run twice, or raise the limit"),
+    };
+    let e = make(py, &face(py).timed_out, &message, effect, policy.as_deref(), attempts.max(1));
+    e.set_cause(py, cause);
+    e
+}
+
+pub(crate) fn internal(py: Python<'_>, effect: &str, what: &str) -> PyErr {
+    let message = format!("a bug in mountain-runtime ended effect '{effect}': {what}. Other effects go on; please report it");
+    make(py, &face(py).internal_error, &message, effect, None, 1)
+}
+
+pub(crate) fn config(py: Python<'_>, message: &str) -> PyErr {
+    make(py, &face(py).config_error, message, "", None, 1)
+}
+
+pub(crate) fn rejected(py: Python<'_>) -> &Bound<'_, PyAny> {
+    face(py).rejected.bind(py).as_any()
+}
+
+pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr {
+    let name = plan.map_or("effect", |p| p.name.as_str());
+    match e {
+        Error::Cancelled => CancelledError::new_err(()),
+        // OSError picks the class by errno: FileNotFoundError and its kin.
+        Error::Os(os) => {
+            let text = std::io::Error::from_raw_os_error(os.errno).to_string();
+            let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+            match (os.path, os.path2) {
+                (None, _) => PyOSError::new_err((os.errno, text)),
+                (Some(path), None) => PyOSError::new_err((os.errno, text, path)),
+                (Some(path), Some(path2)) => PyOSError::new_err((os.errno, text, path, None::<i32>, path2)),
+            }
+        }
+        Error::Invalid(what) => PyValueError::new_err(what),
+        Error::TimedOut(t) => {
+            let cause = t.cause.map(|c| to_python(py, c, plan));
+            match plan {
+                Some(plan) => timed_out(py, plan, t.owner, t.attempts, cause),
+                None => internal(py, name, "a timeout without a plan"),
+            }
+        }
+        Error::Panic(what) => internal(py, name, &what),
+        Error::All(all) => {
+            let all: Vec<_> = all.into_iter().map(|e| to_python(py, e, plan).into_value(py)).collect();
+            PyBaseExceptionGroup::new_err((format!("every effect of race '{name}' failed"), all))
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What the face hands down at import: its classes that Rust raises or builds, and its functions that Rust calls.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
+
+pub(crate) struct Face {
+    pub(crate) timed_out: Py<PyType>,
+    pub(crate) config_error: Py<PyType>,
+    pub(crate) internal_error: Py<PyType>,
+    pub(crate) shutting_down: Py<PyType>,
+    pub(crate) rejected: Py<PyType>,
+    pub(crate) map: Py<PyAny>,
+    pub(crate) then: Py<PyAny>,
+    pub(crate) attempt: Py<PyAny>,
+    pub(crate) under: Py<PyAny>,
+    /// asyncio's own functions that Rust calls.
+    pub(crate) current_task: Py<PyAny>,
+    pub(crate) running_loop: Py<PyAny>,
+    pub(crate) task_type: Py<PyAny>,
+}
+
+static FACE: PyOnceLock<Face> = PyOnceLock::new();
+
+pub(crate) fn face(py: Python<'_>) -> &Face {
+    FACE.get(py).expect("mountain_runtime binds its face at import")
+}
+
+/// Called once, by the package.
+#[pyfunction]
+#[pyo3(signature = (**names))]
+pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult<()> {
+    let names = names.unwrap_or_else(|| PyDict::new(py));
+    let get = |name: &str| -> PyResult<Bound<'_, PyAny>> {
+        names.get_item(name)?.ok_or_else(|| pyo3::exceptions::PyTypeError::new_err(format!("bind() needs {name}=")))
+    };
+    let class = |name: &str| -> PyResult<Py<PyType>> { Ok(get(name)?.cast_into::<PyType>()?.unbind()) };
+    let asyncio = py.import("asyncio")?;
+    let new = Face {
+        timed_out: class("timed_out")?,
+        config_error: class("config_error")?,
+        internal_error: class("internal_error")?,
+        shutting_down: class("shutting_down")?,
+        rejected: class("rejected")?,
+        map: get("map")?.unbind(),
+        then: get("then")?.unbind(),
+        attempt: get("attempt")?.unbind(),
+        under: get("under")?.unbind(),
+        current_task: asyncio.getattr("current_task")?.unbind(),
+        running_loop: asyncio.getattr("_get_running_loop")?.unbind(),
+        task_type: py.import("_asyncio")?.getattr("Task")?.unbind(),
+    };
+    let _ = FACE.set(py, new);
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! The effects of `mountain_runtime.fs`, by path and option.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mountain_core::effect::Operation;
+use mountain_providers::fs;
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::effect::{Effect, Work};
+use crate::plan::Plan;
+use crate::pyref::PyRef;
+
+/// One file, folder or link, as it was when it was looked at. `size` in bytes, `modified` in seconds since 1970.
+#[pyclass(frozen, eq, hash, module = "mountain_runtime.fs")]
+#[derive(PartialEq)]
+pub(crate) struct Entry(pub(crate) fs::Entry);
+
+impl std::hash::Hash for Entry {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.path.hash(state);
+    }
+}
+
+#[pymethods]
+impl Entry {
+    #[getter]
+    fn path(&self) -> &std::ffi::OsStr {
+        self.0.path.as_os_str()
+    }
+    #[getter]
+    fn size(&self) -> u64 {
+        self.0.size
+    }
+    #[getter]
+    fn is_file(&self) -> bool {
+        self.0.is_file
+    }
+    #[getter]
+    fn is_dir(&self) -> bool {
+        self.0.is_dir
+    }
+    #[getter]
+    fn is_symlink(&self) -> bool {
+        self.0.is_symlink
+    }
+    #[getter]
+    fn modified(&self) -> f64 {
+        self.0.modified
+    }
+    fn __repr__(&self) -> String {
+        let kind = if self.0.is_symlink { "link" } else if self.0.is_dir { "folder" } else { "file" };
+        format!("<Entry {kind} {:?} size={}>", self.0.path, self.0.size)
+    }
+}
+
+/// One plan a function: its effects share a name and its counters.
+macro_rules! plan {
+    ($py:expr, $name:literal) => {{
+        static PLAN: pyo3::sync::PyOnceLock<Py<Plan>> = pyo3::sync::PyOnceLock::new();
+        PLAN.get_or_try_init($py, || Plan::bare($py, $name).map(Bound::unbind)).map(|p| p.clone_ref($py))
+    }};
+}
+
+fn effect(plan: PyResult<Py<Plan>>, operation: impl Operation + 'static) -> PyResult<Effect> {
+    Ok(Effect::of(Work::Native(Arc::new(operation)), plan?))
+}
+
+/// With an encoding, text.
+#[pyfunction]
+#[pyo3(signature = (path, encoding = None, errors = None, /))]
+pub(crate) fn fs_read(py: Python<'_>, path: PathBuf, encoding: Option<&str>, errors: Option<&str>) -> PyResult<Effect> {
+    match encoding {
+        Some(name) => {
+            let encoding = fs::Encoding { name: name.into(), errors: errors.unwrap_or("strict").into() };
+            effect(plan!(py, "fs.read_text"), fs::Read::text(path, encoding))
+        }
+        None => effect(plan!(py, "fs.read_bytes"), fs::Read::bytes(path)),
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (paths, /))]
+pub(crate) fn fs_read_many(py: Python<'_>, paths: Vec<PathBuf>) -> PyResult<Effect> {
+    effect(plan!(py, "fs.read_many"), fs::ReadMany::new(paths))
+}
+
+/// The payload of a `bytes` object, for a worker to read. The object is immutable and kept alive.
+struct Payload {
+    _object: PyRef,
+    start: *const u8,
+    length: usize,
+}
+// SAFETY: the bytes never change and never move while `_object` lives, and that reference may be dropped anywhere.
+unsafe impl Send for Payload {}
+// SAFETY: as above.
+unsafe impl Sync for Payload {}
+impl AsRef<[u8]> for Payload {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts(self.start, self.length) }
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, data, durable, /))]
+pub(crate) fn fs_write(py: Python<'_>, path: PathBuf, data: Bound<'_, PyAny>, durable: bool) -> PyResult<Effect> {
+    // Whatever may change under our hands (a bytearray, an array) is copied; bytes are not.
+    let bytes = match data.cast::<PyBytes>() {
+        Ok(bytes) => bytes.clone(),
+        Err(_) => PyBytes::new(py, &PyBuffer::<u8>::get(&data)?.to_vec(py)?),
+    };
+    let (start, length) = (bytes.as_bytes().as_ptr(), bytes.as_bytes().len());
+    let data = Arc::new(Payload { _object: PyRef::new(bytes.unbind()), start, length });
+    effect(plan!(py, "fs.write"), fs::Write::new(path, data, durable))
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, algorithm, /))]
+pub(crate) fn fs_hash(py: Python<'_>, path: PathBuf, algorithm: &str) -> PyResult<Effect> {
+    let algorithm = match algorithm {
+        "blake3" => fs::Algorithm::Blake3,
+        "sha256" => fs::Algorithm::Sha256,
+        other => return Err(PyValueError::new_err(format!("algorithm is 'blake3' or 'sha256', not {other:?}"))),
+    };
+    effect(plan!(py, "fs.hash"), fs::Hash::new(path, algorithm))
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, follow_symlinks, /))]
+pub(crate) fn fs_stat(py: Python<'_>, path: PathBuf, follow_symlinks: bool) -> PyResult<Effect> {
+    effect(plan!(py, "fs.stat"), fs::Stat::new(path, follow_symlinks))
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, parents, exist_ok, /))]
+pub(crate) fn fs_mkdir(py: Python<'_>, path: PathBuf, parents: bool, exist_ok: bool) -> PyResult<Effect> {
+    effect(plan!(py, "fs.mkdir"), fs::Mkdir::new(path, parents, exist_ok))
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, tree, missing_ok, /))]
+pub(crate) fn fs_remove(py: Python<'_>, path: PathBuf, tree: bool, missing_ok: bool) -> PyResult<Effect> {
+    effect(plan!(py, "fs.remove"), fs::Remove::new(path, tree, missing_ok))
+}

@@ -1,0 +1,501 @@
+//! The handle: the one class that speaks the asyncio Future protocol. It stands for a native call, a task, a thread's job, or a parked run.
+//!
+//! Cancelling a native call asks it to end and waits for its answer, as cancelling a task does; a parked run and a thread's job are let go at
+//! once, the one because nothing runs, the other because nothing can stop it.
+
+use std::time::Duration;
+
+use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
+use mountain_core::error::Error;
+use mountain_core::observe::count;
+use mountain_core::time::Instant;
+use parking_lot::Mutex;
+use pyo3::exceptions::asyncio::{CancelledError, InvalidStateError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyType};
+use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+
+use crate::job::Job;
+use crate::plan::Plan;
+use crate::port::{Port, call_in, wakes_a_task};
+use crate::process::clock;
+use crate::pyref::PyRef;
+use crate::scope::Scope;
+use crate::{error, slots, value};
+
+pub(crate) enum Phase {
+    Pending,
+    Value(Py<PyAny>),
+    Error(Py<PyAny>),
+    Cancelled,
+}
+
+/// What a handle stands for while it is pending.
+pub(crate) enum Backing {
+    /// A run that waits for its engine.
+    Parked,
+    Native(Abort),
+    Task(Py<PyAny>),
+    Job(Py<Job>),
+}
+
+struct State {
+    phase: Phase,
+    backing: Backing,
+    blocking: bool,
+    /// A cancel was asked for: whatever comes back now, the handle is cancelled.
+    asked: bool,
+    /// Somebody has looked at the error.
+    retrieved: bool,
+    message: Option<Py<PyAny>>,
+    /// Most handles have one callback.
+    first: Option<(Py<PyAny>, Option<Py<PyAny>>)>,
+    more: Option<Box<Vec<(Py<PyAny>, Option<Py<PyAny>>)>>>,
+    /// The runtime that owns it, and its place there.
+    owner: Option<(Py<Scope>, u32)>,
+}
+
+#[pyclass(frozen, freelist = 8192, weakref, module = "mountain_runtime")]
+pub(crate) struct Handle {
+    port: Py<Port>,
+    plan: Option<Py<Plan>>,
+    created: Instant,
+    state: Mutex<State>,
+}
+
+type Callback = (Py<PyAny>, Option<Py<PyAny>>);
+
+impl Handle {
+    pub(crate) fn new<'py>(port: &Bound<'py, Port>, plan: Option<Py<Plan>>, backing: Backing) -> PyResult<Bound<'py, Handle>> {
+        let state = State {
+            phase: Phase::Pending,
+            backing,
+            blocking: false,
+            asked: false,
+            // Only what a runtime owns is reported when nobody asks for it.
+            retrieved: true,
+            message: None,
+            first: None,
+            more: None,
+            owner: None,
+        };
+        // Only what somebody may look at needs its age.
+        let created = if plan.is_some() { clock().now() } else { Instant::from_nanos(0) };
+        Bound::new(port.py(), Handle { port: port.clone().unbind(), plan, created, state: Mutex::new(state) })
+    }
+
+    /// Start a native operation.
+    pub(crate) fn start<'py>(port: &Bound<'py, Port>, plan: &Bound<'py, Plan>, host: &Host, operation: &dyn Operation) -> PyResult<Bound<'py, Handle>> {
+        let handle = Self::new(port, Some(plan.clone().unbind()), Backing::Native(Abort::Never))?;
+        count(&plan.get().tally.started);
+        let token = PyRef::new(handle.clone().unbind()).into_token();
+        let abort = operation.start(host, Done::new(port.get().shared.clone(), token));
+        handle.get().state.lock().backing = Backing::Native(abort);
+        Ok(handle)
+    }
+
+    pub(crate) fn set_backing(&self, backing: Backing) {
+        self.state.lock().backing = backing;
+    }
+
+    /// A runtime owns this call from now on.
+    pub(crate) fn owned(&self, scope: Py<Scope>, place: u32) {
+        let mut s = self.state.lock();
+        s.owner = Some((scope, place));
+        s.retrieved = false;
+    }
+
+    pub(crate) fn pending(&self) -> bool {
+        matches!(self.state.lock().phase, Phase::Pending)
+    }
+
+    /// A native call has answered.
+    pub(crate) fn ended(slf: &Bound<'_, Self>, outcome: Outcome, direct: bool) -> PyResult<()> {
+        let py = slf.py();
+        let me = slf.get();
+        let asked = me.state.lock().asked;
+        let phase = match outcome {
+            _ if asked => Phase::Cancelled,
+            Err(Error::Cancelled) => Phase::Cancelled,
+            Ok(v) => match value::to_python(py, v) {
+                Ok(v) => Phase::Value(v.unbind()),
+                Err(e) => Phase::Error(e.into_value(py).into_any()),
+            },
+            Err(e) => Phase::Error(error::to_python(py, e, me.plan.as_ref().map(|p| p.get())).into_value(py).into_any()),
+        };
+        if let Some(plan) = &me.plan {
+            plan.get().count_end(py, &phase, clock().now().since(me.created));
+        }
+        Self::resolve(slf, phase, direct)
+    }
+
+    /// Decide a pending handle and call who waits. `direct`: from a drain, where a task may be woken at once.
+    pub(crate) fn resolve(slf: &Bound<'_, Self>, phase: Phase, direct: bool) -> PyResult<()> {
+        let py = slf.py();
+        let me = slf.get();
+        let (first, more, backing, owner) = {
+            let mut s = me.state.lock();
+            if !matches!(s.phase, Phase::Pending) {
+                drop(s);
+                drop(phase);
+                return Ok(());
+            }
+            s.phase = if s.asked { Phase::Cancelled } else { phase };
+            (s.first.take(), s.more.take(), std::mem::replace(&mut s.backing, Backing::Parked), s.owner.take())
+        };
+        drop(backing);
+        if let Some((scope, place)) = owner {
+            scope.get().release(py, place);
+        }
+        let mut result = Ok(());
+        for (callback, context) in first.into_iter().chain(more.into_iter().flat_map(|m| *m)) {
+            let callback = callback.into_bound(py);
+            let context = context.map(|c| c.into_bound(py));
+            let called = match &context {
+                Some(context) if direct && wakes_a_task(&callback) => call_in(context, &callback, slf),
+                context => me.port.get().call_soon(&callback, slf, context.as_ref()),
+            };
+            result = result.and(called);
+        }
+        result
+    }
+
+    fn cancelled_error(&self, py: Python<'_>) -> PyErr {
+        match &self.state.lock().message {
+            Some(message) => CancelledError::new_err((message.clone_ref(py),)),
+            None => CancelledError::new_err(()),
+        }
+    }
+
+    /// The result, if there is one.
+    fn outcome(&self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
+        let mut s = self.state.lock();
+        match &s.phase {
+            Phase::Pending => None,
+            Phase::Value(v) => Some(Ok(v.clone_ref(py))),
+            Phase::Error(e) => {
+                let e = e.clone_ref(py);
+                s.retrieved = true;
+                drop(s);
+                Some(Err(PyErr::from_value(e.into_bound(py))))
+            }
+            Phase::Cancelled => {
+                drop(s);
+                Some(Err(self.cancelled_error(py)))
+            }
+        }
+    }
+
+    /// One step of an await: itself while pending, its result after.
+    pub(crate) fn step<'py>(slf: &Bound<'py, Self>) -> slots::Step<'py> {
+        let py = slf.py();
+        if let Some(result) = slf.get().outcome(py) {
+            return match result {
+                Ok(v) => slots::Step::Return(v.into_bound(py)),
+                Err(e) => slots::Step::Error(e),
+            };
+        }
+        let mut s = slf.get().state.lock();
+        if s.blocking {
+            drop(s);
+            return slots::Step::Error(PyRuntimeError::new_err("await wasn't used with a handle"));
+        }
+        s.blocking = true;
+        drop(s);
+        slots::Step::Yield(slf.clone().into_any())
+    }
+
+    fn callbacks(s: &mut State, py: Python<'_>) -> Vec<Callback> {
+        let clone = |(f, c): &Callback| (f.clone_ref(py), c.as_ref().map(|c| c.clone_ref(py)));
+        s.first.iter().map(clone).chain(s.more.iter().flat_map(|m| m.iter()).map(clone)).collect()
+    }
+
+    fn name(&self) -> &str {
+        self.plan.as_ref().map_or("effect", |p| p.get().name.as_str())
+    }
+}
+
+#[pymethods]
+impl Handle {
+    #[getter]
+    fn get__asyncio_future_blocking(&self) -> bool {
+        self.state.lock().blocking
+    }
+    #[setter]
+    fn set__asyncio_future_blocking(&self, v: bool) {
+        self.state.lock().blocking = v;
+    }
+
+    #[classmethod]
+    fn __class_getitem__<'py>(cls: &Bound<'py, PyType>, item: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        slots::alias(cls, &item)
+    }
+
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+    fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::step(slf).into_next()
+    }
+
+    /// Ask it to end. True if it was pending. A native call answers when it has ended; a thread's job is left to itself at once.
+    #[pyo3(signature = (msg = None))]
+    fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
+        enum Way {
+            Abort,
+            Task(Py<PyAny>),
+            Now(Option<Py<Job>>),
+        }
+        let py = slf.py();
+        let me = slf.get();
+        let way = {
+            let s = me.state.lock();
+            if !matches!(s.phase, Phase::Pending) {
+                return Ok(false);
+            }
+            match &s.backing {
+                Backing::Native(_) => Way::Abort,
+                Backing::Task(task) => Way::Task(task.clone_ref(py)),
+                Backing::Parked => Way::Now(None),
+                Backing::Job(job) => Way::Now(Some(job.clone_ref(py))),
+            }
+        };
+        match way {
+            Way::Task(task) => {
+                let msg = msg.unwrap_or_else(|| py.None());
+                return task.call_method1(py, intern!(py, "cancel"), (msg,))?.is_truthy(py);
+            }
+            Way::Abort => {
+                let abort = {
+                    let mut s = me.state.lock();
+                    s.asked = true;
+                    s.message = msg;
+                    std::mem::replace(&mut s.backing, Backing::Native(Abort::Never))
+                };
+                if let Backing::Native(abort) = abort {
+                    abort.abort();
+                }
+            }
+            Way::Now(job) => {
+                me.state.lock().message = msg;
+                if let Some(job) = job {
+                    job.get().abandon();
+                }
+                Self::resolve(slf, Phase::Cancelled, false)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn cancelled(&self) -> bool {
+        matches!(self.state.lock().phase, Phase::Cancelled)
+    }
+
+    fn done(&self) -> bool {
+        !self.pending()
+    }
+
+    fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.outcome(py).unwrap_or_else(|| Err(InvalidStateError::new_err("Result is not set.")))
+    }
+
+    fn exception(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let mut s = self.state.lock();
+        match &s.phase {
+            Phase::Pending => Err(InvalidStateError::new_err("Exception is not set.")),
+            Phase::Value(_) => Ok(None),
+            Phase::Error(e) => {
+                let e = e.clone_ref(py);
+                s.retrieved = true;
+                Ok(Some(e))
+            }
+            Phase::Cancelled => {
+                drop(s);
+                Err(self.cancelled_error(py))
+            }
+        }
+    }
+
+    fn _make_cancelled_error(&self, py: Python<'_>) -> Py<PyAny> {
+        self.cancelled_error(py).into_value(py).into_any()
+    }
+
+    fn get_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.port.get().event_loop(py)
+    }
+
+    #[pyo3(signature = (r#fn, /, *, context = None))]
+    fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Bound<'_, PyAny>, context: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let py = slf.py();
+        let context = match context {
+            Some(c) if !c.is_none() => c,
+            // SAFETY: makes a new reference to a copy of the current context.
+            _ => unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? },
+        };
+        let mut s = slf.get().state.lock();
+        if !matches!(s.phase, Phase::Pending) {
+            drop(s);
+            return slf.get().port.get().call_soon(&r#fn, slf, Some(&context));
+        }
+        let callback = (r#fn.unbind(), Some(context.unbind()));
+        if s.first.is_none() && s.more.is_none() {
+            s.first = Some(callback);
+        } else {
+            s.more.get_or_insert_default().push(callback);
+        }
+        Ok(())
+    }
+
+    #[pyo3(signature = (r#fn, /))]
+    fn remove_done_callback(&self, py: Python<'_>, r#fn: Bound<'_, PyAny>) -> PyResult<usize> {
+        // Comparing may run user code: it works on a copy.
+        let copies = Self::callbacks(&mut self.state.lock(), py);
+        let mut keep = Vec::with_capacity(copies.len());
+        let mut removed = 0;
+        for callback in copies {
+            if callback.0.bind(py).eq(&r#fn)? {
+                removed += 1;
+            } else {
+                keep.push(callback);
+            }
+        }
+        if removed > 0 {
+            let old = {
+                let mut s = self.state.lock();
+                (s.first.take(), s.more.replace(Box::new(keep)))
+            };
+            drop(old);
+        }
+        Ok(removed)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let s = self.state.lock();
+        let (state, detail) = match &s.phase {
+            Phase::Pending if s.asked => ("cancelling", None),
+            Phase::Pending => ("pending", None),
+            Phase::Value(v) => ("finished", Some(v.clone_ref(py))),
+            Phase::Error(e) => ("failed", Some(e.clone_ref(py))),
+            Phase::Cancelled => ("cancelled", None),
+        };
+        drop(s);
+        let age: Duration = clock().now().since(self.created);
+        let detail = detail.map(|d| {
+            let text = d.bind(py).repr().map_or_else(|_| "?".into(), |r| r.to_string());
+            let short: String = text.chars().take(80).collect();
+            format!(" {short}")
+        });
+        format!("<Handle {} {state}{} age={:.3}s>", self.name(), detail.unwrap_or_default(), age.as_secs_f64())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.port)?;
+        visit.call(&self.plan)?;
+        let Some(s) = self.state.try_lock() else { return Ok(()) };
+        match &s.phase {
+            Phase::Value(v) | Phase::Error(v) => visit.call(v)?,
+            _ => {}
+        }
+        match &s.backing {
+            Backing::Task(t) => visit.call(t)?,
+            Backing::Job(j) => visit.call(j)?,
+            _ => {}
+        }
+        visit.call(&s.message)?;
+        if let Some((scope, _)) = &s.owner {
+            visit.call(scope)?;
+        }
+        for (f, c) in s.first.iter().chain(s.more.iter().flat_map(|m| m.iter())) {
+            visit.call(f)?;
+            visit.call(c)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let old = {
+            let mut s = self.state.lock();
+            (s.first.take(), s.more.take(), s.message.take(), std::mem::replace(&mut s.backing, Backing::Parked))
+        };
+        drop(old);
+    }
+}
+
+impl Handle {
+    /// A submitted call failed and nobody ever asked: said once, to the loop's exception handler.
+    fn report(&self, py: Python<'_>, e: &Py<PyAny>) -> PyResult<()> {
+        let context = PyDict::new(py);
+        context.set_item("message", format!("the error of submitted effect '{}' was never retrieved", self.name()))?;
+        context.set_item("exception", e)?;
+        let event_loop = self.port.get().event_loop(py)?;
+        event_loop.call_method1("call_exception_handler", (context,))?;
+        Ok(())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let s = self.state.get_mut();
+        if s.retrieved {
+            return;
+        }
+        let Phase::Error(_) = &s.phase else { return };
+        let Phase::Error(e) = std::mem::replace(&mut s.phase, Phase::Cancelled) else { return };
+        // A deallocation: attached, unless the interpreter is going, when there is nobody left to tell.
+        Python::try_attach(|py| {
+            let pending = PyErr::take(py);
+            if let Err(x) = self.report(py, &e) {
+                x.write_unraisable(py, None);
+            }
+            drop(e);
+            if let Some(pending) = pending {
+                pending.restore(py);
+            }
+        });
+    }
+}
+
+/// A handle around a task, for `submit`.
+pub(crate) fn of_task<'py>(port: &Bound<'py, Port>, plan: Py<Plan>, task: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Handle>> {
+    let handle = Handle::new(port, Some(plan), Backing::Task(task.clone().unbind()))?;
+    let done = Bound::new(port.py(), TaskDone { handle: handle.clone().unbind() })?;
+    task.call_method1(intern!(port.py(), "add_done_callback"), (done,))?;
+    Ok(handle)
+}
+
+/// Carries a task's end over to its handle.
+#[pyclass(frozen)]
+struct TaskDone {
+    handle: Py<Handle>,
+}
+
+#[pymethods]
+impl TaskDone {
+    fn __call__(&self, py: Python<'_>, task: Bound<'_, PyAny>) -> PyResult<()> {
+        let handle = self.handle.bind(py);
+        let phase = match task.call_method0(intern!(py, "result")) {
+            Ok(v) => Phase::Value(v.unbind()),
+            Err(e) if e.is_instance_of::<CancelledError>(py) => {
+                let message = e.value(py).getattr("args")?.get_item(0).ok().map(Bound::unbind);
+                handle.get().state.lock().message = message;
+                Phase::Cancelled
+            }
+            Err(e) => Phase::Error(e.into_value(py).into_any()),
+        };
+        Handle::resolve(handle, phase, false)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.handle)
+    }
+}
+
+/// What is no handle is told so.
+pub(crate) fn expected(what: &str, got: &Bound<'_, PyAny>) -> PyErr {
+    let name = got.get_type().name().map_or_else(|_| "?".into(), |n| n.to_string());
+    PyTypeError::new_err(format!("expected {what}, got {name}"))
+}

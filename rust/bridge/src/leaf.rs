@@ -1,0 +1,374 @@
+//! The Python leaf: a coroutine as the engine's future, stepped inside the task that awaits the effect.
+//!
+//!  1. `poll(begin)` calls the function and sends the first None; what the coroutine yields is kept for the run to pass up to the task.
+//!  2. When it first suspends, the task and its `cancelling()` are noted: the baseline.
+//!  3. Asked to stop, it only notes that: the run, or the drain, then cancels the task. That is our own cancel.
+//!  4. When the coroutine ends after an own cancel, the cancel is taken back (`uncancel`). A count that is still above the baseline is somebody
+//!     else's cancel: then the CancelledError that came is raised on, message and all. Otherwise it is the answer to ours.
+//!
+//! What races with 3: a cancel from outside, before or after; both are counted by the task, and 4 tells them apart by the count alone.
+
+use std::task::{Context, Poll};
+
+use mountain_core::effect::{Class, Deadline, Fault, Leaf, Owner, TimedOut, Trace, Verdict};
+use mountain_core::time::Instant;
+use parking_lot::Mutex;
+use pyo3::exceptions::asyncio::CancelledError;
+use pyo3::exceptions::{PyException, PyMemoryError, PyRecursionError, PyRuntimeError, PyStopIteration, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyTuple};
+use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+
+use crate::context::{current_task, under};
+use crate::error;
+use crate::plan::{On, Plan};
+
+/// How a Python leaf fails.
+pub(crate) enum Fail {
+    /// Our own cancel, come back.
+    Stopped,
+    Raised(PyErr, Class),
+    TimedOut(Box<TimedOut<Fail>>),
+}
+
+impl Fail {
+    pub(crate) fn raised(py: Python<'_>, e: PyErr) -> Self {
+        let class = if e.is_instance_of::<PyException>(py) { Class::Failure } else { Class::Passes };
+        Fail::Raised(e, class)
+    }
+
+    pub(crate) fn into_error(self, py: Python<'_>, plan: &Plan) -> PyErr {
+        match self {
+            Fail::Stopped => CancelledError::new_err(()),
+            Fail::Raised(e, _) => e,
+            Fail::TimedOut(t) => {
+                let cause = t.cause.map(|c| c.into_error(py, plan));
+                error::timed_out(py, plan, t.owner, t.attempts, cause)
+            }
+        }
+    }
+}
+
+impl Fault for Fail {
+    fn timed_out(t: TimedOut<Self>) -> Self {
+        Fail::TimedOut(Box::new(t))
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Fail::Stopped => Class::Stopped,
+            Fail::Raised(_, class) => *class,
+            Fail::TimedOut(t) => Class::TimedOut(t.owner),
+        }
+    }
+}
+
+/// How the suspended coroutine goes on.
+#[derive(Default)]
+pub(crate) enum Resume {
+    /// It does not: whoever polls is not the task.
+    #[default]
+    No,
+    Send,
+    Throw(PyErr),
+}
+
+#[derive(Default)]
+struct State {
+    /// The suspended coroutine, or the iterator of another awaitable.
+    coroutine: Option<Py<PyAny>>,
+    resume: Resume,
+    yielded: Option<Py<PyAny>>,
+    /// The limit over the call: what starts within its steps stands under it.
+    over: Option<Instant>,
+    stop: bool,
+    cancel_sent: bool,
+    task: Option<Py<PyAny>>,
+    baseline: i64,
+}
+
+pub(crate) struct PyLeaf {
+    callable: Py<PyAny>,
+    args: Py<PyTuple>,
+    kwargs: Option<Py<PyDict>>,
+    pub(crate) plan: Py<Plan>,
+    pub(crate) trace: Trace<Fail>,
+    state: Mutex<State>,
+}
+
+impl PyLeaf {
+    pub(crate) fn new(callable: Py<PyAny>, args: Py<PyTuple>, kwargs: Option<Py<PyDict>>, plan: Py<Plan>) -> Self {
+        PyLeaf { callable, args, kwargs, plan, trace: Trace::default(), state: Mutex::default() }
+    }
+
+    /// What the coroutine yielded in the last step.
+    pub(crate) fn take_yielded(&self) -> Option<Py<PyAny>> {
+        self.state.lock().yielded.take()
+    }
+
+    /// Say how a suspended coroutine goes on. What cannot be delivered, because none is suspended, comes back.
+    pub(crate) fn resume(&self, resume: Resume) -> Option<Resume> {
+        let mut s = self.state.lock();
+        if s.coroutine.is_none() {
+            return Some(resume);
+        }
+        s.resume = resume;
+        None
+    }
+
+    /// The task to cancel, if the engine asked for it and nobody has done it yet.
+    pub(crate) fn owes_cancel(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let mut s = self.state.lock();
+        if !s.stop || s.cancel_sent || s.coroutine.is_none() {
+            return None;
+        }
+        s.cancel_sent = true;
+        s.task.as_ref().map(|t| t.clone_ref(py))
+    }
+
+    pub(crate) fn take_coroutine(&self) -> Option<Py<PyAny>> {
+        self.state.lock().coroutine.take()
+    }
+
+    pub(crate) fn coroutine(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.state.lock().coroutine.as_ref().map(|c| c.clone_ref(py))
+    }
+
+    fn begin(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let made = self.callable.bind(py).call(self.args.bind(py), self.kwargs.as_ref().map(|k| k.bind(py)));
+        let awaitable = match made {
+            Ok(a) => a,
+            Err(e) if e.is_instance_of::<PyStopIteration>(py) => {
+                let e2 = PyRuntimeError::new_err("an effect's function raised StopIteration");
+                e2.set_cause(py, Some(e));
+                return Err(e2);
+            }
+            Err(e) => return Err(e),
+        };
+        // SAFETY: asks for the type only.
+        if unsafe { ffi::PyCoro_CheckExact(awaitable.as_ptr()) } != 0 {
+            return Ok(awaitable.unbind());
+        }
+        if !awaitable.hasattr(intern!(py, "__await__"))? {
+            let name = self.plan.get().name.as_str();
+            let got = awaitable.get_type().name()?;
+            return Err(PyTypeError::new_err(format!("the function of effect '{name}' must return an awaitable, not {got}")));
+        }
+        Ok(awaitable.call_method0(intern!(py, "__await__"))?.unbind())
+    }
+
+    /// One step: `Ok(Ok(value))` is the end, `Ok(Err(yielded))` a suspension.
+    fn step(py: Python<'_>, coroutine: &Py<PyAny>, resume: Resume) -> PyResult<Result<Py<PyAny>, Py<PyAny>>> {
+        if let Resume::Throw(e) = resume {
+            // As `yield from` does it: an iterator without `throw` is left, and the exception is the outcome.
+            let Some(throw) = coroutine.bind(py).getattr_opt(intern!(py, "throw"))? else { return Err(e) };
+            return match throw.call1((e.into_value(py),)) {
+                Ok(yielded) => Ok(Err(yielded.unbind())),
+                Err(e) if e.is_instance_of::<PyStopIteration>(py) => Ok(Ok(e.value(py).getattr(intern!(py, "value"))?.unbind())),
+                Err(e) => Err(e),
+            };
+        }
+        let mut out = std::ptr::null_mut();
+        // SAFETY: a live iterator is sent None; `out` is an owned reference unless an error is set.
+        unsafe {
+            match ffi::PyIter_Send(coroutine.as_ptr(), ffi::Py_None(), &raw mut out) {
+                ffi::PySendResult::PYGEN_NEXT => Ok(Err(Bound::from_owned_ptr(py, out).unbind())),
+                ffi::PySendResult::PYGEN_RETURN => Ok(Ok(Bound::from_owned_ptr(py, out).unbind())),
+                ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
+            }
+        }
+    }
+
+    /// Note the task at the first suspension: without one there is nobody to be woken or cancelled.
+    fn note_task(py: Python<'_>) -> PyResult<(Py<PyAny>, i64)> {
+        let task = current_task(py)?;
+        if task.is_none() {
+            return Err(PyRuntimeError::new_err("an effect that waits must be awaited inside an asyncio task"));
+        }
+        let baseline = task.call_method0(intern!(py, "cancelling"))?.extract()?;
+        Ok((task.unbind(), baseline))
+    }
+
+    /// The coroutine has ended: tell own cancels from others.
+    fn settle(&self, py: Python<'_>, result: PyResult<Py<PyAny>>) -> Result<Py<PyAny>, Fail> {
+        let (own, task, baseline) = {
+            let mut s = self.state.lock();
+            s.stop = false;
+            (std::mem::take(&mut s.cancel_sent), s.task.as_ref().map(|t| t.clone_ref(py)), s.baseline)
+        };
+        let Some(task) = task else { return result.map_err(|e| Fail::raised(py, e)) };
+        let count = |method: &Bound<'_, pyo3::types::PyString>| task.bind(py).call_method0(method).and_then(|n| n.extract::<i64>());
+        if own {
+            let left = count(intern!(py, "uncancel")).map_err(|e| Fail::raised(py, e))?;
+            return match result {
+                Ok(v) => Ok(v),
+                Err(e) if left <= baseline && e.is_instance_of::<CancelledError>(py) => Err(Fail::Stopped),
+                Err(e) if left > baseline => Err(Fail::Raised(e, Class::Passes)),
+                Err(e) => Err(Fail::raised(py, e)),
+            };
+        }
+        match result {
+            Ok(v) => Ok(v),
+            Err(e) => {
+                // The caller was cancelled and the coroutine made another error of it: no policy may go on from that.
+                let cancelled = count(intern!(py, "cancelling")).map_err(|e| Fail::raised(py, e))? > baseline;
+                Err(if cancelled { Fail::Raised(e, Class::Passes) } else { Fail::raised(py, e) })
+            }
+        }
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.callable)?;
+        visit.call(&self.args)?;
+        visit.call(&self.kwargs)?;
+        visit.call(&self.plan)?;
+        if let Some(s) = self.state.try_lock() {
+            visit.call(&s.coroutine)?;
+            visit.call(&s.yielded)?;
+            visit.call(&s.task)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn clear(&self) {
+        let old = {
+            let mut s = self.state.lock();
+            (s.coroutine.take(), s.yielded.take(), s.task.take())
+        };
+        drop(old);
+    }
+}
+
+impl Leaf for PyLeaf {
+    type Ok = Py<PyAny>;
+    type Err = Fail;
+
+    fn poll(&self, begin: Option<Deadline>, _cx: &mut Context<'_>) -> Poll<Result<Py<PyAny>, Fail>> {
+        // SAFETY: the engine of a Python leaf is polled by its run and by a drain only, both of which are attached.
+        let py = unsafe { Python::assume_attached() };
+        let (coroutine, resume, over) = match begin {
+            Some(deadline) => match under(deadline.at, || self.begin(py)) {
+                Ok(c) => (c, Resume::Send, deadline.at),
+                Err(e) => return Poll::Ready(Err(Fail::raised(py, e))),
+            },
+            None => {
+                let mut s = self.state.lock();
+                if matches!(s.resume, Resume::No) {
+                    return Poll::Pending;
+                }
+                let over = s.over.unwrap_or(Instant::NEVER);
+                match s.coroutine.take() {
+                    Some(c) => (c, std::mem::take(&mut s.resume), over),
+                    None => return Poll::Pending,
+                }
+            }
+        };
+        // SAFETY: paired with the leave below; it sets RecursionError when it fails.
+        if unsafe { ffi::Py_EnterRecursiveCall(c" while running an effect".as_ptr()) } != 0 {
+            return Poll::Ready(self.settle(py, Err(PyErr::fetch(py))));
+        }
+        let stepped = under(over, || Self::step(py, &coroutine, resume));
+        // SAFETY: as above.
+        unsafe { ffi::Py_LeaveRecursiveCall() };
+        match stepped {
+            Ok(Err(yielded)) => {
+                let mut s = self.state.lock();
+                if s.task.is_none() {
+                    drop(s);
+                    match Self::note_task(py) {
+                        Ok((task, baseline)) => {
+                            s = self.state.lock();
+                            (s.task, s.baseline) = (Some(task), baseline);
+                        }
+                        Err(e) => {
+                            // Its own cleanup comes first; what that raises is worth less than the reason.
+                            let _ = coroutine.call_method0(py, intern!(py, "close"));
+                            return Poll::Ready(Err(Fail::Raised(e, Class::Passes)));
+                        }
+                    }
+                }
+                (s.coroutine, s.yielded, s.over) = (Some(coroutine), Some(yielded), Some(over));
+                Poll::Pending
+            }
+            Ok(Ok(value)) => {
+                // The commonest end by far: it never waited, so nobody can have cancelled it.
+                if self.state.lock().task.is_none() {
+                    return Poll::Ready(Ok(value));
+                }
+                Poll::Ready(self.settle(py, Ok(value)))
+            }
+            Err(e) => Poll::Ready(self.settle(py, Err(e))),
+        }
+    }
+
+    fn stop(&self) -> bool {
+        let mut s = self.state.lock();
+        s.stop |= s.coroutine.is_some();
+        s.coroutine.is_some()
+    }
+
+    fn active(&self) -> bool {
+        self.state.lock().coroutine.is_some()
+    }
+
+    fn verdict(&self, layer: usize, fault: &mut Fail) -> Result<Verdict, Fail> {
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        let plan = self.plan.get();
+        if let Fail::Raised(e, _) = fault {
+            if e.is_instance_of::<PyRecursionError>(py) || e.is_instance_of::<PyMemoryError>(py) {
+                return Ok(Verdict::No);
+            }
+        }
+        let judged = match (plan.on(layer), &*fault) {
+            (On::Classes { .. }, Fail::TimedOut(_)) => Ok(Verdict::Yes),
+            (On::Classes { named, rejected }, Fail::Raised(e, _)) => {
+                let classes = if e.is_instance(py, error::rejected(py)) { rejected } else { named };
+                Ok(if e.is_instance(py, classes.bind(py)) { Verdict::Yes } else { Verdict::No })
+            }
+            (On::Function(f), _) => {
+                // The function sees the exception that the caller would; it stays a timeout to the retries around.
+                if let Fail::TimedOut(t) = fault {
+                    let owner = t.owner;
+                    let e = std::mem::replace(fault, Fail::Stopped).into_error(py, plan);
+                    *fault = Fail::Raised(e, Class::TimedOut(owner));
+                }
+                let Fail::Raised(e, _) = &*fault else { return Ok(Verdict::No) };
+                answer(&f.bind(py).call1((e.value(py),)).map_err(|e| Fail::raised(py, e))?)
+            }
+            (On::Nothing, _) | (_, Fail::Stopped) => Ok(Verdict::No),
+        };
+        if let (Ok(Verdict::Yes | Verdict::After(_)), Fail::Raised(e, _)) = (&judged, &*fault) {
+            // One exception raised again and again would drag the frames of all its attempts along.
+            e.set_traceback(py, None);
+        }
+        judged.map_err(|e| Fail::raised(py, e))
+    }
+}
+
+/// What `on` answered: a bool, or a number of seconds, or a timedelta.
+fn answer(said: &Bound<'_, PyAny>) -> PyResult<Verdict> {
+    let py = said.py();
+    if said.is_none() {
+        return Ok(Verdict::No);
+    }
+    if let Ok(yes) = said.cast::<PyBool>() {
+        return Ok(if yes.is_true() { Verdict::Yes } else { Verdict::No });
+    }
+    if let Some(total) = said.getattr_opt(intern!(py, "total_seconds"))? {
+        return Ok(Verdict::After(total.call0()?.extract()?));
+    }
+    match said.extract::<f64>() {
+        Ok(delay) => Ok(Verdict::After(delay)),
+        Err(_) => Err(PyTypeError::new_err(format!("a retry's on= must return a bool or a delay, not {}", said.get_type().name()?))),
+    }
+}
+
+/// Whose limit it was, for the message.
+pub(crate) fn policy_name(py: Python<'_>, plan: &Plan, owner: Owner) -> Option<String> {
+    match owner {
+        Owner::Layer(i) => plan.policy_repr(py, i),
+        Owner::Inherited => Some("deadline".into()),
+        Owner::Nobody => None,
+    }
+}

@@ -1,0 +1,230 @@
+//! A plan: a stack of policies as users wrote it, and as the engine runs it. Made where the effect is written, shared by all its calls.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mountain_core::effect::OnErrno;
+use mountain_core::observe::{Tally, count};
+use mountain_core::policy::{self, retry, timeout};
+use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple, PyType};
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::context::to_seconds;
+use crate::error::rejected;
+use crate::handle::Phase;
+use crate::process;
+
+/// One compiled policy.
+#[pyclass(frozen, module = "mountain_runtime._native")]
+pub(crate) struct Layer {
+    layer: policy::Layer,
+    on: Option<Py<PyAny>>,
+}
+
+#[pymethods]
+impl Layer {
+    #[staticmethod]
+    #[pyo3(signature = (seconds, /))]
+    fn timeout(#[pyo3(from_py_with = to_seconds)] seconds: Duration) -> Self {
+        Layer { layer: policy::Layer::Timeout(timeout::Settings { limit: seconds }), on: None }
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (on, attempts, initial, factor, max, jitter, max_retry_after))]
+    fn retry(
+        on: Py<PyAny>,
+        attempts: Option<u32>,
+        initial: f64,
+        factor: f64,
+        max: f64,
+        jitter: &str,
+        #[pyo3(from_py_with = to_seconds)] max_retry_after: Duration,
+    ) -> PyResult<Self> {
+        let jitter = match jitter {
+            "full" => retry::Jitter::Full,
+            "equal" => retry::Jitter::Equal,
+            "none" => retry::Jitter::None,
+            other => return Err(PyValueError::new_err(format!("jitter is 'full', 'equal' or 'none', not {other:?}"))),
+        };
+        let backoff = retry::Backoff { initial, factor, max, jitter };
+        Ok(Layer { layer: policy::Layer::Retry(retry::Settings { attempts, backoff, max_retry_after }), on: Some(on) })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.on)
+    }
+}
+
+/// What a retry goes on from, as Python says it.
+pub(crate) enum On {
+    /// Not a retry.
+    Nothing,
+    /// `rejected` are those of the named classes that a rejection must match: only a class of its own tree names it.
+    Classes { named: Py<PyTuple>, rejected: Py<PyTuple> },
+    Function(Py<PyAny>),
+}
+
+#[pyclass(frozen, weakref, module = "mountain_runtime._native")]
+pub(crate) struct Plan {
+    #[pyo3(get)]
+    policies: Py<PyTuple>,
+    #[pyo3(get)]
+    pub(crate) name: String,
+    pub(crate) stack: Arc<[policy::Layer]>,
+    on: Vec<On>,
+    /// The same for native errors; `None` where only Python can judge.
+    native_on: Option<Arc<[OnErrno]>>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) retries: bool,
+}
+
+#[pymethods]
+impl Plan {
+    #[new]
+    fn new(py: Python<'_>, policies: Py<PyTuple>, layers: Vec<PyRef<'_, Layer>>, name: String) -> PyResult<Self> {
+        let on = layers.iter().map(|l| read_on(py, l.on.as_ref())).collect::<PyResult<Vec<_>>>()?;
+        let native_on = layers.iter().map(|l| native_on(py, l.on.as_ref())).collect::<Option<Vec<_>>>().map(Into::into);
+        let retries = layers.iter().any(|l| matches!(l.layer, policy::Layer::Retry(_)));
+        let stack = layers.iter().map(|l| l.layer.clone()).collect();
+        let tally = process::tally(&name);
+        Ok(Plan { policies, name, stack, on, native_on, tally, retries })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.policies)?;
+        for on in &self.on {
+            match on {
+                On::Nothing => {}
+                On::Classes { named, rejected } => {
+                    visit.call(named)?;
+                    visit.call(rejected)?;
+                }
+                On::Function(f) => visit.call(f)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// A plan without policies.
+    pub(crate) fn bare<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, Plan>> {
+        Bound::new(py, Plan::new(py, PyTuple::empty(py).unbind(), Vec::new(), name.to_owned())?)
+    }
+
+    pub(crate) fn on(&self, layer: usize) -> &On {
+        self.on.get(layer).unwrap_or(&On::Nothing)
+    }
+
+    pub(crate) fn native_on(&self) -> Option<Arc<[OnErrno]>> {
+        self.native_on.clone()
+    }
+
+    pub(crate) fn policy_repr(&self, py: Python<'_>, layer: usize) -> Option<String> {
+        let policy = self.policies.bind(py).get_item(layer).ok()?;
+        Some(policy.repr().map_or_else(|_| "?".into(), |r| r.to_string()))
+    }
+
+    /// ` under Timeout(10), Retry(...)`, or nothing.
+    pub(crate) fn describe(&self, py: Python<'_>) -> PyResult<String> {
+        let policies: Vec<String> = self.policies.bind(py).iter().map(|p| Ok(p.repr()?.to_string())).collect::<PyResult<_>>()?;
+        Ok(if policies.is_empty() { String::new() } else { format!(" under {}", policies.join(", ")) })
+    }
+
+    pub(crate) fn count_end(&self, py: Python<'_>, phase: &Phase, took: Duration) {
+        match phase {
+            Phase::Pending => return,
+            Phase::Value(_) => count(&self.tally.succeeded),
+            Phase::Cancelled => count(&self.tally.cancelled),
+            Phase::Error(e) => self.count_error(e.bind(py)),
+        }
+        self.tally.times.record(took.as_nanos() as u64);
+    }
+
+    pub(crate) fn count_error(&self, e: &Bound<'_, PyAny>) {
+        let py = e.py();
+        let is = |class: &Bound<'_, PyAny>| e.is_instance(class).unwrap_or(false);
+        if is(crate::face::face(py).timed_out.bind(py)) {
+            count(&self.tally.timed_out);
+        } else if is(rejected(py)) {
+            count(&self.tally.rejected);
+        } else if e.is_instance_of::<pyo3::exceptions::asyncio::CancelledError>() {
+            count(&self.tally.cancelled);
+        } else {
+            count(&self.tally.failed);
+        }
+    }
+
+    pub(crate) fn count_attempts(&self, attempts: u32) {
+        if attempts > 1 {
+            self.tally.retried.fetch_add(u64::from(attempts - 1), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The classes of an `on=`, or `None` for a function.
+fn classes<'py>(on: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyType>>>> {
+    if let Ok(class) = on.cast::<PyType>() {
+        return Ok(Some(vec![class.clone()]));
+    }
+    match on.cast::<PyTuple>() {
+        Ok(tuple) => Ok(Some(tuple.iter().map(|c| c.cast_into::<PyType>()).collect::<Result<_, _>>()?)),
+        Err(_) => Ok(None),
+    }
+}
+
+fn read_on(py: Python<'_>, on: Option<&Py<PyAny>>) -> PyResult<On> {
+    let Some(on) = on else { return Ok(On::Nothing) };
+    let on = on.bind(py);
+    match classes(on)? {
+        Some(named) => {
+            let of_rejected = rejected(py).cast::<PyType>()?;
+            let own: Vec<_> = named.iter().filter(|c| c.is_subclass(of_rejected).unwrap_or(false)).cloned().collect();
+            Ok(On::Classes { named: PyTuple::new(py, named)?.unbind(), rejected: PyTuple::new(py, own)?.unbind() })
+        }
+        None if on.is_callable() => Ok(On::Function(on.clone().unbind())),
+        None => Err(PyTypeError::new_err("a retry's on= is an exception class, a tuple of them, or a function")),
+    }
+}
+
+/// The errnos that CPython maps to each subclass of OSError (PEP 3151).
+const ERRNOS: &[(&str, &[i32])] = &[
+    ("BlockingIOError", &[libc::EAGAIN, libc::EALREADY, libc::EWOULDBLOCK, libc::EINPROGRESS]),
+    ("ChildProcessError", &[libc::ECHILD]),
+    ("ConnectionError", &[libc::EPIPE, libc::ESHUTDOWN, libc::ECONNABORTED, libc::ECONNREFUSED, libc::ECONNRESET]),
+    ("BrokenPipeError", &[libc::EPIPE, libc::ESHUTDOWN]),
+    ("ConnectionAbortedError", &[libc::ECONNABORTED]),
+    ("ConnectionRefusedError", &[libc::ECONNREFUSED]),
+    ("ConnectionResetError", &[libc::ECONNRESET]),
+    ("FileExistsError", &[libc::EEXIST]),
+    ("FileNotFoundError", &[libc::ENOENT]),
+    ("InterruptedError", &[libc::EINTR]),
+    ("IsADirectoryError", &[libc::EISDIR]),
+    ("NotADirectoryError", &[libc::ENOTDIR]),
+    ("PermissionError", &[libc::EACCES, libc::EPERM]),
+    ("ProcessLookupError", &[libc::ESRCH]),
+    ("TimeoutError", &[libc::ETIMEDOUT]),
+];
+
+/// `on` by errno. `None`: a class or function that only Python can judge, so the effect runs inline.
+fn native_on(py: Python<'_>, on: Option<&Py<PyAny>>) -> Option<OnErrno> {
+    let Some(on) = on else { return Some(Some(Vec::new())) };
+    let mut errnos = Vec::new();
+    for class in classes(on.bind(py)).ok()?? {
+        if class.is(py.get_type::<PyOSError>()) {
+            return Some(None);
+        }
+        // The builtin classes only: a user's subclass of the same name is not what an errno makes.
+        let builtin = class.is_subclass(&py.get_type::<PyOSError>()).ok()? && class.module().ok()?.to_str().ok()? == "builtins";
+        if !builtin {
+            return None;
+        }
+        let name: Bound<'_, PyString> = class.name().ok()?;
+        let name = name.to_str().ok()?;
+        errnos.extend(ERRNOS.iter().find(|(n, _)| *n == name)?.1);
+    }
+    Some(Some(errnos))
+}

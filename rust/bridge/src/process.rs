@@ -1,0 +1,119 @@
+//! What there is once a process: the clock, the default tokio runtime, the table of effect names. A fork leaves all of it behind.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use mountain_core::effect::Host;
+use mountain_core::observe::Tally;
+use mountain_core::time::Clock;
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::{port, pyref};
+
+/// Started on first use, never stopped: its threads touch no Python, so an interpreter may exit over their heads.
+struct Process {
+    clock: Arc<Clock>,
+    tokio: OnceLock<tokio::runtime::Runtime>,
+    tallies: Mutex<BTreeMap<String, Arc<Tally>>>,
+}
+
+static PROCESS: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
+static STARTING: Mutex<()> = Mutex::new(());
+/// How many forks lie between the first process and this one: what was made under another number belongs to another process.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) static RUNNING: AtomicU64 = AtomicU64::new(0);
+pub(crate) static WAITING: AtomicU64 = AtomicU64::new(0);
+pub(crate) static ABANDONED: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn forks() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}
+
+fn process() -> &'static Process {
+    let p = PROCESS.load(Ordering::Acquire);
+    // SAFETY: what the pointer names is never freed.
+    if let Some(p) = unsafe { p.as_ref() } { p } else { start() }
+}
+
+#[cold]
+fn start() -> &'static Process {
+    let _one = STARTING.lock();
+    // SAFETY: as in `process`.
+    if let Some(p) = unsafe { PROCESS.load(Ordering::Acquire).as_ref() } {
+        return p;
+    }
+    let p = Box::leak(Box::new(Process { clock: Clock::real(), tokio: OnceLock::new(), tallies: Mutex::default() }));
+    PROCESS.store(p, Ordering::Release);
+    p
+}
+
+pub(crate) fn clock() -> &'static Arc<Clock> {
+    &process().clock
+}
+
+pub(crate) fn tokio_runtime(workers: Option<usize>) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(workers) = workers {
+        builder.worker_threads(workers);
+    }
+    builder.thread_name("mountain-worker").build()
+}
+
+/// The default place of native work.
+pub(crate) fn default_host() -> Host {
+    let p = process();
+    let tokio = p.tokio.get_or_init(|| tokio_runtime(None).expect("threads for the default runtime"));
+    Host { tokio: tokio.handle().clone(), clock: p.clock.clone() }
+}
+
+/// The counters of an effect's name, for all effects of that name.
+pub(crate) fn tally(name: &str) -> Arc<Tally> {
+    let mut tallies = process().tallies.lock();
+    if let Some(t) = tallies.get(name) {
+        return t.clone();
+    }
+    let t = Arc::new(Tally::default());
+    tallies.insert(name.to_owned(), t.clone());
+    t
+}
+
+/// In the child of a fork: let go of everything without reading, closing or waiting for it. What it holds is the parent's.
+#[pyfunction]
+pub(crate) fn after_fork() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+    PROCESS.store(std::ptr::null_mut(), Ordering::Release);
+    for gauge in [&RUNNING, &WAITING, &ABANDONED] {
+        gauge.store(0, Ordering::Relaxed);
+    }
+    mountain_providers::pool::forget_after_fork();
+    port::forget_all();
+}
+
+/// Gauges of the process.
+#[pyfunction]
+pub(crate) fn statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let d = PyDict::new(py);
+    d.set_item("running", RUNNING.load(Ordering::Relaxed))?;
+    d.set_item("waiting", WAITING.load(Ordering::Relaxed))?;
+    d.set_item("abandoned_threads", ABANDONED.load(Ordering::Relaxed) + mountain_providers::pool::abandoned() as u64)?;
+    d.set_item("timers", clock().armed())?;
+    d.set_item("graveyard", pyref::graveyard())?;
+    Ok(d)
+}
+
+type Row = (u64, u64, u64, u64, u64, u64, u64, f64, f64);
+
+/// By name: started, succeeded, failed, timed_out, cancelled, retried, rejected, p50 and p99 in seconds.
+#[pyfunction]
+pub(crate) fn effect_statistics() -> BTreeMap<String, Row> {
+    let n = |c: &AtomicU64| c.load(Ordering::Relaxed);
+    let row = |t: &Tally| {
+        let (p50, p99) = (t.times.quantile(0.5), t.times.quantile(0.99));
+        (n(&t.started), n(&t.succeeded), n(&t.failed), n(&t.timed_out), n(&t.cancelled), n(&t.retried), n(&t.rejected), p50, p99)
+    };
+    process().tallies.lock().iter().map(|(name, t)| (name.clone(), row(t))).collect()
+}

@@ -1,0 +1,83 @@
+//! References that may be dropped anywhere. Off the interpreter they go to the graveyard, which the next drain of a port empties.
+
+use std::ptr::NonNull;
+
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::{PyTypeInfo, ffi};
+
+/// Owns one reference. Unlike `Py`, dropping it needs no interpreter.
+pub(crate) struct PyRef(NonNull<ffi::PyObject>);
+
+// SAFETY: only the count is touched through it, and only by a thread that is attached.
+unsafe impl Send for PyRef {}
+// SAFETY: as above.
+unsafe impl Sync for PyRef {}
+
+static GRAVEYARD: Mutex<Vec<PyRef>> = Mutex::new(Vec::new());
+
+impl PyRef {
+    pub(crate) fn new<T>(object: Py<T>) -> Self {
+        // SAFETY: a `Py` is never null.
+        PyRef(unsafe { NonNull::new_unchecked(object.into_ptr()) })
+    }
+
+    pub(crate) fn into_bound(self, py: Python<'_>) -> Bound<'_, PyAny> {
+        let ptr = self.0.as_ptr();
+        std::mem::forget(self);
+        // SAFETY: the reference that was ours passes to the `Bound`.
+        unsafe { Bound::from_owned_ptr(py, ptr) }
+    }
+
+    pub(crate) fn into_cast<T: PyTypeInfo>(self, py: Python<'_>) -> Bound<'_, T> {
+        // SAFETY: callers cast back to the type that they made the reference from.
+        unsafe { self.into_bound(py).cast_into_unchecked() }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {
+        self.0.as_ptr()
+    }
+
+    /// As a number, for the engine to carry. `from_token` is its only way back.
+    pub(crate) fn into_token(self) -> usize {
+        let ptr = self.0.as_ptr() as usize;
+        std::mem::forget(self);
+        ptr
+    }
+
+    /// # Safety
+    /// `token` came from `into_token`, and was not taken back before.
+    pub(crate) unsafe fn from_token(token: usize) -> Self {
+        // SAFETY: by the contract.
+        PyRef(unsafe { NonNull::new_unchecked(token as *mut ffi::PyObject) })
+    }
+}
+
+impl Drop for PyRef {
+    fn drop(&mut self) {
+        // SAFETY: asks only whether this thread is attached; if it is, the count may be touched.
+        unsafe {
+            if ffi::PyGILState_Check() == 1 {
+                ffi::Py_DECREF(self.0.as_ptr());
+                return;
+            }
+        }
+        GRAVEYARD.lock().push(PyRef(self.0));
+    }
+}
+
+/// Drop what has gathered. What a finaliser does may fill the graveyard again: the rest waits for the next time.
+pub(crate) fn empty_graveyard(_py: Python<'_>) {
+    let dead = {
+        let mut graveyard = GRAVEYARD.lock();
+        if graveyard.is_empty() {
+            return;
+        }
+        std::mem::take(&mut *graveyard)
+    };
+    drop(dead);
+}
+
+pub(crate) fn graveyard() -> usize {
+    GRAVEYARD.lock().len()
+}

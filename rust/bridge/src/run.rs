@@ -1,0 +1,463 @@
+//! The run: one await of an effect with Python code, driven inside the caller's own task.
+//!
+//! A run is in one of these states, and only the task's own step moves it on:
+//!  1. new: no engine yet;
+//!  2. its leaf is suspended: the run yields what the coroutine yielded. The waker knows the run by address only; the task keeps it alive;
+//!  3. parked: the engine waits for something native (a backoff, later a permit). The run yields a handle, and the port keeps it alive;
+//!  4. ended.
+//!
+//! A drain that finds it woken in 3 decides the handle, which wakes the task. In 2 it polls the engine, whose timers may ask the leaf to stop;
+//! then the drain cancels the task. Python code never starts there.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
+
+use mountain_core::effect::{Call, Class, Deadline, Fault, Owner, TimedOut, call_leaf};
+use mountain_core::error::Error;
+use mountain_core::observe::count;
+use mountain_core::policy;
+use mountain_core::time::{Clock, Instant};
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyException, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::context::inherited;
+use crate::error::internal;
+use crate::handle::{Backing, Handle, Phase};
+use crate::leaf::{Fail, PyLeaf, Resume};
+use crate::port::{Letter, Port, Shared};
+use crate::process::clock;
+use crate::scope;
+use crate::slots::Step;
+
+type Ended = Result<Py<PyAny>, Fail>;
+/// Touched through `&mut` alone, which makes it `Sync`.
+struct Engine(Pin<Box<dyn Future<Output = Ended> + Send>>);
+// SAFETY: there is no way to the future through a shared reference.
+unsafe impl Sync for Engine {}
+
+/// Wakes a run through its port. It never owns the run: it may be dropped on any thread.
+pub(crate) struct RunWake {
+    woken: AtomicBool,
+    port: Arc<Shared>,
+    /// The run's address while it waits, 0 otherwise.
+    run: Mutex<usize>,
+}
+
+impl Wake for RunWake {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            self.port.mailbox.post(Letter::Wake(self.clone()));
+        }
+    }
+}
+
+impl RunWake {
+    /// In a drain: the run, if it still waits. From now on it can be woken again.
+    pub(crate) fn answer<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Run>> {
+        self.woken.store(false, Ordering::SeqCst);
+        let run = *self.run.lock();
+        // SAFETY: the address is cleared when the run ends or is dropped, both on a thread that is attached, as we are.
+        (run != 0).then(|| unsafe { Bound::from_borrowed_ptr(py, run as *mut pyo3::ffi::PyObject).cast_into_unchecked() })
+    }
+}
+
+/// The waker of one poll: it becomes a `RunWake` only if the engine keeps it. A call that ends at once never does.
+struct LazyWake {
+    wake: RefCell<Option<Arc<RunWake>>>,
+}
+
+impl LazyWake {
+    const VTABLE: RawWakerVTable = RawWakerVTable::new(Self::clone, Self::wake, Self::wake, |_| ());
+
+    fn made(&self) -> Option<Arc<RunWake>> {
+        let mut wake = self.wake.borrow_mut();
+        if wake.is_none() {
+            // SAFETY: polls happen on attached threads only.
+            let py = unsafe { Python::assume_attached() };
+            let port = Port::current(py).ok()?;
+            *wake = Some(Arc::new(RunWake { woken: AtomicBool::new(false), port: port.get().shared.clone(), run: Mutex::new(0) }));
+        }
+        wake.clone()
+    }
+
+    fn clone(data: *const ()) -> RawWaker {
+        // SAFETY: the data is the `LazyWake` on the stack of the poll that lent this waker.
+        let waker = match unsafe { &*data.cast::<LazyWake>() }.made() {
+            Some(wake) => Waker::from(wake),
+            // No loop runs: the poll's caller is about to say so.
+            None => Waker::noop().clone(),
+        };
+        let waker = ManuallyDrop::new(waker);
+        RawWaker::new(waker.data(), waker.vtable())
+    }
+
+    fn wake(data: *const ()) {
+        // SAFETY: as in `clone`.
+        if let Some(wake) = unsafe { &*data.cast::<LazyWake>() }.made() {
+            wake.wake();
+        }
+    }
+}
+
+#[pyclass(freelist = 1024, weakref, module = "mountain_runtime._native")]
+pub(crate) struct Run {
+    leaf: Option<Arc<PyLeaf>>,
+    engine: Option<Engine>,
+    wake: Option<Arc<RunWake>>,
+    /// Known from the first wait on.
+    port: Option<Py<Port>>,
+    park: Option<Py<Handle>>,
+    started: bool,
+    /// When it began, if its time is taken: of every eighth run, which is enough for quantiles and saves two looks at the clock.
+    began: Option<Instant>,
+}
+
+impl Run {
+    pub(crate) fn new(leaf: PyLeaf) -> Self {
+        Run { leaf: Some(Arc::new(leaf)), engine: None, wake: None, port: None, park: None, started: false, began: None }
+    }
+
+    pub(crate) fn next<'py>(slf: &Bound<'py, Self>) -> Step<'py> {
+        Self::advance(slf, Resume::Send)
+    }
+
+    fn poll(&mut self) -> Poll<Ended> {
+        let Some(engine) = self.engine.as_mut() else { return Poll::Pending };
+        let lazy = LazyWake { wake: RefCell::new(self.wake.take()) };
+        // SAFETY: the vtable's functions accept this data, which outlives the poll; clones do not refer to it.
+        let waker = ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new((&raw const lazy).cast(), &LazyWake::VTABLE)) });
+        let polled = catch_unwind(AssertUnwindSafe(|| engine.0.as_mut().poll(&mut Context::from_waker(&waker))));
+        self.wake = lazy.wake.into_inner();
+        polled.unwrap_or_else(|payload| {
+            // SAFETY: as in `LazyWake::made`.
+            let py = unsafe { Python::assume_attached() };
+            let name = self.leaf.as_ref().map_or_else(String::new, |l| l.plan.get().name.clone());
+            let Error::Panic(what) = Error::panic(&*payload) else { unreachable!() };
+            Poll::Ready(Err(Fail::Raised(internal(py, &name, &what), Class::Passes)))
+        })
+    }
+
+    /// The first step: is it admitted, is there time left; then the engine.
+    fn begin(&mut self, py: Python<'_>) -> PyResult<()> {
+        let Some(leaf) = self.leaf.clone() else { return Err(used_up()) };
+        self.started = true;
+        let plan = leaf.plan.get();
+        if let Err(e) = scope::admit(py, &plan.name) {
+            count(&plan.tally.rejected);
+            return Err(e);
+        }
+        let (over, watch) = inherited(py)?;
+        if plan.tally.started.fetch_add(1, Ordering::Relaxed) & 7 == 0 {
+            self.began = Some(clock().now());
+        }
+        if over.owner == Owner::Inherited && clock().now() >= over.at {
+            let e = Fail::timed_out(TimedOut { owner: Owner::Inherited, attempts: 0, cause: None }).into_error(py, plan);
+            plan.count_error(e.value(py));
+            return Err(e);
+        }
+        let clock: &'static Clock = clock();
+        self.engine = Some(Engine(Box::pin(engine(leaf, clock, over, watch))));
+        Ok(())
+    }
+
+    fn advance<'py>(slf: &Bound<'py, Self>, resume: Resume) -> Step<'py> {
+        let py = slf.py();
+        let Ok(mut me) = slf.try_borrow_mut() else {
+            return Step::Error(PyRuntimeError::new_err("this effect is already being awaited"));
+        };
+        if me.park.is_some() && matches!(resume, Resume::Send) {
+            return Step::Error(PyRuntimeError::new_err("this effect is already being awaited: await the effect itself to run it once more"));
+        }
+        let park = me.park.take();
+        if park.is_some() {
+            Self::unpark(&me, slf);
+        }
+        if !me.started {
+            if let Resume::Throw(e) = resume {
+                me.leaf = None;
+                return Step::Error(e);
+            }
+            if let Err(e) = me.begin(py) {
+                me.leaf = None;
+                return Step::Error(e);
+            }
+        } else if me.engine.is_none() {
+            return Step::Error(used_up());
+        } else if let Some(Resume::Throw(e)) = me.leaf.as_ref().map_or(Some(Resume::No), |l| l.resume(resume)) {
+            // Nothing of Python's is running: what the engine holds is let go, and the exception goes through.
+            let engine = me.engine.take();
+            let step = Self::ended(me, slf, Err(Fail::raised(py, e)));
+            drop(engine);
+            return step;
+        }
+        match me.poll() {
+            Poll::Ready(result) => Self::ended(me, slf, result),
+            Poll::Pending => match Self::pending(&mut me, slf) {
+                Ok(yielded) => {
+                    let owed = me.leaf.as_ref().and_then(|l| l.owes_cancel(py));
+                    drop(me);
+                    // Its time passed within the task's own step, as with `Timeout(0)`.
+                    match owed.map(|task| task.call_method0(py, intern!(py, "cancel"))) {
+                        Some(Err(e)) => Step::Error(e),
+                        _ => Step::Yield(yielded),
+                    }
+                }
+                Err(e) => Self::ended(me, slf, Err(Fail::raised(py, e))),
+            },
+        }
+    }
+
+    /// What to yield while the engine waits.
+    fn pending<'py>(me: &mut PyRefMut<'py, Self>, slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        if let Some(yielded) = me.leaf.as_ref().and_then(|l| l.take_yielded()) {
+            if let Some(wake) = &me.wake {
+                *wake.run.lock() = slf.as_ptr() as usize;
+            }
+            return Ok(yielded.into_bound(py));
+        }
+        let port = match &me.port {
+            Some(port) => port.bind(py).clone(),
+            None => {
+                let port = Port::current(py)?;
+                me.port = Some(port.clone().unbind());
+                port
+            }
+        };
+        let park = Handle::new(&port, None, Backing::Parked)?;
+        let Step::Yield(yielded) = Handle::step(&park) else { unreachable!("a new handle is pending") };
+        me.park = Some(park.unbind());
+        port.get().park(slf);
+        match &me.wake {
+            Some(wake) => *wake.run.lock() = slf.as_ptr() as usize,
+            None => return Err(PyRuntimeError::new_err("an effect waits for nothing: this is a bug in mountain-runtime")),
+        }
+        Ok(yielded)
+    }
+
+    fn unpark(me: &PyRefMut<'_, Self>, slf: &Bound<'_, Self>) {
+        if let Some(port) = &me.port {
+            port.get().unpark(slf);
+        }
+    }
+
+    fn ended<'py>(mut me: PyRefMut<'py, Self>, slf: &Bound<'py, Self>, result: Ended) -> Step<'py> {
+        let py = slf.py();
+        if me.park.take().is_some() {
+            Self::unpark(&me, slf);
+        }
+        if let Some(wake) = me.wake.take() {
+            *wake.run.lock() = 0;
+        }
+        let (engine, leaf, began) = (me.engine.take(), me.leaf.take(), me.began);
+        // What is dropped here may run user code, which may look at this run.
+        drop(me);
+        drop(engine);
+        let Some(leaf) = leaf else { return Step::Error(used_up()) };
+        let plan = leaf.plan.get();
+        let attempts = leaf.trace.attempts();
+        plan.count_attempts(attempts);
+        if let Some(began) = began {
+            plan.tally.times.record(clock().now().since(began).as_nanos() as u64);
+        }
+        match result {
+            Ok(v) => {
+                count(&plan.tally.succeeded);
+                Step::Return(v.into_bound(py))
+            }
+            Err(fail) => {
+                let of_engine = matches!(fail, Fail::TimedOut(_));
+                let e = fail.into_error(py, plan);
+                let value = e.value(py);
+                plan.count_error(value);
+                if attempts > 1 && !of_engine && value.is_instance_of::<PyException>() {
+                    note_attempts(value, &plan.name, attempts);
+                }
+                Step::Error(e)
+            }
+        }
+    }
+
+    /// In a drain: this run was woken.
+    pub(crate) fn woken(slf: &Bound<'_, Self>, _port: &Port, direct: bool) -> PyResult<()> {
+        let py = slf.py();
+        // Borrowed: its task is in the middle of a step, which will see for itself.
+        let Ok(mut me) = slf.try_borrow_mut() else { return Ok(()) };
+        if let Some(park) = me.park.take() {
+            Self::unpark(&me, slf);
+            drop(me);
+            return Handle::resolve(park.bind(py), Phase::Value(py.None()), direct);
+        }
+        if me.poll().is_ready() {
+            // The engine ends only when its leaf has, and that happens in the task's step.
+            return Err(PyRuntimeError::new_err("an effect ended outside its task: this is a bug in mountain-runtime"));
+        }
+        let owed = me.leaf.as_ref().and_then(|l| l.owes_cancel(py));
+        drop(me);
+        if let Some(task) = owed {
+            task.call_method0(py, intern!(py, "cancel"))?;
+        }
+        Ok(())
+    }
+
+    /// The loop is closed: give back what the engine holds. The task will never run again.
+    pub(crate) fn reap(slf: &Bound<'_, Self>) {
+        let Ok(mut me) = slf.try_borrow_mut() else { return };
+        if let Some(wake) = me.wake.take() {
+            *wake.run.lock() = 0;
+        }
+        let gone = (me.engine.take(), me.park.take());
+        drop(me);
+        drop(gone);
+    }
+}
+
+async fn engine(leaf: Arc<PyLeaf>, clock: &'static Clock, over: Deadline, watch: bool) -> Ended {
+    let call = Call::new(&*leaf, clock, &leaf.trace);
+    let stack = leaf.plan.get().stack.clone();
+    if stack.is_empty() && !watch {
+        return call_leaf(&call, over).await;
+    }
+    policy::run(&call, &stack, over, watch).await
+}
+
+fn used_up() -> PyErr {
+    PyRuntimeError::new_err("cannot reuse an already awaited effect iterator")
+}
+
+/// The last error carries how often it was tried. An exception that takes no note does without.
+fn note_attempts(e: &Bound<'_, PyAny>, name: &str, attempts: u32) {
+    let note = format!("effect '{name}' was attempted {attempts} times; this is the last failure");
+    let _ = e.call_method1(intern!(e.py(), "add_note"), (note,));
+}
+
+#[pymethods]
+impl Run {
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+    fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::advance(slf, Resume::Send).into_next()
+    }
+
+    #[pyo3(signature = (value, /))]
+    fn send<'py>(slf: &Bound<'py, Self>, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let _ = value;
+        Self::advance(slf, Resume::Send).into_next()
+    }
+
+    #[pyo3(signature = (typ, val = None, tb = None, /))]
+    fn throw<'py>(
+        slf: &Bound<'py, Self>,
+        typ: Bound<'py, PyAny>,
+        val: Option<Bound<'py, PyAny>>,
+        tb: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _ = tb;
+        let e = PyErr::from_value(val.filter(|v| !v.is_none()).unwrap_or(typ));
+        Self::advance(slf, Resume::Throw(e)).into_next()
+    }
+
+    /// Close the coroutine, so that its `finally` runs, then let go of what the engine holds.
+    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let Ok(mut me) = slf.try_borrow_mut() else { return Err(PyRuntimeError::new_err("this effect is running")) };
+        let (leaf, engine, park) = (me.leaf.take(), me.engine.take(), me.park.take());
+        if park.is_some() {
+            Self::unpark(&me, slf);
+        }
+        if let Some(wake) = me.wake.take() {
+            *wake.run.lock() = 0;
+        }
+        let was_running = me.started && engine.is_some();
+        me.started = true;
+        drop(me);
+        let mut result = Ok(());
+        if let Some(leaf) = &leaf {
+            if let Some(coroutine) = leaf.take_coroutine() {
+                if let Some(close) = coroutine.bind(py).getattr_opt(intern!(py, "close"))? {
+                    result = close.call0().map(|_| ());
+                }
+            }
+            if was_running {
+                count(&leaf.plan.get().tally.cancelled);
+            }
+        }
+        drop(engine);
+        result
+    }
+
+    #[getter]
+    fn __name__(&self) -> String {
+        self.leaf.as_ref().map_or_else(|| "effect".into(), |l| l.plan.get().name.clone())
+    }
+    #[getter]
+    fn __qualname__(&self) -> String {
+        self.__name__()
+    }
+    /// What it waits for: the coroutine of its leaf, or the handle that it is parked on.
+    #[getter]
+    fn cr_await(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let leaf = self.leaf.as_ref().and_then(|l| l.coroutine(py));
+        leaf.or_else(|| self.park.as_ref().map(|p| p.clone_ref(py).into_any()))
+    }
+    #[getter]
+    fn cr_frame(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let coroutine = self.leaf.as_ref()?.coroutine(py)?;
+        coroutine.getattr(py, intern!(py, "cr_frame")).ok()
+    }
+    #[getter]
+    fn cr_code(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let coroutine = self.leaf.as_ref()?.coroutine(py)?;
+        coroutine.getattr(py, intern!(py, "cr_code")).ok()
+    }
+    /// Readable only while it does not run: borrowed, it would not answer.
+    #[getter]
+    fn cr_running(&self) -> bool {
+        false
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<running effect {}>", self.__name__())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.park)?;
+        visit.call(&self.port)?;
+        // The leaf is shared with the engine, which is ours: its references are counted once.
+        if let Some(leaf) = &self.leaf {
+            leaf.traverse(&visit)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&mut self) {
+        let leaf = self.leaf.take();
+        drop((self.engine.take(), self.park.take(), self.port.take()));
+        if let Some(leaf) = leaf {
+            leaf.clear();
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Some(wake) = &self.wake {
+            *wake.run.lock() = 0;
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Slots that pyo3 has no word for: `am_send`, which ends an await without a StopIteration object, and a `tp_iternext` that makes one only when
+//! it must. Measured: 0.15 us an await.
+
+use pyo3::exceptions::PyStopIteration;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+use pyo3::{PyTypeInfo, ffi};
+
+use crate::handle::Handle;
+use crate::run::Run;
+
+/// One step of an iterator that an await drives.
+pub(crate) enum Step<'py> {
+    Yield(Bound<'py, PyAny>),
+    Return(Bound<'py, PyAny>),
+    Error(PyErr),
+}
+
+impl<'py> Step<'py> {
+    /// As a method of an iterator says it.
+    pub(crate) fn into_next(self) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Step::Yield(v) => Ok(v),
+            Step::Return(v) => Err(PyStopIteration::new_err((v.unbind(),))),
+            Step::Error(e) => Err(e),
+        }
+    }
+}
+
+trait Steps: PyTypeInfo {
+    fn step<'py>(slf: &Bound<'py, Self>) -> Step<'py>;
+}
+impl Steps for Handle {
+    fn step<'py>(slf: &Bound<'py, Self>) -> Step<'py> {
+        Handle::step(slf)
+    }
+}
+impl Steps for Run {
+    fn step<'py>(slf: &Bound<'py, Self>) -> Step<'py> {
+        Run::next(slf)
+    }
+}
+
+/// # Safety
+/// Called by the interpreter through the slot of `T`'s type, so `o` is a `T` and the thread is attached.
+unsafe extern "C" fn am_send<T: Steps>(o: *mut ffi::PyObject, _value: *mut ffi::PyObject, out: *mut *mut ffi::PyObject) -> ffi::PySendResult {
+    // SAFETY: by the contract of the slot.
+    unsafe {
+        let py = Python::assume_attached();
+        let slf = Bound::from_borrowed_ptr(py, o).cast_into_unchecked::<T>();
+        match T::step(&slf) {
+            Step::Yield(v) => {
+                *out = v.into_ptr();
+                ffi::PySendResult::PYGEN_NEXT
+            }
+            Step::Return(v) => {
+                *out = v.into_ptr();
+                ffi::PySendResult::PYGEN_RETURN
+            }
+            Step::Error(e) => {
+                e.restore(py);
+                *out = std::ptr::null_mut();
+                ffi::PySendResult::PYGEN_ERROR
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As `am_send`.
+unsafe extern "C" fn iternext<T: Steps>(o: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: by the contract of the slot.
+    unsafe {
+        let py = Python::assume_attached();
+        let slf = Bound::from_borrowed_ptr(py, o).cast_into_unchecked::<T>();
+        match T::step(&slf) {
+            Step::Yield(v) => return v.into_ptr(),
+            // No exception at all stands for None.
+            Step::Return(v) if v.is_none() => {}
+            Step::Return(v) => {
+                // A tuple or an exception would be taken for the arguments of StopIteration.
+                if ffi::PyTuple_Check(v.as_ptr()) != 0 || ffi::PyExceptionInstance_Check(v.as_ptr()) != 0 {
+                    PyStopIteration::new_err((v.unbind(),)).restore(py);
+                } else {
+                    ffi::PyErr_SetObject(ffi::PyExc_StopIteration, v.as_ptr());
+                }
+            }
+            Step::Error(e) => e.restore(py),
+        }
+        std::ptr::null_mut()
+    }
+}
+
+pub(crate) fn install(py: Python<'_>) {
+    fn one<T: Steps>(py: Python<'_>) {
+        let tp = T::type_object_raw(py);
+        // SAFETY: a heap type of ours, changed before any instance exists; both types have `__await__`, so the table is there.
+        unsafe {
+            (*(*tp).tp_as_async).am_send = Some(am_send::<T>);
+            (*tp).tp_iternext = Some(iternext::<T>);
+            ffi::PyType_Modified(tp);
+        }
+    }
+    one::<Handle>(py);
+    one::<Run>(py);
+}
+
+/// `Cls[item]`.
+pub(crate) fn alias<'py>(cls: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static ALIAS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    ALIAS.import(cls.py(), "types", "GenericAlias")?.call1((cls, item))
+}

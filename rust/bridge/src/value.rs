@@ -1,0 +1,120 @@
+//! Native values as Python objects, and the buffers that workers read into.
+
+use std::os::raw::c_char;
+use std::sync::Arc;
+
+use mountain_core::value::{Filled, Memory, Text, Value};
+use mountain_providers::fs;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString};
+
+use crate::files::Entry;
+use crate::pyref::PyRef;
+
+pub(crate) fn to_python(py: Python<'_>, v: Value) -> PyResult<Bound<'_, PyAny>> {
+    Ok(match v {
+        Value::Unit => py.None().into_bound(py),
+        Value::Bool(b) => b.into_pyobject(py)?.to_owned().into_any(),
+        Value::Int(i) => i.into_pyobject(py)?.into_any(),
+        Value::Bytes(b) => PyBytes::new(py, &b).into_any(),
+        Value::Text(text) => decode(py, *text)?,
+        Value::Filled(filled) => filled_to_python(py, *filled)?,
+        Value::List(items) => {
+            let items = items.into_iter().map(|v| to_python(py, v)).collect::<PyResult<Vec<_>>>()?;
+            PyList::new(py, items)?.into_any()
+        }
+        Value::Other(any) => match any.downcast::<fs::Entry>() {
+            Ok(entry) => Bound::new(py, Entry(*entry))?.into_any(),
+            Err(any) => match any.downcast::<Vec<fs::Entry>>() {
+                Ok(entries) => {
+                    let entries = entries.into_iter().map(|e| Bound::new(py, Entry(e))).collect::<PyResult<Vec<_>>>()?;
+                    PyList::new(py, entries)?.into_any()
+                }
+                Err(_) => return Err(crate::error::internal(py, "native", "a value that the bridge does not know")),
+            },
+        },
+    })
+}
+
+fn decode(py: Python<'_>, text: Text) -> PyResult<Bound<'_, PyAny>> {
+    let Text { bytes, encoding, errors } = text;
+    if let Value::Bytes(b) = &bytes {
+        if &*encoding == "utf-8" && &*errors == "strict" {
+            if let Ok(s) = std::str::from_utf8(b) {
+                return Ok(PyString::new(py, s).into_any());
+            }
+        }
+    }
+    to_python(py, bytes)?.call_method1("decode", (&*encoding, &*errors))
+}
+
+/// Uninitialised `bytes` objects for workers to fill. Nobody else has them until they are handed over, so writing to them breaks no promise.
+pub(crate) struct Buffers {
+    /// `None` for an empty slot: the empty `bytes` is shared and must not be written to.
+    objects: Vec<Option<PyRef>>,
+    sizes: Vec<usize>,
+}
+
+// SAFETY: each slot is the whole payload of a `bytes` object of that size, made by us and referred to by nobody else.
+unsafe impl Memory for Buffers {
+    fn slots(&self) -> usize {
+        self.sizes.len()
+    }
+    fn size(&self, slot: usize) -> usize {
+        self.sizes[slot]
+    }
+    fn slot(&self, slot: usize) -> *mut u8 {
+        match &self.objects[slot] {
+            // SAFETY: a `bytes` object; the payload's address is fixed.
+            Some(object) => unsafe { (&raw mut (*object.as_ptr().cast::<ffi::PyBytesObject>()).ob_sval).cast() },
+            None => std::ptr::NonNull::dangling().as_ptr(),
+        }
+    }
+}
+
+impl Buffers {
+    pub(crate) fn allocate(py: Python<'_>, sizes: &[usize]) -> PyResult<Arc<dyn Memory>> {
+        let objects = sizes
+            .iter()
+            .map(|&n| if n == 0 { Ok(None) } else { Self::bytes(py, n).map(|b| Some(PyRef::new(b.unbind()))) })
+            .collect::<PyResult<_>>()?;
+        Ok(Arc::new(Buffers { objects, sizes: sizes.to_vec() }))
+    }
+
+    fn bytes(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyAny>> {
+        // SAFETY: without a source the payload is left uninitialised; one byte more than asked for holds the final zero.
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(std::ptr::null::<c_char>(), n.cast_signed())) }
+    }
+
+    fn take(&self, py: Python<'_>, slot: usize, length: usize, tail: Option<&[u8]>) -> PyResult<Py<PyAny>> {
+        let whole = match &self.objects[slot] {
+            // SAFETY: a live object; the new reference is ours.
+            Some(object) => unsafe { Bound::from_borrowed_ptr(py, object.as_ptr()) },
+            None => PyBytes::new(py, b"").into_any(),
+        };
+        if length == self.sizes[slot] && tail.is_none() {
+            return Ok(whole.unbind());
+        }
+        // The file changed under our hands: the odd case is copied.
+        // SAFETY: `length` bytes of the slot were written.
+        let head = unsafe { std::slice::from_raw_parts(self.slot(slot), length) };
+        Ok(PyBytes::new(py, &[head, tail.unwrap_or_default()].concat()).into_any().unbind())
+    }
+}
+
+fn filled_to_python(py: Python<'_>, filled: Filled) -> PyResult<Bound<'_, PyAny>> {
+    let memory: Arc<dyn std::any::Any + Send + Sync> = filled.memory;
+    let Ok(buffers) = memory.downcast::<Buffers>() else {
+        return Err(crate::error::internal(py, "native", "memory that the bridge did not make"));
+    };
+    let mut items = Vec::with_capacity(filled.lengths.len());
+    for (slot, &length) in filled.lengths.iter().enumerate() {
+        let tail = filled.tails.iter().find(|(i, _)| *i == slot).map(|(_, t)| t.as_slice());
+        items.push(buffers.take(py, slot, length, tail)?);
+    }
+    if filled.single {
+        return Ok(items.swap_remove(0).into_bound(py));
+    }
+    Ok(PyList::new(py, items)?.into_any())
+}

@@ -1,0 +1,127 @@
+//! One call of an effect, as its layers share it: the leaf, the clock, the deadline that stands over a layer, and what happened so far.
+
+use std::future::{Future, poll_fn};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::Leaf;
+use crate::time::{Clock, Instant};
+
+/// Whose time limit a deadline is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Nobody's: there is no limit.
+    Nobody,
+    /// A limit from outside this stack: a `deadline()` block, or the effect that this one runs in.
+    Inherited,
+    /// The timeout at that place of the stack, counted from the outside.
+    Layer(usize),
+}
+
+impl Owner {
+    /// Stands inside the layer at that place.
+    pub fn inside(self, layer: usize) -> bool {
+        matches!(self, Owner::Layer(i) if i > layer)
+    }
+
+    /// Stands inside that limit.
+    pub fn within(self, limit: Owner) -> bool {
+        match limit {
+            Owner::Layer(i) => self.inside(i),
+            Owner::Inherited | Owner::Nobody => matches!(self, Owner::Layer(_)),
+        }
+    }
+}
+
+/// The earliest limit over a point of the stack.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    pub at: Instant,
+    pub owner: Owner,
+}
+
+impl Deadline {
+    pub const NONE: Deadline = Deadline { at: Instant::NEVER, owner: Owner::Nobody };
+
+    #[must_use]
+    pub fn earliest(self, other: Deadline) -> Self {
+        if other.at < self.at { other } else { self }
+    }
+}
+
+/// What happened so far. It outlives the layers, so that whoever reports the end can say how many attempts there were.
+pub struct Trace<E> {
+    attempts: AtomicU32,
+    /// The last failure that was retried, with the place of the retry.
+    last: Mutex<Option<(usize, E)>>,
+}
+
+impl<E> Default for Trace<E> {
+    fn default() -> Self {
+        Trace { attempts: AtomicU32::new(0), last: Mutex::new(None) }
+    }
+}
+
+impl<E> Trace<E> {
+    /// How often the leaf was begun.
+    pub fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    pub fn failed(&self, layer: usize, e: E) {
+        *self.last.lock() = Some((layer, e));
+    }
+
+    /// The last failure that a retry inside `owner` went on from.
+    pub fn take_last(&self, owner: Owner) -> Option<E> {
+        let mut last = self.last.lock();
+        let inside = last.as_ref().is_some_and(|(at, _)| Owner::Layer(*at).within(owner));
+        if inside { last.take().map(|(_, e)| e) } else { None }
+    }
+}
+
+pub struct Call<'a, L: Leaf> {
+    pub leaf: &'a L,
+    pub clock: &'a Clock,
+    pub trace: &'a Trace<L::Err>,
+    /// When this was last read, 0 when the leaf has run since: layers that begin together read the clock once.
+    now: AtomicU64,
+}
+
+impl<'a, L: Leaf> Call<'a, L> {
+    pub fn new(leaf: &'a L, clock: &'a Clock, trace: &'a Trace<L::Err>) -> Self {
+        Call { leaf, clock, trace, now: AtomicU64::new(0) }
+    }
+
+    /// The time at which the layers that are being entered begin.
+    pub fn entered(&self) -> Instant {
+        match self.now.load(Ordering::Relaxed) {
+            0 => {
+                let now = self.clock.now();
+                self.now.store(now.nanos(), Ordering::Relaxed);
+                now
+            }
+            n => Instant::from_nanos(n),
+        }
+    }
+
+    /// The time, read afresh.
+    pub fn now(&self) -> Instant {
+        self.now.store(0, Ordering::Relaxed);
+        self.clock.now()
+    }
+}
+
+/// Begin the leaf and follow it to its end.
+pub fn call_leaf<L: Leaf>(call: &Call<'_, L>, deadline: Deadline) -> impl Future<Output = Result<L::Ok, L::Err>> + Send {
+    let mut begin = Some(deadline);
+    poll_fn(move |cx| {
+        let begin = begin.take();
+        if begin.is_some() {
+            call.now.store(0, Ordering::Relaxed);
+            call.trace.attempts.fetch_add(1, Ordering::Relaxed);
+        }
+        call.leaf.poll(begin, cx)
+    })
+}

@@ -1,0 +1,163 @@
+//! Native operations that run together: all of them (the first failure aborts the rest), or a race (the first success does).
+//! The group answers when every child has ended, so that no child outlives it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
+use crate::error::Error;
+use crate::value::{Memory, Value};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    All,
+    Race,
+}
+
+/// Operations as one operation.
+pub struct Group {
+    pub children: Vec<Arc<dyn Operation>>,
+    pub mode: Mode,
+}
+
+struct Running {
+    mode: Mode,
+    left: AtomicUsize,
+    decided: AtomicBool,
+    results: Mutex<Results>,
+    aborts: Mutex<Vec<Abort>>,
+    root: Arc<dyn Sink>,
+    token: usize,
+}
+
+struct Results {
+    slots: Vec<Option<Outcome>>,
+    /// The child that decided: the first failure of all, the first success of a race.
+    winner: Option<usize>,
+}
+
+impl Operation for Group {
+    fn start(&self, host: &Host, done: Done) -> Abort {
+        let n = self.children.len();
+        if n == 0 {
+            done.finish(Ok(Value::List(Vec::new())));
+            return Abort::Never;
+        }
+        let (root, token) = done.into_parts();
+        let running = Arc::new(Running {
+            mode: self.mode,
+            // One more than the children, so that none of them ends the group before all have begun.
+            left: AtomicUsize::new(n + 1),
+            decided: AtomicBool::new(false),
+            results: Mutex::new(Results { slots: (0..n).map(|_| None).collect(), winner: None }),
+            aborts: Mutex::new(Vec::new()),
+            root,
+            token,
+        });
+        let (children, ours, host_) = (self.children.clone(), running.clone(), host.clone());
+        // Children begin on a worker: what they spawn goes to that worker's own queue, at half the price of the shared one.
+        host.tokio.spawn(async move {
+            for (i, child) in children.iter().enumerate() {
+                if ours.decided.load(Ordering::Acquire) {
+                    ours.clone().deliver(i, Err(Error::Cancelled));
+                    continue;
+                }
+                match catch_unwind(AssertUnwindSafe(|| child.start(&host_, Done::new(ours.clone(), i)))) {
+                    Ok(Abort::Never) => {}
+                    Ok(abort) => ours.aborts.lock().push(abort),
+                    // Its `Done`, lost in the panic, has answered with a cancel already: say what it was.
+                    Err(payload) => ours.results.lock().slots[i] = Some(Err(Error::panic(&*payload))),
+                }
+            }
+            if ours.decided.load(Ordering::Acquire) {
+                ours.abort_all();
+            }
+            ours.child_ended();
+        });
+        Abort::Shared(running)
+    }
+}
+
+impl Running {
+    fn child_ended(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        self.aborts.lock().clear();
+        let Results { slots, winner } = std::mem::replace(&mut *self.results.lock(), Results { slots: Vec::new(), winner: None });
+        let mut outcomes: Vec<Outcome> = slots.into_iter().map(|r| r.unwrap_or(Err(Error::Cancelled))).collect();
+        let outcome = match (winner, self.mode) {
+            (Some(i), _) => outcomes.swap_remove(i),
+            (None, Mode::All) => all(outcomes),
+            // Decided, but by no child: the group was asked to end.
+            (None, Mode::Race) => race(outcomes, self.decided.load(Ordering::Acquire)),
+        };
+        self.root.deliver(self.token, outcome);
+    }
+
+    fn abort_all(&self) {
+        let aborts = std::mem::take(&mut *self.aborts.lock());
+        aborts.iter().for_each(Abort::abort);
+    }
+}
+
+/// No failure came first: there is none, or the group was asked to end. Then a failure says more than the cancels that were asked for.
+fn all(outcomes: Vec<Outcome>) -> Outcome {
+    let (mut values, mut cancelled) = (Vec::with_capacity(outcomes.len()), false);
+    for outcome in outcomes {
+        match outcome {
+            Ok(value) => values.push(value),
+            Err(Error::Cancelled) => cancelled = true,
+            Err(e) => return Err(e),
+        }
+    }
+    if cancelled { Err(Error::Cancelled) } else { Ok(Value::List(values)) }
+}
+
+/// No value came first. When the race was asked to end, one that came all the same is the result, and a cancel among the failures means
+/// that it was not run to its end.
+fn race(outcomes: Vec<Outcome>, asked: bool) -> Outcome {
+    let mut failures = Vec::with_capacity(outcomes.len());
+    for outcome in outcomes {
+        match outcome {
+            Ok(value) => return Ok(value),
+            Err(e) => failures.push(e),
+        }
+    }
+    let cut_short = asked && failures.iter().any(|e| matches!(e, Error::Cancelled));
+    Err(if cut_short { Error::Cancelled } else { Error::All(failures) })
+}
+
+impl Sink for Running {
+    fn deliver(&self, i: usize, outcome: Outcome) {
+        let decides = outcome.is_ok() == (self.mode == Mode::Race);
+        let first = decides && !self.decided.swap(true, Ordering::AcqRel);
+        {
+            let mut results = self.results.lock();
+            results.slots[i] = Some(outcome);
+            if first {
+                results.winner = Some(i);
+            }
+        }
+        if first {
+            self.abort_all();
+        }
+        self.child_ended();
+    }
+
+    fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>) {
+        self.root.allocate(sizes, then);
+    }
+}
+
+impl Abortable for Running {
+    /// From outside: nobody wins, every child is asked to end, and the group answers with a cancel.
+    fn abort(&self) {
+        if !self.decided.swap(true, Ordering::AcqRel) {
+            self.abort_all();
+        }
+    }
+}

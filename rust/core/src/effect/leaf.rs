@@ -1,0 +1,58 @@
+//! The leaf: what an effect finally calls, as the engine sees it. At most one call of a leaf is under way at a time.
+
+use std::task::{Context, Poll};
+
+use super::{Deadline, Owner};
+
+/// What an effect finally calls. The engine starts it, polls it, and may ask a running call to end; it never stops it by force.
+pub trait Leaf: Send + Sync {
+    type Ok: Send;
+    type Err: Fault;
+
+    /// `begin` starts a call under that deadline; later polls, without it, continue the call.
+    fn poll(&self, begin: Option<Deadline>, cx: &mut Context<'_>) -> Poll<Result<Self::Ok, Self::Err>>;
+
+    /// Ask the running call to end; it is polled on until it has. False: none is running, and whoever asks may go.
+    fn stop(&self) -> bool;
+
+    /// A call is under way.
+    fn active(&self) -> bool;
+
+    /// What the `on` of the retry at `layer` says of a fault. An error is one that `on` itself raised.
+    fn verdict(&self, layer: usize, fault: &mut Self::Err) -> Result<Verdict, Self::Err>;
+}
+
+/// What `on` says of a failure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict {
+    No,
+    Yes,
+    /// The delay in seconds that a server asked for; not yet checked.
+    After(f64),
+}
+
+/// What the engine must know of a failure.
+pub trait Fault: Send + Sized {
+    fn timed_out(t: TimedOut<Self>) -> Self;
+    fn class(&self) -> Class;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// An ordinary failure.
+    Failure,
+    /// The engine's own request to stop, come back.
+    Stopped,
+    /// A policy of this stack ran out of time.
+    TimedOut(Owner),
+    /// Must reach the caller whatever the policies say: a cancel from outside, an exit, memory gone.
+    Passes,
+}
+
+/// Time ran out: whose, after how many attempts, and what failed last.
+#[derive(Debug)]
+pub struct TimedOut<E> {
+    pub owner: Owner,
+    pub attempts: u32,
+    pub cause: Option<E>,
+}

@@ -1,0 +1,14 @@
+//! Effects: what a leaf and a native operation are, the call that policies share, and native operations that run together.
+//! Nothing here knows a policy.
+
+mod call;
+mod group;
+mod leaf;
+mod native;
+mod operation;
+
+pub use call::{Call, Deadline, Owner, Trace, call_leaf};
+pub use group::{Group, Mode};
+pub use leaf::{Class, Fault, Leaf, TimedOut, Verdict};
+pub use native::{NativeLeaf, OnErrno};
+pub use operation::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};

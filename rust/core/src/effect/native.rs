@@ -1,0 +1,143 @@
+//! A native operation as a leaf, for the engine that runs on tokio: its outcome lands in a slot whose waker the engine left there.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+use super::{Abort, Class, Deadline, Done, Fault, Host, Leaf, Operation, Outcome, Sink, TimedOut, Verdict};
+use crate::error::Error;
+use crate::value::{Memory, Value};
+
+/// Which native failures a retry goes on from: by errno. `None` stands for every OS error.
+pub type OnErrno = Option<Vec<i32>>;
+
+pub struct NativeLeaf {
+    operation: Arc<dyn Operation>,
+    host: Host,
+    slot: Arc<Slot>,
+    on: Vec<OnErrno>,
+}
+
+struct Slot {
+    state: Mutex<State>,
+    /// Answers what this cannot: where buffers come from.
+    root: Arc<dyn Sink>,
+}
+
+#[derive(Default)]
+struct State {
+    running: bool,
+    /// No call may begin any more.
+    ended: bool,
+    abort: Option<Abort>,
+    outcome: Option<Outcome>,
+    waker: Option<Waker>,
+}
+
+impl Sink for Slot {
+    fn deliver(&self, _token: usize, outcome: Outcome) {
+        let waker = {
+            let mut state = self.state.lock();
+            state.outcome = Some(outcome);
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>) {
+        self.root.allocate(sizes, then);
+    }
+}
+
+impl NativeLeaf {
+    /// `on` holds, for each layer of the stack, what a retry standing there goes on from.
+    pub fn new(operation: Arc<dyn Operation>, host: Host, root: Arc<dyn Sink>, on: Vec<OnErrno>) -> Self {
+        NativeLeaf { operation, host, slot: Arc::new(Slot { state: Mutex::default(), root }), on }
+    }
+
+    /// Begin no further call, and ask a running one to end.
+    pub fn end(&self) {
+        self.slot.state.lock().ended = true;
+        self.stop();
+    }
+}
+
+impl Leaf for NativeLeaf {
+    type Ok = Value;
+    type Err = Error;
+
+    fn poll(&self, begin: Option<Deadline>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        if begin.is_some() {
+            {
+                let mut state = self.slot.state.lock();
+                if state.ended {
+                    return Poll::Ready(Err(Error::Cancelled));
+                }
+                (state.running, state.waker) = (true, Some(cx.waker().clone()));
+            }
+            let abort = self.operation.start(&self.host, Done::new(self.slot.clone(), 0));
+            self.slot.state.lock().abort = Some(abort);
+        }
+        let mut state = self.slot.state.lock();
+        match state.outcome.take() {
+            Some(outcome) => {
+                (state.running, state.abort, state.waker) = (false, None, None);
+                Poll::Ready(outcome)
+            }
+            None => {
+                state.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn stop(&self) -> bool {
+        let mut state = self.slot.state.lock();
+        if !state.running {
+            return false;
+        }
+        let abort = state.abort.take();
+        drop(state);
+        if let Some(abort) = abort {
+            abort.abort();
+        }
+        true
+    }
+
+    fn active(&self) -> bool {
+        self.slot.state.lock().running
+    }
+
+    fn verdict(&self, layer: usize, fault: &mut Error) -> Result<Verdict, Error> {
+        let on = self.on.get(layer).and_then(Option::as_deref);
+        Ok(match fault {
+            Error::Os(e) if on.is_none_or(|on| on.contains(&e.errno)) => Verdict::Yes,
+            Error::TimedOut(t) if t.owner.inside(layer) => Verdict::Yes,
+            _ => Verdict::No,
+        })
+    }
+}
+
+impl Drop for NativeLeaf {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Fault for Error {
+    fn timed_out(t: TimedOut<Self>) -> Self {
+        Error::TimedOut(Box::new(t))
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Error::Cancelled => Class::Stopped,
+            Error::TimedOut(t) => Class::TimedOut(t.owner),
+            Error::Panic(_) => Class::Passes,
+            _ => Class::Failure,
+        }
+    }
+}

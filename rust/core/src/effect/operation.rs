@@ -1,0 +1,94 @@
+//! A native operation: work that needs no host language. It starts on any thread, reports once through [`Done`], and can be aborted.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::time::Clock;
+use crate::value::{Memory, Value};
+
+pub type Outcome = Result<Value, Error>;
+
+/// Where native work runs.
+#[derive(Clone)]
+pub struct Host {
+    pub tokio: tokio::runtime::Handle,
+    pub clock: Arc<Clock>,
+}
+
+/// Work as a value: starting it twice does it twice.
+pub trait Operation: Send + Sync {
+    /// Begin. Must not block: it is called on an event loop's thread.
+    fn start(&self, host: &Host, done: Done) -> Abort;
+}
+
+/// Receives outcomes. `token` is the receiver's own name for the call.
+pub trait Sink: Send + Sync {
+    fn deliver(&self, token: usize, outcome: Outcome);
+
+    /// Have the host language allocate one buffer a size, then go on with them. Dropping `then` ends the call as cancelled.
+    fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>);
+}
+
+/// The one right to report a call's outcome. Dropped unused, it reports a cancel, so a call never goes unanswered.
+pub struct Done {
+    sink: Option<Arc<dyn Sink>>,
+    token: usize,
+}
+
+impl Done {
+    pub fn new(sink: Arc<dyn Sink>, token: usize) -> Self {
+        Done { sink: Some(sink), token }
+    }
+
+    pub fn finish(mut self, outcome: Outcome) {
+        if let Some(sink) = self.sink.take() {
+            sink.deliver(self.token, outcome);
+        }
+    }
+
+    /// Where the outcome will go: also the source of buffers.
+    pub fn sink(&self) -> Arc<dyn Sink> {
+        self.sink.clone().expect("an unanswered call has its sink")
+    }
+
+    /// Hand the right over to whoever collects several outcomes into one.
+    pub(super) fn into_parts(mut self) -> (Arc<dyn Sink>, usize) {
+        (self.sink.take().expect("an unanswered call has its sink"), self.token)
+    }
+
+    /// Ask the host for buffers to read into; `then` runs on the host's thread and must not block.
+    pub fn allocate(self, sizes: Vec<usize>, then: impl FnOnce(Arc<dyn Memory>, Done) + Send + 'static) {
+        self.sink().allocate(sizes, Box::new(move |memory| then(memory, self)));
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        if let Some(sink) = self.sink.take() {
+            sink.deliver(self.token, Err(Error::Cancelled));
+        }
+    }
+}
+
+/// Can be asked to end early.
+pub trait Abortable: Send + Sync {
+    fn abort(&self);
+}
+
+/// How to ask a started call to end. Its `Done` is answered all the same, when it has ended.
+pub enum Abort {
+    /// It cannot be asked, or has already ended.
+    Never,
+    Task(tokio::task::AbortHandle),
+    Shared(Arc<dyn Abortable>),
+}
+
+impl Abort {
+    pub fn abort(&self) {
+        match self {
+            Abort::Never => {}
+            Abort::Task(task) => task.abort(),
+            Abort::Shared(call) => call.abort(),
+        }
+    }
+}

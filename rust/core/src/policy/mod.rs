@@ -1,0 +1,49 @@
+//! Policies, one folder each: settings, a pure machine of state, event and `now`, and the layer that obeys it. A policy knows no other.
+
+pub mod retry;
+pub mod timeout;
+
+use std::future::{Future, ready};
+use std::pin::Pin;
+
+use crate::effect::{Call, Deadline, Fault, Leaf, Owner, TimedOut, call_leaf};
+
+/// One policy of a stack, outermost first.
+#[derive(Clone, Debug)]
+pub enum Layer {
+    Timeout(timeout::Settings),
+    Retry(retry::Settings),
+}
+
+type Boxed<'a, L> = Pin<Box<dyn Future<Output = Result<<L as Leaf>::Ok, <L as Leaf>::Err>> + Send + 'a>>;
+
+/// The leaf under a stack. `inherited` is the limit from outside: where nobody else watches over it (`watch`), it is kept here.
+/// When it has passed already, nothing is started.
+pub fn run<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], inherited: Deadline, watch: bool) -> Boxed<'a, L> {
+    if inherited.owner == Owner::Inherited && inherited.at <= call.entered() {
+        let late = TimedOut { owner: inherited.owner, attempts: 0, cause: None };
+        return Box::pin(ready(Err(L::Err::timed_out(late))));
+    }
+    if watch && inherited.owner == Owner::Inherited {
+        return Box::pin(timeout::limit(call, inherited, wrap(call, stack, 0, inherited)));
+    }
+    wrap(call, stack, 0, inherited)
+}
+
+/// The layers from `at` inwards; `over` is the earliest limit that stands around them.
+fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, over: Deadline) -> Boxed<'a, L> {
+    match stack.get(at) {
+        None => Box::pin(call_leaf(call, over)),
+        Some(Layer::Timeout(settings)) => {
+            let mine = Deadline { at: call.entered().after(settings.limit), owner: Owner::Layer(at) };
+            let over = over.earliest(mine);
+            // The innermost limit and the leaf are one future: a box less for the commonest stack.
+            if at + 1 == stack.len() {
+                Box::pin(timeout::limit(call, mine, call_leaf(call, over)))
+            } else {
+                Box::pin(timeout::limit(call, mine, wrap(call, stack, at + 1, over)))
+            }
+        }
+        Some(Layer::Retry(settings)) => Box::pin(retry::retry(call, at, settings, over, move || wrap(call, stack, at + 1, over))),
+    }
+}

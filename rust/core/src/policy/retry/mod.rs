@@ -1,0 +1,19 @@
+//! Retry: call the inside again when it fails with what `on` names, after a backoff that never overflows and never outlasts a deadline.
+
+mod backoff;
+mod layer;
+mod machine;
+
+pub use backoff::{Backoff, Jitter};
+pub use layer::retry;
+
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// In total, the first one included. `None` is without end.
+    pub attempts: Option<u32>,
+    pub backoff: Backoff,
+    /// The most that a delay returned by `on` is believed.
+    pub max_retry_after: Duration,
+}

@@ -1,0 +1,55 @@
+//! The layer of a limit.
+//!
+//!  1. The inside is polled first: a value wins over a limit that passed in the same instant.
+//!  2. The deadline is armed when the inside is first found pending; what ends at once never touches the heap.
+//!  3. When it has passed and a leaf is running, the leaf is asked to stop and the inside is polled on: what it holds stays held.
+//!  4. When no leaf is running (a backoff, a queue), the inside is dropped at once, which gives back its place.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use super::machine::{End, State};
+use crate::effect::{Call, Deadline, Fault, Leaf, TimedOut};
+use crate::time::{Sleep, sleep_until};
+
+/// Hold `inner` to `limit`.
+pub async fn limit<'a, L, F>(call: &'a Call<'a, L>, limit: Deadline, inner: F) -> Result<L::Ok, L::Err>
+where
+    L: Leaf,
+    F: Future<Output = Result<L::Ok, L::Err>> + Send,
+{
+    let mut inner = pin!(inner);
+    let mut timer: Pin<&mut Option<Sleep<'a>>> = pin!(None);
+    let mut state = State::Open;
+    let timed_out = |late: Option<L::Err>| {
+        let cause = late.or_else(|| call.trace.take_last(limit.owner));
+        Poll::Ready(Err(L::Err::timed_out(TimedOut { owner: limit.owner, attempts: call.trace.attempts(), cause })))
+    };
+    poll_fn(move |cx| {
+        loop {
+            if let Poll::Ready(result) = inner.as_mut().poll(cx) {
+                let Err(e) = result else { return Poll::Ready(result) };
+                return match state.failed(e.class(), limit.owner) {
+                    End::Pass => Poll::Ready(Err(e)),
+                    End::Late => timed_out(Some(e)),
+                    End::Stopped => timed_out(None),
+                };
+            }
+            if state == State::Asked {
+                return if call.leaf.active() { Poll::Pending } else { timed_out(None) };
+            }
+            if timer.is_none() {
+                timer.set(Some(sleep_until(call.clock, limit.at)));
+            }
+            if timer.as_mut().as_pin_mut().is_some_and(|t| t.poll(cx).is_pending()) {
+                return Poll::Pending;
+            }
+            state = State::Asked;
+            if !call.leaf.stop() {
+                return timed_out(None);
+            }
+        }
+    })
+    .await
+}

@@ -1,0 +1,59 @@
+//! What a limit decides: nothing here waits or reads a clock.
+
+use crate::effect::{Class, Owner};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    /// The time has passed and the leaf was asked to stop.
+    Asked,
+}
+
+/// What becomes of a failure that the inside ended with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Pass,
+    /// `TimedOut`, with the failure as its cause.
+    Late,
+    /// `TimedOut`: the failure is only the answer to our asking.
+    Stopped,
+}
+
+impl State {
+    /// The inside of `mine` failed. A value that it returned, however late, never comes here: it wins.
+    pub(super) fn failed(self, class: Class, mine: Owner) -> End {
+        match (self, class) {
+            (State::Open, _) | (State::Asked, Class::Passes) => End::Pass,
+            // A retry inside saw before this did that the time of this limit, or of one around it, is up: it need not be said twice.
+            (State::Asked, Class::TimedOut(owner)) if !owner.within(mine) => End::Pass,
+            (State::Asked, Class::Stopped) => End::Stopped,
+            (State::Asked, Class::Failure | Class::TimedOut(_)) => End::Late,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn only_what_follows_the_asking_is_late() {
+        for class in [Class::Failure, Class::Stopped, Class::Passes, Class::TimedOut(Owner::Layer(1))] {
+            assert_eq!(State::Open.failed(class, Owner::Layer(0)), End::Pass);
+        }
+        let asked = |class| State::Asked.failed(class, Owner::Layer(0));
+        assert_eq!(asked(Class::Failure), End::Late);
+        assert_eq!(asked(Class::TimedOut(Owner::Layer(1))), End::Late);
+        assert_eq!(asked(Class::Stopped), End::Stopped);
+        assert_eq!(asked(Class::Passes), End::Pass);
+    }
+
+    #[test]
+    fn a_limit_that_is_up_is_said_once() {
+        let asked = |owner, mine| State::Asked.failed(Class::TimedOut(owner), mine);
+        assert_eq!(asked(Owner::Layer(1), Owner::Layer(1)), End::Pass);
+        assert_eq!(asked(Owner::Layer(0), Owner::Layer(1)), End::Pass);
+        assert_eq!(asked(Owner::Inherited, Owner::Layer(0)), End::Pass);
+        assert_eq!(asked(Owner::Inherited, Owner::Inherited), End::Pass);
+        assert_eq!(asked(Owner::Layer(0), Owner::Inherited), End::Late);
+    }
+}

@@ -1,0 +1,14 @@
+//! Timeout: a limit on the time of everything inside it. When it passes, the leaf is asked to stop and polled on until it has.
+
+mod layer;
+mod machine;
+
+pub use layer::limit;
+
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// `Duration::MAX` is no limit; zero allows one poll.
+    pub limit: Duration,
+}

@@ -1,0 +1,100 @@
+//! The native engine on tokio: an operation under its stack becomes one task, however many steps it takes; only its outcome leaves.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
+
+use parking_lot::Mutex;
+
+use crate::effect::{Abort, Abortable, Call, Deadline, Done, Host, Leaf, NativeLeaf, OnErrno, Operation, Outcome, Owner, Trace};
+use crate::error::Error;
+use crate::observe::Tally;
+use crate::policy::{self, Layer};
+
+/// A native operation with its policies: what a caller starts. It is an operation itself, so effects nest.
+pub struct Program {
+    pub operation: Arc<dyn Operation>,
+    pub stack: Arc<[Layer]>,
+    /// What each layer, if it is a retry, goes on from.
+    pub on: Arc<[OnErrno]>,
+    pub inherited: Deadline,
+    pub tally: Option<Arc<Tally>>,
+}
+
+impl Operation for Program {
+    fn start(&self, host: &Host, done: Done) -> Abort {
+        if self.stack.is_empty() && self.inherited.owner == Owner::Nobody {
+            return self.operation.start(host, done);
+        }
+        let root = done.sink();
+        let leaf = Arc::new(NativeLeaf::new(self.operation.clone(), host.clone(), root, self.on.to_vec()));
+        let cancel = Arc::new(Cancel { leaf: leaf.clone(), asked: AtomicBool::new(false), waker: Mutex::new(None) });
+        let (stack, inherited, clock, ours, tally) = (self.stack.clone(), self.inherited, host.clock.clone(), cancel.clone(), self.tally.clone());
+        let engine = async move {
+            let trace = Trace::default();
+            let outcome = {
+                let call = Call::new(&*leaf, &clock, &trace);
+                until_cancelled(policy::run(&call, &stack, inherited, true), &ours).await
+            };
+            if let Some(tally) = tally {
+                tally.retried.fetch_add(u64::from(trace.attempts().saturating_sub(1)), Ordering::Relaxed);
+            }
+            outcome
+        };
+        host.tokio.spawn(async move { done.finish(contained(engine).await) });
+        Abort::Shared(cancel)
+    }
+}
+
+/// A cancel from outside: it asks the leaf to stop, wakes the engine, and is answered when the leaf has ended.
+struct Cancel {
+    leaf: Arc<NativeLeaf>,
+    asked: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Abortable for Cancel {
+    fn abort(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+        let waker = self.waker.lock().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+async fn until_cancelled(engine: impl Future<Output = Outcome> + Send, cancel: &Cancel) -> Outcome {
+    let mut engine = std::pin::pin!(engine);
+    poll_fn(|cx| {
+        *cancel.waker.lock() = Some(cx.waker().clone());
+        if !cancel.asked.load(Ordering::SeqCst) {
+            return engine.as_mut().poll(cx);
+        }
+        // Asked: no further attempt is begun. The running call is told, and waited for.
+        cancel.leaf.end();
+        match engine.as_mut().poll(cx) {
+            // Looked at after the poll: a call that has just failed may have left a backoff behind, which nobody waits for.
+            Poll::Pending if !cancel.leaf.active() => Poll::Ready(Err(Error::Cancelled)),
+            poll => poll,
+        }
+    })
+    .await
+}
+
+/// Panics end the call, not the worker.
+async fn contained(engine: impl Future<Output = Outcome> + Send) -> Outcome {
+    let mut engine = std::pin::pin!(engine);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| engine.as_mut().poll(cx))) {
+        Ok(poll) => poll,
+        Err(payload) => Poll::Ready(Err(Error::panic(&*payload))),
+    })
+    .await
+}
+
+/// Run a future on tokio as an operation's whole body: aborting drops it, and a panic is an outcome.
+pub fn spawn(host: &Host, done: Done, body: impl Future<Output = Outcome> + Send + 'static) -> Abort {
+    let task = host.tokio.spawn(async move { done.finish(contained(body).await) });
+    Abort::Task(task.abort_handle())
+}

@@ -1,0 +1,201 @@
+//! The deadline heap: a binary heap that knows where each entry stands, so that a deadline can be taken back in O(log n).
+//!
+//! Entries are (deadline, slot); a slot remembers its place in the heap and the waker. 16 + 32 bytes an entry.
+
+use std::task::Waker;
+
+/// Names an armed deadline. The generation keeps a stale key from touching the slot's next tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    slot: u32,
+    generation: u32,
+}
+
+struct Slot {
+    /// Index into the heap while armed, the next free slot otherwise.
+    place: u32,
+    generation: u32,
+    waker: Option<Waker>,
+}
+
+const NIL: u32 = u32::MAX;
+
+#[derive(Default)]
+pub(super) struct Heap {
+    heap: Vec<(u64, u32)>,
+    slots: Vec<Slot>,
+    free: Option<u32>,
+    /// The generation of a slot's first tenant: above that of every slot that was trimmed.
+    first_generation: u32,
+}
+
+impl Heap {
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    pub fn first(&self) -> Option<u64> {
+        self.heap.first().map(|&(at, _)| at)
+    }
+
+    pub fn push(&mut self, at: u64, waker: Waker) -> Key {
+        let place = self.heap.len() as u32;
+        let slot = if let Some(slot) = self.free {
+            let s = &mut self.slots[slot as usize];
+            self.free = (s.place != NIL).then_some(s.place);
+            (s.place, s.waker) = (place, Some(waker));
+            slot
+        } else {
+            self.slots.push(Slot { place, generation: self.first_generation, waker: Some(waker) });
+            (self.slots.len() - 1) as u32
+        };
+        self.heap.push((at, slot));
+        self.up(place as usize);
+        Key { slot, generation: self.slots[slot as usize].generation }
+    }
+
+    /// The waker of an armed deadline, for a change of waker. None: fired or taken back.
+    pub fn waker(&mut self, key: Key) -> Option<&mut Waker> {
+        let s = self.slots.get_mut(key.slot as usize)?;
+        if s.generation == key.generation { s.waker.as_mut() } else { None }
+    }
+
+    /// Take a deadline back; a stale key is nothing. The waker is returned so that its drop happens outside the lock.
+    pub fn remove(&mut self, key: Key) -> Option<Waker> {
+        let s = self.slots.get(key.slot as usize)?;
+        if s.generation != key.generation || s.waker.is_none() {
+            return None;
+        }
+        let place = s.place as usize;
+        Some(self.take(place))
+    }
+
+    /// The first waker that is due.
+    pub fn pop(&mut self, now: u64) -> Option<Waker> {
+        if self.first()? > now {
+            return None;
+        }
+        Some(self.take(0))
+    }
+
+    fn take(&mut self, place: usize) -> Waker {
+        let (_, slot) = self.heap.swap_remove(place);
+        if place < self.heap.len() {
+            self.settle(place);
+            if self.up(place) == place {
+                self.down(place);
+            }
+        }
+        let free = self.free.unwrap_or(NIL);
+        let s = &mut self.slots[slot as usize];
+        s.generation = s.generation.wrapping_add(1);
+        s.place = free;
+        self.free = Some(slot);
+        let waker = s.waker.take().expect("an armed slot has a waker");
+        if self.heap.is_empty() && self.slots.len() > 1024 {
+            // A burst is over: keys held by nobody armed are stale, so their slots can go back to the allocator.
+            self.trim();
+        }
+        waker
+    }
+
+    /// Forget all slots, starting later generations above every old one so that stale keys stay stale.
+    fn trim(&mut self) {
+        let last = self.slots.iter().map(|s| s.generation).max().unwrap_or(0);
+        self.first_generation = last.wrapping_add(1);
+        (self.slots, self.heap, self.free) = (Vec::new(), Vec::new(), None);
+    }
+
+    fn settle(&mut self, place: usize) {
+        let slot = self.heap[place].1;
+        self.slots[slot as usize].place = place as u32;
+    }
+
+    fn up(&mut self, mut place: usize) -> usize {
+        while place > 0 {
+            let parent = (place - 1) / 2;
+            if self.heap[parent] <= self.heap[place] {
+                break;
+            }
+            self.heap.swap(parent, place);
+            self.settle(place);
+            place = parent;
+        }
+        self.settle(place);
+        place
+    }
+
+    fn down(&mut self, mut place: usize) {
+        loop {
+            let left = 2 * place + 1;
+            if left >= self.heap.len() {
+                break;
+            }
+            let right = left + 1;
+            let child = if right < self.heap.len() && self.heap[right] < self.heap[left] { right } else { left };
+            if self.heap[place] <= self.heap[child] {
+                break;
+            }
+            self.heap.swap(place, child);
+            self.settle(place);
+            place = child;
+        }
+        self.settle(place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Against a sorted list: any mix of arming, taking back and popping yields the same deadlines in the same order.
+        #[test]
+        fn agrees_with_a_sorted_list(ops in proptest::collection::vec((0u8..4, 0u64..50), 1..400)) {
+            let mut heap = Heap::default();
+            let mut model: Vec<(u64, Key)> = Vec::new();
+            let mut stale: Vec<Key> = Vec::new();
+            for (op, x) in ops {
+                match op {
+                    0 | 1 => {
+                        let key = heap.push(x, Waker::noop().clone());
+                        model.push((x, key));
+                    }
+                    2 if !model.is_empty() => {
+                        let i = usize::try_from(x).unwrap() % model.len();
+                        let (_, key) = model.swap_remove(i);
+                        prop_assert!(heap.remove(key).is_some());
+                        stale.push(key);
+                    }
+                    _ => {
+                        let due = model.iter().map(|m| m.0).filter(|&at| at <= x).min();
+                        prop_assert_eq!(heap.first().filter(|&at| at <= x), due);
+                        if let Some(at) = due {
+                            let before: Vec<Key> = model.iter().filter(|m| m.0 == at).map(|m| m.1).collect();
+                            prop_assert!(heap.pop(x).is_some());
+                            let gone: Vec<Key> = before.into_iter().filter(|&k| heap.waker(k).is_none()).collect();
+                            prop_assert_eq!(gone.len(), 1);
+                            model.retain(|m| m.1 != gone[0]);
+                            stale.push(gone[0]);
+                        } else {
+                            prop_assert!(heap.pop(x).is_none());
+                        }
+                    }
+                }
+                prop_assert_eq!(heap.len(), model.len());
+                prop_assert!(stale.iter().all(|&k| heap.waker(k).is_none()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_from_before_a_trim_stays_stale() {
+        let mut heap = Heap::default();
+        let keys: Vec<Key> = (0..2000).map(|i| heap.push(i, Waker::noop().clone())).collect();
+        while heap.pop(u64::MAX).is_some() {}
+        let fresh = heap.push(1, Waker::noop().clone());
+        assert!(keys.iter().all(|&k| heap.remove(k).is_none()));
+        assert!(heap.remove(fresh).is_some());
+    }
+}

@@ -1,0 +1,62 @@
+//! What a native operation yields: plain data that any thread may own, turned into the host language's objects at the port only.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+/// A native result.
+pub enum Value {
+    Unit,
+    Bool(bool),
+    Int(i64),
+    Bytes(Vec<u8>),
+    /// Encoded text; decoding is the port's, which knows the codecs of its language.
+    Text(Box<Text>),
+    /// Buffers that the host allocated and a worker filled.
+    Filled(Box<Filled>),
+    List(Vec<Value>),
+    /// A provider's own type, which the port knows by name.
+    Other(Box<dyn Any + Send>),
+}
+
+/// Encoded text: `bytes` is `Bytes`, or `Filled` with one slot.
+pub struct Text {
+    pub bytes: Value,
+    pub encoding: Arc<str>,
+    pub errors: Arc<str>,
+}
+
+/// Memory owned by the host language, with one slot a buffer, written by workers before it is handed over.
+///
+/// # Safety
+/// `slot(i)` is valid for writes of `size(i)` bytes while the memory lives, and slots do not overlap.
+pub unsafe trait Memory: Send + Sync + Any {
+    fn slots(&self) -> usize;
+    fn size(&self, slot: usize) -> usize;
+    /// The start of a slot. Two workers never write one slot: whoever fills it has claimed its number.
+    fn slot(&self, slot: usize) -> *mut u8;
+}
+
+/// Filled memory: what each slot holds now. `tails` has what did not fit because a file grew between its stat and its read.
+pub struct Filled {
+    pub memory: Arc<dyn Memory>,
+    pub lengths: Vec<usize>,
+    pub tails: Vec<(usize, Vec<u8>)>,
+    /// One buffer is the result itself; several are a list.
+    pub single: bool,
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Unit => f.write_str("Unit"),
+            Value::Bool(b) => write!(f, "Bool({b})"),
+            Value::Int(i) => write!(f, "Int({i})"),
+            Value::Bytes(b) => write!(f, "Bytes({} bytes)", b.len()),
+            Value::Text(_) => f.write_str("Text"),
+            Value::Filled(x) => write!(f, "Filled({:?})", x.lengths),
+            Value::List(v) => f.debug_list().entries(v).finish(),
+            Value::Other(_) => f.write_str("Other"),
+        }
+    }
+}

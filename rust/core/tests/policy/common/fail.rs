@@ -1,0 +1,40 @@
+//! The failures of the scripted leaf, one for each class that the engine tells apart.
+
+use mountain_core::effect::{Class, Fault, Owner, TimedOut};
+
+#[derive(Debug)]
+pub(crate) enum Fail {
+    /// An ordinary failure; the number tells one from another.
+    Plain(u32),
+    /// The answer to being asked to stop.
+    Stopped,
+    /// Must reach the caller, like an exit.
+    Exit,
+    TimedOut(Box<TimedOut<Fail>>),
+}
+
+impl Fault for Fail {
+    fn timed_out(t: TimedOut<Self>) -> Self {
+        Fail::TimedOut(Box::new(t))
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Fail::Plain(_) => Class::Failure,
+            Fail::Stopped => Class::Stopped,
+            Fail::Exit => Class::Passes,
+            Fail::TimedOut(t) => Class::TimedOut(t.owner),
+        }
+    }
+}
+
+impl Fail {
+    /// Whose limit it was, after how many attempts, and the cause.
+    #[track_caller]
+    pub(crate) fn parts(self) -> (Owner, u32, Option<Fail>) {
+        match self {
+            Fail::TimedOut(t) => (t.owner, t.attempts, t.cause),
+            other => panic!("not a time-out: {other:?}"),
+        }
+    }
+}

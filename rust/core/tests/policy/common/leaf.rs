@@ -1,0 +1,121 @@
+//! A leaf that follows a script in virtual time, and notes what the engine does to it.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+
+use mountain_core::effect::{Deadline, Leaf, Verdict};
+use mountain_core::time::{Clock, Instant, Key};
+
+use super::{Act, End, Fail, Reply};
+
+/// The `on` of every retry over the leaf.
+pub(crate) type On = fn(layer: usize, fault: &Fail) -> Result<Verdict, Fail>;
+
+pub(crate) struct Scripted {
+    clock: Arc<Clock>,
+    script: Vec<Act>,
+    on: On,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    running: Option<Running>,
+    /// When each call began, and the deadline that it was told.
+    begun: Vec<(Instant, Deadline)>,
+    /// How often the engine asked a running call to stop.
+    stops: usize,
+    polls: usize,
+}
+
+struct Running {
+    until: Instant,
+    end: End,
+    reply: Option<Reply>,
+    timer: Option<Key>,
+}
+
+impl Scripted {
+    /// Call number n follows act number n; the last act repeats.
+    pub(crate) fn new(clock: Arc<Clock>, script: Vec<Act>, on: On) -> Self {
+        assert!(!script.is_empty());
+        Scripted { clock, script, on, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(crate) fn begun(&self) -> Vec<Instant> {
+        self.state().begun.iter().map(|b| b.0).collect()
+    }
+
+    /// The deadlines that its calls were told.
+    pub(crate) fn told(&self) -> Vec<Deadline> {
+        self.state().begun.iter().map(|b| b.1).collect()
+    }
+
+    pub(crate) fn stops(&self) -> usize {
+        self.state().stops
+    }
+
+    pub(crate) fn polls(&self) -> usize {
+        self.state().polls
+    }
+
+    /// Give up a call that its dropped engine left behind, as an owner of a leaf must. True: there was one.
+    pub(crate) fn abandon(&self) -> bool {
+        let running = self.state().running.take();
+        if let Some(key) = running.as_ref().and_then(|r| r.timer) {
+            self.clock.disarm(key);
+        }
+        running.is_some()
+    }
+}
+
+impl Leaf for Scripted {
+    type Ok = u32;
+    type Err = Fail;
+
+    fn poll(&self, begin: Option<Deadline>, cx: &mut Context<'_>) -> Poll<Result<u32, Fail>> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        state.polls += 1;
+        if let Some(told) = begin {
+            assert!(state.running.is_none(), "begun while a call is under way");
+            let act = self.script[state.begun.len().min(self.script.len() - 1)];
+            state.begun.push((now, told));
+            state.running = Some(Running { until: now.after(act.takes), end: act.end, reply: Some(act.reply), timer: None });
+        }
+        let running = state.running.as_mut().expect("polled on though no call is under way");
+        if let Some(key) = running.timer.take() {
+            self.clock.disarm(key);
+        }
+        if now < running.until {
+            running.timer = Some(self.clock.arm(running.until, cx.waker().clone()));
+            return Poll::Pending;
+        }
+        let end = running.end;
+        state.running = None;
+        Poll::Ready(end.result())
+    }
+
+    fn stop(&self) -> bool {
+        let mut state = self.state();
+        let Some(running) = state.running.as_mut() else { return false };
+        // Asked again, it changes nothing: the cleanup that is under way is not disturbed.
+        if let Some(Reply::Ends(cleanup, end)) = running.reply.take() {
+            (running.until, running.end) = (self.clock.now().after(cleanup), end);
+        }
+        state.stops += 1;
+        true
+    }
+
+    fn active(&self) -> bool {
+        self.state().running.is_some()
+    }
+
+    fn verdict(&self, layer: usize, fault: &mut Fail) -> Result<Verdict, Fail> {
+        (self.on)(layer, fault)
+    }
+}

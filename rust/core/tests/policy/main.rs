@@ -1,0 +1,9 @@
+//! Stacks of policies polled by hand over a scripted leaf, in virtual time: nothing here sleeps.
+
+mod common;
+mod dropped;
+mod inherited;
+mod nested;
+mod retry;
+mod stacks;
+mod timeout;

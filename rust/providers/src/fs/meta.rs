@@ -1,0 +1,132 @@
+//! Stat and mkdir, with the meaning that Python gives them.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
+use mountain_core::value::Value;
+
+use super::{Entry, failure};
+use crate::pool::{self, Grip, Step};
+
+/// Yields an [`Entry`] as `Value::Other`.
+pub struct Stat {
+    pub path: Arc<Path>,
+    pub follow_symlinks: bool,
+}
+
+impl Stat {
+    pub fn new(path: impl Into<PathBuf>, follow_symlinks: bool) -> Self {
+        Stat { path: path.into().into(), follow_symlinks }
+    }
+}
+
+impl Operation for Stat {
+    fn start(&self, _host: &Host, done: Done) -> Abort {
+        let (path, follow) = (self.path.clone(), self.follow_symlinks);
+        pool::run(Grip::Loose, done, move |_| Step::Answer(stat(&path, follow)))
+    }
+}
+
+fn stat(path: &Path, follow: bool) -> Outcome {
+    let about = if follow { fs::metadata(path) } else { fs::symlink_metadata(path) };
+    let about = about.map_err(|e| failure(&e, path))?;
+    Ok(Value::Other(Box::new(Entry::new(path.to_path_buf(), &about, about.is_symlink()))))
+}
+
+/// Makes a folder.
+pub struct Mkdir {
+    pub path: Arc<Path>,
+    pub parents: bool,
+    pub exist_ok: bool,
+}
+
+impl Mkdir {
+    pub fn new(path: impl Into<PathBuf>, parents: bool, exist_ok: bool) -> Self {
+        Mkdir { path: path.into().into(), parents, exist_ok }
+    }
+}
+
+impl Operation for Mkdir {
+    fn start(&self, _host: &Host, done: Done) -> Abort {
+        let (path, parents, exist_ok) = (self.path.clone(), self.parents, self.exist_ok);
+        pool::run(Grip::Firm, done, move |_| {
+            let made = mkdir(&path, parents, exist_ok);
+            Step::Answer(made.map(|()| Value::Unit).map_err(|e| failure(&e, &path)))
+        })
+    }
+}
+
+/// Parents that are there already, or that somebody else makes meanwhile, are fine.
+fn mkdir(path: &Path, parents: bool, exist_ok: bool) -> io::Result<()> {
+    let Err(e) = fs::create_dir(path) else { return Ok(()) };
+    match (e.kind(), path.parent()) {
+        (io::ErrorKind::NotFound, Some(above)) if parents && above != Path::new("") => {
+            mkdir(above, true, true)?;
+            mkdir(path, false, exist_ok)
+        }
+        // Not only "it exists": on a read-only system, or at the root, a folder that is there can fail otherwise.
+        _ if exist_ok && path.is_dir() => Ok(()),
+        _ => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Folder, os_error, run};
+    use mountain_core::error::Error;
+
+    fn entry(outcome: Outcome) -> Entry {
+        match outcome {
+            Ok(Value::Other(entry)) => *entry.downcast().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn stat_tells_what_the_system_tells() {
+        let folder = Folder::new();
+        let path = folder.file("a", b"12345");
+        let real = fs::metadata(&path).unwrap();
+        let modified = real.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        let e = entry(run(&Stat::new(&path, true)));
+        assert_eq!((&e.path, e.size, e.is_file, e.is_dir, e.is_symlink), (&path, 5, true, false, false));
+        assert!((e.modified - modified).abs() < 1e-6, "{} {modified}", e.modified);
+        let e = entry(run(&Stat::new(folder.root(), true)));
+        assert_eq!((e.is_file, e.is_dir), (false, true));
+    }
+
+    #[test]
+    fn stat_follows_links_only_when_asked() {
+        let folder = Folder::new();
+        folder.file("a", b"12345");
+        let link = folder.link("link", "a");
+        let e = entry(run(&Stat::new(&link, true)));
+        assert_eq!((e.size, e.is_file, e.is_symlink), (5, true, false));
+        let e = entry(run(&Stat::new(&link, false)));
+        assert_eq!((e.size, e.is_file, e.is_symlink), (1, false, true));
+        let dangling = folder.link("dangling", "nowhere");
+        assert_eq!(os_error(run(&Stat::new(&dangling, true))), (libc::ENOENT, Some(dangling.clone())));
+        assert!(entry(run(&Stat::new(&dangling, false))).is_symlink);
+        assert!(matches!(run(&Stat::new("a\0b", true)), Err(Error::Invalid(_))));
+    }
+
+    #[test]
+    fn mkdir_as_pathlib() {
+        let folder = Folder::new();
+        let deep = folder.path("x/y/z");
+        assert_eq!(os_error(run(&Mkdir::new(&deep, false, true))), (libc::ENOENT, Some(deep.clone())));
+        assert!(run(&Mkdir::new(&deep, true, false)).is_ok() && deep.is_dir());
+        assert_eq!(os_error(run(&Mkdir::new(&deep, true, false))).0, libc::EEXIST);
+        assert!(run(&Mkdir::new(&deep, true, true)).is_ok());
+        assert!(run(&Mkdir::new(&deep, false, true)).is_ok());
+        assert!(run(&Mkdir::new("/", false, true)).is_ok());
+        let file = folder.file("file", b"");
+        assert_eq!(os_error(run(&Mkdir::new(&file, true, true))), (libc::EEXIST, Some(file.clone())));
+        assert_eq!(os_error(run(&Mkdir::new(file.join("below"), true, true))).0, libc::ENOTDIR);
+        assert!(matches!(run(&Mkdir::new("a\0b", true, true)), Err(Error::Invalid(_))));
+    }
+}

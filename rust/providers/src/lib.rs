@@ -1,0 +1,8 @@
+//! Providers: operations that touch the world. Each is a folder; none knows another, and none knows Python.
+
+pub mod fs;
+pub mod pool;
+pub mod trial;
+
+#[cfg(test)]
+mod testing;

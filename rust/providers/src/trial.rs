@@ -1,0 +1,102 @@
+//! Operations whose only purpose is to measure and to test the way there and back.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use mountain_core::effect::{Abort, Abortable, Done, Host, Operation};
+use mountain_core::error::{Error, OsError};
+use mountain_core::runtime::spawn;
+use mountain_core::time::{Key, sleep_until};
+use mountain_core::value::Value;
+use parking_lot::Mutex;
+
+/// Runs on a worker and yields its number.
+pub struct Noop(pub i64);
+
+impl Operation for Noop {
+    fn start(&self, host: &Host, done: Done) -> Abort {
+        let value = self.0;
+        let task = host.tokio.spawn(async move { done.finish(Ok(Value::Int(value))) });
+        Abort::Task(task.abort_handle())
+    }
+}
+
+/// Fails with that errno, on a worker.
+pub struct Fail(pub i32);
+
+impl Operation for Fail {
+    fn start(&self, host: &Host, done: Done) -> Abort {
+        let errno = self.0;
+        spawn(host, done, async move { Err(Error::Os(Box::new(OsError { errno, path: None, path2: None }))) })
+    }
+}
+
+/// A bug in native code.
+pub struct Panic;
+
+impl Operation for Panic {
+    #[expect(clippy::panic, reason = "its purpose")]
+    fn start(&self, host: &Host, done: Done) -> Abort {
+        spawn(host, done, async { panic!("a panic on purpose") })
+    }
+}
+
+/// Appends a byte to a file every `every`, until it is aborted.
+pub struct Tick {
+    pub path: PathBuf,
+    pub every: Duration,
+}
+
+impl Operation for Tick {
+    fn start(&self, host: &Host, done: Done) -> Abort {
+        let (path, every, clock) = (self.path.clone(), self.every, host.clock.clone());
+        spawn(host, done, async move {
+            loop {
+                sleep_until(&clock, clock.now().after(every)).await;
+                let written =
+                    std::fs::OpenOptions::new().append(true).create(true).open(&path).and_then(|mut f| f.write_all(b"."));
+                if let Err(e) = written {
+                    return Err(Error::io(&e, path.clone().into_os_string()));
+                }
+            }
+        })
+    }
+}
+
+/// Asleep on the deadline heap: no task, no thread, one allocation.
+pub struct Nap(pub Duration);
+
+impl Operation for Nap {
+    fn start(&self, host: &Host, done: Done) -> Abort {
+        let sleeper = Arc::new(Sleeper(Mutex::new(Some((done, None))), host.clone()));
+        let key = host.clock.arm(host.clock.now().after(self.0), Waker::from(sleeper.clone()));
+        if let Some((_, slot)) = &mut *sleeper.0.lock() {
+            *slot = Some(key);
+        }
+        Abort::Shared(sleeper)
+    }
+}
+
+struct Sleeper(Mutex<Option<(Done, Option<Key>)>>, Host);
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        if let Some((done, _)) = self.0.lock().take() {
+            done.finish(Ok(Value::Unit));
+        }
+    }
+}
+
+impl Abortable for Sleeper {
+    fn abort(&self) {
+        if let Some((done, key)) = self.0.lock().take() {
+            if let Some(key) = key {
+                self.1.clock.disarm(key);
+            }
+            drop(done);
+        }
+    }
+}

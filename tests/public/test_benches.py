@@ -1,0 +1,104 @@
+"""The benchmarks keep their names and the shape of their rows, compare what they say, and refuse wrong answers."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benches/ is no part of the package
+
+from benches import compare, harness
+from benches.suites import SUITES
+from benches.table import table
+
+POLICIES = {"tenacity", "stamina", "pyresilience", "hand-loop", "wait_for", "bare"}
+BRIDGES = {"pyo3-async-runtimes", "run_in_executor", "to_thread", "anyio", "create_task"}
+READERS = {"sync-loop", "to_thread", "run_in_executor", "aiofiles", "anyio"}
+CLOCKS = {"asyncio", "pyo3-async-runtimes"}
+PROMISED = {
+    "engine": {"returns": POLICIES, "suspends": POLICIES, "build": POLICIES},
+    "bridge": {
+        "sequential": BRIDGES,
+        "gather-10k": BRIDGES,
+        "native-gather-10k": BRIDGES,
+        "sustained-64": BRIDGES,
+        "spinning-thread": BRIDGES,
+    },
+    "files": {"small-read": READERS, "large-read": READERS, "small-hash": READERS, "sha256": READERS},
+    "timers": {"memory": CLOCKS, "submit": CLOCKS, "lateness": CLOCKS},
+}
+EXTRAS = {
+    ("returns", "overhead over bare"),
+    ("suspends", "overhead over bare"),
+    ("build", "bare, its close()"),
+    ("sustained-64", "create_task, memory growth"),
+    ("small-read", "sync-loop, ours by read_many"),
+}
+#: What needs nothing that a user may not have: these peers are in every run.
+ALWAYS = {"hand-loop", "wait_for", "bare", "run_in_executor", "to_thread", "create_task", "sync-loop", "asyncio"}
+
+
+def test_suites_cases_and_peers_are_those_that_were_promised() -> None:
+    named = {suite: {case: set(peers) for case, peers in it.CASES.items()} for suite, it in SUITES.items()}
+    assert named == PROMISED
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("suite", PROMISED)
+def test_a_tiny_run_gives_a_row_for_every_case_and_peer(suite: str) -> None:
+    rows = compare.rows(compare.run([suite], "asyncio", harness.Scale.TINY))
+    assert json.loads(json.dumps(rows)) == rows
+    for row in rows:
+        assert list(row) == ["suite", "case", "loop", "peer", "ours", "theirs", "unit", "ratio"]
+        assert (row["suite"], row["loop"]) == (suite, "asyncio")
+        assert row["ours"] > 0
+        assert row["ratio"] == row["theirs"] / row["ours"]
+    pairs = [(row["case"], row["peer"]) for row in rows]
+    assert len(pairs) == len(set(pairs))
+    promised = {(case, peer) for case, peers in PROMISED[suite].items() for peer in peers}
+    assert {pair for pair in promised if pair[1] in ALWAYS} <= set(pairs) <= promised | EXTRAS
+    assert {pair for pair in EXTRAS if pair[0] in PROMISED[suite]} <= set(pairs)
+
+
+def contest(answers: dict[str, str]) -> tuple[harness.Contest, list[str]]:
+    """A contest in which ours takes 2, 4, 6... and the peer five times as long, and the order of its turns."""
+    order: list[str] = []
+
+    def contestant(name: str, factor: float) -> harness.Round:
+        async def turn() -> harness.Sample:
+            order.append(name)
+            return harness.Sample((2.0 * factor * order.count(name),), answers[name])
+
+        return turn
+
+    turns = {"ours": contestant("ours", 1), "peer": contestant("peer", 5)}
+    extra = harness.Extra("case", "nothing", "us", lambda _: [0.0], lambda _: [1.0], ("peer",), resolution=0.5)
+    absent = harness.Extra("case", "absent", "us", lambda _: [1.0], lambda _: [1.0], ("missing",))
+    measure = harness.Measure("case", "us")
+    return harness.Contest(3, turns, "right", (measure,), (extra, absent)), order
+
+
+def test_medians_of_the_rounds_after_the_warm_up_make_the_ratio() -> None:
+    it, order = contest({"ours": "right", "peer": "right"})
+    peer, extra = asyncio.run(harness.measured("suite", "asyncio", it))
+    assert (peer.row["ours"], peer.row["theirs"], peer.row["ratio"]) == (6.0, 30.0, 5.0)
+    assert (peer.best_ours, peer.best_theirs) == (4.0, 20.0)
+    assert (extra.row["peer"], extra.row["ours"], extra.row["ratio"]) == ("nothing", 0.5, 2.0)
+    assert order == ["ours", "peer", "peer", "ours", "ours", "peer", "peer", "ours"]
+    assert "| 6 [4]" in table([peer])
+    assert "| 5x" in table([peer])
+
+
+@pytest.mark.parametrize("liar", ["ours", "peer"])
+def test_a_wrong_answer_is_refused_whoever_gives_it(liar: str) -> None:
+    it, _ = contest({"ours": "right", "peer": "right", liar: "wrong"})
+    with pytest.raises(AssertionError, match=f"case: {liar} gave another answer"):
+        asyncio.run(harness.measured("suite", "asyncio", it))
+
+
+def test_a_peer_that_is_missing_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert harness.optional("mountain_no_such_peer") is None
+    assert harness.optional("mountain_no_such_peer") is None
+    assert capsys.readouterr().out.count("skipped: mountain_no_such_peer") == 1

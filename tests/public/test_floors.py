@@ -1,0 +1,161 @@
+"""The floors: each crate, folder and module imports only what lies below it."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "python" / "mountain_runtime"
+CORE = ROOT / "rust" / "core" / "src"
+CRATES = {"core": set(), "providers": {"mountain-core"}, "bridge": {"mountain-core", "mountain-providers"}}
+#: The core's modules from the ground up; those of one floor may not import those of a higher one.
+CORE_FLOORS = [{"time", "sync", "value", "error", "observe"}, {"effect"}, {"policy"}, {"runtime"}]
+
+
+def core_files(folder: Path = CORE) -> list[Path]:
+    """The Rust files there, without those that hold tests only."""
+    return [file for file in sorted(folder.rglob("*.rs")) if file.stem not in {"tests", "testing"}]
+
+
+def rust_code(file: Path) -> str:
+    """The code of a Rust file without its comments and its tests."""
+    code = re.sub(r"//[^\n]*", "", file.read_text())
+    return re.split(r"#\[cfg\([^\]]*\btest\b[^\]]*\)\]\s*mod\b", code)[0]
+
+
+def modules() -> dict[str, Path]:
+    """The Python modules of the package by their dotted name below it; the package itself is the empty name."""
+    found = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+MODULES = modules()
+
+
+def at_import(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The import statements that run when the module is imported: not those in functions or for type checkers only."""
+    for node in body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node
+        elif isinstance(node, ast.If):
+            if "TYPE_CHECKING" not in ast.unparse(node.test):
+                yield from at_import(node.body)
+            yield from at_import(node.orelse)
+        elif isinstance(node, ast.Try):
+            for part in (node.body, node.orelse, node.finalbody, *(handler.body for handler in node.handlers)):
+                yield from at_import(part)
+        elif isinstance(node, (ast.With, ast.ClassDef)):
+            yield from at_import(node.body)
+
+
+def imported(name: str) -> set[str]:
+    """What of ours a module imports at import time, by the names of `modules`, `_native` among them."""
+    found = set()
+    package = name.split(".") if MODULES[name].name == "__init__.py" else name.split(".")[:-1]
+    package = [part for part in package if part]
+    for node in at_import(ast.parse(MODULES[name].read_text()).body):
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".", 1) for alias in node.names]
+            found.update(rest for top, *tail in names if top == "mountain_runtime" for rest in tail)
+            continue
+        if node.level:
+            base = package[: len(package) - node.level + 1] + (node.module or "").split(".")
+        elif node.module and node.module.split(".")[0] == "mountain_runtime":
+            base = node.module.split(".")[1:]
+        else:
+            continue
+        prefix = ".".join(part for part in base if part)
+        for alias in node.names:  # `from . import fs` imports a module, `from ._effect import Effect` a name in one
+            module = f"{prefix}.{alias.name}".strip(".")
+            found.add(module if module in MODULES or module == "_native" else prefix)
+    return found
+
+
+@pytest.mark.parametrize("crate", CRATES)
+def test_a_crate_depends_on_the_crates_below_it_only(crate: str) -> None:
+    manifest = tomllib.loads((ROOT / "rust" / crate / "Cargo.toml").read_text())
+    ours = {name for name in manifest["dependencies"] if name.startswith("mountain-")}
+    assert ours == CRATES[crate]
+
+
+def test_only_the_bridge_names_pyo3() -> None:
+    naming = {
+        file.relative_to(ROOT / "rust").parts[0]
+        for pattern, comment in (("*.rs", r"//[^\n]*"), ("Cargo.toml", r"#[^\n]*"))
+        for file in (ROOT / "rust").rglob(pattern)
+        if re.search(r"\bpyo3\b", re.sub(comment, "", file.read_text()))
+    }
+    assert naming == {"bridge"}
+
+
+def test_the_core_opens_no_file_and_no_socket() -> None:
+    files = core_files()
+    assert files
+    forbidden = re.compile(r"\bstd::(?:fs|net|process)\b|\btokio::(?:fs|net|process|io)\b|\blibc\b")
+    assert [str(file) for file in files if forbidden.search(rust_code(file))] == []
+
+
+def test_the_core_imports_downwards_only() -> None:
+    height = {module: floor for floor, modules in enumerate(CORE_FLOORS) for module in modules}
+    upwards = []
+    for file in core_files():
+        module = file.relative_to(CORE).with_suffix("").parts[0]
+        if module == "lib":
+            continue
+        for target in re.findall(r"\bcrate::(?:\{([^}]*)\}|(\w+))", rust_code(file)):
+            for name in re.findall(r"\w+", "".join(target)):
+                if height.get(name, 0) > height[module]:
+                    upwards.append(f"{module} imports {name} in {file.relative_to(ROOT)}")
+    assert upwards == []
+
+
+def test_a_policy_of_the_core_does_not_know_its_siblings() -> None:
+    policies = sorted(folder.name for folder in (CORE / "policy").iterdir() if folder.is_dir())
+    assert {"retry", "timeout"} <= set(policies)
+    crossing = [
+        f"{own} names {other}"
+        for own in policies
+        for file in core_files(CORE / "policy" / own)
+        for other in policies
+        if other != own and re.search(rf"\b(?:policy|super)::{other}\b", rust_code(file))
+    ]
+    assert crossing == []
+
+
+def test_errors_import_nothing_of_ours() -> None:
+    assert imported("errors") == set()
+
+
+def test_a_policy_imports_none_of_its_siblings() -> None:
+    policies = {name for name in MODULES if re.fullmatch(r"policy\.[a-z]\w*", name)}
+    assert {"policy.retry", "policy.timeout"} <= policies
+    crossing = {name: imported(name) & policies for name in policies if imported(name) & policies}
+    assert crossing == {}
+
+
+def test_no_module_of_the_package_needs_one_that_needs_it() -> None:
+    TopologicalSorter({name: imported(name) - {"_native"} for name in MODULES}).prepare()  # raises CycleError
+
+
+def test_examples_import_public_names_only() -> None:
+    files = sorted((ROOT / "examples").rglob("*.py"))
+    assert files
+    private = []
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mountain_runtime"):
+                names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [p for a in node.names if a.name.startswith("mountain_runtime") for p in a.name.split(".")]
+            else:
+                continue
+            private += [f"{file.relative_to(ROOT)}: {name}" for name in names if name.startswith("_")]
+    assert private == []
