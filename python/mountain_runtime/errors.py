@@ -7,8 +7,8 @@
     ├── ConfigError, a ValueError   a setting that cannot work, raised where it is written
     └── InternalError               a panic in the native core: a bug of ours
 
-Each says which effect, which policy and which attempt. What an effect itself raises passes unchanged, as does `asyncio.CancelledError`;
-what the operating system refuses comes as the builtin errors, with errno and filename.
+Each says which effect, which policy and which attempt. What an effect itself raises passes unchanged, as does
+`asyncio.CancelledError`; what the operating system refuses comes as the builtin errors, with errno and filename.
 """
 
 __all__ = ["ConfigError", "InternalError", "MountainError", "Rejected", "ShuttingDown", "TimedOut"]
@@ -54,7 +54,7 @@ class TimedOut(MountainError, TimeoutError):
         what = f"{self.policy or 'its time'} ran out"
         where = f"{self.effect}: {what}" if self.effect else what
         count = "in its first attempt" if self.attempt == 1 else f"after {self.attempt} attempts"
-        return f"{where} {count}; the work may have run, wholly or in part: repeat it if that is harmless, or give it more time"
+        return f"{where} {count}; the work may have run: repeat only what may run twice, or give it more time"
 
 
 class ConfigError(MountainError, ValueError):

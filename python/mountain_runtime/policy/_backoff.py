@@ -1,14 +1,15 @@
 """How long to wait between attempts."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from ..errors import ConfigError
 from ._numbers import Seconds, number, seconds, written
 
-__all__ = ["Backoff", "Jitter", "constant", "exponential"]
+__all__ = ["Backoff", "constant", "exponential"]
 
-Jitter = Literal["full", "equal", "none"]
+#: The kinds of jitter.
+_KINDS = ("full", "equal", "none")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -18,7 +19,7 @@ class Backoff:
     _initial: float
     _factor: float
     _max: float
-    _jitter: Jitter
+    _jitter: Literal["full", "equal", "none"]
 
     def __repr__(self) -> str:
         if self._factor == 1 and self._jitter == "none":
@@ -35,15 +36,19 @@ def constant(wait: Seconds) -> Backoff:
 
 
 def exponential(
-    initial: Seconds = 0.1, *, max: Seconds = 5, factor: float = 2, jitter: Jitter = "full"  # noqa: A002
+    initial: Seconds = 0.1,
+    *,
+    max: Seconds = 5,  # noqa: A002 - the word that says it
+    factor: float = 2,
+    jitter: Literal["full", "equal", "none"] = "full",
 ) -> Backoff:
     """Each wait `factor` times as long as the one before, none longer than `max`.
 
     Jitter keeps callers that failed together from coming back together: "full" waits anywhere from nothing to the whole
     wait, "equal" at least half of it, "none" all of it.
     """
-    if jitter not in get_args(Jitter):
-        raise ConfigError(f"exponential(jitter={jitter!r}): must be one of {', '.join(map(repr, get_args(Jitter)))}")
+    if jitter not in _KINDS:
+        raise ConfigError(f"exponential(jitter={jitter!r}): must be one of {', '.join(map(repr, _KINDS))}")
     return Backoff(
         seconds(initial, "exponential", "initial"),
         number(factor, "exponential", "factor", least=1),

@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Awaitable, Callable, Iterable
-from typing import ClassVar, ParamSpec, TypeVar
+from typing import ClassVar, ParamSpec, TypeVar, cast
 
 from .._native import Effect, Layer, Plan, call_effect
 from ..errors import ConfigError
 
-__all__ = ["Policy", "name_of", "plan", "under"]
+__all__ = ["Policy", "flatten", "name_of", "plan", "under"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,13 +37,19 @@ class Policy:
         raise ConfigError(f"{self!r} is no policy that the engine knows: build on those of mountain_runtime")
 
 
-def plan(policies: Iterable[object], name: str) -> Plan:
-    """The plan of an effect called `name` under `policies`, outermost first."""
+def flatten(policies: Iterable[object], name: str) -> tuple[Policy, ...]:
+    """The single policies, outermost first; a ConfigError if they cannot stand together around `name`."""
     flat = tuple(single for policy in policies for single in _checked(policy)._flat())
     stateful = [id(policy) for policy in flat if policy._stateful]
     if len(set(stateful)) < len(stateful):
         twice = next(policy for policy in flat if stateful.count(id(policy)) > 1)
         raise ConfigError(f"{twice!r} stands twice around {name}: each call would count twice", effect=name)
+    return flat
+
+
+def plan(policies: Iterable[object], name: str) -> Plan:
+    """The plan of an effect called `name` under `policies`, outermost first."""
+    flat = flatten(policies, name)
     return Plan(flat, [policy._layer() for policy in flat], name)
 
 
@@ -62,8 +68,8 @@ def _checked(policy: object) -> Policy:
 
 def name_of(fn: object) -> str:
     """What an effect of `fn` is called: `user` or `Api.user`, without the function in which it was defined."""
-    while isinstance(fn, (functools.partial, staticmethod, classmethod)):
-        fn = fn.func if isinstance(fn, functools.partial) else fn.__func__
+    while isinstance(fn, functools.partial):
+        fn = cast("object", fn.func)
     name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None)
     if not isinstance(name, str):
         name = type(fn).__qualname__

@@ -2,7 +2,7 @@
 
 import math
 from datetime import timedelta
-from typing import SupportsFloat, SupportsIndex
+from typing import SupportsFloat, SupportsIndex, cast
 
 from ..errors import ConfigError
 
@@ -39,7 +39,8 @@ def _supported(value: object) -> SupportsFloat | SupportsIndex:
 
 def count(value: int, owner: str, setting: str) -> int:
     """A whole number of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    given = cast("object", value)
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
         raise ConfigError(f"{owner}({setting}={value!r}): must be a whole number, 1 or more")
     return value
 

@@ -1,9 +1,9 @@
 """Pipeline: policies that belong together, under one name."""
 
-from typing import final
+from typing import cast, final
 
 from ..errors import ConfigError
-from ._base import Policy, plan
+from ._base import Policy, flatten
 
 __all__ = ["Pipeline"]
 
@@ -15,11 +15,12 @@ class Pipeline(Policy):
     __slots__ = ("_members", "_name")
 
     def __init__(self, *policies: Policy, name: str) -> None:
-        if not isinstance(name, str) or not name:
+        given = cast("object", name)
+        if not isinstance(given, str) or not given:
             raise ConfigError(f"Pipeline(name={name!r}): must be a name")
         self._name = name
         self._members = policies
-        plan(policies, name)  # what cannot work is said here, where it is written
+        flatten(policies, name)  # what cannot work is said here, where it is written
 
     def __repr__(self) -> str:
         return f"Pipeline({', '.join([*map(repr, self._members), f'name={self._name!r}'])})"

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from typing import Any, cast
 
 from .._native import Layer
 from ..errors import ConfigError
@@ -13,6 +14,8 @@ from ._numbers import Seconds, count, seconds
 
 __all__ = ["Retry"]
 
+_DEFAULT = exponential()
+
 On = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool | float | timedelta]
 
 
@@ -20,16 +23,16 @@ On = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool 
 class Retry(Policy):
     """Calls again when the call fails with what `on` names; the last error is raised, with the attempts noted.
 
-    The TimedOut of a Timeout that stands inside it counts as named. `Rejected` is tried again only when it, or a subclass of
-    it, is named.
+    The TimedOut of a Timeout that stands inside it counts as named. `Rejected` is tried again only when it, or a
+    subclass of it, is named.
     """
 
-    #: Classes of errors; or a function that decides by itself: True or False, or the seconds to wait, such as a server's
-    #: Retry-After (negative or NaN: as the backoff says).
+    #: Classes of errors; or a function that decides by itself: True or False, or the seconds to wait, such as a
+    #: server's Retry-After (negative or NaN: as the backoff says).
     on: On
     #: In total, the first one included; None is without end.
     attempts: int | None = 3
-    backoff: Backoff = exponential()
+    backoff: Backoff = _DEFAULT
     #: The most that a wait returned by `on` is believed.
     max_retry_after: Seconds = 60
 
@@ -37,7 +40,7 @@ class Retry(Policy):
         _check_on(self.on)
         if self.attempts is not None:
             count(self.attempts, "Retry", "attempts")
-        if not isinstance(self.backoff, Backoff):
+        if not isinstance(self.backoff, Backoff):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"Retry(backoff={self.backoff!r}): must be made by constant() or exponential()")
         seconds(self.max_retry_after, "Retry", "max_retry_after")
 
@@ -55,18 +58,24 @@ class Retry(Policy):
 
 
 def _check_on(on: object) -> None:
-    classes = on if isinstance(on, tuple) else (on,)
+    classes: tuple[object, ...] = cast("tuple[object, ...]", on) if isinstance(on, tuple) else (on,)
     if classes and all(isinstance(each, type) and issubclass(each, Exception) for each in classes):
         return
-    if isinstance(on, (type, tuple)) or not callable(on):
+    named = _named(cast("Any", on))
+    if isinstance(on, (type, tuple)) or not _can_be_called(on):
         raise ConfigError(
-            f"Retry(on={_named(on)}): must be a subclass of Exception, a tuple of such, or a function of the error"
+            f"Retry(on={named}): must be a subclass of Exception, a tuple of such, or a function of the error"
         )
     if inspect.iscoroutinefunction(on) or inspect.isgeneratorfunction(on) or inspect.isasyncgenfunction(on):
-        raise ConfigError(f"Retry(on={_named(on)}): must be a plain function, which answers at once")
+        raise ConfigError(f"Retry(on={named}): must be a plain function, which answers at once")
+
+
+def _can_be_called(on: object) -> bool:
+    return callable(on)
 
 
 def _named(on: object) -> str:
     if isinstance(on, tuple):
-        return f"({', '.join(map(_named, on))}{',' * (len(on) == 1)})"
+        names = [_named(each) for each in cast("tuple[object, ...]", on)]
+        return f"({', '.join(names)}{',' * (len(names) == 1)})"
     return str(getattr(on, "__qualname__", repr(on))).rpartition("<locals>.")[2]

@@ -13,8 +13,8 @@ __all__ = ["Timeout"]
 class Timeout(Policy):
     """Ends what it encloses after so many seconds, with `errors.TimedOut`.
 
-    Outside a Retry it bounds the whole call, waits and all; inside one, each attempt. It is also the deadline of whatever
-    the call awaits. The work is asked to stop and its cleanup is awaited, so a cleanup that takes long overruns the limit.
+    Outside a Retry it bounds the whole call, waits and all; inside one, each attempt. It is also the deadline of
+    whatever the call awaits. The work is asked to stop and its cleanup is awaited, which may overrun the limit.
     """
 
     seconds: Seconds

@@ -4,9 +4,10 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mountain_core::effect::{Deadline, Owner};
+use mountain_core::effect::Deadline;
+use mountain_core::error::Owner;
 use mountain_core::time::{Instant, seconds};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::{PyTypeInfo, ffi};
@@ -131,11 +132,11 @@ pub(crate) fn inherited(py: Python<'_>) -> PyResult<(Deadline, bool)> {
     Ok((if at == Instant::NEVER { Deadline::NONE } else { Deadline { at, owner: Owner::Inherited } }, watch))
 }
 
-/// The current asyncio task, or None.
+/// The current asyncio task, or None. Asked once: on CPython 3.11 each look at the running loop is a system call.
 pub(crate) fn current_task(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    let running = face(py).running_loop.bind(py).call0()?;
-    if running.is_none() {
-        return Ok(running);
+    match face(py).current_task.bind(py).call0() {
+        // No loop runs.
+        Err(e) if e.is_instance_of::<PyRuntimeError>(py) => Ok(py.None().into_bound(py)),
+        task => task,
     }
-    face(py).current_task.bind(py).call1((running,))
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mountain_core::effect::{Group, Mode, Operation, Owner};
+use mountain_core::effect::{Group, Mode, Operation};
+use mountain_core::error::Owner;
 use mountain_core::runtime::Program;
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning};
@@ -25,7 +26,11 @@ use crate::slots;
 
 pub(crate) enum Work {
     /// A function that gives an awaitable.
-    Call { callable: Py<PyAny>, args: Py<PyTuple>, kwargs: Option<Py<PyDict>> },
+    Call {
+        callable: Py<PyAny>,
+        args: Py<PyTuple>,
+        kwargs: Option<Py<PyDict>>,
+    },
     Native(Arc<dyn Operation>),
 }
 
@@ -57,7 +62,13 @@ impl Effect {
         let Work::Native(operation) = &self.work else { return None };
         let plan = self.plan.get();
         let on = plan.native_on()?;
-        Some(Program { operation: operation.clone(), stack: plan.stack.clone(), on, inherited: over, tally: Some(plan.tally.clone()) })
+        Some(Program {
+            operation: operation.clone(),
+            stack: plan.stack.clone(),
+            on,
+            inherited: over,
+            tally: Some(plan.tally.clone()),
+        })
     }
 
     pub(crate) fn is_native(&self) -> bool {
@@ -65,7 +76,12 @@ impl Effect {
     }
 
     /// Start a native effect for whoever runs on `port`'s loop.
-    pub(crate) fn launch<'py>(&self, port: &Bound<'py, Port>, host: &mountain_core::effect::Host, detached: bool) -> PyResult<Bound<'py, Handle>> {
+    pub(crate) fn launch<'py>(
+        &self,
+        port: &Bound<'py, Port>,
+        host: &mountain_core::effect::Host,
+        detached: bool,
+    ) -> PyResult<Bound<'py, Handle>> {
         let py = port.py();
         let plan = self.plan.bind(py);
         // Submitted work carries no deadline; what a task awaits stands under the task's.
@@ -102,7 +118,10 @@ impl Effect {
         Ok(Bound::new(py, Run::new(leaf))?.into_any())
     }
 
-    fn drive<'py>(slf: &Bound<'py, Self>, step: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    fn drive<'py>(
+        slf: &Bound<'py, Self>,
+        step: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let me = slf.get();
         let task = current_task(py)?.as_ptr() as usize;
@@ -338,7 +357,8 @@ impl Drop for Effect {
         }
         Python::try_attach(|py| {
             let pending = PyErr::take(py);
-            let message = std::ffi::CString::new(format!("effect '{}' was never awaited", self.plan.get().name)).unwrap_or_default();
+            let message =
+                std::ffi::CString::new(format!("effect '{}' was never awaited", self.plan.get().name)).unwrap_or_default();
             if let Err(e) = PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &message, 1) {
                 e.write_unraisable(py, None);
             }

@@ -1,7 +1,6 @@
 //! Native failures as Python's exceptions: its own for the operating system, the face's for what policies decide.
 
-use mountain_core::effect::Owner;
-use mountain_core::error::Error;
+use mountain_core::error::{Error, Owner};
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyBaseExceptionGroup, PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -28,7 +27,9 @@ pub(crate) fn timed_out(py: Python<'_>, plan: &Plan, owner: Owner, attempts: u32
     let limit = policy.as_deref().unwrap_or("its time limit");
     let message = match attempts {
         0 => format!("effect '{effect}' was not started: {limit} had passed already"),
-        n => format!("effect '{effect}' ran out of time: {limit} passed in attempt {n}. It may have run: retry only what may run twice, or raise the limit"),
+        n => format!(
+            "effect '{effect}' ran out of time: {limit} passed in attempt {n}. It may have run: retry only what may run twice, or raise the limit"
+        ),
     };
     let e = make(py, &face(py).timed_out, &message, effect, policy.as_deref(), attempts.max(1));
     e.set_cause(py, cause);

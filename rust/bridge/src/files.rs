@@ -52,7 +52,13 @@ impl Entry {
         self.0.modified
     }
     fn __repr__(&self) -> String {
-        let kind = if self.0.is_symlink { "link" } else if self.0.is_dir { "folder" } else { "file" };
+        let kind = if self.0.is_symlink {
+            "link"
+        } else if self.0.is_dir {
+            "folder"
+        } else {
+            "file"
+        };
         format!("<Entry {kind} {:?} size={}>", self.0.path, self.0.size)
     }
 }

@@ -69,7 +69,8 @@ impl EffectFunction {
 /// A generator is empty for the second attempt: better no call than a silently different one.
 fn refuse_generators(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>, name: &str) -> PyResult<()> {
     // SAFETY: asks for the type only.
-    let generator = |v: &Bound<'_, PyAny>| unsafe { ffi::PyGen_CheckExact(v.as_ptr()) != 0 || ffi::PyAsyncGen_CheckExact(v.as_ptr()) != 0 };
+    let generator =
+        |v: &Bound<'_, PyAny>| unsafe { ffi::PyGen_CheckExact(v.as_ptr()) != 0 || ffi::PyAsyncGen_CheckExact(v.as_ptr()) != 0 };
     let refuse = || {
         PyTypeError::new_err(format!(
             "effect '{name}' may be retried and was given a generator, which would be empty the second time: pass a list, or make the generator inside"

@@ -86,7 +86,12 @@ impl Handle {
     }
 
     /// Start a native operation.
-    pub(crate) fn start<'py>(port: &Bound<'py, Port>, plan: &Bound<'py, Plan>, host: &Host, operation: &dyn Operation) -> PyResult<Bound<'py, Handle>> {
+    pub(crate) fn start<'py>(
+        port: &Bound<'py, Port>,
+        plan: &Bound<'py, Plan>,
+        host: &Host,
+        operation: &dyn Operation,
+    ) -> PyResult<Bound<'py, Handle>> {
         let handle = Self::new(port, Some(plan.clone().unbind()), Backing::Native(Abort::Never))?;
         count(&plan.get().tally.started);
         let token = PyRef::new(handle.clone().unbind()).into_token();

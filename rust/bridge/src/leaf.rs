@@ -10,7 +10,8 @@
 
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{Class, Deadline, Fault, Leaf, Owner, TimedOut, Trace, Verdict};
+use mountain_core::effect::{Class, Deadline, Fault, Leaf, Trace, Verdict};
+use mountain_core::error::{Owner, TimedOut};
 use mountain_core::time::Instant;
 use parking_lot::Mutex;
 use pyo3::exceptions::asyncio::CancelledError;
@@ -126,6 +127,12 @@ impl PyLeaf {
         s.task.as_ref().map(|t| t.clone_ref(py))
     }
 
+    /// The loop of the task that it was suspended in.
+    pub(crate) fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let task = self.state.lock().task.as_ref().map(|t| t.clone_ref(py))?;
+        task.bind(py).call_method0(intern!(py, "get_loop")).ok()
+    }
+
     pub(crate) fn take_coroutine(&self) -> Option<Py<PyAny>> {
         self.state.lock().coroutine.take()
     }
@@ -197,7 +204,8 @@ impl PyLeaf {
             (std::mem::take(&mut s.cancel_sent), s.task.as_ref().map(|t| t.clone_ref(py)), s.baseline)
         };
         let Some(task) = task else { return result.map_err(|e| Fail::raised(py, e)) };
-        let count = |method: &Bound<'_, pyo3::types::PyString>| task.bind(py).call_method0(method).and_then(|n| n.extract::<i64>());
+        let count =
+            |method: &Bound<'_, pyo3::types::PyString>| task.bind(py).call_method0(method).and_then(|n| n.extract::<i64>());
         if own {
             let left = count(intern!(py, "uncancel")).map_err(|e| Fail::raised(py, e))?;
             return match result {
@@ -273,7 +281,8 @@ impl Leaf for PyLeaf {
         match stepped {
             Ok(Err(yielded)) => {
                 let mut s = self.state.lock();
-                if s.task.is_none() {
+                // Without a policy nobody will ever ask it to stop, and what is awaited passes through as it would without us.
+                if s.task.is_none() && !self.plan.get().stack.is_empty() {
                     drop(s);
                     match Self::note_task(py) {
                         Ok((task, baseline)) => {
@@ -360,7 +369,9 @@ fn answer(said: &Bound<'_, PyAny>) -> PyResult<Verdict> {
     }
     match said.extract::<f64>() {
         Ok(delay) => Ok(Verdict::After(delay)),
-        Err(_) => Err(PyTypeError::new_err(format!("a retry's on= must return a bool or a delay, not {}", said.get_type().name()?))),
+        Err(_) => {
+            Err(PyTypeError::new_err(format!("a retry's on= must return a bool or a delay, not {}", said.get_type().name()?)))
+        }
     }
 }
 

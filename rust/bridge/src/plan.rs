@@ -63,7 +63,10 @@ pub(crate) enum On {
     /// Not a retry.
     Nothing,
     /// `rejected` are those of the named classes that a rejection must match: only a class of its own tree names it.
-    Classes { named: Py<PyTuple>, rejected: Py<PyTuple> },
+    Classes {
+        named: Py<PyTuple>,
+        rejected: Py<PyTuple>,
+    },
     Function(Py<PyAny>),
 }
 

@@ -90,15 +90,23 @@ impl Port {
     pub(crate) fn current(py: Python<'_>) -> PyResult<Bound<'_, Port>> {
         let running = face(py).running_loop.bind(py).call0()?;
         if running.is_none() {
-            return Err(PyRuntimeError::new_err("an effect needs a running asyncio event loop: await it in a coroutine, or use Runtime.from_thread"));
+            return Err(PyRuntimeError::new_err(
+                "an effect needs a running asyncio event loop: await it in a coroutine, or use Runtime.from_thread",
+            ));
         }
-        let key = running.as_ptr() as usize;
+        Self::of(&running)
+    }
+
+    /// The port of a loop that runs on this thread.
+    pub(crate) fn of<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Port>> {
+        let py = event_loop.py();
+        let key = event_loop.as_ptr() as usize;
         let (last, port, epoch) = LAST.get();
         if last == key && epoch == EPOCH.load(Ordering::Acquire) {
             // SAFETY: the registry holds the port as long as the epoch stands.
             return Ok(unsafe { Bound::from_borrowed_ptr(py, port as *mut ffi::PyObject).cast_into_unchecked() });
         }
-        Self::look_up(&running, key)
+        Self::look_up(event_loop, key)
     }
 
     fn look_up<'py>(running: &Bound<'py, PyAny>, key: usize) -> PyResult<Bound<'py, Port>> {
@@ -136,7 +144,12 @@ impl Port {
         self.event_loop.bind(py).upgrade().ok_or_else(|| PyRuntimeError::new_err("the event loop is gone"))
     }
 
-    pub(crate) fn call_soon(&self, callback: &Bound<'_, PyAny>, argument: &Bound<'_, PyAny>, context: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    pub(crate) fn call_soon(
+        &self,
+        callback: &Bound<'_, PyAny>,
+        argument: &Bound<'_, PyAny>,
+        context: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let py = callback.py();
         let event_loop = self.event_loop(py)?;
         let kwargs = PyDict::new(py);

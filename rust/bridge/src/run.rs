@@ -18,8 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 
-use mountain_core::effect::{Call, Class, Deadline, Fault, Owner, TimedOut, call_leaf};
+use mountain_core::effect::{Call, Class, Deadline, Fault, call_leaf};
 use mountain_core::error::Error;
+use mountain_core::error::{Owner, TimedOut};
 use mountain_core::observe::count;
 use mountain_core::policy;
 use mountain_core::time::{Clock, Instant};
@@ -73,11 +74,12 @@ impl RunWake {
 }
 
 /// The waker of one poll: it becomes a `RunWake` only if the engine keeps it. A call that ends at once never does.
-struct LazyWake {
+struct LazyWake<'a> {
     wake: RefCell<Option<Arc<RunWake>>>,
+    leaf: Option<&'a PyLeaf>,
 }
 
-impl LazyWake {
+impl LazyWake<'_> {
     const VTABLE: RawWakerVTable = RawWakerVTable::new(Self::clone, Self::wake, Self::wake, |_| ());
 
     fn made(&self) -> Option<Arc<RunWake>> {
@@ -85,15 +87,21 @@ impl LazyWake {
         if wake.is_none() {
             // SAFETY: polls happen on attached threads only.
             let py = unsafe { Python::assume_attached() };
-            let port = Port::current(py).ok()?;
-            *wake = Some(Arc::new(RunWake { woken: AtomicBool::new(false), port: port.get().shared.clone(), run: Mutex::new(0) }));
+            // A suspended leaf knows its task, and the task its loop: cheaper to ask than the thread.
+            let port = match self.leaf.and_then(|l| l.event_loop(py)) {
+                Some(event_loop) => Port::of(&event_loop),
+                None => Port::current(py),
+            };
+            let port = port.ok()?;
+            *wake =
+                Some(Arc::new(RunWake { woken: AtomicBool::new(false), port: port.get().shared.clone(), run: Mutex::new(0) }));
         }
         wake.clone()
     }
 
     fn clone(data: *const ()) -> RawWaker {
         // SAFETY: the data is the `LazyWake` on the stack of the poll that lent this waker.
-        let waker = match unsafe { &*data.cast::<LazyWake>() }.made() {
+        let waker = match unsafe { &*data.cast::<LazyWake<'_>>() }.made() {
             Some(wake) => Waker::from(wake),
             // No loop runs: the poll's caller is about to say so.
             None => Waker::noop().clone(),
@@ -104,7 +112,7 @@ impl LazyWake {
 
     fn wake(data: *const ()) {
         // SAFETY: as in `clone`.
-        if let Some(wake) = unsafe { &*data.cast::<LazyWake>() }.made() {
+        if let Some(wake) = unsafe { &*data.cast::<LazyWake<'_>>() }.made() {
             wake.wake();
         }
     }
@@ -134,7 +142,7 @@ impl Run {
 
     fn poll(&mut self) -> Poll<Ended> {
         let Some(engine) = self.engine.as_mut() else { return Poll::Pending };
-        let lazy = LazyWake { wake: RefCell::new(self.wake.take()) };
+        let lazy = LazyWake { wake: RefCell::new(self.wake.take()), leaf: self.leaf.as_deref() };
         // SAFETY: the vtable's functions accept this data, which outlives the poll; clones do not refer to it.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new((&raw const lazy).cast(), &LazyWake::VTABLE)) });
         let polled = catch_unwind(AssertUnwindSafe(|| engine.0.as_mut().poll(&mut Context::from_waker(&waker))));
@@ -177,7 +185,9 @@ impl Run {
             return Step::Error(PyRuntimeError::new_err("this effect is already being awaited"));
         };
         if me.park.is_some() && matches!(resume, Resume::Send) {
-            return Step::Error(PyRuntimeError::new_err("this effect is already being awaited: await the effect itself to run it once more"));
+            return Step::Error(PyRuntimeError::new_err(
+                "this effect is already being awaited: await the effect itself to run it once more",
+            ));
         }
         let park = me.park.take();
         if park.is_some() {

@@ -106,7 +106,11 @@ impl Scope {
 
     /// Start an effect now, owned by this runtime: it goes on when the handle is dropped, and is drained at shutdown.
     #[pyo3(signature = (effect, /, *, name = None))]
-    fn submit<'py>(slf: &Bound<'py, Self>, effect: &Bound<'py, PyAny>, name: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, Handle>> {
+    fn submit<'py>(
+        slf: &Bound<'py, Self>,
+        effect: &Bound<'py, PyAny>,
+        name: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Handle>> {
         let py = slf.py();
         let me = slf.get();
         let Ok(effect) = effect.cast::<Effect>() else { return Err(expected("an Effect", effect)) };
@@ -120,7 +124,9 @@ impl Scope {
             let Some((port, thread)) = &*entered else { return Err(PyRuntimeError::new_err("the runtime was not entered")) };
             if *thread != std::thread::current().id() {
                 e.mark_used();
-                return Err(PyRuntimeError::new_err("submit() belongs to the thread of the runtime's loop: from other threads use from_thread()"));
+                return Err(PyRuntimeError::new_err(
+                    "submit() belongs to the thread of the runtime's loop: from other threads use from_thread()",
+                ));
             }
             port.bind(py).clone()
         };
@@ -214,10 +220,16 @@ impl Scope {
 
     fn refuse(&self, py: Python<'_>, effect: &str) -> PyErr {
         if self.forks != process::forks() {
-            return PyRuntimeError::new_err("this Runtime belongs to the process that this one was forked from: make a new Runtime here");
+            return PyRuntimeError::new_err(
+                "this Runtime belongs to the process that this one was forked from: make a new Runtime here",
+            );
         }
         let what = match self.phase.load(Ordering::SeqCst) {
-            NEW => return PyRuntimeError::new_err("this Runtime was not entered: use `async with runtime:` or run(main, runtime=runtime)"),
+            NEW => {
+                return PyRuntimeError::new_err(
+                    "this Runtime was not entered: use `async with runtime:` or run(main, runtime=runtime)",
+                );
+            }
             CLOSED => "its runtime is closed: make a new Runtime, or await the effect outside of it",
             _ => "its runtime is shutting down and takes no new work",
         };
@@ -263,4 +275,3 @@ pub(crate) fn host(port: &Bound<'_, Port>) -> PyResult<Host> {
     }
     Ok(process::default_host())
 }
-

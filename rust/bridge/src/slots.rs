@@ -44,7 +44,11 @@ impl Steps for Run {
 
 /// # Safety
 /// Called by the interpreter through the slot of `T`'s type, so `o` is a `T` and the thread is attached.
-unsafe extern "C" fn am_send<T: Steps>(o: *mut ffi::PyObject, _value: *mut ffi::PyObject, out: *mut *mut ffi::PyObject) -> ffi::PySendResult {
+unsafe extern "C" fn am_send<T: Steps>(
+    o: *mut ffi::PyObject,
+    _value: *mut ffi::PyObject,
+    out: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
     // SAFETY: by the contract of the slot.
     unsafe {
         let py = Python::assume_attached();

@@ -1,8 +1,6 @@
-//! How a native operation fails. The port turns each of these into the host language's own exception.
+//! How calls fail: a native operation's failures, which the port turns into the host language's own exceptions, and time that ran out.
 
 use std::ffi::OsString;
-
-use crate::effect::TimedOut;
 
 /// A native failure.
 #[derive(Debug)]
@@ -43,4 +41,38 @@ impl Error {
         let text = payload.downcast_ref::<&str>().map(ToString::to_string).or_else(|| payload.downcast_ref::<String>().cloned());
         Error::Panic(text.unwrap_or_else(|| "a panic without a message".into()))
     }
+}
+
+/// Whose time limit a deadline is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Nobody's: there is no limit.
+    Nobody,
+    /// A limit from outside this stack: a `deadline()` block, or the effect that this one runs in.
+    Inherited,
+    /// The timeout at that place of the stack, counted from the outside.
+    Layer(usize),
+}
+
+impl Owner {
+    /// Stands inside the layer at that place.
+    pub fn inside(self, layer: usize) -> bool {
+        matches!(self, Owner::Layer(i) if i > layer)
+    }
+
+    /// Stands inside that limit.
+    pub fn within(self, limit: Owner) -> bool {
+        match limit {
+            Owner::Layer(i) => self.inside(i),
+            Owner::Inherited | Owner::Nobody => matches!(self, Owner::Layer(_)),
+        }
+    }
+}
+
+/// Time ran out: whose, after how many attempts, and what failed last.
+#[derive(Debug)]
+pub struct TimedOut<E> {
+    pub owner: Owner,
+    pub attempts: u32,
+    pub cause: Option<E>,
 }

@@ -8,8 +8,9 @@ use std::task::{Poll, Waker};
 
 use parking_lot::Mutex;
 
-use crate::effect::{Abort, Abortable, Call, Deadline, Done, Host, Leaf, NativeLeaf, OnErrno, Operation, Outcome, Owner, Trace};
+use crate::effect::{Abort, Abortable, Call, Deadline, Done, Host, Leaf, NativeLeaf, OnErrno, Operation, Outcome, Trace};
 use crate::error::Error;
+use crate::error::Owner;
 use crate::observe::Tally;
 use crate::policy::{self, Layer};
 
@@ -31,7 +32,8 @@ impl Operation for Program {
         let root = done.sink();
         let leaf = Arc::new(NativeLeaf::new(self.operation.clone(), host.clone(), root, self.on.to_vec()));
         let cancel = Arc::new(Cancel { leaf: leaf.clone(), asked: AtomicBool::new(false), waker: Mutex::new(None) });
-        let (stack, inherited, clock, ours, tally) = (self.stack.clone(), self.inherited, host.clock.clone(), cancel.clone(), self.tally.clone());
+        let (stack, inherited, clock, ours, tally) =
+            (self.stack.clone(), self.inherited, host.clock.clone(), cancel.clone(), self.tally.clone());
         let engine = async move {
             let trace = Trace::default();
             let outcome = {

@@ -6,33 +6,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::Leaf;
+use crate::error::Owner;
 use crate::time::{Clock, Instant};
-
-/// Whose time limit a deadline is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// Nobody's: there is no limit.
-    Nobody,
-    /// A limit from outside this stack: a `deadline()` block, or the effect that this one runs in.
-    Inherited,
-    /// The timeout at that place of the stack, counted from the outside.
-    Layer(usize),
-}
-
-impl Owner {
-    /// Stands inside the layer at that place.
-    pub fn inside(self, layer: usize) -> bool {
-        matches!(self, Owner::Layer(i) if i > layer)
-    }
-
-    /// Stands inside that limit.
-    pub fn within(self, limit: Owner) -> bool {
-        match limit {
-            Owner::Layer(i) => self.inside(i),
-            Owner::Inherited | Owner::Nobody => matches!(self, Owner::Layer(_)),
-        }
-    }
-}
 
 /// The earliest limit over a point of the stack.
 #[derive(Clone, Copy, Debug)]

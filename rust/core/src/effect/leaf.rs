@@ -2,7 +2,8 @@
 
 use std::task::{Context, Poll};
 
-use super::{Deadline, Owner};
+use super::Deadline;
+use crate::error::{Owner, TimedOut};
 
 /// What an effect finally calls. The engine starts it, polls it, and may ask a running call to end; it never stops it by force.
 pub trait Leaf: Send + Sync {
@@ -47,12 +48,4 @@ pub enum Class {
     TimedOut(Owner),
     /// Must reach the caller whatever the policies say: a cancel from outside, an exit, memory gone.
     Passes,
-}
-
-/// Time ran out: whose, after how many attempts, and what failed last.
-#[derive(Debug)]
-pub struct TimedOut<E> {
-    pub owner: Owner,
-    pub attempts: u32,
-    pub cause: Option<E>,
 }

@@ -7,8 +7,8 @@ mod leaf;
 mod native;
 mod operation;
 
-pub use call::{Call, Deadline, Owner, Trace, call_leaf};
+pub use call::{Call, Deadline, Trace, call_leaf};
 pub use group::{Group, Mode};
-pub use leaf::{Class, Fault, Leaf, TimedOut, Verdict};
+pub use leaf::{Class, Fault, Leaf, Verdict};
 pub use native::{NativeLeaf, OnErrno};
 pub use operation::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};

@@ -5,8 +5,9 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-use super::{Abort, Class, Deadline, Done, Fault, Host, Leaf, Operation, Outcome, Sink, TimedOut, Verdict};
+use super::{Abort, Class, Deadline, Done, Fault, Host, Leaf, Operation, Outcome, Sink, Verdict};
 use crate::error::Error;
+use crate::error::TimedOut;
 use crate::value::{Memory, Value};
 
 /// Which native failures a retry goes on from: by errno. `None` stands for every OS error.

@@ -6,7 +6,8 @@ pub mod timeout;
 use std::future::{Future, ready};
 use std::pin::Pin;
 
-use crate::effect::{Call, Deadline, Fault, Leaf, Owner, TimedOut, call_leaf};
+use crate::effect::{Call, Deadline, Fault, Leaf, call_leaf};
+use crate::error::{Owner, TimedOut};
 
 /// One policy of a stack, outermost first.
 #[derive(Clone, Debug)]

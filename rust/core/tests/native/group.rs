@@ -56,7 +56,10 @@ fn the_first_failure_aborts_the_rest_and_waits_for_them() {
 #[test]
 fn a_failure_inside_start_keeps_the_later_children_from_starting() {
     let (desk, before, after) = (Desk::new(), Held::default(), Held::default());
-    desk.start(&group(Mode::All, vec![Arc::new(before.clone()), Arc::new(Does::answers(|_| os(ENOENT))), Arc::new(after.clone())]));
+    desk.start(&group(
+        Mode::All,
+        vec![Arc::new(before.clone()), Arc::new(Does::answers(|_| os(ENOENT))), Arc::new(after.clone())],
+    ));
     assert_eq!((before.counts(), after.counts()), ((1, 1), (0, 0)));
     assert_eq!(desk.answers.len(), 0);
     before.finish(Err(Error::Cancelled));
@@ -82,7 +85,8 @@ fn a_panic_in_a_start_is_the_groups_outcome() {
 fn children_have_stacks_of_their_own_and_the_group_one_too() {
     let desk = Desk::new();
     let flaky = program(Does::answers(|n| if n % 2 == 0 { os(EAGAIN) } else { int(3) }), &[retry(2, 10.0)]);
-    let children: Vec<Arc<dyn Operation>> = vec![Arc::new(flaky), Arc::new(Does::answers(|n| if n == 0 { os(ENOENT) } else { int(4) }))];
+    let children: Vec<Arc<dyn Operation>> =
+        vec![Arc::new(flaky), Arc::new(Does::answers(|n| if n == 0 { os(ENOENT) } else { int(4) }))];
     desk.start(&program(group(Mode::All, children), &[limit(secs(60)), retry(2, 1.0)]));
     assert_eq!(desk.host.clock.armed(), 2, "the limit and the outer backoff: the child's was aborted");
     desk.advance(1);

@@ -37,11 +37,13 @@ fn it_answers_with_a_cancel_when_the_last_has_ended() {
 #[test]
 fn values_in_reply_win() {
     let (desk, a, b) = asked(Mode::All);
-    (a.finish(int(1)), b.finish(int(2)));
+    a.finish(int(1));
+    b.finish(int(2));
     desk.settle();
     assert!(matches!(desk.answer(), Ok(Value::List(both)) if both.len() == 2));
     let (desk, a, b) = asked(Mode::Race);
-    (a.finish(Err(Error::Cancelled)), b.finish(int(2)));
+    a.finish(Err(Error::Cancelled));
+    b.finish(int(2));
     desk.settle();
     assert_eq!(number(&desk.answer()), 2);
 }
@@ -49,11 +51,13 @@ fn values_in_reply_win() {
 #[test]
 fn a_failure_in_reply_is_not_lost() {
     let (desk, a, b) = asked(Mode::All);
-    (a.finish(Err(Error::Cancelled)), b.finish(os(EAGAIN)));
+    a.finish(Err(Error::Cancelled));
+    b.finish(os(EAGAIN));
     desk.settle();
     assert_eq!(errno(&desk.answer()), EAGAIN);
     let (desk, a, b) = asked(Mode::Race);
-    (a.finish(os(EAGAIN)), b.finish(os(EAGAIN)));
+    a.finish(os(EAGAIN));
+    b.finish(os(EAGAIN));
     desk.settle();
     assert!(matches!(desk.answer(), Err(Error::All(both)) if both.len() == 2));
 }

@@ -1,7 +1,8 @@
 //! A limit over an operation: it is asked to end, and waited for.
 
-use mountain_core::effect::{Deadline, Owner};
+use mountain_core::effect::Deadline;
 use mountain_core::error::Error;
+use mountain_core::error::Owner;
 use mountain_core::time::Instant;
 
 use super::common::{Desk, EAGAIN, Held, int, limit, number, os, program, retry, secs};

@@ -31,8 +31,13 @@ fn starting_it_twice_does_it_twice() {
 
 #[test]
 fn a_retry_goes_on_from_the_errnos_that_it_names() {
-    let cases: [(OnErrno, i32, usize); 5] =
-        [(None, ENOENT, 3), (Some(vec![ENOENT, EAGAIN]), ENOENT, 3), (Some(vec![EAGAIN]), EAGAIN, 3), (Some(vec![EAGAIN]), ENOENT, 1), (Some(vec![]), ENOENT, 1)];
+    let cases: [(OnErrno, i32, usize); 5] = [
+        (None, ENOENT, 3),
+        (Some(vec![ENOENT, EAGAIN]), ENOENT, 3),
+        (Some(vec![EAGAIN]), EAGAIN, 3),
+        (Some(vec![EAGAIN]), ENOENT, 1),
+        (Some(vec![]), ENOENT, 1),
+    ];
     let desk = Desk::new();
     for (named, raised, starts) in cases {
         let operation = Does::answers(move |_| os(raised));
@@ -48,7 +53,8 @@ fn each_retry_has_its_own_names() {
     let desk = Desk::new();
     let operation = Does::answers(|n| os([EAGAIN, ENOENT][n % 2]));
     let count = operation.starts();
-    desk.run(&on(operation, &[retry(2, 0.0), retry(9, 0.0)], &[Some(vec![ENOENT]), Some(vec![EAGAIN])]));
+    let outcome = desk.run(&on(operation, &[retry(2, 0.0), retry(9, 0.0)], &[Some(vec![ENOENT]), Some(vec![EAGAIN])]));
+    assert_eq!(errno(&outcome), ENOENT);
     assert_eq!(count.load(Ordering::SeqCst), 4, "the inner one goes on from EAGAIN, the outer one once from ENOENT");
 }
 

@@ -13,7 +13,9 @@ use super::group::group;
 #[track_caller]
 fn errnos(outcome: &Outcome) -> Vec<i32> {
     match outcome {
-        Err(Error::All(all)) => all.iter().map(|e| if let Error::Os(e) = e { e.errno } else { panic!("not an errno: {e:?}") }).collect(),
+        Err(Error::All(all)) => {
+            all.iter().map(|e| if let Error::Os(e) = e { e.errno } else { panic!("not an errno: {e:?}") }).collect()
+        }
         other => panic!("not failures: {other:?}"),
     }
 }

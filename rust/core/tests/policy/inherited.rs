@@ -1,6 +1,7 @@
 //! A limit from outside the stack: kept here when nobody else watches over it, and known to backoffs in any case.
 
-use mountain_core::effect::{Deadline, Owner};
+use mountain_core::effect::Deadline;
+use mountain_core::error::Owner;
 
 use super::common::{Act, End, Fail, Reply, Stage, at, doubling, inherited, limit, secs};
 

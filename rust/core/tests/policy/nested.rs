@@ -2,7 +2,8 @@
 
 use std::task::Poll;
 
-use mountain_core::effect::{Deadline, Owner, Verdict};
+use mountain_core::effect::{Deadline, Verdict};
+use mountain_core::error::Owner;
 
 use super::common::{Act, End, Fail, Reply, Run, Stage, at, at_once, doubling, limit, play, secs};
 
@@ -139,7 +140,8 @@ fn a_limit_inside_a_retry_is_new_for_each_attempt() {
 
 #[test]
 fn a_failure_of_an_earlier_call_is_not_the_cause_of_a_later_time_out() {
-    let on = |layer: usize, fault: &Fail| Ok(if layer == 0 || matches!(fault, Fail::Plain(1)) { Verdict::Yes } else { Verdict::No });
+    let on =
+        |layer: usize, fault: &Fail| Ok(if layer == 0 || matches!(fault, Fail::Plain(1)) { Verdict::Yes } else { Verdict::No });
     let stage = Stage::on([Act::fails(1), Act::hangs(), Act::hangs()], on);
     let (result, _) = stage.play(&[at_once(2), limit(5), at_once(None)]);
     assert!(matches!(result.unwrap_err().parts(), (Owner::Layer(1), 3, None)));

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use mountain_core::effect::{Deadline, Owner};
+use mountain_core::effect::Deadline;
+use mountain_core::error::Owner;
 use mountain_core::policy::retry::{Backoff, Jitter};
 use mountain_core::policy::{Layer, retry, timeout};
 use mountain_core::time::Instant;
@@ -26,7 +27,7 @@ fn a_retry() -> impl Strategy<Value = Layer> {
     let jitter = prop_oneof![Just(Jitter::Full), Just(Jitter::Equal), Just(Jitter::None)];
     (proptest::option::of(1u32..5), ms(3000), 1.0f64..3.0, jitter).prop_map(|(attempts, initial, factor, jitter)| {
         let backoff = Backoff { initial: initial.as_secs_f64(), factor, max: 60.0, jitter };
-        Layer::Retry(retry::Settings { attempts, backoff, max_retry_after: Duration::from_secs(60) })
+        Layer::Retry(retry::Settings { attempts, backoff, max_retry_after: Duration::from_mins(1) })
     })
 }
 
@@ -40,7 +41,8 @@ fn an_end() -> impl Strategy<Value = End> {
 
 fn an_act() -> impl Strategy<Value = Act> {
     let asked = prop_oneof![2 => Just(End::Stopped), 1 => an_end()];
-    let reply = prop_oneof![4 => (ms(3000), asked).prop_map(|(cleanup, end)| Reply::Ends(cleanup, end)), 1 => Just(Reply::GoesOn)];
+    let reply =
+        prop_oneof![4 => (ms(3000), asked).prop_map(|(cleanup, end)| Reply::Ends(cleanup, end)), 1 => Just(Reply::GoesOn)];
     (ms(8000), an_end(), reply).prop_map(|(takes, end, reply)| Act { takes, end, reply })
 }
 

@@ -3,7 +3,8 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use mountain_core::effect::{Deadline, Owner};
+use mountain_core::effect::Deadline;
+use mountain_core::error::Owner;
 
 use super::common::{Act, End, Fail, Reply, Run, Stage, at, limit, no_limit, play, secs};
 

@@ -91,8 +91,9 @@ fn a_queued_job_is_dropped_at_once() {
 fn aborted_loose_jobs_are_answered_and_their_seats_taken_over() {
     let (pool, gate) = (Own::new(), Gate::default());
     for round in 1..=3 {
-        let held = pool.hold(3, Grip::Loose, &gate);
+        let mut held = pool.hold(3, Grip::Loose, &gate);
         gate.reached(2 * round);
+        held.reverse(); // the one in the queue first, before it gets a seat
         abort_all(&held);
         assert!(held.iter().all(is_cancelled));
         assert_eq!(pool.0.abandoned(), 2 * round);

@@ -2,11 +2,18 @@
 
 use super::Settings;
 use super::machine::{Decision, decide};
-use crate::effect::{Call, Class, Deadline, Fault, Leaf, TimedOut, Verdict};
+use crate::effect::{Call, Class, Deadline, Fault, Leaf, Verdict};
+use crate::error::TimedOut;
 use crate::time::sleep_until;
 
 /// Call `inner` anew for each attempt. `layer` is this retry's place in the stack, `over` the earliest limit around it.
-pub async fn retry<'a, L, F, M>(call: &'a Call<'a, L>, layer: usize, settings: &Settings, over: Deadline, inner: M) -> Result<L::Ok, L::Err>
+pub async fn retry<'a, L, F, M>(
+    call: &'a Call<'a, L>,
+    layer: usize,
+    settings: &Settings,
+    over: Deadline,
+    inner: M,
+) -> Result<L::Ok, L::Err>
 where
     L: Leaf,
     F: Future<Output = Result<L::Ok, L::Err>> + Send,

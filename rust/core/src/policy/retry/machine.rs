@@ -38,7 +38,7 @@ fn asked_for(asked: f64, cap: Duration) -> Option<Duration> {
 mod tests {
     use super::super::{Backoff, Jitter};
     use super::*;
-    use crate::effect::Owner;
+    use crate::error::Owner;
 
     const SECOND: u64 = 1_000_000_000;
     fn settings(attempts: Option<u32>) -> Settings {

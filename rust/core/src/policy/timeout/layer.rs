@@ -10,7 +10,8 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use super::machine::{End, State};
-use crate::effect::{Call, Deadline, Fault, Leaf, TimedOut};
+use crate::effect::{Call, Deadline, Fault, Leaf};
+use crate::error::TimedOut;
 use crate::time::{Sleep, sleep_until};
 
 /// Hold `inner` to `limit`.

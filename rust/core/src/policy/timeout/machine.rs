@@ -1,6 +1,7 @@
 //! What a limit decides: nothing here waits or reads a clock.
 
-use crate::effect::{Class, Owner};
+use crate::effect::Class;
+use crate::error::Owner;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {

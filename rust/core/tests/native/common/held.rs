@@ -29,7 +29,9 @@ impl<F: Fn(usize, &Host, Done) -> Abort + Send + Sync> Operation for Does<F> {
 
 impl Does<()> {
     /// Answers inside `start`.
-    pub(crate) fn answers(answer: impl Fn(usize) -> Outcome + Send + Sync) -> Does<impl Fn(usize, &Host, Done) -> Abort + Send + Sync> {
+    pub(crate) fn answers(
+        answer: impl Fn(usize) -> Outcome + Send + Sync,
+    ) -> Does<impl Fn(usize, &Host, Done) -> Abort + Send + Sync> {
         Does::new(move |n, _: &Host, done: Done| {
             done.finish(answer(n));
             Abort::Never

@@ -47,6 +47,7 @@ pub(crate) fn os(errno: i32) -> Outcome {
     Err(Error::Os(Box::new(OsError { errno, path: None, path2: None })))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "an outcome, as operations give it")]
 pub(crate) fn int(n: i64) -> Outcome {
     Ok(Value::Int(n))
 }

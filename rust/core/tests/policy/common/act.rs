@@ -57,7 +57,7 @@ impl Act {
 
     /// Would take an hour.
     pub(crate) fn hangs() -> Self {
-        Act::value(Duration::from_secs(3600))
+        Act::value(Duration::from_hours(1))
     }
 
     pub(crate) fn asked(self, reply: Reply) -> Self {

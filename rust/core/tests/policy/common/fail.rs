@@ -1,6 +1,7 @@
 //! The failures of the scripted leaf, one for each class that the engine tells apart.
 
-use mountain_core::effect::{Class, Fault, Owner, TimedOut};
+use mountain_core::effect::{Class, Fault};
+use mountain_core::error::{Owner, TimedOut};
 
 #[derive(Debug)]
 pub(crate) enum Fail {

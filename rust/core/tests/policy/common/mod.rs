@@ -12,7 +12,8 @@ pub(crate) use stage::{Run, Stage, play};
 
 use std::time::Duration;
 
-use mountain_core::effect::{Deadline, Owner};
+use mountain_core::effect::Deadline;
+use mountain_core::error::Owner;
 use mountain_core::policy::retry::{Backoff, Jitter};
 use mountain_core::policy::{Layer, retry, timeout};
 use mountain_core::time::Instant;

@@ -43,7 +43,7 @@ impl Stage {
 
     pub(crate) fn play_under(&self, stack: &[Layer], inherited: Deadline, watch: bool) -> (Result<u32, Fail>, Instant) {
         let call = self.call();
-        let result = Run::new(self, &call, stack, inherited, watch).to_end();
+        let result = Run::new(self, &call, stack, inherited, watch).finish();
         assert_eq!(self.clock.armed(), 0, "armed after the end");
         (result, self.clock.now())
     }
@@ -71,7 +71,13 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(stage: &'a Stage, call: &'a Call<'a, Scripted>, stack: &'a [Layer], inherited: Deadline, watch: bool) -> Self {
+    pub(crate) fn new(
+        stage: &'a Stage,
+        call: &'a Call<'a, Scripted>,
+        stack: &'a [Layer],
+        inherited: Deadline,
+        watch: bool,
+    ) -> Self {
         Run { clock: &stage.clock, future: policy::run(call, stack, inherited, watch), woken: Arc::default() }
     }
 
@@ -85,7 +91,7 @@ impl<'a> Run<'a> {
     }
 
     /// Jump from deadline to deadline, polling only when woken.
-    pub(crate) fn to_end(mut self) -> Result<u32, Fail> {
+    pub(crate) fn finish(mut self) -> Result<u32, Fail> {
         for _ in 0..STEPS {
             if let Poll::Ready(result) = self.poll() {
                 return result;

@@ -1,0 +1,51 @@
+"""Typed effects for asyncio: describe work as values, and a Rust core decides how it runs.
+
+effects      effect, blocking, Effect, Ok, Err
+composing    gather, race, amap, deadline
+policies     Timeout, Retry (Backoff, constant, exponential), Pipeline, Policy
+runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Statistics, EffectStatistics
+modules      errors: what can go wrong; fs: files
+"""
+
+from . import _bind as _bind
+from . import errors, fs
+from ._amap import amap
+from ._compose import gather, race
+from ._deadline import deadline
+from ._effect import blocking, effect
+from ._native import Effect, Handle
+from ._outcome import Err, Ok
+from ._run import run
+from ._runtime import Runtime
+from ._shutdown import Shutdown, ShutdownReport, Step
+from ._statistics import EffectStatistics, Statistics
+from .policy import Backoff, Pipeline, Policy, Retry, Timeout, constant, exponential
+
+__all__ = [
+    "effect",
+    "blocking",
+    "Effect",
+    "Ok",
+    "Err",
+    "gather",
+    "race",
+    "amap",
+    "deadline",
+    "Policy",
+    "Timeout",
+    "Retry",
+    "Backoff",
+    "constant",
+    "exponential",
+    "Pipeline",
+    "run",
+    "Runtime",
+    "Handle",
+    "Shutdown",
+    "ShutdownReport",
+    "Step",
+    "Statistics",
+    "EffectStatistics",
+    "errors",
+    "fs",
+]

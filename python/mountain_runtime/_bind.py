@@ -1,0 +1,36 @@
+"""Hands the native module what it raises and calls, at import."""
+
+import os
+import warnings
+
+from . import _compose, _native, _threads, errors
+from ._outcome import Err, Ok
+from .policy._base import under
+
+__all__: list[str] = []
+
+_native.bind(
+    ok=Ok,
+    err=Err,
+    timed_out=errors.TimedOut,
+    config_error=errors.ConfigError,
+    internal_error=errors.InternalError,
+    shutting_down=errors.ShuttingDown,
+    rejected=errors.Rejected,
+    map=_compose.map_,
+    then=_compose.then,
+    attempt=_compose.attempt,
+    under=under,
+)
+
+
+def _after_fork() -> None:
+    _native.after_fork()
+    _threads.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+if _native.DEBUG:
+    warnings.warn("mountain_runtime is a debug build: it is many times slower", RuntimeWarning, stacklevel=2)

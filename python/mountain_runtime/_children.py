@@ -1,0 +1,91 @@
+"""Work that runs beside the code that started it, and never outlives it: how it starts, is waited for, and is ended."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, TypeVar, cast
+
+from ._native import Effect, Limit, is_native, limit_var
+
+__all__ = ["end", "first", "start"]
+
+T = TypeVar("T")
+
+
+def start(work: Awaitable[T], limit: Limit | None) -> "asyncio.Future[T]":
+    """Starts `work` as a child of the current code, under `limit` and in a copy of its context.
+
+    A native effect needs no task, only its handle.
+    """
+    if limit is None:
+        return _start(work)
+    token = limit_var.set(limit)  # a task copies the context when it is made
+    try:
+        return _start(work)
+    finally:
+        limit_var.reset(token)
+
+
+def _start(work: Awaitable[T]) -> "asyncio.Future[T]":
+    if isinstance(work, Effect):
+        if is_native(work):
+            return cast("asyncio.Future[T]", work.__await__())  # which starts it, and gives its handle
+    elif asyncio.isfuture(work) or asyncio.iscoroutine(work):
+        return asyncio.ensure_future(work)
+    return asyncio.create_task(awaited(work))
+
+
+async def awaited(work: Awaitable[T]) -> T:
+    """A coroutine that awaits `work`: a task is bound to its coroutine, whereas an effect can be awaited again."""
+    return await work
+
+
+async def first(
+    tasks: Sequence["asyncio.Future[Any]"], decisive: Callable[["asyncio.Future[Any]"], bool]
+) -> "asyncio.Future[Any] | None":
+    """Waits for the first task, in the order of their ends, that is decisive; None when all have ended and none was."""
+    found: asyncio.Future[asyncio.Future[Any] | None] = asyncio.get_running_loop().create_future()
+    left = len(tasks)
+
+    def ended(task: "asyncio.Future[Any]") -> None:
+        nonlocal left
+        left -= 1
+        if not found.done():
+            if decisive(task):
+                found.set_result(task)
+            elif not left:
+                found.set_result(None)
+
+    if not left:
+        return None
+    for task in tasks:
+        task.add_done_callback(ended)
+    try:
+        return await found
+    finally:
+        for task in tasks:
+            task.remove_done_callback(ended)
+
+
+async def end(tasks: Collection["asyncio.Future[Any]"], *, asked: bool = False) -> None:
+    """Cancels what has not ended, unless it was `asked` before, and waits until everything has.
+
+    A cancel that comes meanwhile does not cut the cleanup short: it is raised afterwards.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    left: set[asyncio.Future[Any]] = {task for task in tasks if not task.done()}
+    for task in () if asked else left:
+        task.cancel()
+    while left:
+        try:
+            _, left = await asyncio.wait(left)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            left = {task for task in left if not task.done()}
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # seen: nobody shall report that it was not
+    if cancelled is not None:
+        try:
+            raise cancelled
+        finally:
+            del cancelled

@@ -1,0 +1,135 @@
+"""Effects made of effects: what lies behind `map`, `then` and `attempt`; `gather` and `race`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar, overload
+
+from . import _children
+from ._native import Effect, call_effect, current_limit, gather_native, race_native
+from ._outcome import Err, Ok
+from .errors import ConfigError
+from .policy._base import plan
+
+__all__ = ["attempt", "gather", "map_", "race", "then"]
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+X = TypeVar("X", bound=Exception)
+
+
+async def map_(inner: Awaitable[A], f: Callable[[A], B], /) -> B:
+    """The body of `effect.map(f)`."""
+    return f(await inner)
+
+
+async def then(inner: Awaitable[A], f: Callable[[A], Effect[B]], /) -> B:
+    """The body of `effect.then(f)`."""
+    following = f(await inner)
+    if not isinstance(following, Effect):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"then() needs a function that gives an effect, not {type(following).__name__}: for values there is map()"
+        )
+    return await following
+
+
+async def attempt(inner: Awaitable[A], errors: tuple[type[X], ...], /) -> Ok[A] | Err[X]:
+    """The body of `effect.attempt(*errors)`."""
+    try:
+        return Ok(await inner)
+    except errors as error:
+        return Err(error)
+
+
+@overload
+def gather(a: Effect[A], b: Effect[B], /) -> Effect[tuple[A, B]]: ...
+@overload
+def gather(a: Effect[A], b: Effect[B], c: Effect[C], /) -> Effect[tuple[A, B, C]]: ...
+@overload
+def gather(effects: Iterable[Effect[A]], /) -> Effect[list[A]]: ...
+def gather(*effects: Any) -> Effect[Any]:
+    """Runs effects side by side and gives all results, in the order of the arguments.
+
+    The first failure cancels the others; it is raised when their cleanup has ended. An effect given twice runs twice.
+    """
+    if len(effects) == 1 and not isinstance(effects[0], Effect):
+        return _gathered(_effects("gather", effects[0]), list)
+    if len(effects) < 2:
+        raise TypeError("gather() needs two or three effects, or one iterable of effects")
+    return _gathered(_effects("gather", effects), tuple)
+
+
+def _gathered(children: list[Effect[Any]], shape: Callable[[Iterable[Any]], Any]) -> Effect[Any]:
+    native = gather_native(children) if children else None
+    if native is None:
+        return call_effect(_gather, (children, shape), None, _GATHER)
+    return native if shape is list else native.map(shape)
+
+
+def race(*effects: Effect[A]) -> Effect[A]:
+    """Runs effects side by side and gives the first success; the others are cancelled, and their cleanup awaited.
+
+    When all fail, an ExceptionGroup has their errors in the order of the arguments.
+    """
+    children = _effects("race", effects)
+    if not children:
+        raise ConfigError("race() needs at least one effect: with none, nobody could win")
+    native = race_native(children)
+    return call_effect(_race, (children,), None, _RACE) if native is None else native
+
+
+_GATHER = plan((), "gather")
+_RACE = plan((), "race")
+
+
+def _effects(verb: str, given: Iterable[Any]) -> list[Effect[Any]]:
+    children = list(given)
+    for child in children:
+        if not isinstance(child, Effect):
+            raise TypeError(f"{verb}() runs effects, not {type(child).__name__}: decorate the function with @effect")
+    return children
+
+
+async def _gather(effects: Sequence[Effect[Any]], shape: Callable[[Iterable[Any]], Any]) -> Any:
+    tasks: list[asyncio.Future[Any]] = []
+    failed = None
+    try:
+        limit = current_limit()
+        for effect in effects:  # one by one: should one not start, those before it are ended
+            tasks.append(_children.start(effect, limit))
+        failed = await _children.first(tasks, _failed)
+    finally:
+        await _children.end(tasks)
+    try:
+        return failed.result() if failed else shape([task.result() for task in tasks])
+    finally:
+        del tasks, failed  # an error's traceback holds this frame
+
+
+async def _race(effects: Sequence[Effect[Any]]) -> Any:
+    tasks: list[asyncio.Future[Any]] = []
+    winner = None
+    try:
+        limit = current_limit()
+        for effect in effects:  # one by one: should one not start, those before it are ended
+            tasks.append(_children.start(effect, limit))
+        winner = await _children.first(tasks, _decides_a_race)
+    finally:
+        await _children.end(tasks)
+    try:
+        if winner:
+            return winner.result()
+        errors = [error for task in tasks if isinstance(error := task.exception(), Exception)]
+        raise ExceptionGroup(f"all {len(tasks)} effects of a race failed", errors)
+    finally:
+        del tasks, winner
+
+
+def _failed(task: "asyncio.Future[Any]") -> bool:
+    return task.cancelled() or task.exception() is not None
+
+
+def _decides_a_race(task: "asyncio.Future[Any]") -> bool:
+    """A success; or a cancel, or whatever else is no mere failure."""
+    return task.cancelled() or not isinstance(task.exception(), Exception)

@@ -1,0 +1,73 @@
+"""`deadline`: a limit over a block of code, and over everything that it awaits or starts."""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from contextvars import Token
+from types import TracebackType
+
+from ._native import Limit, limit_var
+from .errors import TimedOut
+from .policy._numbers import Seconds, written
+from .policy._numbers import seconds as as_seconds
+
+__all__ = ["deadline"]
+
+#: Beyond this, some 30 years, a limit is none: event loops differ in what they do with it.
+_ENDLESS = 1e9
+
+
+def deadline(seconds: Seconds) -> AbstractAsyncContextManager[None]:
+    """`async with deadline(5):` ends its block with `errors.TimedOut` after so many seconds.
+
+    Unlike `asyncio.timeout`, effects and tasks within it know when it ends: none waits for what would come too late.
+    """
+    return _Deadline(as_seconds(seconds, "deadline", "seconds"))
+
+
+class _Deadline(AbstractAsyncContextManager[None]):
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._expired = False
+        self._token: Token[Limit | None] | None = None
+
+    async def __aenter__(self) -> None:
+        if self._task is not None:
+            raise RuntimeError("a deadline is entered once: make another")
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("deadline() needs a task to end: use it inside a coroutine that asyncio runs")
+        self._task = task
+        # Cancels from outside: those that were delivered before, without one that is still on its way to this task.
+        self._outside = task.cancelling() - bool(getattr(task, "_must_cancel", False))
+        if self._seconds > _ENDLESS:
+            return
+        outer = limit_var.get(None)
+        if outer is None or outer.remaining() > self._seconds:
+            self._token = limit_var.set(Limit(self._seconds))
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._seconds, self._expire) if self._seconds else loop.call_soon(self._expire)
+
+    def _expire(self) -> None:
+        assert self._task is not None
+        self._expired = True
+        self._task.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._token is not None:
+            limit_var.reset(self._token)
+        assert self._task is not None
+        if self._expired and self._task.uncancel() <= self._outside and isinstance(error, asyncio.CancelledError):
+            what = f"deadline({written(self._seconds)})"
+            block = getattr(self._task.get_coro(), "__qualname__", "")
+            raise TimedOut(
+                f"{what} ran out in '{block}'. What it awaited may have run: repeat only what may run twice, "
+                "or give it more time",
+                effect=block,
+                policy=what,
+            ) from error

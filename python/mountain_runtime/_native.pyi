@@ -1,0 +1,336 @@
+"""The native module: effects as Rust runs them. Its private names are for the package, its tests and its benchmarks."""
+
+import os
+from asyncio import AbstractEventLoop
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import Context, ContextVar
+from types import CodeType, FrameType, GenericAlias, MethodType
+from typing import Any, Generic, ParamSpec, Self, TypeAlias, TypeVar, final, overload
+
+from typing_extensions import disjoint_base
+
+from ._outcome import Err, Ok
+from .policy._base import Policy
+
+__all__ = [
+    "DEBUG",
+    "Effect",
+    "EffectFunction",
+    "Entry",
+    "Handle",
+    "Job",
+    "Layer",
+    "Limit",
+    "Plan",
+    "Run",
+    "Scope",
+    "Walk",
+    "accepted_var",
+    "after_fork",
+    "bind",
+    "call_effect",
+    "current_limit",
+    "effect_statistics",
+    "fail",
+    "fs_hash",
+    "fs_mkdir",
+    "fs_read",
+    "fs_read_many",
+    "fs_remove",
+    "fs_stat",
+    "fs_write",
+    "gather_native",
+    "is_native",
+    "limit_var",
+    "noop",
+    "panic",
+    "race_native",
+    "scope_var",
+    "sleep",
+    "statistics",
+    "tick",
+]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+_A = TypeVar("_A")
+_X = TypeVar("_X", bound=Exception)
+_Y = TypeVar("_Y", bound=Exception)
+_Z = TypeVar("_Z", bound=Exception)
+_StrPath: TypeAlias = str | os.PathLike[str]
+
+#: Built without optimisation.
+DEBUG: bool
+
+# -- the values that users build ------------------------------------------------------------------------------------
+
+@final
+class Effect(Coroutine[Any, Any, _T_co]):
+    """Work as a value: immutable, and building one runs nothing; each `await` runs it once more.
+
+    asyncio sees a coroutine, so `create_task`, `TaskGroup`, `asyncio.run` and `asyncio.gather` take it. Dropped without
+    ever having been run or composed, it warns as a coroutine does.
+    """
+
+    __name__: str
+    __qualname__: str
+    @property
+    def cr_await(self) -> Any: ...
+    @property
+    def cr_code(self) -> CodeType | None: ...
+    @property
+    def cr_frame(self) -> FrameType | None: ...
+    @property
+    def cr_running(self) -> bool: ...
+    def __await__(self) -> Generator[Any, Any, _T_co]: ...
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any: ...
+    def close(self) -> None: ...
+    def map(self, f: Callable[[_T_co], _A], /) -> Effect[_A]:
+        """An effect of `f(value)`."""
+
+    def then(self, f: Callable[[_T_co], Effect[_A]], /) -> Effect[_A]:
+        """An effect that goes on with the effect `f(value)`."""
+
+    @overload
+    def attempt(self, e: type[_X], /) -> Effect[Ok[_T_co] | Err[_X]]:
+        """An effect whose value is `Ok(value)`, or `Err(error)` when it fails with one of these errors."""
+
+    @overload
+    def attempt(self, e: type[_X], e2: type[_Y], /) -> Effect[Ok[_T_co] | Err[_X | _Y]]: ...
+    @overload
+    def attempt(self, e: type[_X], e2: type[_Y], e3: type[_Z], /) -> Effect[Ok[_T_co] | Err[_X | _Y | _Z]]: ...
+    def under(self, *policies: Policy) -> Effect[_T_co]:
+        """The same under more policies, the outermost first, around those it has."""
+
+@final
+class EffectFunction(Generic[_P, _T]):
+    """What `effect` and `blocking` make of a function: called, it gives an Effect; as a method it binds."""
+
+    def __new__(
+        cls, function: Callable[_P, object], plan: Plan, call: Callable[..., Awaitable[Any]] | None = None
+    ) -> Self: ...
+    @property
+    def plan(self) -> Plan: ...
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> Effect[_T]: ...
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None, /) -> MethodType: ...
+
+@final
+class Layer:
+    """One policy as the engine runs it."""
+
+    @staticmethod
+    def timeout(seconds: float, /) -> Layer: ...
+    @staticmethod
+    def retry(
+        on: object,
+        attempts: int | None,
+        initial: float,
+        factor: float,
+        max: float,  # noqa: A002
+        jitter: str,
+        max_retry_after: float,
+    ) -> Layer: ...
+
+@final
+class Plan:
+    """How an effect runs: its policies with their layers, outermost first, and its name."""
+
+    def __new__(cls, policies: tuple[object, ...], layers: list[Layer], name: str) -> Self: ...
+    @property
+    def policies(self) -> tuple[object, ...]: ...
+    @property
+    def name(self) -> str: ...
+
+def call_effect(
+    callable: Callable[..., Awaitable[_T]],  # noqa: A002
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None,
+    plan: Plan,
+    /,
+) -> Effect[_T]:
+    """An effect of any callable that gives an awaitable."""
+
+def gather_native(effects: list[Effect[_T]], /) -> Effect[list[_T]] | None:
+    """One native effect of all results, when all of them are native."""
+
+def race_native(effects: list[Effect[_T]], /) -> Effect[_T] | None:
+    """One native effect of the first success, when all of them are native."""
+
+def is_native(effect: Effect[Any], /) -> bool:
+    """Whether it runs wholly on native workers."""
+
+# -- what one waits on ----------------------------------------------------------------------------------------------
+
+@final
+class Handle(Generic[_T_co]):
+    """Work that has started; it is an asyncio Future to all of asyncio."""
+
+    @property
+    def _asyncio_future_blocking(self) -> bool: ...
+    @_asyncio_future_blocking.setter
+    def _asyncio_future_blocking(self, value: bool) -> None: ...
+    def __await__(self) -> Generator[Any, Any, _T_co]: ...
+    def __iter__(self) -> Generator[Any, Any, _T_co]: ...
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+    def cancel(self, msg: str | None = None) -> bool: ...
+    def cancelled(self) -> bool: ...
+    def done(self) -> bool: ...
+    def result(self) -> _T_co: ...
+    def exception(self) -> BaseException | None: ...
+    def get_loop(self) -> AbstractEventLoop: ...
+    def add_done_callback(self, fn: Callable[[Self], object], /, *, context: Context | None = None) -> None: ...
+    def remove_done_callback(self, fn: Callable[[Self], object], /) -> int: ...
+
+@final
+class Run:
+    """One await of an effect."""
+
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    @property
+    def cr_await(self) -> Any: ...
+    @property
+    def cr_code(self) -> CodeType | None: ...
+    @property
+    def cr_frame(self) -> FrameType | None: ...
+    @property
+    def cr_running(self) -> bool: ...
+    def __await__(self) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any: ...
+    def close(self) -> None: ...
+
+@final
+class Job:
+    """A call of a blocking function, on its way to a thread and back."""
+
+    def __new__(cls, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], name: str, /) -> Self: ...
+    @property
+    def fn(self) -> Callable[..., Any]: ...
+    @property
+    def args(self) -> tuple[Any, ...]: ...
+    @property
+    def kwargs(self) -> dict[str, Any]: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def context(self) -> Context: ...
+    @property
+    def handle(self) -> Handle[Any]: ...
+    @property
+    def abandoned(self) -> bool: ...
+    def begin(self) -> bool:
+        """To be asked on the thread before the call: False if it was cancelled meanwhile."""
+
+    def succeed(self, value: Any, /) -> None: ...
+    def fail(self, exc: BaseException, /) -> None: ...
+
+# -- where code runs ------------------------------------------------------------------------------------------------
+
+@final
+class Limit:
+    """A deadline, so many seconds from now."""
+
+    def __new__(cls, seconds: float, /) -> Self: ...
+    def expired(self) -> bool: ...
+    def remaining(self) -> float: ...
+
+limit_var: ContextVar[Limit | None]
+#: The runtime that the current code runs in.
+scope_var: ContextVar[Scope | None]
+#: The runtime whose accepted work the current code descends from.
+accepted_var: ContextVar[Scope | None]
+
+def current_limit() -> Limit | None:
+    """The earliest deadline over the current code."""
+
+@disjoint_base
+class Scope:
+    """The native part of a Runtime."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+    @property
+    def _phase(self) -> int: ...
+    @_phase.setter
+    def _phase(self, value: int) -> None: ...
+    def submit(self, effect: Effect[_T], /, *, name: str | None = None) -> Handle[_T]:
+        """Starts it now; the runtime owns it, goes on when the handle is dropped, and drains it at shutdown."""
+
+    def _setup(self, workers: int | None = None) -> None: ...
+    def _enter(self) -> None: ...
+    def _leave(self) -> None: ...
+    def _in_flight(self) -> list[Handle[Any]]: ...
+    def _close_native(self, timeout: float) -> bool: ...
+
+def statistics() -> dict[str, int]: ...
+def effect_statistics() -> dict[str, tuple[int, int, int, int, int, int, int, float, float]]: ...
+def after_fork() -> None: ...
+def bind(**names: object) -> None: ...
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+@final
+class Entry:
+    """One entry of a folder."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def is_file(self) -> bool: ...
+    @property
+    def is_dir(self) -> bool: ...
+    @property
+    def is_symlink(self) -> bool: ...
+    @property
+    def modified(self) -> float: ...
+
+@final
+class Walk:
+    """The entries below a folder, in the order in which threads find them."""
+
+    def __new__(cls, root: _StrPath, ignore_files: bool, follow_symlinks: bool, /) -> Self: ...
+    def batch(self) -> Effect[list[Entry] | None]: ...
+    def take_skipped(self) -> list[str]:
+        """What could not be read since it was asked last, with the reasons."""
+
+    def close(self) -> None: ...
+
+@overload
+def fs_read(path: _StrPath, encoding: None = None, errors: None = None, /) -> Effect[bytes]: ...
+@overload
+def fs_read(path: _StrPath, encoding: str, errors: str, /) -> Effect[str]: ...
+def fs_read_many(paths: list[_StrPath], /) -> Effect[list[bytes]]: ...
+def fs_write(path: _StrPath, data: bytes, durable: bool, /) -> Effect[None]: ...
+def fs_hash(path: _StrPath, algorithm: str, /) -> Effect[bytes]: ...
+def fs_stat(path: _StrPath, follow_symlinks: bool, /) -> Effect[Entry]: ...
+def fs_mkdir(path: _StrPath, parents: bool, exist_ok: bool, /) -> Effect[None]: ...
+def fs_remove(path: _StrPath, tree: bool, missing_ok: bool, /) -> Effect[None]: ...
+
+# -- for tests and benchmarks ---------------------------------------------------------------------------------------
+
+def noop(value: int = 0, /) -> Effect[int]:
+    """Gives the value back, from a native worker."""
+
+def sleep(seconds: float, /) -> Effect[None]:
+    """Sleeps on the engine's clock."""
+
+def panic() -> Effect[None]:
+    """Panics on a native worker."""
+
+def tick(path: str, seconds: float, /) -> Effect[None]:
+    """Appends a byte to the file each so many seconds, until it is cancelled."""
+
+def fail(errno: int, /) -> Effect[None]:
+    """Fails with that OSError."""

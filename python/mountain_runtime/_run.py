@@ -1,0 +1,187 @@
+"""`run`: a whole program, from its event loop to its signals."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from types import FrameType
+from typing import Any, Literal, NoReturn, TypeVar
+
+from . import _scope
+from ._runtime import Runtime
+from .errors import ConfigError, ShuttingDown
+
+__all__ = ["run"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("mountain_runtime")
+
+
+def run(
+    main: Callable[[Runtime], Awaitable[T]],
+    /,
+    *,
+    runtime: Runtime | None = None,
+    loop: Literal["asyncio", "uvloop"] = "asyncio",
+) -> T:
+    """Runs `main(runtime)` in an event loop of its own and gives what it returns.
+
+    The first SIGINT or SIGTERM begins the shutdown: no new work is taken, while `main` goes on, and is cancelled when
+    the time to drain is over. The second ends everything at once, with KeyboardInterrupt or SystemExit(143), as does a
+    `main` that the shutdown has ended. In a thread other than the main one signals are left alone.
+    """
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError("run() starts an event loop of its own: within one, write `async with Runtime() as rt:`")
+    rt = Runtime() if runtime is None else runtime
+    if rt._phase != _scope.NEW:
+        raise RuntimeError("a Runtime is entered once: make another")
+    program = _Program(rt)
+    with _handlers_restored(), asyncio.Runner(loop_factory=_factory(loop)) as runner:
+        value: T = runner.run(program.supervise(main))
+    return value
+
+
+def _factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if loop == "asyncio":
+        return None
+    if loop != "uvloop":
+        raise ConfigError(f"run(loop={loop!r}): must be 'asyncio' or 'uvloop'")
+    try:
+        import uvloop
+    except ImportError as error:
+        raise ImportError("run(loop='uvloop') needs uvloop: pip install 'mountain-runtime[uvloop]'") from error
+    return uvloop.new_event_loop
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+@contextlib.contextmanager
+def _handlers_restored() -> Generator[None, None, None]:
+    """The user's own handlers are back afterwards."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS} if _in_main_thread() else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: installed by other means than Python's
+                signal.signal(number, handler)
+
+
+def _ended_by(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+
+
+class _Program:
+    """A main with its runtime, and the signals that it has had."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._first: int | None = None
+        self._second: int | None = None
+        #: Signals that arrived, and that the loop has heard of: a loop that is busy hears of none.
+        self._arrived = self._heard = 0
+        self._main: asyncio.Task[Any] | None = None
+
+    async def supervise(self, main: Callable[[Runtime], Awaitable[T]]) -> T:
+        try:
+            with self._listening():
+                async with self._runtime as runtime:
+                    value = await self._finished(runtime, main)
+        except BaseException as error:
+            self._log_report()
+            if self._second is not None:
+                raise _ended_by(self._second) from None
+            if self._first is not None and isinstance(error, (asyncio.CancelledError, ShuttingDown)):
+                raise _ended_by(self._first) from error
+            raise
+        self._log_report()
+        if self._second is not None:
+            raise _ended_by(self._second)
+        return value
+
+    async def _finished(self, runtime: Runtime, main: Callable[[Runtime], Awaitable[T]]) -> T:
+        """Main's result; or CancelledError, when the shutdown is over and main has still not ended."""
+        task = self._main = runtime._start(_called(main, runtime), "main")
+        try:
+            while not task.done():
+                waited: set[asyncio.Future[Any]] = {task}
+                if runtime._closing is not None:
+                    waited.add(runtime._closing)
+                    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                    if runtime._closing.done() and not task.done():
+                        raise asyncio.CancelledError
+                else:
+                    stopping = asyncio.ensure_future(runtime.wait_stopping())
+                    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                    stopping.cancel()
+            value: T = task.result()
+            return value
+        except asyncio.CancelledError:
+            if not task.done():
+                task.cancel()
+            raise
+        finally:
+            del task
+
+    def _log_report(self) -> None:
+        report = self._runtime.report
+        if report is not None and not report.ok:
+            _log.warning("%s", report)
+
+    # -- signals ----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _listening(self) -> Generator[None, None, None]:
+        if not _in_main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        listened = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in listened:
+            loop.add_signal_handler(number, self._hear, number)  # wakes the loop, whatever it waits for
+            signal.signal(number, self._arrive)
+        try:
+            yield
+        finally:
+            for number in listened:
+                loop.remove_signal_handler(number)
+
+    def _arrive(self, number: int, frame: FrameType | None) -> None:
+        """At once, wherever the main thread is. A loop that has not heard of the first signal is stuck."""
+        self._arrived += 1
+        if self._arrived - self._heard > 1:
+            self._interrupt(number)
+
+    def _interrupt(self, number: int) -> NoReturn:
+        self._second = number
+        raise _ended_by(number)
+
+    def _hear(self, number: int) -> None:
+        """On the loop: the first signal begins the shutdown, the second ends it."""
+        self._heard += 1
+        if self._first is None:
+            self._first = number
+            self._runtime._begin_close(drain=True).add_done_callback(_log_failure)
+            return
+        if self._second is None:
+            self._second = number
+            self._runtime._abort()
+            if self._main is not None:
+                self._main.cancel()
+
+
+def _log_failure(closing: "asyncio.Task[None]") -> None:
+    if not closing.cancelled() and (error := closing.exception()):
+        _log.error("the shutdown failed", exc_info=error)
+
+
+async def _called(main: Callable[[Runtime], Awaitable[T]], runtime: Runtime) -> T:
+    return await main(runtime)

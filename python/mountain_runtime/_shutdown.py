@@ -1,0 +1,211 @@
+"""How a runtime stops: the settings, the steps, and the report of what happened."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .errors import TimedOut
+from .policy._numbers import Seconds, seconds
+
+__all__ = ["Clock", "Shutdown", "ShutdownReport", "Step", "Steps"]
+
+#: The share of the deadline that is kept for cancelling and cleanup, however long the drain may be.
+_KEPT = 0.2
+#: What an abort leaves to each step, so that a cleanup which needs no more than that can end.
+_ABORT = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shutdown:
+    """How long a shutdown may take. All of it ends within `deadline`."""
+
+    #: Under the 30 seconds that Kubernetes gives.
+    deadline: Seconds = 25
+    #: How long work in flight may go on before it is cancelled; at most four fifths of the deadline.
+    drain: Seconds = 10
+    #: How long to go on taking work after the stop is known, until load balancers have heard of it.
+    propagation: Seconds = 0
+
+    def __post_init__(self) -> None:
+        for setting in ("deadline", "drain", "propagation"):
+            seconds(getattr(self, setting), "Shutdown", setting)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a shutdown's time line."""
+
+    name: str
+    #: Seconds since the shutdown began.
+    started: float
+    took: float
+    outcome: Literal["done", "failed", "timed_out", "abandoned"]
+    error: BaseException | None
+
+
+class ShutdownReport:
+    """What a shutdown did; `str(report)` is a table of it."""
+
+    __slots__ = ("ok", "steps")
+
+    def __init__(self, steps: tuple[Step, ...]) -> None:
+        self.steps = steps
+        #: Every step was done in its time.
+        self.ok = all(step.outcome == "done" for step in steps)
+
+    def __str__(self) -> str:
+        took = max((step.started + step.took for step in self.steps), default=0.0)
+        lines = [f"shutdown {'complete' if self.ok else 'incomplete'} after {took:.2f} s"]
+        for step in self.steps:
+            line = f"  {step.name:<12}{step.started:>8.2f} s  +{step.took:.2f} s  {step.outcome}"
+            lines.append(line if step.error is None else f"{line}: {step.error}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<ShutdownReport ok={self.ok} {' '.join(f'{step.name}={step.outcome}' for step in self.steps)}>"
+
+    def to_json(self) -> str:
+        """The report as a JSON object."""
+        steps = [
+            {
+                "name": step.name,
+                "started": step.started,
+                "took": step.took,
+                "outcome": step.outcome,
+                "error": None if step.error is None else f"{type(step.error).__name__}: {step.error}",
+            }
+            for step in self.steps
+        ]
+        return json.dumps({"ok": self.ok, "steps": steps})
+
+    def raise_if_failed(self) -> None:
+        """An ExceptionGroup of what went wrong, if anything did."""
+        errors = [step.error for step in self.steps if isinstance(step.error, Exception)]
+        others = [step.error for step in self.steps if step.error is not None and not isinstance(step.error, Exception)]
+        if others:
+            raise BaseExceptionGroup("the shutdown failed", [*errors, *others])
+        if errors:
+            raise ExceptionGroup("the shutdown failed", errors)
+
+
+class Clock:
+    """When each part of a shutdown ends; it can be hurried while a step waits."""
+
+    def __init__(self, settings: Shutdown, drain: bool) -> None:
+        deadline = seconds(settings.deadline, "Shutdown", "deadline")
+        self.began = time.monotonic()
+        self.end = self.began + deadline
+        #: Whether what is in flight may go on for a while, or is cancelled from the first.
+        self.drains = drain
+        self.announced = self.began + (seconds(settings.propagation, "Shutdown", "propagation") if drain else 0.0)
+        longest = self.announced + (seconds(settings.drain, "Shutdown", "drain") if drain else 0.0)
+        kept = self.end - deadline * _KEPT if deadline < 1e9 else longest
+        self.drained = min(longest, kept)
+        self.announced = min(self.announced, kept)
+        self._changed: set[asyncio.Future[None]] = set()
+
+    def stop_draining(self) -> None:
+        """What is in flight is to be cancelled now."""
+        self.announced = self.drained = self.began
+        self._wake()
+
+    def abort(self) -> None:
+        """Everything is to end now."""
+        self.end = min(self.end, time.monotonic() + _ABORT)
+        self.stop_draining()
+
+    def left(self) -> float:
+        """Seconds until everything has to have ended."""
+        return self.end - time.monotonic()
+
+    def _wake(self) -> None:
+        for future in self._changed:
+            if not future.done():
+                future.set_result(None)
+
+    async def wait(self, futures: Collection["asyncio.Future[Any]"], until: Callable[[], float]) -> bool:
+        """Waits for all futures until a time that may change meanwhile; says whether all have ended."""
+        left = {future for future in futures if not future.done()}
+        while left:
+            seconds_left = until() - time.monotonic()
+            if seconds_left <= 0:
+                return False
+            done = asyncio.get_running_loop().create_future()
+            await self._wait_once(left, done, min(seconds_left, 1e6))
+            left = {future for future in left if not future.done()}
+        return True
+
+    async def sleep(self, until: Callable[[], float]) -> None:
+        """Sleeps until a time that may change meanwhile."""
+        await self.wait([asyncio.get_running_loop().create_future()], until)
+
+    async def _wait_once(
+        self, futures: Collection["asyncio.Future[Any]"], done: "asyncio.Future[None]", timeout: float
+    ) -> None:
+        """Until all have ended, the time has passed, or the times have changed."""
+        count = len(futures)
+
+        def wake() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        def ended(_: object) -> None:
+            nonlocal count
+            count -= 1
+            if not count:
+                wake()
+
+        for future in futures:
+            future.add_done_callback(ended)
+        timer = asyncio.get_running_loop().call_later(timeout, wake)
+        self._changed.add(done)
+        try:
+            await done
+        finally:
+            timer.cancel()
+            self._changed.discard(done)
+            for future in futures:
+                future.remove_done_callback(ended)
+
+
+class Steps:
+    """Runs one step after the other, each timed; a failure is recorded, and the next step goes on."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._steps: list[Step] = []
+
+    async def run(
+        self,
+        name: str,
+        outcome_if_late: Literal["done", "failed", "timed_out", "abandoned"],
+        step: Callable[[], Awaitable[list[str]]],
+    ) -> None:
+        """`step` gives the names of what it had to leave behind when its time was over."""
+        started = time.monotonic()
+        outcome: Literal["done", "failed", "timed_out", "abandoned"] = "done"
+        error: BaseException | None = None
+        try:
+            if left := await step():
+                outcome = outcome_if_late
+                error = TimedOut(f"{_count(left)} did not end in time: {_listed(left)}", policy="Shutdown")
+        except Exception as failure:
+            outcome, error = "failed", failure
+        took = time.monotonic() - started
+        self._steps.append(Step(name, started - self._clock.began, took, outcome, error))
+
+    def report(self) -> ShutdownReport:
+        """What happened so far."""
+        return ShutdownReport(tuple(self._steps))
+
+
+def _count(names: list[str]) -> str:
+    return "1 effect" if len(names) == 1 else f"{len(names)} effects"
+
+
+def _listed(names: list[str], most: int = 10) -> str:
+    shown = sorted(names)[:most]
+    return ", ".join([*shown, f"and {len(names) - most} more"] if len(names) > most else shown)

@@ -1,0 +1,43 @@
+"""What is counted, as a snapshot."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from . import _native
+
+__all__ = ["EffectStatistics", "Statistics", "snapshot"]
+
+
+@dataclass(frozen=True, slots=True)
+class EffectStatistics:
+    """What became of the calls of one effect, since the process began."""
+
+    started: int
+    succeeded: int
+    failed: int
+    timed_out: int
+    cancelled: int
+    retried: int
+    rejected: int
+    #: Seconds that a call took, half of them at most,
+    p50: float
+    #: and 99 of 100 at most.
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A snapshot of the process."""
+
+    effects: Mapping[str, EffectStatistics]
+    running: int
+    waiting: int
+    #: Threads whose callers were released, and which still run.
+    abandoned_threads: int
+
+
+def snapshot() -> Statistics:
+    """What the process has counted until now."""
+    effects = {name: EffectStatistics(*row) for name, row in _native.effect_statistics().items()}
+    gauges = _native.statistics()
+    return Statistics(effects, gauges["running"], gauges["waiting"], gauges["abandoned_threads"])

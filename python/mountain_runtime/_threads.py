@@ -1,0 +1,155 @@
+"""Threads for blocking functions: daemon threads that pull jobs, so that a stuck one keeps no program from ending."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from . import _scope
+from ._native import Job, Scope
+from .errors import ShuttingDown
+
+if TYPE_CHECKING:
+    from ._native import Handle
+
+__all__ = ["Pool", "default_pool", "start"]
+
+
+class Pool:
+    """At most `size` threads, each started when it is first needed."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._reset()
+        _pools.add(self)
+
+    def _reset(self) -> None:
+        self._jobs: SimpleQueue[tuple[Job, Scope | None] | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._grow = threading.Lock()
+        self._threads = 0
+        #: The job of each thread that has one, by the thread's id, with its runtime.
+        self._running: dict[int, tuple[str, Scope | None]] = {}
+
+    def submit(self, job: Job, scope: Scope | None) -> None:
+        """Hands a job to an idle thread, a new one, or the next that is free."""
+        if not self._idle.acquire(blocking=False):
+            self._add_thread()
+        self._jobs.put((job, scope))
+
+    def _add_thread(self) -> None:
+        with self._grow:
+            if self._threads >= self.size:
+                return
+            name = f"mountain-blocking-{self._threads}"
+            thread = threading.Thread(
+                target=_work, args=(self._jobs, self._idle, self._running), name=name, daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                if not self._threads:  # with others there, the job waits for one of them
+                    raise
+            else:
+                self._threads += 1
+
+    def running(self, scope: Scope) -> list[str]:
+        """The names of the jobs of `scope` that are on a thread now."""
+        return [name for name, owner in self._running.copy().values() if owner is scope]
+
+    def refuse(self, scope: Scope) -> bool:
+        """Fails the jobs of `scope` that no thread has begun; says whether there were any."""
+        kept: list[tuple[Job, Scope | None] | None] = []
+        refused = False
+        with contextlib.suppress(Empty):
+            while True:
+                queued = self._jobs.get_nowait()
+                if queued is None or queued[1] is not scope:
+                    kept.append(queued)
+                elif (job := queued[0]).begin():
+                    refused = True
+                    job.fail(
+                        ShuttingDown(f"effect '{job.name}' was not started: its runtime shuts down", effect=job.name)
+                    )
+        for queued in kept:
+            self._jobs.put(queued)
+        return refused
+
+    def close(self) -> None:
+        """Lets every thread end after what it does now."""
+        for _ in range(self._threads):
+            self._jobs.put(None)
+
+
+def _work(
+    jobs: "SimpleQueue[tuple[Job, Scope | None] | None]",
+    idle: threading.Semaphore,
+    running: dict[int, tuple[str, Scope | None]],
+) -> None:
+    """A thread's life. It holds no job while it waits for the next one, so that what a job refers to can go."""
+    me = threading.get_ident()
+    while taken := jobs.get():
+        job, scope = taken
+        del taken
+        running[me] = (job.name, scope)
+        del scope
+        answer = _call(job)
+        running.pop(me, None)
+        idle.release()  # before the answer: whoever gets it and calls again finds this thread free
+        if answer is not None:
+            post, value = answer
+            post(value)
+            del post, value
+        del job, answer
+
+
+def _call(job: Job) -> tuple[Callable[[Any], None], Any] | None:
+    """Runs a job; how to tell its end, and what."""
+    try:
+        if not job.begin():
+            return None
+        return job.succeed, job.context.run(job.fn, *job.args, **job.kwargs)
+    except (StopIteration, StopAsyncIteration) as error:
+        # In the coroutine that waits for it, either would mean something else (PEP 479).
+        wrong = RuntimeError(f"{job.name} raised {type(error).__name__}")
+        wrong.__cause__ = error
+        return job.fail, wrong
+    except BaseException as error:
+        return job.fail, error
+    finally:
+        del job  # an error's traceback holds this frame
+
+
+_pools: WeakSet[Pool] = WeakSet()
+_default: Pool | None = None
+_default_lock = threading.Lock()
+
+
+def default_pool() -> Pool:
+    """The pool of whoever has none of their own: one a process."""
+    global _default
+    if _default is None:
+        with _default_lock:
+            if _default is None:
+                _default = Pool(min(32, (os.cpu_count() or 1) + 4))
+    return _default
+
+
+def start(name: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Handle[Any]":
+    """Calls `fn` on a thread of the current runtime's pool; the handle is for the current loop."""
+    scope = _scope.current()
+    pool: Pool = getattr(scope, "_pool", None) or default_pool()
+    job = Job(fn, args, kwargs, name)
+    pool.submit(job, scope)
+    return job.handle
+
+
+def after_fork() -> None:
+    """In the child no thread is left, and the locks may be held for ever."""
+    global _default_lock
+    _default_lock = threading.Lock()
+    for pool in list(_pools):
+        pool._reset()

@@ -1,0 +1,220 @@
+"""Loops come and go: one after another, side by side in threads, closed with work in flight."""
+
+import asyncio
+import gc
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mountain_runtime import Effect, Retry, Timeout, constant, effect, gather
+from mountain_runtime._native import noop, sleep, statistics
+from tests.effect.support import LONG, Boom, forever, ticks, value
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def run(new_loop: LoopFactory, main: Any) -> Any:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(main)
+
+
+async def fails() -> None:
+    raise Boom
+
+
+def works() -> list[Effect[Any]]:
+    """One of each kind that can be in flight: native, between attempts, suspended, side by side."""
+    return [
+        sleep(LONG),
+        sleep(LONG).under(Timeout(LONG), Retry(on=Boom)),
+        effect(Retry(on=Boom, attempts=2, backoff=constant(LONG)))(fails)(),
+        effect(Timeout(LONG))(forever)(),
+        gather([sleep(LONG), sleep(LONG)]),
+        gather([effect(forever)(), sleep(LONG)]),
+    ]
+
+
+def test_one_after_another(new_loop: LoopFactory, complaints: list[str]) -> None:
+    """B7, first half: the module's effects serve each loop in turn."""
+    shared = effect(Retry(on=Boom), Timeout(LONG))(value)
+
+    async def main(n: int) -> list[Any]:
+        return [await noop(n), await shared(n), *await gather([noop(n), shared(n)])]
+
+    for n in range(3):
+        assert run(new_loop, main(n)) == [n] * 4
+    assert complaints == []
+
+
+def test_side_by_side_in_threads(new_loop: LoopFactory, complaints: list[str]) -> None:
+    """B7, second half: each result lands on its own loop."""
+    shared = effect(Retry(on=Boom), Timeout(LONG))(value)
+    results: dict[int, list[Any]] = {}
+
+    async def main(n: int) -> list[Any]:
+        loop, thread = asyncio.get_running_loop(), threading.get_ident()
+        seen = []
+        for i in range(100):
+            handle = noop(n * 1000 + i).__await__()
+            assert handle.get_loop() is loop  # type: ignore[attr-defined]
+            handle.add_done_callback(lambda _: seen.append(threading.get_ident()))  # type: ignore[attr-defined]
+            assert await asyncio.ensure_future(handle) == n * 1000 + i  # type: ignore[call-overload]
+            assert await shared(n) == n
+            assert asyncio.get_running_loop() is loop
+        await ticks()
+        assert set(seen) == {thread}
+        return seen
+
+    def thread(n: int) -> None:
+        results[n] = run(new_loop, main(n))
+
+    threads = [threading.Thread(target=thread, args=(n,)) for n in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert [len(results[n]) for n in range(4)] == [100] * 4
+    assert complaints == []
+
+
+def test_a_handle_belongs_to_its_loop(new_loop: LoopFactory) -> None:
+    """Awaited on another loop: asyncio's own error, as for any future."""
+    first, second = new_loop(), new_loop()
+    handles: list[Any] = []
+
+    async def make() -> None:
+        handles.append(sleep(LONG).__await__())
+
+    async def wait() -> None:
+        await handles[0]
+
+    try:
+        first.run_until_complete(make())
+        with pytest.raises(RuntimeError, match="different loop"):
+            second.run_until_complete(wait())
+    finally:
+        handles.clear()
+        first.close()
+        second.close()
+
+
+def test_many_runs_each_with_work_in_flight(new_loop: LoopFactory, complaints: list[str]) -> None:
+    """B1, first half: run after run ends with native work pending; nobody hears of it. 300 in tests/stress."""
+    runs_with_work_in_flight(new_loop, 30)
+    gc.collect()
+    assert complaints == []
+
+
+def runs_with_work_in_flight(new_loop: LoopFactory, times: int) -> None:
+    async def main() -> None:
+        iterator = sleep(0.02).__await__()
+        next(iterator)
+        tasks.append(asyncio.ensure_future(sleep(0.02)))
+        tasks.append(asyncio.ensure_future(noop()))
+        await asyncio.sleep(0)
+
+    for _ in range(times):
+        tasks: list[asyncio.Future[Any]] = []
+        run(new_loop, main())
+        assert tasks[0].cancelled()
+
+
+def test_closed_with_everything_in_flight(new_loop: LoopFactory, complaints: list[str]) -> None:
+    """No cancel, no last iteration: the loop is simply closed. What its runs hold is let go, quietly."""
+    for _ in range(5):
+        loop = new_loop()
+        tasks = [loop.create_task(work) for work in works()]
+        loop.run_until_complete(ticks(5))
+        loop.close()
+        for task in tasks:
+            # A task that dies pending is asyncio's to complain about, with or without us.
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        del tasks, task
+        gc.collect()
+    run(new_loop, value())
+    run(new_loop, asyncio.sleep(0.01))  # ended natives answer to a loop that is gone
+    assert complaints == []
+
+
+def test_what_a_closed_loop_held_is_free(new_loop: LoopFactory) -> None:
+    class Big:
+        pass
+
+    loop = new_loop()
+    big = Big()
+    seen = weakref.ref(big)
+
+    async def holds(_: Big) -> None:
+        raise Boom
+
+    task = loop.create_task(effect(Retry(on=Boom, attempts=2, backoff=constant(LONG)))(holds)(big))
+    loop.run_until_complete(ticks())
+    loop.close()
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    gone = weakref.ref(loop)
+    del big, task, loop
+    gc.collect()
+    assert seen() is None
+    assert gone() is None
+
+
+def test_a_port_goes_with_its_loop(new_loop: LoopFactory) -> None:
+    """Descriptors come back: one a loop, and none is left."""
+    run(new_loop, noop())  # the workers' own descriptors stay
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        run(new_loop, gather([noop(), effect(value)()]).map(bool))
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_closing_twice(new_loop: LoopFactory) -> None:
+    loop = new_loop()
+    loop.run_until_complete(asyncio.ensure_future(noop(1), loop=loop))
+    loop.close()
+    loop.close()  # twice is nothing
+    assert loop.is_closed()
+    assert run(new_loop, noop(2)) == 2
+
+
+def test_run_until_complete_again_and_again(new_loop: LoopFactory) -> None:
+    loop = new_loop()
+    try:
+        assert [loop.run_until_complete(noop(n)) for n in range(20)] == list(range(20))
+    finally:
+        loop.close()
+
+
+def test_an_answer_that_came_while_the_loop_stood_still(new_loop: LoopFactory) -> None:
+    loop = new_loop()
+    try:
+        task = loop.create_task(sleep(0.005))
+        loop.run_until_complete(ticks())
+        for _ in range(500):
+            if not statistics()["running"]:
+                break
+            threading.Event().wait(0.002)  # no loop runs: only the clock can be waited for
+        loop.run_until_complete(asyncio.wait_for(task, LONG))
+    finally:
+        loop.close()
+
+
+def test_an_interrupt_comes_through_a_drain(new_loop: LoopFactory) -> None:
+    """An interrupt that comes out of a task's step ends the run, as it does without us."""
+    loop = new_loop()
+
+    async def main() -> None:
+        await noop()
+        raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(main())
+        assert loop.run_until_complete(noop(3)) == 3
+    finally:
+        loop.close()

@@ -1,0 +1,90 @@
+"""The loops that async tests run on, and what no test may leave behind."""
+
+import asyncio
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+HERE = Path(__file__).parent
+#: Tests in these folders are about the way between loop and engine: there every kind of loop counts.
+EVERY_LOOP = tuple(HERE / name for name in ("effect", "bridge"))
+#: These see the loop through files, signals and shutdown: its two makers are enough.
+BOTH_LOOPS = tuple(HERE / name for name in ("policy", "lifecycle", "providers"))
+
+
+def debug_loop() -> asyncio.AbstractEventLoop:
+    """asyncio's own loop in debug mode, where tasks are woken in another way and coroutines are watched."""
+    loop = asyncio.new_event_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 60  # a slow machine is no finding
+    return loop
+
+
+def eager_loop() -> asyncio.AbstractEventLoop:
+    """asyncio's own loop, whose tasks take their first step when they are made. From CPython 3.12 on."""
+    loop = asyncio.new_event_loop()
+    loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 - 3.11 has none
+    return loop
+
+
+PLAIN: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
+BOTH: dict[str, LoopFactory] = PLAIN | {"uvloop": uvloop.new_event_loop}
+EVERY: dict[str, LoopFactory] = BOTH | {"debug": debug_loop}
+if sys.version_info >= (3, 12):
+    EVERY["eager"] = eager_loop
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, LoopFactory]:
+    """Which loops an async test runs on; a marker `asyncio(loop_factories=[...])` on a test narrows it down."""
+    if any(item.path.is_relative_to(folder) for folder in EVERY_LOOP):
+        return EVERY
+    if any(item.path.is_relative_to(folder) for folder in BOTH_LOOPS):
+        return BOTH
+    return PLAIN
+
+
+class Complaints(list[str]):
+    """What was said where nobody catches it, as text: it holds nothing alive."""
+
+    def handler(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A loop's exception handler."""
+        self.append(repr(context))
+
+    def unraisable(self, about: Any) -> None:
+        """Python's hook for errors that cannot be raised."""
+        self.append(f"{about.exc_value!r} {about.err_msg} {about.object!r}")
+
+
+@pytest.fixture
+def complaints(monkeypatch: pytest.MonkeyPatch) -> Iterator[Complaints]:
+    """What reaches `sys.unraisablehook`, or the handlers of loops by `new_loop`; a test shows that it stays empty."""
+    said = Complaints()
+    monkeypatch.setattr(sys, "unraisablehook", said.unraisable)
+    yield said
+    gc.collect()
+
+
+@pytest.fixture
+async def loop_complaints(complaints: Complaints) -> Complaints:
+    """The same for an async test, with what the test's own loop is told."""
+    asyncio.get_running_loop().set_exception_handler(complaints.handler)
+    return complaints
+
+
+@pytest.fixture(params=BOTH.values(), ids=BOTH.keys())
+def new_loop(request: pytest.FixtureRequest, complaints: Complaints) -> LoopFactory:
+    """Makes loops for a test that runs, drops or closes them itself."""
+
+    def make() -> asyncio.AbstractEventLoop:
+        loop: asyncio.AbstractEventLoop = request.param()
+        loop.set_exception_handler(complaints.handler)
+        return loop
+
+    return make

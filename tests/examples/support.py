@@ -1,0 +1,132 @@
+"""How the tests of the examples run programs, and what they count by themselves."""
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DUPLICATES = ROOT / "examples" / "duplicates" / "main.py"
+BATCH = ROOT / "examples" / "batch" / "main.py"
+SHORT = Path(__file__).parent / "programs" / "short_duplicates.py"
+#: A program's patience, in seconds: five times what the slowest one needs on a slow machine.
+LONG = 50
+
+#: Root may read everything. This gives that up for the program that follows: a file without permissions is then closed.
+AS_OTHERS = """
+import ctypes, os, sys
+if os.geteuid() == 0:
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        if ctypes.CDLL(None, use_errno=True).prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+            sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+Groups = set[frozenset[str]]
+
+
+def environment() -> dict[str, str]:
+    """Ours, in UTF-8 and without what would make rich believe in a terminal."""
+    kept = {
+        name: value for name, value in os.environ.items() if name not in {"FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"}
+    }
+    return kept | {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def start(*argv: str | os.PathLike[str], cwd: Path | None = None) -> "subprocess.Popen[str]":
+    """Starts a Python program, with its output to be read as text."""
+    return subprocess.Popen(
+        [sys.executable, *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        env=environment(),
+        cwd=cwd,
+    )
+
+
+def finish(program: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    """The exit code, the output, and what was said beside it."""
+    try:
+        output, said = program.communicate(timeout=LONG)
+    except subprocess.TimeoutExpired:
+        program.kill()
+        output, said = program.communicate()
+        raise AssertionError(f"it did not end\n{output}\n{said}") from None
+    return program.returncode, output, said
+
+
+def execute(*argv: str | os.PathLike[str], cwd: Path | None = None) -> tuple[int, str, str]:
+    """Runs a Python program to its end."""
+    return finish(start(*argv, cwd=cwd))
+
+
+def interrupt(program: "subprocess.Popen[str]", when: Callable[[], bool]) -> tuple[int, str, str]:
+    """Sends SIGINT as soon as `when` says so."""
+    until(when, program)
+    program.send_signal(signal.SIGINT)
+    return finish(program)
+
+
+def until(when: Callable[[], bool], program: "subprocess.Popen[str]") -> None:
+    """Waits for `when`, as long as the program runs."""
+    end = time.monotonic() + LONG
+    while not when():
+        assert program.poll() is None, f"it ended before that\n{program.communicate()}"
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.002)  # the program is another process: there is nothing to wait on
+
+
+def real_path(shown: str) -> str:
+    """What `shown` of the example was made of."""
+    raw = re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes([int(match[1], 16)]), os.fsencode(shown))
+    return os.fsdecode(raw)
+
+
+def groups_in(output: str) -> Groups:
+    """The groups that the example printed into a pipe."""
+    groups: list[set[str]] = []
+    for line in output.split("\n"):
+        if re.fullmatch(r"\d+ copies of \d+ bytes, \d+ wasted", line):
+            groups.append(set())
+        elif line.startswith("  "):
+            groups[-1].add(real_path(line[2:]))
+    return {frozenset(group) for group in groups}
+
+
+def waste_in(output: str) -> int:
+    """The total that the example printed."""
+    found = re.search(r"\((\d+) bytes\) wasted$", output.rstrip("\n"))
+    assert found, output
+    return int(found[1])
+
+
+def count(root: Path) -> tuple[Groups, int, int]:
+    """The groups of duplicates, the bytes they waste and the number of files, found by hashing every file."""
+    contents: defaultdict[str, dict[tuple[int, int], list[str]]] = defaultdict(lambda: defaultdict(list))
+    sizes: dict[str, int] = {}
+    files = 0
+    for folder, _, names in os.walk(root):
+        for path in (os.path.join(folder, name) for name in names):
+            about = os.lstat(path)
+            if os.path.islink(path) or not os.path.isfile(path) or not about.st_size:
+                continue
+            files += 1
+            try:
+                with open(path, "rb") as file:
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
+            except PermissionError:
+                continue
+            contents[content][about.st_dev, about.st_ino].append(path)
+            sizes[content] = about.st_size
+    several = {content: names for content, names in contents.items() if len(names) > 1}
+    groups = {frozenset(min(same) for same in names.values()) for names in several.values()}
+    return groups, sum(sizes[content] * (len(names) - 1) for content, names in several.items()), files

@@ -1,0 +1,58 @@
+"""The programs in README.md and docs/ run as they are written, and print what is shown below them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.examples.support import ROOT, execute
+
+pytestmark = pytest.mark.processes
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def programs() -> list[tuple[str, str, str]]:
+    """Each program with the name of its place and the output that follows it."""
+    found = []
+    for page in PAGES:
+        blocks = [(match[1], match[2]) for match in FENCE.finditer(page.read_text())]
+        for number, (language, text) in enumerate(blocks):
+            if language == "python":
+                after, output = blocks[number + 1] if number + 1 < len(blocks) else ("", "")
+                assert after == "output", f"{page}: a program without its output"
+                found.append((f"{page.relative_to(ROOT)}:{number}", text, output))
+    return found
+
+
+PROGRAMS = programs()
+
+
+@pytest.mark.parametrize(("text", "output"), [pytest.param(t, o, id=name) for name, t, o in PROGRAMS])
+def test_a_program_prints_what_is_shown(tmp_path: Path, text: str, output: str) -> None:
+    (tmp_path / "program.py").write_text(text)
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    code, printed, said = execute("-W", "error", tmp_path / "program.py", cwd=folder)
+    assert code == 0, said
+    assert printed == output
+
+
+def test_the_readme_and_each_guide_begin_with_a_program() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs" / "guides").glob("*.md")]
+    assert len(pages) >= 5
+    for page in pages:
+        first = FENCE.search(page.read_text())
+        assert first, page
+        assert first[1] == "python", page
+
+
+def test_every_link_leads_somewhere() -> None:
+    links = 0
+    for page in [*PAGES, ROOT / "benches" / "README.md", ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", FENCE.sub("", page.read_text())):
+            if "://" not in target:
+                links += 1
+                assert (page.parent / target).exists(), f"{page}: {target}"
+    assert links > 20

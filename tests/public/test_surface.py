@@ -1,0 +1,147 @@
+"""The public surface, pinned: every name, and the parameters that it takes. Whoever changes one changes it here too."""
+
+import importlib
+import inspect
+from typing import Any
+
+import pytest
+
+import mountain_runtime
+from mountain_runtime import Effect, Handle, Runtime, errors, fs
+
+NAMES = {
+    "effect", "blocking", "Effect", "Ok", "Err", "gather", "race", "amap", "deadline",
+    "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "Pipeline",
+    "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Statistics", "EffectStatistics",
+    "errors", "fs",
+}  # fmt: skip
+
+#: Classes of the native module, whose documentation is in its stub.
+NATIVE = {"Effect", "Handle", "Entry"}
+
+ERRORS = {
+    "MountainError": (Exception,),
+    "Rejected": ("MountainError",),
+    "ShuttingDown": ("Rejected",),
+    "TimedOut": ("MountainError", TimeoutError),
+    "ConfigError": ("MountainError", ValueError),
+    "InternalError": ("MountainError",),
+}
+
+#: What each takes: `/` and `*` stand for themselves, `=` for a default.
+PARAMETERS = {
+    "effect": "*policies, name=",
+    "blocking": "*policies, name=",
+    "gather": "*effects",
+    "race": "*effects",
+    "amap": "fn, items, *, limit, ordered=",
+    "deadline": "seconds",
+    "Ok": "value",
+    "Err": "error",
+    "Timeout": "seconds",
+    "Retry": "*, on, attempts=, backoff=, max_retry_after=",
+    "constant": "wait",
+    "exponential": "initial=, *, max=, factor=, jitter=",
+    "Pipeline": "*policies, name",
+    "Policy.call": "self, fn, /, *args, **kwargs",
+    "run": "main, /, *, runtime=, loop=",
+    "Shutdown": "*, deadline=, drain=, propagation=",
+    "Step": "name, started, took, outcome, error",
+    "ShutdownReport.to_json": "self",
+    "ShutdownReport.raise_if_failed": "self",
+    "Runtime.__init__": "self, *, workers=, threads=, shutdown=",
+    "Runtime.run": "self, effect, /",
+    "Runtime.submit": "self, effect, /, *, name=",
+    "Runtime.from_thread": "self, effect, /",
+    "Runtime.statistics": "self",
+    "Runtime.stopping": "self",
+    "Runtime.wait_stopping": "self",
+    "Effect.send": "self, value, /",
+    "Effect.throw": "self, typ, val=, tb=, /",
+    "Effect.close": "self",
+    "Effect.map": "self, f, /",
+    "Effect.then": "self, f, /",
+    "Effect.under": "self, *policies",
+    "Handle.cancel": "self, msg=",
+    "Handle.cancelled": "self",
+    "Handle.done": "self",
+    "Handle.result": "self",
+    "Handle.exception": "self",
+    "Handle.get_loop": "self",
+    "Handle.add_done_callback": "self, fn, /, *, context=",
+    "Handle.remove_done_callback": "self, fn, /",
+    "fs.walk": "root, *, ignore_files=, follow_symlinks=",
+    "fs.read_bytes": "path",
+    "fs.read_text": "path, *, encoding=, errors=",
+    "fs.read_many": "paths",
+    "fs.hash": "path, algorithm=",
+    "fs.write_bytes": "path, data, *, durable=",
+    "fs.write_text": "path, text, *, encoding=, durable=",
+    "fs.stat": "path, *, follow_symlinks=",
+    "fs.mkdir": "path, *, parents=, exist_ok=",
+    "fs.remove": "path, *, tree=, missing_ok=",
+    "errors.MountainError": "message=, *, effect=, policy=, attempt=",
+}
+
+
+def resolve(name: str) -> Any:
+    found: Any = mountain_runtime
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def short(signature: inspect.Signature) -> str:
+    """A signature by its names only, as PARAMETERS has them."""
+    text: list[str] = []
+    kinds = inspect.Parameter
+    parameters = list(signature.parameters.values())
+    for place, parameter in enumerate(parameters):
+        stars = {kinds.VAR_POSITIONAL: "*", kinds.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        before = [each.kind for each in parameters[:place]]
+        named = parameter.kind is kinds.KEYWORD_ONLY
+        if named and kinds.KEYWORD_ONLY not in before and kinds.VAR_POSITIONAL not in before:
+            text.append("*")
+        text.append(stars + parameter.name + "=" * (parameter.default is not parameter.empty))
+        after = parameters[place + 1].kind if place + 1 < len(parameters) else None
+        if parameter.kind is kinds.POSITIONAL_ONLY and after is not kinds.POSITIONAL_ONLY and parameter.name != "self":
+            text.append("/")
+    return ", ".join(text)
+
+
+def test_the_names_are_these() -> None:
+    assert set(mountain_runtime.__all__) == NAMES
+    assert len(mountain_runtime.__all__) == len(NAMES)
+    assert {name for name in dir(mountain_runtime) if not name.startswith("_")} - NAMES <= {"policy"}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_what_it_takes(name: str) -> None:
+    assert short(inspect.signature(resolve(name))) == PARAMETERS[name]
+
+
+def test_the_tree_of_errors() -> None:
+    assert set(errors.__all__) == set(ERRORS)
+    for name, bases in ERRORS.items():
+        expected = tuple(getattr(errors, base) if isinstance(base, str) else base for base in bases)
+        assert getattr(errors, name).__bases__ == expected
+
+
+@pytest.mark.parametrize("module", ["mountain_runtime", "mountain_runtime.errors", "mountain_runtime.fs"])
+def test_every_public_name_is_documented_and_at_home(module: str) -> None:
+    of = importlib.import_module(module)
+    for name in set(of.__all__) - NATIVE:
+        assert inspect.getdoc(getattr(of, name)), name
+    assert fs.Entry.__module__ == "mountain_runtime.fs"
+
+
+@pytest.mark.parametrize("final", [Runtime, mountain_runtime.Pipeline, mountain_runtime.Ok, mountain_runtime.Err])
+def test_what_is_final_says_so(final: Any) -> None:
+    assert final.__final__
+
+
+@pytest.mark.parametrize("native", [Effect, Handle])
+def test_native_classes_take_parameters_in_annotations_and_no_subclass(native: Any) -> None:
+    assert native[int].__origin__ is native
+    with pytest.raises(TypeError):
+        type("Sub", (native,), {})

@@ -1,0 +1,167 @@
+"""What must type-check under mypy --strict and basedpyright, and what must not.
+
+A line marked `expect_error` carries an ignore, and mypy complains of one that has nothing to ignore; test_typing.py
+takes the ignores away to see that these lines, and only these, are refused.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import assert_type
+
+from mountain_runtime import (
+    Effect,
+    Err,
+    Handle,
+    Ok,
+    Pipeline,
+    Retry,
+    Runtime,
+    Shutdown,
+    ShutdownReport,
+    Timeout,
+    amap,
+    blocking,
+    constant,
+    deadline,
+    effect,
+    exponential,
+    fs,
+    gather,
+    race,
+    run,
+)
+from mountain_runtime.errors import TimedOut
+
+
+class Missing(Exception):
+    """An error of the user's own."""
+
+
+class Broken(Exception):
+    """Another."""
+
+
+@effect
+async def shout(word: str, *, times: int = 1) -> str:
+    """Bare."""
+    return word.upper() * times
+
+
+@effect(Timeout(3), Retry(on=(OSError, Missing), attempts=None, backoff=constant(1)), Timeout(1), name="load")
+async def load(key: int) -> bytes:
+    """Under policies."""
+    return bytes(key)
+
+
+@blocking
+def words(text: str) -> list[str]:
+    """On a thread, bare."""
+    return text.split()
+
+
+@blocking(Retry(on=lambda error: 0.5 if isinstance(error, OSError) else False, backoff=exponential(1, max=9)))
+def count(text: str, sep: str | None = None) -> int:
+    """On a thread, under policies."""
+    return len(text.split(sep))
+
+
+async def reversed_(text: str) -> str:
+    """Somebody else's function."""
+    return text[::-1]
+
+
+class Shop:
+    """Methods of every kind."""
+
+    @effect(Pipeline(Timeout(1), name="shop"))
+    async def price(self, item: str) -> float:
+        """A method."""
+        return float(len(item))
+
+    @staticmethod
+    @effect
+    async def currency(code: str) -> int:
+        """A static method."""
+        return len(code)
+
+
+#: In a tuple, so that no effect is one that nobody awaits.
+VALUES = (
+    assert_type(shout("a", times=2), Effect[str]),
+    assert_type(load(1), Effect[bytes]),
+    assert_type(words("a b"), Effect[list[str]]),
+    assert_type(count("a b", sep=" "), Effect[int]),
+    assert_type(Shop().price("tea"), Effect[float]),
+    assert_type(Shop.currency("EUR"), Effect[int]),
+    assert_type(partial(shout, "a")(), Effect[str]),
+    assert_type(effect(Timeout(1))(partial(reversed_, "x"))(), Effect[str]),
+    assert_type(Timeout(1).call(reversed_, text="x"), Effect[str]),
+    assert_type(load(1).map(len), Effect[int]),
+    assert_type(shout("a").then(lambda text: count(text, " ")), Effect[int]),
+    assert_type(load(1).attempt(Missing), Effect[Ok[bytes] | Err[Missing]]),
+    assert_type(load(1).attempt(Missing, Broken), Effect[Ok[bytes] | Err[Missing | Broken]]),
+    assert_type(load(1).attempt(Missing, Broken, TimedOut), Effect[Ok[bytes] | Err[Missing | Broken | TimedOut]]),
+    assert_type(load(1).under(Timeout(1), Retry(on=OSError)), Effect[bytes]),
+    assert_type(gather(shout("a"), load(1)), Effect[tuple[str, bytes]]),
+    assert_type(gather(shout("a"), load(1), words("a")), Effect[tuple[str, bytes, list[str]]]),
+    assert_type(gather(load(n) for n in range(3)), Effect[list[bytes]]),
+    assert_type(race(load(1), load(2)), Effect[bytes]),
+    assert_type(fs.read_bytes("a"), Effect[bytes]),
+    assert_type(fs.read_many(["a"]), Effect[list[bytes]]),
+    assert_type(fs.read_text("a").then(lambda text: fs.write_text("b", text)), Effect[None]),
+    assert_type(fs.stat("a").map(lambda entry: entry.size), Effect[int]),
+)
+
+
+async def used(rt: Runtime) -> int:
+    """As users await it."""
+    assert_type(await shout("a"), str)
+    assert_type(await rt.run(load(1)), bytes)
+    handle = assert_type(rt.submit(load(1), name="one"), Handle[bytes])
+    assert_type(await handle, bytes)
+    assert_type(rt.from_thread(count("a")), int)
+    assert_type(rt.report, ShutdownReport | None)
+    assert_type(rt.statistics().effects["load"].p99, float)
+    assert_type(await asyncio.gather(shout("a"), load(1)), tuple[str, bytes])
+    assert_type(await asyncio.wait_for(load(1), 1), bytes)
+    async with asyncio.TaskGroup() as group:
+        task = assert_type(group.create_task(load(1)), asyncio.Task[bytes])
+    assert_type(task.result(), bytes)
+    async with deadline(1), amap(load, range(3), limit=2, ordered=True) as results:
+        assert_type(results, AsyncIterator[tuple[int, bytes]])
+        async for key, value in results:
+            assert_type((key, value), tuple[int, bytes])
+    async for entry in fs.walk("."):
+        assert_type(entry.path, str)
+    match await load(1).attempt(Missing):
+        case Ok(value):
+            assert_type(value, bytes)
+        case Err(error):
+            assert_type(error, Missing)
+    return 0
+
+
+assert_type(run(used, runtime=Runtime(workers=1, threads=2, shutdown=Shutdown(drain=1)), loop="uvloop"), int)
+
+
+async def refused(rt: Runtime) -> None:
+    """What no checker may let through."""
+    await shout(1)  # type: ignore[arg-type]  # expect_error: a wrong argument
+    await shout("a", 2)  # type: ignore[call-arg]  # expect_error: a keyword as a position
+    await load(key="a")  # type: ignore[arg-type]  # expect_error: a wrong keyword argument
+    Retry()  # type: ignore[call-arg]  # expect_error: without on=
+    Retry(on=KeyboardInterrupt)  # type: ignore[arg-type]  # expect_error: no Exception
+    Timeout("1")  # type: ignore[arg-type]  # expect_error: no number
+    exponential(1, jitter="some")  # type: ignore[arg-type]  # expect_error: no such jitter
+    effect(Timeout(1))(len)  # type: ignore[arg-type]  # expect_error: gives no awaitable
+    effect(Timeout)  # type: ignore[arg-type]  # expect_error: the class, not a policy
+    wrong: Effect[int] = shout("a")  # type: ignore[assignment]  # expect_error: another value
+    await wrong
+    await load(1).under(1)  # type: ignore[arg-type]  # expect_error: no policy
+    await load(1).attempt(KeyboardInterrupt)  # type: ignore[type-var]  # expect_error: no Exception
+    await gather(asyncio.sleep(1), load(1))  # type: ignore[call-overload]  # expect_error: no effect
+    amap(load, ["a"], limit=1)  # type: ignore[arg-type]  # expect_error: items of another type
+    await rt.submit(asyncio.sleep(1))  # type: ignore[arg-type]  # expect_error: no effect
+    await fs.hash("a", "md5")  # type: ignore[arg-type]  # expect_error: no such algorithm
+    load(1)  # type: ignore[unused-awaitable]  # expect_error: nobody awaits it
