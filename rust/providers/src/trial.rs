@@ -84,7 +84,9 @@ struct Sleeper(Mutex<Option<(Done, Option<Key>)>>, Host);
 
 impl Wake for Sleeper {
     fn wake(self: Arc<Self>) {
-        if let Some((done, _)) = self.0.lock().take() {
+        // Out of the lock first: the winner of a race aborts its siblings, and itself, from within `finish`.
+        let taken = self.0.lock().take();
+        if let Some((done, _)) = taken {
             done.finish(Ok(Value::Unit));
         }
     }
@@ -92,7 +94,8 @@ impl Wake for Sleeper {
 
 impl Abortable for Sleeper {
     fn abort(&self) {
-        if let Some((done, key)) = self.0.lock().take() {
+        let taken = self.0.lock().take();
+        if let Some((done, key)) = taken {
             if let Some(key) = key {
                 self.1.clock.disarm(key);
             }
