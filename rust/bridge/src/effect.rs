@@ -7,7 +7,7 @@ use mountain_core::effect::{Group, Mode, Operation};
 use mountain_core::error::Owner;
 use mountain_core::runtime::Program;
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning};
+use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
@@ -45,12 +45,26 @@ pub(crate) struct Effect {
 }
 
 impl Effect {
-    pub(crate) fn of(work: Work, plan: Py<Plan>) -> Self {
-        Effect { work, plan, used: AtomicBool::new(false), driven: Mutex::new(None) }
+    pub(crate) fn of(py: Python<'_>, work: Work, plan: Py<Plan>) -> PyResult<Bound<'_, Self>> {
+        slots::tracked(py, Effect { work, plan, used: AtomicBool::new(false), driven: Mutex::new(None) })
     }
 
-    pub(crate) fn native(py: Python<'_>, name: &str, operation: impl Operation + 'static) -> PyResult<Self> {
-        Ok(Effect::of(Work::Native(Arc::new(operation)), Plan::bare(py, name)?.unbind()))
+    /// An effect of a call. One that may be made twice takes no generator.
+    pub(crate) fn of_call<'py>(
+        py: Python<'py>,
+        callable: Py<PyAny>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<Bound<'py, PyDict>>,
+        plan: Py<Plan>,
+    ) -> PyResult<Bound<'py, Self>> {
+        if plan.get().retries {
+            refuse_generators(&args, kwargs.as_ref(), &plan.get().name)?;
+        }
+        Self::of(py, Work::Call { callable, args: args.unbind(), kwargs: kwargs.map(Bound::unbind) }, plan)
+    }
+
+    pub(crate) fn native<'py>(py: Python<'py>, name: &str, operation: impl Operation + 'static) -> PyResult<Bound<'py, Self>> {
+        Effect::of(py, Work::Native(Arc::new(operation)), Plan::bare(py, name)?.unbind())
     }
 
     pub(crate) fn mark_used(&self) {
@@ -115,7 +129,7 @@ impl Effect {
                 PyLeaf::new(bare.into_any().unbind(), PyTuple::empty(py).unbind(), None, me.plan.clone_ref(py))
             }
         };
-        Ok(Bound::new(py, Run::new(leaf))?.into_any())
+        Ok(slots::tracked(py, Run::new(leaf))?.into_any())
     }
 
     fn drive<'py>(
@@ -154,7 +168,7 @@ impl Effect {
         slf.get().mark_used();
         let args = PyTuple::new(py, [slf.as_any(), &with])?.unbind();
         let plan = Plan::bare(py, &slf.get().plan.get().name)?.unbind();
-        Bound::new(py, Effect::of(Work::Call { callable: by.clone_ref(py), args, kwargs: None }, plan))
+        Effect::of(py, Work::Call { callable: by.clone_ref(py), args, kwargs: None }, plan)
     }
 }
 
@@ -264,15 +278,13 @@ impl Effect {
         let me = slf.get();
         let plan = face(py).under.bind(py).call1((policies, &me.plan))?.cast_into::<Plan>()?;
         me.mark_used();
-        let work = match &me.work {
-            Work::Call { callable, args, kwargs } => Work::Call {
-                callable: callable.clone_ref(py),
-                args: args.clone_ref(py),
-                kwargs: kwargs.as_ref().map(|k| k.clone_ref(py)),
-            },
-            Work::Native(operation) => Work::Native(operation.clone()),
-        };
-        Bound::new(py, Effect::of(work, plan.unbind()))
+        match &me.work {
+            Work::Call { callable, args, kwargs } => {
+                let kwargs = kwargs.as_ref().map(|k| k.bind(py).clone());
+                Effect::of_call(py, callable.clone_ref(py), args.bind(py).clone(), kwargs, plan.unbind())
+            }
+            Work::Native(operation) => Effect::of(py, Work::Native(operation.clone()), plan.unbind()),
+        }
     }
 
     #[getter]
@@ -372,8 +384,14 @@ impl Drop for Effect {
 /// An effect of anything callable that gives an awaitable.
 #[pyfunction]
 #[pyo3(signature = (callable, args, kwargs, plan, /))]
-pub(crate) fn call_effect(callable: Py<PyAny>, args: Py<PyTuple>, kwargs: Option<Py<PyDict>>, plan: Py<Plan>) -> Effect {
-    Effect::of(Work::Call { callable, args, kwargs }, plan)
+pub(crate) fn call_effect<'py>(
+    py: Python<'py>,
+    callable: Py<PyAny>,
+    args: Bound<'py, PyTuple>,
+    kwargs: Option<Bound<'py, PyDict>>,
+    plan: Py<Plan>,
+) -> PyResult<Bound<'py, Effect>> {
+    Effect::of_call(py, callable, args, kwargs, plan)
 }
 
 /// It would run wholly on the native side.
@@ -383,7 +401,7 @@ pub(crate) fn is_native(effect: &Bound<'_, Effect>) -> bool {
     effect.get().is_native()
 }
 
-fn group(py: Python<'_>, effects: Vec<Bound<'_, PyAny>>, mode: Mode, name: &str) -> PyResult<Option<Effect>> {
+fn group<'py>(py: Python<'py>, effects: Vec<Bound<'py, PyAny>>, mode: Mode, name: &str) -> PyResult<Option<Bound<'py, Effect>>> {
     let mut children: Vec<Arc<dyn Operation>> = Vec::with_capacity(effects.len());
     for effect in &effects {
         let Ok(effect) = effect.cast::<Effect>() else { return Err(expected("an Effect", effect)) };
@@ -407,13 +425,29 @@ fn group(py: Python<'_>, effects: Vec<Bound<'_, PyAny>>, mode: Mode, name: &str)
 /// All of them as one native effect that yields a list; `None` when one of them needs Python.
 #[pyfunction]
 #[pyo3(signature = (effects, /))]
-pub(crate) fn gather_native(py: Python<'_>, effects: Vec<Bound<'_, PyAny>>) -> PyResult<Option<Effect>> {
+pub(crate) fn gather_native<'py>(py: Python<'py>, effects: Vec<Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, Effect>>> {
     group(py, effects, Mode::All, "gather")
 }
 
 /// The first success of them as one native effect; `None` when one of them needs Python.
 #[pyfunction]
 #[pyo3(signature = (effects, /))]
-pub(crate) fn race_native(py: Python<'_>, effects: Vec<Bound<'_, PyAny>>) -> PyResult<Option<Effect>> {
+pub(crate) fn race_native<'py>(py: Python<'py>, effects: Vec<Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, Effect>>> {
     group(py, effects, Mode::Race, "race")
+}
+
+/// A generator is empty for the second attempt: better no call than a silently different one.
+fn refuse_generators(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>, name: &str) -> PyResult<()> {
+    // SAFETY: asks for the type only.
+    let generator =
+        |v: &Bound<'_, PyAny>| unsafe { ffi::PyGen_CheckExact(v.as_ptr()) != 0 || ffi::PyAsyncGen_CheckExact(v.as_ptr()) != 0 };
+    let refuse = || {
+        PyTypeError::new_err(format!(
+            "effect '{name}' may be retried and was given a generator, which would be empty the second time: pass a list, or make the generator inside"
+        ))
+    };
+    if args.iter().any(|a| generator(&a)) || kwargs.is_some_and(|k| k.values().iter().any(|v| generator(&v))) {
+        return Err(refuse());
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use mountain_core::error::{Error, Owner};
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyBaseExceptionGroup, PyOSError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
@@ -49,6 +50,16 @@ pub(crate) fn rejected(py: Python<'_>) -> &Bound<'_, PyAny> {
     face(py).rejected.bind(py).as_any()
 }
 
+/// The last error carries how often it was tried, once. An exception that takes no note does without.
+pub(crate) fn note_attempts(e: &Bound<'_, PyAny>, name: &str, attempts: u32) {
+    let py = e.py();
+    let note = format!("effect '{name}' was attempted {attempts} times; this is the last failure");
+    let known = e.getattr(intern!(py, "__notes__")).and_then(|n| n.contains(&note)).unwrap_or(false);
+    if !known {
+        let _ = e.call_method1(intern!(py, "add_note"), (note,));
+    }
+}
+
 pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr {
     let name = plan.map_or("effect", |p| p.name.as_str());
     match e {
@@ -72,6 +83,11 @@ pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr 
             }
         }
         Error::Panic(what) => internal(py, name, &what),
+        Error::Attempted(attempts, last) => {
+            let e = to_python(py, *last, plan);
+            note_attempts(e.value(py), name, attempts);
+            e
+        }
         Error::All(all) => {
             let all: Vec<_> = all.into_iter().map(|e| to_python(py, e, plan).into_value(py)).collect();
             PyBaseExceptionGroup::new_err((format!("every effect of race '{name}' failed"), all))

@@ -71,27 +71,32 @@ macro_rules! plan {
     }};
 }
 
-fn effect(plan: PyResult<Py<Plan>>, operation: impl Operation + 'static) -> PyResult<Effect> {
-    Ok(Effect::of(Work::Native(Arc::new(operation)), plan?))
+fn effect(py: Python<'_>, plan: PyResult<Py<Plan>>, operation: impl Operation + 'static) -> PyResult<Bound<'_, Effect>> {
+    Effect::of(py, Work::Native(Arc::new(operation)), plan?)
 }
 
 /// With an encoding, text.
 #[pyfunction]
 #[pyo3(signature = (path, encoding = None, errors = None, /))]
-pub(crate) fn fs_read(py: Python<'_>, path: PathBuf, encoding: Option<&str>, errors: Option<&str>) -> PyResult<Effect> {
+pub(crate) fn fs_read<'py>(
+    py: Python<'py>,
+    path: PathBuf,
+    encoding: Option<&str>,
+    errors: Option<&str>,
+) -> PyResult<Bound<'py, Effect>> {
     match encoding {
         Some(name) => {
             let encoding = fs::Encoding { name: name.into(), errors: errors.unwrap_or("strict").into() };
-            effect(plan!(py, "fs.read_text"), fs::Read::text(path, encoding))
+            effect(py, plan!(py, "fs.read_text"), fs::Read::text(path, encoding))
         }
-        None => effect(plan!(py, "fs.read_bytes"), fs::Read::bytes(path)),
+        None => effect(py, plan!(py, "fs.read_bytes"), fs::Read::bytes(path)),
     }
 }
 
 #[pyfunction]
 #[pyo3(signature = (paths, /))]
-pub(crate) fn fs_read_many(py: Python<'_>, paths: Vec<PathBuf>) -> PyResult<Effect> {
-    effect(plan!(py, "fs.read_many"), fs::ReadMany::new(paths))
+pub(crate) fn fs_read_many<'py>(py: Python<'py>, paths: Vec<PathBuf>) -> PyResult<Bound<'py, Effect>> {
+    effect(py, plan!(py, "fs.read_many"), fs::ReadMany::new(paths))
 }
 
 /// The payload of a `bytes` object, for a worker to read. The object is immutable and kept alive.
@@ -113,7 +118,12 @@ impl AsRef<[u8]> for Payload {
 
 #[pyfunction]
 #[pyo3(signature = (path, data, durable, /))]
-pub(crate) fn fs_write(py: Python<'_>, path: PathBuf, data: Bound<'_, PyAny>, durable: bool) -> PyResult<Effect> {
+pub(crate) fn fs_write<'py>(
+    py: Python<'py>,
+    path: PathBuf,
+    data: Bound<'_, PyAny>,
+    durable: bool,
+) -> PyResult<Bound<'py, Effect>> {
     // Whatever may change under our hands (a bytearray, an array) is copied; bytes are not.
     let bytes = match data.cast::<PyBytes>() {
         Ok(bytes) => bytes.clone(),
@@ -121,34 +131,34 @@ pub(crate) fn fs_write(py: Python<'_>, path: PathBuf, data: Bound<'_, PyAny>, du
     };
     let (start, length) = (bytes.as_bytes().as_ptr(), bytes.as_bytes().len());
     let data = Arc::new(Payload { _object: PyRef::new(bytes.unbind()), start, length });
-    effect(plan!(py, "fs.write"), fs::Write::new(path, data, durable))
+    effect(py, plan!(py, "fs.write"), fs::Write::new(path, data, durable))
 }
 
 #[pyfunction]
 #[pyo3(signature = (path, algorithm, /))]
-pub(crate) fn fs_hash(py: Python<'_>, path: PathBuf, algorithm: &str) -> PyResult<Effect> {
+pub(crate) fn fs_hash<'py>(py: Python<'py>, path: PathBuf, algorithm: &str) -> PyResult<Bound<'py, Effect>> {
     let algorithm = match algorithm {
         "blake3" => fs::Algorithm::Blake3,
         "sha256" => fs::Algorithm::Sha256,
         other => return Err(PyValueError::new_err(format!("algorithm is 'blake3' or 'sha256', not {other:?}"))),
     };
-    effect(plan!(py, "fs.hash"), fs::Hash::new(path, algorithm))
+    effect(py, plan!(py, "fs.hash"), fs::Hash::new(path, algorithm))
 }
 
 #[pyfunction]
 #[pyo3(signature = (path, follow_symlinks, /))]
-pub(crate) fn fs_stat(py: Python<'_>, path: PathBuf, follow_symlinks: bool) -> PyResult<Effect> {
-    effect(plan!(py, "fs.stat"), fs::Stat::new(path, follow_symlinks))
+pub(crate) fn fs_stat<'py>(py: Python<'py>, path: PathBuf, follow_symlinks: bool) -> PyResult<Bound<'py, Effect>> {
+    effect(py, plan!(py, "fs.stat"), fs::Stat::new(path, follow_symlinks))
 }
 
 #[pyfunction]
 #[pyo3(signature = (path, parents, exist_ok, /))]
-pub(crate) fn fs_mkdir(py: Python<'_>, path: PathBuf, parents: bool, exist_ok: bool) -> PyResult<Effect> {
-    effect(plan!(py, "fs.mkdir"), fs::Mkdir::new(path, parents, exist_ok))
+pub(crate) fn fs_mkdir<'py>(py: Python<'py>, path: PathBuf, parents: bool, exist_ok: bool) -> PyResult<Bound<'py, Effect>> {
+    effect(py, plan!(py, "fs.mkdir"), fs::Mkdir::new(path, parents, exist_ok))
 }
 
 #[pyfunction]
 #[pyo3(signature = (path, tree, missing_ok, /))]
-pub(crate) fn fs_remove(py: Python<'_>, path: PathBuf, tree: bool, missing_ok: bool) -> PyResult<Effect> {
-    effect(plan!(py, "fs.remove"), fs::Remove::new(path, tree, missing_ok))
+pub(crate) fn fs_remove<'py>(py: Python<'py>, path: PathBuf, tree: bool, missing_ok: bool) -> PyResult<Bound<'py, Effect>> {
+    effect(py, plan!(py, "fs.remove"), fs::Remove::new(path, tree, missing_ok))
 }

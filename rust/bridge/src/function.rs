@@ -1,20 +1,31 @@
 //! What a decorator returns: called, it builds an effect. It binds as a method like a function, and has a `__dict__` for what it wraps.
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
-use pyo3::{PyTraverseError, PyVisit, ffi};
+use pyo3::{PyTraverseError, PyVisit};
 
-use crate::effect::{Effect, Work};
+use crate::effect::Effect;
 use crate::plan::Plan;
 
 #[pyclass(frozen, dict, weakref, module = "mountain_runtime._native")]
 pub(crate) struct EffectFunction {
+    /// `None` is never seen but by the collector: CPython makes the `__dict__` of a tracked object before its fields are written, and a
+    /// collection at that moment must find zeros that mean nothing.
+    made: Option<Made>,
+}
+
+struct Made {
     function: Py<PyAny>,
     plan: Py<Plan>,
     /// Calls the function, where it cannot be awaited itself.
     call: Option<Py<PyAny>>,
+}
+
+impl EffectFunction {
+    fn made(&self) -> &Made {
+        self.made.as_ref().expect("an effect function is made whole")
+    }
 }
 
 #[pymethods]
@@ -22,23 +33,25 @@ impl EffectFunction {
     #[new]
     #[pyo3(signature = (function, plan, call = None))]
     fn new(function: Py<PyAny>, plan: Py<Plan>, call: Option<Py<PyAny>>) -> Self {
-        EffectFunction { function, plan, call }
+        EffectFunction { made: Some(Made { function, plan, call }) }
     }
 
     #[pyo3(signature = (*args, **kwargs))]
-    fn __call__(&self, py: Python<'_>, args: Bound<'_, PyTuple>, kwargs: Option<Bound<'_, PyDict>>) -> PyResult<Effect> {
-        if self.plan.get().retries {
-            refuse_generators(&args, kwargs.as_ref(), &self.plan.get().name)?;
-        }
-        let (callable, args) = match &self.call {
-            None => (&self.function, args),
+    fn __call__<'py>(
+        &self,
+        py: Python<'py>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, Effect>> {
+        let made = self.made();
+        let (callable, args) = match &made.call {
+            None => (&made.function, args),
             Some(call) => {
-                let first = std::iter::once(self.function.bind(py).clone());
+                let first = std::iter::once(made.function.bind(py).clone());
                 (call, PyTuple::new(py, first.chain(args.iter()).collect::<Vec<_>>())?)
             }
         };
-        let work = Work::Call { callable: callable.clone_ref(py), args: args.unbind(), kwargs: kwargs.map(Bound::unbind) };
-        Ok(Effect::of(work, self.plan.clone_ref(py)))
+        Effect::of_call(py, callable.clone_ref(py), args, kwargs, made.plan.clone_ref(py))
     }
 
     fn __get__<'py>(slf: Bound<'py, Self>, instance: Bound<'py, PyAny>, owner: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -52,32 +65,17 @@ impl EffectFunction {
 
     #[getter]
     fn plan(&self, py: Python<'_>) -> Py<Plan> {
-        self.plan.clone_ref(py)
+        self.made().plan.clone_ref(py)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(format!("<effect function {}{}>", self.plan.get().name, self.plan.get().describe(py)?))
+        Ok(format!("<effect function {}{}>", self.made().plan.get().name, self.made().plan.get().describe(py)?))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.function)?;
-        visit.call(&self.plan)?;
-        visit.call(&self.call)
+        let Some(made) = &self.made else { return Ok(()) };
+        visit.call(&made.function)?;
+        visit.call(&made.plan)?;
+        visit.call(&made.call)
     }
-}
-
-/// A generator is empty for the second attempt: better no call than a silently different one.
-fn refuse_generators(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>, name: &str) -> PyResult<()> {
-    // SAFETY: asks for the type only.
-    let generator =
-        |v: &Bound<'_, PyAny>| unsafe { ffi::PyGen_CheckExact(v.as_ptr()) != 0 || ffi::PyAsyncGen_CheckExact(v.as_ptr()) != 0 };
-    let refuse = || {
-        PyTypeError::new_err(format!(
-            "effect '{name}' may be retried and was given a generator, which would be empty the second time: pass a list, or make the generator inside"
-        ))
-    };
-    if args.iter().any(|a| generator(&a)) || kwargs.is_some_and(|k| k.values().iter().any(|v| generator(&v))) {
-        return Err(refuse());
-    }
-    Ok(())
 }

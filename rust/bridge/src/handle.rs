@@ -82,7 +82,7 @@ impl Handle {
         };
         // Only what somebody may look at needs its age.
         let created = if plan.is_some() { clock().now() } else { Instant::from_nanos(0) };
-        Bound::new(port.py(), Handle { port: port.clone().unbind(), plan, created, state: Mutex::new(state) })
+        slots::tracked(port.py(), Handle { port: port.clone().unbind(), plan, created, state: Mutex::new(state) })
     }
 
     /// Start a native operation.

@@ -8,6 +8,7 @@
 //!
 //! What races with 3: a cancel from outside, before or after; both are counted by the task, and 4 tells them apart by the count alone.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use mountain_core::effect::{Class, Deadline, Fault, Leaf, Trace, Verdict};
@@ -94,12 +95,15 @@ pub(crate) struct PyLeaf {
     kwargs: Option<Py<PyDict>>,
     pub(crate) plan: Py<Plan>,
     pub(crate) trace: Trace<Fail>,
+    /// Something may ask it to stop, or try it again: then its task must be known.
+    pub(crate) watched: AtomicBool,
     state: Mutex<State>,
 }
 
 impl PyLeaf {
     pub(crate) fn new(callable: Py<PyAny>, args: Py<PyTuple>, kwargs: Option<Py<PyDict>>, plan: Py<Plan>) -> Self {
-        PyLeaf { callable, args, kwargs, plan, trace: Trace::default(), state: Mutex::default() }
+        let watched = AtomicBool::new(!plan.get().stack.is_empty());
+        PyLeaf { callable, args, kwargs, plan, trace: Trace::default(), watched, state: Mutex::default() }
     }
 
     /// What the coroutine yielded in the last step.
@@ -145,15 +149,10 @@ impl PyLeaf {
         let made = self.callable.bind(py).call(self.args.bind(py), self.kwargs.as_ref().map(|k| k.bind(py)));
         let awaitable = match made {
             Ok(a) => a,
-            Err(e) if e.is_instance_of::<PyStopIteration>(py) => {
-                let e2 = PyRuntimeError::new_err("an effect's function raised StopIteration");
-                e2.set_cause(py, Some(e));
-                return Err(e2);
-            }
-            Err(e) => return Err(e),
+            Err(e) => return Err(no_stop(py, e, "an effect's function raised StopIteration")),
         };
         // SAFETY: asks for the type only.
-        if unsafe { ffi::PyCoro_CheckExact(awaitable.as_ptr()) } != 0 {
+        if unsafe { ffi::PyCoro_CheckExact(awaitable.as_ptr()) } != 0 || is_old_coroutine(&awaitable)? {
             return Ok(awaitable.unbind());
         }
         if !awaitable.hasattr(intern!(py, "__await__"))? {
@@ -192,7 +191,11 @@ impl PyLeaf {
         if task.is_none() {
             return Err(PyRuntimeError::new_err("an effect that waits must be awaited inside an asyncio task"));
         }
-        let baseline = task.call_method0(intern!(py, "cancelling"))?.extract()?;
+        let mut baseline = task.call_method0(intern!(py, "cancelling"))?.extract::<i64>()?;
+        // A cancel that came in this very step is counted but not yet delivered: it is on its way to us, and from outside.
+        if baseline > 0 && task.getattr_opt(intern!(py, "_must_cancel"))?.is_some_and(|m| m.is_truthy().unwrap_or(false)) {
+            baseline -= 1;
+        }
         Ok((task.unbind(), baseline))
     }
 
@@ -282,7 +285,7 @@ impl Leaf for PyLeaf {
             Ok(Err(yielded)) => {
                 let mut s = self.state.lock();
                 // Without a policy nobody will ever ask it to stop, and what is awaited passes through as it would without us.
-                if s.task.is_none() && !self.plan.get().stack.is_empty() {
+                if s.task.is_none() && self.watched.load(Ordering::Relaxed) {
                     drop(s);
                     match Self::note_task(py) {
                         Ok((task, baseline)) => {
@@ -343,7 +346,11 @@ impl Leaf for PyLeaf {
                     *fault = Fail::Raised(e, Class::TimedOut(owner));
                 }
                 let Fail::Raised(e, _) = &*fault else { return Ok(Verdict::No) };
-                answer(&f.bind(py).call1((e.value(py),)).map_err(|e| Fail::raised(py, e))?)
+                answer(
+                    &f.bind(py)
+                        .call1((e.value(py),))
+                        .map_err(|e| Fail::raised(py, no_stop(py, e, "a retry's on= raised StopIteration")))?,
+                )
             }
             (On::Nothing, _) | (_, Fail::Stopped) => Ok(Verdict::No),
         };
@@ -353,6 +360,28 @@ impl Leaf for PyLeaf {
         }
         judged.map_err(|e| Fail::raised(py, e))
     }
+}
+
+/// StopIteration would look like the end of an await: it becomes a RuntimeError, as in PEP 479.
+fn no_stop(py: Python<'_>, e: PyErr, message: &'static str) -> PyErr {
+    if !e.is_instance_of::<PyStopIteration>(py) {
+        return e;
+    }
+    let ours = PyRuntimeError::new_err(message);
+    ours.set_cause(py, Some(e));
+    ours
+}
+
+/// A generator of `types.coroutine`: it can be awaited, though it has no `__await__`.
+fn is_old_coroutine(awaitable: &Bound<'_, PyAny>) -> PyResult<bool> {
+    const CO_ITERABLE_COROUTINE: u32 = 0x100;
+    let py = awaitable.py();
+    // SAFETY: asks for the type only.
+    if unsafe { ffi::PyGen_CheckExact(awaitable.as_ptr()) } == 0 {
+        return Ok(false);
+    }
+    let flags: u32 = awaitable.getattr(intern!(py, "gi_code"))?.getattr(intern!(py, "co_flags"))?.extract()?;
+    Ok(flags & CO_ITERABLE_COROUTINE != 0)
 }
 
 /// What `on` answered: a bool, or a number of seconds, or a timedelta.

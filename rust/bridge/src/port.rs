@@ -199,9 +199,8 @@ impl Port {
     fn shut(slf: &Bound<'_, Self>) {
         let py = slf.py();
         let port = slf.get();
-        if let Some(ports) = PORTS.lock().as_mut() {
-            ports.remove(&port.key).map(|p| p.drop_ref(py));
-        }
+        let known = PORTS.lock().as_mut().and_then(|ports| ports.remove(&port.key));
+        drop(known);
         EPOCH.fetch_add(1, Ordering::AcqRel);
         let parked = std::mem::take(&mut *port.parked.lock());
         for run in parked.into_values() {

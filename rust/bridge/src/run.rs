@@ -30,7 +30,7 @@ use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::context::inherited;
-use crate::error::internal;
+use crate::error::{self, internal};
 use crate::handle::{Backing, Handle, Phase};
 use crate::leaf::{Fail, PyLeaf, Resume};
 use crate::port::{Letter, Port, Shared};
@@ -174,6 +174,9 @@ impl Run {
             plan.count_error(e.value(py));
             return Err(e);
         }
+        if watch {
+            leaf.watched.store(true, Ordering::Relaxed);
+        }
         let clock: &'static Clock = clock();
         self.engine = Some(Engine(Box::pin(engine(leaf, clock, over, watch))));
         Ok(())
@@ -287,12 +290,11 @@ impl Run {
                 Step::Return(v.into_bound(py))
             }
             Err(fail) => {
-                let of_engine = matches!(fail, Fail::TimedOut(_));
                 let e = fail.into_error(py, plan);
                 let value = e.value(py);
                 plan.count_error(value);
-                if attempts > 1 && !of_engine && value.is_instance_of::<PyException>() {
-                    note_attempts(value, &plan.name, attempts);
+                if attempts > 1 && value.is_instance_of::<PyException>() {
+                    error::note_attempts(value, &plan.name, attempts);
                 }
                 Step::Error(e)
             }
@@ -344,12 +346,6 @@ async fn engine(leaf: Arc<PyLeaf>, clock: &'static Clock, over: Deadline, watch:
 
 fn used_up() -> PyErr {
     PyRuntimeError::new_err("cannot reuse an already awaited effect iterator")
-}
-
-/// The last error carries how often it was tried. An exception that takes no note does without.
-fn note_attempts(e: &Bound<'_, PyAny>, name: &str, attempts: u32) {
-    let note = format!("effect '{name}' was attempted {attempts} times; this is the last failure");
-    let _ = e.call_method1(intern!(e.py(), "add_note"), (note,));
 }
 
 #[pymethods]

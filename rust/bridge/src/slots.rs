@@ -110,6 +110,22 @@ pub(crate) fn install(py: Python<'_>) {
     one::<Run>(py);
 }
 
+/// A new object of a type with a freelist. What comes back from the list is not known to the collector any more: it is told again, now that
+/// the fields are written.
+pub(crate) fn tracked<'py, T>(py: Python<'py>, value: impl Into<pyo3::PyClassInitializer<T>>) -> PyResult<Bound<'py, T>>
+where
+    T: pyo3::PyClass,
+{
+    let object = Bound::new(py, value)?;
+    // SAFETY: a live object of a type that takes part in garbage collection.
+    unsafe {
+        if ffi::PyObject_GC_IsTracked(object.as_ptr()) == 0 {
+            ffi::PyObject_GC_Track(object.as_ptr().cast());
+        }
+    }
+    Ok(object)
+}
+
 /// `Cls[item]`.
 pub(crate) fn alias<'py>(cls: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     static ALIAS: PyOnceLock<Py<PyType>> = PyOnceLock::new();

@@ -13,37 +13,41 @@ use crate::plan::Plan;
 /// Runs on a worker and yields `value`.
 #[pyfunction]
 #[pyo3(signature = (value = 0, /))]
-pub(crate) fn noop(py: Python<'_>, value: i64) -> PyResult<Effect> {
+pub(crate) fn noop(py: Python<'_>, value: i64) -> PyResult<Bound<'_, Effect>> {
     static PLAN: pyo3::sync::PyOnceLock<Py<Plan>> = pyo3::sync::PyOnceLock::new();
     let plan = PLAN.get_or_try_init(py, || Plan::bare(py, "noop").map(Bound::unbind))?;
-    Ok(Effect::of(Work::Native(std::sync::Arc::new(trial::Noop(value))), plan.clone_ref(py)))
+    Effect::of(py, Work::Native(std::sync::Arc::new(trial::Noop(value))), plan.clone_ref(py))
 }
 
 /// Asleep on the deadline heap.
 #[pyfunction]
 #[pyo3(signature = (seconds, /))]
-pub(crate) fn sleep(py: Python<'_>, #[pyo3(from_py_with = to_seconds)] seconds: Duration) -> PyResult<Effect> {
+pub(crate) fn sleep(py: Python<'_>, #[pyo3(from_py_with = to_seconds)] seconds: Duration) -> PyResult<Bound<'_, Effect>> {
     static PLAN: pyo3::sync::PyOnceLock<Py<Plan>> = pyo3::sync::PyOnceLock::new();
     let plan = PLAN.get_or_try_init(py, || Plan::bare(py, "sleep").map(Bound::unbind))?;
-    Ok(Effect::of(Work::Native(std::sync::Arc::new(trial::Nap(seconds))), plan.clone_ref(py)))
+    Effect::of(py, Work::Native(std::sync::Arc::new(trial::Nap(seconds))), plan.clone_ref(py))
 }
 
 /// Panics on a worker.
 #[pyfunction]
-pub(crate) fn panic(py: Python<'_>) -> PyResult<Effect> {
+pub(crate) fn panic(py: Python<'_>) -> PyResult<Bound<'_, Effect>> {
     Effect::native(py, "panic", trial::Panic)
 }
 
 /// Fails with that errno.
 #[pyfunction]
 #[pyo3(signature = (errno, /))]
-pub(crate) fn fail(py: Python<'_>, errno: i32) -> PyResult<Effect> {
+pub(crate) fn fail(py: Python<'_>, errno: i32) -> PyResult<Bound<'_, Effect>> {
     Effect::native(py, "fail", trial::Fail(errno))
 }
 
 /// Appends a byte to the file every so often, for ever.
 #[pyfunction]
 #[pyo3(signature = (path, seconds, /))]
-pub(crate) fn tick(py: Python<'_>, path: PathBuf, #[pyo3(from_py_with = to_seconds)] seconds: Duration) -> PyResult<Effect> {
+pub(crate) fn tick(
+    py: Python<'_>,
+    path: PathBuf,
+    #[pyo3(from_py_with = to_seconds)] seconds: Duration,
+) -> PyResult<Bound<'_, Effect>> {
     Effect::native(py, "tick", trial::Tick { path, every: seconds })
 }

@@ -15,6 +15,8 @@ pub enum Error {
     TimedOut(Box<TimedOut<Error>>),
     /// A panic in native code: a bug of ours, contained.
     Panic(String),
+    /// The last failure of that many attempts.
+    Attempted(u32, Box<Error>),
     /// All contestants of a race failed.
     All(Vec<Error>),
 }

@@ -43,7 +43,11 @@ impl Operation for Program {
             if let Some(tally) = tally {
                 tally.retried.fetch_add(u64::from(trace.attempts().saturating_sub(1)), Ordering::Relaxed);
             }
-            outcome
+            match (outcome, trace.attempts()) {
+                (Err(Error::Cancelled), _) => Err(Error::Cancelled),
+                (Err(e), attempts) if attempts > 1 => Err(Error::Attempted(attempts, Box::new(e))),
+                (outcome, _) => outcome,
+            }
         };
         host.tokio.spawn(async move { done.finish(contained(engine).await) });
         Abort::Shared(cancel)

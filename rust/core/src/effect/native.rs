@@ -89,7 +89,9 @@ impl Leaf for NativeLeaf {
                 Poll::Ready(outcome)
             }
             None => {
-                state.waker = Some(cx.waker().clone());
+                let old = state.waker.replace(cx.waker().clone());
+                drop(state);
+                drop(old);
                 Poll::Pending
             }
         }
@@ -138,6 +140,7 @@ impl Fault for Error {
             Error::Cancelled => Class::Stopped,
             Error::TimedOut(t) => Class::TimedOut(t.owner),
             Error::Panic(_) => Class::Passes,
+            Error::Attempted(_, last) => last.class(),
             _ => Class::Failure,
         }
     }

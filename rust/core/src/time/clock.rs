@@ -1,7 +1,7 @@
 //! The clock: real, or virtual for tests that jump. Its deadlines stand in one heap; a thread of its own wakes them when time is real.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub struct Clock {
     source: Source,
     timers: Mutex<Timers>,
     sooner: Condvar,
+    /// For the thread, which starts with the first deadline: a program that only imports us has no thread more.
+    me: Weak<Clock>,
 }
 
 #[derive(Default)]
@@ -28,6 +30,7 @@ struct Timers {
     /// When the thread means to wake next. Only an earlier deadline needs to disturb it: a deadline that was taken back
     /// leaves this in place, so that back-to-back timeouts cost no system call.
     planned: u64,
+    running: bool,
     closed: bool,
 }
 
@@ -37,22 +40,29 @@ const BATCH: usize = 256;
 impl Clock {
     /// Real, monotonic time, with a thread of its own that ends at [`Clock::close`].
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one home of the clock and of its thread")]
+    #[expect(clippy::disallowed_methods, reason = "the one home of the clock")]
     pub fn real() -> Arc<Self> {
-        let clock = Arc::new(Self::new(Source::Real(std::time::Instant::now())));
-        let mine = clock.clone();
-        std::thread::Builder::new().name("mountain-clock".into()).spawn(move || mine.run()).expect("a thread for the clock");
-        clock
+        Self::new(Source::Real(std::time::Instant::now()))
     }
 
     /// Time that moves by [`Clock::advance`] only.
     #[must_use]
     pub fn manual() -> Arc<Self> {
-        Arc::new(Self::new(Source::Virtual(AtomicU64::new(0))))
+        Self::new(Source::Virtual(AtomicU64::new(0)))
     }
 
-    fn new(source: Source) -> Self {
-        Clock { source, timers: Mutex::new(Timers { planned: u64::MAX, ..Timers::default() }), sooner: Condvar::new() }
+    fn new(source: Source) -> Arc<Self> {
+        let timers = Mutex::new(Timers { planned: u64::MAX, ..Timers::default() });
+        Arc::new_cyclic(|me| Clock { source, timers, sooner: Condvar::new(), me: me.clone() })
+    }
+
+    #[cold]
+    #[expect(clippy::disallowed_methods, reason = "the one home of the clock's thread")]
+    fn start(&self, timers: &mut Timers) {
+        timers.running = true;
+        if let (Source::Real(_), Some(me)) = (&self.source, self.me.upgrade()) {
+            std::thread::Builder::new().name("mountain-clock".into()).spawn(move || me.run()).expect("a thread for the clock");
+        }
     }
 
     #[must_use]
@@ -67,6 +77,9 @@ impl Clock {
     pub fn arm(&self, at: Instant, waker: Waker) -> Key {
         let mut timers = self.timers.lock();
         let key = timers.heap.push(at.nanos(), waker);
+        if !timers.running {
+            self.start(&mut timers);
+        }
         if at.nanos() < timers.planned {
             timers.planned = at.nanos();
             drop(timers);

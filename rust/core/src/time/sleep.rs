@@ -22,9 +22,6 @@ impl Future for Sleep<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.at == Instant::NEVER {
-            return Poll::Pending;
-        }
         if let Some(key) = self.key {
             if self.clock.rearm(key, cx.waker()) {
                 return Poll::Pending;
