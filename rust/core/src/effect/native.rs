@@ -119,6 +119,8 @@ impl Leaf for NativeLeaf {
         Ok(match fault {
             Error::Os(e) if on.is_none_or(|on| on.contains(&e.errno)) => Verdict::Yes,
             Error::TimedOut(t) if t.owner.inside(layer) => Verdict::Yes,
+            // Out of a program inside, which had retries of its own.
+            Error::Attempted(_, last) => return self.verdict(layer, last),
             _ => Verdict::No,
         })
     }

@@ -77,3 +77,13 @@ fn an_inherited_deadline_is_kept_by_the_program_itself() {
     assert!(matches!(owner_and_cause(desk.run(&program)), (Owner::Inherited, None)));
     assert_eq!(held.counts().0, 1, "it had passed: nothing was started");
 }
+
+#[test]
+fn a_late_panic_is_not_hidden_by_the_limit() {
+    let (desk, held) = (Desk::new(), Held::default());
+    desk.start(&program(held.clone(), &[limit(secs(5))]));
+    desk.advance(5);
+    held.finish(Err(Error::Panic("ours".into())));
+    desk.settle();
+    assert!(matches!(desk.answer(), Err(Error::Panic(text)) if text == "ours"));
+}

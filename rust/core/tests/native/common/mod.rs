@@ -61,11 +61,20 @@ pub(crate) fn number(outcome: &Outcome) -> i64 {
     }
 }
 
-/// The errno of an outcome that must have one.
+/// The errno of an outcome that must have one, and after how many attempts it came.
 #[track_caller]
-pub(crate) fn errno(outcome: &Outcome) -> i32 {
+pub(crate) fn attempts_and_errno(outcome: &Outcome) -> (u32, i32) {
     match outcome {
-        Err(Error::Os(e)) => e.errno,
+        Err(Error::Os(e)) => (1, e.errno),
+        Err(Error::Attempted(attempts, last)) => match &**last {
+            Error::Os(e) => (*attempts, e.errno),
+            other => panic!("not an errno: {other:?}"),
+        },
         other => panic!("not an errno: {other:?}"),
     }
+}
+
+#[track_caller]
+pub(crate) fn errno(outcome: &Outcome) -> i32 {
+    attempts_and_errno(outcome).1
 }
