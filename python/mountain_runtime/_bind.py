@@ -13,7 +13,6 @@ _native.bind(
     ok=Ok,
     err=Err,
     timed_out=errors.TimedOut,
-    config_error=errors.ConfigError,
     internal_error=errors.InternalError,
     shutting_down=errors.ShuttingDown,
     rejected=errors.Rejected,

@@ -120,13 +120,13 @@ pub(crate) fn inherited(py: Python<'_>) -> PyResult<(Deadline, bool)> {
     let over = OVER.get();
     let mut watch = false;
     let mut at = over;
-    if LIMITS.load(Ordering::Relaxed) {
-        if let Some(limit) = get::<Limit>(limit_var(py)?)? {
-            let limit = limit.get();
-            if limit.at < at {
-                at = limit.at;
-                watch = limit.task != current_task(py)?.as_ptr() as usize;
-            }
+    if LIMITS.load(Ordering::Relaxed)
+        && let Some(limit) = get::<Limit>(limit_var(py)?)?
+    {
+        let limit = limit.get();
+        if limit.at < at {
+            at = limit.at;
+            watch = limit.task != current_task(py)?.as_ptr() as usize;
         }
     }
     Ok((if at == Instant::NEVER { Deadline::NONE } else { Deadline { at, owner: Owner::Inherited } }, watch))

@@ -308,8 +308,8 @@ impl Effect {
         self.of_run(py, "cr_code")
     }
     #[getter]
-    fn cr_running(&self) -> bool {
-        false
+    fn cr_running(&self, py: Python<'_>) -> bool {
+        self.of_run(py, "cr_running").is_some_and(|r| r.is_truthy(py).unwrap_or(false))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -336,10 +336,10 @@ impl Effect {
             visit.call(args)?;
             visit.call(kwargs)?;
         }
-        if let Some(driven) = self.driven.try_lock() {
-            if let Some((run, _)) = &*driven {
-                visit.call(run)?;
-            }
+        if let Some(driven) = self.driven.try_lock()
+            && let Some((run, _)) = &*driven
+        {
+            visit.call(run)?;
         }
         Ok(())
     }

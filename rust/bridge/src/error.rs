@@ -42,10 +42,6 @@ pub(crate) fn internal(py: Python<'_>, effect: &str, what: &str) -> PyErr {
     make(py, &face(py).internal_error, &message, effect, None, 1)
 }
 
-pub(crate) fn config(py: Python<'_>, message: &str) -> PyErr {
-    make(py, &face(py).config_error, message, "", None, 1)
-}
-
 pub(crate) fn rejected(py: Python<'_>) -> &Bound<'_, PyAny> {
     face(py).rejected.bind(py).as_any()
 }

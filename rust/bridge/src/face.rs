@@ -6,7 +6,6 @@ use pyo3::types::{PyDict, PyType};
 
 pub(crate) struct Face {
     pub(crate) timed_out: Py<PyType>,
-    pub(crate) config_error: Py<PyType>,
     pub(crate) internal_error: Py<PyType>,
     pub(crate) shutting_down: Py<PyType>,
     pub(crate) rejected: Py<PyType>,
@@ -38,7 +37,6 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
     let asyncio = py.import("asyncio")?;
     let new = Face {
         timed_out: class("timed_out")?,
-        config_error: class("config_error")?,
         internal_error: class("internal_error")?,
         shutting_down: class("shutting_down")?,
         rejected: class("rejected")?,

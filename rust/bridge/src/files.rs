@@ -51,7 +51,7 @@ impl Entry {
     fn modified(&self) -> f64 {
         self.0.modified
     }
-    fn __repr__(&self) -> String {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let kind = if self.0.is_symlink {
             "link"
         } else if self.0.is_dir {
@@ -59,7 +59,8 @@ impl Entry {
         } else {
             "file"
         };
-        format!("<Entry {kind} {:?} size={}>", self.0.path, self.0.size)
+        let path = self.path().into_pyobject(py)?.repr()?;
+        Ok(format!("<Entry {kind} {path} size={}>", self.0.size))
     }
 }
 
@@ -95,7 +96,7 @@ pub(crate) fn fs_read<'py>(
 
 #[pyfunction]
 #[pyo3(signature = (paths, /))]
-pub(crate) fn fs_read_many<'py>(py: Python<'py>, paths: Vec<PathBuf>) -> PyResult<Bound<'py, Effect>> {
+pub(crate) fn fs_read_many(py: Python<'_>, paths: Vec<PathBuf>) -> PyResult<Bound<'_, Effect>> {
     effect(py, plan!(py, "fs.read_many"), fs::ReadMany::new(paths))
 }
 
@@ -147,18 +148,18 @@ pub(crate) fn fs_hash<'py>(py: Python<'py>, path: PathBuf, algorithm: &str) -> P
 
 #[pyfunction]
 #[pyo3(signature = (path, follow_symlinks, /))]
-pub(crate) fn fs_stat<'py>(py: Python<'py>, path: PathBuf, follow_symlinks: bool) -> PyResult<Bound<'py, Effect>> {
+pub(crate) fn fs_stat(py: Python<'_>, path: PathBuf, follow_symlinks: bool) -> PyResult<Bound<'_, Effect>> {
     effect(py, plan!(py, "fs.stat"), fs::Stat::new(path, follow_symlinks))
 }
 
 #[pyfunction]
 #[pyo3(signature = (path, parents, exist_ok, /))]
-pub(crate) fn fs_mkdir<'py>(py: Python<'py>, path: PathBuf, parents: bool, exist_ok: bool) -> PyResult<Bound<'py, Effect>> {
+pub(crate) fn fs_mkdir(py: Python<'_>, path: PathBuf, parents: bool, exist_ok: bool) -> PyResult<Bound<'_, Effect>> {
     effect(py, plan!(py, "fs.mkdir"), fs::Mkdir::new(path, parents, exist_ok))
 }
 
 #[pyfunction]
 #[pyo3(signature = (path, tree, missing_ok, /))]
-pub(crate) fn fs_remove<'py>(py: Python<'py>, path: PathBuf, tree: bool, missing_ok: bool) -> PyResult<Bound<'py, Effect>> {
+pub(crate) fn fs_remove(py: Python<'_>, path: PathBuf, tree: bool, missing_ok: bool) -> PyResult<Bound<'_, Effect>> {
     effect(py, plan!(py, "fs.remove"), fs::Remove::new(path, tree, missing_ok))
 }

@@ -40,6 +40,9 @@ pub(crate) enum Backing {
     Job(Py<Job>),
 }
 
+/// With the context to call it in.
+type Callback = (Py<PyAny>, Option<Py<PyAny>>);
+
 struct State {
     phase: Phase,
     backing: Backing,
@@ -50,8 +53,9 @@ struct State {
     retrieved: bool,
     message: Option<Py<PyAny>>,
     /// Most handles have one callback.
-    first: Option<(Py<PyAny>, Option<Py<PyAny>>)>,
-    more: Option<Box<Vec<(Py<PyAny>, Option<Py<PyAny>>)>>>,
+    first: Option<Callback>,
+    #[expect(clippy::box_collection, reason = "one word where most handles have nothing")]
+    more: Option<Box<Vec<Callback>>>,
     /// The runtime that owns it, and its place there.
     owner: Option<(Py<Scope>, u32)>,
 }
@@ -63,8 +67,6 @@ pub(crate) struct Handle {
     created: Instant,
     state: Mutex<State>,
 }
-
-type Callback = (Py<PyAny>, Option<Py<PyAny>>);
 
 impl Handle {
     pub(crate) fn new<'py>(port: &Bound<'py, Port>, plan: Option<Py<Plan>>, backing: Backing) -> PyResult<Bound<'py, Handle>> {
@@ -127,7 +129,7 @@ impl Handle {
                 Ok(v) => Phase::Value(v.unbind()),
                 Err(e) => Phase::Error(e.into_value(py).into_any()),
             },
-            Err(e) => Phase::Error(error::to_python(py, e, me.plan.as_ref().map(|p| p.get())).into_value(py).into_any()),
+            Err(e) => Phase::Error(error::to_python(py, e, me.plan.as_ref().map(pyo3::Py::get)).into_value(py).into_any()),
         };
         if let Some(plan) = &me.plan {
             plan.get().count_end(py, &phase, clock().now().since(me.created));
@@ -151,7 +153,7 @@ impl Handle {
         };
         drop(backing);
         if let Some((scope, place)) = owner {
-            scope.get().release(py, place);
+            scope.get().release(place);
         }
         let mut result = Ok(());
         for (callback, context) in first.into_iter().chain(more.into_iter().flat_map(|m| *m)) {
@@ -223,12 +225,12 @@ impl Handle {
 
 #[pymethods]
 impl Handle {
-    #[getter]
-    fn get__asyncio_future_blocking(&self) -> bool {
+    #[getter(_asyncio_future_blocking)]
+    fn blocking(&self) -> bool {
         self.state.lock().blocking
     }
-    #[setter]
-    fn set__asyncio_future_blocking(&self, v: bool) {
+    #[setter(_asyncio_future_blocking)]
+    fn set_blocking(&self, v: bool) {
         self.state.lock().blocking = v;
     }
 

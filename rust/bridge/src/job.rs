@@ -43,13 +43,7 @@ pub(crate) struct Job {
 impl Job {
     #[new]
     #[pyo3(signature = (r#fn, args, kwargs, name, /))]
-    fn new<'py>(
-        py: Python<'py>,
-        r#fn: Py<PyAny>,
-        args: Py<PyTuple>,
-        kwargs: Py<PyDict>,
-        name: String,
-    ) -> PyResult<Bound<'py, Self>> {
+    fn new(py: Python<'_>, r#fn: Py<PyAny>, args: Py<PyTuple>, kwargs: Py<PyDict>, name: String) -> PyResult<Bound<'_, Self>> {
         let port = Port::current(py)?;
         let plan = Plan::bare(py, &name)?.unbind();
         let handle = Handle::new(&port, Some(plan), Backing::Parked)?;

@@ -257,21 +257,20 @@ impl Leaf for PyLeaf {
     fn poll(&self, begin: Option<Deadline>, _cx: &mut Context<'_>) -> Poll<Result<Py<PyAny>, Fail>> {
         // SAFETY: the engine of a Python leaf is polled by its run and by a drain only, both of which are attached.
         let py = unsafe { Python::assume_attached() };
-        let (coroutine, resume, over) = match begin {
-            Some(deadline) => match under(deadline.at, || self.begin(py)) {
+        let (coroutine, resume, over) = if let Some(deadline) = begin {
+            match under(deadline.at, || self.begin(py)) {
                 Ok(c) => (c, Resume::Send, deadline.at),
                 Err(e) => return Poll::Ready(Err(Fail::raised(py, e))),
-            },
-            None => {
-                let mut s = self.state.lock();
-                if matches!(s.resume, Resume::No) {
-                    return Poll::Pending;
-                }
-                let over = s.over.unwrap_or(Instant::NEVER);
-                match s.coroutine.take() {
-                    Some(c) => (c, std::mem::take(&mut s.resume), over),
-                    None => return Poll::Pending,
-                }
+            }
+        } else {
+            let mut s = self.state.lock();
+            if matches!(s.resume, Resume::No) {
+                return Poll::Pending;
+            }
+            let over = s.over.unwrap_or(Instant::NEVER);
+            match s.coroutine.take() {
+                Some(c) => (c, std::mem::take(&mut s.resume), over),
+                None => return Poll::Pending,
             }
         };
         // SAFETY: paired with the leave below; it sets RecursionError when it fails.
@@ -327,10 +326,10 @@ impl Leaf for PyLeaf {
         // SAFETY: as in `poll`.
         let py = unsafe { Python::assume_attached() };
         let plan = self.plan.get();
-        if let Fail::Raised(e, _) = fault {
-            if e.is_instance_of::<PyRecursionError>(py) || e.is_instance_of::<PyMemoryError>(py) {
-                return Ok(Verdict::No);
-            }
+        if let Fail::Raised(e, _) = fault
+            && (e.is_instance_of::<PyRecursionError>(py) || e.is_instance_of::<PyMemoryError>(py))
+        {
+            return Ok(Verdict::No);
         }
         let judged = match (plan.on(layer), &*fault) {
             (On::Classes { .. }, Fail::TimedOut(_)) => Ok(Verdict::Yes),

@@ -174,7 +174,7 @@ fn classes<'py>(on: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyType
         return Ok(Some(vec![class.clone()]));
     }
     match on.cast::<PyTuple>() {
-        Ok(tuple) => Ok(Some(tuple.iter().map(|c| c.cast_into::<PyType>()).collect::<Result<_, _>>()?)),
+        Ok(tuple) => Ok(Some(tuple.iter().map(pyo3::Bound::cast_into::<PyType>).collect::<Result<_, _>>()?)),
         Err(_) => Ok(None),
     }
 }

@@ -166,7 +166,7 @@ impl Run {
             return Err(e);
         }
         let (over, watch) = inherited(py)?;
-        if plan.tally.started.fetch_add(1, Ordering::Relaxed) & 7 == 0 {
+        if plan.tally.started.fetch_add(1, Ordering::Relaxed).is_multiple_of(8) {
             self.began = Some(clock().now());
         }
         if over.owner == Owner::Inherited && clock().now() >= over.at {
@@ -240,13 +240,12 @@ impl Run {
             }
             return Ok(yielded.into_bound(py));
         }
-        let port = match &me.port {
-            Some(port) => port.bind(py).clone(),
-            None => {
-                let port = Port::current(py)?;
-                me.port = Some(port.clone().unbind());
-                port
-            }
+        let port = if let Some(port) = &me.port {
+            port.bind(py).clone()
+        } else {
+            let port = Port::current(py)?;
+            me.port = Some(port.clone().unbind());
+            port
         };
         let park = Handle::new(&port, None, Backing::Parked)?;
         let Step::Yield(yielded) = Handle::step(&park) else { unreachable!("a new handle is pending") };
@@ -394,10 +393,10 @@ impl Run {
         drop(me);
         let mut result = Ok(());
         if let Some(leaf) = &leaf {
-            if let Some(coroutine) = leaf.take_coroutine() {
-                if let Some(close) = coroutine.bind(py).getattr_opt(intern!(py, "close"))? {
-                    result = close.call0().map(|_| ());
-                }
+            if let Some(coroutine) = leaf.take_coroutine()
+                && let Some(close) = coroutine.bind(py).getattr_opt(intern!(py, "close"))?
+            {
+                result = close.call0().map(|_| ());
             }
             if was_running {
                 count(&leaf.plan.get().tally.cancelled);
@@ -431,10 +430,9 @@ impl Run {
         let coroutine = self.leaf.as_ref()?.coroutine(py)?;
         coroutine.getattr(py, intern!(py, "cr_code")).ok()
     }
-    /// Readable only while it does not run: borrowed, it would not answer.
     #[getter]
-    fn cr_running(&self) -> bool {
-        false
+    fn cr_running(slf: &Bound<'_, Self>) -> bool {
+        slf.try_borrow().is_err()
     }
 
     fn __repr__(&self) -> String {

@@ -92,12 +92,12 @@ impl Scope {
         }
     }
 
-    #[getter]
-    fn get__phase(&self) -> u8 {
+    #[getter(_phase)]
+    fn phase(&self) -> u8 {
         self.phase.load(Ordering::SeqCst)
     }
-    #[setter]
-    fn set__phase(&self, phase: u8) {
+    #[setter(_phase)]
+    fn set_phase(&self, phase: u8) {
         if phase > RUNNING {
             DRAINS.store(true, Ordering::SeqCst);
         }
@@ -140,7 +140,7 @@ impl Scope {
             let task = slf.call_method(intern!(py, "_spawn"), (effect,), Some(&kwargs))?;
             of_task(&port, e.plan.clone_ref(py), &task)?
         };
-        me.own(slf, &handle);
+        Self::take_over(slf, &handle);
         Ok(handle)
     }
 
@@ -165,10 +165,10 @@ impl Scope {
                 visit.call(handle)?;
             }
         }
-        if let Some(entered) = self.entered.try_lock() {
-            if let Some((port, _)) = &*entered {
-                visit.call(port)?;
-            }
+        if let Some(entered) = self.entered.try_lock()
+            && let Some((port, _)) = &*entered
+        {
+            visit.call(port)?;
         }
         Ok(())
     }
@@ -180,12 +180,12 @@ impl Scope {
 }
 
 impl Scope {
-    fn own(&self, slf: &Bound<'_, Self>, handle: &Bound<'_, Handle>) {
+    fn take_over(slf: &Bound<'_, Self>, handle: &Bound<'_, Handle>) {
         if !handle.get().pending() {
             return;
         }
         let place = {
-            let mut owned = self.owned.lock();
+            let mut owned = slf.get().owned.lock();
             let place = owned.free.pop().unwrap_or_else(|| {
                 owned.handles.push(None);
                 (owned.handles.len() - 1) as u32
@@ -197,7 +197,7 @@ impl Scope {
     }
 
     /// An owned handle has ended.
-    pub(crate) fn release(&self, _py: Python<'_>, place: u32) {
+    pub(crate) fn release(&self, place: u32) {
         let gone = {
             let mut owned = self.owned.lock();
             let gone = owned.handles[place as usize].take();
@@ -268,10 +268,10 @@ fn current(py: Python<'_>) -> PyResult<Option<Bound<'_, Scope>>> {
 
 /// Where native work that is awaited here runs.
 pub(crate) fn host(port: &Bound<'_, Port>) -> PyResult<Host> {
-    if OWN_WORKERS.load(Ordering::Relaxed) {
-        if let Some(scope) = current(port.py())? {
-            return Ok(scope.get().host());
-        }
+    if OWN_WORKERS.load(Ordering::Relaxed)
+        && let Some(scope) = current(port.py())?
+    {
+        return Ok(scope.get().host());
     }
     Ok(process::default_host())
 }

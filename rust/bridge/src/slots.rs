@@ -112,7 +112,7 @@ pub(crate) fn install(py: Python<'_>) {
 
 /// A new object of a type with a freelist. What comes back from the list is not known to the collector any more: it is told again, now that
 /// the fields are written.
-pub(crate) fn tracked<'py, T>(py: Python<'py>, value: impl Into<pyo3::PyClassInitializer<T>>) -> PyResult<Bound<'py, T>>
+pub(crate) fn tracked<T>(py: Python<'_>, value: impl Into<pyo3::PyClassInitializer<T>>) -> PyResult<Bound<'_, T>>
 where
     T: pyo3::PyClass,
 {

@@ -39,12 +39,12 @@ pub(crate) fn to_python(py: Python<'_>, v: Value) -> PyResult<Bound<'_, PyAny>> 
 
 fn decode(py: Python<'_>, text: Text) -> PyResult<Bound<'_, PyAny>> {
     let Text { bytes, encoding, errors } = text;
-    if let Value::Bytes(b) = &bytes {
-        if &*encoding == "utf-8" && &*errors == "strict" {
-            if let Ok(s) = std::str::from_utf8(b) {
-                return Ok(PyString::new(py, s).into_any());
-            }
-        }
+    if let Value::Bytes(b) = &bytes
+        && &*encoding == "utf-8"
+        && &*errors == "strict"
+        && let Ok(s) = std::str::from_utf8(b)
+    {
+        return Ok(PyString::new(py, s).into_any());
     }
     to_python(py, bytes)?.call_method1("decode", (&*encoding, &*errors))
 }
@@ -87,19 +87,19 @@ impl Buffers {
         unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(std::ptr::null::<c_char>(), n.cast_signed())) }
     }
 
-    fn take(&self, py: Python<'_>, slot: usize, length: usize, tail: Option<&[u8]>) -> PyResult<Py<PyAny>> {
+    fn take(&self, py: Python<'_>, slot: usize, length: usize, tail: Option<&[u8]>) -> Py<PyAny> {
         let whole = match &self.objects[slot] {
             // SAFETY: a live object; the new reference is ours.
             Some(object) => unsafe { Bound::from_borrowed_ptr(py, object.as_ptr()) },
             None => PyBytes::new(py, b"").into_any(),
         };
         if length == self.sizes[slot] && tail.is_none() {
-            return Ok(whole.unbind());
+            return whole.unbind();
         }
         // The file changed under our hands: the odd case is copied.
         // SAFETY: `length` bytes of the slot were written.
         let head = unsafe { std::slice::from_raw_parts(self.slot(slot), length) };
-        Ok(PyBytes::new(py, &[head, tail.unwrap_or_default()].concat()).into_any().unbind())
+        PyBytes::new(py, &[head, tail.unwrap_or_default()].concat()).into_any().unbind()
     }
 }
 
@@ -111,7 +111,7 @@ fn filled_to_python(py: Python<'_>, filled: Filled) -> PyResult<Bound<'_, PyAny>
     let mut items = Vec::with_capacity(filled.lengths.len());
     for (slot, &length) in filled.lengths.iter().enumerate() {
         let tail = filled.tails.iter().find(|(i, _)| *i == slot).map(|(_, t)| t.as_slice());
-        items.push(buffers.take(py, slot, length, tail)?);
+        items.push(buffers.take(py, slot, length, tail));
     }
     if filled.single {
         return Ok(items.swap_remove(0).into_bound(py));

@@ -48,9 +48,9 @@ impl Times {
         let counts: Vec<u64> = self.0.iter().map(|c| c.load(Ordering::Relaxed)).collect();
         let total: u64 = counts.iter().sum();
         let mut left = (total as f64 * q).ceil().max(1.0) as u64;
-        for (i, &n) in counts.iter().enumerate() {
+        for (i, &n) in (0i32..).zip(&counts) {
             if n >= left {
-                let (octave, quarter) = ((i / 4) as i32, (i % 4) as f64);
+                let (octave, quarter) = (i / 4, f64::from(i % 4));
                 return (5.0 + quarter) * 2f64.powi(octave) * 1e-9;
             }
             left -= n;

@@ -83,17 +83,14 @@ impl Leaf for NativeLeaf {
             self.slot.state.lock().abort = Some(abort);
         }
         let mut state = self.slot.state.lock();
-        match state.outcome.take() {
-            Some(outcome) => {
-                (state.running, state.abort, state.waker) = (false, None, None);
-                Poll::Ready(outcome)
-            }
-            None => {
-                let old = state.waker.replace(cx.waker().clone());
-                drop(state);
-                drop(old);
-                Poll::Pending
-            }
+        if let Some(outcome) = state.outcome.take() {
+            (state.running, state.abort, state.waker) = (false, None, None);
+            Poll::Ready(outcome)
+        } else {
+            let old = state.waker.replace(cx.waker().clone());
+            drop(state);
+            drop(old);
+            Poll::Pending
         }
     }
 

@@ -22,7 +22,7 @@ const NIL: u32 = u32::MAX;
 
 #[derive(Default)]
 pub(super) struct Heap {
-    heap: Vec<(u64, u32)>,
+    entries: Vec<(u64, u32)>,
     slots: Vec<Slot>,
     free: Option<u32>,
     /// The generation of a slot's first tenant: above that of every slot that was trimmed.
@@ -30,16 +30,16 @@ pub(super) struct Heap {
 }
 
 impl Heap {
-    pub fn len(&self) -> usize {
-        self.heap.len()
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
-    pub fn first(&self) -> Option<u64> {
-        self.heap.first().map(|&(at, _)| at)
+    pub(super) fn first(&self) -> Option<u64> {
+        self.entries.first().map(|&(at, _)| at)
     }
 
-    pub fn push(&mut self, at: u64, waker: Waker) -> Key {
-        let place = self.heap.len() as u32;
+    pub(super) fn push(&mut self, at: u64, waker: Waker) -> Key {
+        let place = self.entries.len() as u32;
         let slot = if let Some(slot) = self.free {
             let s = &mut self.slots[slot as usize];
             self.free = (s.place != NIL).then_some(s.place);
@@ -49,19 +49,19 @@ impl Heap {
             self.slots.push(Slot { place, generation: self.first_generation, waker: Some(waker) });
             (self.slots.len() - 1) as u32
         };
-        self.heap.push((at, slot));
+        self.entries.push((at, slot));
         self.up(place as usize);
         Key { slot, generation: self.slots[slot as usize].generation }
     }
 
     /// The waker of an armed deadline, for a change of waker. None: fired or taken back.
-    pub fn waker(&mut self, key: Key) -> Option<&mut Waker> {
+    pub(super) fn waker(&mut self, key: Key) -> Option<&mut Waker> {
         let s = self.slots.get_mut(key.slot as usize)?;
         if s.generation == key.generation { s.waker.as_mut() } else { None }
     }
 
     /// Take a deadline back; a stale key is nothing. The waker is returned so that its drop happens outside the lock.
-    pub fn remove(&mut self, key: Key) -> Option<Waker> {
+    pub(super) fn remove(&mut self, key: Key) -> Option<Waker> {
         let s = self.slots.get(key.slot as usize)?;
         if s.generation != key.generation || s.waker.is_none() {
             return None;
@@ -71,7 +71,7 @@ impl Heap {
     }
 
     /// The first waker that is due.
-    pub fn pop(&mut self, now: u64) -> Option<Waker> {
+    pub(super) fn pop(&mut self, now: u64) -> Option<Waker> {
         if self.first()? > now {
             return None;
         }
@@ -79,8 +79,8 @@ impl Heap {
     }
 
     fn take(&mut self, place: usize) -> Waker {
-        let (_, slot) = self.heap.swap_remove(place);
-        if place < self.heap.len() {
+        let (_, slot) = self.entries.swap_remove(place);
+        if place < self.entries.len() {
             self.settle(place);
             if self.up(place) == place {
                 self.down(place);
@@ -92,7 +92,7 @@ impl Heap {
         s.place = free;
         self.free = Some(slot);
         let waker = s.waker.take().expect("an armed slot has a waker");
-        if self.heap.is_empty() && self.slots.len() > 1024 {
+        if self.entries.is_empty() && self.slots.len() > 1024 {
             // A burst is over: keys held by nobody armed are stale, so their slots can go back to the allocator.
             self.trim();
         }
@@ -103,21 +103,21 @@ impl Heap {
     fn trim(&mut self) {
         let last = self.slots.iter().map(|s| s.generation).max().unwrap_or(0);
         self.first_generation = last.wrapping_add(1);
-        (self.slots, self.heap, self.free) = (Vec::new(), Vec::new(), None);
+        (self.slots, self.entries, self.free) = (Vec::new(), Vec::new(), None);
     }
 
     fn settle(&mut self, place: usize) {
-        let slot = self.heap[place].1;
+        let slot = self.entries[place].1;
         self.slots[slot as usize].place = place as u32;
     }
 
     fn up(&mut self, mut place: usize) -> usize {
         while place > 0 {
             let parent = (place - 1) / 2;
-            if self.heap[parent] <= self.heap[place] {
+            if self.entries[parent] <= self.entries[place] {
                 break;
             }
-            self.heap.swap(parent, place);
+            self.entries.swap(parent, place);
             self.settle(place);
             place = parent;
         }
@@ -128,15 +128,15 @@ impl Heap {
     fn down(&mut self, mut place: usize) {
         loop {
             let left = 2 * place + 1;
-            if left >= self.heap.len() {
+            if left >= self.entries.len() {
                 break;
             }
             let right = left + 1;
-            let child = if right < self.heap.len() && self.heap[right] < self.heap[left] { right } else { left };
-            if self.heap[place] <= self.heap[child] {
+            let child = if right < self.entries.len() && self.entries[right] < self.entries[left] { right } else { left };
+            if self.entries[place] <= self.entries[child] {
                 break;
             }
-            self.heap.swap(place, child);
+            self.entries.swap(place, child);
             self.settle(place);
             place = child;
         }

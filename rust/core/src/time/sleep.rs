@@ -68,7 +68,7 @@ mod tests {
         let waker = Waker::from(count.clone());
         let mut cx = Context::from_waker(&waker);
         {
-            let mut hour = pin!(sleep_until(&clock, clock.now().after(Duration::from_secs(3600))));
+            let mut hour = pin!(sleep_until(&clock, clock.now().after(Duration::from_hours(1))));
             assert!(hour.as_mut().poll(&mut cx).is_pending());
             clock.advance(Duration::from_secs(3599));
             assert_eq!(count.0.load(Ordering::SeqCst), 0);
@@ -92,7 +92,7 @@ mod tests {
             }
         }
         let clock = Clock::real();
-        let far = clock.arm(clock.now().after(Duration::from_secs(3600)), Waker::noop().clone());
+        let far = clock.arm(clock.now().after(Duration::from_hours(1)), Waker::noop().clone());
         let waker = Waker::from(Arc::new(Thread(std::thread::current())));
         let start = clock.now();
         let mut nap = pin!(sleep_until(&clock, start.after(Duration::from_millis(5))));
