@@ -42,6 +42,12 @@ impl Steps for Run {
     }
 }
 
+/// The interpreter called us, so the thread is attached; pyo3 must know it too, or a `Py` that is dropped here waits in its pool.
+fn attached<R>(f: impl FnOnce(Python<'_>) -> R) -> R {
+    // SAFETY: an interpreter that calls us is up.
+    unsafe { Python::attach_unchecked(f) }
+}
+
 /// # Safety
 /// Called by the interpreter through the slot of `T`'s type, so `o` is a `T` and the thread is attached.
 unsafe extern "C" fn am_send<T: Steps>(
@@ -50,8 +56,7 @@ unsafe extern "C" fn am_send<T: Steps>(
     out: *mut *mut ffi::PyObject,
 ) -> ffi::PySendResult {
     // SAFETY: by the contract of the slot.
-    unsafe {
-        let py = Python::assume_attached();
+    attached(|py| unsafe {
         let slf = Bound::from_borrowed_ptr(py, o).cast_into_unchecked::<T>();
         match T::step(&slf) {
             Step::Yield(v) => {
@@ -68,15 +73,14 @@ unsafe extern "C" fn am_send<T: Steps>(
                 ffi::PySendResult::PYGEN_ERROR
             }
         }
-    }
+    })
 }
 
 /// # Safety
 /// As `am_send`.
 unsafe extern "C" fn iternext<T: Steps>(o: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: by the contract of the slot.
-    unsafe {
-        let py = Python::assume_attached();
+    attached(|py| unsafe {
         let slf = Bound::from_borrowed_ptr(py, o).cast_into_unchecked::<T>();
         match T::step(&slf) {
             Step::Yield(v) => return v.into_ptr(),
@@ -93,7 +97,7 @@ unsafe extern "C" fn iternext<T: Steps>(o: *mut ffi::PyObject) -> *mut ffi::PyOb
             Step::Error(e) => e.restore(py),
         }
         std::ptr::null_mut()
-    }
+    })
 }
 
 pub(crate) fn install(py: Python<'_>) {
