@@ -154,6 +154,8 @@ async def test_native_work_ends_with_its_caller(tmp_path: Path) -> None:
 
 async def test_what_is_dropped_is_dropped_the_same_way_each_time(loop_complaints: list[str]) -> None:
     """B3: a started effect whose handle is dropped goes on to its end; its result is nobody's, and no noise."""
+    gc.collect()
+    before = statistics()["running"]  # of tests that left a loop with calls in flight
     for _ in range(100):
         iterator = sleep(0).__await__()
         next(iterator)
@@ -163,10 +165,10 @@ async def test_what_is_dropped_is_dropped_the_same_way_each_time(loop_complaints
         del failing
         gc.collect(0)
     for _ in range(200):
-        if not statistics()["running"]:
+        if statistics()["running"] <= before:
             break
         await asyncio.sleep(0.005)  # it ends on other threads
-    assert statistics()["running"] == 0
+    assert statistics()["running"] <= before
     gc.collect()
     assert loop_complaints == []
 
@@ -211,12 +213,14 @@ async def test_references_are_dropped_on_the_loops_thread() -> None:
 
 
 async def test_gauges_come_back_to_nothing() -> None:
+    gc.collect()
+    before = statistics()["running"]  # of tests that left a loop with calls in flight
     tasks = [asyncio.ensure_future(sleep(LONG)) for _ in range(50)]
     await ticks()
-    assert statistics()["timers"] >= 1
-    assert statistics()["running"] + statistics()["waiting"] >= 50
+    assert statistics()["timers"] >= 50
+    assert 40 <= statistics()["running"] - before <= 50
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    assert statistics()["running"] == 0
+    assert statistics()["running"] <= before
     assert await effect(value)(1) == 1

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use mountain_core::effect::Deadline;
 use mountain_core::error::Owner;
@@ -80,7 +81,7 @@ pub(crate) struct Limit {
 impl Limit {
     #[new]
     #[pyo3(signature = (seconds, /))]
-    fn new(py: Python<'_>, #[pyo3(from_py_with = to_seconds)] seconds: std::time::Duration) -> PyResult<Self> {
+    fn new(py: Python<'_>, #[pyo3(from_py_with = to_seconds)] seconds: Duration) -> PyResult<Self> {
         LIMITS.store(true, Ordering::Relaxed);
         let task = current_task(py)?;
         Ok(Limit { at: clock().now().after(seconds), task: if task.is_none() { 0 } else { task.as_ptr() as usize } })
@@ -97,7 +98,7 @@ impl Limit {
     }
 }
 
-pub(crate) fn to_seconds(v: &Bound<'_, PyAny>) -> PyResult<std::time::Duration> {
+pub(crate) fn to_seconds(v: &Bound<'_, PyAny>) -> PyResult<Duration> {
     let s: f64 = v.extract()?;
     seconds(s).ok_or_else(|| PyValueError::new_err(format!("seconds must be 0 or more, not {s}")))
 }
@@ -114,11 +115,15 @@ pub(crate) fn current_limit(py: Python<'_>) -> PyResult<Option<Limit>> {
     Ok(Some(Limit { at: deadline.at, task: if task.is_none() { 0 } else { task.as_ptr() as usize } }))
 }
 
-/// The limit that an effect starting here stands under, and whether it must watch over it itself: a limit of this very task is watched
-/// by whoever set it, and would be told twice.
-pub(crate) fn inherited(py: Python<'_>) -> PyResult<(Deadline, bool)> {
+/// Whoever set a limit in another task tells the tasks beneath him when it passes: an effect acts on it so much later, if nobody has told it.
+/// Both at once would be two cancels, and the second would cut short the cleanup that the first began.
+pub(crate) const LAG: Duration = Duration::from_millis(10);
+
+/// The limit that an effect starting here stands under, and when it must act on it itself: never on a limit of this very task, over which
+/// whoever set it watches.
+pub(crate) fn inherited(py: Python<'_>) -> PyResult<(Deadline, Option<Instant>)> {
     let over = OVER.get();
-    let mut watch = false;
+    let mut watch = None;
     let mut at = over;
     if LIMITS.load(Ordering::Relaxed)
         && let Some(limit) = get::<Limit>(limit_var(py)?)?
@@ -126,7 +131,7 @@ pub(crate) fn inherited(py: Python<'_>) -> PyResult<(Deadline, bool)> {
         let limit = limit.get();
         if limit.at < at {
             at = limit.at;
-            watch = limit.task != current_task(py)?.as_ptr() as usize;
+            watch = (limit.task != current_task(py)?.as_ptr() as usize).then(|| at.after(LAG));
         }
     }
     Ok((if at == Instant::NEVER { Deadline::NONE } else { Deadline { at, owner: Owner::Inherited } }, watch))

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mountain_core::effect::{Group, Mode, Operation};
-use mountain_core::error::Owner;
+use mountain_core::effect::{Deadline, Group, Host, Mode, Operation};
+use mountain_core::error::{Origin, Owner};
 use mountain_core::runtime::Program;
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyTypeError};
@@ -20,6 +20,7 @@ use crate::leaf::PyLeaf;
 use crate::plan::Plan;
 use crate::port::Port;
 use crate::process::clock;
+use crate::pyref::PyRef;
 use crate::run::Run;
 use crate::scope;
 use crate::slots;
@@ -72,7 +73,7 @@ impl Effect {
     }
 
     /// The whole effect as a native operation: its leaf is native, and so is what its policies ask.
-    fn program(&self, over: mountain_core::effect::Deadline) -> Option<Program> {
+    fn program(&self, over: Deadline) -> Option<Program> {
         let Work::Native(operation) = &self.work else { return None };
         let plan = self.plan.get();
         let on = plan.native_on()?;
@@ -82,7 +83,14 @@ impl Effect {
             on,
             inherited: over,
             tally: Some(plan.tally.clone()),
+            origin: None,
         })
+    }
+
+    /// The same, as a part of another native effect, whose failures name it.
+    fn child(&self, py: Python<'_>) -> Option<Program> {
+        let origin = Origin(Arc::new(PyRef::new(self.plan.clone_ref(py))));
+        Some(Program { origin: Some(origin), ..self.program(Deadline::NONE)? })
     }
 
     pub(crate) fn is_native(&self) -> bool {
@@ -90,21 +98,16 @@ impl Effect {
     }
 
     /// Start a native effect for whoever runs on `port`'s loop.
-    pub(crate) fn launch<'py>(
-        &self,
-        port: &Bound<'py, Port>,
-        host: &mountain_core::effect::Host,
-        detached: bool,
-    ) -> PyResult<Bound<'py, Handle>> {
+    pub(crate) fn launch<'py>(&self, port: &Bound<'py, Port>, host: &Host, detached: bool) -> PyResult<Bound<'py, Handle>> {
         let py = port.py();
         let plan = self.plan.bind(py);
         // Submitted work carries no deadline; what a task awaits stands under the task's.
-        let over = if detached { mountain_core::effect::Deadline::NONE } else { inherited(py)?.0 };
+        let over = if detached { Deadline::NONE } else { inherited(py)?.0 };
         if over.owner == Owner::Inherited && clock().now() >= over.at {
             return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None));
         }
         let Some(program) = self.program(over) else { return Err(PyRuntimeError::new_err("not a native effect")) };
-        Handle::start(port, plan, host, &program)
+        Handle::start(port, plan, host, &program, true)
     }
 
     /// One run of it, as an iterator that an await drives.
@@ -184,7 +187,7 @@ impl NativeCall {
         let Work::Native(operation) = &self.effect.get().work else { return Err(PyRuntimeError::new_err("not a native effect")) };
         let port = Port::current(py)?;
         let host = scope::host(&port)?;
-        Handle::start(&port, &Plan::bare(py, "native call")?, &host, &**operation)
+        Handle::start(&port, self.effect.get().plan.bind(py), &host, &**operation, false)
     }
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.effect)
@@ -408,7 +411,7 @@ fn group<'py>(py: Python<'py>, effects: Vec<Bound<'py, PyAny>>, mode: Mode, name
         let me = effect.get();
         match (&me.work, me.plan.get().stack.is_empty()) {
             (Work::Native(operation), true) => children.push(operation.clone()),
-            _ => match me.program(mountain_core::effect::Deadline::NONE) {
+            _ => match me.child(py) {
                 Some(program) => children.push(Arc::new(program)),
                 None => return Ok(None),
             },

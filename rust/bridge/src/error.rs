@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PyType};
 use crate::face::face;
 use crate::leaf::policy_name;
 use crate::plan::Plan;
+use crate::pyref::PyRef;
 
 /// An exception of the face's: it names the effect, the policy that decided, and the attempt.
 pub(crate) fn make(py: Python<'_>, class: &Py<PyType>, message: &str, effect: &str, policy: Option<&str>, attempt: u32) -> PyErr {
@@ -83,6 +84,10 @@ pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr 
             let e = to_python(py, *last, plan);
             note_attempts(e.value(py), name, attempts);
             e
+        }
+        Error::Of(origin, e) => {
+            let inside = origin.0.downcast_ref::<PyRef>().map(|p| p.clone_as::<Plan>(py));
+            to_python(py, *e, inside.as_ref().map(Bound::get).or(plan))
         }
         Error::All(all) => {
             let all: Vec<_> = all.into_iter().map(|e| to_python(py, e, plan).into_value(py)).collect();

@@ -3,6 +3,7 @@
 //! Cancelling a native call asks it to end and waits for its answer, as cancelling a task does; a parked run and a thread's job are let go at
 //! once, the one because nothing runs, the other because nothing can stop it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
@@ -19,7 +20,7 @@ use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 use crate::job::Job;
 use crate::plan::Plan;
 use crate::port::{Port, call_in, wakes_a_task};
-use crate::process::clock;
+use crate::process::{Begun, clock};
 use crate::pyref::PyRef;
 use crate::scope::Scope;
 use crate::{error, slots, value};
@@ -56,6 +57,8 @@ struct State {
     first: Option<Callback>,
     #[expect(clippy::box_collection, reason = "one word where most handles have nothing")]
     more: Option<Box<Vec<Callback>>>,
+    /// It is a native call that counts.
+    begun: Option<Begun>,
     /// The runtime that owns it, and its place there.
     owner: Option<(Py<Scope>, u32)>,
 }
@@ -80,6 +83,7 @@ impl Handle {
             message: None,
             first: None,
             more: None,
+            begun: None,
             owner: None,
         };
         // Only what somebody may look at needs its age.
@@ -87,18 +91,26 @@ impl Handle {
         slots::tracked(port.py(), Handle { port: port.clone().unbind(), plan, created, state: Mutex::new(state) })
     }
 
-    /// Start a native operation.
+    /// Start a native operation. It `counts`, unless it is a part of a run that does.
     pub(crate) fn start<'py>(
         port: &Bound<'py, Port>,
         plan: &Bound<'py, Plan>,
         host: &Host,
         operation: &dyn Operation,
+        counts: bool,
     ) -> PyResult<Bound<'py, Handle>> {
         let handle = Self::new(port, Some(plan.clone().unbind()), Backing::Native(Abort::Never))?;
-        count(&plan.get().tally.started);
+        if counts {
+            count(&plan.get().tally.started);
+            handle.get().state.lock().begun = Some(Begun::now());
+        }
         let token = PyRef::new(handle.clone().unbind()).into_token();
-        let abort = operation.start(host, Done::new(port.get().shared.clone(), token));
-        handle.get().state.lock().backing = Backing::Native(abort);
+        let done = Done::new(port.get().shared.clone(), token);
+        match catch_unwind(AssertUnwindSafe(|| operation.start(host, done))) {
+            Ok(abort) => handle.get().state.lock().backing = Backing::Native(abort),
+            // What its `Done`, lost in the panic, has answered comes too late.
+            Err(payload) => Self::ended(&handle, Err(Error::panic(&*payload)), false)?,
+        }
         Ok(handle)
     }
 
@@ -121,7 +133,10 @@ impl Handle {
     pub(crate) fn ended(slf: &Bound<'_, Self>, outcome: Outcome, direct: bool) -> PyResult<()> {
         let py = slf.py();
         let me = slf.get();
-        let asked = me.state.lock().asked;
+        let (asked, begun) = {
+            let mut s = me.state.lock();
+            (s.asked, s.begun.take())
+        };
         let phase = match outcome {
             _ if asked => Phase::Cancelled,
             Err(Error::Cancelled) => Phase::Cancelled,
@@ -131,7 +146,7 @@ impl Handle {
             },
             Err(e) => Phase::Error(error::to_python(py, e, me.plan.as_ref().map(pyo3::Py::get)).into_value(py).into_any()),
         };
-        if let Some(plan) = &me.plan {
+        if let (Some(plan), Some(_)) = (&me.plan, begun) {
             plan.get().count_end(py, &phase, clock().now().since(me.created));
         }
         Self::resolve(slf, phase, direct)

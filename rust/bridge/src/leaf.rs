@@ -21,9 +21,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
-use crate::context::{current_task, under};
+use crate::context::{LAG, current_task, under};
 use crate::error;
 use crate::plan::{On, Plan};
+use crate::process::clock;
 
 /// How a Python leaf fails.
 pub(crate) enum Fail {
@@ -87,6 +88,8 @@ struct State {
     cancel_sent: bool,
     task: Option<Py<PyAny>>,
     baseline: i64,
+    /// When a cancel from outside was last thrown in.
+    told: Option<Instant>,
 }
 
 pub(crate) struct PyLeaf {
@@ -112,13 +115,32 @@ impl PyLeaf {
     }
 
     /// Say how a suspended coroutine goes on. What cannot be delivered, because none is suspended, comes back.
-    pub(crate) fn resume(&self, resume: Resume) -> Option<Resume> {
+    pub(crate) fn resume(&self, py: Python<'_>, resume: Resume) -> Option<Resume> {
         let mut s = self.state.lock();
         if s.coroutine.is_none() {
             return Some(resume);
         }
+        if let Resume::Throw(e) = &resume
+            && !s.cancel_sent
+            && self.watched.load(Ordering::Relaxed)
+            && e.is_instance_of::<CancelledError>(py)
+        {
+            s.told = Some(clock().now());
+        }
         s.resume = resume;
         None
+    }
+
+    /// Whoever set the limit that has just passed told this task of it, a moment ago.
+    fn was_told(&self, py: Python<'_>) -> bool {
+        let (told, task, baseline) = {
+            let s = self.state.lock();
+            (s.told, s.task.as_ref().map(|t| t.clone_ref(py)), s.baseline)
+        };
+        let lately = told.is_some_and(|told| clock().now() < told.after(LAG * 3));
+        // Of a cancel that has been taken back since, nothing is left to wait for.
+        let stands = |task: Py<PyAny>| task.call_method0(py, intern!(py, "cancelling"))?.extract::<i64>(py);
+        lately && task.is_some_and(|task| stands(task).is_ok_and(|n| n > baseline))
     }
 
     /// The task to cancel, if the engine asked for it and nobody has done it yet.
@@ -312,7 +334,11 @@ impl Leaf for PyLeaf {
         }
     }
 
-    fn stop(&self) -> bool {
+    fn stop(&self, whose: Owner) -> bool {
+        // SAFETY: as in `poll`.
+        if whose == Owner::Inherited && self.was_told(unsafe { Python::assume_attached() }) {
+            return true;
+        }
         let mut s = self.state.lock();
         s.stop |= s.coroutine.is_some();
         s.coroutine.is_some()

@@ -253,6 +253,11 @@ impl Port {
     }
 }
 
+/// Runs that wait for something native, on all loops.
+pub(crate) fn parked() -> usize {
+    PORTS.lock().iter().flat_map(HashMap::values).map(|port| port.get().parked.lock().len()).sum()
+}
+
 /// In the child of a fork: ports are the parent's. They are forgotten, not dropped: their descriptors are shared.
 pub(crate) fn forget_all() {
     EPOCH.fetch_add(1, Ordering::AcqRel);

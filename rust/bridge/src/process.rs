@@ -25,9 +25,25 @@ static STARTING: Mutex<()> = Mutex::new(());
 /// How many forks lie between the first process and this one: what was made under another number belongs to another process.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-pub(crate) static RUNNING: AtomicU64 = AtomicU64::new(0);
-pub(crate) static WAITING: AtomicU64 = AtomicU64::new(0);
+static BEGUN: AtomicU64 = AtomicU64::new(0);
 pub(crate) static ABANDONED: AtomicU64 = AtomicU64::new(0);
+
+/// One effect that has begun and not ended, for as long as it lives.
+pub(crate) struct Begun(());
+
+impl Begun {
+    pub(crate) fn now() -> Self {
+        BEGUN.fetch_add(1, Ordering::Relaxed);
+        Begun(())
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // Saturating: a fork set the gauge back, and what the parent had begun may still be dropped here.
+        let _ = BEGUN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+    }
+}
 
 pub(crate) fn forks() -> u32 {
     FORKS.load(Ordering::Relaxed)
@@ -86,7 +102,7 @@ pub(crate) fn tally(name: &str) -> Arc<Tally> {
 pub(crate) fn after_fork() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     PROCESS.store(std::ptr::null_mut(), Ordering::Release);
-    for gauge in [&RUNNING, &WAITING, &ABANDONED] {
+    for gauge in [&BEGUN, &ABANDONED] {
         gauge.store(0, Ordering::Relaxed);
     }
     mountain_providers::pool::forget_after_fork();
@@ -97,8 +113,9 @@ pub(crate) fn after_fork() {
 #[pyfunction]
 pub(crate) fn statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let d = PyDict::new(py);
-    d.set_item("running", RUNNING.load(Ordering::Relaxed))?;
-    d.set_item("waiting", WAITING.load(Ordering::Relaxed))?;
+    let waiting = port::parked() as u64;
+    d.set_item("running", BEGUN.load(Ordering::Relaxed).saturating_sub(waiting))?;
+    d.set_item("waiting", waiting)?;
     d.set_item("abandoned_threads", ABANDONED.load(Ordering::Relaxed) + mountain_providers::pool::abandoned() as u64)?;
     d.set_item("timers", clock().armed())?;
     d.set_item("graveyard", pyref::graveyard())?;

@@ -34,6 +34,12 @@ impl PyRef {
         unsafe { self.into_bound(py).cast_into_unchecked() }
     }
 
+    /// Another reference to it, as what it was made from.
+    pub(crate) fn clone_as<'py, T: PyTypeInfo>(&self, py: Python<'py>) -> Bound<'py, T> {
+        // SAFETY: a live object; callers name the type that they made the reference from.
+        unsafe { Bound::from_borrowed_ptr(py, self.0.as_ptr()).cast_into_unchecked() }
+    }
+
     pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {
         self.0.as_ptr()
     }

@@ -34,7 +34,7 @@ use crate::error::{self, internal};
 use crate::handle::{Backing, Handle, Phase};
 use crate::leaf::{Fail, PyLeaf, Resume};
 use crate::port::{Letter, Port, Shared};
-use crate::process::clock;
+use crate::process::{Begun, clock};
 use crate::scope;
 use crate::slots::Step;
 
@@ -127,13 +127,24 @@ pub(crate) struct Run {
     port: Option<Py<Port>>,
     park: Option<Py<Handle>>,
     started: bool,
+    /// From its first wait on: what never waits cannot be seen running.
+    begun: Option<Begun>,
     /// When it began, if its time is taken: of every eighth run, which is enough for quantiles and saves two looks at the clock.
     began: Option<Instant>,
 }
 
 impl Run {
     pub(crate) fn new(leaf: PyLeaf) -> Self {
-        Run { leaf: Some(Arc::new(leaf)), engine: None, wake: None, port: None, park: None, started: false, began: None }
+        Run {
+            leaf: Some(Arc::new(leaf)),
+            engine: None,
+            wake: None,
+            port: None,
+            park: None,
+            started: false,
+            begun: None,
+            began: None,
+        }
     }
 
     pub(crate) fn next<'py>(slf: &Bound<'py, Self>) -> Step<'py> {
@@ -174,7 +185,7 @@ impl Run {
             plan.count_error(e.value(py));
             return Err(e);
         }
-        if watch {
+        if watch.is_some() {
             leaf.watched.store(true, Ordering::Relaxed);
         }
         let clock: &'static Clock = clock();
@@ -207,7 +218,7 @@ impl Run {
             }
         } else if me.engine.is_none() {
             return Step::Error(used_up());
-        } else if let Some(Resume::Throw(e)) = me.leaf.as_ref().map_or(Some(Resume::No), |l| l.resume(resume)) {
+        } else if let Some(Resume::Throw(e)) = me.leaf.as_ref().map_or(Some(Resume::No), |l| l.resume(py, resume)) {
             // Nothing of Python's is running: what the engine holds is let go, and the exception goes through.
             let engine = me.engine.take();
             let step = Self::ended(me, slf, Err(Fail::raised(py, e)));
@@ -234,6 +245,7 @@ impl Run {
     /// What to yield while the engine waits.
     fn pending<'py>(me: &mut PyRefMut<'py, Self>, slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
+        me.begun.get_or_insert_with(Begun::now);
         if let Some(yielded) = me.leaf.as_ref().and_then(|l| l.take_yielded()) {
             if let Some(wake) = &me.wake {
                 *wake.run.lock() = slf.as_ptr() as usize;
@@ -272,6 +284,7 @@ impl Run {
         if let Some(wake) = me.wake.take() {
             *wake.run.lock() = 0;
         }
+        me.begun = None;
         let (engine, leaf, began) = (me.engine.take(), me.leaf.take(), me.began);
         // What is dropped here may run user code, which may look at this run.
         drop(me);
@@ -328,16 +341,16 @@ impl Run {
         if let Some(wake) = me.wake.take() {
             *wake.run.lock() = 0;
         }
-        let gone = (me.engine.take(), me.park.take());
+        let gone = (me.engine.take(), me.park.take(), me.begun.take());
         drop(me);
         drop(gone);
     }
 }
 
-async fn engine(leaf: Arc<PyLeaf>, clock: &'static Clock, over: Deadline, watch: bool) -> Ended {
+async fn engine(leaf: Arc<PyLeaf>, clock: &'static Clock, over: Deadline, watch: Option<Instant>) -> Ended {
     let call = Call::new(&*leaf, clock, &leaf.trace);
     let stack = leaf.plan.get().stack.clone();
-    if stack.is_empty() && !watch {
+    if stack.is_empty() && watch.is_none() {
         return call_leaf(&call, over).await;
     }
     policy::run(&call, &stack, over, watch).await
@@ -388,6 +401,7 @@ impl Run {
         if let Some(wake) = me.wake.take() {
             *wake.run.lock() = 0;
         }
+        me.begun = None;
         let was_running = me.started && engine.is_some();
         me.started = true;
         drop(me);

@@ -1,6 +1,9 @@
 //! How calls fail: a native operation's failures, which the port turns into the host language's own exceptions, and time that ran out.
 
+use std::any::Any;
 use std::ffi::OsString;
+use std::fmt;
+use std::sync::Arc;
 
 /// A native failure.
 #[derive(Debug)]
@@ -17,8 +20,20 @@ pub enum Error {
     Panic(String),
     /// The last failure of that many attempts.
     Attempted(u32, Box<Error>),
+    /// A failure of a call inside another, with what the host knows that call by: owners and attempts in it are those of its own stack.
+    Of(Origin, Box<Error>),
     /// All contestants of a race failed.
     All(Vec<Error>),
+}
+
+/// What the host knows a call by.
+#[derive(Clone)]
+pub struct Origin(pub Arc<dyn Any + Send + Sync>);
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Origin")
+    }
 }
 
 /// An errno with the paths that it is about.

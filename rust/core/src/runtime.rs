@@ -9,8 +9,7 @@ use std::task::{Poll, Waker};
 use parking_lot::Mutex;
 
 use crate::effect::{Abort, Abortable, Call, Deadline, Done, Host, Leaf, NativeLeaf, OnErrno, Operation, Outcome, Trace};
-use crate::error::Error;
-use crate::error::Owner;
+use crate::error::{Error, Origin, Owner};
 use crate::observe::Tally;
 use crate::policy::{self, Layer};
 
@@ -22,6 +21,8 @@ pub struct Program {
     pub on: Arc<[OnErrno]>,
     pub inherited: Deadline,
     pub tally: Option<Arc<Tally>>,
+    /// Names it in its failures when it runs inside another call.
+    pub origin: Option<Origin>,
 }
 
 impl Operation for Program {
@@ -32,22 +33,29 @@ impl Operation for Program {
         let root = done.sink();
         let leaf = Arc::new(NativeLeaf::new(self.operation.clone(), host.clone(), root, self.on.to_vec()));
         let cancel = Arc::new(Cancel { leaf: leaf.clone(), asked: AtomicBool::new(false), waker: Mutex::new(None) });
-        let (stack, inherited, clock, ours, tally) =
-            (self.stack.clone(), self.inherited, host.clock.clone(), cancel.clone(), self.tally.clone());
+        let (stack, inherited, clock, ours) = (self.stack.clone(), self.inherited, host.clock.clone(), cancel.clone());
+        let (tally, origin) = (self.tally.clone(), self.origin.clone());
+        let watch = (inherited.owner == Owner::Inherited).then_some(inherited.at);
         let engine = async move {
             let trace = Trace::default();
             let outcome = {
                 let call = Call::new(&*leaf, &clock, &trace);
-                until_cancelled(policy::run(&call, &stack, inherited, true), &ours).await
+                until_cancelled(policy::run(&call, &stack, inherited, watch), &ours).await
             };
             if let Some(tally) = tally {
                 tally.retried.fetch_add(u64::from(trace.attempts().saturating_sub(1)), Ordering::Relaxed);
             }
-            match (outcome, trace.attempts()) {
-                (Err(Error::Cancelled), _) => Err(Error::Cancelled),
-                (Err(e), attempts) if attempts > 1 => Err(Error::Attempted(attempts, Box::new(e))),
-                (outcome, _) => outcome,
-            }
+            outcome.map_err(|e| match e {
+                Error::Cancelled => e,
+                e => {
+                    let attempts = trace.attempts();
+                    let e = if attempts > 1 { Error::Attempted(attempts, Box::new(e)) } else { e };
+                    match origin {
+                        Some(origin) => Error::Of(origin, Box::new(e)),
+                        None => e,
+                    }
+                }
+            })
         };
         host.tokio.spawn(async move { done.finish(contained(engine).await) });
         Abort::Shared(cancel)

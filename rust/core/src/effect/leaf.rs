@@ -13,8 +13,9 @@ pub trait Leaf: Send + Sync {
     /// `begin` starts a call under that deadline; later polls, without it, continue the call.
     fn poll(&self, begin: Option<Deadline>, cx: &mut Context<'_>) -> Poll<Result<Self::Ok, Self::Err>>;
 
-    /// Ask the running call to end; it is polled on until it has. False: none is running, and whoever asks may go.
-    fn stop(&self) -> bool;
+    /// Ask the running call to end, because that limit has passed; it is polled on until it has. False: none is running, and whoever asks
+    /// may go.
+    fn stop(&self, whose: Owner) -> bool;
 
     /// A call is under way.
     fn active(&self) -> bool;

@@ -6,8 +6,7 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 
 use super::{Abort, Class, Deadline, Done, Fault, Host, Leaf, Operation, Outcome, Sink, Verdict};
-use crate::error::Error;
-use crate::error::TimedOut;
+use crate::error::{Error, Owner, TimedOut};
 use crate::value::{Memory, Value};
 
 /// Which native failures a retry goes on from: by errno. `None` stands for every OS error.
@@ -62,7 +61,21 @@ impl NativeLeaf {
     /// Begin no further call, and ask a running one to end.
     pub fn end(&self) {
         self.slot.state.lock().ended = true;
-        self.stop();
+        self.abort();
+    }
+
+    /// False: no call is running.
+    fn abort(&self) -> bool {
+        let mut state = self.slot.state.lock();
+        if !state.running {
+            return false;
+        }
+        let abort = state.abort.take();
+        drop(state);
+        if let Some(abort) = abort {
+            abort.abort();
+        }
+        true
     }
 }
 
@@ -94,17 +107,8 @@ impl Leaf for NativeLeaf {
         }
     }
 
-    fn stop(&self) -> bool {
-        let mut state = self.slot.state.lock();
-        if !state.running {
-            return false;
-        }
-        let abort = state.abort.take();
-        drop(state);
-        if let Some(abort) = abort {
-            abort.abort();
-        }
-        true
+    fn stop(&self, _whose: Owner) -> bool {
+        self.abort()
     }
 
     fn active(&self) -> bool {
@@ -113,19 +117,29 @@ impl Leaf for NativeLeaf {
 
     fn verdict(&self, layer: usize, fault: &mut Error) -> Result<Verdict, Error> {
         let on = self.on.get(layer).and_then(Option::as_deref);
-        Ok(match fault {
-            Error::Os(e) if on.is_none_or(|on| on.contains(&e.errno)) => Verdict::Yes,
-            Error::TimedOut(t) if t.owner.inside(layer) => Verdict::Yes,
-            // Out of a program inside, which had retries of its own.
-            Error::Attempted(_, last) => return self.verdict(layer, last),
-            _ => Verdict::No,
-        })
+        let yes = match fault {
+            Error::TimedOut(t) => t.owner.inside(layer),
+            e => names(on, e),
+        };
+        Ok(if yes { Verdict::Yes } else { Verdict::No })
+    }
+}
+
+/// Does `on` name that failure? One of a call inside, which had a stack of its own, is judged by what it says: time that ran out there is an
+/// OS error like others, as it is in Python.
+fn names(on: Option<&[i32]>, e: &Error) -> bool {
+    const ETIMEDOUT: i32 = if cfg!(target_os = "linux") { 110 } else { 60 };
+    match e {
+        Error::Os(e) => on.is_none_or(|on| on.contains(&e.errno)),
+        Error::TimedOut(_) => on.is_none_or(|on| on.contains(&ETIMEDOUT)),
+        Error::Attempted(_, e) | Error::Of(_, e) => names(on, e),
+        _ => false,
     }
 }
 
 impl Drop for NativeLeaf {
     fn drop(&mut self) {
-        self.stop();
+        self.abort();
     }
 }
 
@@ -139,7 +153,11 @@ impl Fault for Error {
             Error::Cancelled => Class::Stopped,
             Error::TimedOut(t) => Class::TimedOut(t.owner),
             Error::Panic(_) => Class::Passes,
-            Error::Attempted(_, last) => last.class(),
+            // Out of a call inside, with a stack of its own: a limit there is none of this one's.
+            Error::Attempted(_, e) | Error::Of(_, e) => match e.class() {
+                Class::TimedOut(_) => Class::Failure,
+                class => class,
+            },
             _ => Class::Failure,
         }
     }

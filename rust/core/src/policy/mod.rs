@@ -8,6 +8,7 @@ use std::pin::Pin;
 
 use crate::effect::{Call, Deadline, Fault, Leaf, call_leaf};
 use crate::error::{Owner, TimedOut};
+use crate::time::Instant;
 
 /// One policy of a stack, outermost first.
 #[derive(Clone, Debug)]
@@ -18,17 +19,17 @@ pub enum Layer {
 
 type Boxed<'a, L> = Pin<Box<dyn Future<Output = Result<<L as Leaf>::Ok, <L as Leaf>::Err>> + Send + 'a>>;
 
-/// The leaf under a stack. `inherited` is the limit from outside: where nobody else watches over it (`watch`), it is kept here.
-/// When it has passed already, nothing is started.
-pub fn run<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], inherited: Deadline, watch: bool) -> Boxed<'a, L> {
+/// The leaf under a stack. `inherited` is the limit from outside; `watch` is when to act on it here, for want of somebody who does so where
+/// the limit stands. When it has passed already, nothing is started.
+pub fn run<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], inherited: Deadline, watch: Option<Instant>) -> Boxed<'a, L> {
     if inherited.owner == Owner::Inherited && inherited.at <= call.entered() {
         let late = TimedOut { owner: inherited.owner, attempts: 0, cause: None };
         return Box::pin(ready(Err(L::Err::timed_out(late))));
     }
-    if watch && inherited.owner == Owner::Inherited {
-        return Box::pin(timeout::limit(call, inherited, wrap(call, stack, 0, inherited)));
+    match watch {
+        Some(at) => Box::pin(timeout::limit(call, Deadline { at, ..inherited }, wrap(call, stack, 0, inherited))),
+        None => wrap(call, stack, 0, inherited),
     }
-    wrap(call, stack, 0, inherited)
 }
 
 /// The layers from `at` inwards; `over` is the earliest limit that stands around them.
@@ -37,6 +38,10 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, over:
         None => Box::pin(call_leaf(call, over)),
         Some(Layer::Timeout(settings)) => {
             let mine = Deadline { at: call.entered().after(settings.limit), owner: Owner::Layer(at) };
+            if over.owner == Owner::Inherited && over.at <= mine.at {
+                // A limit of somebody else's passes first. Were both to ask, the second would cut short the cleanup that the first asked for.
+                return wrap(call, stack, at + 1, over);
+            }
             let over = over.earliest(mine);
             // The innermost limit and the leaf are one future: a box less for the commonest stack.
             if at + 1 == stack.len() {

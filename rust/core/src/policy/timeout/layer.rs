@@ -47,7 +47,7 @@ where
                 return Poll::Pending;
             }
             state = State::Asked;
-            if !call.leaf.stop() {
+            if !call.leaf.stop(limit.owner) {
                 return timed_out(None);
             }
         }

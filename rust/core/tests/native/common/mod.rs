@@ -40,7 +40,14 @@ pub(crate) fn program(operation: impl Operation + 'static, stack: &[Layer]) -> P
 
 /// The same with what each retry goes on from.
 pub(crate) fn on(operation: impl Operation + 'static, stack: &[Layer], on: &[OnErrno]) -> Program {
-    Program { operation: Arc::new(operation), stack: stack.into(), on: on.into(), inherited: Deadline::NONE, tally: None }
+    Program {
+        operation: Arc::new(operation),
+        stack: stack.into(),
+        on: on.into(),
+        inherited: Deadline::NONE,
+        tally: None,
+        origin: None,
+    }
 }
 
 pub(crate) fn os(errno: i32) -> Outcome {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use mountain_core::effect::{Deadline, Leaf, Verdict};
+use mountain_core::error::Owner;
 use mountain_core::time::{Clock, Instant, Key};
 
 use super::{Act, End, Fail, Reply};
@@ -100,7 +101,7 @@ impl Leaf for Scripted {
         Poll::Ready(end.result())
     }
 
-    fn stop(&self) -> bool {
+    fn stop(&self, _whose: Owner) -> bool {
         let mut state = self.state();
         let Some(running) = state.running.as_mut() else { return false };
         // Asked again, it changes nothing: the cleanup that is under way is not disturbed.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use mountain_core::effect::{Call, Deadline, Trace, Verdict};
+use mountain_core::error::Owner;
 use mountain_core::policy::{self, Layer};
 use mountain_core::time::{Clock, Instant};
 
@@ -78,6 +79,7 @@ impl<'a> Run<'a> {
         inherited: Deadline,
         watch: bool,
     ) -> Self {
+        let watch = (watch && inherited.owner == Owner::Inherited).then_some(inherited.at);
         Run { clock: &stage.clock, future: policy::run(call, stack, inherited, watch), woken: Arc::default() }
     }
 
