@@ -32,12 +32,12 @@ LEFT = re.compile(r"\.file\.[0-9a-f]{16}\.tmp")
 
 
 def kill_writers(folder: Path, *, times: int, durable: bool) -> None:
-    """Kills a writer `times` times, and on until one was in the middle of a write; looks at what is there after each."""
+    """Kills a writer `times` times, and on until one was in mid-write; looks at what is there after each."""
     path = folder / "file"
     dice = random.Random(7)
     in_the_middle = 0
-    for round in range(times * 10):
-        if round >= times and in_the_middle:
+    for n in range(times * 10):
+        if n >= times and in_the_middle:
             break
         with subprocess.Popen(
             [sys.executable, "-c", WRITER, path, str(SIZE), str(durable)], stdout=subprocess.PIPE, text=True
