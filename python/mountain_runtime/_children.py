@@ -1,6 +1,7 @@
 """Work that runs beside the code that started it, and never outlives it: how it starts, is waited for, and is ended."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar, cast
@@ -75,7 +76,7 @@ async def end(tasks: Collection["asyncio.Future[Any]"], *, asked: bool = False) 
     cancelled: asyncio.CancelledError | None = None
     left: set[asyncio.Future[Any]] = {task for task in tasks if not task.done()}
     for task in () if asked else left:
-        if not task.get_loop().is_closed():
+        with contextlib.suppress(RuntimeError):  # its loop is closed or gone, and it with that
             task.cancel()
     if isinstance(sys.exception(), GeneratorExit):
         return  # the caller's coroutine is being thrown away, which allows no wait
