@@ -7,6 +7,9 @@ runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Statistics, E
 modules      errors: what can go wrong; fs: files
 """
 
+from . import _native as _native  # first: an interpreter that cannot have it is told so before anything else is loaded
+
+# isort: split
 from . import _bind as _bind
 from . import errors, fs
 from ._amap import amap
