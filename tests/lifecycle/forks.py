@@ -76,4 +76,4 @@ print(asyncio.run(work(7)))
 def check(times: int) -> None:
     for ended in execute_many(FORKS, times):
         ended.quietly()
-        assert ended.lines == ["0", "0", "7", "8"], ended.said
+        assert ended.lines == ["0", "0", "7", "8"], f"{ended.lines} {ended.said}"

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mountain_core::effect::{Deadline, Group, Host, Mode, Operation};
 use mountain_core::error::{Origin, Owner};
 use mountain_core::runtime::Program;
-use parking_lot::Mutex;
+use mountain_core::sync::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};

@@ -13,8 +13,8 @@ use std::task::{Context, Poll};
 
 use mountain_core::effect::{Class, Deadline, Fault, Leaf, Trace, Verdict};
 use mountain_core::error::{Owner, TimedOut};
+use mountain_core::sync::Mutex;
 use mountain_core::time::Instant;
-use parking_lot::Mutex;
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyException, PyMemoryError, PyRecursionError, PyRuntimeError, PyStopIteration, PyTypeError};
 use pyo3::prelude::*;

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use mountain_core::effect::{Outcome, Sink};
 use mountain_core::sync::Mailbox;
+use mountain_core::sync::Mutex;
 use mountain_core::value::Memory;
-use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

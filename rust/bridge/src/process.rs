@@ -6,18 +6,21 @@ use std::sync::{Arc, OnceLock};
 
 use mountain_core::effect::Host;
 use mountain_core::observe::Tally;
+use mountain_core::sync::Mutex;
 use mountain_core::time::Clock;
-use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::{port, pyref};
+use crate::port;
+use crate::pyref::PyRef;
 
 /// Started on first use, never stopped: its threads touch no Python, so an interpreter may exit over their heads.
 struct Process {
     clock: Arc<Clock>,
     tokio: OnceLock<tokio::runtime::Runtime>,
     tallies: Mutex<BTreeMap<String, Arc<Tally>>>,
+    /// References that were dropped on threads that are not attached.
+    graveyard: Mutex<Vec<PyRef>>,
 }
 
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
@@ -62,9 +65,18 @@ fn start() -> &'static Process {
     if let Some(p) = unsafe { PROCESS.load(Ordering::Acquire).as_ref() } {
         return p;
     }
-    let p = Box::leak(Box::new(Process { clock: Clock::real(), tokio: OnceLock::new(), tallies: Mutex::default() }));
+    let p = Box::leak(Box::new(Process {
+        clock: Clock::real(),
+        tokio: OnceLock::new(),
+        tallies: Mutex::default(),
+        graveyard: Mutex::default(),
+    }));
     PROCESS.store(p, Ordering::Release);
     p
+}
+
+pub(crate) fn graveyard() -> &'static Mutex<Vec<PyRef>> {
+    &process().graveyard
 }
 
 pub(crate) fn clock() -> &'static Arc<Clock> {
@@ -118,7 +130,7 @@ pub(crate) fn statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     d.set_item("waiting", waiting)?;
     d.set_item("abandoned_threads", ABANDONED.load(Ordering::Relaxed) + mountain_providers::pool::abandoned() as u64)?;
     d.set_item("timers", clock().armed())?;
-    d.set_item("graveyard", pyref::graveyard())?;
+    d.set_item("graveyard", graveyard().lock().len())?;
     Ok(d)
 }
 

@@ -2,9 +2,10 @@
 
 use std::ptr::NonNull;
 
-use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::{PyTypeInfo, ffi};
+
+use crate::process::graveyard;
 
 /// Owns one reference. Unlike `Py`, dropping it needs no interpreter.
 pub(crate) struct PyRef(NonNull<ffi::PyObject>);
@@ -13,8 +14,6 @@ pub(crate) struct PyRef(NonNull<ffi::PyObject>);
 unsafe impl Send for PyRef {}
 // SAFETY: as above.
 unsafe impl Sync for PyRef {}
-
-static GRAVEYARD: Mutex<Vec<PyRef>> = Mutex::new(Vec::new());
 
 impl PyRef {
     pub(crate) fn new<T>(object: Py<T>) -> Self {
@@ -68,22 +67,18 @@ impl Drop for PyRef {
                 return;
             }
         }
-        GRAVEYARD.lock().push(PyRef(self.0));
+        graveyard().lock().push(PyRef(self.0));
     }
 }
 
 /// Drop what has gathered. What a finaliser does may fill the graveyard again: the rest waits for the next time.
 pub(crate) fn empty_graveyard(_py: Python<'_>) {
     let dead = {
-        let mut graveyard = GRAVEYARD.lock();
-        if graveyard.is_empty() {
+        let mut dead = graveyard().lock();
+        if dead.is_empty() {
             return;
         }
-        std::mem::take(&mut *graveyard)
+        std::mem::take(&mut *dead)
     };
     drop(dead);
-}
-
-pub(crate) fn graveyard() -> usize {
-    GRAVEYARD.lock().len()
 }

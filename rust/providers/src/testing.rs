@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use mountain_core::effect::{Abort, Done, Host, Operation, Outcome, Sink};
 use mountain_core::error::Error;
+use mountain_core::sync::{Condvar, Mutex};
 use mountain_core::time::Clock;
 use mountain_core::value::{Filled, Memory, Value};
-use parking_lot::{Condvar, Mutex};
 
 use crate::pool::{self, Grip, Job, Step};
 
@@ -226,12 +226,12 @@ impl Gate {
         let mut state = self.0.0.lock();
         state.waiting += 1;
         self.0.1.notify_all();
-        self.0.1.wait_while(&mut state, |s| !s.open);
+        drop(self.0.1.wait_while(state, |s| !s.open));
     }
 
     /// Until so many jobs stand at the gate.
     pub(crate) fn reached(&self, count: usize) {
-        self.0.1.wait_while(&mut self.0.0.lock(), |s| s.waiting < count);
+        drop(self.0.1.wait_while(self.0.0.lock(), |s| s.waiting < count));
     }
 
     pub(crate) fn open(&self) {

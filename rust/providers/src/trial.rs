@@ -9,9 +9,9 @@ use std::time::Duration;
 use mountain_core::effect::{Abort, Abortable, Done, Host, Operation};
 use mountain_core::error::{Error, OsError};
 use mountain_core::runtime::spawn;
+use mountain_core::sync::Mutex;
 use mountain_core::time::{Key, sleep_until};
 use mountain_core::value::Value;
-use parking_lot::Mutex;
 
 /// Runs on a worker and yields its number.
 pub struct Noop(pub i64);

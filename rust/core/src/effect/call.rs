@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::Leaf;
 use crate::error::Owner;

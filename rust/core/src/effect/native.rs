@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::{Abort, Class, Deadline, Done, Fault, Host, Leaf, Operation, Outcome, Sink, Verdict};
 use crate::error::{Error, Owner, TimedOut};

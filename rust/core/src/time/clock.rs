@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
 use super::Instant;
 use super::heap::{Heap, Key};
@@ -160,11 +160,11 @@ impl Clock {
             if next <= now.nanos() {
                 continue;
             }
-            if next == u64::MAX {
-                self.sooner.wait(&mut timers);
+            drop(if next == u64::MAX {
+                self.sooner.wait(timers)
             } else {
-                self.sooner.wait_for(&mut timers, Instant::from_nanos(next).since(now));
-            }
+                self.sooner.wait_for(timers, Instant::from_nanos(next).since(now))
+            });
         }
     }
 }

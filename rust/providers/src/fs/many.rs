@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mountain_core::effect::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
 use mountain_core::error::Error;
+use mountain_core::sync::Mutex;
 use mountain_core::value::{Filled, Memory, Value};
-use parking_lot::Mutex;
 
 use super::failure;
 use super::source::Source;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use ignore::{DirEntry, WalkBuilder, WalkState};
 use mountain_core::effect::{Abort, Abortable, Done, Host, Operation};
 use mountain_core::error::Error;
+use mountain_core::sync::{Condvar, Mutex};
 use mountain_core::value::Value;
-use parking_lot::{Condvar, Mutex};
 
 use super::{Entry, failure};
 
@@ -254,7 +254,7 @@ impl Shared {
     fn push(&self, entry: Entry) -> WalkState {
         let answer = {
             let mut state = self.state.lock();
-            self.room.wait_while(&mut state, |s| s.ready.len() >= ROOM && !s.closed);
+            state = self.room.wait_while(state, |s| s.ready.len() >= ROOM && !s.closed);
             if state.closed {
                 return WalkState::Quit;
             }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use mountain_core::effect::{Abortable, Done, Outcome};
 use mountain_core::error::Error;
+use mountain_core::sync::Mutex;
 use mountain_core::value::Memory;
-use parking_lot::Mutex;
 
 use super::seats::Pool;
 

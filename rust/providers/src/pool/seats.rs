@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
 use mountain_core::error::Error;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use mountain_core::sync::{Condvar, Mutex, MutexGuard};
 
 use super::Job;
 
@@ -25,6 +25,8 @@ struct State {
     seated: usize,
     /// Seated threads that sleep and that nobody has woken yet.
     idle: usize,
+    /// Threads that were woken and still seem to sleep.
+    woken: usize,
     /// A thread was woken or started and has not looked at the queue yet. It will wake the next one, so whoever pushes a
     /// thousand jobs pays for one wake-up.
     coming: bool,
@@ -85,6 +87,7 @@ impl Pool {
         }
         if state.idle > 0 {
             state.idle -= 1;
+            state.woken += 1;
             state.coming = true;
             drop(state);
             self.more.notify_one();
@@ -123,7 +126,8 @@ impl Pool {
         loop {
             let Some(job) = state.jobs.pop_front() else {
                 state.idle += 1;
-                self.more.wait(&mut state); // it never wakes by itself: see parking_lot
+                state = self.more.wait_while(state, |s| s.woken == 0);
+                state.woken -= 1;
                 state.coming = false;
                 continue;
             };
