@@ -17,12 +17,26 @@ pub(crate) struct Face {
     pub(crate) current_task: Py<PyAny>,
     pub(crate) running_loop: Py<PyAny>,
     pub(crate) task_type: Py<PyAny>,
+    /// The code of the callback that `asyncio.gather` leaves on what it gathers; None where it has another name.
+    pub(crate) gather_code: Py<PyAny>,
 }
 
 static FACE: PyOnceLock<Face> = PyOnceLock::new();
 
 pub(crate) fn face(py: Python<'_>) -> &Face {
     FACE.get(py).expect("mountain_runtime binds its face at import")
+}
+
+fn gather_code<'py>(asyncio: &Bound<'py, PyModule>) -> PyResult<Bound<'py, PyAny>> {
+    for constant in asyncio.getattr("gather")?.getattr("__code__")?.getattr("co_consts")?.try_iter()? {
+        let constant = constant?;
+        if let Some(name) = constant.getattr_opt("co_name")?
+            && name.eq("_done_callback")?
+        {
+            return Ok(constant);
+        }
+    }
+    Ok(asyncio.py().None().into_bound(asyncio.py()))
 }
 
 /// Called once, by the package.
@@ -47,6 +61,7 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
         current_task: asyncio.getattr("current_task")?.unbind(),
         running_loop: asyncio.getattr("_get_running_loop")?.unbind(),
         task_type: py.import("_asyncio")?.getattr("Task")?.unbind(),
+        gather_code: gather_code(&asyncio)?.unbind(),
     };
     let _ = FACE.set(py, new);
     Ok(())

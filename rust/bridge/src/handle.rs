@@ -19,7 +19,7 @@ use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
 use crate::job::Job;
 use crate::plan::Plan;
-use crate::port::{Port, call_in, wakes_a_task};
+use crate::port::{Port, call_in, is_asyncios};
 use crate::process::{Begun, clock};
 use crate::pyref::PyRef;
 use crate::scope::Scope;
@@ -175,7 +175,7 @@ impl Handle {
             let callback = callback.into_bound(py);
             let context = context.map(|c| c.into_bound(py));
             let called = match &context {
-                Some(context) if direct && wakes_a_task(&callback) => call_in(context, &callback, slf),
+                Some(context) if direct && is_asyncios(&callback) => call_in(context, &callback, slf),
                 context => me.port.get().call_soon(&callback, slf, context.as_ref()),
             };
             result = result.and(called);

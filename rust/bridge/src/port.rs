@@ -299,10 +299,14 @@ impl CloseHook {
     }
 }
 
-/// A task's own wake-up: the C method that `Task` hands to `add_done_callback`. It can be called at once from a drain.
-pub(crate) fn wakes_a_task(callback: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: `callback` is a live object; a C function's self is borrowed.
+/// A callback of asyncio's own, which a drain may call at once: the C method by which a `Task` wakes, and what `asyncio.gather` leaves on its
+/// children, which looks at them and decides a future. Anybody else's goes through the loop, which handles what it raises.
+pub(crate) fn is_asyncios(callback: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: `callback` is a live object; a function's code and a C function's self are borrowed.
     unsafe {
+        if ffi::PyFunction_Check(callback.as_ptr()) != 0 {
+            return ffi::PyFunction_GetCode(callback.as_ptr()) == face(callback.py()).gather_code.as_ptr();
+        }
         if ffi::PyCFunction_CheckExact(callback.as_ptr()) == 0 {
             return false;
         }

@@ -19,8 +19,9 @@ pub struct Noop(pub i64);
 impl Operation for Noop {
     fn start(&self, host: &Host, done: Done) -> Abort {
         let value = self.0;
-        let task = host.tokio.spawn(async move { done.finish(Ok(Value::Int(value))) });
-        Abort::Task(task.abort_handle())
+        host.tokio.spawn(async move { done.finish(Ok(Value::Int(value))) });
+        // It has ended sooner than anybody could ask.
+        Abort::Never
     }
 }
 

@@ -27,17 +27,18 @@ struct Running {
     mode: Mode,
     left: AtomicUsize,
     decided: AtomicBool,
-    results: Mutex<Results>,
+    /// A lock each: children end on several workers at once.
+    results: Vec<Mutex<Option<Outcome>>>,
+    /// The child that decided: the first failure of all, the first success of a race; `NOBODY` if none did.
+    winner: AtomicUsize,
     aborts: Mutex<Vec<Abort>>,
     root: Arc<dyn Sink>,
     token: usize,
 }
 
-struct Results {
-    slots: Vec<Option<Outcome>>,
-    /// The child that decided: the first failure of all, the first success of a race.
-    winner: Option<usize>,
-}
+/// Children that are started in one go: as many as a worker's own queue takes. More would go to the shared one, at twice the price.
+const AT_ONCE: usize = 128;
+const NOBODY: usize = usize::MAX;
 
 impl Operation for Group {
     fn start(&self, host: &Host, done: Done) -> Abort {
@@ -52,7 +53,8 @@ impl Operation for Group {
             // One more than the children, so that none of them ends the group before all have begun.
             left: AtomicUsize::new(n + 1),
             decided: AtomicBool::new(false),
-            results: Mutex::new(Results { slots: (0..n).map(|_| None).collect(), winner: None }),
+            results: (0..n).map(|_| Mutex::new(None)).collect(),
+            winner: AtomicUsize::new(NOBODY),
             aborts: Mutex::new(Vec::new()),
             root,
             token,
@@ -61,6 +63,9 @@ impl Operation for Group {
         // Children begin on a worker: what they spawn goes to that worker's own queue, at half the price of the shared one.
         host.tokio.spawn(async move {
             for (i, child) in children.iter().enumerate() {
+                if i % AT_ONCE == AT_ONCE - 1 {
+                    tokio::task::yield_now().await;
+                }
                 if ours.decided.load(Ordering::Acquire) {
                     ours.clone().deliver(i, Err(Error::Cancelled));
                     continue;
@@ -69,7 +74,7 @@ impl Operation for Group {
                     Ok(Abort::Never) => {}
                     Ok(abort) => ours.aborts.lock().push(abort),
                     // Its `Done`, lost in the panic, has answered with a cancel already: say what it was.
-                    Err(payload) => ours.results.lock().slots[i] = Some(Err(Error::panic(&*payload))),
+                    Err(payload) => *ours.results[i].lock() = Some(Err(Error::panic(&*payload))),
                 }
             }
             if ours.decided.load(Ordering::Acquire) {
@@ -87,13 +92,12 @@ impl Running {
             return;
         }
         self.aborts.lock().clear();
-        let Results { slots, winner } = std::mem::replace(&mut *self.results.lock(), Results { slots: Vec::new(), winner: None });
-        let mut outcomes: Vec<Outcome> = slots.into_iter().map(|r| r.unwrap_or(Err(Error::Cancelled))).collect();
-        let outcome = match (winner, self.mode) {
-            (Some(i), _) => outcomes.swap_remove(i),
-            (None, Mode::All) => all(outcomes),
+        let of = |result: &Mutex<Option<Outcome>>| result.lock().take().unwrap_or(Err(Error::Cancelled));
+        let outcome = match (self.winner.load(Ordering::Acquire), self.mode) {
+            (NOBODY, Mode::All) => all(self.results.iter().map(of)),
             // Decided, but by no child: the group was asked to end.
-            (None, Mode::Race) => race(outcomes, self.decided.load(Ordering::Acquire)),
+            (NOBODY, Mode::Race) => race(self.results.iter().map(of), self.decided.load(Ordering::Acquire)),
+            (i, _) => of(&self.results[i]),
         };
         self.root.deliver(self.token, outcome);
     }
@@ -105,7 +109,7 @@ impl Running {
 }
 
 /// No failure came first: there is none, or the group was asked to end. Then a failure says more than the cancels that were asked for.
-fn all(outcomes: Vec<Outcome>) -> Outcome {
+fn all(outcomes: impl ExactSizeIterator<Item = Outcome>) -> Outcome {
     let (mut values, mut cancelled) = (Vec::with_capacity(outcomes.len()), false);
     for outcome in outcomes {
         match outcome {
@@ -119,7 +123,7 @@ fn all(outcomes: Vec<Outcome>) -> Outcome {
 
 /// No value came first. When the race was asked to end, one that came all the same is the result, and a cancel among the failures means
 /// that it was not run to its end.
-fn race(outcomes: Vec<Outcome>, asked: bool) -> Outcome {
+fn race(outcomes: impl ExactSizeIterator<Item = Outcome>, asked: bool) -> Outcome {
     let mut failures = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
         match outcome {
@@ -135,14 +139,9 @@ impl Sink for Running {
     fn deliver(&self, i: usize, outcome: Outcome) {
         let decides = outcome.is_ok() == (self.mode == Mode::Race);
         let first = decides && !self.decided.swap(true, Ordering::AcqRel);
-        {
-            let mut results = self.results.lock();
-            results.slots[i] = Some(outcome);
-            if first {
-                results.winner = Some(i);
-            }
-        }
+        *self.results[i].lock() = Some(outcome);
         if first {
+            self.winner.store(i, Ordering::Release);
             self.abort_all();
         }
         self.child_ended();
