@@ -106,8 +106,14 @@ impl Effect {
         if over.owner == Owner::Inherited && clock().now() >= over.at {
             return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None));
         }
-        let Some(program) = self.program(over) else { return Err(PyRuntimeError::new_err("not a native effect")) };
-        Handle::start(port, plan, host, &program, true)
+        let operation: Arc<dyn Operation> = match &self.work {
+            Work::Native(operation) if plan.get().stack.is_empty() && over.owner == Owner::Nobody => operation.clone(),
+            _ => match self.program(over) {
+                Some(program) => Arc::new(program),
+                None => return Err(PyRuntimeError::new_err("not a native effect")),
+            },
+        };
+        Handle::start(port, plan, host, operation, true)
     }
 
     /// One run of it, as an iterator that an await drives.
@@ -187,7 +193,7 @@ impl NativeCall {
         let Work::Native(operation) = &self.effect.get().work else { return Err(PyRuntimeError::new_err("not a native effect")) };
         let port = Port::current(py)?;
         let host = scope::host(&port)?;
-        Handle::start(&port, self.effect.get().plan.bind(py), &host, &**operation, false)
+        Handle::start(&port, self.effect.get().plan.bind(py), &host, operation.clone(), false)
     }
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.effect)

@@ -4,9 +4,10 @@
 //! once, the one because nothing runs, the other because nothing can stop it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
-use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
+use mountain_core::effect::{Abort, Done, Host, Operation, Outcome, Starter};
 use mountain_core::error::Error;
 use mountain_core::observe::count;
 use mountain_core::sync::Mutex;
@@ -96,7 +97,7 @@ impl Handle {
         port: &Bound<'py, Port>,
         plan: &Bound<'py, Plan>,
         host: &Host,
-        operation: &dyn Operation,
+        operation: Arc<dyn Operation>,
         counts: bool,
     ) -> PyResult<Bound<'py, Handle>> {
         let handle = Self::new(port, Some(plan.clone().unbind()), Backing::Native(Abort::Never))?;
@@ -106,11 +107,13 @@ impl Handle {
         }
         let token = PyRef::new(handle.clone().unbind()).into_token();
         let done = Done::new(port.get().shared.clone(), token);
-        match catch_unwind(AssertUnwindSafe(|| operation.start(host, done))) {
-            Ok(abort) => handle.get().state.lock().backing = Backing::Native(abort),
-            // What its `Done`, lost in the panic, has answered comes too late.
-            Err(payload) => Self::ended(&handle, Err(Error::panic(&*payload)), false)?,
-        }
+        let abort = if operation.spawns() {
+            Starter::begin(host, operation, done)
+        } else {
+            // Lost in a panic, its `Done` has answered.
+            catch_unwind(AssertUnwindSafe(|| operation.start(host, done))).unwrap_or(Abort::Never)
+        };
+        handle.get().state.lock().backing = Backing::Native(abort);
         Ok(handle)
     }
 

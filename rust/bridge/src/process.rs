@@ -17,7 +17,7 @@ use crate::pyref::PyRef;
 /// Started on first use, never stopped: its threads touch no Python, so an interpreter may exit over their heads.
 struct Process {
     clock: Arc<Clock>,
-    tokio: OnceLock<tokio::runtime::Runtime>,
+    workers: OnceLock<Workers>,
     tallies: Mutex<BTreeMap<String, Arc<Tally>>>,
     /// References that were dropped on threads that are not attached.
     graveyard: Mutex<Vec<PyRef>>,
@@ -67,7 +67,7 @@ fn start() -> &'static Process {
     }
     let p = Box::leak(Box::new(Process {
         clock: Clock::real(),
-        tokio: OnceLock::new(),
+        workers: OnceLock::new(),
         tallies: Mutex::default(),
         graveyard: Mutex::default(),
     }));
@@ -83,19 +83,25 @@ pub(crate) fn clock() -> &'static Arc<Clock> {
     &process().clock
 }
 
-pub(crate) fn tokio_runtime(workers: Option<usize>) -> std::io::Result<tokio::runtime::Runtime> {
+/// A tokio runtime, and how calls begin there.
+pub(crate) struct Workers {
+    pub(crate) tokio: tokio::runtime::Runtime,
+    pub(crate) host: Host,
+}
+
+pub(crate) fn workers(workers: Option<usize>) -> std::io::Result<Workers> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(workers) = workers {
         builder.worker_threads(workers);
     }
-    builder.thread_name("mountain-worker").build()
+    let tokio = builder.thread_name("mountain-worker").build()?;
+    let host = Host::new(tokio.handle().clone(), clock().clone());
+    Ok(Workers { tokio, host })
 }
 
 /// The default place of native work.
 pub(crate) fn default_host() -> Host {
-    let p = process();
-    let tokio = p.tokio.get_or_init(|| tokio_runtime(None).expect("threads for the default runtime"));
-    Host { tokio: tokio.handle().clone(), clock: p.clock.clone() }
+    process().workers.get_or_init(|| workers(None).expect("threads for the default runtime")).host.clone()
 }
 
 /// The counters of an effect's name, for all effects of that name.

@@ -17,7 +17,7 @@ use crate::error::make;
 use crate::face::face;
 use crate::handle::{Handle, expected, of_task};
 use crate::port::Port;
-use crate::process;
+use crate::process::{self, Workers};
 
 pub(crate) const NEW: u8 = 0;
 pub(crate) const RUNNING: u8 = 1;
@@ -41,7 +41,7 @@ pub(crate) struct Scope {
     entered: Mutex<Option<(Py<Port>, ThreadId)>>,
     owned: Mutex<Owned>,
     workers: Mutex<Option<usize>>,
-    tokio: Mutex<Option<tokio::runtime::Runtime>>,
+    own: Mutex<Option<Workers>>,
 }
 
 #[pymethods]
@@ -56,7 +56,7 @@ impl Scope {
             entered: Mutex::new(None),
             owned: Mutex::default(),
             workers: Mutex::new(None),
-            tokio: Mutex::new(None),
+            own: Mutex::new(None),
         }
     }
 
@@ -72,7 +72,7 @@ impl Scope {
         let me = slf.get();
         if let Some(workers) = *me.workers.lock() {
             OWN_WORKERS.store(true, Ordering::Relaxed);
-            *me.tokio.lock() = Some(process::tokio_runtime(Some(workers))?);
+            *me.own.lock() = Some(process::workers(Some(workers))?);
         }
         *port.get().scope.lock() = Some(slf.clone().unbind());
         *me.entered.lock() = Some((port.unbind(), std::thread::current().id()));
@@ -151,11 +151,11 @@ impl Scope {
 
     /// End its own workers. True: they have ended; False: they were left running when the time was up.
     fn _close_native(&self, py: Python<'_>, timeout: f64) -> bool {
-        let Some(tokio) = self.tokio.lock().take() else { return true };
+        let Some(workers) = self.own.lock().take() else { return true };
         let time = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::from_secs(1));
         let clock = process::clock();
         let end = clock.now().after(time);
-        py.detach(|| tokio.shutdown_timeout(time));
+        py.detach(|| workers.tokio.shutdown_timeout(time));
         clock.now() < end
     }
 
@@ -212,8 +212,8 @@ impl Scope {
     }
 
     fn host(&self) -> Host {
-        match &*self.tokio.lock() {
-            Some(tokio) => Host { tokio: tokio.handle().clone(), clock: process::clock().clone() },
+        match &*self.own.lock() {
+            Some(workers) => workers.host.clone(),
             None => process::default_host(),
         }
     }

@@ -26,8 +26,12 @@ pub struct Program {
 }
 
 impl Operation for Program {
+    fn spawns(&self) -> bool {
+        !self.is_bare() || self.operation.spawns()
+    }
+
     fn start(&self, host: &Host, done: Done) -> Abort {
-        if self.stack.is_empty() && self.inherited.owner == Owner::Nobody {
+        if self.is_bare() {
             return self.operation.start(host, done);
         }
         let root = done.sink();
@@ -59,6 +63,12 @@ impl Operation for Program {
         };
         host.tokio.spawn(async move { done.finish(contained(engine).await) });
         Abort::Shared(cancel)
+    }
+}
+
+impl Program {
+    fn is_bare(&self) -> bool {
+        self.stack.is_empty() && self.inherited.owner == Owner::Nobody
     }
 }
 

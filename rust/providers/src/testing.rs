@@ -154,7 +154,7 @@ pub(crate) fn host() -> &'static Host {
     static HOST: OnceLock<(tokio::runtime::Runtime, Host)> = OnceLock::new();
     let (_, host) = HOST.get_or_init(|| {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-        let host = Host { tokio: runtime.handle().clone(), clock: Clock::manual() };
+        let host = Host::new(runtime.handle().clone(), Clock::manual());
         (runtime, host)
     });
     host

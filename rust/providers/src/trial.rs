@@ -17,6 +17,10 @@ use mountain_core::value::Value;
 pub struct Noop(pub i64);
 
 impl Operation for Noop {
+    fn spawns(&self) -> bool {
+        true
+    }
+
     fn start(&self, host: &Host, done: Done) -> Abort {
         let value = self.0;
         host.tokio.spawn(async move { done.finish(Ok(Value::Int(value))) });
@@ -29,6 +33,10 @@ impl Operation for Noop {
 pub struct Fail(pub i32);
 
 impl Operation for Fail {
+    fn spawns(&self) -> bool {
+        true
+    }
+
     fn start(&self, host: &Host, done: Done) -> Abort {
         let errno = self.0;
         spawn(host, done, async move { Err(Error::Os(Box::new(OsError { errno, path: None, path2: None }))) })
@@ -39,6 +47,10 @@ impl Operation for Fail {
 pub struct Panic;
 
 impl Operation for Panic {
+    fn spawns(&self) -> bool {
+        true
+    }
+
     #[expect(clippy::panic, reason = "its purpose")]
     fn start(&self, host: &Host, done: Done) -> Abort {
         spawn(host, done, async { panic!("a panic on purpose") })

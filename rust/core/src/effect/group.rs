@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::sync::Mutex;
 
+use super::begin::AT_ONCE;
 use super::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
 use crate::error::Error;
 use crate::value::{Memory, Value};
@@ -36,8 +37,6 @@ struct Running {
     token: usize,
 }
 
-/// Children that are started in one go: as many as a worker's own queue takes. More would go to the shared one, at twice the price.
-const AT_ONCE: usize = 128;
 const NOBODY: usize = usize::MAX;
 
 impl Operation for Group {

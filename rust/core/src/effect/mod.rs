@@ -1,12 +1,14 @@
 //! Effects: what a leaf and a native operation are, the call that policies share, and native operations that run together.
 //! Nothing here knows a policy.
 
+mod begin;
 mod call;
 mod group;
 mod leaf;
 mod native;
 mod operation;
 
+pub use begin::Starter;
 pub use call::{Call, Deadline, Trace, call_leaf};
 pub use group::{Group, Mode};
 pub use leaf::{Class, Fault, Leaf, Verdict};

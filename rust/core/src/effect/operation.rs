@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Starter;
 use crate::error::Error;
 use crate::time::Clock;
 use crate::value::{Memory, Value};
@@ -13,12 +14,24 @@ pub type Outcome = Result<Value, Error>;
 pub struct Host {
     pub tokio: tokio::runtime::Handle,
     pub clock: Arc<Clock>,
+    pub starter: Arc<Starter>,
+}
+
+impl Host {
+    pub fn new(tokio: tokio::runtime::Handle, clock: Arc<Clock>) -> Self {
+        Host { tokio, clock, starter: Arc::default() }
+    }
 }
 
 /// Work as a value: starting it twice does it twice.
 pub trait Operation: Send + Sync {
     /// Begin. Must not block: it is called on an event loop's thread.
     fn start(&self, host: &Host, done: Done) -> Abort;
+
+    /// It spawns a task, so that a worker had better begin it.
+    fn spawns(&self) -> bool {
+        false
+    }
 }
 
 /// Receives outcomes. `token` is the receiver's own name for the call.
@@ -29,7 +42,7 @@ pub trait Sink: Send + Sync {
     fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>);
 }
 
-/// The one right to report a call's outcome. Dropped unused, it reports a cancel, so a call never goes unanswered.
+/// The one right to report a call's outcome. Dropped unused, it reports a cancel, or the panic that drops it: a call never goes unanswered.
 pub struct Done {
     sink: Option<Arc<dyn Sink>>,
     token: usize,
@@ -65,7 +78,9 @@ impl Done {
 impl Drop for Done {
     fn drop(&mut self) {
         if let Some(sink) = self.sink.take() {
-            sink.deliver(self.token, Err(Error::Cancelled));
+            let why =
+                if std::thread::panicking() { Error::Panic("a panic as it began".into()) } else { Error::Cancelled };
+            sink.deliver(self.token, Err(why));
         }
     }
 }

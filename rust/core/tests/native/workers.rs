@@ -34,7 +34,7 @@ impl Works {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
         let (sender, answers) = channel();
-        let host = Host { tokio: runtime.handle().clone(), clock: Clock::real() };
+        let host = Host::new(runtime.handle().clone(), Clock::real());
         Works { runtime, host, post: Arc::new(Post(Mutex::new(sender))), answers }
     }
 

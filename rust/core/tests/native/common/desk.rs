@@ -39,7 +39,7 @@ pub(crate) struct Desk {
 impl Desk {
     pub(crate) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let host = Host { tokio: runtime.handle().clone(), clock: Clock::manual() };
+        let host = Host::new(runtime.handle().clone(), Clock::manual());
         Desk { runtime, host, answers: Arc::default(), started: AtomicUsize::new(0) }
     }
 

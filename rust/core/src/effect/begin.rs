@@ -1,0 +1,106 @@
+//! Where calls begin that an event loop makes: it only queues them, and a worker begins them in turns. What a worker spawns goes to its own
+//! queue, at half the price of the shared one, and is freed where it was made.
+//!
+//!  1. A caller queues its call; if no starter is awake (`awake` was false), it wakes one, which is a task.
+//!  2. The starter begins what it finds. When it finds nothing for a moment, `awake := false`.
+//!  3. It looks once more: what was queued before 2 is found now. What comes after finds `awake` false and wakes the next starter. Whoever
+//!     turns `awake` to true goes on; the other one ends.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_queue::SegQueue;
+
+use super::{Abort, Abortable, Done, Host, Operation};
+use crate::sync::Mutex;
+
+/// Calls that are begun in one go: as many as a worker's own queue takes.
+pub(super) const AT_ONCE: usize = 128;
+/// Looks at an empty queue before a starter ends: about as long as a loop needs to queue the next call.
+const LOOKS: usize = 200;
+
+#[derive(Default)]
+pub struct Starter {
+    queue: SegQueue<(Arc<dyn Operation>, Done, Arc<Call>)>,
+    awake: AtomicBool,
+}
+
+impl Starter {
+    /// Begin `operation` soon, on a worker.
+    pub fn begin(host: &Host, operation: Arc<dyn Operation>, done: Done) -> Abort {
+        let call = Arc::new(Call(Mutex::new(State::Queued)));
+        host.starter.queue.push((operation, done, call.clone()));
+        if !host.starter.awake.load(Ordering::SeqCst) && !host.starter.awake.swap(true, Ordering::SeqCst) {
+            host.tokio.spawn(Self::work(host.clone()));
+        }
+        Abort::Shared(call)
+    }
+
+    async fn work(host: Host) {
+        let me = &host.starter;
+        loop {
+            for n in 1.. {
+                let Some((operation, done, call)) = me.next() else { break };
+                call.begin(&host, &*operation, done);
+                if n % AT_ONCE == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            me.awake.store(false, Ordering::SeqCst);
+            if me.queue.is_empty() || me.awake.swap(true, Ordering::SeqCst) {
+                return;
+            }
+        }
+    }
+
+    fn next(&self) -> Option<(Arc<dyn Operation>, Done, Arc<Call>)> {
+        for _ in 0..LOOKS {
+            if let Some(next) = self.queue.pop() {
+                return Some(next);
+            }
+            std::hint::spin_loop();
+        }
+        None
+    }
+}
+
+/// A call that was queued: it can be asked to end before it has begun.
+struct Call(Mutex<State>);
+
+enum State {
+    Queued,
+    /// It is not to begin, or has been asked to end.
+    Asked,
+    Begun(Abort),
+}
+
+impl Call {
+    fn begin(&self, host: &Host, operation: &dyn Operation, done: Done) {
+        if matches!(*self.0.lock(), State::Asked) {
+            return drop(done);
+        }
+        match catch_unwind(AssertUnwindSafe(|| operation.start(host, done))) {
+            // Lost in a panic, its `Done` has answered.
+            Ok(Abort::Never) | Err(_) => {}
+            Ok(abort) => {
+                let mut state = self.0.lock();
+                if matches!(*state, State::Asked) {
+                    drop(state);
+                    abort.abort();
+                } else {
+                    *state = State::Begun(abort);
+                }
+            }
+        }
+    }
+}
+
+impl Abortable for Call {
+    fn abort(&self) {
+        let was = std::mem::replace(&mut *self.0.lock(), State::Asked);
+        if let State::Begun(abort) = was {
+            abort.abort();
+        }
+    }
+}
