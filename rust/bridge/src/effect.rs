@@ -76,7 +76,7 @@ impl Effect {
     fn program(&self, over: Deadline) -> Option<Program> {
         let Work::Native(operation) = &self.work else { return None };
         let plan = self.plan.get();
-        let on = plan.native_on()?;
+        let on = plan.native_on()?.clone();
         Some(Program {
             operation: operation.clone(),
             stack: plan.stack.clone(),
@@ -98,7 +98,7 @@ impl Effect {
     }
 
     /// Start a native effect for whoever runs on `port`'s loop.
-    pub(crate) fn launch<'py>(&self, port: &Bound<'py, Port>, host: &Host, detached: bool) -> PyResult<Bound<'py, Handle>> {
+    pub(crate) fn launch<'py>(&self, port: &Bound<'py, Port>, host: &Arc<Host>, detached: bool) -> PyResult<Bound<'py, Handle>> {
         let py = port.py();
         let plan = self.plan.bind(py);
         // Submitted work carries no deadline; what a task awaits stands under the task's.

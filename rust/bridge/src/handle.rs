@@ -64,7 +64,7 @@ struct State {
     owner: Option<(Py<Scope>, u32)>,
 }
 
-#[pyclass(frozen, freelist = 8192, weakref, module = "mountain_runtime")]
+#[pyclass(frozen, freelist = 16384, weakref, module = "mountain_runtime")]
 pub(crate) struct Handle {
     port: Py<Port>,
     plan: Option<Py<Plan>>,
@@ -74,6 +74,15 @@ pub(crate) struct Handle {
 
 impl Handle {
     pub(crate) fn new<'py>(port: &Bound<'py, Port>, plan: Option<Py<Plan>>, backing: Backing) -> PyResult<Bound<'py, Handle>> {
+        Self::made(port, plan, backing, None)
+    }
+
+    fn made<'py>(
+        port: &Bound<'py, Port>,
+        plan: Option<Py<Plan>>,
+        backing: Backing,
+        begun: Option<Begun>,
+    ) -> PyResult<Bound<'py, Handle>> {
         let state = State {
             phase: Phase::Pending,
             backing,
@@ -84,7 +93,7 @@ impl Handle {
             message: None,
             first: None,
             more: None,
-            begun: None,
+            begun,
             owner: None,
         };
         // Only what somebody may look at needs its age.
@@ -96,15 +105,15 @@ impl Handle {
     pub(crate) fn start<'py>(
         port: &Bound<'py, Port>,
         plan: &Bound<'py, Plan>,
-        host: &Host,
+        host: &Arc<Host>,
         operation: Arc<dyn Operation>,
         counts: bool,
     ) -> PyResult<Bound<'py, Handle>> {
-        let handle = Self::new(port, Some(plan.clone().unbind()), Backing::Native(Abort::Never))?;
+        let begun = counts.then(Begun::now);
         if counts {
             count(&plan.get().tally.started);
-            handle.get().state.lock().begun = Some(Begun::now());
         }
+        let handle = Self::made(port, Some(plan.clone().unbind()), Backing::Native(Abort::Never), begun)?;
         let token = PyRef::new(handle.clone().unbind()).into_token();
         let done = Done::new(port.get().shared.clone(), token);
         let abort = if operation.spawns() {

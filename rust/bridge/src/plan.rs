@@ -122,8 +122,8 @@ impl Plan {
         self.on.get(layer).unwrap_or(&On::Nothing)
     }
 
-    pub(crate) fn native_on(&self) -> Option<Arc<[OnErrno]>> {
-        self.native_on.clone()
+    pub(crate) fn native_on(&self) -> Option<&Arc<[OnErrno]>> {
+        self.native_on.as_ref()
     }
 
     pub(crate) fn policy_repr(&self, py: Python<'_>, layer: usize) -> Option<String> {

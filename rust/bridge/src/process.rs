@@ -86,7 +86,7 @@ pub(crate) fn clock() -> &'static Arc<Clock> {
 /// A tokio runtime, and how calls begin there.
 pub(crate) struct Workers {
     pub(crate) tokio: tokio::runtime::Runtime,
-    pub(crate) host: Host,
+    pub(crate) host: Arc<Host>,
 }
 
 pub(crate) fn workers(workers: Option<usize>) -> std::io::Result<Workers> {
@@ -95,12 +95,12 @@ pub(crate) fn workers(workers: Option<usize>) -> std::io::Result<Workers> {
         builder.worker_threads(workers);
     }
     let tokio = builder.thread_name("mountain-worker").build()?;
-    let host = Host::new(tokio.handle().clone(), clock().clone());
+    let host = Arc::new(Host::new(tokio.handle().clone(), clock().clone()));
     Ok(Workers { tokio, host })
 }
 
 /// The default place of native work.
-pub(crate) fn default_host() -> Host {
+pub(crate) fn default_host() -> Arc<Host> {
     process().workers.get_or_init(|| workers(None).expect("threads for the default runtime")).host.clone()
 }
 

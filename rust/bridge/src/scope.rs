@@ -1,5 +1,6 @@
 //! A runtime's share of the native side: the work it owns, its own workers, and who is let in while it drains.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -27,6 +28,15 @@ pub(crate) const CLOSED: u8 = 4;
 static DRAINS: AtomicBool = AtomicBool::new(false);
 /// Some runtime has workers of its own: from then on native work asks where it runs.
 static OWN_WORKERS: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static THREAD: ThreadId = std::thread::current().id();
+}
+
+/// Asked at each submit: `std::thread::current` counts a reference.
+fn this_thread() -> ThreadId {
+    THREAD.with(|id| *id)
+}
 
 #[derive(Default)]
 struct Owned {
@@ -75,7 +85,7 @@ impl Scope {
             *me.own.lock() = Some(process::workers(Some(workers))?);
         }
         *port.get().scope.lock() = Some(slf.clone().unbind());
-        *me.entered.lock() = Some((port.unbind(), std::thread::current().id()));
+        *me.entered.lock() = Some((port.unbind(), this_thread()));
         me.phase.store(RUNNING, Ordering::SeqCst);
         Ok(())
     }
@@ -122,7 +132,7 @@ impl Scope {
         let port = {
             let entered = me.entered.lock();
             let Some((port, thread)) = &*entered else { return Err(PyRuntimeError::new_err("the runtime was not entered")) };
-            if *thread != std::thread::current().id() {
+            if *thread != this_thread() {
                 e.mark_used();
                 return Err(PyRuntimeError::new_err(
                     "submit() belongs to the thread of the runtime's loop: from other threads use from_thread()",
@@ -211,7 +221,7 @@ impl Scope {
         drop(gone);
     }
 
-    fn host(&self) -> Host {
+    fn host(&self) -> Arc<Host> {
         match &*self.own.lock() {
             Some(workers) => workers.host.clone(),
             None => process::default_host(),
@@ -267,7 +277,7 @@ fn current(py: Python<'_>) -> PyResult<Option<Bound<'_, Scope>>> {
 }
 
 /// Where native work that is awaited here runs.
-pub(crate) fn host(port: &Bound<'_, Port>) -> PyResult<Host> {
+pub(crate) fn host(port: &Bound<'_, Port>) -> PyResult<Arc<Host>> {
     if OWN_WORKERS.load(Ordering::Relaxed)
         && let Some(scope) = current(port.py())?
     {

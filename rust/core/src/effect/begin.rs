@@ -28,7 +28,7 @@ pub struct Starter {
 
 impl Starter {
     /// Begin `operation` soon, on a worker.
-    pub fn begin(host: &Host, operation: Arc<dyn Operation>, done: Done) -> Abort {
+    pub fn begin(host: &Arc<Host>, operation: Arc<dyn Operation>, done: Done) -> Abort {
         let call = Arc::new(Call(Mutex::new(State::Queued)));
         host.starter.queue.push((operation, done, call.clone()));
         if !host.starter.awake.load(Ordering::SeqCst) && !host.starter.awake.swap(true, Ordering::SeqCst) {
@@ -37,15 +37,24 @@ impl Starter {
         Abort::Shared(call)
     }
 
-    async fn work(host: Host) {
+    async fn work(host: Arc<Host>) {
         let me = &host.starter;
         loop {
-            for n in 1.. {
-                let Some((operation, done, call)) = me.next() else { break };
+            let mut begun = 0;
+            while let Some((operation, done, call)) = me.queue.pop() {
                 call.begin(&host, &*operation, done);
-                if n % AT_ONCE == 0 {
-                    tokio::task::yield_now().await;
+                begun += 1;
+                if begun == AT_ONCE {
+                    break;
                 }
+            }
+            if begun > 0 {
+                // What was begun runs first.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if (0..LOOKS).any(|_| me.something_came()) {
+                continue;
             }
             me.awake.store(false, Ordering::SeqCst);
             if me.queue.is_empty() || me.awake.swap(true, Ordering::SeqCst) {
@@ -54,14 +63,9 @@ impl Starter {
         }
     }
 
-    fn next(&self) -> Option<(Arc<dyn Operation>, Done, Arc<Call>)> {
-        for _ in 0..LOOKS {
-            if let Some(next) = self.queue.pop() {
-                return Some(next);
-            }
-            std::hint::spin_loop();
-        }
-        None
+    fn something_came(&self) -> bool {
+        std::hint::spin_loop();
+        !self.queue.is_empty()
     }
 }
 

@@ -78,8 +78,7 @@ impl Done {
 impl Drop for Done {
     fn drop(&mut self) {
         if let Some(sink) = self.sink.take() {
-            let why =
-                if std::thread::panicking() { Error::Panic("a panic as it began".into()) } else { Error::Cancelled };
+            let why = if std::thread::panicking() { Error::Panic("a panic as it began".into()) } else { Error::Cancelled };
             sink.deliver(self.token, Err(why));
         }
     }
