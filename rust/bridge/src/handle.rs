@@ -20,7 +20,7 @@ use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
 use crate::job::Job;
 use crate::plan::Plan;
-use crate::port::{Port, call_in, is_asyncios};
+use crate::port::{Port, call_in, gathers, wakes_a_task};
 use crate::process::{Begun, clock};
 use crate::pyref::PyRef;
 use crate::scope::Scope;
@@ -42,7 +42,7 @@ pub(crate) enum Backing {
     Job(Py<Job>),
 }
 
-/// With the context to call it in.
+/// With the context to call it in; none for what needs none.
 type Callback = (Py<PyAny>, Option<Py<PyAny>>);
 
 struct State {
@@ -142,7 +142,7 @@ impl Handle {
     }
 
     /// A native call has answered.
-    pub(crate) fn ended(slf: &Bound<'_, Self>, outcome: Outcome, direct: bool) -> PyResult<()> {
+    pub(crate) fn ended(slf: &Bound<'_, Self>, outcome: Outcome, direct: bool, now: Instant) -> PyResult<()> {
         let py = slf.py();
         let me = slf.get();
         let (asked, begun) = {
@@ -159,7 +159,7 @@ impl Handle {
             Err(e) => Phase::Error(error::to_python(py, e, me.plan.as_ref().map(pyo3::Py::get)).into_value(py).into_any()),
         };
         if let (Some(plan), Some(_)) = (&me.plan, begun) {
-            plan.get().count_end(py, &phase, clock().now().since(me.created));
+            plan.get().count_end(py, &phase, now.since(me.created));
         }
         Self::resolve(slf, phase, direct)
     }
@@ -187,7 +187,8 @@ impl Handle {
             let callback = callback.into_bound(py);
             let context = context.map(|c| c.into_bound(py));
             let called = match &context {
-                Some(context) if direct && is_asyncios(&callback) => call_in(context, &callback, slf),
+                Some(context) if direct && wakes_a_task(&callback) => call_in(context, &callback, slf),
+                None if direct => callback.call1((slf,)).map(drop),
                 context => me.port.get().call_soon(&callback, slf, context.as_ref()),
             };
             result = result.and(called);
@@ -366,16 +367,17 @@ impl Handle {
     fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Bound<'_, PyAny>, context: Option<Bound<'_, PyAny>>) -> PyResult<()> {
         let py = slf.py();
         let context = match context {
-            Some(c) if !c.is_none() => c,
+            Some(c) if !c.is_none() => Some(c),
+            _ if gathers(&r#fn) => None,
             // SAFETY: makes a new reference to a copy of the current context.
-            _ => unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? },
+            _ => Some(unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? }),
         };
         let mut s = slf.get().state.lock();
         if !matches!(s.phase, Phase::Pending) {
             drop(s);
-            return slf.get().port.get().call_soon(&r#fn, slf, Some(&context));
+            return slf.get().port.get().call_soon(&r#fn, slf, context.as_ref());
         }
-        let callback = (r#fn.unbind(), Some(context.unbind()));
+        let callback = (r#fn.unbind(), context.map(Bound::unbind));
         if s.first.is_none() && s.more.is_none() {
             s.first = Some(callback);
         } else {

@@ -25,6 +25,9 @@ mod trial;
 mod value;
 mod walk;
 
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use pyo3::prelude::*;
 
 #[pymodule]

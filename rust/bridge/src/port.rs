@@ -16,6 +16,7 @@ use std::time::Duration;
 use mountain_core::effect::{Outcome, Sink};
 use mountain_core::sync::Mailbox;
 use mountain_core::sync::Mutex;
+use mountain_core::time::Instant;
 use mountain_core::value::Memory;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -169,7 +170,7 @@ impl Port {
         drop(gone);
     }
 
-    fn open_letter(slf: &Bound<'_, Self>, letter: Letter, direct: bool) -> PyResult<()> {
+    fn open_letter(slf: &Bound<'_, Self>, letter: Letter, direct: bool, now: Instant) -> PyResult<()> {
         let py = slf.py();
         match letter {
             Letter::Wake(wake) => match wake.answer(py) {
@@ -178,7 +179,7 @@ impl Port {
             },
             Letter::Done(handle, outcome) => {
                 let handle = handle.into_cast::<Handle>(py);
-                Handle::ended(&handle, outcome, direct)
+                Handle::ended(&handle, outcome, direct, now)
             }
             Letter::Object(handle, result) => {
                 let handle = handle.into_cast::<Handle>(py);
@@ -226,13 +227,15 @@ impl Port {
         // A direct wake-up skips `call_soon`, and with it what debug mode would say of a slow callback.
         let direct = !port.event_loop(py)?.call_method0(intern!(py, "get_debug"))?.is_truthy()?;
         let clock = clock();
-        let end = clock.now().after(BUDGET);
+        let mut now = clock.now();
+        let end = now.after(BUDGET);
         let mut fatal = Ok(());
         for _ in 0..BOUND {
             let Some(letter) = mailbox.pop() else { break };
             // Only an exit or an interrupt comes out of a task's step; it goes to whoever runs the loop.
-            fatal = Self::open_letter(slf, letter, direct);
-            if fatal.is_err() || clock.now() >= end {
+            fatal = Self::open_letter(slf, letter, direct, now);
+            now = clock.now();
+            if fatal.is_err() || now >= end {
                 break;
             }
         }
@@ -299,14 +302,21 @@ impl CloseHook {
     }
 }
 
-/// A callback of asyncio's own, which a drain may call at once: the C method by which a `Task` wakes, and what `asyncio.gather` leaves on its
-/// children, which looks at them and decides a future. Anybody else's goes through the loop, which handles what it raises.
-pub(crate) fn is_asyncios(callback: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: `callback` is a live object; a function's code and a C function's self are borrowed.
+/// What `asyncio.gather` leaves on its children: it looks at them and decides a future, so that it needs no context and a drain may call it
+/// at once.
+pub(crate) fn gathers(callback: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: `callback` is a live object; a function's code is borrowed.
     unsafe {
-        if ffi::PyFunction_Check(callback.as_ptr()) != 0 {
-            return ffi::PyFunction_GetCode(callback.as_ptr()) == face(callback.py()).gather_code.as_ptr();
-        }
+        ffi::PyFunction_Check(callback.as_ptr()) != 0
+            && ffi::PyFunction_GetCode(callback.as_ptr()) == face(callback.py()).gather_code.as_ptr()
+    }
+}
+
+/// The C method by which a `Task` wakes, which a drain may call at once. Anybody else's callback goes through the loop, which handles what it
+/// raises.
+pub(crate) fn wakes_a_task(callback: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: `callback` is a live object; a C function's self is borrowed.
+    unsafe {
         if ffi::PyCFunction_CheckExact(callback.as_ptr()) == 0 {
             return false;
         }

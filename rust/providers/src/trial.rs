@@ -21,10 +21,8 @@ impl Operation for Noop {
         true
     }
 
-    fn start(&self, host: &Host, done: Done) -> Abort {
-        let value = self.0;
-        host.tokio.spawn(async move { done.finish(Ok(Value::Int(value))) });
-        // It has ended sooner than anybody could ask.
+    fn start(&self, _host: &Host, done: Done) -> Abort {
+        done.finish(Ok(Value::Int(self.0)));
         Abort::Never
     }
 }

@@ -22,15 +22,15 @@ const LOOKS: usize = 200;
 
 #[derive(Default)]
 pub struct Starter {
-    queue: SegQueue<(Arc<dyn Operation>, Done, Arc<Call>)>,
+    queue: SegQueue<Arc<Call>>,
     awake: AtomicBool,
 }
 
 impl Starter {
     /// Begin `operation` soon, on a worker.
     pub fn begin(host: &Arc<Host>, operation: Arc<dyn Operation>, done: Done) -> Abort {
-        let call = Arc::new(Call(Mutex::new(State::Queued)));
-        host.starter.queue.push((operation, done, call.clone()));
+        let call = Arc::new(Call(Mutex::new(State::Queued(operation, done))));
+        host.starter.queue.push(call.clone());
         if !host.starter.awake.load(Ordering::SeqCst) && !host.starter.awake.swap(true, Ordering::SeqCst) {
             host.tokio.spawn(Self::work(host.clone()));
         }
@@ -41,12 +41,11 @@ impl Starter {
         let me = &host.starter;
         loop {
             let mut begun = 0;
-            while let Some((operation, done, call)) = me.queue.pop() {
-                call.begin(&host, &*operation, done);
+            while begun < AT_ONCE
+                && let Some(call) = me.queue.pop()
+            {
+                call.begin(&host);
                 begun += 1;
-                if begun == AT_ONCE {
-                    break;
-                }
             }
             if begun > 0 {
                 // What was begun runs first.
@@ -69,33 +68,39 @@ impl Starter {
     }
 }
 
-/// A call that was queued: it can be asked to end before it has begun.
+/// A call that was queued. Asked to end before it begins, it never does.
 struct Call(Mutex<State>);
 
 enum State {
-    Queued,
-    /// It is not to begin, or has been asked to end.
-    Asked,
+    Queued(Arc<dyn Operation>, Done),
+    Beginning,
     Begun(Abort),
+    Asked,
 }
 
 impl Call {
-    fn begin(&self, host: &Host, operation: &dyn Operation, done: Done) {
-        if matches!(*self.0.lock(), State::Asked) {
-            return drop(done);
-        }
-        match catch_unwind(AssertUnwindSafe(|| operation.start(host, done))) {
-            // Lost in a panic, its `Done` has answered.
-            Ok(Abort::Never) | Err(_) => {}
-            Ok(abort) => {
-                let mut state = self.0.lock();
-                if matches!(*state, State::Asked) {
-                    drop(state);
-                    abort.abort();
-                } else {
-                    *state = State::Begun(abort);
+    fn begin(&self, host: &Host) {
+        let (operation, done) = {
+            let mut state = self.0.lock();
+            match std::mem::replace(&mut *state, State::Beginning) {
+                State::Queued(operation, done) => (operation, done),
+                was => {
+                    *state = was;
+                    return;
                 }
             }
+        };
+        // Lost in a panic, its `Done` has answered.
+        let abort = catch_unwind(AssertUnwindSafe(|| operation.start(host, done))).unwrap_or(Abort::Never);
+        if matches!(abort, Abort::Never) {
+            return;
+        }
+        let mut state = self.0.lock();
+        if matches!(*state, State::Asked) {
+            drop(state);
+            abort.abort();
+        } else {
+            *state = State::Begun(abort);
         }
     }
 }
@@ -103,8 +108,11 @@ impl Call {
 impl Abortable for Call {
     fn abort(&self) {
         let was = std::mem::replace(&mut *self.0.lock(), State::Asked);
-        if let State::Begun(abort) = was {
-            abort.abort();
+        match was {
+            State::Begun(abort) => abort.abort(),
+            // A `Done` that is dropped answers with a cancel.
+            State::Queued(_, done) => drop(done),
+            State::Beginning | State::Asked => {}
         }
     }
 }
