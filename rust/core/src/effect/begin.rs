@@ -29,7 +29,7 @@ pub struct Starter {
 impl Starter {
     /// Begin `operation` soon, on a worker.
     pub fn begin(host: &Arc<Host>, operation: Arc<dyn Operation>, done: Done) -> Abort {
-        let call = Arc::new(Call(Mutex::new(State::Queued(operation, done))));
+        let call = Arc::new(Call { operation, state: Mutex::new(State::Queued(done)) });
         host.starter.queue.push(call.clone());
         if !host.starter.awake.load(Ordering::SeqCst) && !host.starter.awake.swap(true, Ordering::SeqCst) {
             host.tokio.spawn(Self::work(host.clone()));
@@ -69,10 +69,14 @@ impl Starter {
 }
 
 /// A call that was queued. Asked to end before it begins, it never does.
-struct Call(Mutex<State>);
+struct Call {
+    /// Stays here, so that it is freed where it was made: by whoever lets go of the call.
+    operation: Arc<dyn Operation>,
+    state: Mutex<State>,
+}
 
 enum State {
-    Queued(Arc<dyn Operation>, Done),
+    Queued(Done),
     Beginning,
     Begun(Abort),
     Asked,
@@ -80,10 +84,10 @@ enum State {
 
 impl Call {
     fn begin(&self, host: &Host) {
-        let (operation, done) = {
-            let mut state = self.0.lock();
+        let done = {
+            let mut state = self.state.lock();
             match std::mem::replace(&mut *state, State::Beginning) {
-                State::Queued(operation, done) => (operation, done),
+                State::Queued(done) => done,
                 was => {
                     *state = was;
                     return;
@@ -91,11 +95,11 @@ impl Call {
             }
         };
         // Lost in a panic, its `Done` has answered.
-        let abort = catch_unwind(AssertUnwindSafe(|| operation.start(host, done))).unwrap_or(Abort::Never);
+        let abort = catch_unwind(AssertUnwindSafe(|| self.operation.start(host, done))).unwrap_or(Abort::Never);
         if matches!(abort, Abort::Never) {
             return;
         }
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if matches!(*state, State::Asked) {
             drop(state);
             abort.abort();
@@ -107,11 +111,11 @@ impl Call {
 
 impl Abortable for Call {
     fn abort(&self) {
-        let was = std::mem::replace(&mut *self.0.lock(), State::Asked);
+        let was = std::mem::replace(&mut *self.state.lock(), State::Asked);
         match was {
             State::Begun(abort) => abort.abort(),
             // A `Done` that is dropped answers with a cancel.
-            State::Queued(_, done) => drop(done),
+            State::Queued(done) => drop(done),
             State::Beginning | State::Asked => {}
         }
     }
