@@ -116,7 +116,7 @@ impl Handle {
         let handle = Self::made(port, Some(plan.clone().unbind()), Backing::Native(Abort::Never), begun)?;
         let token = PyRef::new(handle.clone().unbind()).into_token();
         let done = Done::new(port.get().shared.clone(), token);
-        let abort = if operation.spawns() {
+        let abort = if operation.wants_a_worker() {
             Starter::begin(host, operation, done)
         } else {
             // Lost in a panic, its `Done` has answered.

@@ -26,8 +26,8 @@ pub struct Program {
 }
 
 impl Operation for Program {
-    fn spawns(&self) -> bool {
-        !self.is_bare() || self.operation.spawns()
+    fn wants_a_worker(&self) -> bool {
+        !self.is_bare() || self.operation.wants_a_worker()
     }
 
     fn start(&self, host: &Host, done: Done) -> Abort {

@@ -13,11 +13,11 @@ use mountain_core::sync::Mutex;
 use mountain_core::time::{Key, sleep_until};
 use mountain_core::value::Value;
 
-/// Runs on a worker and yields its number.
+/// Yields its number, on the worker that begins it.
 pub struct Noop(pub i64);
 
 impl Operation for Noop {
-    fn spawns(&self) -> bool {
+    fn wants_a_worker(&self) -> bool {
         true
     }
 
@@ -31,7 +31,7 @@ impl Operation for Noop {
 pub struct Fail(pub i32);
 
 impl Operation for Fail {
-    fn spawns(&self) -> bool {
+    fn wants_a_worker(&self) -> bool {
         true
     }
 
@@ -45,7 +45,7 @@ impl Operation for Fail {
 pub struct Panic;
 
 impl Operation for Panic {
-    fn spawns(&self) -> bool {
+    fn wants_a_worker(&self) -> bool {
         true
     }
 

@@ -28,8 +28,8 @@ pub trait Operation: Send + Sync {
     /// Begin. Must not block: it is called on an event loop's thread.
     fn start(&self, host: &Host, done: Done) -> Abort;
 
-    /// It spawns a task, so that a worker had better begin it.
-    fn spawns(&self) -> bool {
+    /// A worker had better begin it: it spawns a task, or does its little work as it begins.
+    fn wants_a_worker(&self) -> bool {
         false
     }
 }
