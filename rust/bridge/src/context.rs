@@ -8,7 +8,7 @@ use std::time::Duration;
 use mountain_core::effect::Deadline;
 use mountain_core::error::Owner;
 use mountain_core::time::{Instant, seconds};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::{PyTypeInfo, ffi};
@@ -137,11 +137,23 @@ pub(crate) fn inherited(py: Python<'_>) -> PyResult<(Deadline, Option<Instant>)>
     Ok((if at == Instant::NEVER { Deadline::NONE } else { Deadline { at, owner: Owner::Inherited } }, watch))
 }
 
-/// The current asyncio task, or None. Asked once: on CPython 3.11 each look at the running loop is a system call.
+/// The running loop and the task that it is stepping; each may be None. Asked once: on CPython 3.11 each look at the running loop is a
+/// system call.
+pub(crate) fn running(py: Python<'_>) -> PyResult<(Bound<'_, PyAny>, Bound<'_, PyAny>)> {
+    let face = face(py);
+    let event_loop = face.running_loop.bind(py).call0()?;
+    let task = if event_loop.is_none() {
+        None
+    } else {
+        match &face.tasks {
+            Some(tasks) => tasks.bind(py).get_item(&event_loop)?,
+            None => Some(face.current_task.bind(py).call1((&event_loop,))?),
+        }
+    };
+    Ok((event_loop, task.unwrap_or_else(|| py.None().into_bound(py))))
+}
+
+/// The current asyncio task, or None.
 pub(crate) fn current_task(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    match face(py).current_task.bind(py).call0() {
-        // No loop runs.
-        Err(e) if e.is_instance_of::<PyRuntimeError>(py) => Ok(py.None().into_bound(py)),
-        task => task,
-    }
+    running(py).map(|(_, task)| task)
 }

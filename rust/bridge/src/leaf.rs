@@ -21,7 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
-use crate::context::{LAG, current_task, under};
+use crate::context::{LAG, running, under};
 use crate::error;
 use crate::plan::{On, Plan};
 use crate::process::clock;
@@ -87,6 +87,8 @@ struct State {
     stop: bool,
     cancel_sent: bool,
     task: Option<Py<PyAny>>,
+    /// The task's loop.
+    event_loop: Option<Py<PyAny>>,
     baseline: i64,
     /// When a cancel from outside was last thrown in.
     told: Option<Instant>,
@@ -155,8 +157,7 @@ impl PyLeaf {
 
     /// The loop of the task that it was suspended in.
     pub(crate) fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        let task = self.state.lock().task.as_ref().map(|t| t.clone_ref(py))?;
-        task.bind(py).call_method0(intern!(py, "get_loop")).ok()
+        self.state.lock().event_loop.as_ref().map(|l| l.bind(py).clone())
     }
 
     pub(crate) fn take_coroutine(&self) -> Option<Py<PyAny>> {
@@ -208,8 +209,8 @@ impl PyLeaf {
     }
 
     /// Note the task at the first suspension: without one there is nobody to be woken or cancelled.
-    fn note_task(py: Python<'_>) -> PyResult<(Py<PyAny>, i64)> {
-        let task = current_task(py)?;
+    fn note_task(&self, py: Python<'_>) -> PyResult<()> {
+        let (event_loop, task) = running(py)?;
         if task.is_none() {
             return Err(PyRuntimeError::new_err("an effect that waits must be awaited inside an asyncio task"));
         }
@@ -218,7 +219,9 @@ impl PyLeaf {
         if baseline > 0 && task.getattr_opt(intern!(py, "_must_cancel"))?.is_some_and(|m| m.is_truthy().unwrap_or(false)) {
             baseline -= 1;
         }
-        Ok((task.unbind(), baseline))
+        let mut s = self.state.lock();
+        (s.event_loop, s.task, s.baseline) = (Some(event_loop.unbind()), Some(task.unbind()), baseline);
+        Ok(())
     }
 
     /// The coroutine has ended: tell own cancels from others.
@@ -259,6 +262,7 @@ impl PyLeaf {
             visit.call(&s.coroutine)?;
             visit.call(&s.yielded)?;
             visit.call(&s.task)?;
+            visit.call(&s.event_loop)?;
         }
         Ok(())
     }
@@ -266,7 +270,7 @@ impl PyLeaf {
     pub(crate) fn clear(&self) {
         let old = {
             let mut s = self.state.lock();
-            (s.coroutine.take(), s.yielded.take(), s.task.take())
+            (s.coroutine.take(), s.yielded.take(), s.task.take(), s.event_loop.take())
         };
         drop(old);
     }
@@ -308,17 +312,12 @@ impl Leaf for PyLeaf {
                 // Without a policy nobody will ever ask it to stop, and what is awaited passes through as it would without us.
                 if s.task.is_none() && self.watched.load(Ordering::Relaxed) {
                     drop(s);
-                    match Self::note_task(py) {
-                        Ok((task, baseline)) => {
-                            s = self.state.lock();
-                            (s.task, s.baseline) = (Some(task), baseline);
-                        }
-                        Err(e) => {
-                            // Its own cleanup comes first; what that raises is worth less than the reason.
-                            let _ = coroutine.call_method0(py, intern!(py, "close"));
-                            return Poll::Ready(Err(Fail::Raised(e, Class::Passes)));
-                        }
+                    if let Err(e) = self.note_task(py) {
+                        // Its own cleanup comes first; what that raises is worth less than the reason.
+                        let _ = coroutine.call_method0(py, intern!(py, "close"));
+                        return Poll::Ready(Err(Fail::Raised(e, Class::Passes)));
                     }
+                    s = self.state.lock();
                 }
                 (s.coroutine, s.yielded, s.over) = (Some(coroutine), Some(yielded), Some(over));
                 Poll::Pending

@@ -87,7 +87,7 @@ impl LazyWake<'_> {
         if wake.is_none() {
             // SAFETY: polls happen on attached threads only.
             let py = unsafe { Python::assume_attached() };
-            // A suspended leaf knows its task, and the task its loop: cheaper to ask than the thread.
+            // A suspended leaf knows its loop: cheaper to ask than the thread.
             let port = match self.leaf.and_then(|l| l.event_loop(py)) {
                 Some(event_loop) => Port::of(&event_loop),
                 None => Port::current(py),
