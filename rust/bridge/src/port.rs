@@ -25,6 +25,7 @@ use pyo3::types::{PyDict, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
 use crate::bell::FdBell;
+use crate::context::running_loop;
 use crate::face::face;
 use crate::handle::{Handle, Phase};
 use crate::process::clock;
@@ -89,7 +90,7 @@ thread_local! {
 impl Port {
     /// The port of the running loop.
     pub(crate) fn current(py: Python<'_>) -> PyResult<Bound<'_, Port>> {
-        let running = face(py).running_loop.bind(py).call0()?;
+        let running = running_loop(py)?;
         if running.is_none() {
             return Err(PyRuntimeError::new_err(
                 "an effect needs a running asyncio event loop: await it in a coroutine, or use Runtime.from_thread",
