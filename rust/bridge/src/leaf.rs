@@ -94,6 +94,16 @@ struct State {
     told: Option<Instant>,
 }
 
+impl State {
+    fn owes_cancel(&mut self, py: Python<'_>) -> Option<Py<PyAny>> {
+        if !self.stop || self.cancel_sent || self.coroutine.is_none() {
+            return None;
+        }
+        self.cancel_sent = true;
+        self.task.as_ref().map(|t| t.clone_ref(py))
+    }
+}
+
 pub(crate) struct PyLeaf {
     callable: Py<PyAny>,
     args: Py<PyTuple>,
@@ -102,18 +112,22 @@ pub(crate) struct PyLeaf {
     pub(crate) trace: Trace<Fail>,
     /// Something may ask it to stop, or try it again: then its task must be known.
     pub(crate) watched: AtomicBool,
+    /// Its task is known.
+    noted: AtomicBool,
     state: Mutex<State>,
 }
 
 impl PyLeaf {
     pub(crate) fn new(callable: Py<PyAny>, args: Py<PyTuple>, kwargs: Option<Py<PyDict>>, plan: Py<Plan>) -> Self {
         let watched = AtomicBool::new(!plan.get().stack.is_empty());
-        PyLeaf { callable, args, kwargs, plan, trace: Trace::default(), watched, state: Mutex::default() }
+        PyLeaf { callable, args, kwargs, plan, trace: Trace::default(), watched, noted: AtomicBool::new(false), state: Mutex::default() }
     }
 
-    /// What the coroutine yielded in the last step.
-    pub(crate) fn take_yielded(&self) -> Option<Py<PyAny>> {
-        self.state.lock().yielded.take()
+    /// What the coroutine yielded in the last step, and the task to cancel, as of `owes_cancel`.
+    pub(crate) fn take_yielded(&self, py: Python<'_>) -> Option<(Py<PyAny>, Option<Py<PyAny>>)> {
+        let mut s = self.state.lock();
+        let yielded = s.yielded.take()?;
+        Some((yielded, s.owes_cancel(py)))
     }
 
     /// Say how a suspended coroutine goes on. What cannot be delivered, because none is suspended, comes back.
@@ -147,12 +161,7 @@ impl PyLeaf {
 
     /// The task to cancel, if the engine asked for it and nobody has done it yet.
     pub(crate) fn owes_cancel(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let mut s = self.state.lock();
-        if !s.stop || s.cancel_sent || s.coroutine.is_none() {
-            return None;
-        }
-        s.cancel_sent = true;
-        s.task.as_ref().map(|t| t.clone_ref(py))
+        self.state.lock().owes_cancel(py)
     }
 
     /// The loop of the task that it was suspended in.
@@ -209,7 +218,7 @@ impl PyLeaf {
     }
 
     /// Note the task at the first suspension: without one there is nobody to be woken or cancelled.
-    fn note_task(&self, py: Python<'_>) -> PyResult<()> {
+    fn note_task(py: Python<'_>) -> PyResult<(Bound<'_, PyAny>, Bound<'_, PyAny>, i64)> {
         let (event_loop, task) = running(py)?;
         if task.is_none() {
             return Err(PyRuntimeError::new_err("an effect that waits must be awaited inside an asyncio task"));
@@ -219,9 +228,7 @@ impl PyLeaf {
         if baseline > 0 && task.getattr_opt(intern!(py, "_must_cancel"))?.is_some_and(|m| m.is_truthy().unwrap_or(false)) {
             baseline -= 1;
         }
-        let mut s = self.state.lock();
-        (s.event_loop, s.task, s.baseline) = (Some(event_loop.unbind()), Some(task.unbind()), baseline);
-        Ok(())
+        Ok((event_loop, task, baseline))
     }
 
     /// The coroutine has ended: tell own cancels from others.
@@ -308,27 +315,28 @@ impl Leaf for PyLeaf {
         unsafe { ffi::Py_LeaveRecursiveCall() };
         match stepped {
             Ok(Err(yielded)) => {
-                let mut s = self.state.lock();
                 // Without a policy nobody will ever ask it to stop, and what is awaited passes through as it would without us.
-                if s.task.is_none() && self.watched.load(Ordering::Relaxed) {
-                    drop(s);
-                    if let Err(e) = self.note_task(py) {
-                        // Its own cleanup comes first; what that raises is worth less than the reason.
-                        let _ = coroutine.call_method0(py, intern!(py, "close"));
-                        return Poll::Ready(Err(Fail::Raised(e, Class::Passes)));
+                let noted = if self.watched.load(Ordering::Relaxed) && !self.noted.load(Ordering::Relaxed) {
+                    match Self::note_task(py) {
+                        Ok(noted) => Some(noted),
+                        Err(e) => {
+                            // Its own cleanup comes first; what that raises is worth less than the reason.
+                            let _ = coroutine.call_method0(py, intern!(py, "close"));
+                            return Poll::Ready(Err(Fail::Raised(e, Class::Passes)));
+                        }
                     }
-                    s = self.state.lock();
+                } else {
+                    None
+                };
+                let mut s = self.state.lock();
+                if let Some((event_loop, task, baseline)) = noted {
+                    self.noted.store(true, Ordering::Relaxed);
+                    (s.event_loop, s.task, s.baseline) = (Some(event_loop.unbind()), Some(task.unbind()), baseline);
                 }
                 (s.coroutine, s.yielded, s.over) = (Some(coroutine), Some(yielded), Some(over));
                 Poll::Pending
             }
-            Ok(Ok(value)) => {
-                // The commonest end by far: it never waited, so nobody can have cancelled it.
-                if self.state.lock().task.is_none() {
-                    return Poll::Ready(Ok(value));
-                }
-                Poll::Ready(self.settle(py, Ok(value)))
-            }
+            Ok(Ok(value)) => Poll::Ready(self.settle(py, Ok(value))),
             Err(e) => Poll::Ready(self.settle(py, Err(e))),
         }
     }

@@ -228,8 +228,7 @@ impl Run {
         match me.poll() {
             Poll::Ready(result) => Self::ended(me, slf, result),
             Poll::Pending => match Self::pending(&mut me, slf) {
-                Ok(yielded) => {
-                    let owed = me.leaf.as_ref().and_then(|l| l.owes_cancel(py));
+                Ok((yielded, owed)) => {
                     drop(me);
                     // Its time passed within the task's own step, as with `Timeout(0)`.
                     match owed.map(|task| task.call_method0(py, intern!(py, "cancel"))) {
@@ -242,15 +241,15 @@ impl Run {
         }
     }
 
-    /// What to yield while the engine waits.
-    fn pending<'py>(me: &mut PyRefMut<'py, Self>, slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+    /// What to yield while the engine waits, and the task that is to be cancelled.
+    fn pending<'py>(me: &mut PyRefMut<'py, Self>, slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Option<Py<PyAny>>)> {
         let py = slf.py();
         me.begun.get_or_insert_with(Begun::now);
-        if let Some(yielded) = me.leaf.as_ref().and_then(|l| l.take_yielded()) {
+        if let Some((yielded, owed)) = me.leaf.as_ref().and_then(|l| l.take_yielded(py)) {
             if let Some(wake) = &me.wake {
                 *wake.run.lock() = slf.as_ptr() as usize;
             }
-            return Ok(yielded.into_bound(py));
+            return Ok((yielded.into_bound(py), owed));
         }
         let port = if let Some(port) = &me.port {
             port.bind(py).clone()
@@ -267,7 +266,7 @@ impl Run {
             Some(wake) => *wake.run.lock() = slf.as_ptr() as usize,
             None => return Err(PyRuntimeError::new_err("an effect waits for nothing: this is a bug in mountain-runtime")),
         }
-        Ok(yielded)
+        Ok((yielded, None))
     }
 
     fn unpark(me: &PyRefMut<'_, Self>, slf: &Bound<'_, Self>) {
