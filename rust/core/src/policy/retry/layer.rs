@@ -4,7 +4,7 @@ use super::Settings;
 use super::machine::{Decision, decide};
 use crate::effect::{Call, Class, Deadline, Fault, Leaf, Verdict};
 use crate::error::TimedOut;
-use crate::time::sleep_until;
+use crate::time::{Instant, sleep_until};
 
 /// Call `inner` anew for each attempt. `layer` is this retry's place in the stack, `over` the earliest limit around it.
 pub async fn retry<'a, L, F, M>(
@@ -22,34 +22,49 @@ where
     let mut attempt = 0u32;
     loop {
         attempt = attempt.saturating_add(1);
-        let mut e = match inner().await {
+        let again = match inner().await {
             Ok(value) => return Ok(value),
-            Err(e) => e,
+            Err(e) => judge(call, layer, settings, over, attempt, e)?,
         };
-        let verdict = match e.class() {
-            // A limit outside this retry has passed, or the failure is nobody's to judge.
-            Class::Stopped | Class::Passes => Verdict::No,
-            Class::TimedOut(owner) if !owner.inside(layer) => Verdict::No,
-            _ if settings.attempts.is_some_and(|most| attempt >= most) => Verdict::No,
-            _ => call.leaf.verdict(layer, &mut e)?,
-        };
-        if verdict == Verdict::No {
-            return Err(e);
-        }
-        let too_late = |cause| Err(L::Err::timed_out(TimedOut { owner: over.owner, attempts: call.trace.attempts(), cause }));
-        match decide(settings, attempt, verdict, call.now(), over, fastrand::f64()) {
-            Decision::GiveUp => return Err(e),
-            Decision::TooLate => return too_late(Some(e)),
-            Decision::Again(at) => {
-                call.trace.failed(layer, e);
-                if at > call.now() {
-                    sleep_until(call.clock, at).await;
-                    // Woken late, as by a stalled loop: nothing begins after the limit.
-                    if call.now() >= over.at {
-                        return too_late(call.trace.take_last(over.owner));
-                    }
-                }
+        if again > call.now() {
+            sleep_until(call.clock, again).await;
+            // Woken late, as by a stalled loop: nothing begins after the limit.
+            if call.now() >= over.at {
+                return Err(too_late(call, over, call.trace.take_last(over.owner)));
             }
         }
     }
+}
+
+/// When to call again after a failure, or what to raise. Apart from the loop, so that a future that never fails has no room for failures.
+fn judge<L: Leaf>(
+    call: &Call<'_, L>,
+    layer: usize,
+    settings: &Settings,
+    over: Deadline,
+    attempt: u32,
+    mut e: L::Err,
+) -> Result<Instant, L::Err> {
+    let verdict = match e.class() {
+        // A limit outside this retry has passed, or the failure is nobody's to judge.
+        Class::Stopped | Class::Passes => Verdict::No,
+        Class::TimedOut(owner) if !owner.inside(layer) => Verdict::No,
+        _ if settings.attempts.is_some_and(|most| attempt >= most) => Verdict::No,
+        _ => call.leaf.verdict(layer, &mut e)?,
+    };
+    if verdict == Verdict::No {
+        return Err(e);
+    }
+    match decide(settings, attempt, verdict, call.now(), over, fastrand::f64()) {
+        Decision::GiveUp => Err(e),
+        Decision::TooLate => Err(too_late(call, over, Some(e))),
+        Decision::Again(at) => {
+            call.trace.failed(layer, e);
+            Ok(at)
+        }
+    }
+}
+
+fn too_late<L: Leaf>(call: &Call<'_, L>, over: Deadline, cause: Option<L::Err>) -> L::Err {
+    L::Err::timed_out(TimedOut { owner: over.owner, attempts: call.trace.attempts(), cause })
 }
