@@ -120,7 +120,16 @@ pub(crate) struct PyLeaf {
 impl PyLeaf {
     pub(crate) fn new(callable: Py<PyAny>, args: Py<PyTuple>, kwargs: Option<Py<PyDict>>, plan: Py<Plan>) -> Self {
         let watched = AtomicBool::new(!plan.get().stack.is_empty());
-        PyLeaf { callable, args, kwargs, plan, trace: Trace::default(), watched, noted: AtomicBool::new(false), state: Mutex::default() }
+        PyLeaf {
+            callable,
+            args,
+            kwargs,
+            plan,
+            trace: Trace::default(),
+            watched,
+            noted: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
     }
 
     /// What the coroutine yielded in the last step, and the task to cancel, as of `owes_cancel`.
