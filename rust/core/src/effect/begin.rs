@@ -1,19 +1,11 @@
 //! Where calls begin that an event loop makes: it only queues them, and a worker begins them in turns. What a worker spawns goes to its own
-//! queue, at half the price of the shared one, and is freed where it was made.
-//!
-//!  1. A caller queues its call; if no starter is awake (`awake` was false), it wakes one, which is a task.
-//!  2. The starter begins what it finds. When it finds nothing for a moment, `awake := false`.
-//!  3. It looks once more: what was queued before 2 is found now. What comes after finds `awake` false and wakes the next starter. Whoever
-//!     turns `awake` to true goes on; the other one ends.
+//! queue, at half the price of the shared one, and is freed where it was made. Who begins them is on duty (`sync::Duty` holds the protocol).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use crossbeam_queue::SegQueue;
 
 use super::{Abort, Abortable, Done, Host, Operation};
-use crate::sync::Mutex;
+use crate::sync::{Duty, Mutex};
 
 /// Calls that are begun in one go: as many as a worker's own queue takes.
 pub(super) const AT_ONCE: usize = 128;
@@ -21,28 +13,33 @@ pub(super) const AT_ONCE: usize = 128;
 const LOOKS: usize = 200;
 
 #[derive(Default)]
-pub struct Starter {
-    queue: SegQueue<Arc<Call>>,
-    awake: AtomicBool,
-}
+pub struct Starter(Duty<Arc<Call>>);
 
 impl Starter {
     /// Begin `operation` soon, on a worker.
     pub fn begin(host: &Arc<Host>, operation: Arc<dyn Operation>, done: Done) -> Abort {
         let call = Arc::new(Call { operation, state: Mutex::new(State::Queued(done)) });
-        host.starter.queue.push(call.clone());
-        if !host.starter.awake.load(Ordering::SeqCst) && !host.starter.awake.swap(true, Ordering::SeqCst) {
-            host.tokio.spawn(Self::work(host.clone()));
+        if host.starter.0.hand_over(call.clone()) {
+            let on_duty = OnDuty { host: host.clone(), left: false };
+            host.tokio.spawn(on_duty.work());
         }
         Abort::Shared(call)
     }
+}
 
-    async fn work(host: Arc<Host>) {
-        let me = &host.starter;
-        loop {
+struct OnDuty {
+    host: Arc<Host>,
+    left: bool,
+}
+
+impl OnDuty {
+    async fn work(mut self) {
+        let host = self.host.clone();
+        let duty = &host.starter.0;
+        while !self.left {
             let mut begun = 0;
             while begun < AT_ONCE
-                && let Some(call) = me.queue.pop()
+                && let Some(call) = duty.next()
             {
                 call.begin(&host);
                 begun += 1;
@@ -52,19 +49,25 @@ impl Starter {
                 tokio::task::yield_now().await;
                 continue;
             }
-            if (0..LOOKS).any(|_| me.something_came()) {
-                continue;
-            }
-            me.awake.store(false, Ordering::SeqCst);
-            if me.queue.is_empty() || me.awake.swap(true, Ordering::SeqCst) {
-                return;
-            }
+            let something_came = (0..LOOKS).any(|_| {
+                std::hint::spin_loop();
+                !duty.is_idle()
+            });
+            self.left = !something_came && duty.leave();
         }
     }
+}
 
-    fn something_came(&self) -> bool {
-        std::hint::spin_loop();
-        !self.queue.is_empty()
+impl Drop for OnDuty {
+    /// The workers have ended: what is queued will not begin, and is told so.
+    fn drop(&mut self) {
+        let duty = &self.host.starter.0;
+        while !self.left {
+            while let Some(call) = duty.next() {
+                call.abort();
+            }
+            self.left = duty.leave();
+        }
     }
 }
 

@@ -18,16 +18,7 @@
 //!  - `close` sets `closed`, then empties the box. A producer looks at `closed` after its push: it either sees it and empties the box
 //!    itself, or its push came before the emptying of `close`. A letter is never left in a closed box; it is dropped where it is found.
 
-#[cfg(not(loom))]
-use std::sync::atomic::{AtomicBool, Ordering};
-
-#[cfg(not(loom))]
-use crossbeam_queue::SegQueue as Queue;
-#[cfg(loom)]
-use loom::sync::atomic::{AtomicBool, Ordering};
-
-#[cfg(loom)]
-use model::Queue;
+use super::queue::{AtomicBool, Ordering, Queue};
 
 /// Calls the consumer, from any thread. Spurious calls are harmless.
 pub trait Bell {
@@ -92,34 +83,6 @@ impl<T, B: Bell> Mailbox<T, B> {
 
     pub fn closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
-    }
-}
-
-/// A queue that loom can see into, with the interface of the real one.
-#[cfg(loom)]
-mod model {
-    use std::collections::VecDeque;
-
-    use loom::sync::Mutex;
-
-    pub(super) struct Queue<T>(Mutex<VecDeque<T>>);
-
-    impl<T> Queue<T> {
-        pub(super) fn new() -> Self {
-            Queue(Mutex::new(VecDeque::new()))
-        }
-        pub(super) fn push(&self, item: T) {
-            self.0.lock().unwrap().push_back(item);
-        }
-        pub(super) fn pop(&self) -> Option<T> {
-            self.0.lock().unwrap().pop_front()
-        }
-        pub(super) fn len(&self) -> usize {
-            self.0.lock().unwrap().len()
-        }
-        pub(super) fn is_empty(&self) -> bool {
-            self.len() == 0
-        }
     }
 }
 

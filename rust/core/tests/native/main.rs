@@ -8,4 +8,5 @@ mod group_abort;
 mod limits;
 mod program;
 mod race;
+mod starter;
 mod workers;

@@ -1,0 +1,97 @@
+//! Work that many hand over and one does: whoever is on duty. A mailbox calls its consumer once more for what comes while it drains; here
+//! who is on duty sees that himself, so that a steady flow calls nobody.
+//!
+//!  1. A producer queues its item. If nobody was on duty (`taken` was false), it takes the duty and sends somebody.
+//!  2. Who is on duty takes items. When he finds none, `taken := false`.
+//!  3. He looks once more: what was queued before 2 is found now, and he takes the duty again, unless a producer has done so meanwhile and
+//!     sends the next one. What comes after 2 finds `taken` false.
+//!
+//! All accesses are `SeqCst`, for the reason that the mailbox gives.
+
+use super::queue::{AtomicBool, Ordering, Queue};
+
+pub struct Duty<T> {
+    queue: Queue<T>,
+    taken: AtomicBool,
+}
+
+impl<T> Default for Duty<T> {
+    fn default() -> Self {
+        Duty { queue: Queue::new(), taken: AtomicBool::new(false) }
+    }
+}
+
+impl<T> Duty<T> {
+    /// Hand over an item (step 1). True: send somebody.
+    #[must_use]
+    pub fn hand_over(&self, item: T) -> bool {
+        self.queue.push(item);
+        self.take()
+    }
+
+    /// The next item, for who is on duty.
+    pub fn next(&self) -> Option<T> {
+        self.queue.pop()
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Steps 2 and 3. False: there is more to do, and who asks is still on duty.
+    #[must_use]
+    pub fn leave(&self) -> bool {
+        // A swap, not a store, as in the mailbox.
+        self.taken.swap(false, Ordering::SeqCst);
+        self.queue.is_empty() || !self.take()
+    }
+
+    fn take(&self) -> bool {
+        !self.taken.load(Ordering::SeqCst) && !self.taken.swap(true, Ordering::SeqCst)
+    }
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use super::*;
+    use loom::sync::{Arc, Mutex};
+    use loom::thread;
+
+    /// Does what there is, then leaves; notes that nobody else is on duty meanwhile.
+    fn serve(duty: &Duty<u32>, done: &Mutex<Vec<u32>>) {
+        loop {
+            while let Some(item) = duty.next() {
+                done.lock().unwrap().push(item);
+            }
+            if duty.leave() {
+                return;
+            }
+        }
+    }
+
+    /// Whoever is told to send somebody serves himself: when all have returned, nothing may be left.
+    #[test]
+    fn nothing_is_left_behind() {
+        loom::model(|| {
+            let shared = Arc::new((Duty::default(), Mutex::new(Vec::new())));
+            let producers: Vec<_> = (0..2)
+                .map(|i| {
+                    let shared = shared.clone();
+                    thread::spawn(move || {
+                        if shared.0.hand_over(i) {
+                            serve(&shared.0, &shared.1);
+                        }
+                    })
+                })
+                .collect();
+            if shared.0.hand_over(2) {
+                serve(&shared.0, &shared.1);
+            }
+            producers.into_iter().for_each(|p| p.join().unwrap());
+            let mut done = std::mem::take(&mut *shared.1.lock().unwrap());
+            done.sort_unstable();
+            assert_eq!(done, [0, 1, 2]);
+            assert!(!shared.0.taken.load(Ordering::SeqCst), "nobody is on duty any more");
+        });
+    }
+}
