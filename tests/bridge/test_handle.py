@@ -6,7 +6,7 @@ import errno
 import gc
 import weakref
 from collections.abc import Generator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -162,6 +162,23 @@ async def test_callbacks_with_context() -> None:
     assert len(seen) == 2, "what is added late is called soon, not at once"
     await ticks(2)
     assert seen[2] == (handle, 3)
+
+
+async def test_the_callback_of_asyncios_gather_is_called_in_the_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    soon: list[str] = []
+    call_soon: Any = loop.call_soon
+
+    def noted(callback: Any, *args: Any, **options: Any) -> asyncio.Handle:
+        soon.append(getattr(callback, "__qualname__", ""))
+        return cast("asyncio.Handle", call_soon(callback, *args, **options))
+
+    monkeypatch.setattr(loop, "call_soon", noted)
+    gathered = await asyncio.gather(start(noop(1)), start(fail(errno.EIO)), return_exceptions=True)
+    assert gathered[0] == 1
+    assert isinstance(gathered[1], OSError)
+    assert soon, "the gathering future's own callbacks go through the loop"
+    assert not [name for name in soon if name.startswith("gather.")], "asyncio's gather has changed: see Face.gather_code"
 
 
 async def test_callbacks_can_be_taken_back() -> None:

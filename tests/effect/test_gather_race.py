@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Retry, Timeout, effect, gather, race
+from mountain_runtime import Retry, Timeout, constant, effect, gather, race
 from mountain_runtime._native import fail, is_native, noop, sleep
 from mountain_runtime.errors import ConfigError, TimedOut
 
@@ -135,6 +135,19 @@ async def test_a_group_under_a_timeout() -> None:
         await race(effect(seen.wait)(), sleep(LONG)).under(Timeout(SOON))
     assert seen.log == ["cleaned"] * 2
     assert cancelling() == 0
+
+
+async def test_what_a_part_failed_of_is_named_by_the_part() -> None:
+    slow = sleep(LONG).under(Timeout(SOON))
+    for group in (gather([noop(1), slow]), gather([noop(1), slow]).under(Timeout(LONG), Retry(on=FileNotFoundError))):
+        assert is_native(group)
+        with pytest.raises(TimedOut) as caught:
+            await group
+        assert (caught.value.effect, caught.value.policy, caught.value.attempt) == ("sleep", f"Timeout({SOON})", 1)
+    tried = fail(errno.ENOENT).under(Retry(on=FileNotFoundError, attempts=2, backoff=constant(0)))
+    with pytest.raises(FileNotFoundError) as missing:
+        await gather([tried, sleep(LONG)]).under(Timeout(LONG))
+    assert missing.value.__notes__ == ["effect 'fail' was attempted 2 times; this is the last failure"]
 
 
 async def test_a_whole_group_is_retried() -> None:

@@ -16,9 +16,6 @@ NAMES = {
     "errors", "fs",
 }  # fmt: skip
 
-#: Classes of the native module, whose documentation is in its stub.
-NATIVE = {"Effect", "Handle", "Entry"}
-
 ERRORS = {
     "MountainError": (Exception,),
     "Rejected": ("MountainError",),
@@ -130,7 +127,7 @@ def test_the_tree_of_errors() -> None:
 @pytest.mark.parametrize("module", ["mountain_runtime", "mountain_runtime.errors", "mountain_runtime.fs"])
 def test_every_public_name_is_documented_and_at_home(module: str) -> None:
     of = importlib.import_module(module)
-    for name in set(of.__all__) - NATIVE:
+    for name in of.__all__:
         assert inspect.getdoc(getattr(of, name)), name
     assert fs.Entry.__module__ == "mountain_runtime.fs"
 

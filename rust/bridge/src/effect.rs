@@ -35,6 +35,10 @@ pub(crate) enum Work {
     Native(Arc<dyn Operation>),
 }
 
+/// Work as a value: immutable, and building one runs nothing; each `await` runs it once more.
+///
+/// asyncio sees a coroutine, so `create_task`, `TaskGroup`, `asyncio.run` and `asyncio.gather` take it. Dropped without ever having been run
+/// or composed, it warns as a coroutine does.
 #[pyclass(frozen, freelist = 1024, weakref, module = "mountain_runtime")]
 pub(crate) struct Effect {
     pub(crate) work: Work,

@@ -64,6 +64,7 @@ struct State {
     owner: Option<(Py<Scope>, u32)>,
 }
 
+/// Work that has started; it is an asyncio Future to all of asyncio: it can be awaited, gathered, waited for, shielded and cancelled.
 #[pyclass(frozen, freelist = 16384, weakref, module = "mountain_runtime")]
 pub(crate) struct Handle {
     port: Py<Port>,
