@@ -25,6 +25,7 @@ mod trial;
 mod value;
 mod walk;
 
+/// docs/decisions/0008-allocator.md
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
