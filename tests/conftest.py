@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,10 @@ def eager_loop() -> asyncio.AbstractEventLoop:
     loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 - 3.11 has none
     return loop
 
+
+# Whoever starts the tests in the background has them ignore Ctrl-C, and every program that they start as well.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PLAIN: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
 BOTH: dict[str, LoopFactory] = PLAIN | {"uvloop": uvloop.new_event_loop}
