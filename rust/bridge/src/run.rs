@@ -15,7 +15,7 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 
 use mountain_core::effect::{Call, Class, Deadline, Fault, call_leaf};
@@ -23,7 +23,6 @@ use mountain_core::error::Error;
 use mountain_core::error::{Owner, TimedOut};
 use mountain_core::observe::count;
 use mountain_core::policy;
-use mountain_core::sync::Mutex;
 use mountain_core::time::{Clock, Instant};
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
@@ -49,7 +48,7 @@ pub(crate) struct RunWake {
     woken: AtomicBool,
     port: Arc<Shared>,
     /// The run's address while it waits, 0 otherwise.
-    run: Mutex<usize>,
+    run: AtomicUsize,
 }
 
 impl Wake for RunWake {
@@ -67,7 +66,7 @@ impl RunWake {
     /// In a drain: the run, if it still waits. From now on it can be woken again.
     pub(crate) fn answer<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Run>> {
         self.woken.store(false, Ordering::SeqCst);
-        let run = *self.run.lock();
+        let run = self.run.load(Ordering::Acquire);
         // SAFETY: the address is cleared when the run ends or is dropped, both on a thread that is attached, as we are.
         (run != 0).then(|| unsafe { Bound::from_borrowed_ptr(py, run as *mut pyo3::ffi::PyObject).cast_into_unchecked() })
     }
@@ -94,7 +93,7 @@ impl LazyWake<'_> {
             };
             let port = port.ok()?;
             *wake =
-                Some(Arc::new(RunWake { woken: AtomicBool::new(false), port: port.get().shared.clone(), run: Mutex::new(0) }));
+                Some(Arc::new(RunWake { woken: AtomicBool::new(false), port: port.get().shared.clone(), run: AtomicUsize::new(0) }));
         }
         wake.clone()
     }
@@ -247,7 +246,7 @@ impl Run {
         me.begun.get_or_insert_with(Begun::now);
         if let Some((yielded, owed)) = me.leaf.as_ref().and_then(|l| l.take_yielded(py)) {
             if let Some(wake) = &me.wake {
-                *wake.run.lock() = slf.as_ptr() as usize;
+                wake.run.store(slf.as_ptr() as usize, Ordering::Release);
             }
             return Ok((yielded.into_bound(py), owed));
         }
@@ -263,7 +262,7 @@ impl Run {
         me.park = Some(park.unbind());
         port.get().park(slf);
         match &me.wake {
-            Some(wake) => *wake.run.lock() = slf.as_ptr() as usize,
+            Some(wake) => wake.run.store(slf.as_ptr() as usize, Ordering::Release),
             None => return Err(PyRuntimeError::new_err("an effect waits for nothing: this is a bug in mountain-runtime")),
         }
         Ok((yielded, None))
@@ -281,7 +280,7 @@ impl Run {
             Self::unpark(&me, slf);
         }
         if let Some(wake) = me.wake.take() {
-            *wake.run.lock() = 0;
+            wake.run.store(0, Ordering::Release);
         }
         me.begun = None;
         let (engine, leaf, began) = (me.engine.take(), me.leaf.take(), me.began);
@@ -338,7 +337,7 @@ impl Run {
     pub(crate) fn reap(slf: &Bound<'_, Self>) {
         let Ok(mut me) = slf.try_borrow_mut() else { return };
         if let Some(wake) = me.wake.take() {
-            *wake.run.lock() = 0;
+            wake.run.store(0, Ordering::Release);
         }
         let gone = (me.engine.take(), me.park.take(), me.begun.take());
         drop(me);
@@ -398,7 +397,7 @@ impl Run {
             Self::unpark(&me, slf);
         }
         if let Some(wake) = me.wake.take() {
-            *wake.run.lock() = 0;
+            wake.run.store(0, Ordering::Release);
         }
         me.begun = None;
         let was_running = me.started && engine.is_some();
@@ -474,7 +473,7 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         if let Some(wake) = &self.wake {
-            *wake.run.lock() = 0;
+            wake.run.store(0, Ordering::Release);
         }
     }
 }
