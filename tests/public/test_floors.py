@@ -117,6 +117,16 @@ def test_the_core_imports_downwards_only() -> None:
     assert upwards == []
 
 
+def test_the_bridge_imports_without_a_circle() -> None:
+    files = {file.stem: file for file in core_files(ROOT / "rust" / "bridge" / "src") if file.stem != "lib"}
+    graph = {}
+    for module, file in files.items():
+        targets = re.findall(r"\bcrate::(?:\{([^}]*)\}|(\w+))", rust_code(file))
+        graph[module] = {name for target in targets for name in re.findall(r"\w+", "".join(target))} & set(files)
+    assert "port" in graph["drain"]
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
 def test_a_policy_of_the_core_does_not_know_its_siblings() -> None:
     policies = sorted(folder.name for folder in (CORE / "policy").iterdir() if folder.is_dir())
     assert {"retry", "timeout"} <= set(policies)

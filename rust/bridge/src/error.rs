@@ -8,7 +8,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
 use crate::face::face;
-use crate::leaf::policy_name;
 use crate::plan::Plan;
 use crate::pyref::PyRef;
 
@@ -24,7 +23,7 @@ pub(crate) fn make(py: Python<'_>, class: &Py<PyType>, message: &str, effect: &s
 }
 
 pub(crate) fn timed_out(py: Python<'_>, plan: &Plan, owner: Owner, attempts: u32, cause: Option<PyErr>) -> PyErr {
-    let policy = policy_name(py, plan, owner);
+    let policy = plan.whose(py, owner);
     let effect = plan.name.as_str();
     let limit = policy.as_deref().unwrap_or("its time limit");
     let message = match attempts {
@@ -41,10 +40,6 @@ pub(crate) fn timed_out(py: Python<'_>, plan: &Plan, owner: Owner, attempts: u32
 pub(crate) fn internal(py: Python<'_>, effect: &str, what: &str) -> PyErr {
     let message = format!("a bug in mountain-runtime ended effect '{effect}': {what}. Other effects go on; please report it");
     make(py, &face(py).internal_error, &message, effect, None, 1)
-}
-
-pub(crate) fn rejected(py: Python<'_>) -> &Bound<'_, PyAny> {
-    face(py).rejected.bind(py).as_any()
 }
 
 /// The last error carries how often it was tried, once. An exception that takes no note does without.

@@ -18,12 +18,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
-use crate::job::Job;
+use crate::callback::{call_in, gathers, wakes_a_task};
+use crate::owned::Owned;
 use crate::plan::Plan;
-use crate::port::{Port, call_in, gathers, wakes_a_task};
+use crate::port::Port;
 use crate::process::{Begun, clock};
 use crate::pyref::PyRef;
-use crate::scope::Scope;
+use crate::slots::Steps;
+use crate::stage::Stage;
 use crate::{error, slots, value};
 
 pub(crate) enum Phase {
@@ -39,7 +41,7 @@ pub(crate) enum Backing {
     Parked,
     Native(Abort),
     Task(Py<PyAny>),
-    Job(Py<Job>),
+    Job(Arc<Stage>),
 }
 
 /// With the context to call it in; none for what needs none.
@@ -60,8 +62,8 @@ struct State {
     more: Option<Box<Vec<Callback>>>,
     /// It is a native call that counts.
     begun: Option<Begun>,
-    /// The runtime that owns it, and its place there.
-    owner: Option<(Py<Scope>, u32)>,
+    /// Among the calls of the runtime that owns it: its place there.
+    owner: Option<(Arc<Owned>, u32)>,
 }
 
 /// Work that has started; it is an asyncio Future to all of asyncio: it can be awaited, gathered, waited for, shielded and cancelled.
@@ -127,14 +129,10 @@ impl Handle {
         Ok(handle)
     }
 
-    pub(crate) fn set_backing(&self, backing: Backing) {
-        self.state.lock().backing = backing;
-    }
-
     /// A runtime owns this call from now on.
-    pub(crate) fn owned(&self, scope: Py<Scope>, place: u32) {
+    pub(crate) fn owned(&self, owner: Arc<Owned>, place: u32) {
         let mut s = self.state.lock();
-        s.owner = Some((scope, place));
+        s.owner = Some((owner, place));
         s.retrieved = false;
     }
 
@@ -160,9 +158,19 @@ impl Handle {
             Err(e) => Phase::Error(error::to_python(py, e, me.plan.as_ref().map(pyo3::Py::get)).into_value(py).into_any()),
         };
         if let (Some(plan), Some(_)) = (&me.plan, begun) {
-            plan.get().count_end(py, &phase, now.since(me.created));
+            me.count_end(py, plan.get(), &phase, now);
         }
         Self::resolve(slf, phase, direct)
+    }
+
+    fn count_end(&self, py: Python<'_>, plan: &Plan, phase: &Phase, now: Instant) {
+        match phase {
+            Phase::Pending => return,
+            Phase::Value(_) => count(&plan.tally.succeeded),
+            Phase::Cancelled => count(&plan.tally.cancelled),
+            Phase::Error(e) => plan.count_error(e.bind(py)),
+        }
+        plan.tally.times.record(now.since(self.created).as_nanos() as u64);
     }
 
     /// Decide a pending handle and call who waits. `direct`: from a drain, where a task may be woken at once.
@@ -180,8 +188,8 @@ impl Handle {
             (s.first.take(), s.more.take(), std::mem::replace(&mut s.backing, Backing::Parked), s.owner.take())
         };
         drop(backing);
-        if let Some((scope, place)) = owner {
-            scope.get().release(place);
+        if let Some((owner, place)) = owner {
+            owner.release(place);
         }
         let mut result = Ok(());
         for (callback, context) in first.into_iter().chain(more.into_iter().flat_map(|m| *m)) {
@@ -223,8 +231,19 @@ impl Handle {
         }
     }
 
+    fn callbacks(s: &mut State, py: Python<'_>) -> Vec<Callback> {
+        let clone = |(f, c): &Callback| (f.clone_ref(py), c.as_ref().map(|c| c.clone_ref(py)));
+        s.first.iter().map(clone).chain(s.more.iter().flat_map(|m| m.iter()).map(clone)).collect()
+    }
+
+    fn name(&self) -> &str {
+        self.plan.as_ref().map_or("effect", |p| p.get().name.as_str())
+    }
+}
+
+impl Steps for Handle {
     /// One step of an await: itself while pending, its result after.
-    pub(crate) fn step<'py>(slf: &Bound<'py, Self>) -> slots::Step<'py> {
+    fn step<'py>(slf: &Bound<'py, Self>) -> slots::Step<'py> {
         let py = slf.py();
         if let Some(result) = slf.get().outcome(py) {
             return match result {
@@ -240,15 +259,6 @@ impl Handle {
         s.blocking = true;
         drop(s);
         slots::Step::Yield(slf.clone().into_any())
-    }
-
-    fn callbacks(s: &mut State, py: Python<'_>) -> Vec<Callback> {
-        let clone = |(f, c): &Callback| (f.clone_ref(py), c.as_ref().map(|c| c.clone_ref(py)));
-        s.first.iter().map(clone).chain(s.more.iter().flat_map(|m| m.iter()).map(clone)).collect()
-    }
-
-    fn name(&self) -> &str {
-        self.plan.as_ref().map_or("effect", |p| p.get().name.as_str())
     }
 }
 
@@ -284,7 +294,7 @@ impl Handle {
         enum Way {
             Abort,
             Task(Py<PyAny>),
-            Now(Option<Py<Job>>),
+            Now(Option<Arc<Stage>>),
         }
         let py = slf.py();
         let me = slf.get();
@@ -297,7 +307,7 @@ impl Handle {
                 Backing::Native(_) => Way::Abort,
                 Backing::Task(task) => Way::Task(task.clone_ref(py)),
                 Backing::Parked => Way::Now(None),
-                Backing::Job(job) => Way::Now(Some(job.clone_ref(py))),
+                Backing::Job(stage) => Way::Now(Some(stage.clone())),
             }
         };
         match way {
@@ -316,10 +326,10 @@ impl Handle {
                     abort.abort();
                 }
             }
-            Way::Now(job) => {
+            Way::Now(stage) => {
                 me.state.lock().message = msg;
-                if let Some(job) = job {
-                    job.get().abandon();
+                if let Some(stage) = stage {
+                    stage.abandon();
                 }
                 Self::resolve(slf, Phase::Cancelled, false)?;
             }
@@ -437,15 +447,10 @@ impl Handle {
             Phase::Value(v) | Phase::Error(v) => visit.call(v)?,
             _ => {}
         }
-        match &s.backing {
-            Backing::Task(t) => visit.call(t)?,
-            Backing::Job(j) => visit.call(j)?,
-            _ => {}
+        if let Backing::Task(t) = &s.backing {
+            visit.call(t)?;
         }
         visit.call(&s.message)?;
-        if let Some((scope, _)) = &s.owner {
-            visit.call(scope)?;
-        }
         for (f, c) in s.first.iter().chain(s.more.iter().flat_map(|m| m.iter())) {
             visit.call(f)?;
             visit.call(c)?;

@@ -23,6 +23,7 @@ use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
 use crate::context::{LAG, running, under};
 use crate::error;
+use crate::face::face;
 use crate::plan::{On, Plan};
 use crate::process::clock;
 
@@ -376,7 +377,7 @@ impl Leaf for PyLeaf {
         let judged = match (plan.on(layer), &*fault) {
             (On::Classes { .. }, Fail::TimedOut(_)) => Ok(Verdict::Yes),
             (On::Classes { named, rejected }, Fail::Raised(e, _)) => {
-                let classes = if e.is_instance(py, error::rejected(py)) { rejected } else { named };
+                let classes = if e.is_instance(py, face(py).rejected.bind(py)) { rejected } else { named };
                 Ok(if e.is_instance(py, classes.bind(py)) { Verdict::Yes } else { Verdict::No })
             }
             (On::Function(f), _) => {
@@ -442,14 +443,5 @@ fn answer(said: &Bound<'_, PyAny>) -> PyResult<Verdict> {
         Err(_) => {
             Err(PyTypeError::new_err(format!("a retry's on= must return a bool or a delay, not {}", said.get_type().name()?)))
         }
-    }
-}
-
-/// Whose limit it was, for the message.
-pub(crate) fn policy_name(py: Python<'_>, plan: &Plan, owner: Owner) -> Option<String> {
-    match owner {
-        Owner::Layer(i) => plan.policy_repr(py, i),
-        Owner::Inherited => Some("deadline".into()),
-        Owner::Nobody => None,
     }
 }

@@ -1,26 +1,39 @@
 //! mountain_runtime._native: translates between Python and the engine, and decides nothing.
 //!
-//! `port` and `bell` bring results to an event loop; `handle` is what one waits on; `leaf` and `run` drive a Python coroutine inside its own
-//! task; `effect`, `function` and `plan` are the values that users build; `scope` is a runtime's share of the native side; `process` is what
-//! there is once a process, and what a fork leaves behind.
+//! Floors, each importing only what stands above it in this list:
+//!  - `face`, what Python hands down at import; `process`, what there is once a process; `pyref`, references that may be dropped anywhere;
+//!    `context`, where the current code runs; `slots`, what pyo3 has no word for;
+//!  - `plan`, policies as the engine runs them; `error` and `value`, what comes back, as Python's; `entry`; `callback`; `stage`;
+//!  - `port` and `bell`, an event loop's queue of results; `owned`, a runtime's calls; `handle`, what one waits on; `job`, a thread's call;
+//!  - `leaf` and `run`, a Python coroutine driven inside its own task; `scope`, a runtime's share;
+//!  - `effect`, `function`, `files`, `walk`, `trial`, the values that users build; `runtime`, which starts them; `drain`, which opens what the
+//!    port has; `fork` and `statistics`.
 
 mod bell;
+mod callback;
 mod context;
+mod drain;
 mod effect;
+mod entry;
 mod error;
 mod face;
 mod files;
+mod fork;
 mod function;
 mod handle;
 mod job;
 mod leaf;
+mod owned;
 mod plan;
 mod port;
 mod process;
 mod pyref;
 mod run;
+mod runtime;
 mod scope;
 mod slots;
+mod stage;
+mod statistics;
 mod trial;
 mod value;
 mod walk;
@@ -38,9 +51,13 @@ mod _native {
     #[pymodule_export]
     use super::effect::{Effect, call_effect, gather_native, is_native, race_native};
     #[pymodule_export]
+    use super::entry::Entry;
+    #[pymodule_export]
     use super::face::bind;
     #[pymodule_export]
-    use super::files::{Entry, fs_hash, fs_mkdir, fs_read, fs_read_many, fs_remove, fs_stat, fs_write};
+    use super::files::{fs_hash, fs_mkdir, fs_read, fs_read_many, fs_remove, fs_stat, fs_write};
+    #[pymodule_export]
+    use super::fork::after_fork;
     #[pymodule_export]
     use super::function::EffectFunction;
     #[pymodule_export]
@@ -50,11 +67,11 @@ mod _native {
     #[pymodule_export]
     use super::plan::{Layer, Plan};
     #[pymodule_export]
-    use super::process::{after_fork, effect_statistics, statistics};
-    #[pymodule_export]
     use super::run::Run;
     #[pymodule_export]
     use super::scope::Scope;
+    #[pymodule_export]
+    use super::statistics::{effect_statistics, statistics};
     #[pymodule_export]
     use super::trial::{fail, noop, panic, sleep, tick};
     #[pymodule_export]
@@ -65,7 +82,8 @@ mod _native {
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = m.py();
-        slots::install(py);
+        slots::install::<Handle>(py);
+        slots::install::<Run>(py);
         m.add("DEBUG", cfg!(debug_assertions))?;
         m.add("limit_var", context::limit_var(py)?)?;
         m.add("scope_var", context::scope_var(py)?)?;

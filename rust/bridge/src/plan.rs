@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mountain_core::effect::OnErrno;
+use mountain_core::error::Owner;
 use mountain_core::observe::{Tally, count};
 use mountain_core::policy::{self, retry, timeout};
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
@@ -13,8 +14,7 @@ use pyo3::types::{PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::context::to_seconds;
-use crate::error::rejected;
-use crate::handle::Phase;
+use crate::face::face;
 use crate::process;
 
 /// One compiled policy.
@@ -126,9 +126,16 @@ impl Plan {
         self.native_on.as_ref()
     }
 
-    pub(crate) fn policy_repr(&self, py: Python<'_>, layer: usize) -> Option<String> {
-        let policy = self.policies.bind(py).get_item(layer).ok()?;
-        Some(policy.repr().map_or_else(|_| "?".into(), |r| r.to_string()))
+    /// Whose limit it was, for a message.
+    pub(crate) fn whose(&self, py: Python<'_>, owner: Owner) -> Option<String> {
+        match owner {
+            Owner::Layer(layer) => {
+                let policy = self.policies.bind(py).get_item(layer).ok()?;
+                Some(policy.repr().map_or_else(|_| "?".into(), |r| r.to_string()))
+            }
+            Owner::Inherited => Some("deadline".into()),
+            Owner::Nobody => None,
+        }
     }
 
     /// ` under Timeout(10), Retry(...)`, or nothing.
@@ -137,22 +144,12 @@ impl Plan {
         Ok(if policies.is_empty() { String::new() } else { format!(" under {}", policies.join(", ")) })
     }
 
-    pub(crate) fn count_end(&self, py: Python<'_>, phase: &Phase, took: Duration) {
-        match phase {
-            Phase::Pending => return,
-            Phase::Value(_) => count(&self.tally.succeeded),
-            Phase::Cancelled => count(&self.tally.cancelled),
-            Phase::Error(e) => self.count_error(e.bind(py)),
-        }
-        self.tally.times.record(took.as_nanos() as u64);
-    }
-
     pub(crate) fn count_error(&self, e: &Bound<'_, PyAny>) {
         let py = e.py();
         let is = |class: &Bound<'_, PyAny>| e.is_instance(class).unwrap_or(false);
-        if is(crate::face::face(py).timed_out.bind(py)) {
+        if is(face(py).timed_out.bind(py)) {
             count(&self.tally.timed_out);
-        } else if is(rejected(py)) {
+        } else if is(face(py).rejected.bind(py)) {
             count(&self.tally.rejected);
         } else if e.is_instance_of::<pyo3::exceptions::asyncio::CancelledError>() {
             count(&self.tally.cancelled);
@@ -184,7 +181,7 @@ fn read_on(py: Python<'_>, on: Option<&Py<PyAny>>) -> PyResult<On> {
     let on = on.bind(py);
     match classes(on)? {
         Some(named) => {
-            let of_rejected = rejected(py).cast::<PyType>()?;
+            let of_rejected = face(py).rejected.bind(py);
             let own: Vec<_> = named.iter().filter(|c| c.is_subclass(of_rejected).unwrap_or(false)).cloned().collect();
             Ok(On::Classes { named: PyTuple::new(py, named)?.unbind(), rejected: PyTuple::new(py, own)?.unbind() })
         }

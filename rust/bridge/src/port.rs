@@ -10,34 +10,20 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Wake;
 
 use mountain_core::effect::{Outcome, Sink};
-use mountain_core::sync::Mailbox;
-use mountain_core::sync::Mutex;
-use mountain_core::time::Instant;
+use mountain_core::sync::{Mailbox, Mutex};
 use mountain_core::value::Memory;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyWeakrefMethods, PyWeakrefReference};
-use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+use pyo3::{ffi, intern};
 
 use crate::bell::FdBell;
 use crate::context::running_loop;
-use crate::face::face;
-use crate::handle::{Handle, Phase};
-use crate::process::clock;
 use crate::pyref::{PyRef, empty_graveyard};
-use crate::run::{Run, RunWake};
-use crate::scope::Scope;
-use crate::value;
-
-/// Letters that one drain opens at most.
-const BOUND: usize = 1024;
-/// A drain opens no further letter after this.
-const BUDGET: Duration = Duration::from_millis(5);
 
 pub(crate) enum Letter {
     /// A parked or suspended run was woken.
@@ -66,6 +52,49 @@ impl Sink for Shared {
     }
 }
 
+/// Wakes a run through its port. It never owns the run: it may be dropped on any thread.
+pub(crate) struct RunWake {
+    woken: AtomicBool,
+    port: Arc<Shared>,
+    /// The run's address while it waits, 0 otherwise.
+    run: AtomicUsize,
+}
+
+impl Wake for RunWake {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            self.port.mailbox.post(Letter::Wake(self.clone()));
+        }
+    }
+}
+
+impl RunWake {
+    pub(crate) fn new(port: &Port) -> Arc<Self> {
+        Arc::new(RunWake { woken: AtomicBool::new(false), port: port.shared.clone(), run: AtomicUsize::new(0) })
+    }
+
+    /// The run waits from now on.
+    pub(crate) fn waits(&self, run: *mut ffi::PyObject) {
+        self.run.store(run as usize, Ordering::Release);
+    }
+
+    /// The run waits no more.
+    pub(crate) fn gone(&self) {
+        self.run.store(0, Ordering::Release);
+    }
+
+    /// In a drain: the run, if it still waits. From now on it can be woken again.
+    pub(crate) fn answer<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.woken.store(false, Ordering::SeqCst);
+        let run = self.run.load(Ordering::Acquire);
+        // SAFETY: the address is cleared when the run ends or is dropped, both on a thread that is attached, as we are.
+        (run != 0).then(|| unsafe { Bound::from_borrowed_ptr(py, run as *mut ffi::PyObject) })
+    }
+}
+
 #[pyclass(frozen, weakref, module = "mountain_runtime._native")]
 pub(crate) struct Port {
     pub(crate) shared: Arc<Shared>,
@@ -73,9 +102,9 @@ pub(crate) struct Port {
     event_loop: Py<PyWeakrefReference>,
     key: usize,
     /// Runs that wait for something native, by address. They are kept alive here, as a loop keeps its timers.
-    parked: Mutex<HashMap<usize, Py<Run>>>,
+    pub(crate) parked: Mutex<HashMap<usize, Py<PyAny>>>,
     /// The runtime that was entered on this loop.
-    pub(crate) scope: Mutex<Option<Py<Scope>>>,
+    pub(crate) scope: Mutex<Option<Py<PyAny>>>,
 }
 
 static PORTS: Mutex<Option<HashMap<usize, Py<Port>>>> = Mutex::new(None);
@@ -123,7 +152,6 @@ impl Port {
     #[cold]
     fn open<'py>(event_loop: &Bound<'py, PyAny>, key: usize) -> PyResult<Bound<'py, Port>> {
         let py = event_loop.py();
-        let shared = Arc::new(Shared { mailbox: Mailbox::new(FdBell::new()?) });
         let port = Bound::new(
             py,
             Port {
@@ -131,12 +159,10 @@ impl Port {
                 key,
                 parked: Mutex::default(),
                 scope: Mutex::default(),
-                shared: shared.clone(),
+                shared: Arc::new(Shared { mailbox: Mailbox::new(FdBell::new()?) }),
             },
         )?;
-        event_loop.call_method1(intern!(py, "add_reader"), (shared.mailbox.bell.fd(), port.getattr(intern!(py, "_drain"))?))?;
-        let hook = CloseHook { close: Mutex::new(Some(event_loop.getattr("close")?.unbind())), port: port.clone().unbind() };
-        event_loop.setattr("close", hook)?;
+        port.call_method1(intern!(py, "_attach"), (event_loop,))?;
         PORTS.lock().get_or_insert_default().insert(key, port.clone().unbind());
         empty_graveyard(py);
         Ok(port)
@@ -162,98 +188,13 @@ impl Port {
         Ok(())
     }
 
-    pub(crate) fn park(&self, run: &Bound<'_, Run>) {
+    pub(crate) fn park(&self, run: &Bound<'_, PyAny>) {
         self.parked.lock().insert(run.as_ptr() as usize, run.clone().unbind());
     }
 
-    pub(crate) fn unpark(&self, run: &Bound<'_, Run>) {
+    pub(crate) fn unpark(&self, run: &Bound<'_, PyAny>) {
         let gone = self.parked.lock().remove(&(run.as_ptr() as usize));
         drop(gone);
-    }
-
-    fn open_letter(slf: &Bound<'_, Self>, letter: Letter, direct: bool, now: Instant) -> PyResult<()> {
-        let py = slf.py();
-        match letter {
-            Letter::Wake(wake) => match wake.answer(py) {
-                Some(run) => Run::woken(&run, slf.get(), direct),
-                None => Ok(()),
-            },
-            Letter::Done(handle, outcome) => {
-                let handle = handle.into_cast::<Handle>(py);
-                Handle::ended(&handle, outcome, direct, now)
-            }
-            Letter::Object(handle, result) => {
-                let handle = handle.into_cast::<Handle>(py);
-                let phase = match result {
-                    Ok(value) => Phase::Value(value.into_bound(py).unbind()),
-                    Err(e) => Phase::Error(e.into_bound(py).unbind()),
-                };
-                Handle::resolve(&handle, phase, direct)
-            }
-            Letter::Allocate(sizes, then) => {
-                then(value::Buffers::allocate(py, &sizes)?);
-                Ok(())
-            }
-        }
-    }
-
-    /// Let go of everything that waits on this loop. What the dropped runs do in turn is done before this returns.
-    fn shut(slf: &Bound<'_, Self>) {
-        let py = slf.py();
-        let port = slf.get();
-        let known = PORTS.lock().as_mut().and_then(|ports| ports.remove(&port.key));
-        drop(known);
-        EPOCH.fetch_add(1, Ordering::AcqRel);
-        let parked = std::mem::take(&mut *port.parked.lock());
-        for run in parked.into_values() {
-            Run::reap(run.bind(py));
-        }
-        let scope = port.scope.lock().take();
-        drop(scope);
-        drop(port.shared.mailbox.close());
-        empty_graveyard(py);
-    }
-}
-
-#[pymethods]
-impl Port {
-    /// The loop's reader callback.
-    fn _drain(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let port = slf.get();
-        let mailbox = &port.shared.mailbox;
-        mailbox.bell.silence();
-        mailbox.begin();
-        empty_graveyard(py);
-        // A direct wake-up skips `call_soon`, and with it what debug mode would say of a slow callback.
-        let direct = !port.event_loop(py)?.call_method0(intern!(py, "get_debug"))?.is_truthy()?;
-        let clock = clock();
-        let mut now = clock.now();
-        let end = now.after(BUDGET);
-        let mut fatal = Ok(());
-        for _ in 0..BOUND {
-            let Some(letter) = mailbox.pop() else { break };
-            // Only an exit or an interrupt comes out of a task's step; it goes to whoever runs the loop.
-            fatal = Self::open_letter(slf, letter, direct, now);
-            now = clock.now();
-            if fatal.is_err() || now >= end {
-                break;
-            }
-        }
-        mailbox.end();
-        fatal
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Some(parked) = self.parked.try_lock() {
-            for run in parked.values() {
-                visit.call(run)?;
-            }
-        }
-        if let Some(scope) = self.scope.try_lock() {
-            visit.call(&*scope)?;
-        }
-        Ok(())
     }
 }
 
@@ -262,87 +203,15 @@ pub(crate) fn parked() -> usize {
     PORTS.lock().iter().flat_map(HashMap::values).map(|port| port.get().parked.lock().len()).sum()
 }
 
+/// A port is no longer its loop's.
+pub(crate) fn remove(port: &Port) {
+    let known = PORTS.lock().as_mut().and_then(|ports| ports.remove(&port.key));
+    drop(known);
+    EPOCH.fetch_add(1, Ordering::AcqRel);
+}
+
 /// In the child of a fork: ports are the parent's. They are forgotten, not dropped: their descriptors are shared.
 pub(crate) fn forget_all() {
     EPOCH.fetch_add(1, Ordering::AcqRel);
     std::mem::forget(PORTS.lock().take());
-}
-
-/// Stands in for a loop's `close`.
-#[pyclass(frozen)]
-struct CloseHook {
-    close: Mutex<Option<Py<PyAny>>>,
-    port: Py<Port>,
-}
-
-#[pymethods]
-impl CloseHook {
-    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(close) = self.close.lock().as_ref().map(|c| c.clone_ref(py)) else { return Ok(()) };
-        let port = self.port.bind(py);
-        let event_loop = port.get().event_loop(py)?;
-        let truthy = |name: &str| event_loop.call_method0(name)?.is_truthy();
-        if !truthy("is_running")? && !truthy("is_closed")? && !port.get().shared.mailbox.closed() {
-            Port::shut(port);
-            event_loop.call_method1("remove_reader", (port.get().shared.mailbox.bell.fd(),))?;
-        }
-        close.call0(py)?;
-        Ok(())
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Some(close) = self.close.try_lock() {
-            visit.call(&*close)?;
-        }
-        visit.call(&self.port)
-    }
-
-    fn __clear__(&self) {
-        let close = self.close.lock().take();
-        drop(close);
-    }
-}
-
-/// What `asyncio.gather` leaves on its children: it looks at them and decides a future, so that it needs no context and a drain may call it
-/// at once.
-pub(crate) fn gathers(callback: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: `callback` is a live object; a function's code is borrowed.
-    unsafe {
-        ffi::PyFunction_Check(callback.as_ptr()) != 0
-            && ffi::PyFunction_GetCode(callback.as_ptr()) == face(callback.py()).gather_code.as_ptr()
-    }
-}
-
-/// The C method by which a `Task` wakes, which a drain may call at once. Anybody else's callback goes through the loop, which handles what it
-/// raises.
-pub(crate) fn wakes_a_task(callback: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: `callback` is a live object; a C function's self is borrowed.
-    unsafe {
-        if ffi::PyCFunction_CheckExact(callback.as_ptr()) == 0 {
-            return false;
-        }
-        let owner = ffi::PyCFunction_GetSelf(callback.as_ptr());
-        !owner.is_null() && ffi::PyObject_TypeCheck(owner, task_type(callback.py())) != 0
-    }
-}
-
-fn task_type(py: Python<'_>) -> *mut ffi::PyTypeObject {
-    static TASK: PyOnceLock<usize> = PyOnceLock::new();
-    *TASK.get_or_init(py, || face(py).task_type.as_ptr() as usize) as *mut ffi::PyTypeObject
-}
-
-/// Call `callback(argument)` in `context`.
-pub(crate) fn call_in(context: &Bound<'_, PyAny>, callback: &Bound<'_, PyAny>, argument: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = context.py();
-    // SAFETY: `context` is a context object; enter and exit are paired.
-    unsafe {
-        if ffi::PyContext_Enter(context.as_ptr()) != 0 {
-            return Err(PyErr::fetch(py));
-        }
-        let result = callback.call1((argument,));
-        if ffi::PyContext_Exit(context.as_ptr()) != 0 {
-            return Err(PyErr::fetch(py));
-        }
-        result.map(|_| ())
-    }
 }

@@ -8,19 +8,14 @@ use mountain_core::effect::Host;
 use mountain_core::observe::Tally;
 use mountain_core::sync::Mutex;
 use mountain_core::time::Clock;
-use pyo3::prelude::*;
-use pyo3::types::PyDict;
-
-use crate::port;
-use crate::pyref::PyRef;
 
 /// Started on first use, never stopped: its threads touch no Python, so an interpreter may exit over their heads.
 struct Process {
     clock: Arc<Clock>,
     workers: OnceLock<Workers>,
     tallies: Mutex<BTreeMap<String, Arc<Tally>>>,
-    /// References that were dropped on threads that are not attached.
-    graveyard: Mutex<Vec<PyRef>>,
+    /// References that were dropped on threads that are not attached, as the numbers that `PyRef` makes of them.
+    graveyard: Mutex<Vec<usize>>,
 }
 
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
@@ -75,7 +70,7 @@ fn start() -> &'static Process {
     p
 }
 
-pub(crate) fn graveyard() -> &'static Mutex<Vec<PyRef>> {
+pub(crate) fn graveyard() -> &'static Mutex<Vec<usize>> {
     &process().graveyard
 }
 
@@ -115,40 +110,21 @@ pub(crate) fn tally(name: &str) -> Arc<Tally> {
     t
 }
 
-/// In the child of a fork: let go of everything without reading, closing or waiting for it. What it holds is the parent's.
-#[pyfunction]
-pub(crate) fn after_fork() {
+/// The counters of all names.
+pub(crate) fn tallies() -> Vec<(String, Arc<Tally>)> {
+    process().tallies.lock().iter().map(|(name, t)| (name.clone(), t.clone())).collect()
+}
+
+/// Effects that have begun and not ended.
+pub(crate) fn begun() -> u64 {
+    BEGUN.load(Ordering::Relaxed)
+}
+
+/// In the child of a fork: everything is the parent's, and is left as it is.
+pub(crate) fn forget() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     PROCESS.store(std::ptr::null_mut(), Ordering::Release);
     for gauge in [&BEGUN, &ABANDONED] {
         gauge.store(0, Ordering::Relaxed);
     }
-    mountain_providers::pool::forget_after_fork();
-    port::forget_all();
-}
-
-/// Gauges of the process.
-#[pyfunction]
-pub(crate) fn statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-    let d = PyDict::new(py);
-    let waiting = port::parked() as u64;
-    d.set_item("running", BEGUN.load(Ordering::Relaxed).saturating_sub(waiting))?;
-    d.set_item("waiting", waiting)?;
-    d.set_item("abandoned_threads", ABANDONED.load(Ordering::Relaxed) + mountain_providers::pool::abandoned() as u64)?;
-    d.set_item("timers", clock().armed())?;
-    d.set_item("graveyard", graveyard().lock().len())?;
-    Ok(d)
-}
-
-type Row = (u64, u64, u64, u64, u64, u64, u64, f64, f64);
-
-/// By name: started, succeeded, failed, timed_out, cancelled, retried, rejected, p50 and p99 in seconds.
-#[pyfunction]
-pub(crate) fn effect_statistics() -> BTreeMap<String, Row> {
-    let n = |c: &AtomicU64| c.load(Ordering::Relaxed);
-    let row = |t: &Tally| {
-        let (p50, p99) = (t.times.quantile(0.5), t.times.quantile(0.99));
-        (n(&t.started), n(&t.succeeded), n(&t.failed), n(&t.timed_out), n(&t.cancelled), n(&t.retried), n(&t.rejected), p50, p99)
-    };
-    process().tallies.lock().iter().map(|(name, t)| (name.clone(), row(t))).collect()
 }

@@ -67,7 +67,7 @@ impl Drop for PyRef {
                 return;
             }
         }
-        graveyard().lock().push(PyRef(self.0));
+        graveyard().lock().push(self.0.as_ptr() as usize);
     }
 }
 
@@ -80,5 +80,8 @@ pub(crate) fn empty_graveyard(_py: Python<'_>) {
         }
         std::mem::take(&mut *dead)
     };
-    drop(dead);
+    for token in dead {
+        // SAFETY: the drop that put it there gave its reference away.
+        drop(unsafe { PyRef::from_token(token) });
+    }
 }

@@ -15,7 +15,7 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 
 use mountain_core::effect::{Call, Class, Deadline, Fault, call_leaf};
@@ -32,45 +32,16 @@ use crate::context::inherited;
 use crate::error::{self, internal};
 use crate::handle::{Backing, Handle, Phase};
 use crate::leaf::{Fail, PyLeaf, Resume};
-use crate::port::{Letter, Port, Shared};
+use crate::port::{Port, RunWake};
 use crate::process::{Begun, clock};
 use crate::scope;
-use crate::slots::Step;
+use crate::slots::{Step, Steps};
 
 type Ended = Result<Py<PyAny>, Fail>;
 /// Touched through `&mut` alone, which makes it `Sync`.
 struct Engine(Pin<Box<dyn Future<Output = Ended> + Send>>);
 // SAFETY: there is no way to the future through a shared reference.
 unsafe impl Sync for Engine {}
-
-/// Wakes a run through its port. It never owns the run: it may be dropped on any thread.
-pub(crate) struct RunWake {
-    woken: AtomicBool,
-    port: Arc<Shared>,
-    /// The run's address while it waits, 0 otherwise.
-    run: AtomicUsize,
-}
-
-impl Wake for RunWake {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.woken.swap(true, Ordering::SeqCst) {
-            self.port.mailbox.post(Letter::Wake(self.clone()));
-        }
-    }
-}
-
-impl RunWake {
-    /// In a drain: the run, if it still waits. From now on it can be woken again.
-    pub(crate) fn answer<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Run>> {
-        self.woken.store(false, Ordering::SeqCst);
-        let run = self.run.load(Ordering::Acquire);
-        // SAFETY: the address is cleared when the run ends or is dropped, both on a thread that is attached, as we are.
-        (run != 0).then(|| unsafe { Bound::from_borrowed_ptr(py, run as *mut pyo3::ffi::PyObject).cast_into_unchecked() })
-    }
-}
 
 /// The waker of one poll: it becomes a `RunWake` only if the engine keeps it. A call that ends at once never does.
 struct LazyWake<'a> {
@@ -92,8 +63,7 @@ impl LazyWake<'_> {
                 None => Port::current(py),
             };
             let port = port.ok()?;
-            *wake =
-                Some(Arc::new(RunWake { woken: AtomicBool::new(false), port: port.get().shared.clone(), run: AtomicUsize::new(0) }));
+            *wake = Some(RunWake::new(port.get()));
         }
         wake.clone()
     }
@@ -144,10 +114,6 @@ impl Run {
             begun: None,
             began: None,
         }
-    }
-
-    pub(crate) fn next<'py>(slf: &Bound<'py, Self>) -> Step<'py> {
-        Self::advance(slf, Resume::Send)
     }
 
     fn poll(&mut self) -> Poll<Ended> {
@@ -246,7 +212,7 @@ impl Run {
         me.begun.get_or_insert_with(Begun::now);
         if let Some((yielded, owed)) = me.leaf.as_ref().and_then(|l| l.take_yielded(py)) {
             if let Some(wake) = &me.wake {
-                wake.run.store(slf.as_ptr() as usize, Ordering::Release);
+                wake.waits(slf.as_ptr());
             }
             return Ok((yielded.into_bound(py), owed));
         }
@@ -260,9 +226,9 @@ impl Run {
         let park = Handle::new(&port, None, Backing::Parked)?;
         let Step::Yield(yielded) = Handle::step(&park) else { unreachable!("a new handle is pending") };
         me.park = Some(park.unbind());
-        port.get().park(slf);
+        port.get().park(slf.as_any());
         match &me.wake {
-            Some(wake) => wake.run.store(slf.as_ptr() as usize, Ordering::Release),
+            Some(wake) => wake.waits(slf.as_ptr()),
             None => return Err(PyRuntimeError::new_err("an effect waits for nothing: this is a bug in mountain-runtime")),
         }
         Ok((yielded, None))
@@ -270,7 +236,7 @@ impl Run {
 
     fn unpark(me: &PyRefMut<'_, Self>, slf: &Bound<'_, Self>) {
         if let Some(port) = &me.port {
-            port.get().unpark(slf);
+            port.get().unpark(slf.as_any());
         }
     }
 
@@ -280,7 +246,7 @@ impl Run {
             Self::unpark(&me, slf);
         }
         if let Some(wake) = me.wake.take() {
-            wake.run.store(0, Ordering::Release);
+            wake.gone();
         }
         me.begun = None;
         let (engine, leaf, began) = (me.engine.take(), me.leaf.take(), me.began);
@@ -312,7 +278,7 @@ impl Run {
     }
 
     /// In a drain: this run was woken.
-    pub(crate) fn woken(slf: &Bound<'_, Self>, _port: &Port, direct: bool) -> PyResult<()> {
+    pub(crate) fn woken(slf: &Bound<'_, Self>, direct: bool) -> PyResult<()> {
         let py = slf.py();
         // Borrowed: its task is in the middle of a step, which will see for itself.
         let Ok(mut me) = slf.try_borrow_mut() else { return Ok(()) };
@@ -337,11 +303,17 @@ impl Run {
     pub(crate) fn reap(slf: &Bound<'_, Self>) {
         let Ok(mut me) = slf.try_borrow_mut() else { return };
         if let Some(wake) = me.wake.take() {
-            wake.run.store(0, Ordering::Release);
+            wake.gone();
         }
         let gone = (me.engine.take(), me.park.take(), me.begun.take());
         drop(me);
         drop(gone);
+    }
+}
+
+impl Steps for Run {
+    fn step<'py>(slf: &Bound<'py, Self>) -> Step<'py> {
+        Self::advance(slf, Resume::Send)
     }
 }
 
@@ -397,7 +369,7 @@ impl Run {
             Self::unpark(&me, slf);
         }
         if let Some(wake) = me.wake.take() {
-            wake.run.store(0, Ordering::Release);
+            wake.gone();
         }
         me.begun = None;
         let was_running = me.started && engine.is_some();
@@ -473,7 +445,7 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         if let Some(wake) = &self.wake {
-            wake.run.store(0, Ordering::Release);
+            wake.gone();
         }
     }
 }

@@ -11,9 +11,6 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use pyo3::{PyTypeInfo, ffi};
 
-use crate::handle::Handle;
-use crate::run::Run;
-
 /// One step of an iterator that an await drives.
 pub(crate) enum Step<'py> {
     Yield(Bound<'py, PyAny>),
@@ -32,18 +29,8 @@ impl<'py> Step<'py> {
     }
 }
 
-trait Steps: PyTypeInfo {
+pub(crate) trait Steps: PyTypeInfo {
     fn step<'py>(slf: &Bound<'py, Self>) -> Step<'py>;
-}
-impl Steps for Handle {
-    fn step<'py>(slf: &Bound<'py, Self>) -> Step<'py> {
-        Handle::step(slf)
-    }
-}
-impl Steps for Run {
-    fn step<'py>(slf: &Bound<'py, Self>) -> Step<'py> {
-        Run::next(slf)
-    }
 }
 
 // pyo3 must know that the thread is attached, or a `Py` that is dropped here waits in its pool; its public ways to be told cost more, and do not
@@ -123,18 +110,14 @@ unsafe fn iternext<T: Steps>(py: Python<'_>, o: *mut ffi::PyObject) -> PyResult<
     Ok(std::ptr::null_mut())
 }
 
-pub(crate) fn install(py: Python<'_>) {
-    fn one<T: Steps>(py: Python<'_>) {
-        let tp = T::type_object_raw(py);
-        // SAFETY: a heap type of ours, changed before any instance exists; both types have `__await__`, so the table is there.
-        unsafe {
-            (*(*tp).tp_as_async).am_send = Some(am_send::<T>);
-            (*tp).tp_iternext = Some(iternextfunc::<Slot<T>>);
-            ffi::PyType_Modified(tp);
-        }
+pub(crate) fn install<T: Steps>(py: Python<'_>) {
+    let tp = T::type_object_raw(py);
+    // SAFETY: a heap type of ours, changed before any instance exists; it has `__await__`, so the table is there.
+    unsafe {
+        (*(*tp).tp_as_async).am_send = Some(am_send::<T>);
+        (*tp).tp_iternext = Some(iternextfunc::<Slot<T>>);
+        ffi::PyType_Modified(tp);
     }
-    one::<Handle>(py);
-    one::<Run>(py);
 }
 
 /// A new object of a type with a freelist. What comes back from the list is not known to the collector any more: it is told again, now that

@@ -1,0 +1,51 @@
+//! Callbacks that a drain may call at once, because they are asyncio's own.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use crate::face::face;
+
+/// What `asyncio.gather` leaves on its children: it looks at them and decides a future, so that it needs no context and a drain may call it
+/// at once.
+pub(crate) fn gathers(callback: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: `callback` is a live object; a function's code is borrowed.
+    unsafe {
+        ffi::PyFunction_Check(callback.as_ptr()) != 0
+            && ffi::PyFunction_GetCode(callback.as_ptr()) == face(callback.py()).gather_code.as_ptr()
+    }
+}
+
+/// The C method by which a `Task` wakes, which a drain may call at once. Anybody else's callback goes through the loop, which handles what it
+/// raises.
+pub(crate) fn wakes_a_task(callback: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: `callback` is a live object; a C function's self is borrowed.
+    unsafe {
+        if ffi::PyCFunction_CheckExact(callback.as_ptr()) == 0 {
+            return false;
+        }
+        let owner = ffi::PyCFunction_GetSelf(callback.as_ptr());
+        !owner.is_null() && ffi::PyObject_TypeCheck(owner, task_type(callback.py())) != 0
+    }
+}
+
+fn task_type(py: Python<'_>) -> *mut ffi::PyTypeObject {
+    static TASK: PyOnceLock<usize> = PyOnceLock::new();
+    *TASK.get_or_init(py, || face(py).task_type.as_ptr() as usize) as *mut ffi::PyTypeObject
+}
+
+/// Call `callback(argument)` in `context`.
+pub(crate) fn call_in(context: &Bound<'_, PyAny>, callback: &Bound<'_, PyAny>, argument: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = context.py();
+    // SAFETY: `context` is a context object; enter and exit are paired.
+    unsafe {
+        if ffi::PyContext_Enter(context.as_ptr()) != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        let result = callback.call1((argument,));
+        if ffi::PyContext_Exit(context.as_ptr()) != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        result.map(|_| ())
+    }
+}

@@ -1,0 +1,150 @@
+//! What a loop's thread does with its port: open letters when the bell has rung, and let go of everything when the loop is closed.
+
+use std::time::Duration;
+
+use mountain_core::sync::Mutex;
+use mountain_core::time::Instant;
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::handle::{Handle, Phase};
+use crate::port::{self, Letter, Port};
+use crate::process::clock;
+use crate::pyref::empty_graveyard;
+use crate::run::Run;
+use crate::value;
+
+/// Letters that one drain opens at most.
+const BOUND: usize = 1024;
+/// A drain opens no further letter after this.
+const BUDGET: Duration = Duration::from_millis(5);
+
+#[pymethods]
+impl Port {
+    /// Have the loop call `_drain` when the bell rings, and let go of the port when it is closed.
+    fn _attach(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        event_loop
+            .call_method1(intern!(py, "add_reader"), (slf.get().shared.mailbox.bell.fd(), slf.getattr(intern!(py, "_drain"))?))?;
+        let hook = CloseHook { close: Mutex::new(Some(event_loop.getattr("close")?.unbind())), port: slf.clone().unbind() };
+        event_loop.setattr("close", hook)
+    }
+
+    /// The loop's reader callback.
+    fn _drain(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let port = slf.get();
+        let mailbox = &port.shared.mailbox;
+        mailbox.bell.silence();
+        mailbox.begin();
+        empty_graveyard(py);
+        // A direct wake-up skips `call_soon`, and with it what debug mode would say of a slow callback.
+        let direct = !port.event_loop(py)?.call_method0(intern!(py, "get_debug"))?.is_truthy()?;
+        let clock = clock();
+        let mut now = clock.now();
+        let end = now.after(BUDGET);
+        let mut fatal = Ok(());
+        for _ in 0..BOUND {
+            let Some(letter) = mailbox.pop() else { break };
+            // Only an exit or an interrupt comes out of a task's step; it goes to whoever runs the loop.
+            fatal = open_letter(slf, letter, direct, now);
+            now = clock.now();
+            if fatal.is_err() || now >= end {
+                break;
+            }
+        }
+        mailbox.end();
+        fatal
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(parked) = self.parked.try_lock() {
+            for run in parked.values() {
+                visit.call(run)?;
+            }
+        }
+        if let Some(scope) = self.scope.try_lock() {
+            visit.call(&*scope)?;
+        }
+        Ok(())
+    }
+}
+
+fn open_letter(slf: &Bound<'_, Port>, letter: Letter, direct: bool, now: Instant) -> PyResult<()> {
+    let py = slf.py();
+    match letter {
+        Letter::Wake(wake) => match wake.answer(py) {
+            // SAFETY: what waits is a run, which made the waker.
+            Some(run) => Run::woken(&unsafe { run.cast_into_unchecked() }, direct),
+            None => Ok(()),
+        },
+        Letter::Done(handle, outcome) => {
+            let handle = handle.into_cast::<Handle>(py);
+            Handle::ended(&handle, outcome, direct, now)
+        }
+        Letter::Object(handle, result) => {
+            let handle = handle.into_cast::<Handle>(py);
+            let phase = match result {
+                Ok(value) => Phase::Value(value.into_bound(py).unbind()),
+                Err(e) => Phase::Error(e.into_bound(py).unbind()),
+            };
+            Handle::resolve(&handle, phase, direct)
+        }
+        Letter::Allocate(sizes, then) => {
+            then(value::Buffers::allocate(py, &sizes)?);
+            Ok(())
+        }
+    }
+}
+
+/// Let go of everything that waits on this loop. What the dropped runs do in turn is done before this returns.
+fn shut(slf: &Bound<'_, Port>) {
+    let py = slf.py();
+    let port = slf.get();
+    port::remove(port);
+    let parked = std::mem::take(&mut *port.parked.lock());
+    for run in parked.into_values() {
+        if let Ok(run) = run.bind(py).cast::<Run>() {
+            Run::reap(run);
+        }
+    }
+    let scope = port.scope.lock().take();
+    drop(scope);
+    drop(port.shared.mailbox.close());
+    empty_graveyard(py);
+}
+
+/// Stands in for a loop's `close`.
+#[pyclass(frozen)]
+struct CloseHook {
+    close: Mutex<Option<Py<PyAny>>>,
+    port: Py<Port>,
+}
+
+#[pymethods]
+impl CloseHook {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(close) = self.close.lock().as_ref().map(|c| c.clone_ref(py)) else { return Ok(()) };
+        let port = self.port.bind(py);
+        let event_loop = port.get().event_loop(py)?;
+        let truthy = |name: &str| event_loop.call_method0(name)?.is_truthy();
+        if !truthy("is_running")? && !truthy("is_closed")? && !port.get().shared.mailbox.closed() {
+            shut(port);
+            event_loop.call_method1("remove_reader", (port.get().shared.mailbox.bell.fd(),))?;
+        }
+        close.call0(py)?;
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(close) = self.close.try_lock() {
+            visit.call(&*close)?;
+        }
+        visit.call(&self.port)
+    }
+
+    fn __clear__(&self) {
+        let close = self.close.lock().take();
+        drop(close);
+    }
+}

@@ -1,0 +1,13 @@
+//! What a fork leaves behind.
+
+use pyo3::prelude::*;
+
+use crate::{port, process};
+
+/// In the child of a fork: let go of everything without reading, closing or waiting for it. What it holds is the parent's.
+#[pyfunction]
+pub(crate) fn after_fork() {
+    process::forget();
+    mountain_providers::pool::forget_after_fork();
+    port::forget_all();
+}

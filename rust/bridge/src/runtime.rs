@@ -1,0 +1,162 @@
+//! What the face's `Runtime` stands on: entering and leaving a loop, and starting what it will own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use mountain_core::sync::Mutex;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::effect::Effect;
+use crate::handle::{Handle, expected, of_task};
+use crate::port::Port;
+use crate::process;
+use crate::scope::{DRAINS, NEW, OWN_WORKERS, RUNNING, Scope};
+
+thread_local! {
+    static THREAD: ThreadId = std::thread::current().id();
+}
+
+/// Asked at each submit: `std::thread::current` counts a reference.
+fn this_thread() -> ThreadId {
+    THREAD.with(|id| *id)
+}
+
+#[pymethods]
+impl Scope {
+    #[new]
+    #[pyo3(signature = (*args, **kwargs))]
+    fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        let _ = (args, kwargs);
+        Scope {
+            phase: AtomicU8::new(NEW),
+            forks: process::forks(),
+            entered: Mutex::new(None),
+            owned: Arc::default(),
+            workers: Mutex::new(None),
+            own: Mutex::new(None),
+        }
+    }
+
+    /// With `workers` it has tokio workers of its own; without, it shares the process's.
+    #[pyo3(signature = (workers = None))]
+    fn _setup(&self, workers: Option<usize>) {
+        *self.workers.lock() = workers;
+    }
+
+    /// On the loop: this is its runtime from now on.
+    fn _enter(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let port = Port::current(slf.py())?;
+        let me = slf.get();
+        if let Some(workers) = *me.workers.lock() {
+            OWN_WORKERS.store(true, Ordering::Relaxed);
+            *me.own.lock() = Some(process::workers(Some(workers))?);
+        }
+        *port.get().scope.lock() = Some(slf.clone().into_any().unbind());
+        *me.entered.lock() = Some((port.unbind(), this_thread()));
+        me.phase.store(RUNNING, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// No longer the loop's runtime.
+    fn _leave(slf: &Bound<'_, Self>) {
+        let entered = slf.get().entered.lock().take();
+        let Some((port, _)) = entered else { return };
+        let mut scope = port.get().scope.lock();
+        if scope.as_ref().is_some_and(|s| s.is(slf)) {
+            let gone = scope.take();
+            drop(scope);
+            drop(gone);
+        }
+    }
+
+    #[getter(_phase)]
+    fn phase(&self) -> u8 {
+        self.phase.load(Ordering::SeqCst)
+    }
+    #[setter(_phase)]
+    fn set_phase(&self, phase: u8) {
+        if phase > RUNNING {
+            DRAINS.store(true, Ordering::SeqCst);
+        }
+        self.phase.store(phase, Ordering::SeqCst);
+    }
+
+    /// Start an effect now, owned by this runtime: it goes on when the handle is dropped, and is drained at shutdown.
+    #[pyo3(signature = (effect, /, *, name = None))]
+    fn submit<'py>(
+        slf: &Bound<'py, Self>,
+        effect: &Bound<'py, PyAny>,
+        name: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Handle>> {
+        let py = slf.py();
+        let me = slf.get();
+        let Ok(effect) = effect.cast::<Effect>() else { return Err(expected("an Effect", effect)) };
+        let e = effect.get();
+        if me.phase.load(Ordering::SeqCst) != RUNNING || me.forks != process::forks() {
+            e.mark_used();
+            return Err(me.refuse(py, &e.plan.get().name));
+        }
+        let port = {
+            let entered = me.entered.lock();
+            let Some((port, thread)) = &*entered else { return Err(PyRuntimeError::new_err("the runtime was not entered")) };
+            if *thread != this_thread() {
+                e.mark_used();
+                return Err(PyRuntimeError::new_err(
+                    "submit() belongs to the thread of the runtime's loop: from other threads use from_thread()",
+                ));
+            }
+            port.bind(py).clone()
+        };
+        let handle = if e.is_native() {
+            e.mark_used();
+            let host = me.host();
+            e.launch(&port, &host, true)?
+        } else {
+            let kwargs = PyDict::new(py);
+            kwargs.set_item(intern!(py, "name"), name)?;
+            let task = slf.call_method(intern!(py, "_spawn"), (effect,), Some(&kwargs))?;
+            of_task(&port, e.plan.clone_ref(py), &task)?
+        };
+        if handle.get().pending() {
+            let place = me.owned.keep(handle.clone().into_any().unbind());
+            handle.get().owned(me.owned.clone(), place);
+        }
+        Ok(handle)
+    }
+
+    /// What was submitted and has not ended.
+    fn _in_flight(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        self.owned.all(py)
+    }
+
+    /// End its own workers. True: they have ended; False: they were left running when the time was up.
+    fn _close_native(&self, py: Python<'_>, timeout: f64) -> bool {
+        let Some(workers) = self.own.lock().take() else { return true };
+        let time = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::from_secs(1));
+        let clock = process::clock();
+        let end = clock.now().after(time);
+        py.detach(|| workers.tokio.shutdown_timeout(time));
+        clock.now() < end
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.owned.traverse(&visit)?;
+        if let Some(entered) = self.entered.try_lock()
+            && let Some((port, _)) = &*entered
+        {
+            visit.call(port)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        self.owned.clear();
+        let gone = self.entered.lock().take();
+        drop(gone);
+    }
+}
