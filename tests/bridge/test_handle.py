@@ -178,7 +178,9 @@ async def test_the_callback_of_asyncios_gather_is_called_in_the_drain(monkeypatc
     assert gathered[0] == 1
     assert isinstance(gathered[1], OSError)
     assert soon, "the gathering future's own callbacks go through the loop"
-    assert not [name for name in soon if name.startswith("gather.")], "asyncio's gather has changed: see Face.gather_code"
+    assert not [name for name in soon if name.startswith("gather.")], (
+        "asyncio's gather has changed: see Face.gather_code"
+    )
 
 
 async def test_callbacks_can_be_taken_back() -> None:
