@@ -4,14 +4,11 @@ import os
 import warnings
 
 from . import _compose, _native, _threads, errors
-from ._outcome import Err, Ok
 from .policy._base import under
 
 __all__: list[str] = []
 
 _native.bind(
-    ok=Ok,
-    err=Err,
     timed_out=errors.TimedOut,
     internal_error=errors.InternalError,
     shutting_down=errors.ShuttingDown,

@@ -2,12 +2,13 @@
 
 import importlib
 import inspect
+import os
 from typing import Any
 
 import pytest
 
 import mountain_runtime
-from mountain_runtime import Effect, Handle, Runtime, errors, fs
+from mountain_runtime import Effect, Handle, Runtime, _bind, _native, errors, fs
 
 NAMES = {
     "effect", "blocking", "Effect", "Ok", "Err", "gather", "race", "amap", "deadline",
@@ -130,6 +131,13 @@ def test_every_public_name_is_documented_and_at_home(module: str) -> None:
     for name in of.__all__:
         assert inspect.getdoc(getattr(of, name)), name
     assert fs.Entry.__module__ == "mountain_runtime.fs"
+
+
+def test_a_debug_build_warns_as_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_native, "DEBUG", True)
+    monkeypatch.setattr(os, "register_at_fork", lambda **_: None)  # once is enough
+    with pytest.warns(RuntimeWarning, match="debug build"):
+        importlib.reload(_bind)
 
 
 @pytest.mark.parametrize("final", [Runtime, mountain_runtime.Pipeline, mountain_runtime.Ok, mountain_runtime.Err])
