@@ -149,8 +149,11 @@ pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 /// CPython 3.11 keeps the running loop in the thread's dictionary, and with it the number of the process, for which it asks the system at each
 /// look: 100 of the 130 ns that this module saves. That a process has not forked, we know without asking.
 mod holder {
-    use super::{Bound, PyAny, Python, ffi};
+    use std::sync::atomic::AtomicPtr;
+
     use pyo3::intern;
+
+    use super::{Bound, Ordering, PyAny, Python, ffi};
 
     /// The head of `PyRunningLoopHolder` in `Modules/_asynciomodule.c`, 3.11.
     #[repr(C)]
@@ -169,11 +172,28 @@ mod holder {
                 return None;
             }
             let holder = ffi::PyDict_GetItemWithError(of_thread, intern!(py, "__asyncio_running_event_loop__").as_ptr());
-            if holder.is_null() || std::ffi::CStr::from_ptr((*ffi::Py_TYPE(holder)).tp_name) != c"_RunningLoopHolder" {
+            if holder.is_null() || !is_holder(ffi::Py_TYPE(holder)) {
                 return None;
             }
             Bound::from_borrowed_ptr_or_opt(py, (*holder.cast::<Holder>()).event_loop)
         }
+    }
+
+    /// By its name once, by its address from then on: it is a static type.
+    ///
+    /// # Safety
+    /// `class` is a type.
+    unsafe fn is_holder(class: *mut ffi::PyTypeObject) -> bool {
+        static KNOWN: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(std::ptr::null_mut());
+        if class == KNOWN.load(Ordering::Relaxed) {
+            return true;
+        }
+        // SAFETY: a type's name is a C string.
+        let is = unsafe { std::ffi::CStr::from_ptr((*class).tp_name) } == c"_RunningLoopHolder";
+        if is {
+            KNOWN.store(class, Ordering::Relaxed);
+        }
+        is
     }
 }
 

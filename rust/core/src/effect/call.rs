@@ -95,7 +95,8 @@ pub fn call_leaf<L: Leaf>(call: &Call<'_, L>, deadline: Deadline) -> impl Future
         let begin = begin.take();
         if begin.is_some() {
             call.now.store(0, Ordering::Relaxed);
-            call.trace.attempts.fetch_add(1, Ordering::Relaxed);
+            // Only who polls the call counts.
+            call.trace.attempts.store(call.trace.attempts() + 1, Ordering::Relaxed);
         }
         call.leaf.poll(begin, cx)
     })

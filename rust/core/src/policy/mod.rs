@@ -37,12 +37,7 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, over:
     match stack.get(at) {
         None => Box::pin(call_leaf(call, over)),
         Some(Layer::Timeout(settings)) => {
-            let mine = Deadline { at: call.entered().after(settings.limit), owner: Owner::Layer(at) };
-            if over.owner == Owner::Inherited && over.at <= mine.at {
-                // A limit of somebody else's passes first. Were both to ask, the second would cut short the cleanup that the first asked for.
-                return wrap(call, stack, at + 1, over);
-            }
-            let over = over.earliest(mine);
+            let (mine, over) = limits(call, settings, at, over);
             // The innermost limit and the leaf are one future: a box less for the commonest stack.
             if at + 1 == stack.len() {
                 Box::pin(timeout::limit(call, mine, call_leaf(call, over)))
@@ -50,6 +45,23 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, over:
                 Box::pin(timeout::limit(call, mine, wrap(call, stack, at + 1, over)))
             }
         }
-        Some(Layer::Retry(settings)) => Box::pin(retry::retry(call, at, settings, over, move || wrap(call, stack, at + 1, over))),
+        Some(Layer::Retry(settings)) => match &stack[at + 1..] {
+            // So are its attempts, for the second commonest.
+            [Layer::Timeout(each)] => Box::pin(retry::retry(call, at, settings, over, move || {
+                let (mine, over) = limits(call, each, at + 1, over);
+                timeout::limit(call, mine, call_leaf(call, over))
+            })),
+            _ => Box::pin(retry::retry(call, at, settings, over, move || wrap(call, stack, at + 1, over))),
+        },
     }
+}
+
+/// The limit of the timeout at `at`, which begins now, and the earliest of it and those around it. It has none where a limit of somebody
+/// else's passes first: were both to ask, the second would cut short the cleanup that the first asked for.
+fn limits<L: Leaf>(call: &Call<'_, L>, settings: &timeout::Settings, at: usize, over: Deadline) -> (Deadline, Deadline) {
+    let mine = Deadline { at: call.entered().after(settings.limit), owner: Owner::Layer(at) };
+    if over.owner == Owner::Inherited && over.at <= mine.at {
+        return (Deadline { at: Instant::NEVER, ..mine }, over);
+    }
+    (mine, over.earliest(mine))
 }

@@ -12,7 +12,7 @@ use std::task::Poll;
 use super::machine::{End, State};
 use crate::effect::{Call, Deadline, Fault, Leaf};
 use crate::error::TimedOut;
-use crate::time::{Sleep, sleep_until};
+use crate::time::{Instant, Sleep, sleep_until};
 
 /// Hold `inner` to `limit`.
 pub async fn limit<'a, L, F>(call: &'a Call<'a, L>, limit: Deadline, inner: F) -> Result<L::Ok, L::Err>
@@ -39,6 +39,9 @@ where
             }
             if state == State::Asked {
                 return if call.leaf.active() { Poll::Pending } else { timed_out(None) };
+            }
+            if limit.at == Instant::NEVER {
+                return Poll::Pending;
             }
             if timer.is_none() {
                 timer.set(Some(sleep_until(call.clock, limit.at)));
