@@ -33,6 +33,7 @@ async def contests(scale: Scale, loop: str) -> AsyncGenerator[Contest, None]:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as executor:
         small = _make(folder, "small", scale.pick(full=5000, quick=5000, tiny=100), 4 << 10)
         large = _make(folder, "large", scale.pick(full=50, quick=50, tiny=2), 4 << 20)
+        os.sync()  # or the kernel writes them to the disk while they are read
         rounds = scale.pick(full=11, quick=3, tiny=1)
         yield _small_reads(small, executor, rounds)
         turns = _turns(fs.read_bytes, _read, executor, large, _ends)
