@@ -36,6 +36,13 @@ pub(crate) struct Scope {
     pub(crate) own: Mutex<Option<Workers>>,
 }
 
+impl Drop for Scope {
+    /// Its calls know the table that holds them: nobody but this can undo the circle.
+    fn drop(&mut self) {
+        self.owned.clear();
+    }
+}
+
 impl Scope {
     pub(crate) fn host(&self) -> Arc<Host> {
         match &*self.own.lock() {
