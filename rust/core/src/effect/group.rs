@@ -58,15 +58,19 @@ impl Operation for Group {
             root,
             token,
         });
-        let (children, ours, host_) = (self.children.clone(), running.clone(), host.clone());
+        let (children, host_) = (self.children.clone(), host.clone());
+        let mut beginning = Beginning { running: running.clone(), begun: 0 };
         // Children begin on a worker: what they spawn goes to that worker's own queue, at half the price of the shared one.
         host.tokio.spawn(async move {
             for (i, child) in children.iter().enumerate() {
                 if i % AT_ONCE == AT_ONCE - 1 {
                     tokio::task::yield_now().await;
                 }
+                let ours = &beginning.running;
+                // From here on the child answers for itself.
+                beginning.begun = i + 1;
                 if ours.decided.load(Ordering::Acquire) {
-                    ours.clone().deliver(i, Err(Error::Cancelled));
+                    ours.deliver(i, Err(Error::Cancelled));
                     continue;
                 }
                 match catch_unwind(AssertUnwindSafe(|| child.start(&host_, Done::new(ours.clone(), i)))) {
@@ -76,12 +80,27 @@ impl Operation for Group {
                     Err(payload) => *ours.results[i].lock() = Some(Err(Error::panic(&*payload))),
                 }
             }
-            if ours.decided.load(Ordering::Acquire) {
-                ours.abort_all();
-            }
-            ours.child_ended();
         });
         Abort::Shared(running)
+    }
+}
+
+/// The right to begin the children. It ends with the last of them, or with the workers: then those that have not begun never will.
+struct Beginning {
+    running: Arc<Running>,
+    begun: usize,
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        let unbegun = self.running.results.len() - self.begun;
+        if unbegun > 0 {
+            self.running.decided.store(true, Ordering::Release);
+        }
+        if self.running.decided.load(Ordering::Acquire) {
+            self.running.abort_all();
+        }
+        (0..=unbegun).for_each(|_| self.running.child_ended());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mountain_core::effect::Mode;
+use mountain_core::effect::{Done, Mode, Operation};
 use mountain_core::error::Error;
 use mountain_core::value::Value;
 
@@ -94,4 +94,28 @@ fn a_limit_over_a_race_is_the_only_thing_said() {
     desk.settle();
     let outcome = desk.answer();
     assert!(matches!(&outcome, Err(Error::TimedOut(t)) if t.cause.is_none()), "{outcome:?}");
+}
+
+/// Its beginning is a task of the workers': at whatever point they end, each child is accounted for.
+#[test]
+fn workers_that_end_as_it_begins_leave_no_group_unanswered() {
+    for steps in 0..2 {
+        let (desk, held) = (Desk::new(), Held::default());
+        let host = desk.host.clone();
+        desk.begin(&group(Mode::All, (0..200).map(|_| Arc::new(held.clone()) as Arc<dyn Operation>).collect()));
+        desk.steps(steps);
+        let (begun, _) = held.counts();
+        assert_eq!(begun > 0, steps > 0);
+        assert!(begun < 200);
+        let answers = desk.close();
+        assert_eq!(held.counts(), (begun, begun), "those that run are asked to end");
+        for left in (0..begun).rev() {
+            assert_eq!(answers.len(), 0, "and waited for: {left}");
+            held.finish(Err(Error::Cancelled));
+        }
+        assert!(matches!(&answers.take()[..], [(0, Err(Error::Cancelled))]));
+        // Whoever still has the host is told at once.
+        group(Mode::Race, vec![Arc::new(held.clone())]).start(&host, Done::new(answers.clone(), 7));
+        assert!(matches!(&answers.take()[..], [(7, Err(Error::Cancelled))]));
+    }
 }

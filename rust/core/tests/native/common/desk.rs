@@ -58,8 +58,13 @@ impl Desk {
 
     /// Run until every task waits: each yield lets all that are ready take a step.
     pub(crate) fn settle(&self) {
+        self.steps(64);
+    }
+
+    /// Let every task that is ready take so many steps.
+    pub(crate) fn steps(&self, steps: usize) {
         self.runtime.block_on(async {
-            for _ in 0..64 {
+            for _ in 0..steps {
                 tokio::task::yield_now().await;
             }
         });
