@@ -49,3 +49,106 @@ print("fine")
 @pytest.mark.parametrize(("what", "times"), [("functions", 50), ("effects", 50), ("runtimes", 50), ("runs", 10)])
 def test_nothing_that_is_half_made_is_looked_into(what: str, times: int) -> None:
     assert execute(MAKES, what, str(times)).quietly().lines == ["fine"]
+
+
+#: The native part of a Runtime, without the face's, which a loop remembers.
+SCOPES = """
+import tempfile, weakref
+
+class Scope(_native.Scope):
+    def _spawn(self, effect, name):
+        return asyncio.ensure_future(effect)
+
+@effect
+async def forever():
+    await asyncio.get_running_loop().create_future()
+
+async def entered(scope, workers=None):
+    scope._setup(workers)
+    scope._enter()
+    return scope
+"""
+
+
+def test_a_runtime_that_was_never_left_lets_go_of_its_calls() -> None:
+    ended = execute(
+        SCOPES
+        + """
+async def main():
+    return weakref.ref((await entered(Scope())).submit(forever()))
+
+loop = asyncio.new_event_loop()
+loop.set_exception_handler(lambda *_: None)  # its pending task is said to be destroyed
+handle = loop.run_until_complete(main())
+loop.close()
+del loop
+gc.collect()
+print(handle())
+"""
+    )
+    assert ended.quietly().lines == ["None"]
+
+
+def test_workers_that_are_stuck_do_not_hold_up_whoever_drops_their_runtime() -> None:
+    ended = execute(
+        SCOPES
+        + """
+async def main():
+    scope = await entered(Scope(), workers=1)
+    scope.submit(_native.tick(pipe, 0))
+    await asyncio.sleep(0.1)  # a moment in which its worker opens the pipe, which nobody reads
+
+pipe = os.path.join(tempfile.mkdtemp(), "pipe")
+os.mkfifo(pipe)
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+loop.close()
+gc.collect()
+print("on it goes")
+"""
+    )
+    assert ended.quietly().lines == ["on it goes"]
+    assert ended.took < 5
+
+
+def test_a_runtime_that_another_one_replaces_may_run_code_as_it_goes() -> None:
+    ended = execute(
+        SCOPES
+        + """
+class Last(Scope):
+    def __del__(self):
+        _native.noop().__await__()  # looks for the runtime of the running loop
+        print("gone")
+
+async def main():
+    await entered(Last(), workers=1)
+    await entered(Scope())
+    print("entered")
+
+asyncio.run(main())
+"""
+    )
+    assert ended.quietly().lines == ["gone", "entered"]
+
+
+def test_a_cancels_message_may_run_code_as_it_goes() -> None:
+    ended = execute(
+        """
+class Message:
+    def __del__(self):
+        print(handle.done())
+
+async def main():
+    global handle
+    handle = _native.sleep(30).__await__()
+    handle.cancel(Message())
+    handle.cancel("the second")
+    try:
+        await handle
+    except asyncio.CancelledError as error:
+        print(error)
+
+asyncio.run(main())
+"""
+    )
+    assert ended.quietly().lines == ["False", "the second"]

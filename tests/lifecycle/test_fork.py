@@ -1,5 +1,9 @@
 """After a fork the child works afresh, what is the parent's says so, and the parent is fine."""
 
+import subprocess
+import sys
+import textwrap
+
 import pytest
 
 from . import forks
@@ -37,3 +41,27 @@ def test_children_of_multiprocessing_work() -> None:
         """
     )
     assert ended.quietly().lines == ["[0, 1, 4, 9, 16]", "25"]
+
+
+def test_a_child_that_imports_it_in_the_middle_of_its_parents_loop() -> None:
+    code = """
+        import asyncio, os, sys, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+
+        async def main():
+            pid = os.fork()
+            if pid:
+                return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            from mountain_runtime import _native
+            try:
+                _native.noop().__await__()
+            except RuntimeError as error:
+                print(error, flush=True)
+                os._exit(7)
+            os._exit(8)
+
+        print(asyncio.run(main()))
+        """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=20)
+    assert ended.stdout.splitlines()[1:] == ["7"], ended
+    assert "needs a running asyncio event loop" in ended.stdout

@@ -44,7 +44,7 @@ async def test_zero_gives_one_poll_and_a_value_wins() -> None:
 
     assert await effect(Timeout(0))(at_once)() == "value"
     assert await effect(Timeout(-0.0))(at_once)() == "value"
-    assert await _native.noop(7).under(Timeout(0)) == 7  # asked to stop, it has ended: its value wins
+    assert await _native.noop(7).under(Timeout(0)) == 7  # it ends as it begins: its value is there at the first poll
     with pytest.raises(TimedOut):
         await _native.sleep(LONG).under(Timeout(0))
     with pytest.raises(Boom):

@@ -205,6 +205,12 @@ impl Handle {
         result
     }
 
+    /// What goes may run code that looks at this handle: out of the lock first.
+    fn set_message(&self, message: Option<Py<PyAny>>) {
+        let replaced = std::mem::replace(&mut self.state.lock().message, message);
+        drop(replaced);
+    }
+
     fn cancelled_error(&self, py: Python<'_>) -> PyErr {
         match &self.state.lock().message {
             Some(message) => CancelledError::new_err((message.clone_ref(py),)),
@@ -319,15 +325,15 @@ impl Handle {
                 let abort = {
                     let mut s = me.state.lock();
                     s.asked = true;
-                    s.message = msg;
                     std::mem::replace(&mut s.backing, Backing::Native(Abort::Never))
                 };
+                me.set_message(msg);
                 if let Backing::Native(abort) = abort {
                     abort.abort();
                 }
             }
             Way::Now(stage) => {
-                me.state.lock().message = msg;
+                me.set_message(msg);
                 if let Some(stage) = stage {
                     stage.abandon();
                 }
@@ -523,7 +529,7 @@ impl TaskDone {
             Ok(v) => Phase::Value(v.unbind()),
             Err(e) if e.is_instance_of::<CancelledError>(py) => {
                 let message = e.value(py).getattr("args")?.get_item(0).ok().map(Bound::unbind);
-                handle.get().state.lock().message = message;
+                handle.get().set_message(message);
                 Phase::Cancelled
             }
             Err(e) => Phase::Error(e.into_value(py).into_any()),

@@ -77,11 +77,12 @@ mod _native {
     #[pymodule_export]
     use super::walk::Walk;
 
-    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, slots};
+    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, process, slots};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = m.py();
+        process::note_id();
         slots::install::<Handle>(py);
         slots::install::<Run>(py);
         m.add("DEBUG", cfg!(debug_assertions))?;

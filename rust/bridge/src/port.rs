@@ -1,8 +1,8 @@
 //! The port: an event loop's queue of native completions, one per loop, made on first use there and gone when the loop is closed.
 //!
 //!  1. A worker posts a letter; whoever finds the box unheard rings the bell (`mountain_core::sync::Mailbox` holds the protocol and its proof).
-//!  2. The loop sees the descriptor readable and calls `drain` as a plain handle, with no current task.
-//!  3. `drain` opens at most `BOUND` letters, and none after `BUDGET` has passed; if any are left, the bell rings again, so that timers and
+//!  2. The loop sees the descriptor readable and calls `_drain` (in `drain.rs`) as a plain handle, with no current task.
+//!  3. `_drain` opens at most `BOUND` letters, and none after `BUDGET` has passed; if any are left, the bell rings again, so that timers and
 //!     sockets get their turn in between.
 //!  4. Closing the loop drops every engine that waits on it, inside the loop's thread, so that what was granted to them is given back. Letters
 //!     that come later are dropped where they are posted, and their references go to the graveyard.

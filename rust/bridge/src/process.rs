@@ -1,7 +1,7 @@
 //! What there is once a process: the clock, the default tokio runtime, the table of effect names. A fork leaves all of it behind.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use mountain_core::effect::Host;
@@ -41,6 +41,18 @@ impl Drop for Begun {
         // Saturating: a fork set the gauge back, and what the parent had begun may still be dropped here.
         let _ = BEGUN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
     }
+}
+
+/// Of this process, as the system numbers it: asked for at import and after a fork.
+static ID: AtomicI32 = AtomicI32::new(0);
+
+pub(crate) fn id() -> i32 {
+    ID.load(Ordering::Relaxed)
+}
+
+/// The module is imported, or wakes up in a child.
+pub(crate) fn note_id() {
+    ID.store(std::process::id().cast_signed(), Ordering::Relaxed);
 }
 
 pub(crate) fn forks() -> u32 {
@@ -122,6 +134,7 @@ pub(crate) fn begun() -> u64 {
 
 /// In the child of a fork: everything is the parent's, and is left as it is.
 pub(crate) fn forget() {
+    note_id();
     FORKS.fetch_add(1, Ordering::Relaxed);
     PROCESS.store(std::ptr::null_mut(), Ordering::Release);
     for gauge in [&BEGUN, &ABANDONED] {

@@ -56,7 +56,9 @@ impl Scope {
             OWN_WORKERS.store(true, Ordering::Relaxed);
             *me.own.lock() = Some(process::workers(Some(workers))?);
         }
-        *port.get().scope.lock() = Some(slf.clone().into_any().unbind());
+        // Out of the lock first: what goes may run code that looks for its runtime.
+        let replaced = port.get().scope.lock().replace(slf.clone().into_any().unbind());
+        drop(replaced);
         *me.entered.lock() = Some((port.unbind(), this_thread()));
         me.phase.store(RUNNING, Ordering::SeqCst);
         Ok(())

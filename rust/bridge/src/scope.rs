@@ -37,9 +37,14 @@ pub(crate) struct Scope {
 }
 
 impl Drop for Scope {
-    /// Its calls know the table that holds them: nobody but this can undo the circle.
     fn drop(&mut self) {
+        // Its calls know the table that holds them: nobody but this can undo the circle.
         self.owned.clear();
+        // It was never left. Dropped as they are, its workers would be waited for, here on the loop's thread.
+        let own = self.own.lock().take();
+        if let Some(workers) = own {
+            workers.tokio.shutdown_background();
+        }
     }
 }
 

@@ -57,12 +57,14 @@ mod tests {
     use loom::sync::{Arc, Mutex};
     use loom::thread;
 
-    /// Does what there is, then leaves; notes that nobody else is on duty meanwhile.
-    fn serve(duty: &Duty<u32>, done: &Mutex<Vec<u32>>) {
+    /// Does what there is, then leaves. Nobody else is on duty meanwhile.
+    fn serve(duty: &Duty<u32>, done: &Mutex<Vec<u32>>, busy: &AtomicBool) {
         loop {
+            assert!(!busy.swap(true, Ordering::SeqCst));
             while let Some(item) = duty.next() {
                 done.lock().unwrap().push(item);
             }
+            busy.store(false, Ordering::SeqCst);
             if duty.leave() {
                 return;
             }
@@ -73,19 +75,19 @@ mod tests {
     #[test]
     fn nothing_is_left_behind() {
         loom::model(|| {
-            let shared = Arc::new((Duty::default(), Mutex::new(Vec::new())));
+            let shared = Arc::new((Duty::default(), Mutex::new(Vec::new()), AtomicBool::new(false)));
             let producers: Vec<_> = (0..2)
                 .map(|i| {
                     let shared = shared.clone();
                     thread::spawn(move || {
                         if shared.0.hand_over(i) {
-                            serve(&shared.0, &shared.1);
+                            serve(&shared.0, &shared.1, &shared.2);
                         }
                     })
                 })
                 .collect();
             if shared.0.hand_over(2) {
-                serve(&shared.0, &shared.1);
+                serve(&shared.0, &shared.1, &shared.2);
             }
             producers.into_iter().for_each(|p| p.join().unwrap());
             let mut done = std::mem::take(&mut *shared.1.lock().unwrap());
