@@ -1,6 +1,6 @@
 # Every target does all of its own set-up on a machine that has Rust and a Python of 3.11 or later, and does again only what has changed.
 #   make demo   [DEMO_PATH=folder]      find duplicate files, by default in Python's own library
-#   make test   [PYTEST="-k port -x"]   Rust's tests, loom's model of the port, Python's tests
+#   make test   [PYTEST="-k port -x"]   Rust's tests, loom's models, Python's tests
 #   make bench  [BENCH="--quick"]       the comparison with other libraries
 #   make check                          style, types, floors
 #   make build                          the optimised module, in .venv
