@@ -1,9 +1,9 @@
 """Typed effects for asyncio: describe work as values, and a Rust core decides how it runs.
 
 effects      effect, blocking, Effect, Ok, Err
-composing    gather, race, amap, deadline
-policies     Timeout, Retry (Backoff, constant, exponential), Pipeline, Policy
-runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Statistics, EffectStatistics
+composing    gather, race, amap, deadline, priority (Priority)
+policies     Timeout, Retry (Backoff, constant, exponential), ConcurrencyLimit, Pipeline, Policy
+runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Statistics, EffectStatistics, LimitStatistics
 modules      errors: what can go wrong; fs: files
 """
 
@@ -18,11 +18,22 @@ from ._deadline import deadline
 from ._effect import blocking, effect
 from ._native import Effect, Handle
 from ._outcome import Err, Ok
+from ._priority import Priority, priority
 from ._run import run
 from ._runtime import Runtime
 from ._shutdown import Shutdown, ShutdownReport, Step
 from ._statistics import EffectStatistics, Statistics
-from .policy import Backoff, Pipeline, Policy, Retry, Timeout, constant, exponential
+from .policy import (
+    Backoff,
+    ConcurrencyLimit,
+    LimitStatistics,
+    Pipeline,
+    Policy,
+    Retry,
+    Timeout,
+    constant,
+    exponential,
+)
 
 __all__ = [
     "effect",
@@ -34,12 +45,15 @@ __all__ = [
     "race",
     "amap",
     "deadline",
+    "priority",
+    "Priority",
     "Policy",
     "Timeout",
     "Retry",
     "Backoff",
     "constant",
     "exponential",
+    "ConcurrencyLimit",
     "Pipeline",
     "run",
     "Runtime",
@@ -49,6 +63,7 @@ __all__ = [
     "Step",
     "Statistics",
     "EffectStatistics",
+    "LimitStatistics",
     "errors",
     "fs",
 ]

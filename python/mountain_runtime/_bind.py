@@ -4,6 +4,7 @@ import os
 import warnings
 
 from . import _compose, _native, _threads, errors
+from .policy._arguments import bound
 from .policy._base import under
 
 __all__: list[str] = []
@@ -13,10 +14,15 @@ _native.bind(
     internal_error=errors.InternalError,
     shutting_down=errors.ShuttingDown,
     rejected=errors.Rejected,
+    queue_full=errors.QueueFull,
+    rate_limited=errors.RateLimited,
+    circuit_open=errors.CircuitOpen,
+    reentered=errors.Reentered,
     map=_compose.map_,
     then=_compose.then,
     attempt=_compose.attempt,
     under=under,
+    bound=bound,
 )
 
 

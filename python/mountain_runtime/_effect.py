@@ -90,11 +90,14 @@ def _is_policy(given: object) -> bool:
 
 
 def _make_effect(fn: Callable[..., Any], policies: tuple[Policy, ...], name: str) -> Callable[..., Any]:
-    return cast("Callable[..., Any]", EffectFunction(fn, plan(policies, name)))
+    return cast("Callable[..., Any]", EffectFunction(fn, plan(policies, name, fn)))
 
 
 def _make_blocking(fn: Callable[..., Any], policies: tuple[Policy, ...], name: str) -> Callable[..., Any]:
-    return cast("Callable[..., Any]", EffectFunction(fn, plan(policies, name), functools.partial(_threads.start, name)))
+    return cast(
+        "Callable[..., Any]",
+        EffectFunction(fn, plan(policies, name, fn, skip=1), functools.partial(_threads.start, name)),
+    )
 
 
 def _marked(made: Any) -> Any:

@@ -21,15 +21,19 @@ __all__ = [
     "Job",
     "Layer",
     "Limit",
+    "Permits",
     "Plan",
     "Run",
     "Scope",
+    "Slot",
+    "Under",
     "Walk",
     "accepted_var",
     "after_fork",
     "bind",
     "call_effect",
     "current_limit",
+    "current_under",
     "effect_statistics",
     "fail",
     "fs_hash",
@@ -40,15 +44,20 @@ __all__ = [
     "fs_stat",
     "fs_write",
     "gather_native",
+    "has_priorities",
     "is_native",
     "limit_var",
     "noop",
     "panic",
+    "priority_var",
     "race_native",
     "scope_var",
     "sleep",
+    "slot_var",
     "statistics",
     "tick",
+    "try_slot",
+    "wait_for_slot",
 ]
 
 _P = ParamSpec("_P")
@@ -136,12 +145,51 @@ class Layer:
         jitter: str,
         max_retry_after: float,
     ) -> Layer: ...
+    @staticmethod
+    def limit(permits: Permits, key: Callable[..., object] | None, /) -> Layer: ...
+
+@final
+class Permits:
+    """The state of a concurrency limit."""
+
+    def __new__(cls, n: int, max_waiting: int | None, shed: bool, /) -> Self: ...
+    @property
+    def keys(self) -> int: ...
+    def resize(self, n: int) -> None: ...
+    def counts(self) -> tuple[int, list[int]]: ...
+
+@final
+class Slot:
+    """A permit that a block of code holds."""
+
+    def under(self) -> Under: ...
+    def release(self) -> None: ...
+
+@final
+class Under:
+    """A permit that a task runs under."""
+
+    def here(self) -> Under: ...
+
+def try_slot(permits: Permits, key: object, /) -> Slot | None: ...
+def wait_for_slot(permits: Permits, key: object, plan: Plan, /) -> Effect[Slot]: ...
 
 @final
 class Plan:
     """How an effect runs: its policies with their layers, outermost first, and its name."""
 
-    def __new__(cls, policies: tuple[object, ...], layers: list[Layer], name: str) -> Self: ...
+    def __new__(
+        cls,
+        policies: tuple[object, ...],
+        layers: list[Layer],
+        name: str,
+        function: object = None,
+        skip: int = 0,
+    ) -> Self: ...
+    @property
+    def function(self) -> object: ...
+    @property
+    def skip(self) -> int: ...
     @property
     def policies(self) -> tuple[object, ...]: ...
     @property
@@ -247,6 +295,8 @@ class Limit:
 
 limit_var: ContextVar[Limit | None]
 #: The runtime that the current code runs in.
+priority_var: ContextVar[int]
+slot_var: ContextVar[Under | None]
 scope_var: ContextVar[Scope | None]
 #: The runtime whose accepted work the current code descends from.
 accepted_var: ContextVar[Scope | None]
@@ -275,6 +325,8 @@ class Scope:
 def statistics() -> dict[str, int]: ...
 def effect_statistics() -> dict[str, tuple[int, int, int, int, int, int, int, float, float]]: ...
 def after_fork() -> None: ...
+def current_under() -> Under | None: ...
+def has_priorities() -> None: ...
 def bind(**names: object) -> None: ...
 
 # -- files ----------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from . import _native
+from .policy.concurrency import LimitStatistics, by_name
 
 __all__ = ["EffectStatistics", "Statistics", "snapshot"]
 
@@ -30,6 +31,8 @@ class Statistics:
     """A snapshot of the process."""
 
     effects: Mapping[str, EffectStatistics]
+    #: Those that have a name.
+    limits: Mapping[str, LimitStatistics]
     running: int
     waiting: int
     #: Threads whose callers were released, and which still run.
@@ -40,4 +43,4 @@ def snapshot() -> Statistics:
     """What the process has counted until now."""
     effects = {name: EffectStatistics(*row) for name, row in _native.effect_statistics().items()}
     gauges = _native.statistics()
-    return Statistics(effects, gauges["running"], gauges["waiting"], gauges["abandoned_threads"])
+    return Statistics(effects, by_name(), gauges["running"], gauges["waiting"], gauges["abandoned_threads"])

@@ -2,6 +2,10 @@
 
     MountainError
     ├── Rejected                    the work was never started
+    │   ├── QueueFull               ... because too many wait for a ConcurrencyLimit
+    │   ├── RateLimited             ... because its turn at a RateLimit would come too late
+    │   ├── CircuitOpen             ... because what it calls has failed too often
+    │   ├── Reentered               ... because it would wait for itself; a RuntimeError
     │   └── ShuttingDown            ... because its runtime stops
     ├── TimedOut, a TimeoutError    the work may have run, in part or to its end
     ├── ConfigError, a ValueError   a setting that cannot work, raised where it is written
@@ -11,7 +15,18 @@ Each says which effect, which policy and which attempt. What an effect itself ra
 `asyncio.CancelledError`; what the operating system refuses comes as the builtin errors, with errno and filename.
 """
 
-__all__ = ["ConfigError", "InternalError", "MountainError", "Rejected", "ShuttingDown", "TimedOut"]
+__all__ = [
+    "CircuitOpen",
+    "ConfigError",
+    "InternalError",
+    "MountainError",
+    "QueueFull",
+    "RateLimited",
+    "Reentered",
+    "Rejected",
+    "ShuttingDown",
+    "TimedOut",
+]
 
 
 class MountainError(Exception):
@@ -39,6 +54,28 @@ class MountainError(Exception):
 
 class Rejected(MountainError):
     """The work was never started: it can be tried again without doing anything twice."""
+
+
+class QueueFull(Rejected):
+    """Too many wait for a limit already: shed load, try later, or let more wait."""
+
+
+class RateLimited(Rejected):
+    """The call's turn would come after its deadline, or after the limit's `max_wait`."""
+
+    #: Seconds after which there may be room.
+    retry_after: float = 0.0
+
+
+class CircuitOpen(Rejected):
+    """What the call needs has failed too often lately, and is left alone for a while."""
+
+    #: Seconds after which it may be tried; infinite when somebody isolated it.
+    retry_after: float = 0.0
+
+
+class Reentered(Rejected, RuntimeError):
+    """The call would wait for itself: for a limit whose holders all wait for it, or for a cached call that makes it."""
 
 
 class ShuttingDown(Rejected):

@@ -11,15 +11,19 @@ import mountain_runtime
 from mountain_runtime import Effect, Handle, Runtime, _bind, _native, errors, fs
 
 NAMES = {
-    "effect", "blocking", "Effect", "Ok", "Err", "gather", "race", "amap", "deadline",
-    "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "Pipeline",
+    "effect", "blocking", "Effect", "Ok", "Err", "gather", "race", "amap", "deadline", "priority", "Priority",
+    "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "ConcurrencyLimit", "Pipeline",
     "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Statistics", "EffectStatistics",
-    "errors", "fs",
+    "LimitStatistics", "errors", "fs",
 }  # fmt: skip
 
 ERRORS = {
     "MountainError": (Exception,),
     "Rejected": ("MountainError",),
+    "QueueFull": ("Rejected",),
+    "RateLimited": ("Rejected",),
+    "CircuitOpen": ("Rejected",),
+    "Reentered": ("Rejected", RuntimeError),
     "ShuttingDown": ("Rejected",),
     "TimedOut": ("MountainError", TimeoutError),
     "ConfigError": ("MountainError", ValueError),
@@ -40,6 +44,12 @@ PARAMETERS = {
     "Retry": "*, on, attempts=, backoff=, max_retry_after=",
     "constant": "wait",
     "exponential": "initial=, *, max=, factor=, jitter=",
+    "priority": "p, /",
+    "ConcurrencyLimit": "n, *, key=, max_waiting=, overflow=, name=",
+    "ConcurrencyLimit.slot": "self, key=",
+    "ConcurrencyLimit.resize": "self, n, /",
+    "ConcurrencyLimit.statistics": "self",
+    "LimitStatistics": "in_flight, waiting",
     "Pipeline": "*policies, name",
     "Policy.call": "self, fn, /, *args, **kwargs",
     "run": "main, /, *, runtime=, loop=",

@@ -26,11 +26,15 @@ class Policy:
 
     def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> Effect[T]:
         """An effect of `fn(*args, **kwargs)` under this policy, for a function that one did not write."""
-        return call_effect(fn, args, kwargs or None, plan((self,), name_of(fn)))
+        return call_effect(fn, args, kwargs or None, plan((self,), name_of(fn), fn))
 
     def _flat(self) -> "tuple[Policy, ...]":
         """The single policies that it consists of, outermost first."""
         return (self,)
+
+    def _asks(self) -> str | None:
+        """The setting by which it asks for a call's arguments, if it does."""
+        return None
 
     def _layer(self) -> Layer:
         """Its layer in the engine."""
@@ -47,15 +51,29 @@ def flatten(policies: Iterable[object], name: str) -> tuple[Policy, ...]:
     return flat
 
 
-def plan(policies: Iterable[object], name: str) -> Plan:
-    """The plan of an effect called `name` under `policies`, outermost first."""
+def plan(
+    policies: Iterable[object], name: str, function: object = None, skip: int = 0, *, native_call: bool = False
+) -> Plan:
+    """The plan of an effect called `name` under `policies`, outermost first.
+
+    Its calls are those of `function`, after the first `skip` arguments. Without a function, and but for a
+    `native_call`, there are no arguments to ask for.
+    """
     flat = flatten(policies, name)
-    return Plan(flat, [policy._layer() for policy in flat], name)
+    if function is None and not native_call:
+        for policy in flat:
+            if setting := policy._asks():
+                raise ConfigError(
+                    f"{policy!r} has {setting}=, which asks for a call's arguments: '{name}' is made of other effects "
+                    "and has none. Put the policy on those",
+                    effect=name,
+                )
+    return Plan(flat, [policy._layer() for policy in flat], name, function, skip)
 
 
-def under(policies: tuple[object, ...], inner: Plan) -> Plan:
+def under(policies: tuple[object, ...], inner: Plan, native_call: bool) -> Plan:
     """The plan of an effect that is put under `policies`, around those it has."""
-    return plan((*policies, *inner.policies), inner.name)
+    return plan((*policies, *inner.policies), inner.name, inner.function, inner.skip, native_call=native_call)
 
 
 def _checked(policy: object) -> Policy:

@@ -1,16 +1,19 @@
 //! Where the current code runs: the deadline over it, its runtime, whether it descends from accepted work.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mountain_core::effect::Deadline;
+use mountain_core::effect::{Deadline, Held};
 use mountain_core::error::Owner;
+use mountain_core::schedule::Priority;
 use mountain_core::time::{Instant, seconds};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyInt;
 use pyo3::{PyTypeInfo, ffi};
 
 use crate::face::face;
@@ -19,22 +22,33 @@ use crate::process::{clock, id};
 thread_local! {
     /// The earliest limit over the leaf that this thread is stepping now. Whatever starts within the step stands under it.
     static OVER: Cell<Instant> = const { Cell::new(Instant::NEVER) };
+    /// The permits that it holds, and the task that it runs in, where a task may begin within another's step.
+    static HELD: RefCell<Option<(Arc<Held>, usize)>> = const { RefCell::new(None) };
 }
 
-/// Run `step` with `limit` over it.
-pub(crate) fn under<T>(limit: Instant, step: impl FnOnce() -> T) -> T {
+/// Run `step` with `limit` over it, and under those permits, if it holds any.
+pub(crate) fn under<T>(py: Python<'_>, limit: Instant, held: Option<&Arc<Held>>, step: impl FnOnce() -> T) -> T {
     struct Restore(Instant);
     impl Drop for Restore {
         fn drop(&mut self) {
             OVER.set(self.0);
         }
     }
+    struct Let(Option<(Arc<Held>, usize)>);
+    impl Drop for Let {
+        fn drop(&mut self) {
+            HELD.set(self.0.take());
+        }
+    }
     let _restore = Restore(OVER.replace(limit));
+    let _let = held.map(|held| Let(HELD.replace(Some((held.clone(), eager_task(py))))));
     step()
 }
 
 static LIMIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static SCOPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static PRIORITY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static IN_SLOT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static ACCEPTED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 /// A `Limit` was ever made: before that nobody pays for looking it up.
 static LIMITS: AtomicBool = AtomicBool::new(false);
@@ -55,6 +69,87 @@ pub(crate) fn scope_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 }
 pub(crate) fn accepted_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     var(py, &ACCEPTED, c"mountain_runtime.accepted")
+}
+
+pub(crate) fn priority_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    var(py, &PRIORITY, c"mountain_runtime.priority")
+}
+pub(crate) fn slot_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    var(py, &IN_SLOT, c"mountain_runtime.slot")
+}
+
+/// Some code ever had a priority, or a slot: before that nobody pays for looking it up.
+static PRIORITIES: AtomicBool = AtomicBool::new(false);
+static SLOTS: AtomicBool = AtomicBool::new(false);
+
+/// From now on the variables are looked at.
+#[pyfunction]
+pub(crate) fn has_priorities() {
+    PRIORITIES.store(true, Ordering::Relaxed);
+}
+
+/// How urgent the current code is.
+pub(crate) fn priority(py: Python<'_>) -> PyResult<Priority> {
+    if !PRIORITIES.load(Ordering::Relaxed) {
+        return Ok(Priority::default());
+    }
+    let set = get::<PyInt>(priority_var(py)?)?;
+    let number = set.map(|set| set.extract::<usize>()).transpose()?;
+    Ok(number.and_then(|n| Priority::ALL.get(n).copied()).unwrap_or_default())
+}
+
+/// The permits that wait for the current code: those of the call that is being stepped, else those of a block in this very task. What a
+/// holder only starts may go on without him, and waits for nobody.
+pub(crate) fn held(py: Python<'_>) -> PyResult<Option<Arc<Held>>> {
+    if let Some((held, task)) = HELD.with_borrow(Clone::clone)
+        && task == eager_task(py)
+    {
+        return Ok(Some(held));
+    }
+    if !SLOTS.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    let Some(under) = get::<Under>(slot_var(py)?)? else { return Ok(None) };
+    let under = under.get();
+    Ok((under.task == task_id(py)?).then(|| under.held.clone()))
+}
+
+fn task_id(py: Python<'_>) -> PyResult<usize> {
+    let task = current_task(py)?;
+    Ok(if task.is_none() { 0 } else { task.as_ptr() as usize })
+}
+
+/// The current task, where there are eager ones: from CPython 3.12 on.
+fn eager_task(py: Python<'_>) -> usize {
+    if face(py).tasks.is_some() { 0 } else { task_id(py).unwrap_or(0) }
+}
+
+/// A permit that a task runs under.
+#[pyclass(frozen, module = "mountain_runtime._native")]
+pub(crate) struct Under {
+    held: Arc<Held>,
+    task: usize,
+}
+
+#[pymethods]
+impl Under {
+    /// The same for the current task.
+    fn here(&self, py: Python<'_>) -> PyResult<Self> {
+        Self::new(py, self.held.clone())
+    }
+}
+
+impl Under {
+    pub(crate) fn new(py: Python<'_>, held: Arc<Held>) -> PyResult<Self> {
+        SLOTS.store(true, Ordering::Relaxed);
+        Ok(Under { held, task: task_id(py)? })
+    }
+}
+
+/// What waits for the current code, for a child that is waited for too.
+#[pyfunction]
+pub(crate) fn current_under(py: Python<'_>) -> PyResult<Option<Under>> {
+    held(py)?.map(|held| Under::new(py, held)).transpose()
 }
 
 /// The variable's value in the current context, if it is a `T`.

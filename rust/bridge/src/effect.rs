@@ -27,12 +27,16 @@ use crate::slots;
 
 pub(crate) enum Work {
     /// A function that gives an awaitable.
-    Call {
-        callable: Py<PyAny>,
-        args: Py<PyTuple>,
-        kwargs: Option<Py<PyDict>>,
-    },
-    Native(Arc<dyn Operation>),
+    Call { callable: Py<PyAny>, args: Py<PyTuple>, kwargs: Option<Py<PyDict>> },
+    /// With the arguments of the call that made it, where there were some.
+    Native { operation: Arc<dyn Operation>, args: Option<Py<PyTuple>> },
+}
+
+impl Work {
+    /// Of no call that a policy's key could be asked about.
+    pub(crate) fn native(operation: impl Operation + 'static) -> Self {
+        Work::Native { operation: Arc::new(operation), args: None }
+    }
 }
 
 /// Work as a value: immutable, and building one runs nothing; each `await` runs it once more.
@@ -69,7 +73,7 @@ impl Effect {
     }
 
     pub(crate) fn native<'py>(py: Python<'py>, name: &str, operation: impl Operation + 'static) -> PyResult<Bound<'py, Self>> {
-        Effect::of(py, Work::Native(Arc::new(operation)), Plan::bare(py, name)?.unbind())
+        Effect::of(py, Work::native(operation), Plan::bare(py, name)?.unbind())
     }
 
     pub(crate) fn mark_used(&self) {
@@ -77,28 +81,31 @@ impl Effect {
     }
 
     /// The whole effect as a native operation: its leaf is native, and so is what its policies ask.
-    fn program(&self, over: Deadline) -> Option<Program> {
-        let Work::Native(operation) = &self.work else { return None };
+    fn program(&self, py: Python<'_>, over: Deadline) -> PyResult<Option<Program>> {
+        let Work::Native { operation, args } = &self.work else { return Ok(None) };
         let plan = self.plan.get();
-        let on = plan.native_on()?.clone();
-        Some(Program {
+        let Some(on) = plan.native_on().cloned() else { return Ok(None) };
+        let none = PyTuple::empty(py);
+        let terms = plan.terms(args.as_ref().map_or(&none, |args| args.bind(py)), None)?;
+        Ok(Some(Program {
             operation: operation.clone(),
             stack: plan.stack.clone(),
             on,
             inherited: over,
+            terms: Arc::new(terms),
             tally: Some(plan.tally.clone()),
             origin: None,
-        })
+        }))
     }
 
     /// The same, as a part of another native effect, whose failures name it.
-    fn child(&self, py: Python<'_>) -> Option<Program> {
+    fn child(&self, py: Python<'_>) -> PyResult<Option<Program>> {
         let origin = Origin(Arc::new(PyRef::new(self.plan.clone_ref(py))));
-        Some(Program { origin: Some(origin), ..self.program(Deadline::NONE)? })
+        Ok(self.program(py, Deadline::NONE)?.map(|program| Program { origin: Some(origin), ..program }))
     }
 
     pub(crate) fn is_native(&self) -> bool {
-        matches!(self.work, Work::Native(_)) && self.plan.get().native_on().is_some()
+        matches!(self.work, Work::Native { .. }) && self.plan.get().native_on().is_some()
     }
 
     /// Start a native effect for whoever runs on `port`'s loop.
@@ -111,8 +118,8 @@ impl Effect {
             return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None));
         }
         let operation: Arc<dyn Operation> = match &self.work {
-            Work::Native(operation) if plan.get().stack.is_empty() && over.owner == Owner::Nobody => operation.clone(),
-            _ => match self.program(over) {
+            Work::Native { operation, .. } if plan.get().stack.is_empty() && over.owner == Owner::Nobody => operation.clone(),
+            _ => match self.program(py, over)? {
                 Some(program) => Arc::new(program),
                 None => return Err(PyRuntimeError::new_err("not a native effect")),
             },
@@ -130,16 +137,17 @@ impl Effect {
                 let kwargs = kwargs.as_ref().map(|k| k.clone_ref(py));
                 PyLeaf::new(callable.clone_ref(py), args.clone_ref(py), kwargs, me.plan.clone_ref(py))
             }
-            Work::Native(_) if me.is_native() => {
+            Work::Native { .. } if me.is_native() => {
                 scope::admit(py, &me.plan.get().name)?;
                 let port = Port::current(py)?;
                 let host = scope::host(&port)?;
                 return Ok(me.launch(&port, &host, false)?.into_any());
             }
             // Native work under a policy that asks Python: its leaf gives a handle, and the run drives that.
-            Work::Native(_) => {
+            Work::Native { args, .. } => {
+                let args = args.as_ref().map_or_else(|| PyTuple::empty(py).unbind(), |args| args.clone_ref(py));
                 let bare = Bound::new(py, NativeCall { effect: slf.clone().unbind() })?;
-                PyLeaf::new(bare.into_any().unbind(), PyTuple::empty(py).unbind(), None, me.plan.clone_ref(py))
+                PyLeaf::new(bare.into_any().unbind(), args, None, me.plan.clone_ref(py))
             }
         };
         Ok(slots::tracked(py, Run::new(leaf))?.into_any())
@@ -193,8 +201,11 @@ struct NativeCall {
 
 #[pymethods]
 impl NativeCall {
-    fn __call__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Handle>> {
-        let Work::Native(operation) = &self.effect.get().work else { return Err(PyRuntimeError::new_err("not a native effect")) };
+    #[pyo3(signature = (*_args))]
+    fn __call__<'py>(&self, py: Python<'py>, _args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, Handle>> {
+        let Work::Native { operation, .. } = &self.effect.get().work else {
+            return Err(PyRuntimeError::new_err("not a native effect"));
+        };
         let port = Port::current(py)?;
         let host = scope::host(&port)?;
         Handle::start(&port, self.effect.get().plan.bind(py), &host, operation.clone(), false)
@@ -289,14 +300,19 @@ impl Effect {
     fn under<'py>(slf: &Bound<'py, Self>, policies: Bound<'py, PyTuple>) -> PyResult<Bound<'py, Effect>> {
         let py = slf.py();
         let me = slf.get();
-        let plan = face(py).under.bind(py).call1((policies, &me.plan))?.cast_into::<Plan>()?;
+        // Native work that knows its arguments has no function to ask about them.
+        let native_call = matches!(&me.work, Work::Native { args: Some(_), .. });
+        let plan = face(py).under.bind(py).call1((policies, &me.plan, native_call))?.cast_into::<Plan>()?;
         me.mark_used();
         match &me.work {
             Work::Call { callable, args, kwargs } => {
                 let kwargs = kwargs.as_ref().map(|k| k.bind(py).clone());
                 Effect::of_call(py, callable.clone_ref(py), args.bind(py).clone(), kwargs, plan.unbind())
             }
-            Work::Native(operation) => Effect::of(py, Work::Native(operation.clone()), plan.unbind()),
+            Work::Native { operation, args } => {
+                let args = args.as_ref().map(|args| args.clone_ref(py));
+                Effect::of(py, Work::Native { operation: operation.clone(), args }, plan.unbind())
+            }
         }
     }
 
@@ -348,6 +364,9 @@ impl Effect {
             visit.call(callable)?;
             visit.call(args)?;
             visit.call(kwargs)?;
+        }
+        if let Work::Native { args, .. } = &self.work {
+            visit.call(args)?;
         }
         if let Some(driven) = self.driven.try_lock()
             && let Some((run, _)) = &*driven
@@ -420,8 +439,8 @@ fn group<'py>(py: Python<'py>, effects: Vec<Bound<'py, PyAny>>, mode: Mode, name
         let Ok(effect) = effect.cast::<Effect>() else { return Err(expected("an Effect", effect)) };
         let me = effect.get();
         match (&me.work, me.plan.get().stack.is_empty()) {
-            (Work::Native(operation), true) => children.push(operation.clone()),
-            _ => match me.child(py) {
+            (Work::Native { operation, .. }, true) => children.push(operation.clone()),
+            _ => match me.child(py)? {
                 Some(program) => children.push(Arc::new(program)),
                 None => return Ok(None),
             },

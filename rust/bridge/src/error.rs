@@ -1,6 +1,8 @@
 //! Native failures as Python's exceptions: its own for the operating system, the face's for what policies decide.
 
-use mountain_core::error::{Error, Owner};
+use std::time::Duration;
+
+use mountain_core::error::{Error, Owner, Reason, Refused};
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyBaseExceptionGroup, PyOSError, PyValueError};
 use pyo3::intern;
@@ -35,6 +37,46 @@ pub(crate) fn timed_out(py: Python<'_>, plan: &Plan, owner: Owner, attempts: u32
     let e = make(py, &face(py).timed_out, &message, effect, policy.as_deref(), attempts.max(1));
     e.set_cause(py, cause);
     e
+}
+
+/// A policy did not let the call begin.
+pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused, attempt: u32) -> PyErr {
+    let policy = plan.policy(py, refused.layer).unwrap_or_else(|| "its policy".into());
+    let (name, face) = (plan.name.as_str(), face(py));
+    let (class, why, after) = match refused.why {
+        Reason::Full(n) => {
+            (&face.queue_full, format!("{policy} has {n} waiting already. Shed load, try later, or raise max_waiting"), None)
+        }
+        Reason::Limited(after) => {
+            let when = when(after);
+            (&face.rate_limited, format!("its turn at {policy} would come too late; there may be room {when}"), Some(after))
+        }
+        Reason::Open(after) => {
+            let when = when(after);
+            (
+                &face.circuit_open,
+                format!("{policy} is open, what it protects has failed too often; try again {when}"),
+                Some(after),
+            )
+        }
+        Reason::Reentered => (
+            &face.reentered,
+            format!(
+                "it would wait for itself: every holder of {policy} waits for it. Call what is inside without it, or by another one"
+            ),
+            None,
+        ),
+    };
+    let e = make(py, class, &format!("effect '{name}' was not started: {why}"), name, Some(&policy), attempt);
+    if let Some(after) = after {
+        let seconds = if after == Duration::MAX { f64::INFINITY } else { after.as_secs_f64() };
+        let _ = e.value(py).setattr(intern!(py, "retry_after"), seconds);
+    }
+    e
+}
+
+fn when(after: Duration) -> String {
+    if after == Duration::MAX { "when it was changed".into() } else { format!("in {:.3} s", after.as_secs_f64()) }
 }
 
 pub(crate) fn internal(py: Python<'_>, effect: &str, what: &str) -> PyErr {
@@ -74,6 +116,10 @@ pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr 
                 None => internal(py, name, "a timeout without a plan"),
             }
         }
+        Error::Refused(r) => match plan {
+            Some(plan) => refused(py, plan, r, 1),
+            None => internal(py, name, "a refusal without a plan"),
+        },
         Error::Panic(what) => internal(py, name, &what),
         Error::Attempted(attempts, last) => {
             let e = to_python(py, *last, plan);

@@ -8,7 +8,7 @@ use mountain_providers::fs;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyTuple};
 
 use crate::effect::{Effect, Work};
 use crate::plan::Plan;
@@ -22,8 +22,29 @@ macro_rules! plan {
     }};
 }
 
-fn effect(py: Python<'_>, plan: PyResult<Py<Plan>>, operation: impl Operation + 'static) -> PyResult<Bound<'_, Effect>> {
-    Effect::of(py, Work::Native(Arc::new(operation)), plan?)
+/// A path, and the object that named it, which is what a policy's key is asked about.
+pub(crate) struct Given {
+    path: PathBuf,
+    object: Py<PyAny>,
+}
+
+impl<'py> FromPyObject<'_, 'py> for Given {
+    type Error = PyErr;
+
+    fn extract(object: pyo3::Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Given { path: object.extract()?, object: object.to_owned().unbind() })
+    }
+}
+
+/// `args` are those that were given: what has its default is left out.
+fn effect<'py>(
+    py: Python<'py>,
+    plan: PyResult<Py<Plan>>,
+    args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error = PyErr>,
+    operation: impl Operation + 'static,
+) -> PyResult<Bound<'py, Effect>> {
+    let args = Some(args.into_pyobject(py)?.unbind());
+    Effect::of(py, Work::Native { operation: Arc::new(operation), args }, plan?)
 }
 
 /// With an encoding, text.
@@ -31,23 +52,29 @@ fn effect(py: Python<'_>, plan: PyResult<Py<Plan>>, operation: impl Operation + 
 #[pyo3(signature = (path, encoding = None, errors = None, /))]
 pub(crate) fn fs_read<'py>(
     py: Python<'py>,
-    path: PathBuf,
+    path: Given,
     encoding: Option<&str>,
     errors: Option<&str>,
 ) -> PyResult<Bound<'py, Effect>> {
     match encoding {
         Some(name) => {
             let encoding = fs::Encoding { name: name.into(), errors: errors.unwrap_or("strict").into() };
-            effect(py, plan!(py, "fs.read_text"), fs::Read::text(path, encoding))
+            let given = if name == "utf-8" && matches!(errors, None | Some("strict")) { None } else { Some((name, errors)) };
+            let plan = plan!(py, "fs.read_text");
+            match given {
+                None => effect(py, plan, (path.object,), fs::Read::text(path.path, encoding)),
+                Some((name, errors)) => effect(py, plan, (path.object, name, errors), fs::Read::text(path.path, encoding)),
+            }
         }
-        None => effect(py, plan!(py, "fs.read_bytes"), fs::Read::bytes(path)),
+        None => effect(py, plan!(py, "fs.read_bytes"), (path.object,), fs::Read::bytes(path.path)),
     }
 }
 
 #[pyfunction]
 #[pyo3(signature = (paths, /))]
-pub(crate) fn fs_read_many(py: Python<'_>, paths: Vec<PathBuf>) -> PyResult<Bound<'_, Effect>> {
-    effect(py, plan!(py, "fs.read_many"), fs::ReadMany::new(paths))
+pub(crate) fn fs_read_many<'py>(py: Python<'py>, paths: Bound<'py, PyAny>) -> PyResult<Bound<'py, Effect>> {
+    let found: Vec<PathBuf> = paths.extract()?;
+    effect(py, plan!(py, "fs.read_many"), (paths,), fs::ReadMany::new(found))
 }
 
 /// The payload of a `bytes` object, for a worker to read. The object is immutable and kept alive.
@@ -69,12 +96,7 @@ impl AsRef<[u8]> for Payload {
 
 #[pyfunction]
 #[pyo3(signature = (path, data, durable, /))]
-pub(crate) fn fs_write<'py>(
-    py: Python<'py>,
-    path: PathBuf,
-    data: Bound<'_, PyAny>,
-    durable: bool,
-) -> PyResult<Bound<'py, Effect>> {
+pub(crate) fn fs_write<'py>(py: Python<'py>, path: Given, data: Bound<'_, PyAny>, durable: bool) -> PyResult<Bound<'py, Effect>> {
     // Whatever may change under our hands (a bytearray, an array) is copied; bytes are not.
     let bytes = match data.cast::<PyBytes>() {
         Ok(bytes) => bytes.clone(),
@@ -82,34 +104,35 @@ pub(crate) fn fs_write<'py>(
     };
     let (start, length) = (bytes.as_bytes().as_ptr(), bytes.as_bytes().len());
     let data = Arc::new(Payload { _object: PyRef::new(bytes.unbind()), start, length });
-    effect(py, plan!(py, "fs.write"), fs::Write::new(path, data, durable))
+    effect(py, plan!(py, "fs.write"), (path.object,), fs::Write::new(path.path, data, durable))
 }
 
 #[pyfunction]
 #[pyo3(signature = (path, algorithm, /))]
-pub(crate) fn fs_hash<'py>(py: Python<'py>, path: PathBuf, algorithm: &str) -> PyResult<Bound<'py, Effect>> {
+pub(crate) fn fs_hash<'py>(py: Python<'py>, path: Given, algorithm: &str) -> PyResult<Bound<'py, Effect>> {
+    let given = (path.object, algorithm);
     let algorithm = match algorithm {
         "blake3" => fs::Algorithm::Blake3,
         "sha256" => fs::Algorithm::Sha256,
         other => return Err(PyValueError::new_err(format!("algorithm is 'blake3' or 'sha256', not {other:?}"))),
     };
-    effect(py, plan!(py, "fs.hash"), fs::Hash::new(path, algorithm))
+    effect(py, plan!(py, "fs.hash"), given, fs::Hash::new(path.path, algorithm))
 }
 
 #[pyfunction]
 #[pyo3(signature = (path, follow_symlinks, /))]
-pub(crate) fn fs_stat(py: Python<'_>, path: PathBuf, follow_symlinks: bool) -> PyResult<Bound<'_, Effect>> {
-    effect(py, plan!(py, "fs.stat"), fs::Stat::new(path, follow_symlinks))
+pub(crate) fn fs_stat(py: Python<'_>, path: Given, follow_symlinks: bool) -> PyResult<Bound<'_, Effect>> {
+    effect(py, plan!(py, "fs.stat"), (path.object,), fs::Stat::new(path.path, follow_symlinks))
 }
 
 #[pyfunction]
 #[pyo3(signature = (path, parents, exist_ok, /))]
-pub(crate) fn fs_mkdir(py: Python<'_>, path: PathBuf, parents: bool, exist_ok: bool) -> PyResult<Bound<'_, Effect>> {
-    effect(py, plan!(py, "fs.mkdir"), fs::Mkdir::new(path, parents, exist_ok))
+pub(crate) fn fs_mkdir(py: Python<'_>, path: Given, parents: bool, exist_ok: bool) -> PyResult<Bound<'_, Effect>> {
+    effect(py, plan!(py, "fs.mkdir"), (path.object,), fs::Mkdir::new(path.path, parents, exist_ok))
 }
 
 #[pyfunction]
 #[pyo3(signature = (path, tree, missing_ok, /))]
-pub(crate) fn fs_remove(py: Python<'_>, path: PathBuf, tree: bool, missing_ok: bool) -> PyResult<Bound<'_, Effect>> {
-    effect(py, plan!(py, "fs.remove"), fs::Remove::new(path, tree, missing_ok))
+pub(crate) fn fs_remove(py: Python<'_>, path: Given, tree: bool, missing_ok: bool) -> PyResult<Bound<'_, Effect>> {
+    effect(py, plan!(py, "fs.remove"), (path.object,), fs::Remove::new(path.path, tree, missing_ok))
 }

@@ -136,6 +136,14 @@ impl Handle {
         s.retrieved = false;
     }
 
+    /// Of a thread's job: how far it is.
+    pub(crate) fn stage(&self) -> Option<Arc<Stage>> {
+        match &self.state.lock().backing {
+            Backing::Job(stage) => Some(stage.clone()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn pending(&self) -> bool {
         matches!(self.state.lock().phase, Phase::Pending)
     }

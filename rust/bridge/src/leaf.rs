@@ -8,11 +8,13 @@
 //!
 //! What races with 3: a cancel from outside, before or after; both are counted by the task, and 4 tells them apart by the count alone.
 
+use std::any::Any;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{Class, Deadline, Fault, Leaf, Trace, Verdict};
-use mountain_core::error::{Owner, TimedOut};
+use mountain_core::effect::{Around, Class, Fault, Held, Leaf, Terms, Trace, Verdict};
+use mountain_core::error::{Owner, Refused, TimedOut};
 use mountain_core::sync::Mutex;
 use mountain_core::time::Instant;
 use pyo3::exceptions::asyncio::CancelledError;
@@ -24,8 +26,10 @@ use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 use crate::context::{LAG, running, under};
 use crate::error;
 use crate::face::face;
+use crate::handle::Handle;
 use crate::plan::{On, Plan};
 use crate::process::clock;
+use crate::stage::Stage;
 
 /// How a Python leaf fails.
 pub(crate) enum Fail {
@@ -33,11 +37,19 @@ pub(crate) enum Fail {
     Stopped,
     Raised(PyErr, Class),
     TimedOut(Box<TimedOut<Fail>>),
+    /// By a policy, in that attempt.
+    Refused(Refused, u32),
 }
 
 impl Fail {
     pub(crate) fn raised(py: Python<'_>, e: PyErr) -> Self {
-        let class = if e.is_instance_of::<PyException>(py) { Class::Failure } else { Class::Passes };
+        let class = if !e.is_instance_of::<PyException>(py) {
+            Class::Passes
+        } else if e.is_instance(py, face(py).rejected.bind(py)) {
+            Class::Refused
+        } else {
+            Class::Failure
+        };
         Fail::Raised(e, class)
     }
 
@@ -49,6 +61,20 @@ impl Fail {
                 let cause = t.cause.map(|c| c.into_error(py, plan));
                 error::timed_out(py, plan, t.owner, t.attempts, cause)
             }
+            Fail::Refused(r, attempt) => error::refused(py, plan, r, attempt),
+        }
+    }
+
+    /// As the exception that the caller would see; to the policies it stays what it was.
+    fn raise(&mut self, py: Python<'_>, plan: &Plan) -> Option<&PyErr> {
+        if !matches!(self, Fail::Raised(..)) {
+            let class = self.class();
+            let e = std::mem::replace(self, Fail::Stopped).into_error(py, plan);
+            *self = Fail::Raised(e, class);
+        }
+        match self {
+            Fail::Raised(e, _) => Some(e),
+            _ => None,
         }
     }
 }
@@ -58,11 +84,16 @@ impl Fault for Fail {
         Fail::TimedOut(Box::new(t))
     }
 
+    fn refused(r: Refused) -> Self {
+        Fail::Refused(r, 1)
+    }
+
     fn class(&self) -> Class {
         match self {
             Fail::Stopped => Class::Stopped,
             Fail::Raised(_, class) => *class,
             Fail::TimedOut(t) => Class::TimedOut(t.owner),
+            Fail::Refused(..) => Class::Refused,
         }
     }
 }
@@ -85,6 +116,10 @@ struct State {
     yielded: Option<Py<PyAny>>,
     /// The limit over the call: what starts within its steps stands under it.
     over: Option<Instant>,
+    /// The permits that it holds.
+    held: Option<Arc<Held>>,
+    /// The thread's job that it last waited for.
+    job: Option<Arc<Stage>>,
     stop: bool,
     cancel_sent: bool,
     task: Option<Py<PyAny>>,
@@ -131,6 +166,11 @@ impl PyLeaf {
             noted: AtomicBool::new(false),
             state: Mutex::default(),
         }
+    }
+
+    /// What its call brings to the policies.
+    pub(crate) fn terms(&self, py: Python<'_>) -> PyResult<Terms> {
+        self.plan.get().terms(self.args.bind(py), self.kwargs.as_ref().map(|k| k.bind(py)))
     }
 
     /// What the coroutine yielded in the last step, and the task to cancel, as of `owes_cancel`.
@@ -196,6 +236,9 @@ impl PyLeaf {
         // SAFETY: asks for the type only.
         if unsafe { ffi::PyCoro_CheckExact(awaitable.as_ptr()) } != 0 || is_old_coroutine(&awaitable)? {
             return Ok(awaitable.unbind());
+        }
+        if let Ok(handle) = awaitable.cast::<Handle>() {
+            self.state.lock().job = handle.get().stage();
         }
         if !awaitable.hasattr(intern!(py, "__await__"))? {
             let name = self.plan.get().name.as_str();
@@ -297,12 +340,12 @@ impl Leaf for PyLeaf {
     type Ok = Py<PyAny>;
     type Err = Fail;
 
-    fn poll(&self, begin: Option<Deadline>, _cx: &mut Context<'_>) -> Poll<Result<Py<PyAny>, Fail>> {
+    fn poll(&self, begin: Option<&Around<'_>>, _cx: &mut Context<'_>) -> Poll<Result<Py<PyAny>, Fail>> {
         // SAFETY: the engine of a Python leaf is polled by its run and by a drain only, both of which are attached.
         let py = unsafe { Python::assume_attached() };
-        let (coroutine, resume, over) = if let Some(deadline) = begin {
-            match under(deadline.at, || self.begin(py)) {
-                Ok(c) => (c, Resume::Send, deadline.at),
+        let (coroutine, resume, over, held) = if let Some(around) = begin {
+            match under(py, around.over.at, around.held, || self.begin(py)) {
+                Ok(c) => (c, Resume::Send, around.over.at, around.held.cloned()),
                 Err(e) => return Poll::Ready(Err(Fail::raised(py, e))),
             }
         } else {
@@ -312,7 +355,7 @@ impl Leaf for PyLeaf {
             }
             let over = s.over.unwrap_or(Instant::NEVER);
             match s.coroutine.take() {
-                Some(c) => (c, std::mem::take(&mut s.resume), over),
+                Some(c) => (c, std::mem::take(&mut s.resume), over, s.held.clone()),
                 None => return Poll::Pending,
             }
         };
@@ -320,7 +363,7 @@ impl Leaf for PyLeaf {
         if unsafe { ffi::Py_EnterRecursiveCall(c" while running an effect".as_ptr()) } != 0 {
             return Poll::Ready(self.settle(py, Err(PyErr::fetch(py))));
         }
-        let stepped = under(over, || Self::step(py, &coroutine, resume));
+        let stepped = under(py, over, held.as_ref(), || Self::step(py, &coroutine, resume));
         // SAFETY: as above.
         unsafe { ffi::Py_LeaveRecursiveCall() };
         match stepped {
@@ -343,7 +386,7 @@ impl Leaf for PyLeaf {
                     self.noted.store(true, Ordering::Relaxed);
                     (s.event_loop, s.task, s.baseline) = (Some(event_loop.unbind()), Some(task.unbind()), baseline);
                 }
-                (s.coroutine, s.yielded, s.over) = (Some(coroutine), Some(yielded), Some(over));
+                (s.coroutine, s.yielded, s.over, s.held) = (Some(coroutine), Some(yielded), Some(over), held);
                 Poll::Pending
             }
             Ok(Ok(value)) => Poll::Ready(self.settle(py, Ok(value))),
@@ -376,18 +419,17 @@ impl Leaf for PyLeaf {
         }
         let judged = match (plan.on(layer), &*fault) {
             (On::Classes { .. }, Fail::TimedOut(_)) => Ok(Verdict::Yes),
+            (On::Classes { rejected, .. }, Fail::Refused(..)) => {
+                let yes =
+                    !rejected.bind(py).is_empty() && fault.raise(py, plan).is_some_and(|e| e.is_instance(py, rejected.bind(py)));
+                Ok(if yes { Verdict::Yes } else { Verdict::No })
+            }
             (On::Classes { named, rejected }, Fail::Raised(e, _)) => {
                 let classes = if e.is_instance(py, face(py).rejected.bind(py)) { rejected } else { named };
                 Ok(if e.is_instance(py, classes.bind(py)) { Verdict::Yes } else { Verdict::No })
             }
             (On::Function(f), _) => {
-                // The function sees the exception that the caller would; it stays a timeout to the retries around.
-                if let Fail::TimedOut(t) = fault {
-                    let owner = t.owner;
-                    let e = std::mem::replace(fault, Fail::Stopped).into_error(py, plan);
-                    *fault = Fail::Raised(e, Class::TimedOut(owner));
-                }
-                let Fail::Raised(e, _) = &*fault else { return Ok(Verdict::No) };
+                let Some(e) = fault.raise(py, plan) else { return Ok(Verdict::No) };
                 answer(
                     &f.bind(py)
                         .call1((e.value(py),))
@@ -401,6 +443,28 @@ impl Leaf for PyLeaf {
             e.set_traceback(py, None);
         }
         judged.map_err(|e| Fail::raised(py, e))
+    }
+
+    fn names(&self, layer: usize, fault: &mut Fail) -> bool {
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        let plan = self.plan.get();
+        match (plan.on(layer), fault.raise(py, plan)) {
+            (On::Classes { named, .. }, Some(e)) => e.is_instance(py, named.bind(py)),
+            _ => false,
+        }
+    }
+
+    fn outlives(&self) -> bool {
+        self.state.lock().job.as_ref().is_some_and(|job| job.is_left())
+    }
+
+    fn keep(&self, what: Box<dyn Any + Send>) {
+        let job = self.state.lock().job.clone();
+        match job {
+            Some(job) => job.keep(what),
+            None => drop(what),
+        }
     }
 }
 

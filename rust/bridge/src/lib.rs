@@ -3,10 +3,11 @@
 //! Floors, each importing only what stands above it in this list:
 //!  - `face`, what Python hands down at import; `process`, what there is once a process; `pyref`, references that may be dropped anywhere;
 //!    `context`, where the current code runs; `slots`, what pyo3 has no word for;
-//!  - `plan`, policies as the engine runs them; `error` and `value`, what comes back, as Python's; `entry`; `callback`; `stage`;
+//!  - `keyed`, keys as numbers; `permits`, the state of a limit; `plan`, policies as the engine runs them; `error` and `value`, what comes
+//!    back, as Python's; `entry`; `callback`; `stage`;
 //!  - `port` and `bell`, an event loop's queue of results; `owned`, a runtime's calls; `handle`, what one waits on; `job`, a thread's call;
 //!  - `leaf` and `run`, a Python coroutine driven inside its own task; `scope`, a runtime's share;
-//!  - `effect`, `function`, `files`, `walk`, `trial`, the values that users build; `runtime`, which starts them; `drain`, which opens what the
+//!  - `effect`, `function`, `files`, `walk`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `drain`, which opens what the
 //!    port has; `fork` and `statistics`.
 
 mod bell;
@@ -22,8 +23,10 @@ mod fork;
 mod function;
 mod handle;
 mod job;
+mod keyed;
 mod leaf;
 mod owned;
+mod permits;
 mod plan;
 mod port;
 mod process;
@@ -31,6 +34,7 @@ mod pyref;
 mod run;
 mod runtime;
 mod scope;
+mod slot;
 mod slots;
 mod stage;
 mod statistics;
@@ -47,7 +51,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::context::{Limit, current_limit};
+    use super::context::{Limit, Under, current_limit, current_under, has_priorities};
     #[pymodule_export]
     use super::effect::{Effect, call_effect, gather_native, is_native, race_native};
     #[pymodule_export]
@@ -65,11 +69,15 @@ mod _native {
     #[pymodule_export]
     use super::job::Job;
     #[pymodule_export]
+    use super::permits::{Permits, Slot};
+    #[pymodule_export]
     use super::plan::{Layer, Plan};
     #[pymodule_export]
     use super::run::Run;
     #[pymodule_export]
     use super::scope::Scope;
+    #[pymodule_export]
+    use super::slot::{try_slot, wait_for_slot};
     #[pymodule_export]
     use super::statistics::{effect_statistics, statistics};
     #[pymodule_export]
@@ -88,6 +96,8 @@ mod _native {
         m.add("DEBUG", cfg!(debug_assertions))?;
         m.add("limit_var", context::limit_var(py)?)?;
         m.add("scope_var", context::scope_var(py)?)?;
+        m.add("priority_var", context::priority_var(py)?)?;
+        m.add("slot_var", context::slot_var(py)?)?;
         m.add("accepted_var", context::accepted_var(py)?)
     }
 }

@@ -4,24 +4,52 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mountain_core::effect::OnErrno;
+use mountain_core::effect::{Keys, OnErrno, Term, Terms};
 use mountain_core::error::Owner;
 use mountain_core::observe::{Tally, count};
 use mountain_core::policy::{self, retry, timeout};
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::context::to_seconds;
+use crate::context::{self, to_seconds};
 use crate::face::face;
+use crate::keyed;
+use crate::permits::Permits;
 use crate::process;
 
 /// One compiled policy.
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct Layer {
-    layer: policy::Layer,
+    core: policy::Layer,
     on: Option<Py<PyAny>>,
+    asks: Asks,
+}
+
+/// What a layer wants to know of a call, from the call's arguments.
+#[derive(Default)]
+struct Asks {
+    key: Option<(Py<PyAny>, Arc<Keys>)>,
+    cost: Option<Py<PyAny>>,
+}
+
+impl Asks {
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        let key = self.key.as_ref().map(|(key, keys)| (key.clone_ref(py), keys.clone()));
+        Asks { key, cost: self.cost.as_ref().map(|cost| cost.clone_ref(py)) }
+    }
+
+    fn any(&self) -> bool {
+        self.key.is_some() || self.cost.is_some()
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some((key, _)) = &self.key {
+            visit.call(key)?;
+        }
+        visit.call(&self.cost)
+    }
 }
 
 #[pymethods]
@@ -29,7 +57,7 @@ impl Layer {
     #[staticmethod]
     #[pyo3(signature = (seconds, /))]
     fn timeout(#[pyo3(from_py_with = to_seconds)] seconds: Duration) -> Self {
-        Layer { layer: policy::Layer::Timeout(timeout::Settings { limit: seconds }), on: None }
+        Layer::of(policy::Layer::Timeout(timeout::Settings { limit: seconds }))
     }
 
     #[staticmethod]
@@ -50,11 +78,27 @@ impl Layer {
             other => return Err(PyValueError::new_err(format!("jitter is 'full', 'equal' or 'none', not {other:?}"))),
         };
         let backoff = retry::Backoff { initial, factor, max, jitter };
-        Ok(Layer { layer: policy::Layer::Retry(retry::Settings { attempts, backoff, max_retry_after }), on: Some(on) })
+        let layer = policy::Layer::Retry(retry::Settings { attempts, backoff, max_retry_after });
+        Ok(Layer { on: Some(on), ..Layer::of(layer) })
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (permits, key, /))]
+    fn limit(permits: &Bound<'_, Permits>, key: Option<Py<PyAny>>) -> Self {
+        let permits = permits.get();
+        let key = key.map(|key| (key, permits.keys.clone()));
+        Layer { asks: Asks { key, cost: None }, ..Layer::of(policy::Layer::Limit(permits.limit.clone())) }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.on)
+        visit.call(&self.on)?;
+        self.asks.traverse(&visit)
+    }
+}
+
+impl Layer {
+    fn of(core: policy::Layer) -> Self {
+        Layer { core, on: None, asks: Asks::default() }
     }
 }
 
@@ -82,22 +126,45 @@ pub(crate) struct Plan {
     native_on: Option<Arc<[OnErrno]>>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) retries: bool,
+    /// By layer; empty where none asks.
+    asks: Vec<Asks>,
+    /// Some layer queues or counts calls.
+    queues: bool,
+    /// The function that is called, whose signature says what its arguments are. None where there is none to ask.
+    #[pyo3(get)]
+    function: Option<Py<PyAny>>,
+    /// The first ones are none of the function's.
+    #[pyo3(get)]
+    skip: usize,
 }
 
 #[pymethods]
 impl Plan {
     #[new]
-    fn new(py: Python<'_>, policies: Py<PyTuple>, layers: Vec<PyRef<'_, Layer>>, name: String) -> PyResult<Self> {
+    #[pyo3(signature = (policies, layers, name, function = None, skip = 0))]
+    fn new(
+        py: Python<'_>,
+        policies: Py<PyTuple>,
+        layers: Vec<PyRef<'_, Layer>>,
+        name: String,
+        function: Option<Py<PyAny>>,
+        skip: usize,
+    ) -> PyResult<Self> {
         let on = layers.iter().map(|l| read_on(py, l.on.as_ref())).collect::<PyResult<Vec<_>>>()?;
         let native_on = layers.iter().map(|l| native_on(py, l.on.as_ref())).collect::<Option<Vec<_>>>().map(Into::into);
-        let retries = layers.iter().any(|l| matches!(l.layer, policy::Layer::Retry(_)));
-        let stack = layers.iter().map(|l| l.layer.clone()).collect();
+        let retries = layers.iter().any(|l| matches!(l.core, policy::Layer::Retry(_)));
+        let stack = layers.iter().map(|l| l.core.clone()).collect();
         let tally = process::tally(&name);
-        Ok(Plan { policies, name, stack, on, native_on, tally, retries })
+        let asks: Vec<Asks> = layers.iter().map(|l| l.asks.clone_ref(py)).collect();
+        let asks = if asks.iter().any(Asks::any) { asks } else { Vec::new() };
+        let queues = layers.iter().any(|l| !matches!(l.core, policy::Layer::Timeout(_) | policy::Layer::Retry(_)));
+        Ok(Plan { policies, name, stack, on, native_on, tally, retries, asks, queues, function, skip })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.policies)?;
+        visit.call(&self.function)?;
+        self.asks.iter().try_for_each(|asks| asks.traverse(&visit))?;
         for on in &self.on {
             match on {
                 On::Nothing => {}
@@ -115,7 +182,7 @@ impl Plan {
 impl Plan {
     /// A plan without policies.
     pub(crate) fn bare<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, Plan>> {
-        Bound::new(py, Plan::new(py, PyTuple::empty(py).unbind(), Vec::new(), name.to_owned())?)
+        Bound::new(py, Plan::new(py, PyTuple::empty(py).unbind(), Vec::new(), name.to_owned(), None, 0)?)
     }
 
     pub(crate) fn on(&self, layer: usize) -> &On {
@@ -126,13 +193,50 @@ impl Plan {
         self.native_on.as_ref()
     }
 
+    /// What a call with these arguments brings to the layers that queue it or count it.
+    pub(crate) fn terms(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Terms> {
+        if !self.queues {
+            return Ok(Terms::default());
+        }
+        let py = args.py();
+        let (priority, held) = (context::priority(py)?, context::held(py)?);
+        if self.asks.is_empty() {
+            return Ok(Terms { priority, layers: Vec::new(), held });
+        }
+        let args = if self.skip > 0 { args.get_slice(self.skip, args.len()) } else { args.clone() };
+        // What was given by position is so already.
+        let (args, kwargs) = match (&self.function, kwargs.filter(|k| !k.is_empty())) {
+            (Some(function), Some(kwargs)) => {
+                let bound = face(py).bound.bind(py).call1((function, args, kwargs))?;
+                bound.extract::<(Bound<'_, PyTuple>, Option<Bound<'_, PyDict>>)>()?
+            }
+            (_, kwargs) => (args, kwargs.cloned()),
+        };
+        let term = |asks: &Asks| -> PyResult<Term> {
+            let mut term = Term::default();
+            if let Some((key, keys)) = &asks.key {
+                let key = key.bind(py).call(&args, kwargs.as_ref())?;
+                term.key = Some(keyed::intern(keys, &key)?);
+            }
+            if let Some(cost) = &asks.cost {
+                term.cost = cost.bind(py).call(&args, kwargs.as_ref())?.extract()?;
+            }
+            Ok(term)
+        };
+        let layers = self.asks.iter().map(term).collect::<PyResult<_>>()?;
+        Ok(Terms { priority, layers, held })
+    }
+
+    /// A policy as it is written, for a message.
+    pub(crate) fn policy(&self, py: Python<'_>, layer: usize) -> Option<String> {
+        let policy = self.policies.bind(py).get_item(layer).ok()?;
+        Some(policy.repr().map_or_else(|_| "?".into(), |r| r.to_string()))
+    }
+
     /// Whose limit it was, for a message.
     pub(crate) fn whose(&self, py: Python<'_>, owner: Owner) -> Option<String> {
         match owner {
-            Owner::Layer(layer) => {
-                let policy = self.policies.bind(py).get_item(layer).ok()?;
-                Some(policy.repr().map_or_else(|_| "?".into(), |r| r.to_string()))
-            }
+            Owner::Layer(layer) => self.policy(py, layer),
             Owner::Inherited => Some("deadline".into()),
             Owner::Nobody => None,
         }

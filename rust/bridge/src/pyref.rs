@@ -39,6 +39,13 @@ impl PyRef {
         unsafe { Bound::from_borrowed_ptr(py, self.0.as_ptr()).cast_into_unchecked() }
     }
 
+    /// # Safety
+    /// The caller is attached, and makes no reference of its own of it.
+    pub(crate) unsafe fn as_unbound(&self) -> std::mem::ManuallyDrop<Py<PyAny>> {
+        // SAFETY: the same pointer, whose reference stays this one's.
+        std::mem::ManuallyDrop::new(unsafe { std::mem::transmute_copy::<NonNull<ffi::PyObject>, Py<PyAny>>(&self.0) })
+    }
+
     pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {
         self.0.as_ptr()
     }

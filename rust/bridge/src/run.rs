@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 
-use mountain_core::effect::{Call, Class, Deadline, Fault, call_leaf};
+use mountain_core::effect::{Around, Call, Class, Deadline, Fault, Terms, call_leaf};
 use mountain_core::error::Error;
 use mountain_core::error::{Owner, TimedOut};
 use mountain_core::observe::count;
@@ -153,8 +153,8 @@ impl Run {
         if watch.is_some() {
             leaf.watched.store(true, Ordering::Relaxed);
         }
-        let clock: &'static Clock = clock();
-        self.engine = Some(Engine(Box::pin(engine(leaf, clock, over, watch))));
+        let terms = leaf.terms(py).inspect_err(|e| plan.count_error(e.value(py)))?;
+        self.engine = Some(Engine(Box::pin(engine(leaf, clock(), terms, over, watch))));
         Ok(())
     }
 
@@ -317,11 +317,11 @@ impl Steps for Run {
     }
 }
 
-async fn engine(leaf: Arc<PyLeaf>, clock: &'static Clock, over: Deadline, watch: Option<Instant>) -> Ended {
-    let call = Call::new(&*leaf, clock, &leaf.trace);
+async fn engine(leaf: Arc<PyLeaf>, clock: &'static Arc<Clock>, terms: Terms, over: Deadline, watch: Option<Instant>) -> Ended {
+    let call = Call::new(&*leaf, clock, &leaf.trace, &terms);
     let stack = leaf.plan.get().stack.clone();
     if stack.is_empty() && watch.is_none() {
-        return call_leaf(&call, over).await;
+        return call_leaf(&call, Around::call(&terms, over)).await;
     }
     policy::run(&call, &stack, over, watch).await
 }

@@ -1,7 +1,10 @@
 //! How far a thread's job is: queued -> running -> ended. A cancel ends it from queued (the thread skips it), or leaves it from running: its
 //! caller is let go, the thread goes on, and counts as abandoned until it comes back.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicU8, Ordering};
+
+use mountain_core::sync::Mutex;
 
 use crate::process::ABANDONED;
 
@@ -11,11 +14,15 @@ const ENDED: u8 = 2;
 const LEFT: u8 = 3;
 
 #[derive(Default)]
-pub(crate) struct Stage(AtomicU8);
+pub(crate) struct Stage {
+    at: AtomicU8,
+    /// What its call holds to its real end.
+    kept: Mutex<Vec<Box<dyn Any + Send>>>,
+}
 
 impl Stage {
     fn go(&self, from: u8, to: u8) -> bool {
-        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.at.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// False: it was cancelled.
@@ -25,7 +32,9 @@ impl Stage {
 
     /// False: nobody waits any more.
     pub(crate) fn end(&self) -> bool {
-        let left = self.0.swap(ENDED, Ordering::AcqRel) == LEFT;
+        let left = self.at.swap(ENDED, Ordering::AcqRel) == LEFT;
+        let kept = std::mem::take(&mut *self.kept.lock());
+        drop(kept);
         if left {
             ABANDONED.fetch_sub(1, Ordering::Relaxed);
         }
@@ -40,6 +49,16 @@ impl Stage {
     }
 
     pub(crate) fn is_left(&self) -> bool {
-        self.0.load(Ordering::Acquire) == LEFT
+        self.at.load(Ordering::Acquire) == LEFT
+    }
+
+    /// Let go of it when the thread has ended the call.
+    pub(crate) fn keep(&self, what: Box<dyn Any + Send>) {
+        self.kept.lock().push(what);
+        // It may have ended meanwhile, before it could see this.
+        if self.at.load(Ordering::Acquire) == ENDED {
+            let kept = std::mem::take(&mut *self.kept.lock());
+            drop(kept);
+        }
     }
 }

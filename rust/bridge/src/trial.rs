@@ -16,7 +16,7 @@ use crate::plan::Plan;
 pub(crate) fn noop(py: Python<'_>, value: i64) -> PyResult<Bound<'_, Effect>> {
     static PLAN: pyo3::sync::PyOnceLock<Py<Plan>> = pyo3::sync::PyOnceLock::new();
     let plan = PLAN.get_or_try_init(py, || Plan::bare(py, "noop").map(Bound::unbind))?;
-    Effect::of(py, Work::Native(std::sync::Arc::new(trial::Noop(value))), plan.clone_ref(py))
+    Effect::of(py, Work::native(trial::Noop(value)), plan.clone_ref(py))
 }
 
 /// Asleep on the deadline heap.
@@ -25,7 +25,7 @@ pub(crate) fn noop(py: Python<'_>, value: i64) -> PyResult<Bound<'_, Effect>> {
 pub(crate) fn sleep(py: Python<'_>, #[pyo3(from_py_with = to_seconds)] seconds: Duration) -> PyResult<Bound<'_, Effect>> {
     static PLAN: pyo3::sync::PyOnceLock<Py<Plan>> = pyo3::sync::PyOnceLock::new();
     let plan = PLAN.get_or_try_init(py, || Plan::bare(py, "sleep").map(Bound::unbind))?;
-    Effect::of(py, Work::Native(std::sync::Arc::new(trial::Nap(seconds))), plan.clone_ref(py))
+    Effect::of(py, Work::native(trial::Nap(seconds)), plan.clone_ref(py))
 }
 
 /// Panics on a worker.

@@ -3,6 +3,7 @@
 use std::os::raw::c_char;
 use std::sync::Arc;
 
+use mountain_core::policy::limit::Permit;
 use mountain_core::value::{Filled, Memory, Text, Value};
 use mountain_providers::fs;
 use pyo3::ffi;
@@ -10,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
 use crate::entry::Entry;
+use crate::permits::Slot;
 use crate::pyref::PyRef;
 
 pub(crate) fn to_python(py: Python<'_>, v: Value) -> PyResult<Bound<'_, PyAny>> {
@@ -31,7 +33,10 @@ pub(crate) fn to_python(py: Python<'_>, v: Value) -> PyResult<Bound<'_, PyAny>> 
                     let entries = entries.into_iter().map(|e| Bound::new(py, Entry(e))).collect::<PyResult<Vec<_>>>()?;
                     PyList::new(py, entries)?.into_any()
                 }
-                Err(_) => return Err(crate::error::internal(py, "native", "a value that the bridge does not know")),
+                Err(any) => match any.downcast::<Permit>() {
+                    Ok(permit) => Bound::new(py, Slot::new(*permit))?.into_any(),
+                    Err(_) => return Err(crate::error::internal(py, "native", "a value that the bridge does not know")),
+                },
             },
         },
     })

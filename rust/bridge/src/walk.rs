@@ -24,7 +24,7 @@ impl Walk {
     fn batch<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Effect>> {
         static PLAN: pyo3::sync::PyOnceLock<Py<Plan>> = pyo3::sync::PyOnceLock::new();
         let plan = PLAN.get_or_try_init(py, || Plan::bare(py, "fs.walk").map(Bound::unbind))?;
-        Effect::of(py, Work::Native(Arc::new(fs::NextBatch(self.0.clone()))), plan.clone_ref(py))
+        Effect::of(py, Work::native(fs::NextBatch(self.0.clone())), plan.clone_ref(py))
     }
 
     /// What was skipped since the last time, a message each.

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A native failure.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub enum Error {
     Invalid(String),
     /// A policy's time limit passed.
     TimedOut(Box<TimedOut<Error>>),
+    /// A policy did not let the call begin.
+    Refused(Refused),
     /// A panic in native code: a bug of ours, contained.
     Panic(String),
     /// The last failure of that many attempts.
@@ -92,4 +95,24 @@ pub struct TimedOut<E> {
     pub owner: Owner,
     pub attempts: u32,
     pub cause: Option<E>,
+}
+
+/// A policy did not let a call begin: which, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The policy's place in the stack, counted from the outside.
+    pub layer: usize,
+    pub why: Reason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// So many wait already.
+    Full(u32),
+    /// Its turn would come too late; there may be room after that time.
+    Limited(Duration),
+    /// The circuit is open; it may be tried after that time.
+    Open(Duration),
+    /// It would wait for what waits for it.
+    Reentered,
 }

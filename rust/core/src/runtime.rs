@@ -8,7 +8,7 @@ use std::task::{Poll, Waker};
 
 use crate::sync::Mutex;
 
-use crate::effect::{Abort, Abortable, Call, Deadline, Done, Host, Leaf, NativeLeaf, OnErrno, Operation, Outcome, Trace};
+use crate::effect::{Abort, Abortable, Call, Deadline, Done, Host, Leaf, NativeLeaf, OnErrno, Operation, Outcome, Terms, Trace};
 use crate::error::{Error, Origin, Owner};
 use crate::observe::Tally;
 use crate::policy::{self, Layer};
@@ -20,6 +20,8 @@ pub struct Program {
     /// What each layer, if it is a retry, goes on from.
     pub on: Arc<[OnErrno]>,
     pub inherited: Deadline,
+    /// Read on the caller's thread.
+    pub terms: Arc<Terms>,
     pub tally: Option<Arc<Tally>>,
     /// Names it in its failures when it runs inside another call.
     pub origin: Option<Origin>,
@@ -38,12 +40,12 @@ impl Operation for Program {
         let leaf = Arc::new(NativeLeaf::new(self.operation.clone(), host.clone(), root, self.on.to_vec()));
         let cancel = Arc::new(Cancel { leaf: leaf.clone(), asked: AtomicBool::new(false), waker: Mutex::new(None) });
         let (stack, inherited, clock, ours) = (self.stack.clone(), self.inherited, host.clock.clone(), cancel.clone());
-        let (tally, origin) = (self.tally.clone(), self.origin.clone());
+        let (terms, tally, origin) = (self.terms.clone(), self.tally.clone(), self.origin.clone());
         let watch = (inherited.owner == Owner::Inherited).then_some(inherited.at);
         let engine = async move {
             let trace = Trace::default();
             let outcome = {
-                let call = Call::new(&*leaf, &clock, &trace);
+                let call = Call::new(&*leaf, &clock, &trace, &terms);
                 until_cancelled(policy::run(&call, &stack, inherited, watch), &ours).await
             };
             if let Some(tally) = tally {

@@ -1,12 +1,14 @@
 //! One call of an effect, as its layers share it: the leaf, the clock, the deadline that stands over a layer, and what happened so far.
 
 use std::future::{Future, poll_fn};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::Poll;
 
 use crate::sync::Mutex;
 
-use super::Leaf;
-use crate::error::Owner;
+use super::{Fault, Held, Leaf, Terms};
+use crate::error::{Owner, Refused};
 use crate::time::{Clock, Instant};
 
 /// The earliest limit over a point of the stack.
@@ -56,17 +58,42 @@ impl<E> Trace<E> {
     }
 }
 
+/// What stands around a point of the stack.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// The earliest limit.
+    pub over: Deadline,
+    pub gate: Option<&'a Gate<'a>>,
+    /// The permits that are held.
+    pub held: Option<&'a Arc<Held>>,
+}
+
+impl<'a> Around<'a> {
+    /// Nothing but a limit, and what the caller brought.
+    pub fn call(terms: &'a Terms, over: Deadline) -> Self {
+        Around { over, gate: None, held: terms.held.as_ref() }
+    }
+}
+
+/// Lets a call in or not when everything inside has let it in and its leaf is about to begin.
+pub struct Gate<'a> {
+    pub admit: &'a (dyn Fn() -> Result<(), Refused> + Send + Sync),
+    /// The next one, further out.
+    pub out: Option<&'a Gate<'a>>,
+}
+
 pub struct Call<'a, L: Leaf> {
     pub leaf: &'a L,
-    pub clock: &'a Clock,
+    pub clock: &'a Arc<Clock>,
     pub trace: &'a Trace<L::Err>,
+    pub terms: &'a Terms,
     /// When this was last read, 0 when the leaf has run since: layers that begin together read the clock once.
     now: AtomicU64,
 }
 
 impl<'a, L: Leaf> Call<'a, L> {
-    pub fn new(leaf: &'a L, clock: &'a Clock, trace: &'a Trace<L::Err>) -> Self {
-        Call { leaf, clock, trace, now: AtomicU64::new(0) }
+    pub fn new(leaf: &'a L, clock: &'a Arc<Clock>, trace: &'a Trace<L::Err>, terms: &'a Terms) -> Self {
+        Call { leaf, clock, trace, terms, now: AtomicU64::new(0) }
     }
 
     /// The time at which the layers that are being entered begin.
@@ -88,16 +115,23 @@ impl<'a, L: Leaf> Call<'a, L> {
     }
 }
 
-/// Begin the leaf and follow it to its end.
-pub fn call_leaf<L: Leaf>(call: &Call<'_, L>, deadline: Deadline) -> impl Future<Output = Result<L::Ok, L::Err>> + Send {
-    let mut begin = Some(deadline);
+/// Begin the leaf, if the gates around let it, and follow it to its end.
+pub fn call_leaf<'a, L: Leaf>(
+    call: &'a Call<'a, L>,
+    around: Around<'a>,
+) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + 'a {
+    let mut begin = true;
     poll_fn(move |cx| {
-        let begin = begin.take();
-        if begin.is_some() {
+        let begin = std::mem::replace(&mut begin, false);
+        if begin {
+            let gates = std::iter::successors(around.gate, |gate| gate.out);
+            if let Some(refused) = gates.map(|gate| (gate.admit)()).find_map(Result::err) {
+                return Poll::Ready(Err(L::Err::refused(refused)));
+            }
             call.now.store(0, Ordering::Relaxed);
             // Only who polls the call counts.
             call.trace.attempts.store(call.trace.attempts() + 1, Ordering::Relaxed);
         }
-        call.leaf.poll(begin, cx)
+        call.leaf.poll(begin.then_some(&around), cx)
     })
 }

@@ -1,17 +1,18 @@
 //! The leaf: what an effect finally calls, as the engine sees it. At most one call of a leaf is under way at a time.
 
+use std::any::Any;
 use std::task::{Context, Poll};
 
-use super::Deadline;
-use crate::error::{Owner, TimedOut};
+use super::Around;
+use crate::error::{Owner, Refused, TimedOut};
 
 /// What an effect finally calls. The engine starts it, polls it, and may ask a running call to end; it never stops it by force.
 pub trait Leaf: Send + Sync {
     type Ok: Send;
     type Err: Fault;
 
-    /// `begin` starts a call under that deadline; later polls, without it, continue the call.
-    fn poll(&self, begin: Option<Deadline>, cx: &mut Context<'_>) -> Poll<Result<Self::Ok, Self::Err>>;
+    /// `begin` starts a call, with what stands around it; later polls, without it, continue the call.
+    fn poll(&self, begin: Option<&Around<'_>>, cx: &mut Context<'_>) -> Poll<Result<Self::Ok, Self::Err>>;
 
     /// Ask the running call to end, because that limit has passed; it is polled on until it has. False: none is running, and whoever asks
     /// may go.
@@ -22,6 +23,14 @@ pub trait Leaf: Send + Sync {
 
     /// What the `on` of the retry at `layer` says of a fault. An error is one that `on` itself raised.
     fn verdict(&self, layer: usize, fault: &mut Self::Err) -> Result<Verdict, Self::Err>;
+
+    /// The `on` of the breaker or fallback at `layer` names a fault.
+    fn names(&self, layer: usize, fault: &mut Self::Err) -> bool;
+
+    /// The last call has ended for its caller, but goes on, as a thread does that cannot be stopped: it then keeps this to its real end.
+    /// Otherwise it is given back.
+    fn outlives(&self) -> bool;
+    fn keep(&self, what: Box<dyn Any + Send>);
 }
 
 /// What `on` says of a failure.
@@ -36,6 +45,7 @@ pub enum Verdict {
 /// What the engine must know of a failure.
 pub trait Fault: Send + Sized {
     fn timed_out(t: TimedOut<Self>) -> Self;
+    fn refused(r: Refused) -> Self;
     fn class(&self) -> Class;
 }
 
@@ -43,6 +53,8 @@ pub trait Fault: Send + Sized {
 pub enum Class {
     /// An ordinary failure.
     Failure,
+    /// A policy, of this stack or of a call inside, did not let it begin.
+    Refused,
     /// The engine's own request to stop, come back.
     Stopped,
     /// A policy of this stack ran out of time.

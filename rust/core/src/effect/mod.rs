@@ -4,13 +4,17 @@
 mod begin;
 mod call;
 mod group;
+mod keys;
 mod leaf;
 mod native;
 mod operation;
+mod terms;
 
 pub use begin::Starter;
-pub use call::{Call, Deadline, Trace, call_leaf};
+pub use call::{Around, Call, Deadline, Gate, Trace, call_leaf};
 pub use group::{Group, Mode};
+pub use keys::{Keys, Use};
 pub use leaf::{Class, Fault, Leaf, Verdict};
 pub use native::{NativeLeaf, OnErrno};
 pub use operation::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
+pub use terms::{Held, Term, Terms};

@@ -1,12 +1,13 @@
 //! A native operation as a leaf, for the engine that runs on tokio: its outcome lands in a slot whose waker the engine left there.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::sync::Mutex;
 
-use super::{Abort, Class, Deadline, Done, Fault, Host, Leaf, Operation, Outcome, Sink, Verdict};
-use crate::error::{Error, Owner, TimedOut};
+use super::{Abort, Around, Class, Done, Fault, Host, Leaf, Operation, Outcome, Sink, Verdict};
+use crate::error::{Error, Owner, Refused, TimedOut};
 use crate::value::{Memory, Value};
 
 /// Which native failures a retry goes on from: by errno. `None` stands for every OS error.
@@ -83,7 +84,7 @@ impl Leaf for NativeLeaf {
     type Ok = Value;
     type Err = Error;
 
-    fn poll(&self, begin: Option<Deadline>, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll(&self, begin: Option<&Around<'_>>, cx: &mut Context<'_>) -> Poll<Outcome> {
         if begin.is_some() {
             {
                 let mut state = self.slot.state.lock();
@@ -123,6 +124,19 @@ impl Leaf for NativeLeaf {
         };
         Ok(if yes { Verdict::Yes } else { Verdict::No })
     }
+
+    fn names(&self, layer: usize, fault: &mut Error) -> bool {
+        names(self.on.get(layer).and_then(Option::as_deref), fault)
+    }
+
+    /// An aborted operation answers when it has ended.
+    fn outlives(&self) -> bool {
+        false
+    }
+
+    fn keep(&self, what: Box<dyn Any + Send>) {
+        drop(what);
+    }
 }
 
 /// Does `on` name that failure? One of a call inside, which had a stack of its own, is judged by what it says: time that ran out there is an
@@ -148,10 +162,15 @@ impl Fault for Error {
         Error::TimedOut(Box::new(t))
     }
 
+    fn refused(r: Refused) -> Self {
+        Error::Refused(r)
+    }
+
     fn class(&self) -> Class {
         match self {
             Error::Cancelled => Class::Stopped,
             Error::TimedOut(t) => Class::TimedOut(t.owner),
+            Error::Refused(_) => Class::Refused,
             Error::Panic(_) => Class::Passes,
             // Out of a call inside, with a stack of its own: a limit there is none of this one's.
             Error::Attempted(_, e) | Error::Of(_, e) => match e.class() {

@@ -1,12 +1,14 @@
 //! Policies, one folder each: settings, a pure machine of state, event and `now`, and the layer that obeys it. A policy knows no other.
 
+pub mod limit;
 pub mod retry;
 pub mod timeout;
 
 use std::future::{Future, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 
-use crate::effect::{Call, Deadline, Fault, Leaf, call_leaf};
+use crate::effect::{Around, Call, Deadline, Fault, Leaf, call_leaf};
 use crate::error::{Owner, TimedOut};
 use crate::time::Instant;
 
@@ -15,6 +17,7 @@ use crate::time::Instant;
 pub enum Layer {
     Timeout(timeout::Settings),
     Retry(retry::Settings),
+    Limit(Arc<limit::Limit>),
 }
 
 type Boxed<'a, L> = Pin<Box<dyn Future<Output = Result<<L as Leaf>::Ok, <L as Leaf>::Err>> + Send + 'a>>;
@@ -26,42 +29,52 @@ pub fn run<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], inherited: De
         let late = TimedOut { owner: inherited.owner, attempts: 0, cause: None };
         return Box::pin(ready(Err(L::Err::timed_out(late))));
     }
+    let around = Around::call(call.terms, inherited);
     match watch {
-        Some(at) => Box::pin(timeout::limit(call, Deadline { at, ..inherited }, wrap(call, stack, 0, inherited))),
-        None => wrap(call, stack, 0, inherited),
+        Some(at) => Box::pin(timeout::limit(call, Deadline { at, ..inherited }, wrap(call, stack, 0, around))),
+        None => wrap(call, stack, 0, around),
     }
 }
 
-/// The layers from `at` inwards; `over` is the earliest limit that stands around them.
-fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, over: Deadline) -> Boxed<'a, L> {
+/// The layers from `at` inwards.
+fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, around: Around<'a>) -> Boxed<'a, L> {
     match stack.get(at) {
-        None => Box::pin(call_leaf(call, over)),
+        None => Box::pin(call_leaf(call, around)),
         Some(Layer::Timeout(settings)) => {
-            let (mine, over) = limits(call, settings, at, over);
+            let (mine, around) = limits(call, settings, at, around);
             // The innermost limit and the leaf are one future: a box less for the commonest stack.
             if at + 1 == stack.len() {
-                Box::pin(timeout::limit(call, mine, call_leaf(call, over)))
+                Box::pin(timeout::limit(call, mine, call_leaf(call, around)))
             } else {
-                Box::pin(timeout::limit(call, mine, wrap(call, stack, at + 1, over)))
+                Box::pin(timeout::limit(call, mine, wrap(call, stack, at + 1, around)))
             }
         }
         Some(Layer::Retry(settings)) => match &stack[at + 1..] {
             // So are its attempts, for the second commonest.
-            [Layer::Timeout(each)] => Box::pin(retry::retry(call, at, settings, over, move || {
-                let (mine, over) = limits(call, each, at + 1, over);
-                timeout::limit(call, mine, call_leaf(call, over))
+            [Layer::Timeout(each)] => Box::pin(retry::retry(call, at, settings, around.over, move || {
+                let (mine, around) = limits(call, each, at + 1, around);
+                timeout::limit(call, mine, call_leaf(call, around))
             })),
-            _ => Box::pin(retry::retry(call, at, settings, over, move || wrap(call, stack, at + 1, over))),
+            _ => Box::pin(retry::retry(call, at, settings, around.over, move || wrap(call, stack, at + 1, around))),
         },
+        Some(Layer::Limit(limit)) => Box::pin(async move {
+            let inside = limit::enter(call, at, limit, around).await?;
+            wrap(call, stack, at + 1, Around { held: inside.held(), ..around }).await
+        }),
     }
 }
 
-/// The limit of the timeout at `at`, which begins now, and the earliest of it and those around it. It has none where a limit of somebody
-/// else's passes first: were both to ask, the second would cut short the cleanup that the first asked for.
-fn limits<L: Leaf>(call: &Call<'_, L>, settings: &timeout::Settings, at: usize, over: Deadline) -> (Deadline, Deadline) {
-    let mine = Deadline { at: call.entered().after(settings.limit), owner: Owner::Layer(at) };
+/// The limit of the timeout at `at`, which begins now, and what stands around its inside. It has none where a limit of somebody else's passes
+/// first: were both to ask, the second would cut short the cleanup that the first asked for.
+fn limits<'a, L: Leaf>(
+    call: &Call<'_, L>,
+    settings: &timeout::Settings,
+    at: usize,
+    around: Around<'a>,
+) -> (Deadline, Around<'a>) {
+    let (over, mine) = (around.over, Deadline { at: call.entered().after(settings.limit), owner: Owner::Layer(at) });
     if over.owner == Owner::Inherited && over.at <= mine.at {
-        return (Deadline { at: Instant::NEVER, ..mine }, over);
+        return (Deadline { at: Instant::NEVER, ..mine }, around);
     }
-    (mine, over.earliest(mine))
+    (mine, Around { over: over.earliest(mine), ..around })
 }

@@ -3,6 +3,7 @@
 mod common;
 mod dropped;
 mod inherited;
+mod limit;
 mod nested;
 mod retry;
 mod stacks;

@@ -1,7 +1,7 @@
 //! The failures of the scripted leaf, one for each class that the engine tells apart.
 
 use mountain_core::effect::{Class, Fault};
-use mountain_core::error::{Owner, TimedOut};
+use mountain_core::error::{Owner, Refused, TimedOut};
 
 #[derive(Debug)]
 pub(crate) enum Fail {
@@ -11,6 +11,7 @@ pub(crate) enum Fail {
     Stopped,
     /// Must reach the caller, like an exit.
     Exit,
+    Refused(Refused),
     TimedOut(Box<TimedOut<Fail>>),
 }
 
@@ -19,10 +20,15 @@ impl Fault for Fail {
         Fail::TimedOut(Box::new(t))
     }
 
+    fn refused(r: Refused) -> Self {
+        Fail::Refused(r)
+    }
+
     fn class(&self) -> Class {
         match self {
             Fail::Plain(_) => Class::Failure,
             Fail::Stopped => Class::Stopped,
+            Fail::Refused(_) => Class::Refused,
             Fail::Exit => Class::Passes,
             Fail::TimedOut(t) => Class::TimedOut(t.owner),
         }

@@ -1,9 +1,10 @@
 //! A leaf that follows a script in virtual time, and notes what the engine does to it.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{Deadline, Leaf, Verdict};
+use mountain_core::effect::{Around, Deadline, Leaf, Verdict};
 use mountain_core::error::Owner;
 use mountain_core::time::{Clock, Instant, Key};
 
@@ -27,6 +28,9 @@ struct State {
     /// How often the engine asked a running call to stop.
     stops: usize,
     polls: usize,
+    /// Its calls go on when their callers are gone, with what they keep.
+    outlives: bool,
+    kept: Vec<Box<dyn Any + Send>>,
 }
 
 struct Running {
@@ -64,6 +68,17 @@ impl Scripted {
         self.state().polls
     }
 
+    /// From now on its calls go on when their callers are gone.
+    pub(crate) fn outlive(&self) {
+        self.state().outlives = true;
+    }
+
+    /// What went on has ended.
+    pub(crate) fn let_go(&self) -> usize {
+        let kept = std::mem::take(&mut self.state().kept);
+        kept.len()
+    }
+
     /// Give up a call that its dropped engine left behind, as an owner of a leaf must. True: there was one.
     pub(crate) fn abandon(&self) -> bool {
         let running = self.state().running.take();
@@ -78,14 +93,14 @@ impl Leaf for Scripted {
     type Ok = u32;
     type Err = Fail;
 
-    fn poll(&self, begin: Option<Deadline>, cx: &mut Context<'_>) -> Poll<Result<u32, Fail>> {
+    fn poll(&self, begin: Option<&Around<'_>>, cx: &mut Context<'_>) -> Poll<Result<u32, Fail>> {
         let now = self.clock.now();
         let mut state = self.state();
         state.polls += 1;
         if let Some(told) = begin {
             assert!(state.running.is_none(), "begun while a call is under way");
             let act = self.script[state.begun.len().min(self.script.len() - 1)];
-            state.begun.push((now, told));
+            state.begun.push((now, told.over));
             state.running = Some(Running { until: now.after(act.takes), end: act.end, reply: Some(act.reply), timer: None });
         }
         let running = state.running.as_mut().expect("polled on though no call is under way");
@@ -118,5 +133,17 @@ impl Leaf for Scripted {
 
     fn verdict(&self, layer: usize, fault: &mut Fail) -> Result<Verdict, Fail> {
         (self.on)(layer, fault)
+    }
+
+    fn names(&self, layer: usize, fault: &mut Fail) -> bool {
+        matches!((self.on)(layer, fault), Ok(Verdict::Yes))
+    }
+
+    fn outlives(&self) -> bool {
+        self.state().outlives
+    }
+
+    fn keep(&self, what: Box<dyn Any + Send>) {
+        self.state().kept.push(what);
     }
 }

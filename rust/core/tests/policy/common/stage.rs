@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use mountain_core::effect::{Call, Deadline, Trace, Verdict};
+use mountain_core::effect::{Call, Deadline, Terms, Trace, Verdict};
 use mountain_core::error::Owner;
 use mountain_core::policy::{self, Layer};
 use mountain_core::time::{Clock, Instant};
@@ -20,6 +20,7 @@ pub(crate) struct Stage {
     pub(crate) clock: Arc<Clock>,
     pub(crate) leaf: Scripted,
     trace: Trace<Fail>,
+    pub(crate) terms: Terms,
 }
 
 impl Stage {
@@ -28,13 +29,21 @@ impl Stage {
         Self::on(script, |_, _| Ok(Verdict::Yes))
     }
 
+    /// Beside others.
+    pub(crate) fn at(clock: &Arc<Clock>, script: impl Into<Vec<Act>>) -> Self {
+        Self::made(clock.clone(), script, |_, _| Ok(Verdict::Yes))
+    }
+
     pub(crate) fn on(script: impl Into<Vec<Act>>, on: On) -> Self {
-        let clock = Clock::manual();
-        Stage { leaf: Scripted::new(clock.clone(), script.into(), on), clock, trace: Trace::default() }
+        Self::made(Clock::manual(), script, on)
+    }
+
+    fn made(clock: Arc<Clock>, script: impl Into<Vec<Act>>, on: On) -> Self {
+        Stage { leaf: Scripted::new(clock.clone(), script.into(), on), clock, trace: Trace::default(), terms: Terms::default() }
     }
 
     pub(crate) fn call(&self) -> Call<'_, Scripted> {
-        Call::new(&self.leaf, &self.clock, &self.trace)
+        Call::new(&self.leaf, &self.clock, &self.trace, &self.terms)
     }
 
     /// Play to the end; the result, and when it came.

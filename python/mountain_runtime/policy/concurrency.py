@@ -1,0 +1,159 @@
+"""ConcurrencyLimit: how many calls may be at work at the same time, and who goes next."""
+
+import contextlib
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractAsyncContextManager
+from contextvars import Token
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, cast, final
+from weakref import WeakSet
+
+from .._native import Layer, Permits, Plan, Slot, Under, slot_var, try_slot, wait_for_slot
+from .._priority import Priority
+from ..errors import ConfigError
+from ._arguments import check_function
+from ._base import Policy
+from ._numbers import count
+
+__all__ = ["ConcurrencyLimit", "LimitStatistics", "by_name"]
+
+#: More than any program has at work.
+_MOST = 2**31
+
+_named: "WeakSet[ConcurrencyLimit]" = WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class LimitStatistics:
+    """A limit as it is now, over all its keys."""
+
+    in_flight: int
+    waiting: Mapping[Priority, int]
+
+
+@final
+class ConcurrencyLimit(Policy):
+    """At most `n` calls inside it at a time; the others wait, by priority and then in their order.
+
+    A call holds its place until it has ended, cleanup included; a blocking function does so when its caller has long
+    been released. Higher priorities go first, but a Low call that is first of its kind starts within 17 starts, however
+    many High ones come; one with k before it within 17 * (k + 1).
+
+    With `key`, a function of the call's arguments, there are `n` places for each key. `max_waiting` callers of a key
+    may wait (None: any number); beyond that `overflow="reject"` refuses who comes, and "shed" the newest of the lowest
+    priority, with `errors.QueueFull`. A call that would wait for itself is refused with `errors.Reentered`.
+
+    An object with state: share it to share the places, among functions, event loops and threads.
+    """
+
+    __slots__ = ("__weakref__", "_key", "_max_waiting", "_n", "_name", "_overflow", "_permits", "_plan")
+
+    _stateful = True
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        key: Callable[..., Hashable] | None = None,
+        max_waiting: int | None = 1000,
+        overflow: Literal["reject", "shed"] = "reject",
+        name: str | None = None,
+    ) -> None:
+        self._n = _places(n, "ConcurrencyLimit", "n")
+        check_function(key, "ConcurrencyLimit", "key")
+        if max_waiting is not None:
+            given = cast("object", max_waiting)
+            if not isinstance(given, int) or isinstance(given, bool) or given < 0:
+                raise ConfigError(
+                    f"ConcurrencyLimit(max_waiting={max_waiting!r}): must be a whole number, 0 or more, or None"
+                )
+            max_waiting = min(max_waiting, _MOST)
+        if overflow not in ("reject", "shed"):
+            raise ConfigError(f"ConcurrencyLimit(overflow={overflow!r}): must be 'reject' or 'shed'")
+        self._key = key
+        self._max_waiting = max_waiting
+        self._overflow = overflow
+        self._name = name
+        self._permits = Permits(self._n, max_waiting, overflow == "shed")
+        self._plan = Plan((self,), [], f"{name or 'ConcurrencyLimit'}.slot")
+        if name is not None:
+            _named.add(self)
+
+    def slot(self, key: Hashable = None) -> AbstractAsyncContextManager[None]:
+        """`async with limit.slot():` holds a place for a block of code. It is entered once."""
+        return _Slot(self, key)
+
+    def resize(self, n: int, /) -> None:
+        """From now on `n` places. Calls that are at work beyond that end in their own time."""
+        self._n = _places(n, "ConcurrencyLimit.resize", "n")
+        self._permits.resize(self._n)
+
+    def statistics(self) -> LimitStatistics:
+        """How many are at work, and how many wait."""
+        in_flight, waiting = self._permits.counts()
+        return LimitStatistics(in_flight, dict(zip(Priority, waiting, strict=True)))
+
+    def __repr__(self) -> str:
+        parts = [str(self._n)]
+        if self._key is not None:
+            parts.append(f"key={getattr(self._key, '__qualname__', self._key)}")
+        if self._max_waiting != 1000:
+            parts.append(f"max_waiting={self._max_waiting}")
+        if self._overflow != "reject":
+            parts.append(f"overflow={self._overflow!r}")
+        if self._name is not None:
+            parts.append(f"name={self._name!r}")
+        return f"ConcurrencyLimit({', '.join(parts)})"
+
+    def _asks(self) -> str | None:
+        return None if self._key is None else "key"
+
+    def _layer(self) -> Layer:
+        return Layer.limit(self._permits, self._key)
+
+
+def _places(n: int, owner: str, setting: str) -> int:
+    return min(count(n, owner, setting), _MOST)
+
+
+def by_name() -> Mapping[str, LimitStatistics]:
+    """The limits that have a name, as they are now. Of two with one name, both are counted."""
+    found: dict[str, LimitStatistics] = {}
+    for limit in list(_named):
+        now = limit.statistics()
+        before = found.get(name := limit._name or "")
+        if before is not None:
+            waiting = {p: before.waiting[p] + now.waiting[p] for p in Priority}
+            now = LimitStatistics(before.in_flight + now.in_flight, waiting)
+        found[name] = now
+    return found
+
+
+class _Slot(AbstractAsyncContextManager[None]):
+    def __init__(self, limit: ConcurrencyLimit, key: Hashable) -> None:
+        self._limit = limit
+        self._key = key
+        self._entered = False
+        self._slot: Slot | None = None
+        self._token: Token[Under | None] | None = None
+
+    async def __aenter__(self) -> None:
+        if self._entered:
+            raise RuntimeError("a slot is entered once: ask for another")
+        self._entered = True
+        limit = self._limit
+        found = try_slot(limit._permits, self._key)
+        if found is None:
+            found = await wait_for_slot(limit._permits, self._key, limit._plan)
+        self._slot = found
+        self._token = slot_var.set(found.under())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        if self._token is not None:
+            with contextlib.suppress(ValueError):  # entered in another context, as generators do
+                slot_var.reset(self._token)
+        if self._slot is not None:
+            self._slot.release()

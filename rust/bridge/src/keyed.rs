@@ -1,0 +1,54 @@
+//! Keys of Python's as the engine's numbers: hashed and compared by Python, while no lock is held.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mountain_core::effect::{Keys, Use};
+use mountain_core::time::Instant;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit, ffi};
+
+use crate::process::clock;
+use crate::pyref::PyRef;
+
+/// Keys of one policy; `rest` says that what it keeps of a number may go.
+pub(crate) fn keys(every: Duration, rest: impl Fn(u32, Instant) -> bool + Send + Sync + 'static) -> Arc<Keys> {
+    // SAFETY: the tokens are made in `intern`, and each is forgotten once.
+    Keys::new(|token| drop(unsafe { PyRef::from_token(token) }), every, rest)
+}
+
+/// The number of `key`, new or known.
+pub(crate) fn intern(keys: &Arc<Keys>, key: &Bound<'_, PyAny>) -> PyResult<Use> {
+    let token = || PyRef::new(key.clone().unbind()).into_token();
+    keys.intern(clock(), hash(key)?, token, |known| same(key, known))
+}
+
+fn hash(key: &Bound<'_, PyAny>) -> PyResult<u64> {
+    match key.hash() {
+        // Python's hashes of numbers are the numbers; the table wants all bits.
+        Ok(hash) => Ok((hash.cast_unsigned() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(26)),
+        Err(e) => {
+            let py = key.py();
+            let ours = PyTypeError::new_err(format!("a policy's key must be hashable, unlike {}", key.repr()?));
+            ours.set_cause(py, Some(e));
+            Err(ours)
+        }
+    }
+}
+
+fn same(key: &Bound<'_, PyAny>, known: usize) -> PyResult<bool> {
+    // SAFETY: whoever asks keeps the number in use, and with it the token's reference.
+    let known = unsafe { Bound::from_borrowed_ptr(key.py(), known as *mut ffi::PyObject) };
+    if known.is(key) { Ok(true) } else { known.eq(key) }
+}
+
+pub(crate) fn traverse(keys: &Keys, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    keys.visit(|token| {
+        // SAFETY: a reference that the keys own; it is only looked at.
+        let object = std::mem::ManuallyDrop::new(unsafe { PyRef::from_token(token) });
+        // SAFETY: as above; the collector calls with the interpreter held.
+        let object = unsafe { object.as_unbound() };
+        visit.call(&*object)
+    })
+}

@@ -1,0 +1,81 @@
+//! The state of a ConcurrencyLimit, and a permit of it that a block of code holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mountain_core::effect::{Held, Keys};
+use mountain_core::policy::limit::{Limit, Overflow, Permit, Settings};
+use mountain_core::sync::Mutex;
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::context::Under;
+use crate::keyed;
+use crate::process::clock;
+
+/// How often keys are looked at that nobody uses.
+const REST: Duration = Duration::from_secs(1);
+
+#[pyclass(frozen, module = "mountain_runtime._native")]
+pub(crate) struct Permits {
+    pub(crate) limit: Arc<Limit>,
+    pub(crate) keys: Arc<Keys>,
+}
+
+#[pymethods]
+impl Permits {
+    #[new]
+    #[pyo3(signature = (n, max_waiting, shed, /))]
+    fn new(n: u32, max_waiting: Option<u32>, shed: bool) -> Self {
+        let overflow = if shed { Overflow::Shed } else { Overflow::Reject };
+        let limit = Limit::new(Settings { n, most_waiting: max_waiting, overflow });
+        let of = limit.clone();
+        Permits { limit, keys: keyed::keys(REST, move |key, _| of.rest(key)) }
+    }
+
+    fn resize(&self, n: u32) {
+        self.limit.resize(n, clock().now());
+    }
+
+    /// In flight, and waiting by priority from LOW to HIGH.
+    fn counts(&self) -> (u32, [u32; 3]) {
+        self.limit.counts()
+    }
+
+    /// How many keys have a state.
+    #[getter]
+    fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        keyed::traverse(&self.keys, &visit)
+    }
+}
+
+/// A permit that a block of code holds.
+#[pyclass(frozen, module = "mountain_runtime._native")]
+pub(crate) struct Slot {
+    permit: Mutex<Option<Permit>>,
+    held: Arc<Held>,
+}
+
+impl Slot {
+    pub(crate) fn new(permit: Permit) -> Self {
+        let held = permit.held().clone();
+        Slot { permit: Mutex::new(Some(permit)), held }
+    }
+}
+
+#[pymethods]
+impl Slot {
+    /// For the context variable of the current task.
+    fn under(&self, py: Python<'_>) -> PyResult<Under> {
+        Under::new(py, self.held.clone())
+    }
+
+    fn release(&self) {
+        let permit = self.permit.lock().take();
+        drop(permit);
+    }
+}

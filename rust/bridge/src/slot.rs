@@ -1,0 +1,66 @@
+//! How a block of code gets a permit of a limit: at once, or by an effect that waits for it on the native side.
+
+use std::sync::Arc;
+
+use mountain_core::effect::{Abort, Done, Held, Host, Operation, Use};
+use mountain_core::error::{Error, Refused};
+use mountain_core::policy::limit::Limit;
+use mountain_core::runtime::spawn;
+use mountain_core::schedule::Priority;
+use mountain_core::time::Instant;
+use mountain_core::value::Value;
+use pyo3::prelude::*;
+
+use crate::context;
+use crate::effect::{Effect, Work};
+use crate::keyed;
+use crate::permits::{Permits, Slot};
+use crate::plan::Plan;
+use crate::process::clock;
+
+/// A permit, if there is one and nobody waits; else None.
+#[pyfunction]
+#[pyo3(signature = (permits, key, /))]
+pub(crate) fn try_slot(py: Python<'_>, permits: &Bound<'_, Permits>, key: Option<Bound<'_, PyAny>>) -> PyResult<Option<Slot>> {
+    let permits = permits.get();
+    let used = key.map(|key| keyed::intern(&permits.keys, &key)).transpose()?;
+    let number = used.as_ref().map_or(0, Use::number);
+    Ok(permits.limit.try_acquire(clock(), number, context::held(py)?.as_ref()).map(Slot::new))
+}
+
+/// An effect that waits for a permit.
+#[pyfunction]
+#[pyo3(signature = (permits, key, plan, /))]
+pub(crate) fn wait_for_slot<'py>(
+    py: Python<'py>,
+    permits: &Bound<'py, Permits>,
+    key: Option<Bound<'py, PyAny>>,
+    plan: Py<Plan>,
+) -> PyResult<Bound<'py, Effect>> {
+    let permits = permits.get();
+    let key = key.map(|key| keyed::intern(&permits.keys, &key)).transpose()?.map(Arc::new);
+    let (priority, held) = (context::priority(py)?, context::held(py)?);
+    Effect::of(py, Work::native(Acquire { limit: permits.limit.clone(), key, priority, held }), plan)
+}
+
+/// Whoever is cancelled meanwhile leaves nothing behind.
+struct Acquire {
+    limit: Arc<Limit>,
+    key: Option<Arc<Use>>,
+    priority: Priority,
+    held: Option<Arc<Held>>,
+}
+
+impl Operation for Acquire {
+    fn start(&self, host: &Host, done: Done) -> Abort {
+        let (limit, key, priority, held) = (self.limit.clone(), self.key.clone(), self.priority, self.held.clone());
+        let clock = host.clock.clone();
+        spawn(host, done, async move {
+            let number = key.as_ref().map_or(0, |key| key.number());
+            match limit.acquire(&clock, number, priority, Instant::NEVER, held.as_ref()).await {
+                Ok(permit) => Ok(Value::Other(Box::new(permit))),
+                Err(why) => Err(Error::Refused(Refused { layer: 0, why })),
+            }
+        })
+    }
+}

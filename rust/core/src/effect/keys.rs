@@ -1,0 +1,278 @@
+//! Keys as numbers: what a policy keeps a state for, interned where the host language can compare it, forgotten when its state is at rest.
+//!
+//! A key is a token of the host's, with its hash; only the host can say whether two are the same, and what it runs for that may be user code:
+//! it is asked while no lock is held. Whoever uses a number keeps it by a [`Use`]; a number that nobody uses and whose state is at rest goes,
+//! when new keys come, and at the latest when the clock says so.
+
+use std::sync::{Arc, Weak};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use hashbrown::HashTable;
+use slab::Slab;
+
+use crate::sync::Mutex;
+use crate::time::{Clock, Instant};
+
+/// Says that the state of a key is at rest, and lets go of it.
+type Rest = Box<dyn Fn(u32, Instant) -> bool + Send + Sync>;
+
+pub struct Keys {
+    /// Lets go of a token.
+    forget: fn(usize),
+    rest: Rest,
+    every: Duration,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    numbers: HashTable<u32>,
+    slots: Slab<Slot>,
+    /// Where the next look for keys at rest begins.
+    hand: usize,
+    timed: bool,
+}
+
+struct Slot {
+    hash: u64,
+    token: usize,
+    users: u32,
+}
+
+/// Keys that are looked at for each one that comes.
+const LOOKS: usize = 4;
+/// Keys that are looked at in one go, before the lock is let go.
+const AT_ONCE: usize = 1024;
+
+impl Keys {
+    /// `every` so long, keys that nobody uses are looked at; those of which `rest` says so are forgotten.
+    pub fn new(forget: fn(usize), every: Duration, rest: impl Fn(u32, Instant) -> bool + Send + Sync + 'static) -> Arc<Self> {
+        // Not so often that the looks themselves cost anything, and at least now and then.
+        let every = every.clamp(Duration::from_millis(100), Duration::from_mins(1));
+        Arc::new(Keys { forget, rest: Box::new(rest), every, inner: Mutex::default() })
+    }
+
+    /// The number of a key. `same` says whether a known token is the same as this one; it may fail, and run anything.
+    pub fn intern<E>(
+        self: &Arc<Self>,
+        clock: &Arc<Clock>,
+        hash: u64,
+        token: impl FnOnce() -> usize,
+        mut same: impl FnMut(usize) -> Result<bool, E>,
+    ) -> Result<Use, E> {
+        let mut seen: Vec<Use> = Vec::new();
+        loop {
+            let mut inner = self.inner.lock();
+            let Inner { numbers, slots, .. } = &mut *inner;
+            let unseen = numbers
+                .iter_hash(hash)
+                .copied()
+                .find(|&number| slots[number as usize - 1].hash == hash && seen.iter().all(|seen| seen.number != number));
+            let Some(number) = unseen else {
+                let number = slots.insert(Slot { hash, token: token(), users: 1 }) as u32 + 1;
+                numbers.insert_unique(hash, number, |&number| slots[number as usize - 1].hash);
+                let found = Use { keys: self.clone(), number };
+                self.came(inner, clock);
+                return Ok(found);
+            };
+            let slot = &mut slots[number as usize - 1];
+            slot.users += 1;
+            let token = slot.token;
+            drop(inner);
+            let candidate = Use { keys: self.clone(), number };
+            if same(token)? {
+                return Ok(candidate);
+            }
+            seen.push(candidate);
+        }
+    }
+
+    /// The number of a key that is known already.
+    pub fn find<E>(self: &Arc<Self>, hash: u64, mut same: impl FnMut(usize) -> Result<bool, E>) -> Result<Option<Use>, E> {
+        let candidates: Vec<(Use, usize)> = {
+            let mut inner = self.inner.lock();
+            let Inner { numbers, slots, .. } = &mut *inner;
+            let equal: Vec<u32> = numbers.iter_hash(hash).copied().filter(|&n| slots[n as usize - 1].hash == hash).collect();
+            let pinned = equal.into_iter().map(|number| {
+                let slot = &mut slots[number as usize - 1];
+                slot.users += 1;
+                (Use { keys: self.clone(), number }, slot.token)
+            });
+            pinned.collect()
+        };
+        for (candidate, token) in candidates {
+            if same(token)? {
+                return Ok(Some(candidate));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A key has come: time to look at a few others.
+    fn came(self: &Arc<Self>, mut inner: std::sync::MutexGuard<'_, Inner>, clock: &Arc<Clock>) {
+        let now = clock.now();
+        let timed = std::mem::replace(&mut inner.timed, true);
+        let gone = self.look(&mut inner, LOOKS, now);
+        drop(inner);
+        gone.into_iter().for_each(self.forget);
+        if !timed {
+            let look = Arc::new(Look { keys: Arc::downgrade(self), clock: Arc::downgrade(clock) });
+            clock.arm(now.after(self.every), Waker::from(look));
+        }
+    }
+
+    fn look(&self, inner: &mut Inner, most: usize, now: Instant) -> Vec<usize> {
+        let mut gone = Vec::new();
+        // Numbers are dense but for what went: as far as the highest, then again from the first.
+        let end = inner.slots.capacity();
+        for _ in 0..most.min(end) {
+            let at = inner.hand;
+            inner.hand = if at + 1 >= end { 0 } else { at + 1 };
+            let Some(slot) = inner.slots.get(at) else { continue };
+            let number = at as u32 + 1;
+            if slot.users == 0 && (self.rest)(number, now) {
+                let slot = inner.slots.remove(at);
+                if let Ok(entry) = inner.numbers.find_entry(slot.hash, |&n| n == number) {
+                    entry.remove();
+                }
+                gone.push(slot.token);
+            }
+        }
+        if inner.slots.is_empty() && end > AT_ONCE {
+            *inner = Inner { timed: inner.timed, ..Inner::default() };
+        }
+        gone
+    }
+
+    /// Look at all.
+    fn sweep(&self, now: Instant) {
+        let mut left = self.inner.lock().slots.capacity();
+        while left > 0 {
+            let most = left.min(AT_ONCE);
+            let gone = self.look(&mut self.inner.lock(), most, now);
+            gone.into_iter().for_each(self.forget);
+            left -= most;
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.inner.lock().slots.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The token of each key, for a host that collects garbage. None while somebody is at them.
+    pub fn visit<E>(&self, mut visit: impl FnMut(usize) -> Result<(), E>) -> Result<(), E> {
+        let Some(inner) = self.inner.try_lock() else { return Ok(()) };
+        inner.slots.iter().try_for_each(|(_, slot)| visit(slot.token))
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        let slots = std::mem::take(&mut self.inner.get_mut().slots);
+        slots.into_iter().for_each(|(_, slot)| (self.forget)(slot.token));
+    }
+}
+
+/// The clock's reminder.
+struct Look {
+    keys: Weak<Keys>,
+    clock: Weak<Clock>,
+}
+
+impl Wake for Look {
+    fn wake(self: Arc<Self>) {
+        let (Some(keys), Some(clock)) = (self.keys.upgrade(), self.clock.upgrade()) else { return };
+        let now = clock.now();
+        keys.sweep(now);
+        let timed = {
+            let mut inner = keys.inner.lock();
+            inner.timed = !inner.slots.is_empty();
+            inner.timed
+        };
+        if timed {
+            clock.arm(now.after(keys.every), Waker::from(self));
+        }
+    }
+}
+
+/// A key in use: its number stays its own.
+pub struct Use {
+    keys: Arc<Keys>,
+    number: u32,
+}
+
+impl Use {
+    /// From 1 on: 0 is the state of a policy without keys.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        if let Some(slot) = self.keys.inner.lock().slots.get_mut(self.number as usize - 1) {
+            slot.users -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    static FORGOTTEN: AtomicUsize = AtomicUsize::new(0);
+
+    fn number_of(keys: &Arc<Keys>, clock: &Arc<Clock>, key: usize) -> Use {
+        // Few hashes, so that keys share them.
+        keys.intern(clock, key as u64 % 7, || key, |token| Ok::<_, Infallible>(token == key)).unwrap()
+    }
+
+    #[test]
+    fn equal_keys_have_one_number_and_idle_ones_go() {
+        let clock = Clock::manual();
+        let busy = Arc::new(Mutex::new(std::collections::HashSet::from([3u32])));
+        let rest = {
+            let busy = busy.clone();
+            move |number: u32, _| !busy.lock().contains(&number)
+        };
+        let forget = |_| {
+            FORGOTTEN.fetch_add(1, Ordering::SeqCst);
+        };
+        let keys = Keys::new(forget, Duration::from_secs(1), rest);
+        let used: Vec<Use> = (0..3000).map(|key| number_of(&keys, &clock, key)).collect();
+        let numbers: std::collections::HashSet<u32> = used.iter().map(Use::number).collect();
+        assert_eq!(numbers.len(), 3000);
+        assert!((0..3000).all(|key| number_of(&keys, &clock, key).number() == used[key].number()));
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(keys.len(), 3000, "they are in use");
+        drop(used);
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(keys.len(), 1, "one has a state that is not at rest");
+        busy.lock().clear();
+        clock.advance(Duration::from_secs(2));
+        assert_eq!((keys.len(), FORGOTTEN.load(Ordering::SeqCst)), (0, 3000));
+        drop(number_of(&keys, &clock, 5));
+        clock.advance(Duration::from_secs(2));
+        assert!(keys.is_empty(), "the clock reminds again");
+        assert_eq!(clock.armed(), 0);
+    }
+
+    #[test]
+    fn a_comparison_that_fails_or_comes_back_here_holds_no_lock() {
+        let clock = Clock::manual();
+        let keys = Keys::new(|_| (), Duration::from_secs(1), |_, _| true);
+        let one = number_of(&keys, &clock, 1);
+        let again = keys.intern(&clock, 1, || 8, |_| Ok::<_, ()>(number_of(&keys, &clock, 1).number() == 0)).unwrap();
+        assert_ne!(one.number(), again.number());
+        assert!(keys.intern(&clock, 1, || 15, |_| Err(())).is_err());
+        assert_eq!(keys.len(), 2);
+    }
+}

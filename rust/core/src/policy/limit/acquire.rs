@@ -1,0 +1,157 @@
+//! A limit that callers share, on any thread, and the wait for one of its permits.
+//!
+//! A permit that was handed to a waiter is an offer until he looks: dropped before, he gives it back, and the next one has it. Wakers are
+//! called out of the lock.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::task::{Context, Poll, Waker};
+
+use super::Settings;
+use super::machine::{Asked, Caller, Machine};
+use crate::effect::Held;
+use crate::error::Reason;
+use crate::schedule::Priority;
+use crate::sync::Mutex;
+use crate::time::{Clock, Instant};
+
+pub struct Limit {
+    machine: Mutex<Machine<Waker>>,
+}
+
+impl fmt::Debug for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Limit")
+    }
+}
+
+impl Limit {
+    pub fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Limit { machine: Mutex::new(Machine::new(settings)) })
+    }
+
+    fn name(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self) as usize
+    }
+
+    /// A permit, if there is one and nobody waits.
+    pub fn try_acquire(self: &Arc<Self>, clock: &Arc<Clock>, key: u32, held: Option<&Arc<Held>>) -> Option<Permit> {
+        self.machine.lock().take(key).then(|| Permit::new(self, clock, key, held))
+    }
+
+    /// Wait for a permit until `until`, when whoever polls gives up: somebody whose time has passed is handed none.
+    pub fn acquire<'a>(
+        self: &'a Arc<Self>,
+        clock: &'a Arc<Clock>,
+        key: u32,
+        priority: Priority,
+        until: Instant,
+        held: Option<&'a Arc<Held>>,
+    ) -> Acquire<'a> {
+        Acquire { limit: self, clock, caller: Caller { key, priority, until, held }, number: None }
+    }
+
+    /// From now on so many permits. Fewer than are out: they come back first.
+    pub fn resize(self: &Arc<Self>, n: u32, now: Instant) {
+        let mut woken = Vec::new();
+        {
+            let mut machine = self.machine.lock();
+            machine.settings.n = n;
+            for key in machine.keys() {
+                woken.extend(std::iter::from_fn(|| machine.grant(self.name(), key, || now)));
+            }
+        }
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Permits that are out, and how many wait, by priority from Low to High.
+    pub fn counts(&self) -> (u32, [u32; 3]) {
+        let machine = self.machine.lock();
+        (machine.in_flight, machine.waiting)
+    }
+
+    /// Nothing is kept of that key.
+    pub fn rest(&self, key: u32) -> bool {
+        self.machine.lock().rest(key)
+    }
+
+    fn give_back(self: &Arc<Self>, key: u32, held: &Held, clock: &Clock) {
+        let next = self.machine.lock().give_back(self.name(), key, Some(held), || clock.now());
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}
+
+/// A place among those at work, given back when it is dropped.
+pub struct Permit {
+    limit: Arc<Limit>,
+    clock: Arc<Clock>,
+    held: Arc<Held>,
+}
+
+impl Permit {
+    fn new(limit: &Arc<Limit>, clock: &Arc<Clock>, key: u32, up: Option<&Arc<Held>>) -> Self {
+        let held = Held { limit: limit.name(), key, waits: AtomicU32::new(0), gone: AtomicBool::new(false), up: up.cloned() };
+        Permit { limit: limit.clone(), clock: clock.clone(), held: Arc::new(held) }
+    }
+
+    /// What runs inside knows the permit by this.
+    pub fn held(&self) -> &Arc<Held> {
+        &self.held
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.limit.give_back(self.held.key, &self.held, &self.clock);
+    }
+}
+
+pub struct Acquire<'a> {
+    limit: &'a Arc<Limit>,
+    clock: &'a Arc<Clock>,
+    caller: Caller<'a>,
+    number: Option<u32>,
+}
+
+impl Future for Acquire<'_> {
+    type Output = Result<Permit, Reason>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let me = &mut *self;
+        let wake = || cx.waker().clone();
+        let found = if let Some(number) = me.number {
+            me.limit.machine.lock().look(number, wake)
+        } else {
+            let asked = me.limit.machine.lock().ask(me.limit.name(), &me.caller, wake);
+            match asked {
+                Asked::Go => Some(Ok(())),
+                Asked::Refused(why) => Some(Err(why)),
+                Asked::Wait(number, sent) => {
+                    me.number = Some(number);
+                    if let Some(sent) = sent {
+                        sent.wake();
+                    }
+                    None
+                }
+            }
+        };
+        let Some(found) = found else { return Poll::Pending };
+        me.number = None;
+        Poll::Ready(found.map(|()| Permit::new(me.limit, me.clock, me.caller.key, me.caller.held)))
+    }
+}
+
+impl Drop for Acquire<'_> {
+    fn drop(&mut self) {
+        let Some(number) = self.number else { return };
+        let next = self.limit.machine.lock().leave(self.limit.name(), number, || self.clock.now());
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}

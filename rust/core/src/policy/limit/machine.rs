@@ -1,0 +1,297 @@
+//! Who holds the permits of a limit, who waits for one, and who is next: no lock, no waker, no clock.
+//!
+//!  1. A caller asks. There is a permit and nobody waits: he has it. Else he waits, or is refused if too many do.
+//!  2. A permit comes back: it is handed to whoever's turn it is, and counts as his from then on, though he has not looked yet.
+//!  3. A waiter looks, and takes what he was handed; or he leaves, and gives it back, which is 2 for the next.
+//!
+//! What cannot progress: every holder of the permits waits, in what it runs, for another permit of the same limit. Who would make it so is
+//! refused. A holder is a [`Held`], which its call hands down to whatever runs inside.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use slab::Slab;
+
+use super::{Overflow, Settings};
+use crate::effect::Held;
+use crate::error::Reason;
+use crate::schedule::{Lanes, Place, Priority};
+use crate::time::Instant;
+
+pub(super) struct Machine<W> {
+    pub(super) settings: Settings,
+    /// By key.
+    seats: Vec<Seats>,
+    waiters: Slab<Waiter<W>>,
+    pub(super) in_flight: u32,
+    pub(super) waiting: [u32; 3],
+}
+
+#[derive(Default)]
+struct Seats {
+    taken: u32,
+    /// Holders that wait, in what they run, for another permit of this key.
+    blocked: u32,
+    lanes: Option<Box<Lanes<u32>>>,
+}
+
+struct Waiter<W> {
+    key: u32,
+    priority: Priority,
+    state: State,
+    until: Instant,
+    wake: Option<W>,
+    held: Option<Arc<Held>>,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Waiting(Place),
+    Granted,
+    Sent(Reason),
+    /// Passed over, because his limit had passed: that is about to end him.
+    Late,
+}
+
+/// Who asks.
+pub(super) struct Caller<'a> {
+    pub(super) key: u32,
+    pub(super) priority: Priority,
+    pub(super) until: Instant,
+    /// The permits under which he runs.
+    pub(super) held: Option<&'a Arc<Held>>,
+}
+
+pub(super) enum Asked<W> {
+    Go,
+    /// His number; and whom to wake, who was sent away for him.
+    Wait(u32, Option<W>),
+    Refused(Reason),
+}
+
+impl<W> Machine<W> {
+    pub(super) fn new(settings: Settings) -> Self {
+        Machine { settings, seats: vec![Seats::default()], waiters: Slab::new(), in_flight: 0, waiting: [0; 3] }
+    }
+
+    fn seats(&mut self, key: u32) -> &mut Seats {
+        let at = key as usize;
+        if at >= self.seats.len() {
+            self.seats.resize_with(at + 1, Seats::default);
+        }
+        &mut self.seats[at]
+    }
+
+    /// A permit, if there is one and nobody waits.
+    pub(super) fn take(&mut self, key: u32) -> bool {
+        let n = self.settings.n;
+        let seats = self.seats(key);
+        let free = seats.taken < n && seats.lanes.is_none();
+        seats.taken += u32::from(free);
+        self.in_flight += u32::from(free);
+        free
+    }
+
+    /// Step 1. `wake` is how to call him when he waits.
+    pub(super) fn ask(&mut self, limit: usize, caller: &Caller<'_>, wake: impl FnOnce() -> W) -> Asked<W> {
+        if self.take(caller.key) {
+            return Asked::Go;
+        }
+        let Settings { most_waiting, overflow, .. } = self.settings;
+        let seats = self.seats(caller.key);
+        let waiting = seats.lanes.as_ref().map_or(0, |lanes| lanes.len() as u32);
+        if mark(seats, caller.held, limit, caller.key) && seats.blocked == seats.taken {
+            unmark(seats, caller.held, limit, caller.key);
+            return Asked::Refused(Reason::Reentered);
+        }
+        let mut sent = None;
+        if most_waiting.is_some_and(|most| waiting >= most) {
+            let victim = match overflow {
+                Overflow::Reject => None,
+                Overflow::Shed => lower(seats, caller.priority),
+            };
+            let Some(victim) = victim else {
+                unmark(seats, caller.held, limit, caller.key);
+                return Asked::Refused(Reason::Full(waiting));
+            };
+            sent = self.send_away(limit, victim, Reason::Full(waiting));
+        }
+        let (key, priority, until) = (caller.key, caller.priority, caller.until);
+        let held = caller.held.cloned();
+        let wake = Some(wake());
+        let number = self.waiters.insert(Waiter { key, priority, state: State::Granted, until, wake, held }) as u32;
+        let place = self.seats(key).lanes.get_or_insert_default().push(priority, number);
+        self.waiters[number as usize].state = State::Waiting(place);
+        self.waiting[priority as usize] += 1;
+        Asked::Wait(number, sent)
+    }
+
+    /// He waits no more, and will hear why when he looks.
+    fn send_away(&mut self, limit: usize, number: u32, why: Reason) -> Option<W> {
+        self.out(limit, number);
+        let waiter = &mut self.waiters[number as usize];
+        waiter.state = State::Sent(why);
+        waiter.wake.take()
+    }
+
+    /// Out of his lane.
+    fn out(&mut self, limit: usize, number: u32) {
+        let waiter = &mut self.waiters[number as usize];
+        let State::Waiting(place) = waiter.state else { return };
+        let (key, priority, held) = (waiter.key, waiter.priority, waiter.held.take());
+        let seats = self.seats(key);
+        if let Some(lanes) = &mut seats.lanes {
+            lanes.remove(place);
+        }
+        self.unlisted(limit, key, priority, held.as_ref());
+    }
+
+    fn unlisted(&mut self, limit: usize, key: u32, priority: Priority, held: Option<&Arc<Held>>) {
+        let seats = self.seats(key);
+        if seats.lanes.as_ref().is_some_and(|lanes| lanes.is_empty()) {
+            seats.lanes = None;
+        }
+        unmark(seats, held, limit, key);
+        self.waiting[priority as usize] -= 1;
+    }
+
+    /// Step 2, for one permit. Whom to wake.
+    pub(super) fn give_back(&mut self, limit: usize, key: u32, held: Option<&Held>, now: impl Fn() -> Instant) -> Option<W> {
+        let seats = self.seats(key);
+        seats.taken -= 1;
+        if held.is_some_and(|held| held.gone.swap(true, Ordering::Relaxed) || held.waits.load(Ordering::Relaxed) > 0) {
+            seats.blocked -= 1;
+        }
+        self.in_flight -= 1;
+        self.grant(limit, key, now)
+    }
+
+    /// Hand a permit that is free to whoever's turn it is. Who is past his time is left where he was: his limit ends him.
+    pub(super) fn grant(&mut self, limit: usize, key: u32, now: impl Fn() -> Instant) -> Option<W> {
+        let n = self.settings.n;
+        let seats = self.seats(key);
+        seats.lanes.as_ref()?;
+        if seats.taken >= n {
+            return self.stuck(limit, key);
+        }
+        let now = now();
+        loop {
+            let seats = self.seats(key);
+            let number = seats.lanes.as_mut()?.take_next()?;
+            let waiter = &mut self.waiters[number as usize];
+            let (late, priority, held) = (waiter.until <= now, waiter.priority, waiter.held.take());
+            waiter.state = State::Late;
+            self.unlisted(limit, key, priority, held.as_ref());
+            if late {
+                continue;
+            }
+            self.seats(key).taken += 1;
+            self.in_flight += 1;
+            let waiter = &mut self.waiters[number as usize];
+            waiter.state = State::Granted;
+            return waiter.wake.take();
+        }
+    }
+
+    /// Fewer permits than before may leave only holders that wait: the newest of those who wait for them is refused.
+    fn stuck(&mut self, limit: usize, key: u32) -> Option<W> {
+        let seats = self.seats(key);
+        if seats.taken == 0 || seats.blocked < seats.taken {
+            return None;
+        }
+        let inside = |w: &Waiter<W>| w.key == key && matches!(w.state, State::Waiting(_)) && holds(w.held.as_ref(), limit, key);
+        let newest = self.waiters.iter().filter(|(_, w)| inside(w)).map(|(number, _)| number as u32).next_back()?;
+        self.send_away(limit, newest, Reason::Reentered)
+    }
+
+    /// Step 3. `None`: he waits on, to be woken by `wake`.
+    pub(super) fn look(&mut self, number: u32, wake: impl FnOnce() -> W) -> Option<Result<(), Reason>> {
+        let waiter = &mut self.waiters[number as usize];
+        let found = match waiter.state {
+            State::Waiting(_) | State::Late => {
+                waiter.wake = Some(wake());
+                return None;
+            }
+            State::Granted => Ok(()),
+            State::Sent(why) => Err(why),
+        };
+        self.forget(number);
+        Some(found)
+    }
+
+    /// He goes without having looked. Whom to wake.
+    pub(super) fn leave(&mut self, limit: usize, number: u32, now: impl Fn() -> Instant) -> Option<W> {
+        let (key, state) = (self.waiters[number as usize].key, self.waiters[number as usize].state);
+        self.out(limit, number);
+        self.forget(number);
+        match state {
+            State::Granted => self.give_back(limit, key, None, now),
+            _ => None,
+        }
+    }
+
+    fn forget(&mut self, number: u32) {
+        self.waiters.remove(number as usize);
+        if self.waiters.is_empty() && self.waiters.capacity() > 1024 {
+            self.waiters = Slab::new();
+        }
+    }
+
+    /// Keys that were ever in use, and may have somebody waiting.
+    pub(super) fn keys(&self) -> std::ops::Range<u32> {
+        0..self.seats.len() as u32
+    }
+
+    /// Nobody holds a permit of that key, nobody waits for one: then nothing is kept of it.
+    pub(super) fn rest(&mut self, key: u32) -> bool {
+        let idle = |seats: &Seats| seats.taken == 0 && seats.lanes.is_none();
+        if !self.seats.get(key as usize).is_none_or(idle) {
+            return false;
+        }
+        while self.seats.len() > 1 && self.seats.last().is_some_and(idle) {
+            self.seats.pop();
+        }
+        if self.seats.len() * 4 < self.seats.capacity() {
+            self.seats.shrink_to_fit();
+        }
+        true
+    }
+}
+
+/// Whom to send away for a newcomer: nobody, if all are at least as urgent as he.
+fn lower(seats: &Seats, than: Priority) -> Option<u32> {
+    let below = match than {
+        Priority::Low => return None,
+        Priority::Normal => Priority::Low,
+        Priority::High => Priority::Normal,
+    };
+    seats.lanes.as_ref()?.newest_of_lowest(below).map(|(_, number)| *number)
+}
+
+fn chain(held: Option<&Arc<Held>>) -> impl Iterator<Item = &Held> {
+    std::iter::successors(held.map(|held| &**held), |held| held.up.as_deref())
+}
+
+fn holds(held: Option<&Arc<Held>>, limit: usize, key: u32) -> bool {
+    chain(held).any(|held| held.limit == limit && held.key == key)
+}
+
+/// Those under whose permits he runs wait with him. False: he holds none of this limit's.
+fn mark(seats: &mut Seats, held: Option<&Arc<Held>>, limit: usize, key: u32) -> bool {
+    let mut any = false;
+    for held in chain(held).filter(|held| held.limit == limit && held.key == key) {
+        any = true;
+        if held.waits.fetch_add(1, Ordering::Relaxed) == 0 && !held.gone.load(Ordering::Relaxed) {
+            seats.blocked += 1;
+        }
+    }
+    any
+}
+
+fn unmark(seats: &mut Seats, held: Option<&Arc<Held>>, limit: usize, key: u32) {
+    for held in chain(held).filter(|held| held.limit == limit && held.key == key) {
+        if held.waits.fetch_sub(1, Ordering::Relaxed) == 1 && !held.gone.load(Ordering::Relaxed) {
+            seats.blocked -= 1;
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Three lanes of waiting callers, aged so that none waits for ever.
+//!
+//! The highest lane goes first; but a lane that was passed over [`PATIENCE`] times in a row goes next, the lowest before the others. With all
+//! lanes busy that is some 13 High to 3 Normal to 1 Low, and a caller who is first in the Low lane starts within 17 starts: `PATIENCE` of
+//! others, then his; one with `k` before him in his lane, within `17 * (k + 1)`. A High one that finds only Low ones waiting goes next.
+
+use slab::Slab;
+
+use super::Priority;
+
+/// After how many starts of higher lanes a lane goes next, by priority from Low to High.
+pub const PATIENCE: [u32; 3] = [16, 4, u32::MAX];
+
+/// A caller's place, from [`Lanes::push`] until he is taken out by name or by turn.
+pub type Place = u32;
+
+const NIL: u32 = u32::MAX;
+
+pub struct Lanes<T> {
+    nodes: Slab<Node<T>>,
+    lanes: [Lane; 3],
+}
+
+struct Node<T> {
+    before: u32,
+    after: u32,
+    lane: u8,
+    item: T,
+}
+
+#[derive(Clone, Copy)]
+struct Lane {
+    first: u32,
+    last: u32,
+    length: u32,
+    /// Starts of higher lanes since its last one, or since it was empty.
+    passed: u32,
+}
+
+impl<T> Default for Lanes<T> {
+    fn default() -> Self {
+        Lanes { nodes: Slab::new(), lanes: [Lane { first: NIL, last: NIL, length: 0, passed: 0 }; 3] }
+    }
+}
+
+impl<T> Lanes<T> {
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    pub fn waiting(&self, priority: Priority) -> usize {
+        self.lanes[priority as usize].length as usize
+    }
+
+    /// Last in his lane.
+    pub fn push(&mut self, priority: Priority, item: T) -> Place {
+        let lane = &mut self.lanes[priority as usize];
+        let place = self.nodes.insert(Node { before: lane.last, after: NIL, lane: priority as u8, item }) as u32;
+        match std::mem::replace(&mut lane.last, place) {
+            NIL => lane.first = place,
+            last => self.nodes[last as usize].after = place,
+        }
+        lane.length += 1;
+        place
+    }
+
+    /// He waits no more.
+    pub fn remove(&mut self, place: Place) -> T {
+        let Node { before, after, lane, item } = self.nodes.remove(place as usize);
+        let lane = &mut self.lanes[usize::from(lane)];
+        match before {
+            NIL => lane.first = after,
+            before => self.nodes[before as usize].after = after,
+        }
+        match after {
+            NIL => lane.last = before,
+            after => self.nodes[after as usize].before = before,
+        }
+        lane.length -= 1;
+        if lane.length == 0 {
+            lane.passed = 0;
+        }
+        if self.nodes.is_empty() && self.nodes.capacity() > 1024 {
+            // A burst is over: its places go back to the allocator.
+            self.nodes = Slab::new();
+        }
+        item
+    }
+
+    /// Whose turn it is; he is taken out.
+    pub fn take_next(&mut self) -> Option<T> {
+        let turn = self.turn()?;
+        for lane in &mut self.lanes[..turn] {
+            lane.passed += u32::from(lane.length > 0);
+        }
+        self.lanes[turn].passed = 0;
+        Some(self.remove(self.lanes[turn].first))
+    }
+
+    fn turn(&self) -> Option<usize> {
+        let waits = |lane: &usize| self.lanes[*lane].length > 0;
+        (0..3).find(|lane| waits(lane) && self.lanes[*lane].passed >= PATIENCE[*lane]).or_else(|| (0..3).rev().find(waits))
+    }
+
+    /// The newest of the lowest lane, if that lane is no higher than `than`: whom to send away for a newcomer of that priority.
+    pub fn newest_of_lowest(&self, than: Priority) -> Option<(Place, &T)> {
+        let lane = self.lanes[..=than as usize].iter().find(|lane| lane.length > 0)?;
+        Some((lane.last, &self.nodes[lane.last as usize].item))
+    }
+
+    /// In no order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.nodes.iter().map(|(_, node)| &node.item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Priority::{High, Low, Normal};
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_high_one_overtakes_five_thousand_low_ones() {
+        let mut lanes = Lanes::default();
+        for i in 0..5000 {
+            lanes.push(Low, i);
+        }
+        assert_eq!(lanes.take_next(), Some(0));
+        lanes.push(High, 9999);
+        assert_eq!(lanes.take_next(), Some(9999));
+        assert_eq!(lanes.take_next(), Some(1));
+    }
+
+    #[test]
+    fn the_shares_of_busy_lanes_are_as_documented() {
+        let mut lanes = Lanes::default();
+        for priority in Priority::ALL {
+            for _ in 0..1000 {
+                lanes.push(priority, priority);
+            }
+        }
+        let mut started = [0; 3];
+        (0..170).for_each(|_| started[lanes.take_next().unwrap() as usize] += 1);
+        assert_eq!(started, [10, 32, 128]);
+    }
+
+    proptest! {
+        /// Against three plain lists: order within a lane, the bound on Low's wait, and no trace of who left.
+        #[test]
+        fn agrees_with_three_lists(ops in proptest::collection::vec((0u8..5, 0u8..3, 0usize..50), 1..400)) {
+            let mut lanes = Lanes::default();
+            let mut model: [Vec<(u32, Place)>; 3] = Default::default();
+            let mut since_low = 0;
+            for (n, (op, lane, x)) in ops.into_iter().enumerate() {
+                let priority = Priority::ALL[usize::from(lane)];
+                match op {
+                    0 | 1 => {
+                        let place = lanes.push(priority, n as u32);
+                        model[priority as usize].push((n as u32, place));
+                    }
+                    2 if !model[priority as usize].is_empty() => {
+                        let of = &mut model[priority as usize];
+                        let (item, place) = of.remove(x % of.len());
+                        prop_assert_eq!(lanes.remove(place), item);
+                    }
+                    _ => {
+                        let next = lanes.take_next();
+                        let heads: Vec<u32> = model.iter().filter_map(|of| of.first().map(|f| f.0)).collect();
+                        prop_assert_eq!(next.is_none(), heads.is_empty());
+                        let Some(next) = next else { continue };
+                        prop_assert!(heads.contains(&next), "first come, first served");
+                        let low_waits = !model[0].is_empty();
+                        let is_low = model[0].first().is_some_and(|f| f.0 == next);
+                        since_low = if is_low || !low_waits { 0 } else { since_low + 1 };
+                        prop_assert!(since_low <= PATIENCE[0]);
+                        for of in &mut model {
+                            of.retain(|m| m.0 != next);
+                        }
+                    }
+                }
+                if model[0].is_empty() {
+                    since_low = 0;
+                }
+                for priority in Priority::ALL {
+                    prop_assert_eq!(lanes.waiting(priority), model[priority as usize].len());
+                }
+                let lowest = model.iter().take(2).find(|of| !of.is_empty()).and_then(|of| of.last()).map(|l| l.0);
+                prop_assert_eq!(lanes.newest_of_lowest(Normal).map(|(_, item)| *item), lowest);
+            }
+        }
+    }
+}
