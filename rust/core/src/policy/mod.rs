@@ -1,6 +1,7 @@
 //! Policies, one folder each: settings, a pure machine of state, event and `now`, and the layer that obeys it. A policy knows no other.
 
 pub mod limit;
+pub mod rate;
 pub mod retry;
 pub mod timeout;
 

@@ -1,0 +1,281 @@
+//! Rate limit: no more than `n` cost of starts in any `per`, or a token bucket, with a state and a queue for each key. Nothing here waits:
+//! whoever drives it asks [`Limiter::next`] when to call [`Limiter::due`].
+
+mod keys;
+mod log;
+mod machine;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+pub use queue::Ticket;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::time::Instant;
+use keys::Keys;
+use machine::Limits;
+use queue::Waiters;
+
+/// Infinity as `n` or `burst`, or no time as `per`, is no limit; with an `n` of 0 nobody goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The cost of the starts in `per`.
+    pub n: f64,
+    pub per: Duration,
+    /// What a token bucket holds; it starts full. `None` is the strict window: each half-open (t - per, t] holds at most `n`.
+    pub burst: Option<f64>,
+    /// Nobody waits longer.
+    pub max_wait: Option<Duration>,
+}
+
+/// The right to start at once: it holds its cost until it is given to [`Limiter::started`] or [`Limiter::withdraw`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "its cost is held until it is started or withdrawn"]
+pub struct Offer {
+    key: u32,
+    cost: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Answer {
+    Go(Offer),
+    Wait(Ticket),
+    /// There is no room in time. `Duration::MAX`: there never will be.
+    Refused {
+        retry_after: Duration,
+    },
+}
+
+/// The end of a wait: an offer, or after how long to try again.
+pub type Turn = (Ticket, Result<Offer, Duration>);
+
+/// One limit and all its keys, which are small dense numbers; 0 is the one of calls without a key.
+///
+/// A `now` that is earlier than one before it counts as that one. After each call, [`Limiter::next`] may have changed.
+#[derive(Debug)]
+pub struct Limiter {
+    limits: Limits,
+    max_wait: Option<Duration>,
+    now: Instant,
+    keys: Keys,
+    waiters: Waiters,
+    /// When the first in line of each key can go or gives up. Not in here: keys whose offers must come back first.
+    times: BTreeSet<(Instant, u32)>,
+}
+
+impl Limiter {
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Limiter {
+            limits: Limits::new(settings),
+            max_wait: settings.max_wait,
+            now: Instant::from_nanos(0),
+            keys: Keys::default(),
+            waiters: Waiters::default(),
+            times: BTreeSet::new(),
+        }
+    }
+
+    /// Whether a cost may start on `key`: first come, first served, though what costs nothing goes past those who wait unless the key is
+    /// paused. Whose turn cannot come by `until` is refused at once.
+    pub fn ask(&mut self, key: u32, cost: f64, now: Instant, until: Instant) -> Answer {
+        let now = self.seen(now);
+        let cost = self.limits.units(cost);
+        if self.limits.never(cost) {
+            return Answer::Refused { retry_after: Duration::MAX };
+        }
+        let state = self.keys.entry(key);
+        if cost == 0 && !state.is_paused(now) {
+            return Answer::Go(Offer { key, cost });
+        }
+        if state.waiting() == 0 && state.ready(&self.limits, cost, now) <= now {
+            return Answer::Go(Offer { key, cost: state.reserve(cost) });
+        }
+        let ahead = state.busy().map_or(0, |b| b.line.cost);
+        let turn = state.turn(&self.limits, ahead, cost, now);
+        let give_up = self.max_wait.map_or(Instant::NEVER, |d| now.after(d));
+        if turn == Instant::NEVER || turn > until.min(give_up) {
+            return Answer::Refused { retry_after: wait(turn, now) };
+        }
+        let line = &mut state.busy_or_new().line;
+        let ticket = self.waiters.join(line, key, cost, give_up);
+        if line.len == 1 {
+            self.look_at(key);
+        }
+        Answer::Wait(ticket)
+    }
+
+    /// Somebody waits no longer; nothing if he does not wait any more.
+    pub fn leave(&mut self, ticket: Ticket) {
+        let Some(key) = self.waiters.get(ticket).map(|w| w.key) else { return };
+        let Some(busy) = self.keys.get_mut(key).and_then(|s| s.busy()) else { return };
+        let first = self.waiters.first(&busy.line).is_some_and(|(t, _)| t == ticket);
+        self.waiters.leave(&mut busy.line, ticket);
+        if first {
+            self.look_at(key);
+        }
+    }
+
+    /// Ends the wait of everybody whose turn has come: of each key in order, and of the keys in turns. Afterwards `next()` is after `now`.
+    pub fn due(&mut self, now: Instant, turns: &mut Vec<Turn>) {
+        let now = self.seen(now);
+        let mut ring = VecDeque::new();
+        while let Some(&(at, key)) = self.times.first()
+            && at <= now
+        {
+            self.times.pop_first();
+            if let Some(busy) = self.keys.get_mut(key).and_then(|s| s.busy()) {
+                busy.timed = Instant::NEVER;
+                ring.push_back(key);
+            }
+        }
+        while let Some(key) = ring.pop_front() {
+            if let Some(turn) = self.serve(key) {
+                turns.push(turn);
+                ring.push_back(key);
+            } else {
+                self.look_at(key);
+            }
+        }
+    }
+
+    /// The earliest time at which somebody's wait may end: when to call [`Limiter::due`].
+    #[must_use]
+    pub fn next(&self) -> Instant {
+        self.times.first().map_or(Instant::NEVER, |&(at, _)| at)
+    }
+
+    /// What was offered starts now.
+    pub fn started(&mut self, offer: Offer, now: Instant) {
+        let now = self.seen(now);
+        if offer.cost != 0 {
+            let state = self.keys.entry(offer.key);
+            state.withdraw(offer.cost);
+            state.count(&self.limits, offer.cost, now);
+            self.look_at(offer.key);
+        }
+    }
+
+    /// What was offered does not start: as if it had never been offered.
+    pub fn withdraw(&mut self, offer: Offer, now: Instant) {
+        self.seen(now);
+        if offer.cost != 0 {
+            self.keys.entry(offer.key).withdraw(offer.cost);
+            self.look_at(offer.key);
+        }
+    }
+
+    /// Corrects the cost of what has started: counted as a start now, to below nothing in a bucket; a negative one is given back.
+    pub fn charge(&mut self, key: u32, cost: f64, now: Instant) {
+        let now = self.seen(now);
+        if cost > 0.0 {
+            self.keys.entry(key).count(&self.limits, self.limits.units(cost), now);
+        } else if let Some(state) = self.keys.get_mut(key) {
+            state.refund(&self.limits, self.limits.units(-cost));
+        }
+        self.look_at(key);
+    }
+
+    /// Nothing more is offered on `key` before `until`, nor before the end of an earlier pause.
+    pub fn pause(&mut self, key: u32, until: Instant, now: Instant) {
+        if until > self.seen(now) {
+            self.keys.entry(key).pause(until);
+            self.look_at(key);
+        }
+    }
+
+    /// Other limits, from now on and for all keys, in O(keys). Starts still count that are in the window now; what a bucket lacks, it goes on
+    /// lacking. Those who wait for more than there can be room for any more are refused.
+    pub fn change(&mut self, n: f64, per: Duration, now: Instant) {
+        let now = self.seen(now);
+        self.keys.iter_mut().for_each(|(_, state)| state.expire(&self.limits, now));
+        let tick = self.limits.set(n, per);
+        let mut waited_on = Vec::new();
+        for (key, state) in self.keys.iter_mut() {
+            if let Some(tick) = tick {
+                state.recount(tick, &self.limits, now);
+            }
+            if state.waiting() != 0 {
+                waited_on.push(key);
+            }
+        }
+        waited_on.into_iter().for_each(|key| self.look_at(key));
+    }
+
+    /// Whether `key` can be forgotten without anybody's noticing.
+    #[must_use]
+    pub fn is_idle(&self, key: u32, now: Instant) -> bool {
+        self.keys.get(key).is_none_or(|s| s.is_idle(&self.limits, now.max(self.now)))
+    }
+
+    /// Gives the key's memory back, unless somebody waits there or holds an offer; its number can be another's.
+    pub fn forget(&mut self, key: u32) {
+        if self.keys.get(key).is_some_and(|s| !s.is_held()) {
+            self.keys.forget(key);
+        }
+    }
+
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiters.len()
+    }
+
+    #[must_use]
+    pub fn waiting_on(&self, key: u32) -> usize {
+        self.keys.get(key).map_or(0, machine::State::waiting)
+    }
+
+    fn seen(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    /// The end of the wait of the first in line, if it has come.
+    fn serve(&mut self, key: u32) -> Option<Turn> {
+        let state = self.keys.get_mut(key)?;
+        let (ticket, waiter) = self.waiters.first(&state.busy()?.line)?;
+        let (cost, now) = (waiter.cost, self.now);
+        let end = if self.limits.never(cost) {
+            Err(Duration::MAX)
+        } else if state.ready(&self.limits, cost, now) <= now {
+            Ok(Offer { key, cost: state.reserve(cost) })
+        } else if waiter.give_up <= now {
+            Err(wait(state.turn(&self.limits, 0, cost, now), now))
+        } else {
+            return None;
+        };
+        self.waiters.leave(&mut state.busy()?.line, ticket);
+        Some((ticket, end))
+    }
+
+    /// Notes when the wait of the first in line of a key ends. A past time for "at once" would do as well as the last `now`.
+    fn look_at(&mut self, key: u32) {
+        let now = self.now;
+        let Some(state) = self.keys.get_mut(key) else { return };
+        let Some(busy) = state.busy() else { return };
+        let before = busy.timed;
+        let at = match self.waiters.first(&busy.line) {
+            None => Instant::NEVER,
+            Some((_, waiter)) if self.limits.never(waiter.cost) => now,
+            Some((_, waiter)) => state.ready(&self.limits, waiter.cost, now).min(waiter.give_up),
+        };
+        if at != before {
+            self.times.remove(&(before, key));
+            if at != Instant::NEVER {
+                self.times.insert((at, key));
+            }
+            if let Some(busy) = state.busy() {
+                busy.timed = at;
+            }
+        }
+        state.tidy(now);
+    }
+}
+
+/// For ever, until a turn that never comes.
+fn wait(turn: Instant, now: Instant) -> Duration {
+    if turn == Instant::NEVER { Duration::MAX } else { turn.since(now) }
+}
