@@ -1,5 +1,6 @@
 //! Policies, one folder each: settings, a pure machine of state, event and `now`, and the layer that obeys it. A policy knows no other.
 
+mod backoff;
 pub mod retry;
 pub mod timeout;
 
