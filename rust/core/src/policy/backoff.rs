@@ -1,4 +1,5 @@
-//! How long to wait before the next attempt of a retry, or the next probe of a breaker. The jitters are those of Brooker, "Exponential Backoff And Jitter" (AWS, 2015).
+//! How long to wait before the next attempt of a retry, or the next probe of a breaker. The jitters are those of Brooker, "Exponential
+//! Backoff And Jitter" (AWS, 2015).
 
 use std::time::Duration;
 

@@ -1,8 +1,10 @@
 //! Policies, one folder each: settings, a pure machine of state, event and `now`, and the layer that obeys it. A policy knows no other.
 
 mod backoff;
+pub mod breaker;
 pub mod retry;
 pub mod timeout;
+mod window;
 
 use std::future::{Future, ready};
 use std::pin::Pin;
