@@ -1,16 +1,20 @@
 //! Policies, one folder each: settings, a pure machine of state, event and `now`, and the layer that obeys it. A policy knows no other.
 
+mod backoff;
+pub mod breaker;
 pub mod limit;
 pub mod rate;
 pub mod retry;
 pub mod timeout;
+mod window;
 
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::effect::{Around, Call, Deadline, Fault, Leaf, call_leaf};
+use crate::effect::{Around, Call, Deadline, Fault, Gate, Leaf, call_leaf};
 use crate::error::{Owner, TimedOut};
+use crate::sync::Mutex;
 use crate::time::Instant;
 
 /// One policy of a stack, outermost first.
@@ -19,6 +23,8 @@ pub enum Layer {
     Timeout(timeout::Settings),
     Retry(retry::Settings),
     Limit(Arc<limit::Limit>),
+    Rate(Arc<rate::Rate>),
+    Breaker(Arc<Mutex<breaker::Breaker>>),
 }
 
 type Boxed<'a, L> = Pin<Box<dyn Future<Output = Result<<L as Leaf>::Ok, <L as Leaf>::Err>> + Send + 'a>>;
@@ -61,6 +67,17 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
         Some(Layer::Limit(limit)) => Box::pin(async move {
             let inside = limit::enter(call, at, limit, around).await?;
             wrap(call, stack, at + 1, Around { held: inside.held(), ..around }).await
+        }),
+        Some(Layer::Rate(rate)) => Box::pin(async move {
+            rate::enter(call, at, rate, around).await?;
+            wrap(call, stack, at + 1, around).await
+        }),
+        Some(Layer::Breaker(breaker)) => Box::pin(async move {
+            let inside = breaker::enter(call, at, breaker, around)?;
+            let admit = || inside.admit();
+            let gate = Gate { admit: &admit, out: around.gate };
+            let result = wrap(call, stack, at + 1, Around { gate: Some(&gate), ..around }).await;
+            inside.settle(result)
         }),
     }
 }

@@ -62,9 +62,9 @@ fn a_limit_from_outside() -> impl Strategy<Value = Deadline> {
 /// When the earliest limit over the whole stack fires.
 fn over_all(stack: &[Layer], inherited: Deadline) -> Instant {
     let outer = stack.iter().map_while(|layer| match layer {
-        Layer::Limit(_) => unreachable!("none is drawn"),
         Layer::Timeout(t) => Some(Instant::from_nanos(0).after(t.limit)),
         Layer::Retry(_) => None,
+        _ => unreachable!("none is drawn"),
     });
     outer.chain([inherited.at]).min().expect("one at least")
 }

@@ -2,13 +2,17 @@
 //! whoever drives it asks [`Limiter::next`] when to call [`Limiter::due`].
 
 mod keys;
+mod layer;
 mod log;
 mod machine;
 mod queue;
+mod shared;
 #[cfg(test)]
 mod tests;
 
+pub use layer::enter;
 pub use queue::Ticket;
+pub use shared::{Acquire, Rate};
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;

@@ -1,10 +1,9 @@
 //! Retry: call the inside again when it fails with what `on` names, after a backoff that never overflows and never outlasts a deadline.
 
-mod backoff;
 mod layer;
 mod machine;
 
-pub use backoff::{Backoff, Jitter};
+pub use super::backoff::{Backoff, Jitter};
 pub use layer::retry;
 
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! How long to wait before the next attempt. The jitters are those of Brooker, "Exponential Backoff And Jitter" (AWS, 2015).
+//! How long to wait before the next attempt of a retry, or the next probe of a breaker. The jitters are those of Brooker, "Exponential
+//! Backoff And Jitter" (AWS, 2015).
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub enum Jitter {
 }
 
 impl Backoff {
-    /// The wait after failed attempt number `attempt`, counted from 1. `dice` is in [0, 1).
+    /// The wait after failed attempt (or opening) number `attempt`, counted from 1. `dice` is in [0, 1).
     ///
     /// Powers are taken in floating point: they saturate at infinity, which the cap brings down.
     pub fn wait(&self, attempt: u32, dice: f64) -> Duration {

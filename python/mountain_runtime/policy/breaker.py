@@ -1,0 +1,117 @@
+"""CircuitBreaker: leaves alone what has failed too often."""
+
+from collections.abc import Callable, Hashable
+from typing import Literal, cast, final
+
+from .._native import Circuit, Layer
+from ..errors import ConfigError
+from ._arguments import check_function
+from ._backoff import Backoff, constant
+from ._base import Policy, check_classes, named
+from ._numbers import Seconds, count, number, seconds, written
+
+__all__ = ["CircuitBreaker"]
+
+
+@final
+class CircuitBreaker(Policy):
+    """Refuses calls with `errors.CircuitOpen` for `cooldown` seconds after too many failed, then tries a few.
+
+    It opens after `failures` failures in a row; without that number, when of at least `minimum_calls` calls in the last
+    `window` seconds the part `failure_rate` failed. With `slow_call` it also opens when the part `slow_rate` took longer
+    than so many seconds. After the cooldown exactly `probes` calls are let through: if all succeed it closes, and if one
+    fails it opens again. A `cooldown` that is a backoff grows with each opening in a row.
+
+    Failures are the errors that `on` names, and time that ran out, whichever Timeout's it was. A caller's cancel,
+    `Rejected` and errors that `on` does not name say nothing of what is called. A call that ends in another state than
+    the one in which it began counts as nothing.
+
+    An object with state: share it to share what is known, among functions, event loops and threads. With `key`, a
+    function of the call's arguments, each key has a state of its own.
+    """
+
+    __slots__ = ("__weakref__", "_circuit", "_key", "_name", "_on", "_text")
+
+    _stateful = True
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        failures: int | None = None,
+        failure_rate: float = 0.5,
+        minimum_calls: int = 20,
+        slow_call: Seconds | None = None,
+        slow_rate: float = 1.0,
+        window: Seconds = 60,
+        cooldown: Seconds | Backoff = 30,
+        probes: int = 1,
+        on: type[Exception] | tuple[type[Exception], ...] = Exception,
+        key: Callable[..., Hashable] | None = None,
+    ) -> None:
+        owner = "CircuitBreaker"
+        check_function(key, owner, "key")
+        check_classes(on, owner)
+        wait = cooldown if isinstance(cooldown, Backoff) else constant(seconds(cooldown, owner, "cooldown"))
+        self._name = name
+        self._on = on
+        self._key = key
+        self._circuit = Circuit(
+            failures=None if failures is None else min(count(failures, owner, "failures"), 2**31),
+            failure_rate=_part(failure_rate, owner, "failure_rate"),
+            minimum_calls=min(count(minimum_calls, owner, "minimum_calls"), 2**31),
+            slow_call=None if slow_call is None else seconds(slow_call, owner, "slow_call"),
+            slow_rate=_part(slow_rate, owner, "slow_rate"),
+            window=_positive(window, owner, "window"),
+            cooldown=(wait._initial, wait._factor, wait._max, wait._jitter),
+            probes=min(count(probes, owner, "probes"), 2**31),
+        )
+        settings = {
+            "name": (name, None, repr(name)),
+            "failures": (failures, None, repr(failures)),
+            "failure_rate": (failure_rate, 0.5, repr(failure_rate)),
+            "minimum_calls": (minimum_calls, 20, repr(minimum_calls)),
+            "slow_call": (slow_call, None, "" if slow_call is None else written(slow_call)),
+            "slow_rate": (slow_rate, 1.0, repr(slow_rate)),
+            "window": (window, 60, written(window)),
+            "cooldown": (cooldown, 30, repr(cooldown) if isinstance(cooldown, Backoff) else written(cooldown)),
+            "probes": (probes, 1, repr(probes)),
+            "on": (on, Exception, named(on)),
+            "key": (key, None, getattr(key, "__qualname__", repr(key))),
+        }
+        self._text = ", ".join(f"{each}={text}" for each, (is_, usual, text) in settings.items() if is_ != usual)
+
+    def state(self, key: Hashable = None) -> Literal["closed", "open", "half_open", "isolated"]:
+        """How it is now. Half-open lasts from the end of a cooldown until its probes have ended."""
+        return self._circuit.state(key)
+
+    def isolate(self, key: Hashable = None) -> None:
+        """Refuses every call until `reset`."""
+        self._circuit.isolate(key)
+
+    def reset(self, key: Hashable = None) -> None:
+        """Closes it, with nothing counted."""
+        self._circuit.reset(key)
+
+    def __repr__(self) -> str:
+        return f"CircuitBreaker({self._text})"
+
+    def _asks(self) -> str | None:
+        return None if self._key is None else "key"
+
+    def _layer(self) -> Layer:
+        return Layer.breaker(self._circuit, self._on, self._key)
+
+
+def _part(value: float, owner: str, setting: str) -> float:
+    found = number(value, owner, setting, least=0, what="a part of the calls, more than 0 and at most 1")
+    if not 0 < found <= 1:
+        raise ConfigError(f"{owner}({setting}={value!r}): must be a part of the calls, more than 0 and at most 1")
+    return found
+
+
+def _positive(value: Seconds, owner: str, setting: str) -> float:
+    found = seconds(value, owner, setting)
+    if not found:
+        raise ConfigError(f"{owner}({setting}={cast('object', value)!r}): must be more than 0 seconds")
+    return found

@@ -1,0 +1,105 @@
+//! The state of a CircuitBreaker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mountain_core::effect::{Keys, Use};
+use mountain_core::policy::breaker::{Breaker, Settings, State};
+use mountain_core::policy::retry::Backoff;
+use mountain_core::sync::Mutex;
+use mountain_core::time::Instant;
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::context::to_seconds;
+use crate::keyed;
+use crate::plan::jitter;
+use crate::process::clock;
+
+#[pyclass(frozen, module = "mountain_runtime._native")]
+pub(crate) struct Circuit {
+    pub(crate) breaker: Arc<Mutex<Breaker>>,
+    pub(crate) keys: Arc<Keys>,
+}
+
+impl Circuit {
+    fn with<T>(
+        &self,
+        key: Option<&Bound<'_, PyAny>>,
+        what: impl FnOnce(&mut Breaker, u32, Instant) -> T,
+    ) -> PyResult<T> {
+        let key = key.map(|key| keyed::intern(&self.keys, key)).transpose()?;
+        let now = clock().now();
+        Ok(what(&mut self.breaker.lock(), key.as_ref().map_or(0, Use::number), now))
+    }
+}
+
+#[pymethods]
+impl Circuit {
+    #[new]
+    #[pyo3(signature = (*, failures, failure_rate, minimum_calls, slow_call, slow_rate, window, cooldown, probes))]
+    #[expect(clippy::too_many_arguments, reason = "as many as it has settings, each by its name")]
+    fn new(
+        failures: Option<u32>,
+        failure_rate: f64,
+        minimum_calls: u32,
+        slow_call: Option<f64>,
+        slow_rate: f64,
+        #[pyo3(from_py_with = to_seconds)] window: Duration,
+        cooldown: (f64, f64, f64, String),
+        probes: u32,
+    ) -> PyResult<Self> {
+        let (initial, factor, max, kind) = cooldown;
+        let cooldown = Backoff { initial, factor, max, jitter: jitter(&kind)? };
+        let slow_call = slow_call.and_then(mountain_core::time::seconds);
+        let settings = Settings { failures, failure_rate, minimum_calls, slow_call, slow_rate, window, cooldown, probes };
+        let breaker = Arc::new(Mutex::new(Breaker::new(settings)));
+        let of = breaker.clone();
+        let rest = move |key, now| {
+            let mut breaker = of.lock();
+            let idle = breaker.is_idle(key, now);
+            if idle {
+                breaker.forget(key);
+            }
+            idle
+        };
+        Ok(Circuit { breaker, keys: keyed::keys(window, rest) })
+    }
+
+    #[pyo3(signature = (key, /))]
+    fn state(&self, key: Option<Bound<'_, PyAny>>) -> PyResult<&'static str> {
+        let state = self.with(key.as_ref(), |breaker, key, now| breaker.state(key, now))?;
+        Ok(match state {
+            State::Closed => "closed",
+            State::Open => "open",
+            State::HalfOpen => "half_open",
+            State::Isolated => "isolated",
+        })
+    }
+
+    #[pyo3(signature = (key, /))]
+    fn isolate(&self, key: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        self.with(key.as_ref(), |breaker, key, _| breaker.isolate(key))
+    }
+
+    #[pyo3(signature = (key, /))]
+    fn reset(&self, key: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        self.with(key.as_ref(), |breaker, key, _| breaker.reset(key))
+    }
+
+    /// As if it had just failed too often.
+    #[pyo3(signature = (key, /))]
+    fn open(&self, key: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        self.with(key.as_ref(), |breaker, key, now| breaker.open_now(key, now, 1.0 - f64::EPSILON))
+    }
+
+    /// How many keys have a state.
+    #[getter]
+    fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        keyed::traverse(&self.keys, &visit)
+    }
+}

@@ -1,0 +1,75 @@
+//! The layer of a breaker: the three questions of the machine, put to it at the right moments of a call.
+
+use super::{Breaker, Outcome, Pass};
+use crate::effect::{Around, Call, Class, Deadline, Fault, Leaf};
+use crate::error::{Reason, Refused};
+use crate::sync::Mutex;
+
+/// A call inside a breaker. Dropped before it has ended, it is a failure if that was because its time was up, and else says nothing.
+pub struct Inside<'a, L: Leaf> {
+    call: &'a Call<'a, L>,
+    layer: usize,
+    breaker: &'a Mutex<Breaker>,
+    over: Deadline,
+    pass: Mutex<Option<Pass>>,
+}
+
+/// Enter `breaker`, which stands at `layer` of the stack: question 1.
+pub fn enter<'a, L: Leaf>(
+    call: &'a Call<'a, L>,
+    layer: usize,
+    breaker: &'a Mutex<Breaker>,
+    around: Around<'a>,
+) -> Result<Inside<'a, L>, L::Err> {
+    match breaker.lock().peek(call.terms.key(layer), call.entered()) {
+        Ok(()) => Ok(Inside { call, layer, breaker, over: around.over, pass: Mutex::new(None) }),
+        Err(after) => Err(L::Err::refused(Refused { layer, why: Reason::Open(after) })),
+    }
+}
+
+impl<L: Leaf> Inside<'_, L> {
+    /// The leaf is about to begin: question 2. A retry inside begins it again, under the same pass.
+    pub fn admit(&self) -> Result<(), Refused> {
+        let mut pass = self.pass.lock();
+        if pass.is_none() {
+            let admitted = self.breaker.lock().admit(self.call.terms.key(self.layer), self.call.entered());
+            *pass = Some(admitted.map_err(|after| Refused { layer: self.layer, why: Reason::Open(after) })?);
+        }
+        Ok(())
+    }
+
+    /// The call has ended so: question 3.
+    pub fn settle(self, mut result: Result<L::Ok, L::Err>) -> Result<L::Ok, L::Err> {
+        let outcome = match &mut result {
+            Ok(_) => Outcome::Success,
+            Err(e) => match e.class() {
+                Class::TimedOut(_) => Outcome::Failure,
+                Class::Failure if self.call.leaf.names(self.layer, e) => Outcome::Failure,
+                Class::Failure | Class::Refused => Outcome::Nothing,
+                Class::Stopped | Class::Passes => self.cut_short(),
+            },
+        };
+        self.record(outcome);
+        result
+    }
+
+    /// It did not come to its own end: a limit around it passed, or the caller has gone.
+    fn cut_short(&self) -> Outcome {
+        if self.call.now() >= self.over.at { Outcome::Failure } else { Outcome::Nothing }
+    }
+
+    fn record(&self, outcome: Outcome) {
+        let pass = self.pass.lock().take();
+        if let Some(pass) = pass {
+            self.breaker.lock().record(pass, outcome, self.call.now(), fastrand::f64());
+        }
+    }
+}
+
+impl<L: Leaf> Drop for Inside<'_, L> {
+    fn drop(&mut self) {
+        if self.pass.get_mut().is_some() {
+            self.record(self.cut_short());
+        }
+    }
+}

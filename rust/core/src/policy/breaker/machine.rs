@@ -1,0 +1,259 @@
+//! The state of a breaker for each key, and the three questions that a call puts to it:
+//!
+//! 1. [`Breaker::peek`] when the call enters: is there any use in waiting for what stands inside? It takes nothing.
+//! 2. [`Breaker::admit`] when everything inside has admitted the call and its leaf is about to begin. Half-open, this takes a slot.
+//! 3. [`Breaker::record`] when it has ended. That is when it is counted, once.
+//!
+//! Each change of state begins a generation (the end of a cooldown does not: nothing was admitted during it). When a call that began in an
+//! earlier one ends, that is nothing: it tells of how things were before, so it neither opens, nor closes, nor takes the place of a probe.
+
+use std::time::Duration;
+
+use super::{Outcome, Pass, Settings, State};
+use crate::policy::backoff::Backoff;
+use crate::policy::window::Window;
+use crate::time::Instant;
+
+const TENTHS: usize = 10;
+/// The most to wait before another try when probes are under way: nobody knows when they end.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// Keys are small dense numbers; 0 is the one of a breaker without keys. A key never seen is closed, and costs nothing.
+#[derive(Debug)]
+pub struct Breaker {
+    settings: Settings,
+    keys: Vec<Key>,
+    /// A tenth of the window, in nanoseconds.
+    tenth: u64,
+    /// The longest that a key's first opening lasts.
+    first: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Key {
+    generation: u64,
+    phase: Phase,
+    /// Since it was last closed.
+    openings: u32,
+    /// There while closed, once something is counted by rate.
+    window: Option<Box<Window<Tally, TENTHS>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// `run` failures in a row, the last one `at`; counted only where `failures` is set.
+    Closed {
+        run: u32,
+        at: Instant,
+    },
+    Open {
+        until: Instant,
+    },
+    /// `taken` slots include those of the probes that succeeded, of whom some were slow.
+    HalfOpen {
+        taken: u32,
+        succeeded: u32,
+        slow: u32,
+    },
+    Isolated,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    calls: u32,
+    failures: u32,
+    slow: u32,
+}
+
+impl Breaker {
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let settings = Settings { probes: settings.probes.max(1), ..settings };
+        let tenth = u64::try_from(settings.window.as_nanos()).unwrap_or(u64::MAX) / TENTHS as u64;
+        Breaker { settings, keys: Vec::new(), tenth: tenth.max(1), first: settings.cooldown.wait(1, 1.0) }
+    }
+
+    #[must_use]
+    pub fn state(&self, key: u32, now: Instant) -> State {
+        match self.phase(key, now) {
+            Phase::Closed { .. } => State::Closed,
+            Phase::Open { .. } => State::Open,
+            Phase::HalfOpen { .. } => State::HalfOpen,
+            Phase::Isolated => State::Isolated,
+        }
+    }
+
+    /// Whether a call could be admitted now; if not, when to try again: after what is left of the cooldown, or `Duration::MAX` if it has no end.
+    /// When probes hold all slots it is a second, or the first cooldown where that is shorter: any of them may end the next moment.
+    pub fn peek(&self, key: u32, now: Instant) -> Result<(), Duration> {
+        match self.phase(key, now) {
+            Phase::Closed { .. } => Ok(()),
+            Phase::HalfOpen { taken, .. } if taken < self.settings.probes => Ok(()),
+            Phase::HalfOpen { .. } => Err(self.first.min(MOMENT)),
+            Phase::Open { until: Instant::NEVER } | Phase::Isolated => Err(Duration::MAX),
+            Phase::Open { until } => Err(until.since(now)),
+        }
+    }
+
+    /// Let the call begin, as [`Breaker::peek`] says; half-open it is a probe and takes a slot.
+    pub fn admit(&mut self, key: u32, now: Instant) -> Result<Pass, Duration> {
+        self.peek(key, now)?;
+        let state = self.key(key);
+        state.phase = state.phase.at(now);
+        if let Phase::HalfOpen { taken, .. } = &mut state.phase {
+            *taken += 1;
+        }
+        Ok(Pass { key, generation: state.generation, started: now })
+    }
+
+    /// The call has ended. `dice`, in [0, 1), is for the jitter of the cooldown, should this open the breaker.
+    ///
+    /// A probe that fails opens it again at once, and so does one by which too many are slow, by `slow_rate`: what was shut for its slowness is
+    /// not well while it is slow. When all have succeeded it closes.
+    pub fn record(&mut self, pass: Pass, outcome: Outcome, now: Instant, dice: f64) {
+        let (settings, tenth) = (self.settings, now.nanos() / self.tenth);
+        let state = self.key(pass.key);
+        if state.generation != pass.generation {
+            return;
+        }
+        let failed = outcome == Outcome::Failure;
+        let lagged = !failed && settings.slow_call.is_some_and(|limit| now.since(pass.started) > limit);
+        match (&mut state.phase, outcome) {
+            (Phase::HalfOpen { taken, .. }, Outcome::Nothing) => *taken -= 1,
+            // Nothing is admitted while open or isolated, so no pass is of such a generation.
+            (_, Outcome::Nothing) | (Phase::Open { .. } | Phase::Isolated, _) => {}
+            (Phase::Closed { run, at }, _) => {
+                if settings.failures.is_some() {
+                    (*run, *at) = if failed { (run.saturating_add(1), now) } else { (0, now) };
+                }
+                let in_a_row = failed && settings.failures.is_some_and(|most| *run >= most);
+                if in_a_row || state.count(&settings, tenth, failed, lagged) {
+                    state.open(&settings.cooldown, now, dice);
+                }
+            }
+            (Phase::HalfOpen { .. }, Outcome::Failure) => state.open(&settings.cooldown, now, dice),
+            (Phase::HalfOpen { succeeded, slow, .. }, Outcome::Success) => {
+                *succeeded += 1;
+                *slow += u32::from(lagged);
+                if reaches(*slow, settings.probes, settings.slow_rate) {
+                    state.open(&settings.cooldown, now, dice);
+                } else if *succeeded == settings.probes {
+                    state.change(Phase::default());
+                }
+            }
+        }
+    }
+
+    /// Open, until [`Breaker::reset`].
+    pub fn isolate(&mut self, key: u32) {
+        self.key(key).change(Phase::Isolated);
+    }
+
+    /// Closed, with nothing counted.
+    pub fn reset(&mut self, key: u32) {
+        if let Some(state) = self.keys.get_mut(key as usize) {
+            state.change(Phase::default());
+        }
+    }
+
+    /// Open as a failure opens it, for the next cooldown. What is isolated stays so.
+    pub fn open_now(&mut self, key: u32, now: Instant, dice: f64) {
+        let cooldown = self.settings.cooldown;
+        let state = self.key(key);
+        if !matches!(state.phase, Phase::Isolated) {
+            state.open(&cooldown, now, dice);
+        }
+    }
+
+    /// Whether nothing is lost by forgetting the key: it is closed and its window empty. A run of failures is as good as over when the last one
+    /// is older than the window, and so old that the opening it was leading up to would have passed. Calls in flight are not known here:
+    /// whoever gives out the keys knows who holds one.
+    #[must_use]
+    pub fn is_idle(&self, key: u32, now: Instant) -> bool {
+        let Some(state) = self.keys.get(key as usize) else { return true };
+        let Phase::Closed { run, at } = state.phase else { return false };
+        let over = run == 0 || now.since(at) > self.settings.window.max(self.first);
+        over && state.window.as_ref().is_none_or(|w| w.last(TENTHS as u64, now.nanos() / self.tenth).all(|t| t.calls == 0))
+    }
+
+    /// The number may be given to another key: what it held is freed, and passes from before are nothing to the next.
+    pub fn forget(&mut self, key: u32) {
+        self.reset(key);
+    }
+
+    fn phase(&self, key: u32, now: Instant) -> Phase {
+        self.keys.get(key as usize).map_or(Phase::default(), |state| state.phase.at(now))
+    }
+
+    fn key(&mut self, key: u32) -> &mut Key {
+        let key = key as usize;
+        if key >= self.keys.len() {
+            self.keys.resize_with(key + 1, Key::default);
+        }
+        &mut self.keys[key]
+    }
+}
+
+impl Key {
+    /// Count a result, and say whether a rate is reached.
+    fn count(&mut self, settings: &Settings, tenth: u64, failed: bool, lagged: bool) -> bool {
+        if settings.failures.is_some() && settings.slow_call.is_none() {
+            return false;
+        }
+        let window = self.window.get_or_insert_default();
+        let slice = window.at(tenth);
+        slice.calls = slice.calls.saturating_add(1);
+        slice.failures = slice.failures.saturating_add(u32::from(failed));
+        slice.slow = slice.slow.saturating_add(u32::from(lagged));
+        let sum = window.last(TENTHS as u64, tenth).fold(Tally::default(), |a, b| Tally {
+            calls: a.calls.saturating_add(b.calls),
+            failures: a.failures.saturating_add(b.failures),
+            slow: a.slow.saturating_add(b.slow),
+        });
+        let fails = settings.failures.is_none() && reaches(sum.failures, sum.calls, settings.failure_rate);
+        sum.calls >= settings.minimum_calls && (fails || reaches(sum.slow, sum.calls, settings.slow_rate))
+    }
+
+    fn open(&mut self, cooldown: &Backoff, now: Instant, dice: f64) {
+        let openings = self.openings.saturating_add(1);
+        self.change(Phase::Open { until: now.after(cooldown.wait(openings, dice)) });
+        self.openings = openings;
+    }
+
+    /// Begin a generation, with nothing counted.
+    fn change(&mut self, phase: Phase) {
+        *self = Key { generation: self.generation + 1, phase, ..Key::default() };
+    }
+}
+
+impl Phase {
+    /// What it is by now: no timer ends the cooldown.
+    fn at(self, now: Instant) -> Phase {
+        match self {
+            Phase::Open { until } if until <= now && until != Instant::NEVER => {
+                Phase::HalfOpen { taken: 0, succeeded: 0, slow: 0 }
+            }
+            phase => phase,
+        }
+    }
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Phase::Closed { run: 0, at: Instant::from_nanos(0) }
+    }
+}
+
+/// Nothing reaches no rate, not even 0.
+fn reaches(part: u32, whole: u32, rate: f64) -> bool {
+    part > 0 && f64::from(part) / f64::from(whole) >= rate
+}
+
+#[cfg(test)]
+mod size {
+    #[test]
+    fn a_million_keys_are_fine() {
+        use super::{Key, TENTHS, Tally, Window};
+        assert!(size_of::<Key>() <= 40 && size_of::<Window<Tally, TENTHS>>() <= 128);
+    }
+}

@@ -1,0 +1,19 @@
+//! The layer of a rate limit: wait for a turn, then go on.
+
+use std::sync::Arc;
+
+use super::Rate;
+use crate::effect::{Around, Call, Fault, Leaf};
+use crate::error::{Reason, Refused};
+
+/// Wait for a turn at `rate`, which stands at `layer` of the stack.
+pub async fn enter<'a, L: Leaf>(
+    call: &'a Call<'a, L>,
+    layer: usize,
+    rate: &'a Arc<Rate>,
+    around: Around<'a>,
+) -> Result<(), L::Err> {
+    let (key, cost) = (call.terms.key(layer), call.terms.cost(layer));
+    let turn = rate.acquire(call.clock, key, cost, around.over.at).await;
+    turn.map_err(|after| L::Err::refused(Refused { layer, why: Reason::Limited(after) }))
+}

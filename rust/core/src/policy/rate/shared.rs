@@ -1,0 +1,205 @@
+//! A limiter that callers share, on any thread: who waits is woken by one timer, whatever their number.
+//!
+//! A turn that has come is an offer until its caller looks: he starts then, and his start counts from that moment; gone before, he gives it
+//! back. Wakers are called out of the lock.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use super::{Answer, Limiter, Offer, Settings, Ticket, Turn};
+use crate::sync::Mutex;
+use crate::time::{Clock, Instant, Key};
+
+pub struct Rate {
+    state: Mutex<State>,
+}
+
+struct State {
+    limiter: Limiter,
+    waiting: HashMap<Ticket, Waiting>,
+    /// The timer: on which clock, for when. It may be early, never late.
+    armed: Option<(Arc<Clock>, Instant, Key)>,
+}
+
+enum Waiting {
+    Asleep(Waker),
+    Ended(Result<Offer, Duration>),
+}
+
+impl fmt::Debug for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rate")
+    }
+}
+
+impl Rate {
+    pub fn new(settings: &Settings) -> Arc<Self> {
+        let state = State { limiter: Limiter::new(settings), waiting: HashMap::new(), armed: None };
+        Arc::new(Rate { state: Mutex::new(state) })
+    }
+
+    /// Wait for a turn. Whose turn cannot come by `until` is refused at once, with the time after which there may be room.
+    pub fn acquire<'a>(self: &'a Arc<Self>, clock: &'a Arc<Clock>, key: u32, cost: f64, until: Instant) -> Acquire<'a> {
+        Acquire { rate: self, clock, key, cost, until, ticket: None }
+    }
+
+    /// Change what the limiter holds, then see who may go.
+    fn change(self: &Arc<Self>, clock: &Arc<Clock>, change: impl FnOnce(&mut Limiter, Instant, &mut Vec<Turn>)) {
+        let now = clock.now();
+        let mut turns = Vec::new();
+        let mut state = self.state.lock();
+        change(&mut state.limiter, now, &mut turns);
+        let woken = state.settle(turns);
+        self.arm(&mut state, clock);
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Corrects what a call cost, after the fact.
+    pub fn charge(self: &Arc<Self>, clock: &Arc<Clock>, key: u32, cost: f64) {
+        self.change(clock, |limiter, now, _| limiter.charge(key, cost, now));
+    }
+
+    /// Nothing starts for so long.
+    pub fn pause(self: &Arc<Self>, clock: &Arc<Clock>, key: u32, time: Duration) {
+        self.change(clock, |limiter, now, _| limiter.pause(key, now.after(time)));
+    }
+
+    /// Other limits from now on.
+    pub fn set(self: &Arc<Self>, clock: &Arc<Clock>, n: f64, per: Duration) {
+        self.change(clock, |limiter, now, turns| limiter.change(n, per, now, turns));
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.state.lock().limiter.waiting()
+    }
+
+    /// Nothing is kept of that key.
+    pub fn rest(&self, key: u32, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        let idle = state.limiter.is_idle(key, now);
+        if idle {
+            state.limiter.forget(key);
+        }
+        idle
+    }
+
+    fn arm(self: &Arc<Self>, state: &mut State, clock: &Arc<Clock>) {
+        let next = state.limiter.next();
+        if let Some((on, at, key)) = &state.armed {
+            // In the child of a fork the clock is another one, and the parent's never fires.
+            if Arc::ptr_eq(on, clock) && *at <= next {
+                return;
+            }
+            on.disarm(*key);
+            state.armed = None;
+        }
+        if next != Instant::NEVER {
+            let key = clock.arm(next, Waker::from(self.clone()));
+            state.armed = Some((clock.clone(), next, key));
+        }
+    }
+
+    fn leave(self: &Arc<Self>, clock: &Arc<Clock>, ticket: Ticket) {
+        let now = clock.now();
+        let mut state = self.state.lock();
+        match state.waiting.remove(&ticket) {
+            Some(Waiting::Ended(Ok(offer))) => state.limiter.withdraw(offer, now),
+            Some(Waiting::Ended(Err(_))) => {}
+            Some(Waiting::Asleep(_)) | None => state.limiter.leave(ticket),
+        }
+        self.arm(&mut state, clock);
+    }
+}
+
+impl State {
+    /// Turns have come: whom to wake.
+    fn settle(&mut self, turns: Vec<Turn>) -> Vec<Waker> {
+        let mut woken = Vec::with_capacity(turns.len());
+        for (ticket, end) in turns {
+            if let Some(Waiting::Asleep(waker)) = self.waiting.insert(ticket, Waiting::Ended(end)) {
+                woken.push(waker);
+            }
+        }
+        woken
+    }
+}
+
+/// The timer.
+impl Wake for Rate {
+    fn wake(self: Arc<Self>) {
+        let mut state = self.state.lock();
+        let Some((clock, ..)) = state.armed.take() else { return };
+        let mut turns = Vec::new();
+        state.limiter.due(clock.now(), &mut turns);
+        let woken = state.settle(turns);
+        self.arm(&mut state, &clock);
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+    }
+}
+
+pub struct Acquire<'a> {
+    rate: &'a Arc<Rate>,
+    clock: &'a Arc<Clock>,
+    key: u32,
+    cost: f64,
+    until: Instant,
+    ticket: Option<Ticket>,
+}
+
+impl Future for Acquire<'_> {
+    type Output = Result<(), Duration>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let me = &mut *self;
+        let now = me.clock.now();
+        let mut guard = me.rate.state.lock();
+        let state = &mut *guard;
+        let end = if let Some(ticket) = me.ticket {
+            match state.waiting.get_mut(&ticket) {
+                Some(Waiting::Asleep(waker)) => {
+                    let old = std::mem::replace(waker, cx.waker().clone());
+                    drop(guard);
+                    drop(old);
+                    return Poll::Pending;
+                }
+                _ => match state.waiting.remove(&ticket) {
+                    Some(Waiting::Ended(end)) => end,
+                    _ => return Poll::Pending,
+                },
+            }
+        } else {
+            match state.limiter.ask(me.key, me.cost, now, me.until) {
+                Answer::Go(offer) => Ok(offer),
+                Answer::Refused { retry_after } => Err(retry_after),
+                Answer::Wait(ticket) => {
+                    me.ticket = Some(ticket);
+                    state.waiting.insert(ticket, Waiting::Asleep(cx.waker().clone()));
+                    me.rate.arm(state, me.clock);
+                    return Poll::Pending;
+                }
+            }
+        };
+        let waited = me.ticket.take().is_some();
+        let end = end.map(|offer| state.limiter.started(offer, now));
+        // Who did not wait found nobody waiting before him, and nobody's time has changed.
+        if waited {
+            me.rate.arm(state, me.clock);
+        }
+        Poll::Ready(end)
+    }
+}
+
+impl Drop for Acquire<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.rate.leave(self.clock, ticket);
+        }
+    }
+}
