@@ -1,9 +1,11 @@
 //! Retry: call the inside again when it fails with what `on` names, after a backoff that never overflows and never outlasts a deadline.
 
+mod budget;
 mod layer;
 mod machine;
 
 pub use super::backoff::{Backoff, Jitter};
+pub use budget::Budget;
 pub use layer::retry;
 
 use std::time::Duration;
