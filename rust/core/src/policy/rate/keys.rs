@@ -56,8 +56,8 @@ impl Keys {
             self.chunks[number] = None;
             let last = self.chunks.iter().rposition(Option::is_some);
             self.chunks.truncate(last.map_or(0, |last| last + 1));
-            if self.chunks.len() < self.chunks.capacity() / 4 {
-                self.chunks.shrink_to(self.chunks.capacity() / 2);
+            if self.chunks.len() <= self.chunks.capacity() / 4 {
+                self.chunks.shrink_to(self.chunks.len() * 2);
             }
         }
     }

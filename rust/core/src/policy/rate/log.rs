@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::machine::CAP;
 use crate::time::Instant;
 
+/// A log for no more than so many starts is not worth shrinking.
+const KEPT: usize = 64;
+
 #[derive(Debug, Default)]
 pub(super) struct Log {
     /// When, and the cost of all starts up to and with this one. The sums wrap around: only differences count.
@@ -73,11 +76,11 @@ impl Log {
         self.starts.get(i).map(|&(at, _)| at)
     }
 
-    /// Each halving is paid for by the starts that have gone since.
+    /// What is copied is less than the starts that have gone since the log was full.
     fn shrink(&mut self) {
         let capacity = self.starts.capacity();
-        if capacity > 64 && self.starts.len() < capacity / 4 {
-            self.starts.shrink_to(capacity / 2);
+        if capacity > KEPT && self.starts.len() <= capacity / 4 {
+            self.starts.shrink_to(KEPT.max(self.starts.len() * 2));
         }
     }
 }
@@ -116,6 +119,6 @@ mod tests {
         for t in 0..100_000 {
             log.expire(Duration::from_nanos(10), at(t + 10));
         }
-        assert!(log.is_empty() && log.starts.capacity() <= 64);
+        assert!(log.is_empty() && log.starts.capacity() <= KEPT);
     }
 }

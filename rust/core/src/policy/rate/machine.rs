@@ -57,7 +57,7 @@ impl Limits {
             return None;
         }
         let (rate, nanos) = (n * self.unit, u64::try_from(per.as_nanos()).unwrap_or(u64::MAX));
-        let tick = if rate.fract() == 0.0 && rate < CAP as f64 {
+        let tick = if rate.fract() == 0.0 && (1.0..CAP as f64).contains(&rate) {
             (u128::from(nanos) << 64) / rate as u128
         } else {
             (nanos as f64 * 2f64.powi(64) / rate) as u128
@@ -127,8 +127,8 @@ impl State {
         self.paused() > now
     }
 
-    /// The earliest time at which a cost behind `ahead` can start, if nobody arrives or leaves, and offers are taken up now. Exact for a
-    /// bucket, and for a window as long as equal costs fill it; else a lower bound.
+    /// The earliest time at which a cost behind `ahead` can start, if nobody arrives or leaves, and offers are taken up now. Never too
+    /// late; exact for a bucket (to one nanosecond for each who is ahead), and for a window as long as equal costs fill it.
     pub(super) fn turn(&mut self, limits: &Limits, ahead: u128, cost: u64, now: Instant) -> Instant {
         let start = now.max(self.paused());
         let total = ahead + u128::from(cost);
@@ -139,7 +139,7 @@ impl State {
             return start;
         }
         let at = if limits.burst.is_some() {
-            let held = u128::from(self.reserved) * limits.tick;
+            let held = u128::from(self.reserved).saturating_mul(limits.tick);
             let full_at = self.full_at.max(ticks(now)).saturating_add(held).max(ticks(start));
             let full_at = full_at.saturating_add(total.saturating_mul(limits.tick));
             instant(full_at.saturating_sub(u128::from(limits.most) * limits.tick))
@@ -196,10 +196,12 @@ impl State {
         }
     }
 
-    pub(super) fn refund(&mut self, limits: &Limits, cost: u64) {
+    pub(super) fn refund(&mut self, limits: &Limits, cost: u64, now: Instant) {
         if limits.burst.is_some() {
             self.full_at = self.full_at.saturating_sub(u128::from(cost).saturating_mul(limits.tick));
         } else if let Some(busy) = &mut self.busy {
+            // What has left the window takes nothing of it.
+            busy.log.expire(limits.per, now);
             busy.log.refund(cost);
         }
     }

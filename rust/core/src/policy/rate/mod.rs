@@ -178,22 +178,22 @@ impl Limiter {
         if cost > 0.0 {
             self.keys.entry(key).count(&self.limits, self.limits.units(cost), now);
         } else if let Some(state) = self.keys.get_mut(key) {
-            state.refund(&self.limits, self.limits.units(-cost));
+            state.refund(&self.limits, self.limits.units(-cost), now);
         }
         self.look_at(key);
     }
 
     /// Nothing more is offered on `key` before `until`, nor before the end of an earlier pause.
-    pub fn pause(&mut self, key: u32, until: Instant, now: Instant) {
-        if until > self.seen(now) {
+    pub fn pause(&mut self, key: u32, until: Instant) {
+        if until > self.now {
             self.keys.entry(key).pause(until);
             self.look_at(key);
         }
     }
 
-    /// Other limits, from now on and for all keys, in O(keys). Starts still count that are in the window now; what a bucket lacks, it goes on
-    /// lacking. Those who wait for more than there can be room for any more are refused.
-    pub fn change(&mut self, n: f64, per: Duration, now: Instant) {
+    /// Other limits, from now on and for all keys, in O(keys + waiters). Starts still count that are in the window now; what a bucket lacks,
+    /// it goes on lacking. Those who wait for more than there can be room for any more are refused here; the others have new times.
+    pub fn change(&mut self, n: f64, per: Duration, now: Instant, turns: &mut Vec<Turn>) {
         let now = self.seen(now);
         self.keys.iter_mut().for_each(|(_, state)| state.expire(&self.limits, now));
         let tick = self.limits.set(n, per);
@@ -202,20 +202,28 @@ impl Limiter {
             if let Some(tick) = tick {
                 state.recount(tick, &self.limits, now);
             }
-            if state.waiting() != 0 {
+            if state.waiting() != 0
+                && let Some(busy) = state.busy()
+            {
+                let refused = turns.len();
+                let hopeless = self.waiters.iter(&busy.line).filter(|(_, w)| self.limits.never(w.cost));
+                turns.extend(hopeless.map(|(ticket, _)| (ticket, Err(Duration::MAX))));
+                turns[refused..].iter().for_each(|&(ticket, _)| self.waiters.leave(&mut busy.line, ticket));
                 waited_on.push(key);
             }
         }
-        waited_on.into_iter().for_each(|key| self.look_at(key));
+        for key in waited_on {
+            self.look_at(key);
+        }
     }
 
-    /// Whether `key` can be forgotten without anybody's noticing.
+    /// Whether `key` can be forgotten and nobody would notice.
     #[must_use]
     pub fn is_idle(&self, key: u32, now: Instant) -> bool {
         self.keys.get(key).is_none_or(|s| s.is_idle(&self.limits, now.max(self.now)))
     }
 
-    /// Gives the key's memory back, unless somebody waits there or holds an offer; its number can be another's.
+    /// Gives the memory of an idle key back: its number can be another's. Nothing if somebody waits there or holds an offer.
     pub fn forget(&mut self, key: u32) {
         if self.keys.get(key).is_some_and(|s| !s.is_held()) {
             self.keys.forget(key);
@@ -242,9 +250,7 @@ impl Limiter {
         let state = self.keys.get_mut(key)?;
         let (ticket, waiter) = self.waiters.first(&state.busy()?.line)?;
         let (cost, now) = (waiter.cost, self.now);
-        let end = if self.limits.never(cost) {
-            Err(Duration::MAX)
-        } else if state.ready(&self.limits, cost, now) <= now {
+        let end = if state.ready(&self.limits, cost, now) <= now {
             Ok(Offer { key, cost: state.reserve(cost) })
         } else if waiter.give_up <= now {
             Err(wait(state.turn(&self.limits, 0, cost, now), now))
@@ -263,7 +269,6 @@ impl Limiter {
         let before = busy.timed;
         let at = match self.waiters.first(&busy.line) {
             None => Instant::NEVER,
-            Some((_, waiter)) if self.limits.never(waiter.cost) => now,
             Some((_, waiter)) => state.ready(&self.limits, waiter.cost, now).min(waiter.give_up),
         };
         if at != before {

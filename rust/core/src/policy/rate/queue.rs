@@ -74,8 +74,16 @@ impl Waiters {
     }
 
     pub(super) fn first(&self, line: &Line) -> Option<(Ticket, &Waiter)> {
-        let waiter = self.slots.get(line.head as usize)?;
-        Some((Ticket { slot: line.head, serial: waiter.serial }, waiter))
+        self.at(line.head)
+    }
+
+    /// The whole line, in order.
+    pub(super) fn iter(&self, line: &Line) -> impl Iterator<Item = (Ticket, &Waiter)> {
+        std::iter::successors(self.at(line.head), |(_, w)| self.at(w.next))
+    }
+
+    fn at(&self, slot: u32) -> Option<(Ticket, &Waiter)> {
+        self.slots.get(slot as usize).map(|w| (Ticket { slot, serial: w.serial }, w))
     }
 
     pub(super) fn join(&mut self, line: &mut Line, key: u32, cost: u64, give_up: Instant) -> Ticket {

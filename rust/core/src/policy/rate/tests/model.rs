@@ -1,0 +1,442 @@
+//! A reference that counts every start and steps through time nanosecond by nanosecond, and random schedules that hold the limiter against it.
+//! Costs are in quarters, times in nanoseconds: small enough that both are exact.
+
+use proptest::prelude::*;
+use std::collections::{HashSet, VecDeque};
+
+use super::super::*;
+
+/// Later than any turn in here.
+const HORIZON: u64 = 20_000;
+const KEYS: u32 = 3;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Ask { key: u32, cost: u64, within: Option<u64> },
+    Leave(usize),
+    Start(usize),
+    Withdraw(usize),
+    Due,
+    Advance(u64),
+    Next,
+    Charge { key: u32, cost: u64 },
+    Refund { key: u32, cost: u64 },
+    Pause { key: u32, for_: u64 },
+    Change { n: u64, per: u64 },
+    Forget(u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    n: u64,
+    per: u64,
+    burst: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Start {
+    at: u64,
+    cost: u64,
+    /// When it was granted, and under which rule; a charge has none.
+    order: usize,
+    rule: Option<Rule>,
+    /// It had left the window when the rule was changed, in this place of the order.
+    forgotten: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    ticket: Ticket,
+    cost: u64,
+    give_up: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Reference {
+    rule: Rule,
+    starts: VecDeque<(u64, u64)>,
+    /// In the bucket, in quarters times `per`.
+    level: i128,
+    level_at: u64,
+    reserved: u64,
+    paused: u64,
+    line: VecDeque<Waiting>,
+}
+
+impl Reference {
+    fn new(rule: Rule) -> Self {
+        let level = i128::from(rule.burst.unwrap_or(0) * rule.per);
+        Reference { rule, starts: VecDeque::new(), level, level_at: 0, reserved: 0, paused: 0, line: VecDeque::new() }
+    }
+    fn most(&self) -> u64 {
+        self.rule.burst.unwrap_or(self.rule.n)
+    }
+    fn level(&self, t: u64) -> i128 {
+        let full = i128::from(self.most() * self.rule.per);
+        full.min(self.level + i128::from((t - self.level_at) * self.rule.n))
+    }
+    fn used(&self, t: u64) -> u64 {
+        self.starts.iter().filter(|s| s.0 + self.rule.per > t).map(|s| s.1).sum()
+    }
+    fn fits(&self, cost: u64, t: u64) -> bool {
+        let counted = self.reserved + cost;
+        t >= self.paused
+            && (cost == 0
+                || match self.rule.burst {
+                    Some(_) => self.level(t) >= i128::from(counted * self.rule.per),
+                    None => self.used(t) + counted <= self.rule.n,
+                })
+    }
+    fn start(&mut self, cost: u64, t: u64) {
+        (self.level, self.level_at) = (self.level(t) - i128::from(cost * self.rule.per), t);
+        self.starts.push_back((t, cost));
+    }
+    fn refund(&mut self, mut cost: u64, t: u64) {
+        (self.level, self.level_at) = (self.level(t) + i128::from(cost * self.rule.per), t);
+        self.level = self.level(t);
+        for s in self.starts.iter_mut().filter(|s| s.0 + self.rule.per > t) {
+            let part = cost.min(s.1);
+            s.1 -= part;
+            cost -= part;
+        }
+    }
+    /// When a cost behind all who wait starts, if nobody comes or leaves and each starts as soon as he can.
+    fn turn(&self, cost: u64, now: u64) -> u64 {
+        let mut future = self.clone();
+        let offered = std::mem::take(&mut future.reserved);
+        future.start(offered, now);
+        let mut t = now;
+        for cost in self.line.iter().map(|w| w.cost).chain([cost]) {
+            while !future.fits(cost, t) {
+                t += 1;
+                assert!(t < HORIZON);
+                while future.starts.front().is_some_and(|s| s.0 + self.rule.per <= t) {
+                    future.starts.pop_front();
+                }
+            }
+            future.start(cost, t);
+        }
+        t
+    }
+    fn is_idle(&self, t: u64) -> bool {
+        let rests = match self.rule.burst {
+            Some(burst) => self.level(t) == i128::from(burst * self.rule.per),
+            None => self.used(t) == 0,
+        };
+        self.line.is_empty() && self.reserved == 0 && self.paused <= t && rests
+    }
+}
+
+struct Held {
+    offer: Offer,
+    cost: u64,
+    order: usize,
+    rule: Rule,
+}
+
+/// The limiter beside a reference for each key, and all that has started.
+struct Bench {
+    now: u64,
+    rule: Rule,
+    max_wait: Option<u64>,
+    limiter: Limiter,
+    keys: Vec<Reference>,
+    held: Vec<Held>,
+    trace: Vec<Vec<Start>>,
+    order: usize,
+    /// All costs were whole, and those asked for one or nothing: turns are exact.
+    even: bool,
+}
+
+fn t(nanos: u64) -> Instant {
+    Instant::from_nanos(nanos)
+}
+
+fn quarters(cost: u64) -> f64 {
+    cost as f64 / 4.0
+}
+
+impl Bench {
+    fn new(rule: Rule, max_wait: Option<u64>) -> Self {
+        let settings = Settings {
+            n: quarters(rule.n),
+            per: Duration::from_nanos(rule.per),
+            burst: rule.burst.map(quarters),
+            max_wait: max_wait.map(Duration::from_nanos),
+        };
+        Bench {
+            now: 0,
+            rule,
+            max_wait,
+            limiter: Limiter::new(&settings),
+            keys: vec![Reference::new(rule); KEYS as usize],
+            held: Vec::new(),
+            trace: vec![Vec::new(); KEYS as usize],
+            order: 0,
+            even: true,
+        }
+    }
+
+    fn run(&mut self, op: Op) {
+        match op {
+            Op::Ask { key, cost, within } => self.ask(key, cost, within),
+            Op::Leave(i) => {
+                let all: Vec<(usize, usize)> =
+                    (0..self.keys.len()).flat_map(|k| (0..self.keys[k].line.len()).map(move |i| (k, i))).collect();
+                if let Some(&(key, i)) = all.get(i % all.len().max(1)) {
+                    let gone = self.keys[key].line.remove(i).unwrap();
+                    self.limiter.leave(gone.ticket);
+                    self.limiter.leave(gone.ticket);
+                }
+            }
+            Op::Start(i) if !self.held.is_empty() => self.start(i % self.held.len()),
+            Op::Withdraw(i) if !self.held.is_empty() => {
+                let held = self.held.swap_remove(i % self.held.len());
+                self.keys[held.offer.key as usize].reserved -= held.cost;
+                self.limiter.withdraw(held.offer, t(self.now));
+            }
+            Op::Start(_) | Op::Withdraw(_) => {}
+            Op::Due => self.due(),
+            Op::Advance(d) => self.now += d,
+            Op::Next => {
+                if self.limiter.next() != Instant::NEVER {
+                    self.now = self.now.max(self.limiter.next().nanos());
+                }
+                self.due();
+            }
+            Op::Charge { key, cost } => {
+                self.limiter.charge(key, quarters(cost), t(self.now));
+                self.count(key, Start { at: self.now, cost, order: self.order, rule: None, forgotten: usize::MAX });
+                self.even &= cost.is_multiple_of(4);
+                self.order += 1;
+            }
+            Op::Refund { key, cost } => {
+                self.limiter.charge(key, -quarters(cost), t(self.now));
+                self.keys[key as usize].refund(cost, self.now);
+                self.even &= cost.is_multiple_of(4);
+            }
+            Op::Pause { key, for_ } => {
+                self.limiter.pause(key, t(self.now + for_));
+                let paused = &mut self.keys[key as usize].paused;
+                *paused = (*paused).max(self.now + for_);
+            }
+            Op::Change { n, per } => self.change(n, per),
+            Op::Forget(key) => {
+                if self.limiter.is_idle(key, t(self.now)) {
+                    self.limiter.forget(key);
+                }
+            }
+        }
+        for (i, key) in self.keys.iter().enumerate() {
+            assert_eq!(self.limiter.waiting_on(i as u32), key.line.len());
+            assert_eq!(self.limiter.is_idle(i as u32, t(self.now)), key.is_idle(self.now));
+        }
+        assert_eq!(self.limiter.waiting(), self.keys.iter().map(|k| k.line.len()).sum::<usize>());
+    }
+
+    fn ask(&mut self, key: u32, cost: u64, within: Option<u64>) {
+        let now = self.now;
+        self.even &= cost == 0 || cost == 4;
+        let k = &mut self.keys[key as usize];
+        let until = within.map_or(Instant::NEVER, |d| t(now + d));
+        let give_up = self.max_wait.map_or(u64::MAX, |d| now + d);
+        let limit = until.nanos().min(give_up);
+        // A bucket that is emptied each time overflows between the moment when it is full and the end of that nanosecond.
+        let exact = if self.rule.burst.is_some() { Some(k.line.len() as u64) } else { self.even.then_some(0) };
+        match self.limiter.ask(key, quarters(cost), t(now), until) {
+            Answer::Go(offer) => {
+                assert!(k.fits(cost, now) && (k.line.is_empty() || cost == 0));
+                self.hold(offer, cost);
+            }
+            Answer::Wait(ticket) => {
+                assert!(cost <= k.most() && !(k.fits(cost, now) && (k.line.is_empty() || cost == 0)));
+                assert!(exact.is_none_or(|slack| k.turn(cost, now) <= limit.saturating_add(slack)));
+                k.line.push_back(Waiting { ticket, cost, give_up });
+            }
+            Answer::Refused { retry_after: Duration::MAX } => assert!(cost > k.most()),
+            Answer::Refused { retry_after } => {
+                assert!(cost <= k.most());
+                let (turn, said) = (k.turn(cost, now), now + retry_after.as_nanos() as u64);
+                assert!(limit < said && said <= turn, "{limit} {said} {turn}");
+                assert!(exact.is_none_or(|slack| turn - said <= slack), "{said} {turn}");
+            }
+        }
+    }
+
+    fn hold(&mut self, offer: Offer, cost: u64) {
+        self.keys[offer.key as usize].reserved += cost;
+        self.held.push(Held { offer, cost, order: self.order, rule: self.rule });
+        self.order += 1;
+    }
+
+    fn start(&mut self, i: usize) {
+        let held = self.held.swap_remove(i);
+        let key = held.offer.key;
+        self.keys[key as usize].reserved -= held.cost;
+        self.limiter.started(held.offer, t(self.now));
+        let start = Start { at: self.now, cost: held.cost, order: held.order, rule: Some(held.rule), forgotten: usize::MAX };
+        self.count(key, start);
+    }
+
+    fn count(&mut self, key: u32, start: Start) {
+        self.keys[key as usize].start(start.cost, start.at);
+        self.trace[key as usize].push(start);
+    }
+
+    fn due(&mut self) {
+        let (now, promised) = (self.now, self.limiter.next());
+        let mut turns = Vec::new();
+        self.limiter.due(t(now), &mut turns);
+        assert_eq!(promised <= t(now), !turns.is_empty(), "woken for nothing, or not woken");
+        assert!(self.limiter.next() > t(now));
+        let mut rounds = vec![0; self.keys.len()];
+        let mut round = 0;
+        for (ticket, turn) in turns {
+            let key = self.keys.iter().position(|k| k.line.front().is_some_and(|w| w.ticket == ticket)).expect("first in line");
+            rounds[key] += 1;
+            assert!(rounds[key] >= round, "one key went twice while another could have gone");
+            round = rounds[key];
+            let k = &mut self.keys[key];
+            let waited = k.line.pop_front().unwrap();
+            match turn {
+                Ok(offer) => {
+                    assert!(offer.key as usize == key && k.fits(waited.cost, now));
+                    self.hold(offer, waited.cost);
+                }
+                Err(_) => assert!(waited.give_up <= now && !k.fits(waited.cost, now)),
+            }
+        }
+        for k in &self.keys {
+            assert!(k.line.front().is_none_or(|w| !k.fits(w.cost, now) && w.give_up > now));
+        }
+    }
+
+    fn change(&mut self, n: u64, per: u64) {
+        let mut turns = Vec::new();
+        self.limiter.change(quarters(n), Duration::from_nanos(per), t(self.now), &mut turns);
+        let past = |at: u64| at + self.rule.per <= self.now;
+        let mut hopeless = HashSet::new();
+        for (k, trace) in self.keys.iter_mut().zip(&mut self.trace) {
+            k.starts.retain(|s| !past(s.0));
+            trace.iter_mut().filter(|s| past(s.at)).for_each(|s| s.forgotten = s.forgotten.min(self.order));
+            k.rule = Rule { n, per, burst: None };
+            hopeless.extend(k.line.iter().filter(|w| w.cost > n).map(|w| w.ticket));
+            k.line.retain(|w| w.cost <= n);
+        }
+        self.rule = Rule { n, per, burst: None };
+        assert!(turns.iter().all(|(_, turn)| *turn == Err(Duration::MAX)));
+        assert_eq!(turns.len(), hopeless.len());
+        assert_eq!(turns.into_iter().map(|(ticket, _)| ticket).collect::<HashSet<_>>(), hopeless);
+    }
+
+    /// Each window around each start, under the rule by which that was granted, holds no more than the rule's `n` of what was granted before
+    /// it: for one rule and the last granted in a window, that is all that is in the window.
+    fn no_window_holds_more(&self) {
+        for trace in &self.trace {
+            for (start, rule) in trace.iter().filter_map(|s| Some((s, s.rule?))).filter(|(s, _)| s.cost != 0) {
+                for end in trace.iter().map(|s| s.at).filter(|&end| start.at <= end && end < start.at + rule.per) {
+                    let within = |s: &&Start| s.at <= end && end < s.at + rule.per;
+                    let counts = |s: &&Start| s.order <= start.order && s.forgotten > start.order;
+                    let sum: u64 = trace.iter().filter(within).filter(counts).map(|s| s.cost).sum();
+                    assert!(sum <= rule.n, "{sum} in the window to {end}: {trace:?}");
+                }
+            }
+        }
+    }
+
+    /// With each offer taken up at once, everybody's wait ends, and then there is nothing left.
+    fn end(mut self) {
+        let mut waits = self.limiter.waiting();
+        loop {
+            while !self.held.is_empty() {
+                self.start(0);
+            }
+            if waits == 0 {
+                break;
+            }
+            let next = self.limiter.next();
+            assert!(next < t(HORIZON), "left waiting");
+            self.now = self.now.max(next.nanos());
+            self.due();
+            assert!(self.limiter.waiting() < waits, "woken for nothing");
+            waits = self.limiter.waiting();
+        }
+        self.check_empty();
+    }
+
+    /// When all leave, all has left.
+    fn leave(mut self) {
+        while self.limiter.waiting() != 0 {
+            self.run(Op::Leave(self.limiter.waiting() / 2));
+        }
+        while !self.held.is_empty() {
+            self.run(Op::Withdraw(0));
+        }
+        self.check_empty();
+    }
+
+    fn check_empty(mut self) {
+        assert_eq!((self.limiter.next(), self.limiter.waiting()), (Instant::NEVER, 0));
+        for key in 0..KEYS {
+            assert!(self.limiter.is_idle(key, t(HORIZON)));
+            self.limiter.forget(key);
+        }
+        assert_eq!(self.limiter.keys.bytes(), 0);
+    }
+}
+
+fn costs(even: bool) -> BoxedStrategy<u64> {
+    if even { prop_oneof![1 => Just(0), 9 => Just(4)].boxed() } else { (0u64..18).boxed() }
+}
+
+fn op(even: bool, refunds: bool, changes: bool) -> impl Strategy<Value = Op> {
+    let key = 0..KEYS;
+    let n = if even { (1u64..6).prop_map(|n| n * 4).boxed() } else { (1u64..24).boxed() };
+    let charge = if even { Just(4).boxed() } else { (0u64..18).boxed() };
+    prop_oneof![
+        12 => (key.clone(), costs(even), proptest::option::of(0u64..60)).prop_map(|(key, cost, within)| Op::Ask { key, cost, within }),
+        2 => any::<usize>().prop_map(Op::Leave),
+        6 => any::<usize>().prop_map(Op::Start),
+        2 => any::<usize>().prop_map(Op::Withdraw),
+        2 => Just(Op::Due),
+        4 => (0u64..30).prop_map(Op::Advance),
+        6 => Just(Op::Next),
+        1 => (key.clone(), charge.clone()).prop_map(|(key, cost)| Op::Charge { key, cost }),
+        1 => (key.clone(), charge).prop_map(move |(key, cost)| if refunds { Op::Refund { key, cost } } else { Op::Due }),
+        1 => (key.clone(), 0u64..40).prop_map(|(key, for_)| Op::Pause { key, for_ }),
+        1 => (n, 1u64..25).prop_map(move |(n, per)| if changes { Op::Change { n, per } } else { Op::Due }),
+        1 => key.prop_map(Op::Forget),
+    ]
+}
+
+/// The rule is strict if it may change.
+fn schedule(refunds: bool, changes: bool) -> impl Strategy<Value = (Rule, Option<u64>, Vec<Op>)> {
+    any::<bool>().prop_flat_map(move |even| {
+        let unit = if even { 4 } else { 1 };
+        let burst = if changes { Just(None).boxed() } else { proptest::option::weighted(0.7, 1u64..24).boxed() };
+        let rule = (1u64..24 / unit, 1u64..25, burst);
+        let rule = rule.prop_map(move |(n, per, burst)| Rule { n: n * unit, per, burst });
+        (rule, proptest::option::weighted(0.3, 0u64..50), proptest::collection::vec(op(even, refunds, changes), 1..150))
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_window_ever_holds_more(((rule, max_wait, ops), leave) in (schedule(false, true), any::<bool>())) {
+        let mut bench = Bench::new(rule, max_wait);
+        for op in ops {
+            bench.run(op);
+        }
+        bench.no_window_holds_more();
+        if leave { bench.leave() } else { bench.end() }
+    }
+
+    #[test]
+    fn agrees_with_the_reference(((rule, max_wait, ops), leave) in (schedule(true, false), any::<bool>())) {
+        let mut bench = Bench::new(rule, max_wait);
+        for op in ops {
+            bench.run(op);
+        }
+        if leave { bench.leave() } else { bench.end() }
+    }
+}
