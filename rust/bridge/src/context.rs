@@ -98,20 +98,22 @@ pub(crate) fn priority(py: Python<'_>) -> PyResult<Priority> {
     Ok(number.and_then(|n| Priority::ALL.get(n).copied()).unwrap_or_default())
 }
 
-/// The permits that wait for the current code: those of the call that is being stepped, else those of a block in this very task. What a
-/// holder only starts may go on without him, and waits for nobody.
+/// The permits that wait for the current code: those of the call that is being stepped, or of a block in this very task, whichever is further
+/// in. What a holder only starts may go on without him, and waits for nobody.
 pub(crate) fn held(py: Python<'_>) -> PyResult<Option<Arc<Held>>> {
-    if let Some((held, task)) = HELD.with_borrow(Clone::clone)
-        && task == eager_task(py)
-    {
-        return Ok(Some(held));
-    }
+    let call = HELD.with_borrow(Clone::clone).filter(|(_, task)| *task == eager_task(py)).map(|(held, _)| held);
     if !SLOTS.load(Ordering::Relaxed) {
-        return Ok(None);
+        return Ok(call);
     }
-    let Some(under) = get::<Under>(slot_var(py)?)? else { return Ok(None) };
+    let Some(under) = get::<Under>(slot_var(py)?)? else { return Ok(call) };
     let under = under.get();
-    Ok((under.task == task_id(py)?).then(|| under.held.clone()))
+    if under.task != task_id(py)? {
+        return Ok(call);
+    }
+    match call {
+        Some(call) if !under.held.is_inside(&call) => Ok(Some(call)),
+        _ => Ok(Some(under.held.clone())),
+    }
 }
 
 fn task_id(py: Python<'_>) -> PyResult<usize> {

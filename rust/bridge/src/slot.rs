@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mountain_core::effect::{Abort, Done, Held, Host, Operation, Use};
 use mountain_core::error::{Error, Refused};
 use mountain_core::policy::limit::Limit;
-use mountain_core::runtime::spawn;
+use mountain_core::runtime::begin;
 use mountain_core::schedule::Priority;
 use mountain_core::time::Instant;
 use mountain_core::value::Value;
@@ -55,7 +55,7 @@ impl Operation for Acquire {
     fn start(&self, host: &Host, done: Done) -> Abort {
         let (limit, key, priority, held) = (self.limit.clone(), self.key.clone(), self.priority, self.held.clone());
         let clock = host.clock.clone();
-        spawn(host, done, async move {
+        begin(host, done, async move {
             let number = key.as_ref().map_or(0, |key| key.number());
             match limit.acquire(&clock, number, priority, Instant::NEVER, held.as_ref()).await {
                 Ok(permit) => Ok(Value::Other(Box::new(permit))),

@@ -49,3 +49,10 @@ pub struct Held {
     pub gone: AtomicBool,
     pub up: Option<Arc<Held>>,
 }
+
+impl Held {
+    /// It was taken by what runs inside `call`.
+    pub fn is_inside(&self, call: &Arc<Held>) -> bool {
+        std::iter::successors(self.up.as_ref(), |held| held.up.as_ref()).any(|held| Arc::ptr_eq(held, call))
+    }
+}

@@ -27,6 +27,13 @@ pub enum Layer {
     Breaker(Arc<Mutex<breaker::Breaker>>),
 }
 
+impl Layer {
+    /// Calls wait in it for one another, so that it matters who comes first.
+    pub fn queues(&self) -> bool {
+        matches!(self, Layer::Limit(_) | Layer::Rate(_))
+    }
+}
+
 type Boxed<'a, L> = Pin<Box<dyn Future<Output = Result<<L as Leaf>::Ok, <L as Leaf>::Err>> + Send + 'a>>;
 
 /// The leaf under a stack. `inherited` is the limit from outside; `watch` is when to act on it here, for want of somebody who does so where
