@@ -7,7 +7,8 @@ from .._native import Circuit, Layer
 from ..errors import ConfigError
 from ._arguments import check_function
 from ._backoff import Backoff, constant
-from ._base import Policy, check_classes, named
+from ._base import Policy
+from ._errors import check_classes, named
 from ._numbers import Seconds, count, number, seconds, written
 
 __all__ = ["CircuitBreaker"]

@@ -4,12 +4,11 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import Any, cast
-
 from .._native import Layer
 from ..errors import ConfigError
 from ._backoff import Backoff, exponential
 from ._base import Policy
+from ._errors import are_classes, named
 from ._numbers import Seconds, count, seconds
 
 __all__ = ["Retry"]
@@ -45,7 +44,7 @@ class Retry(Policy):
         seconds(self.max_retry_after, "Retry", "max_retry_after")
 
     def __repr__(self) -> str:
-        parts = [f"on={_named(self.on)}"]
+        parts = [f"on={named(self.on)}"]
         for field in fields(self)[1:]:
             if (value := getattr(self, field.name)) != field.default:
                 parts.append(f"{field.name}={value!r}")
@@ -58,24 +57,16 @@ class Retry(Policy):
 
 
 def _check_on(on: object) -> None:
-    classes: tuple[object, ...] = cast("tuple[object, ...]", on) if isinstance(on, tuple) else (on,)
-    if classes and all(isinstance(each, type) and issubclass(each, Exception) for each in classes):
+    if are_classes(on):
         return
-    named = _named(cast("Any", on))
+    text = named(on)
     if isinstance(on, (type, tuple)) or not _can_be_called(on):
         raise ConfigError(
-            f"Retry(on={named}): must be a subclass of Exception, a tuple of such, or a function of the error"
+            f"Retry(on={text}): must be a subclass of Exception, a tuple of such, or a function of the error"
         )
     if inspect.iscoroutinefunction(on) or inspect.isgeneratorfunction(on) or inspect.isasyncgenfunction(on):
-        raise ConfigError(f"Retry(on={named}): must be a plain function, which answers at once")
+        raise ConfigError(f"Retry(on={text}): must be a plain function, which answers at once")
 
 
 def _can_be_called(on: object) -> bool:
     return callable(on)
-
-
-def _named(on: object) -> str:
-    if isinstance(on, tuple):
-        names = [_named(each) for each in cast("tuple[object, ...]", on)]
-        return f"({', '.join(names)}{',' * (len(names) == 1)})"
-    return str(getattr(on, "__qualname__", repr(on))).rpartition("<locals>.")[2]

@@ -3,7 +3,7 @@
 //! Floors, each importing only what stands above it in this list:
 //!  - `face`, what Python hands down at import; `process`, what there is once a process; `pyref`, references that may be dropped anywhere;
 //!    `context`, where the current code runs; `slots`, what pyo3 has no word for;
-//!  - `keyed`, keys as numbers; `permits`, the state of a limit; `plan`, policies as the engine runs them; `error` and `value`, what comes
+//!  - `keyed`, keys as numbers; `permits`, `rates` and `circuit`, the states of policies; `plan`, policies as the engine runs them; `error` and `value`, what comes
 //!    back, as Python's; `entry`; `callback`; `stage`;
 //!  - `port` and `bell`, an event loop's queue of results; `owned`, a runtime's calls; `handle`, what one waits on; `job`, a thread's call;
 //!  - `leaf` and `run`, a Python coroutine driven inside its own task; `scope`, a runtime's share;
@@ -12,6 +12,7 @@
 
 mod bell;
 mod callback;
+mod circuit;
 mod context;
 mod drain;
 mod effect;
@@ -22,6 +23,7 @@ mod files;
 mod fork;
 mod function;
 mod handle;
+mod jitter;
 mod job;
 mod keyed;
 mod leaf;
@@ -31,6 +33,7 @@ mod plan;
 mod port;
 mod process;
 mod pyref;
+mod rates;
 mod run;
 mod runtime;
 mod scope;
@@ -50,6 +53,8 @@ use pyo3::prelude::*;
 
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::circuit::Circuit;
     #[pymodule_export]
     use super::context::{Limit, Under, current_limit, current_under, has_priorities};
     #[pymodule_export]
@@ -72,6 +77,8 @@ mod _native {
     use super::permits::{Permits, Slot};
     #[pymodule_export]
     use super::plan::{Layer, Plan};
+    #[pymodule_export]
+    use super::rates::Rates;
     #[pymodule_export]
     use super::run::Run;
     #[pymodule_export]

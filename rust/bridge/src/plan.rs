@@ -8,16 +8,19 @@ use mountain_core::effect::{Keys, OnErrno, Term, Terms};
 use mountain_core::error::Owner;
 use mountain_core::observe::{Tally, count};
 use mountain_core::policy::{self, retry, timeout};
-use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyException, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
+use crate::circuit::Circuit;
 use crate::context::{self, to_seconds};
 use crate::face::face;
+use crate::jitter::jitter_of;
 use crate::keyed;
 use crate::permits::Permits;
 use crate::process;
+use crate::rates::Rates;
 
 /// One compiled policy.
 #[pyclass(frozen, module = "mountain_runtime._native")]
@@ -71,13 +74,7 @@ impl Layer {
         jitter: &str,
         #[pyo3(from_py_with = to_seconds)] max_retry_after: Duration,
     ) -> PyResult<Self> {
-        let jitter = match jitter {
-            "full" => retry::Jitter::Full,
-            "equal" => retry::Jitter::Equal,
-            "none" => retry::Jitter::None,
-            other => return Err(PyValueError::new_err(format!("jitter is 'full', 'equal' or 'none', not {other:?}"))),
-        };
-        let backoff = retry::Backoff { initial, factor, max, jitter };
+        let backoff = retry::Backoff { initial, factor, max, jitter: jitter_of(jitter)? };
         let layer = policy::Layer::Retry(retry::Settings { attempts, backoff, max_retry_after });
         Ok(Layer { on: Some(on), ..Layer::of(layer) })
     }
@@ -88,6 +85,23 @@ impl Layer {
         let permits = permits.get();
         let key = key.map(|key| (key, permits.keys.clone()));
         Layer { asks: Asks { key, cost: None }, ..Layer::of(policy::Layer::Limit(permits.limit.clone())) }
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (rates, key, cost, /))]
+    fn rate(rates: &Bound<'_, Rates>, key: Option<Py<PyAny>>, cost: Option<Py<PyAny>>) -> Self {
+        let rates = rates.get();
+        let key = key.map(|key| (key, rates.keys.clone()));
+        Layer { asks: Asks { key, cost }, ..Layer::of(policy::Layer::Rate(rates.rate.clone())) }
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (circuit, on, key, /))]
+    fn breaker(circuit: &Bound<'_, Circuit>, on: Py<PyAny>, key: Option<Py<PyAny>>) -> Self {
+        let circuit = circuit.get();
+        let key = key.map(|key| (key, circuit.keys.clone()));
+        let of = Layer::of(policy::Layer::Breaker(circuit.breaker.clone()));
+        Layer { on: Some(on), asks: Asks { key, cost: None }, ..of }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -151,7 +165,7 @@ impl Plan {
         skip: usize,
     ) -> PyResult<Self> {
         let on = layers.iter().map(|l| read_on(py, l.on.as_ref())).collect::<PyResult<Vec<_>>>()?;
-        let native_on = layers.iter().map(|l| native_on(py, l.on.as_ref())).collect::<Option<Vec<_>>>().map(Into::into);
+        let native_on = layers.iter().map(|l| native_on(py, l)).collect::<Option<Vec<_>>>().map(Into::into);
         let retries = layers.iter().any(|l| matches!(l.core, policy::Layer::Retry(_)));
         let stack = layers.iter().map(|l| l.core.clone()).collect();
         let tally = process::tally(&name);
@@ -220,6 +234,13 @@ impl Plan {
             }
             if let Some(cost) = &asks.cost {
                 term.cost = cost.bind(py).call(&args, kwargs.as_ref())?.extract()?;
+                if !(term.cost >= 0.0 && term.cost.is_finite()) {
+                    let name = &self.name;
+                    return Err(PyValueError::new_err(format!(
+                        "cost= of effect '{name}' gave {}: it must be finite, and 0 or more",
+                        term.cost
+                    )));
+                }
             }
             Ok(term)
         };
@@ -314,11 +335,13 @@ const ERRNOS: &[(&str, &[i32])] = &[
 ];
 
 /// `on` by errno. `None`: a class or function that only Python can judge, so the effect runs inline.
-fn native_on(py: Python<'_>, on: Option<&Py<PyAny>>) -> Option<OnErrno> {
-    let Some(on) = on else { return Some(Some(Vec::new())) };
+fn native_on(py: Python<'_>, layer: &Layer) -> Option<OnErrno> {
+    let Some(on) = &layer.on else { return Some(Some(Vec::new())) };
     let mut errnos = Vec::new();
     for class in classes(on.bind(py)).ok()?? {
-        if class.is(py.get_type::<PyOSError>()) {
+        // Whatever native work fails with is a failure to a breaker. A retry that names everything goes on from more than the system's errors.
+        let all = matches!(layer.core, policy::Layer::Breaker(_)) && class.is(py.get_type::<PyException>());
+        if all || class.is(py.get_type::<PyOSError>()) {
             return Some(None);
         }
         // The builtin classes only: a user's subclass of the same name is not what an errno makes.

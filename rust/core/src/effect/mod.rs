@@ -3,6 +3,7 @@
 
 mod begin;
 mod call;
+mod flight;
 mod group;
 mod keys;
 mod leaf;
@@ -11,10 +12,11 @@ mod operation;
 mod terms;
 
 pub use begin::Starter;
-pub use call::{Around, Call, Deadline, Gate, Trace, call_leaf};
+pub use call::{Around, Call, Deadline, Gate, Trace, call_instead, call_leaf};
+pub use flight::{Flight, Landing, Shared};
 pub use group::{Group, Mode};
 pub use keys::{Keys, Use};
-pub use leaf::{Class, Fault, Leaf, Verdict};
+pub use leaf::{Begin, Class, Fault, Leaf, Verdict};
 pub use native::{NativeLeaf, OnErrno};
 pub use operation::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
 pub use terms::{Held, Term, Terms};

@@ -126,7 +126,10 @@ impl Leaf for NativeLeaf {
     }
 
     fn names(&self, layer: usize, fault: &mut Error) -> bool {
-        names(self.on.get(layer).and_then(Option::as_deref), fault)
+        match self.on.get(layer) {
+            Some(None) => true,
+            on => names(on.and_then(Option::as_deref), fault),
+        }
     }
 
     /// An aborted operation answers when it has ended.
