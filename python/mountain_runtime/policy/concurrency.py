@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Literal, cast, final
 from weakref import WeakSet
 
-from .._native import Layer, Permits, Plan, Slot, Under, slot_var, try_slot, wait_for_slot
+from .._native import Layer, Permits, Plan, Slot, Within, try_slot, wait_for_slot, within_var
 from .._priority import Priority
 from ..errors import ConfigError
 from ._arguments import check_function
@@ -136,7 +136,7 @@ class _Slot(AbstractAsyncContextManager[None]):
         self._key = key
         self._entered = False
         self._slot: Slot | None = None
-        self._token: Token[Under | None] | None = None
+        self._token: Token[Within | None] | None = None
 
     async def __aenter__(self) -> None:
         if self._entered:
@@ -147,13 +147,13 @@ class _Slot(AbstractAsyncContextManager[None]):
         if found is None:
             found = await wait_for_slot(limit._permits, self._key, limit._plan)
         self._slot = found
-        self._token = slot_var.set(found.under())
+        self._token = within_var.set(found.within())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         if self._token is not None:
             with contextlib.suppress(ValueError):  # entered in another context, as generators do
-                slot_var.reset(self._token)
+                within_var.reset(self._token)
         if self._slot is not None:
             self._slot.release()

@@ -4,10 +4,12 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import timedelta
+
 from .._native import Layer
 from ..errors import ConfigError
 from ._backoff import Backoff, exponential
 from ._base import Policy
+from ._budget import RetryBudget
 from ._errors import are_classes, named
 from ._numbers import Seconds, count, seconds
 
@@ -32,6 +34,8 @@ class Retry(Policy):
     #: In total, the first one included; None is without end.
     attempts: int | None = 3
     backoff: Backoff = _DEFAULT
+    #: Shared with other calls: with nothing left of it, a failure is raised as it is.
+    budget: RetryBudget | None = None
     #: The most that a wait returned by `on` is believed.
     max_retry_after: Seconds = 60
 
@@ -41,6 +45,8 @@ class Retry(Policy):
             count(self.attempts, "Retry", "attempts")
         if not isinstance(self.backoff, Backoff):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"Retry(backoff={self.backoff!r}): must be made by constant() or exponential()")
+        if not isinstance(self.budget, RetryBudget | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"Retry(budget={self.budget!r}): must be a RetryBudget(...)")
         seconds(self.max_retry_after, "Retry", "max_retry_after")
 
     def __repr__(self) -> str:
@@ -53,7 +59,16 @@ class Retry(Policy):
     def _layer(self) -> Layer:
         wait = self.backoff
         cap = seconds(self.max_retry_after, "Retry", "max_retry_after")
-        return Layer.retry(self.on, self.attempts, wait._initial, wait._factor, wait._max, wait._jitter, cap)
+        return Layer.retry(
+            self.on,
+            self.attempts,
+            wait._initial,
+            wait._factor,
+            wait._max,
+            wait._jitter,
+            cap,
+            self.budget and self.budget._budget,
+        )
 
 
 def _check_on(on: object) -> None:

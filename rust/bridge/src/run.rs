@@ -257,6 +257,9 @@ impl Run {
         let plan = leaf.plan.get();
         let attempts = leaf.trace.attempts();
         plan.count_attempts(attempts);
+        if leaf.trace.degraded.load(Ordering::Relaxed) {
+            count(&plan.tally.degraded);
+        }
         if let Some(began) = began {
             plan.tally.times.record(clock().now().since(began).as_nanos() as u64);
         }

@@ -25,7 +25,7 @@ pub(crate) fn try_slot(py: Python<'_>, permits: &Bound<'_, Permits>, key: Option
     let permits = permits.get();
     let used = key.map(|key| keyed::intern(&permits.keys, &key)).transpose()?;
     let number = used.as_ref().map_or(0, Use::number);
-    Ok(permits.limit.try_acquire(clock(), number, context::held(py)?.as_ref()).map(Slot::new))
+    Ok(permits.limit.try_acquire(clock(), number, context::within(py)?.0.as_ref()).map(Slot::new))
 }
 
 /// An effect that waits for a permit.
@@ -39,7 +39,7 @@ pub(crate) fn wait_for_slot<'py>(
 ) -> PyResult<Bound<'py, Effect>> {
     let permits = permits.get();
     let key = key.map(|key| keyed::intern(&permits.keys, &key)).transpose()?.map(Arc::new);
-    let (priority, held) = (context::priority(py)?, context::held(py)?);
+    let (priority, held) = (context::priority(py)?, context::within(py)?.0);
     Effect::of(py, Work::native(Acquire { limit: permits.limit.clone(), key, priority, held }), plan)
 }
 

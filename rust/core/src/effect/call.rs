@@ -139,7 +139,10 @@ pub fn call_leaf<'a, L: Leaf>(
 }
 
 /// Begin what the fallback of a layer gives instead, and follow it to its end.
-pub fn call_instead<'a, L: Leaf>(call: &'a Call<'a, L>, around: Around<'a>) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + 'a {
+pub fn call_instead<'a, L: Leaf>(
+    call: &'a Call<'a, L>,
+    around: Around<'a>,
+) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + 'a {
     let mut begin = true;
     poll_fn(move |cx| {
         let begin = std::mem::replace(&mut begin, false);

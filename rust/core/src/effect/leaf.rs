@@ -30,9 +30,10 @@ pub trait Leaf: Send + Sync {
     /// What the fallback at `layer` will give instead is of that fault: the next call is its.
     fn instead(&self, layer: usize, fault: Self::Err);
 
-    /// A value for others to have too, and such a value as this leaf's.
-    fn share(&self, value: &Self::Ok) -> Shared;
+    /// A value that others have too, as this leaf's.
     fn shared(&self, value: &Shared) -> Self::Ok;
+    /// Likewise a fault that others have too.
+    fn failed(&self, fault: &Shared) -> Self::Err;
 
     /// What stands inside the cache at `layer` begins as work of its own, and goes on when this call has gone: it lands with `landing`.
     fn fly(&self, layer: usize, landing: Landing) -> Result<(), Self::Err>;

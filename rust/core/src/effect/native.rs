@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::sync::Mutex;
 
-use super::{Abort, Around, Class, Done, Fault, Host, Leaf, Operation, Outcome, Sink, Verdict};
+use super::{Abort, Begin, Class, Done, Fault, Host, Landing, Leaf, Operation, Outcome, Shared, Sink, Verdict};
 use crate::error::{Error, Owner, Refused, TimedOut};
 use crate::value::{Memory, Value};
 
@@ -34,6 +34,7 @@ struct State {
     abort: Option<Abort>,
     outcome: Option<Outcome>,
     waker: Option<Waker>,
+    fault: Option<Error>,
 }
 
 impl Sink for Slot {
@@ -84,7 +85,12 @@ impl Leaf for NativeLeaf {
     type Ok = Value;
     type Err = Error;
 
-    fn poll(&self, begin: Option<&Around<'_>>, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll(&self, begin: Option<Begin<'_>>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        if matches!(begin, Some(Begin::Instead(_))) {
+            // Nothing on this side makes one: what failed has failed.
+            let fault = self.slot.state.lock().fault.take();
+            return Poll::Ready(Err(fault.unwrap_or(Error::Cancelled)));
+        }
         if begin.is_some() {
             {
                 let mut state = self.slot.state.lock();
@@ -130,6 +136,24 @@ impl Leaf for NativeLeaf {
             Some(None) => true,
             on => names(on.and_then(Option::as_deref), fault),
         }
+    }
+
+    fn instead(&self, _layer: usize, fault: Error) {
+        self.slot.state.lock().fault = Some(fault);
+    }
+
+    // A cache's values are the host's, so a stack with one is run by the host's own leaf.
+    fn shared(&self, _value: &Shared) -> Value {
+        Value::Unit
+    }
+
+    fn failed(&self, _fault: &Shared) -> Error {
+        Error::Cancelled
+    }
+
+    fn fly(&self, _layer: usize, landing: Landing) -> Result<(), Error> {
+        drop(landing);
+        Err(Error::Invalid("a cache around native work is its host's".into()))
     }
 
     /// An aborted operation answers when it has ended.

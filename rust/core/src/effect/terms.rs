@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
+use super::Flight;
 use super::keys::Use;
 use crate::schedule::Priority;
 
@@ -13,6 +14,8 @@ pub struct Terms {
     pub layers: Vec<Term>,
     /// The permits under which the caller itself runs.
     pub held: Option<Arc<Held>>,
+    /// The flight that the caller is a part of.
+    pub flight: Option<Arc<Flight>>,
 }
 
 /// How one layer sees the call.
@@ -29,8 +32,12 @@ impl Default for Term {
 }
 
 impl Terms {
+    pub fn used(&self, layer: usize) -> Option<&Use> {
+        self.layers.get(layer).and_then(|term| term.key.as_ref())
+    }
+
     pub fn key(&self, layer: usize) -> u32 {
-        self.layers.get(layer).and_then(|term| term.key.as_ref()).map_or(0, Use::number)
+        self.used(layer).map_or(0, Use::number)
     }
 
     pub fn cost(&self, layer: usize) -> f64 {

@@ -2,6 +2,8 @@
 
 mod backoff;
 pub mod breaker;
+pub mod cache;
+pub mod fallback;
 pub mod limit;
 pub mod rate;
 pub mod retry;
@@ -25,6 +27,8 @@ pub enum Layer {
     Limit(Arc<limit::Limit>),
     Rate(Arc<rate::Rate>),
     Breaker(Arc<Mutex<breaker::Breaker>>),
+    Cache(Arc<cache::Cache>),
+    Fallback,
 }
 
 type Boxed<'a, L> = Pin<Box<dyn Future<Output = Result<<L as Leaf>::Ok, <L as Leaf>::Err>> + Send + 'a>>;
@@ -72,6 +76,8 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
             rate::enter(call, at, rate, around).await?;
             wrap(call, stack, at + 1, around).await
         }),
+        Some(Layer::Cache(cache)) => Box::pin(cache::cached(call, at, cache, move || wrap(call, stack, at + 1, around))),
+        Some(Layer::Fallback) => Box::pin(fallback::fallback(call, at, around, wrap(call, stack, at + 1, around))),
         Some(Layer::Breaker(breaker)) => Box::pin(async move {
             let inside = breaker::enter(call, at, breaker, around)?;
             let admit = || inside.admit();
