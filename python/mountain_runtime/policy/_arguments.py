@@ -43,9 +43,7 @@ class _Itself:
         return isinstance(other, _Itself) and other._it is self._it
 
 
-def whole(
-    function: Any, method: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None
-) -> tuple[Hashable, ...]:
+def whole(function: Any, method: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> tuple[Hashable, ...]:
     """All arguments of a call, with those that were not given, so that equal calls are equal tuples."""
     values: list[Any]
     if callable(function):
