@@ -19,4 +19,4 @@ pub use keys::{Keys, Use};
 pub use leaf::{Begin, Class, Fault, Leaf, Verdict};
 pub use native::{NativeLeaf, OnErrno};
 pub use operation::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
-pub use terms::{Held, Term, Terms};
+pub use terms::{Held, Holder, Term, Terms};
