@@ -74,7 +74,7 @@ PARAMETERS = {
     "Step": "name, started, took, outcome, error",
     "ShutdownReport.to_json": "self",
     "ShutdownReport.raise_if_failed": "self",
-    "Runtime.__init__": "self, *, workers=, threads=, shutdown=",
+    "Runtime.__init__": "self, *, workers=, threads=, max_in_flight=, shutdown=",
     "Runtime.run": "self, effect, /",
     "Runtime.submit": "self, effect, /, *, name=",
     "Runtime.from_thread": "self, effect, /",
