@@ -7,7 +7,7 @@
 //!  - `port` and `bell`, an event loop's queue of results; `owned`, a runtime's calls; `handle`, what one waits on; `job`, a thread's call;
 //!  - `leaf` and `run`, a Python coroutine driven inside its own task; `scope`, a runtime's share;
 //!  - `effect`, `function`, `files`, `walk`, `trial`, the values that users build; `runtime`, which starts them; `drain`, which opens what the
-//!    port has; `fork` and `statistics`.
+//!    port has; `fork`, `statistics` and `virtual_time`.
 
 mod bell;
 mod callback;
@@ -36,6 +36,7 @@ mod stage;
 mod statistics;
 mod trial;
 mod value;
+mod virtual_time;
 mod walk;
 
 /// docs/decisions/0008-allocator.md
@@ -74,6 +75,8 @@ mod _native {
     use super::statistics::{effect_statistics, statistics};
     #[pymodule_export]
     use super::trial::{fail, noop, panic, sleep, tick};
+    #[pymodule_export]
+    use super::virtual_time::{advance, at_rest, at_work, hand_back, next_deadline, now, take_over};
     #[pymodule_export]
     use super::walk::Walk;
 

@@ -3,6 +3,9 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use mountain_core::effect::AtWork;
+use mountain_core::sync::Mutex;
+
 use crate::process::ABANDONED;
 
 const QUEUED: u8 = 0;
@@ -10,12 +13,19 @@ const RUNNING: u8 = 1;
 const ENDED: u8 = 2;
 const LEFT: u8 = 3;
 
-#[derive(Default)]
-pub(crate) struct Stage(AtomicU8);
+pub(crate) struct Stage {
+    state: AtomicU8,
+    /// Until somebody waits no more, or need not, virtual time does.
+    at_work: Mutex<Option<AtWork>>,
+}
 
 impl Stage {
+    pub(crate) fn queued() -> Self {
+        Stage { state: AtomicU8::new(QUEUED), at_work: Mutex::new(Some(AtWork::begin())) }
+    }
+
     fn go(&self, from: u8, to: u8) -> bool {
-        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// False: it was cancelled.
@@ -23,13 +33,19 @@ impl Stage {
         self.go(QUEUED, RUNNING)
     }
 
-    /// False: nobody waits any more.
-    pub(crate) fn end(&self) -> bool {
-        let left = self.0.swap(ENDED, Ordering::AcqRel) == LEFT;
-        if left {
+    /// The call has ended. What it came to is posted, if anybody waits for it.
+    pub(crate) fn end(&self, post: impl FnOnce()) {
+        if self.state.swap(ENDED, Ordering::AcqRel) == LEFT {
             ABANDONED.fetch_sub(1, Ordering::Relaxed);
+            return;
         }
-        !left
+        post();
+        self.release();
+    }
+
+    fn release(&self) {
+        let at_work = self.at_work.lock().take();
+        drop(at_work);
     }
 
     /// Its caller goes.
@@ -37,9 +53,10 @@ impl Stage {
         if !self.go(QUEUED, ENDED) && self.go(RUNNING, LEFT) {
             ABANDONED.fetch_add(1, Ordering::Relaxed);
         }
+        self.release();
     }
 
     pub(crate) fn is_left(&self) -> bool {
-        self.0.load(Ordering::Acquire) == LEFT
+        self.state.load(Ordering::Acquire) == LEFT
     }
 }
