@@ -18,9 +18,13 @@ def virtual_clock(request: pytest.FixtureRequest) -> Iterator[VirtualClock]:
     with _virtual() as clock:
         # Whatever plugin runs the test, it runs this: only here is the test's loop known for sure.
         test = request.node
-        if inspect.iscoroutinefunction(test.obj):
-            test.obj = _checked(test.obj, clock)
-        yield clock
+        function = test.obj
+        if inspect.iscoroutinefunction(function):
+            test.obj = _checked(function, clock)
+        try:
+            yield clock
+        finally:
+            test.obj = function
 
 
 def _checked(test: Callable[..., Any], clock: VirtualClock) -> Callable[..., Any]:

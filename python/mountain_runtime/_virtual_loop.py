@@ -76,14 +76,16 @@ class VirtualLoop:
         #: Calls on the threads of executors that somebody waits for.
         self._on_threads = 0
         self._turns = itertools.count()
-        #: What the loop says is never before the latest timer that it was woken for, whatever rounding does.
+        #: The loop's time is never said to be earlier than this.
         self._latest = loop.time()
         self._base = self._latest - passing.passed / 1e9
+        self._resolution: float = self._loop._clock_resolution
         self._look: Callable[[float | None], list[Any]] = self._loop._selector.select
         self._run_in_executor = loop.run_in_executor
         self._shutdown_executor = loop.shutdown_default_executor
         undo.callback(self._keep_distances)
         replace(undo, self._loop._selector, "select", self._select)
+        replace(undo, self._loop, "_clock_resolution", self._resolution)
         replace(undo, loop, "time", self._time)
         replace(undo, loop, "call_at", self._call_at)
         replace(undo, loop, "run_in_executor", self._counted)
@@ -111,6 +113,9 @@ class VirtualLoop:
         if self._loop.get_debug():
             self._loop._check_thread()
             self._loop._check_callback(callback, "call_at")
+        if self._nanos(when) == self._passing.passed:
+            # It is that time already, but for rounding: whoever looks again, and waits for the rest, is to find it so.
+            self._latest = max(self._latest, when)
         timer = _Timer(when, callback, args, self._loop, context)
         timer.turn = next(self._turns)
         heapq.heappush(self._loop._scheduled, timer)
@@ -183,19 +188,23 @@ class VirtualLoop:
         if target >= CENTURY:
             return False
         self._passing.move(target)
-        if timer == target:
-            # The loop runs what is due before its time and a bit, which at a great time may be too little to count.
-            while when >= self._time() + self._loop._clock_resolution:
-                self._latest = max(when, math.nextafter(self._time(), math.inf))
+        # What is due within this of the loop's time is run.
+        self._loop._clock_resolution = max(self._resolution, 10 ** self._noise() / 1e9)
         return True
 
     def _nanos(self, when: float) -> int:
-        """A time of the loop as nanoseconds that have passed, without digits that a float of its size has not."""
+        """A time of the loop as nanoseconds that have passed."""
         if not when - self._base < CENTURY / 1e9:
             return CENTURY
-        grain = math.ulp(when) * 4e9
-        digits = math.ceil(math.log10(grain)) if grain > 1 else 0
-        return max(round(round((when - self._base) * 1e9), -digits), self._passing.passed)
+        return max(round(round((when - self._base) * 1e9), -self._noise()), self._passing.passed)
+
+    def _noise(self) -> int:
+        """How many digits of a count of nanoseconds mean nothing: a float as large as the loop's time has none.
+
+        A time that is computed from it is off by up to two and a half units in the last place.
+        """
+        grain = math.ulp(self._time()) * 5e9
+        return math.ceil(math.log10(grain)) if grain > 1 else 0
 
     def _keep_distances(self) -> None:
         """Back in real time: what is left waits as long as it would have gone on to."""
