@@ -29,6 +29,8 @@ CENTURY = 100 * 365 * 24 * 3600 * 10**9
 _PATIENCE = 0.5
 #: How long a loop waits really until it looks again: at work that may end without an event, and at nothing.
 _BRIEFLY, _IDLY = 0.001, 0.1
+#: How long native workers may be busy before the loop goes on.
+_SOON = 0.1
 
 
 class VirtualTime:
@@ -150,7 +152,7 @@ class VirtualLoop:
             if events := self._look(0):
                 return events
             if at_rest and self._jump():
-                _native.at_rest(_native.at_work())
+                self._settle()
                 return self._look(0)
             if events := self._look(_IDLY if at_rest else _BRIEFLY):
                 return events
@@ -165,9 +167,17 @@ class VirtualLoop:
             if goal is None or time.monotonic() - began < _PATIENCE:
                 return False
             goal.patient = False
-        # What is on threads may be waiting for somebody who waits for this.
-        _native.at_rest(_native.at_work())
+        self._settle()
         return True
+
+    def _settle(self) -> None:
+        """Lets native workers do what they can, unless they are at it for long.
+
+        It does not wait for threads, which may wait for somebody who waits for this.
+        """
+        end = time.monotonic() + _SOON
+        while not _native.at_rest(_native.at_work()) and time.monotonic() < end:
+            pass
 
     def _goal(self) -> _Goal | None:
         waiting = (goal for goal in self._goals if not goal.reached.done())
