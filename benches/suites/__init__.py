@@ -3,6 +3,12 @@
 from collections.abc import Mapping
 
 from benches.harness import Suite
-from benches.suites import bridge, engine, files, timers
+from benches.suites import bridge, engine, files, policies, timers
 
-SUITES: Mapping[str, Suite] = {"engine": engine, "bridge": bridge, "files": files, "timers": timers}
+SUITES: Mapping[str, Suite] = {
+    "engine": engine,
+    "policies": policies,
+    "bridge": bridge,
+    "files": files,
+    "timers": timers,
+}
