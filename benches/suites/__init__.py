@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 
 from benches.harness import Suite
-from benches.suites import bridge, engine, files, policies, timers
+from benches.suites import bridge, engine, files, policies, scheduler, timers
 
 SUITES: Mapping[str, Suite] = {
     "engine": engine,
     "policies": policies,
+    "scheduler": scheduler,
     "bridge": bridge,
     "files": files,
     "timers": timers,

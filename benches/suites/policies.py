@@ -6,10 +6,9 @@ is the price of being ready for it.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any
 
 from benches.harness import OURS, OURS_TOO, Contest, Extra, Measure, Round, Sample, Samples, Scale, figures, optional
 from benches.workloads import one_after_another, side_by_side
@@ -28,10 +27,9 @@ CASES: Mapping[str, tuple[str, ...]] = {
 #: So many that nobody waits.
 MANY = 1_000_000_000
 PERMITS = 10
-#: A million turns a second: faster than anybody takes them.
-AT_ONCE, SECONDS = 1000, 0.001
-#: So long that nobody's turn comes.
 HOUR = 3600.0
+#: Turns, and in how many seconds: slower than callers come, so that all but the first wait; and so that nobody goes.
+OFTEN, NEVER = (1000, 0.05), (1, HOUR)
 #: Less than this part of the time cannot be told from nothing.
 PERCENT = 0.01
 
@@ -100,9 +98,7 @@ def _breaker(scale: Scale) -> Contest:
     return _added("breaker", scale, ours, peers, by_rate)
 
 
-def _added(
-    case: str, scale: Scale, ours: Mapping[str, Policy], peers: Mapping[str, Call], *extras: Extra
-) -> Contest:
+def _added(case: str, scale: Scale, ours: Mapping[str, Policy], peers: Mapping[str, Call], *extras: Extra) -> Contest:
     """Each with its policy, less the same without: an effect of no policies, and the bare function."""
     numbers = range(scale.pick(full=1000, quick=1000, tiny=20))
     bare = effect(trivial)
@@ -200,15 +196,13 @@ def _contended(scale: Scale) -> Contest:
     semaphore, limit = asyncio.Semaphore(PERMITS), ConcurrencyLimit(PERMITS)
     of_ours = effect(ConcurrencyLimit(PERMITS))(_work)
     turns: dict[str, Round] = {
-        OURS: partial(_crowd, lambda inside, number: of_ours(inside, number), tasks),
+        OURS: partial(_crowd, of_ours, tasks),
         SLOT: in_blocks(limit.slot),
         "asyncio.Semaphore": in_blocks(lambda: semaphore),
     }
     slot = _beside("contended", "asyncio.Semaphore, ours by slot()", SLOT, "asyncio.Semaphore")
     expected = (list(range(tasks)), PERMITS)
-    return Contest(
-        scale.pick(full=50, quick=20, tiny=2), turns, expected, (Measure("contended", "us"),), (slot,)
-    )
+    return Contest(scale.pick(full=50, quick=20, tiny=2), turns, expected, (Measure("contended", "us"),), (slot,))
 
 
 class Inside:
@@ -247,50 +241,52 @@ async def _crowd(call: Callable[[Inside, int], Awaitable[int]], tasks: int) -> S
 
 
 def _waiters(scale: Scale) -> Contest:
-    """Many who wait for a turn: how fast they go when turns come faster than anybody takes them, and what it costs to
-    keep them when none comes."""
+    """Many who wait for a turn. Turns come at a rate that all keep, so what counts is the CPU for each; and in a row of
+    its own the CPU while as many wait and no turn comes."""
     count = scale.pick(full=10_000, quick=10_000, tiny=200)
     seconds = scale.pick(full=1000, quick=1000, tiny=20) / 1000
-
-    def turn(limiter: Callable[[float, float], Any], acquire: Callable[[Any], Awaitable[object]]) -> Round:
-        return partial(_queued, limiter, acquire, count, seconds)
-
     turns: dict[str, Round] = {
-        OURS: turn(lambda n, per: RateLimit(n, per=per), lambda limit: limit.acquire()),
-        BUCKET: turn(lambda n, per: RateLimit(n, per=per, burst=n), lambda limit: limit.acquire()),
+        OURS: partial(_queued, lambda n, per: effect(RateLimit(n, per=per))(trivial), count, seconds),
+        BUCKET: partial(_queued, lambda n, per: effect(RateLimit(n, per=per, burst=n))(trivial), count, seconds),
     }
     if aiolimiter := optional("aiolimiter"):
-        turns["aiolimiter"] = turn(aiolimiter.AsyncLimiter, lambda limiter: limiter.acquire())
+
+        def limited(n: int, per: float) -> Call:
+            limiter = aiolimiter.AsyncLimiter(n, per)
+
+            async def call(number: int) -> int:
+                async with limiter:
+                    return number
+
+            return call
+
+        turns["aiolimiter"] = partial(_queued, limited, count, seconds)
     extras = (
         _beside("waiters", "aiolimiter, ours a token bucket", BUCKET, "aiolimiter"),
-        _beside("waiters", "aiolimiter, CPU while waiting", OURS, "aiolimiter", "percent", 1, PERCENT),
+        _beside("waiters", "aiolimiter, while nobody goes", OURS, "aiolimiter", "% CPU", 1, PERCENT),
     )
     rounds = scale.pick(full=11, quick=5, tiny=1)
-    return Contest(rounds, turns, count, (Measure("waiters", "us"),), extras)
+    return Contest(rounds, turns, (list(range(count)), 0), (Measure("waiters", "us CPU"),), extras)
 
 
-async def _queued(
-    limiter: Callable[[float, float], Any],
-    acquire: Callable[[Any], Awaitable[object]],
-    count: int,
-    seconds: float,
-) -> Sample:
-    """Microseconds a caller until all have had their turn; and the CPU, in percent, while as many wait in vain."""
-    quick, slow = limiter(AT_ONCE, SECONDS), limiter(1, HOUR)
-
-    async def caller(of: Any) -> int:
-        await acquire(of)
-        return 1
-
-    took, turns = await side_by_side(lambda: caller(quick), count)
-    await caller(slow)
-    waiting: list[asyncio.Task[int]] = [asyncio.create_task(caller(slow)) for _ in range(count)]
+async def _queued(limited: Callable[[int, float], Call], count: int, seconds: float) -> Sample:
+    """Microseconds of CPU a caller until all have had their turn; and its percentage while as many wait in vain."""
+    quick, slow = limited(*OFTEN), limited(*NEVER)
+    cpu = time.process_time()
+    answer = await asyncio.gather(*[asyncio.create_task(_awaited(quick, number)) for number in range(count)])
+    took = time.process_time() - cpu
+    await slow(0)
+    waiting = [asyncio.create_task(_awaited(slow, number)) for number in range(count)]
     await asyncio.sleep(seconds / 10)  # all have begun to wait, and what their coming set off is over
     cpu, wall = time.process_time(), time.perf_counter()
     await asyncio.sleep(seconds)
     percent = (time.process_time() - cpu) / (time.perf_counter() - wall) * 100
-    ended = [task for task in waiting if task.done()]
+    ended = sum(task.done() for task in waiting)
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
-    return Sample((took / count * 1e6, percent), sum(turns) - len(ended))
+    return Sample((took / count * 1e6, percent), (answer, ended))
+
+
+async def _awaited(call: Call, number: int) -> int:
+    return await call(number)
