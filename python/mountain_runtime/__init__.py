@@ -2,7 +2,8 @@
 
 effects      effect, blocking, Effect, Ok, Err
 composing    gather, race, amap, deadline, priority (Priority)
-policies     Timeout, Retry (Backoff, constant, exponential), ConcurrencyLimit, Pipeline, Policy
+policies     Timeout, Retry (Backoff, constant, exponential, RetryBudget), Fallback, Pipeline, Policy
+with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache
 runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Statistics, EffectStatistics, LimitStatistics
 modules      errors: what can go wrong; fs: files
 """
@@ -25,11 +26,16 @@ from ._shutdown import Shutdown, ShutdownReport, Step
 from ._statistics import EffectStatistics, Statistics
 from .policy import (
     Backoff,
+    Cache,
+    CircuitBreaker,
     ConcurrencyLimit,
+    Fallback,
     LimitStatistics,
     Pipeline,
     Policy,
+    RateLimit,
     Retry,
+    RetryBudget,
     Timeout,
     constant,
     exponential,
@@ -53,7 +59,12 @@ __all__ = [
     "Backoff",
     "constant",
     "exponential",
+    "RetryBudget",
+    "Fallback",
     "ConcurrencyLimit",
+    "RateLimit",
+    "CircuitBreaker",
+    "Cache",
     "Pipeline",
     "run",
     "Runtime",

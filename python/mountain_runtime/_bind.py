@@ -3,8 +3,8 @@
 import os
 import warnings
 
-from . import _compose, _native, _threads, errors
-from .policy._arguments import bound
+from . import _compose, _flights, _native, _threads, errors
+from .policy._arguments import bound, unhashable, whole
 from .policy._base import under
 
 __all__: list[str] = []
@@ -23,6 +23,9 @@ _native.bind(
     attempt=_compose.attempt,
     under=under,
     bound=bound,
+    whole=whole,
+    unhashable=unhashable,
+    fly=_flights.begin,
 )
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar, cast
 
-from ._native import Effect, Limit, Under, current_under, is_native, limit_var, slot_var
+from ._native import Effect, Limit, Within, current_within, is_native, limit_var, within_var
 
 __all__ = ["end", "first", "start"]
 
@@ -33,13 +33,13 @@ def _start(work: Awaitable[T]) -> "asyncio.Future[T]":
             return cast("asyncio.Future[T]", work.__await__())  # which starts it, and gives its handle
     elif asyncio.isfuture(work) or asyncio.iscoroutine(work):
         return asyncio.ensure_future(work)
-    under = current_under()
-    return asyncio.create_task(awaited(work) if under is None else _awaited_under(work, under))
+    within = current_within()
+    return asyncio.create_task(awaited(work) if within is None else _awaited_within(work, within))
 
 
-async def _awaited_under(work: Awaitable[T], under: Under) -> T:
-    """The same as a child of what holds a permit and waits for it."""
-    slot_var.set(under.here())
+async def _awaited_within(work: Awaitable[T], within: Within) -> T:
+    """The same, as a child of what waits for it."""
+    within_var.set(within.here())
     return await work
 
 

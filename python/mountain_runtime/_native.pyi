@@ -5,7 +5,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar
 from types import CodeType, FrameType, GenericAlias, MethodType
-from typing import Any, Generic, ParamSpec, Self, TypeAlias, TypeVar, final, overload
+from typing import Any, Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
 
@@ -13,27 +13,36 @@ from ._outcome import Err, Ok
 from .policy._base import Policy
 
 __all__ = [
+    "Budget",
+    "Circuit",
     "DEBUG",
     "Effect",
     "EffectFunction",
     "Entry",
     "Handle",
     "Job",
+    "Jobs",
+    "Landing",
     "Layer",
     "Limit",
     "Permits",
     "Plan",
+    "Rates",
     "Run",
     "Scope",
     "Slot",
-    "Under",
+    "Store",
     "Walk",
+    "Within",
     "accepted_var",
+    "advance",
     "after_fork",
+    "at_rest",
+    "at_work",
     "bind",
     "call_effect",
     "current_limit",
-    "current_under",
+    "current_within",
     "effect_statistics",
     "fail",
     "fs_hash",
@@ -44,20 +53,24 @@ __all__ = [
     "fs_stat",
     "fs_write",
     "gather_native",
+    "hand_back",
     "has_priorities",
     "is_native",
     "limit_var",
+    "next_deadline",
     "noop",
+    "now",
     "panic",
     "priority_var",
     "race_native",
     "scope_var",
     "sleep",
-    "slot_var",
     "statistics",
+    "take_over",
     "tick",
     "try_slot",
     "wait_for_slot",
+    "within_var",
 ]
 
 _P = ParamSpec("_P")
@@ -144,9 +157,80 @@ class Layer:
         max: float,  # noqa: A002
         jitter: str,
         max_retry_after: float,
+        budget: Budget | None = None,
     ) -> Layer: ...
     @staticmethod
     def limit(permits: Permits, key: Callable[..., object] | None, /) -> Layer: ...
+    @staticmethod
+    def rate(rates: Rates, key: Callable[..., object] | None, cost: Callable[..., float] | None, /) -> Layer: ...
+    @staticmethod
+    def breaker(circuit: Circuit, on: object, key: Callable[..., object] | None, /) -> Layer: ...
+    @staticmethod
+    def cache(store: Store, key: Callable[..., object] | None, /) -> Layer: ...
+    @staticmethod
+    def fallback(to: Callable[[Exception], object], on: object, /) -> Layer: ...
+
+@final
+class Rates:
+    """The state of a rate limit."""
+
+    def __new__(cls, n: float, per: float, burst: float | None, max_wait: float | None, /) -> Self: ...
+    @property
+    def keys(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    def charge(self, cost: float, key: object, /) -> None: ...
+    def pause(self, seconds: float, key: object, /) -> None: ...
+    def change(self, n: float, per: float, /) -> None: ...
+
+@final
+class Circuit:
+    """The state of a circuit breaker."""
+
+    def __new__(
+        cls,
+        *,
+        failures: int | None,
+        failure_rate: float,
+        minimum_calls: int,
+        slow_call: float | None,
+        slow_rate: float,
+        window: float,
+        cooldown: tuple[float, float, float, str],
+        probes: int,
+    ) -> Self: ...
+    @property
+    def keys(self) -> int: ...
+    def state(self, key: object, /) -> Literal["closed", "open", "half_open", "isolated"]: ...
+    def isolate(self, key: object, /) -> None: ...
+    def reset(self, key: object, /) -> None: ...
+    def open(self, key: object, /) -> None: ...
+
+@final
+class Store:
+    """The state of a cache."""
+
+    def __new__(cls, ttl: float, stale: float, max_size: int, /) -> Self: ...
+    def functions(self) -> list[object]: ...
+    def invalidate(self, key: tuple[object, ...], /) -> None: ...
+    def clear(self) -> None: ...
+    def statistics(self) -> dict[str, int]: ...
+
+@final
+class Budget:
+    """The state of a retry budget."""
+
+    def __new__(cls, ratio: float, min_per_second: float, /) -> Self: ...
+
+@final
+class Landing:
+    """Where a cached call's flight ends."""
+
+    def flies(self, task: object, /) -> None: ...
+    def within(self) -> Within: ...
+    def succeed(self, value: object, /) -> None: ...
+    def fail(self, exc: BaseException, /) -> None: ...
+    def lose(self) -> None: ...
 
 @final
 class Permits:
@@ -162,14 +246,14 @@ class Permits:
 class Slot:
     """A permit that a block of code holds."""
 
-    def under(self) -> Under: ...
+    def within(self) -> Within: ...
     def release(self) -> None: ...
 
 @final
-class Under:
-    """A permit that a task runs under."""
+class Within:
+    """What waits for a task."""
 
-    def here(self) -> Under: ...
+    def here(self) -> Within: ...
 
 def try_slot(permits: Permits, key: object, /) -> Slot | None: ...
 def wait_for_slot(permits: Permits, key: object, plan: Plan, /) -> Effect[Slot]: ...
@@ -185,11 +269,17 @@ class Plan:
         name: str,
         function: object = None,
         skip: int = 0,
+        method: bool = False,
+        arity: int | None = None,
     ) -> Self: ...
     @property
     def function(self) -> object: ...
     @property
     def skip(self) -> int: ...
+    @property
+    def method(self) -> bool: ...
+    @property
+    def arity(self) -> int | None: ...
     @property
     def policies(self) -> tuple[object, ...]: ...
     @property
@@ -283,6 +373,16 @@ class Job:
     def succeed(self, value: Any, /) -> None: ...
     def fail(self, exc: BaseException, /) -> None: ...
 
+@final
+class Jobs(Generic[_T]):
+    """What waits for a thread, the most urgent first."""
+
+    def __new__(cls) -> Self: ...
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+    def put(self, item: _T, priority: int | None = None, /) -> None: ...
+    def take(self) -> _T | None: ...
+    def take_all(self) -> list[tuple[int, _T]]: ...
+
 # -- where code runs ------------------------------------------------------------------------------------------------
 
 @final
@@ -296,7 +396,7 @@ class Limit:
 limit_var: ContextVar[Limit | None]
 #: The runtime that the current code runs in.
 priority_var: ContextVar[int]
-slot_var: ContextVar[Under | None]
+within_var: ContextVar[Within | None]
 scope_var: ContextVar[Scope | None]
 #: The runtime whose accepted work the current code descends from.
 accepted_var: ContextVar[Scope | None]
@@ -316,7 +416,8 @@ class Scope:
     def submit(self, effect: Effect[_T], /, *, name: str | None = None) -> Handle[_T]:
         """Starts it now; the runtime owns it, goes on when the handle is dropped, and drains it at shutdown."""
 
-    def _setup(self, workers: int | None = None) -> None: ...
+    def _setup(self, workers: int | None = None, permits: Permits | None = None) -> None: ...
+    def _refuse_queued(self) -> None: ...
     def _enter(self) -> None: ...
     def _leave(self) -> None: ...
     def _in_flight(self) -> list[Handle[Any]]: ...
@@ -325,7 +426,7 @@ class Scope:
 def statistics() -> dict[str, int]: ...
 def effect_statistics() -> dict[str, tuple[int, int, int, int, int, int, int, float, float]]: ...
 def after_fork() -> None: ...
-def current_under() -> Under | None: ...
+def current_within() -> Within | None: ...
 def has_priorities() -> None: ...
 def bind(**names: object) -> None: ...
 
@@ -369,6 +470,29 @@ def fs_hash(path: _StrPath, algorithm: str, /) -> Effect[bytes]: ...
 def fs_stat(path: _StrPath, follow_symlinks: bool, /) -> Effect[Entry]: ...
 def fs_mkdir(path: _StrPath, parents: bool, exist_ok: bool, /) -> Effect[None]: ...
 def fs_remove(path: _StrPath, tree: bool, missing_ok: bool, /) -> Effect[None]: ...
+
+# -- the engine's clock, and when it may be moved ------------------------------------------------------------------
+
+def now() -> int:
+    """Nanoseconds on the engine's clock."""
+
+def take_over() -> bool:
+    """Makes the engine's clock virtual; False if it is already."""
+
+def hand_back() -> None:
+    """Lets real time go on from where virtual time stands."""
+
+def advance(nanos: int, /) -> None:
+    """Moves virtual time on by so much, and wakes what comes due."""
+
+def next_deadline() -> int | None:
+    """Nanoseconds to the engine's next deadline, 0 when it is due."""
+
+def at_work() -> int:
+    """Threads that work for somebody who waits: natively, or in a blocking function."""
+
+def at_rest(but: int, /) -> bool:
+    """Whether native work, but for so many threads, waits for nothing but time. What may be about to gets a moment."""
 
 # -- for tests and benchmarks ---------------------------------------------------------------------------------------
 

@@ -2,18 +2,28 @@
 
 from ._backoff import Backoff, constant, exponential
 from ._base import Policy
+from ._budget import RetryBudget
+from .breaker import CircuitBreaker
+from .cache import Cache
 from .concurrency import ConcurrencyLimit, LimitStatistics
+from .fallback import Fallback
 from .pipeline import Pipeline
+from .rate import RateLimit
 from .retry import Retry
 from .timeout import Timeout
 
 __all__ = [
     "Backoff",
+    "Cache",
+    "CircuitBreaker",
     "ConcurrencyLimit",
+    "Fallback",
     "LimitStatistics",
     "Pipeline",
     "Policy",
+    "RateLimit",
     "Retry",
+    "RetryBudget",
     "Timeout",
     "constant",
     "exponential",

@@ -1,19 +1,22 @@
 """The arguments of a call as its function sees them, so that `f(1)` and `f(x=1)` are one call to a policy's `key=`."""
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, cast
 
 from ..errors import ConfigError
 
-__all__ = ["bound", "check_function"]
+__all__ = ["arity", "bound", "check_function", "is_method", "unhashable", "whole"]
 
 
 def bound(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any] | None]:
     """The arguments by position as far as the signature allows; what was not given is left out."""
+    if not callable(function):
+        return args, kwargs
     try:
         signature = _signature(function)
     except ValueError:  # a builtin that does not say
@@ -23,6 +26,80 @@ def bound(
 
 
 _signature = functools.lru_cache(maxsize=1024)(inspect.signature)
+
+
+class _Itself:
+    """An object that is equal to itself only: a method's `self` in a key."""
+
+    __slots__ = ("_it",)
+
+    def __init__(self, it: object) -> None:
+        self._it = it
+
+    def __hash__(self) -> int:
+        return id(self._it)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other._it is self._it
+
+
+def whole(function: Any, method: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> tuple[Hashable, ...]:
+    """All arguments of a call, with those that were not given, so that equal calls are equal tuples."""
+    values: list[Any]
+    if callable(function):
+        try:
+            call = _signature(function).bind(*args, **(kwargs or {}))
+        except ValueError:  # a builtin that does not say
+            values = [*args, *sorted((kwargs or {}).items())]
+        else:
+            call.apply_defaults()
+            values = [*call.args, *sorted(call.kwargs.items())]
+    else:
+        values = list(args)
+    if method and values:
+        values[0] = _Itself(values[0])
+    return tuple(values)
+
+
+def unhashable(
+    name: str, function: Any, method: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None
+) -> TypeError:
+    """The error of a cached call whose arguments are no key; it names the first of them."""
+    names: list[str] = []
+    if callable(function):
+        with contextlib.suppress(ValueError):
+            names = list(_signature(function).parameters)
+    given = [*zip([*names, *("" for _ in args)], args, strict=False), *(kwargs or {}).items()]
+    for place, (argument, value) in enumerate(given):
+        try:
+            hash(_Itself(value) if method and not place else value)
+        except TypeError:
+            what = f"its argument '{argument}'" if argument else f"its argument number {place + 1}"
+            return TypeError(
+                f"effect '{name}' is cached by its arguments, and {what} is a {type(value).__name__}, which has no "
+                "hash: give the Cache a key=, or pass something hashable"
+            )
+    return TypeError(f"effect '{name}' is cached by a key that has no hash: make its key= give something hashable")
+
+
+def is_method(function: Any) -> bool:
+    """Whether it was defined in a class, and takes a `self`."""
+    qualname = str(getattr(function, "__qualname__", "")).rpartition("<locals>.")[2]
+    return "." in qualname and inspect.isfunction(function) and [*_signature(function).parameters][:1] == ["self"]
+
+
+def arity(function: Any) -> int | None:
+    """How many arguments a function without defaults and stars takes: with so many by position a call is whole."""
+    if not callable(function):
+        return None
+    try:
+        parameters = _signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if any(each.kind not in plain or each.default is not each.empty for each in parameters):
+        return None
+    return len(parameters)
 
 
 def check_function(given: Callable[..., Hashable] | Callable[..., float] | None, owner: str, setting: str) -> None:

@@ -6,6 +6,7 @@ from typing import ClassVar, ParamSpec, TypeVar, cast
 
 from .._native import Effect, Layer, Plan, call_effect
 from ..errors import ConfigError
+from ._arguments import arity, is_method
 
 __all__ = ["Policy", "flatten", "name_of", "plan", "under"]
 
@@ -68,7 +69,10 @@ def plan(
                     "and has none. Put the policy on those",
                     effect=name,
                 )
-    return Plan(flat, [policy._layer() for policy in flat], name, function, skip)
+    layers = [policy._layer() for policy in flat]
+    if any(policy._asks() for policy in flat):
+        return Plan(flat, layers, name, function, skip, is_method(function), arity(function))
+    return Plan(flat, layers, name, function, skip)
 
 
 def under(policies: tuple[object, ...], inner: Plan, native_call: bool) -> Plan:

@@ -7,7 +7,8 @@ from .._native import Circuit, Layer
 from ..errors import ConfigError
 from ._arguments import check_function
 from ._backoff import Backoff, constant
-from ._base import Policy, check_classes, named
+from ._base import Policy
+from ._errors import check_classes, named
 from ._numbers import Seconds, count, number, seconds, written
 
 __all__ = ["CircuitBreaker"]
@@ -17,10 +18,10 @@ __all__ = ["CircuitBreaker"]
 class CircuitBreaker(Policy):
     """Refuses calls with `errors.CircuitOpen` for `cooldown` seconds after too many failed, then tries a few.
 
-    It opens after `failures` failures in a row; without that number, when of at least `minimum_calls` calls in the last
-    `window` seconds the part `failure_rate` failed. With `slow_call` it also opens when the part `slow_rate` took longer
-    than so many seconds. After the cooldown exactly `probes` calls are let through: if all succeed it closes, and if one
-    fails it opens again. A `cooldown` that is a backoff grows with each opening in a row.
+    It opens after `failures` failures in a row; without that number, when of at least `minimum_calls` calls in the
+    last `window` seconds the part `failure_rate` failed. With `slow_call` it also opens when the part `slow_rate`
+    took longer than so many seconds. After the cooldown exactly `probes` calls are let through: if all succeed it
+    closes, and if one fails it opens again. A `cooldown` that is a backoff grows with each opening in a row.
 
     Failures are the errors that `on` names, and time that ran out, whichever Timeout's it was. A caller's cancel,
     `Rejected` and errors that `on` does not name say nothing of what is called. A call that ends in another state than

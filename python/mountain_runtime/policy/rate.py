@@ -1,7 +1,7 @@
 """RateLimit: how many calls may start in a time."""
 
 from collections.abc import Callable, Hashable
-from typing import cast, final
+from typing import final
 
 from .._native import Effect, Layer, Rates, call_effect
 from ..errors import ConfigError
@@ -16,10 +16,10 @@ __all__ = ["RateLimit"]
 class RateLimit(Policy):
     """Lets calls start at a limited rate; the others wait for their turn, first come, first served.
 
-    Strict: no time of `per` seconds sees more than `n` starts. With `burst` it is a token bucket instead, which holds at
-    most `burst` tokens, gets `n` of them each `per` seconds, and starts full: in any time t up to `burst + n * t / per`
-    calls may start. Put it inside concurrency limits: outside of one, calls that have had their turn wait and then start
-    together.
+    Strict: no time of `per` seconds sees more than `n` starts. With `burst` it is a token bucket instead, which holds
+    at most `burst` tokens, gets `n` of them each `per` seconds, and starts full: in any time t up to `burst + n * t /
+    per` calls may start. Put it inside concurrency limits: outside of one, calls that have had their turn wait and
+    then start together.
 
     With `key`, a function of the call's arguments, each key has a rate of its own. `cost`, likewise, says how much a
     call counts, 1 by default. A call whose turn comes after its deadline, or after `max_wait` seconds, is refused at
@@ -119,5 +119,5 @@ class _Turn(Policy):
         return repr(self._limit)
 
     def _layer(self) -> Layer:
-        key = None if self._key is None else cast("Callable[[], Hashable]", lambda: self._key)
+        key = None if self._key is None else (lambda: self._key)
         return Layer.rate(self._limit._rates, key, lambda: self._cost)

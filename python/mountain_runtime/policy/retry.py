@@ -4,12 +4,13 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import Any, cast
 
 from .._native import Layer
 from ..errors import ConfigError
 from ._backoff import Backoff, exponential
 from ._base import Policy
+from ._budget import RetryBudget
+from ._errors import are_classes, named
 from ._numbers import Seconds, count, seconds
 
 __all__ = ["Retry"]
@@ -33,6 +34,8 @@ class Retry(Policy):
     #: In total, the first one included; None is without end.
     attempts: int | None = 3
     backoff: Backoff = _DEFAULT
+    #: Shared with other calls: with nothing left of it, a failure is raised as it is.
+    budget: RetryBudget | None = None
     #: The most that a wait returned by `on` is believed.
     max_retry_after: Seconds = 60
 
@@ -42,10 +45,12 @@ class Retry(Policy):
             count(self.attempts, "Retry", "attempts")
         if not isinstance(self.backoff, Backoff):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"Retry(backoff={self.backoff!r}): must be made by constant() or exponential()")
+        if not isinstance(self.budget, RetryBudget | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"Retry(budget={self.budget!r}): must be a RetryBudget(...)")
         seconds(self.max_retry_after, "Retry", "max_retry_after")
 
     def __repr__(self) -> str:
-        parts = [f"on={_named(self.on)}"]
+        parts = [f"on={named(self.on)}"]
         for field in fields(self)[1:]:
             if (value := getattr(self, field.name)) != field.default:
                 parts.append(f"{field.name}={value!r}")
@@ -54,28 +59,29 @@ class Retry(Policy):
     def _layer(self) -> Layer:
         wait = self.backoff
         cap = seconds(self.max_retry_after, "Retry", "max_retry_after")
-        return Layer.retry(self.on, self.attempts, wait._initial, wait._factor, wait._max, wait._jitter, cap)
+        return Layer.retry(
+            self.on,
+            self.attempts,
+            wait._initial,
+            wait._factor,
+            wait._max,
+            wait._jitter,
+            cap,
+            self.budget and self.budget._budget,
+        )
 
 
 def _check_on(on: object) -> None:
-    classes: tuple[object, ...] = cast("tuple[object, ...]", on) if isinstance(on, tuple) else (on,)
-    if classes and all(isinstance(each, type) and issubclass(each, Exception) for each in classes):
+    if are_classes(on):
         return
-    named = _named(cast("Any", on))
+    text = named(on)
     if isinstance(on, (type, tuple)) or not _can_be_called(on):
         raise ConfigError(
-            f"Retry(on={named}): must be a subclass of Exception, a tuple of such, or a function of the error"
+            f"Retry(on={text}): must be a subclass of Exception, a tuple of such, or a function of the error"
         )
     if inspect.iscoroutinefunction(on) or inspect.isgeneratorfunction(on) or inspect.isasyncgenfunction(on):
-        raise ConfigError(f"Retry(on={named}): must be a plain function, which answers at once")
+        raise ConfigError(f"Retry(on={text}): must be a plain function, which answers at once")
 
 
 def _can_be_called(on: object) -> bool:
     return callable(on)
-
-
-def _named(on: object) -> str:
-    if isinstance(on, tuple):
-        names = [_named(each) for each in cast("tuple[object, ...]", on)]
-        return f"({', '.join(names)}{',' * (len(names) == 1)})"
-    return str(getattr(on, "__qualname__", repr(on))).rpartition("<locals>.")[2]

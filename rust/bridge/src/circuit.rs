@@ -12,8 +12,8 @@ use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::context::to_seconds;
+use crate::jitter::jitter_of;
 use crate::keyed;
-use crate::plan::jitter;
 use crate::process::clock;
 
 #[pyclass(frozen, module = "mountain_runtime._native")]
@@ -23,11 +23,7 @@ pub(crate) struct Circuit {
 }
 
 impl Circuit {
-    fn with<T>(
-        &self,
-        key: Option<&Bound<'_, PyAny>>,
-        what: impl FnOnce(&mut Breaker, u32, Instant) -> T,
-    ) -> PyResult<T> {
+    fn with<T>(&self, key: Option<&Bound<'_, PyAny>>, what: impl FnOnce(&mut Breaker, u32, Instant) -> T) -> PyResult<T> {
         let key = key.map(|key| keyed::intern(&self.keys, key)).transpose()?;
         let now = clock().now();
         Ok(what(&mut self.breaker.lock(), key.as_ref().map_or(0, Use::number), now))
@@ -50,7 +46,7 @@ impl Circuit {
         probes: u32,
     ) -> PyResult<Self> {
         let (initial, factor, max, kind) = cooldown;
-        let cooldown = Backoff { initial, factor, max, jitter: jitter(&kind)? };
+        let cooldown = Backoff { initial, factor, max, jitter: jitter_of(&kind)? };
         let slow_call = slow_call.and_then(mountain_core::time::seconds);
         let settings = Settings { failures, failure_rate, minimum_calls, slow_call, slow_rate, window, cooldown, probes };
         let breaker = Arc::new(Mutex::new(Breaker::new(settings)));

@@ -1,12 +1,13 @@
 //! Where the current code runs: the deadline over it, its runtime, whether it descends from accepted work.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ffi::CStr;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mountain_core::effect::{Deadline, Held};
+use mountain_core::effect::{Deadline, Flight, Held, Holder};
 use mountain_core::error::Owner;
 use mountain_core::schedule::Priority;
 use mountain_core::time::{Instant, seconds};
@@ -23,32 +24,33 @@ thread_local! {
     /// The earliest limit over the leaf that this thread is stepping now. Whatever starts within the step stands under it.
     static OVER: Cell<Instant> = const { Cell::new(Instant::NEVER) };
     /// The permits that it holds, and the task that it runs in, where a task may begin within another's step.
-    static HELD: RefCell<Option<(Arc<Held>, usize)>> = const { RefCell::new(None) };
+    static HELD: Cell<Option<(NonNull<Holder<'static>>, usize)>> = const { Cell::new(None) };
 }
 
 /// Run `step` with `limit` over it, and under those permits, if it holds any.
-pub(crate) fn under<T>(py: Python<'_>, limit: Instant, held: Option<&Arc<Held>>, step: impl FnOnce() -> T) -> T {
+pub(crate) fn under<T>(py: Python<'_>, limit: Instant, holder: Option<&Holder<'_>>, step: impl FnOnce() -> T) -> T {
     struct Restore(Instant);
     impl Drop for Restore {
         fn drop(&mut self) {
             OVER.set(self.0);
         }
     }
-    struct Let(Option<(Arc<Held>, usize)>);
+    struct Let(Option<(NonNull<Holder<'static>>, usize)>);
     impl Drop for Let {
         fn drop(&mut self) {
-            HELD.set(self.0.take());
+            HELD.set(self.0);
         }
     }
     let _restore = Restore(OVER.replace(limit));
-    let _let = held.map(|held| Let(HELD.replace(Some((held.clone(), eager_task(py))))));
+    // Looked at within the step only, and let go of with it.
+    let _let = holder.map(|holder| Let(HELD.replace(Some((NonNull::from(holder).cast(), eager_task(py))))));
     step()
 }
 
 static LIMIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static SCOPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static PRIORITY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static IN_SLOT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static WITHIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static ACCEPTED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 /// A `Limit` was ever made: before that nobody pays for looking it up.
 static LIMITS: AtomicBool = AtomicBool::new(false);
@@ -74,13 +76,13 @@ pub(crate) fn accepted_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 pub(crate) fn priority_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     var(py, &PRIORITY, c"mountain_runtime.priority")
 }
-pub(crate) fn slot_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    var(py, &IN_SLOT, c"mountain_runtime.slot")
+pub(crate) fn within_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    var(py, &WITHIN, c"mountain_runtime.within")
 }
 
-/// Some code ever had a priority, or a slot: before that nobody pays for looking it up.
+/// Some code ever had a priority, some task something that waits for it: before that nobody pays for looking it up.
 static PRIORITIES: AtomicBool = AtomicBool::new(false);
-static SLOTS: AtomicBool = AtomicBool::new(false);
+static WITHINS: AtomicBool = AtomicBool::new(false);
 
 /// From now on the variables are looked at.
 #[pyfunction]
@@ -98,22 +100,24 @@ pub(crate) fn priority(py: Python<'_>) -> PyResult<Priority> {
     Ok(number.and_then(|n| Priority::ALL.get(n).copied()).unwrap_or_default())
 }
 
-/// The permits that wait for the current code: those of the call that is being stepped, or of a block in this very task, whichever is further
-/// in. What a holder only starts may go on without him, and waits for nobody.
-pub(crate) fn held(py: Python<'_>) -> PyResult<Option<Arc<Held>>> {
-    let call = HELD.with_borrow(Clone::clone).filter(|(_, task)| *task == eager_task(py)).map(|(held, _)| held);
-    if !SLOTS.load(Ordering::Relaxed) {
-        return Ok(call);
+/// Permits that are held, and a flight.
+type Waiting = (Option<Arc<Held>>, Option<Arc<Flight>>);
+
+/// What waits for the current code: the permits of the call that is being stepped, or of a block in this very task, whichever is further in, and
+/// the flight that this task is. What a holder only starts may go on without him, and waits for nobody.
+pub(crate) fn within(py: Python<'_>) -> PyResult<Waiting> {
+    // SAFETY: it is there as long as the step lasts, in which we are.
+    let call = HELD.get().filter(|(_, task)| *task == eager_task(py)).map(|(holder, _)| unsafe { holder.as_ref() }.held());
+    if !WITHINS.load(Ordering::Relaxed) {
+        return Ok((call, None));
     }
-    let Some(under) = get::<Under>(slot_var(py)?)? else { return Ok(call) };
-    let under = under.get();
-    if under.task != task_id(py)? {
-        return Ok(call);
+    let Some(within) = get::<Within>(within_var(py)?)? else { return Ok((call, None)) };
+    let within = within.get();
+    if within.task != task_id(py)? {
+        return Ok((call, None));
     }
-    match call {
-        Some(call) if !under.held.is_inside(&call) => Ok(Some(call)),
-        _ => Ok(Some(under.held.clone())),
-    }
+    let block = within.held.as_ref().filter(|block| call.as_ref().is_none_or(|call| block.is_inside(call))).cloned();
+    Ok((block.or(call), within.flight.clone()))
 }
 
 fn task_id(py: Python<'_>) -> PyResult<usize> {
@@ -126,32 +130,34 @@ fn eager_task(py: Python<'_>) -> usize {
     if face(py).tasks.is_some() { 0 } else { task_id(py).unwrap_or(0) }
 }
 
-/// A permit that a task runs under.
+/// What waits for a task.
 #[pyclass(frozen, module = "mountain_runtime._native")]
-pub(crate) struct Under {
-    held: Arc<Held>,
+pub(crate) struct Within {
+    held: Option<Arc<Held>>,
+    flight: Option<Arc<Flight>>,
     task: usize,
 }
 
 #[pymethods]
-impl Under {
+impl Within {
     /// The same for the current task.
     fn here(&self, py: Python<'_>) -> PyResult<Self> {
-        Self::new(py, self.held.clone())
+        Self::new(py, self.held.clone(), self.flight.clone())
     }
 }
 
-impl Under {
-    pub(crate) fn new(py: Python<'_>, held: Arc<Held>) -> PyResult<Self> {
-        SLOTS.store(true, Ordering::Relaxed);
-        Ok(Under { held, task: task_id(py)? })
+impl Within {
+    pub(crate) fn new(py: Python<'_>, held: Option<Arc<Held>>, flight: Option<Arc<Flight>>) -> PyResult<Self> {
+        WITHINS.store(true, Ordering::Relaxed);
+        Ok(Within { held, flight, task: task_id(py)? })
     }
 }
 
 /// What waits for the current code, for a child that is waited for too.
 #[pyfunction]
-pub(crate) fn current_under(py: Python<'_>) -> PyResult<Option<Under>> {
-    held(py)?.map(|held| Under::new(py, held)).transpose()
+pub(crate) fn current_within(py: Python<'_>) -> PyResult<Option<Within>> {
+    let (held, flight) = within(py)?;
+    if held.is_none() && flight.is_none() { Ok(None) } else { Within::new(py, held, flight).map(Some) }
 }
 
 /// The variable's value in the current context, if it is a `T`.

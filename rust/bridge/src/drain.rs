@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::handle::{Handle, Phase};
+use crate::landing::Landing;
 use crate::port::{self, Letter, Port};
 use crate::process::clock;
 use crate::pyref::empty_graveyard;
@@ -63,6 +64,11 @@ impl Port {
                 visit.call(run)?;
             }
         }
+        if let Some(flying) = self.flying.try_lock() {
+            for landing in flying.values() {
+                visit.call(landing)?;
+            }
+        }
         if let Some(scope) = self.scope.try_lock() {
             visit.call(&*scope)?;
         }
@@ -90,6 +96,7 @@ fn open_letter(slf: &Bound<'_, Port>, letter: Letter, direct: bool, now: Instant
             };
             Handle::resolve(&handle, phase, direct)
         }
+        Letter::Cancel(task) => task.into_bound(py).call_method0(intern!(py, "cancel")).map(drop),
         Letter::Allocate(sizes, then) => {
             then(value::Buffers::allocate(py, &sizes)?);
             Ok(())
@@ -106,6 +113,12 @@ fn shut(slf: &Bound<'_, Port>) {
     for run in parked.into_values() {
         if let Ok(run) = run.bind(py).cast::<Run>() {
             Run::reap(run);
+        }
+    }
+    let flying = std::mem::take(&mut *port.flying.lock());
+    for landing in flying.into_values() {
+        if let Ok(landing) = landing.bind(py).cast::<Landing>() {
+            Landing::lost(landing);
         }
     }
     let scope = port.scope.lock().take();

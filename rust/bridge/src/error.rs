@@ -59,10 +59,11 @@ pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused, attempt: u3
                 Some(after),
             )
         }
+        Reason::Stopping => (&face.shutting_down, "its runtime is shutting down".to_owned(), None),
         Reason::Reentered => (
             &face.reentered,
             format!(
-                "it would wait for itself: every holder of {policy} waits for it. Call what is inside without it, or by another one"
+                "at {policy} it would wait for what waits for it. Call what is inside without that policy, or under another one"
             ),
             None,
         ),

@@ -19,6 +19,12 @@ pub(crate) struct Face {
     pub(crate) under: Py<PyAny>,
     /// A call's arguments as its function sees them.
     pub(crate) bound: Py<PyAny>,
+    /// The same, with what was not given.
+    pub(crate) whole: Py<PyAny>,
+    /// Which argument has no hash.
+    pub(crate) unhashable: Py<PyAny>,
+    /// Begins a cached call as a task of its own.
+    pub(crate) fly: Py<PyAny>,
     /// asyncio's own functions that Rust calls.
     pub(crate) current_task: Py<PyAny>,
     /// Where `current_task` looks, if it is written in Python, as on CPython 3.11: then to look for oneself takes a third of the time.
@@ -80,6 +86,9 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
         attempt: get("attempt")?.unbind(),
         under: get("under")?.unbind(),
         bound: get("bound")?.unbind(),
+        whole: get("whole")?.unbind(),
+        unhashable: get("unhashable")?.unbind(),
+        fly: get("fly")?.unbind(),
         tasks: tasks(&asyncio)?.map(Bound::unbind),
         current_task: asyncio.getattr("current_task")?.unbind(),
         running_loop: asyncio.getattr("_get_running_loop")?.unbind(),

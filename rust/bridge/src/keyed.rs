@@ -43,6 +43,17 @@ fn same(key: &Bound<'_, PyAny>, known: usize) -> PyResult<bool> {
     if known.is(key) { Ok(true) } else { known.eq(key) }
 }
 
+/// The keys that have a number.
+pub(crate) fn all<'py>(py: Python<'py>, keys: &Keys) -> Vec<Bound<'py, PyAny>> {
+    let mut found = Vec::new();
+    let _ = keys.visit(|token| {
+        // SAFETY: a reference that the keys own; this is one more.
+        found.push(unsafe { Bound::from_borrowed_ptr(py, token as *mut ffi::PyObject) });
+        Ok::<_, ()>(())
+    });
+    found
+}
+
 pub(crate) fn traverse(keys: &Keys, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
     keys.visit(|token| {
         // SAFETY: a reference that the keys own; it is only looked at.

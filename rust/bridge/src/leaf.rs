@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{Around, Class, Fault, Held, Leaf, Terms, Trace, Verdict};
+use mountain_core::effect::{Begin, Class, Fault, Held, Holder, Landing, Leaf, Shared, Terms, Trace, Verdict};
 use mountain_core::error::{Owner, Refused, TimedOut};
 use mountain_core::sync::Mutex;
 use mountain_core::time::Instant;
@@ -27,9 +27,11 @@ use crate::context::{LAG, running, under};
 use crate::error;
 use crate::face::face;
 use crate::handle::Handle;
+use crate::landing;
 use crate::plan::{On, Plan};
 use crate::process::clock;
 use crate::stage::Stage;
+use crate::store;
 
 /// How a Python leaf fails.
 pub(crate) enum Fail {
@@ -120,6 +122,8 @@ struct State {
     held: Option<Arc<Held>>,
     /// The thread's job that it last waited for.
     job: Option<Arc<Stage>>,
+    /// What a fallback is to stand in for.
+    fault: Option<(usize, Fail)>,
     stop: bool,
     cancel_sent: bool,
     task: Option<Py<PyAny>>,
@@ -150,6 +154,8 @@ pub(crate) struct PyLeaf {
     pub(crate) watched: AtomicBool,
     /// Its task is known.
     noted: AtomicBool,
+    /// It has waited for a thread's job.
+    has_job: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -164,6 +170,7 @@ impl PyLeaf {
             trace: Trace::default(),
             watched,
             noted: AtomicBool::new(false),
+            has_job: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -227,6 +234,7 @@ impl PyLeaf {
         self.state.lock().coroutine.as_ref().map(|c| c.clone_ref(py))
     }
 
+    /// What is to be driven, or what is there at once.
     fn begin(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let made = self.callable.bind(py).call(self.args.bind(py), self.kwargs.as_ref().map(|k| k.bind(py)));
         let awaitable = match made {
@@ -238,6 +246,7 @@ impl PyLeaf {
             return Ok(awaitable.unbind());
         }
         if let Ok(handle) = awaitable.cast::<Handle>() {
+            self.has_job.store(true, Ordering::Relaxed);
             self.state.lock().job = handle.get().stage();
         }
         if !awaitable.hasattr(intern!(py, "__await__"))? {
@@ -246,6 +255,28 @@ impl PyLeaf {
             return Err(PyTypeError::new_err(format!("the function of effect '{name}' must return an awaitable, not {got}")));
         }
         Ok(awaitable.call_method0(intern!(py, "__await__"))?.unbind())
+    }
+
+    /// What a fallback gives: an awaitable is driven, anything else is the value.
+    fn begin_instead(&self, py: Python<'_>) -> PyResult<Result<Py<PyAny>, Py<PyAny>>> {
+        let fault = self.state.lock().fault.take();
+        let Some((layer, mut fault)) = fault else { return Ok(Err(py.None())) };
+        let plan = self.plan.get();
+        let Some(error) = fault.raise(py, plan) else { return Ok(Err(py.None())) };
+        let error = error.value(py);
+        let given = plan.stand_in(py, layer, error).map_err(|e| {
+            // As in an `except` block: what it failed with came while that was handled.
+            e.value(py).setattr(intern!(py, "__context__"), error).ok();
+            no_stop(py, e, "a fallback raised StopIteration")
+        })?;
+        // SAFETY: asks for the type only.
+        if unsafe { ffi::PyCoro_CheckExact(given.as_ptr()) } != 0 || is_old_coroutine(&given)? {
+            return Ok(Ok(given.unbind()));
+        }
+        if !given.hasattr(intern!(py, "__await__"))? {
+            return Ok(Err(given.unbind()));
+        }
+        Ok(Ok(given.call_method0(intern!(py, "__await__"))?.unbind()))
     }
 
     /// One step: `Ok(Ok(value))` is the end, `Ok(Err(yielded))` a suspension.
@@ -340,12 +371,18 @@ impl Leaf for PyLeaf {
     type Ok = Py<PyAny>;
     type Err = Fail;
 
-    fn poll(&self, begin: Option<&Around<'_>>, _cx: &mut Context<'_>) -> Poll<Result<Py<PyAny>, Fail>> {
+    fn poll(&self, begin: Option<Begin<'_>>, _cx: &mut Context<'_>) -> Poll<Result<Py<PyAny>, Fail>> {
         // SAFETY: the engine of a Python leaf is polled by its run and by a drain only, both of which are attached.
         let py = unsafe { Python::assume_attached() };
-        let (coroutine, resume, over, held) = if let Some(around) = begin {
-            match under(py, around.over.at, around.held, || self.begin(py)) {
-                Ok(c) => (c, Resume::Send, around.over.at, around.held.cloned()),
+        let (coroutine, resume, over, held) = if let Some(begin) = begin {
+            let (Begin::Call(around) | Begin::Instead(around)) = begin;
+            let started = under(py, around.over.at, around.held, || match begin {
+                Begin::Call(_) => self.begin(py).map(Ok),
+                Begin::Instead(_) => self.begin_instead(py),
+            });
+            match started {
+                Ok(Ok(c)) => (c, Resume::Send, around.over.at, None),
+                Ok(Err(value)) => return Poll::Ready(Ok(value)),
                 Err(e) => return Poll::Ready(Err(Fail::raised(py, e))),
             }
         } else {
@@ -363,7 +400,12 @@ impl Leaf for PyLeaf {
         if unsafe { ffi::Py_EnterRecursiveCall(c" while running an effect".as_ptr()) } != 0 {
             return Poll::Ready(self.settle(py, Err(PyErr::fetch(py))));
         }
-        let stepped = under(py, over, held.as_ref(), || Self::step(py, &coroutine, resume));
+        let resumed = held.map(Holder::from);
+        let holder = match begin {
+            Some(Begin::Call(around) | Begin::Instead(around)) => around.held,
+            None => resumed.as_ref(),
+        };
+        let stepped = under(py, over, holder, || Self::step(py, &coroutine, resume));
         // SAFETY: as above.
         unsafe { ffi::Py_LeaveRecursiveCall() };
         match stepped {
@@ -386,7 +428,7 @@ impl Leaf for PyLeaf {
                     self.noted.store(true, Ordering::Relaxed);
                     (s.event_loop, s.task, s.baseline) = (Some(event_loop.unbind()), Some(task.unbind()), baseline);
                 }
-                (s.coroutine, s.yielded, s.over, s.held) = (Some(coroutine), Some(yielded), Some(over), held);
+                (s.coroutine, s.yielded, s.over, s.held) = (Some(coroutine), Some(yielded), Some(over), holder.map(Holder::held));
                 Poll::Pending
             }
             Ok(Ok(value)) => Poll::Ready(self.settle(py, Ok(value))),
@@ -455,8 +497,39 @@ impl Leaf for PyLeaf {
         }
     }
 
+    fn instead(&self, layer: usize, fault: Fail) {
+        self.state.lock().fault = Some((layer, fault));
+    }
+
+    fn shared(&self, value: &Shared) -> Py<PyAny> {
+        // SAFETY: as in `poll`.
+        store::shared(unsafe { Python::assume_attached() }, value).unbind()
+    }
+
+    fn failed(&self, fault: &Shared) -> Fail {
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        let e = PyErr::from_value(store::shared(py, fault));
+        // One exception for many: none drags the frames of the others along.
+        e.set_traceback(py, None);
+        Fail::raised(py, e)
+    }
+
+    fn fly(&self, layer: usize, landing: Landing) -> Result<(), Fail> {
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        let begin = || -> PyResult<()> {
+            let landing = Bound::new(py, landing::Landing::new(landing))?;
+            let inner = Plan::inside(self.plan.bind(py), layer)?;
+            let kwargs = self.kwargs.as_ref().map(|k| k.bind(py));
+            let args = (self.callable.bind(py), self.args.bind(py), kwargs, inner, landing);
+            face(py).fly.bind(py).call1(args).map(drop)
+        };
+        begin().map_err(|e| Fail::raised(py, e))
+    }
+
     fn outlives(&self) -> bool {
-        self.state.lock().job.as_ref().is_some_and(|job| job.is_left())
+        self.has_job.load(Ordering::Relaxed) && self.state.lock().job.as_ref().is_some_and(|job| job.is_left())
     }
 
     fn keep(&self, what: Box<dyn Any + Send>) {

@@ -3,15 +3,16 @@
 //! Floors, each importing only what stands above it in this list:
 //!  - `face`, what Python hands down at import; `process`, what there is once a process; `pyref`, references that may be dropped anywhere;
 //!    `context`, where the current code runs; `slots`, what pyo3 has no word for;
-//!  - `keyed`, keys as numbers; `permits`, the state of a limit; `plan`, policies as the engine runs them; `error` and `value`, what comes
+//!  - `keyed`, keys as numbers; `permits`, `rates`, `circuit` and `store`, the states of policies; `plan`, policies as the engine runs them; `error` and `value`, what comes
 //!    back, as Python's; `entry`; `callback`; `stage`;
-//!  - `port` and `bell`, an event loop's queue of results; `owned`, a runtime's calls; `handle`, what one waits on; `job`, a thread's call;
+//!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `handle`, what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread;
 //!  - `leaf` and `run`, a Python coroutine driven inside its own task; `scope`, a runtime's share;
 //!  - `effect`, `function`, `files`, `walk`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `drain`, which opens what the
-//!    port has; `fork` and `statistics`.
+//!    port has; `fork`, `statistics` and `virtual_time`.
 
 mod bell;
 mod callback;
+mod circuit;
 mod context;
 mod drain;
 mod effect;
@@ -22,8 +23,11 @@ mod files;
 mod fork;
 mod function;
 mod handle;
+mod jitter;
 mod job;
+mod jobs;
 mod keyed;
+mod landing;
 mod leaf;
 mod owned;
 mod permits;
@@ -31,6 +35,7 @@ mod plan;
 mod port;
 mod process;
 mod pyref;
+mod rates;
 mod run;
 mod runtime;
 mod scope;
@@ -38,8 +43,10 @@ mod slot;
 mod slots;
 mod stage;
 mod statistics;
+mod store;
 mod trial;
 mod value;
+mod virtual_time;
 mod walk;
 
 /// docs/decisions/0008-allocator.md
@@ -51,7 +58,9 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::context::{Limit, Under, current_limit, current_under, has_priorities};
+    use super::circuit::Circuit;
+    #[pymodule_export]
+    use super::context::{Limit, Within, current_limit, current_within, has_priorities};
     #[pymodule_export]
     use super::effect::{Effect, call_effect, gather_native, is_native, race_native};
     #[pymodule_export]
@@ -69,9 +78,15 @@ mod _native {
     #[pymodule_export]
     use super::job::Job;
     #[pymodule_export]
+    use super::jobs::Jobs;
+    #[pymodule_export]
+    use super::landing::Landing;
+    #[pymodule_export]
     use super::permits::{Permits, Slot};
     #[pymodule_export]
     use super::plan::{Layer, Plan};
+    #[pymodule_export]
+    use super::rates::Rates;
     #[pymodule_export]
     use super::run::Run;
     #[pymodule_export]
@@ -81,7 +96,11 @@ mod _native {
     #[pymodule_export]
     use super::statistics::{effect_statistics, statistics};
     #[pymodule_export]
+    use super::store::{Budget, Store};
+    #[pymodule_export]
     use super::trial::{fail, noop, panic, sleep, tick};
+    #[pymodule_export]
+    use super::virtual_time::{advance, at_rest, at_work, hand_back, next_deadline, now, take_over};
     #[pymodule_export]
     use super::walk::Walk;
 
@@ -97,7 +116,7 @@ mod _native {
         m.add("limit_var", context::limit_var(py)?)?;
         m.add("scope_var", context::scope_var(py)?)?;
         m.add("priority_var", context::priority_var(py)?)?;
-        m.add("slot_var", context::slot_var(py)?)?;
+        m.add("within_var", context::within_var(py)?)?;
         m.add("accepted_var", context::accepted_var(py)?)
     }
 }

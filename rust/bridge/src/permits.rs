@@ -9,7 +9,7 @@ use mountain_core::sync::Mutex;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::context::Under;
+use crate::context::{self, Within};
 use crate::keyed;
 use crate::process::clock;
 
@@ -70,8 +70,9 @@ impl Slot {
 #[pymethods]
 impl Slot {
     /// For the context variable of the current task.
-    fn under(&self, py: Python<'_>) -> PyResult<Under> {
-        Under::new(py, self.held.clone())
+    fn within(&self, py: Python<'_>) -> PyResult<Within> {
+        let (_, flight) = context::within(py)?;
+        Within::new(py, Some(self.held.clone()), flight)
     }
 
     fn release(&self) {

@@ -4,26 +4,33 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mountain_core::effect::{Keys, OnErrno, Term, Terms};
+use mountain_core::effect::{Holder, Keys, OnErrno, Term, Terms, Use};
 use mountain_core::error::Owner;
 use mountain_core::observe::{Tally, count};
 use mountain_core::policy::{self, retry, timeout};
-use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use mountain_core::sync::Mutex;
+use pyo3::exceptions::{PyBaseException, PyException, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
+use crate::circuit::Circuit;
 use crate::context::{self, to_seconds};
 use crate::face::face;
+use crate::jitter::jitter_of;
 use crate::keyed;
 use crate::permits::Permits;
 use crate::process;
+use crate::rates::Rates;
+use crate::store::{Budget, Store};
 
 /// One compiled policy.
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct Layer {
     core: policy::Layer,
     on: Option<Py<PyAny>>,
+    /// What stands in, of a fallback.
+    to: Option<Py<PyAny>>,
     asks: Asks,
 }
 
@@ -32,20 +39,26 @@ pub(crate) struct Layer {
 struct Asks {
     key: Option<(Py<PyAny>, Arc<Keys>)>,
     cost: Option<Py<PyAny>>,
+    /// The whole call is the key, or what a function makes of it.
+    call: Option<(Option<Py<PyAny>>, Arc<Keys>)>,
 }
 
 impl Asks {
     fn clone_ref(&self, py: Python<'_>) -> Self {
         let key = self.key.as_ref().map(|(key, keys)| (key.clone_ref(py), keys.clone()));
-        Asks { key, cost: self.cost.as_ref().map(|cost| cost.clone_ref(py)) }
+        let call = self.call.as_ref().map(|(key, keys)| (key.as_ref().map(|key| key.clone_ref(py)), keys.clone()));
+        Asks { key, cost: self.cost.as_ref().map(|cost| cost.clone_ref(py)), call }
     }
 
     fn any(&self) -> bool {
-        self.key.is_some() || self.cost.is_some()
+        self.key.is_some() || self.cost.is_some() || self.call.is_some()
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Some((key, _)) = &self.key {
+            visit.call(key)?;
+        }
+        if let Some((key, _)) = &self.call {
             visit.call(key)?;
         }
         visit.call(&self.cost)
@@ -61,7 +74,8 @@ impl Layer {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (on, attempts, initial, factor, max, jitter, max_retry_after))]
+    #[pyo3(signature = (on, attempts, initial, factor, max, jitter, max_retry_after, budget = None))]
+    #[expect(clippy::too_many_arguments, reason = "as many as it has settings")]
     fn retry(
         on: Py<PyAny>,
         attempts: Option<u32>,
@@ -70,15 +84,11 @@ impl Layer {
         max: f64,
         jitter: &str,
         #[pyo3(from_py_with = to_seconds)] max_retry_after: Duration,
+        budget: Option<PyRef<'_, Budget>>,
     ) -> PyResult<Self> {
-        let jitter = match jitter {
-            "full" => retry::Jitter::Full,
-            "equal" => retry::Jitter::Equal,
-            "none" => retry::Jitter::None,
-            other => return Err(PyValueError::new_err(format!("jitter is 'full', 'equal' or 'none', not {other:?}"))),
-        };
-        let backoff = retry::Backoff { initial, factor, max, jitter };
-        let layer = policy::Layer::Retry(retry::Settings { attempts, backoff, max_retry_after });
+        let backoff = retry::Backoff { initial, factor, max, jitter: jitter_of(jitter)? };
+        let budget = budget.map(|budget| budget.0.clone());
+        let layer = policy::Layer::Retry(retry::Settings { attempts, backoff, max_retry_after, budget });
         Ok(Layer { on: Some(on), ..Layer::of(layer) })
     }
 
@@ -87,18 +97,50 @@ impl Layer {
     fn limit(permits: &Bound<'_, Permits>, key: Option<Py<PyAny>>) -> Self {
         let permits = permits.get();
         let key = key.map(|key| (key, permits.keys.clone()));
-        Layer { asks: Asks { key, cost: None }, ..Layer::of(policy::Layer::Limit(permits.limit.clone())) }
+        Layer { asks: Asks { key, ..Asks::default() }, ..Layer::of(policy::Layer::Limit(permits.limit.clone())) }
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (rates, key, cost, /))]
+    fn rate(rates: &Bound<'_, Rates>, key: Option<Py<PyAny>>, cost: Option<Py<PyAny>>) -> Self {
+        let rates = rates.get();
+        let key = key.map(|key| (key, rates.keys.clone()));
+        Layer { asks: Asks { key, cost, call: None }, ..Layer::of(policy::Layer::Rate(rates.rate.clone())) }
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (circuit, on, key, /))]
+    fn breaker(circuit: &Bound<'_, Circuit>, on: Py<PyAny>, key: Option<Py<PyAny>>) -> Self {
+        let circuit = circuit.get();
+        let key = key.map(|key| (key, circuit.keys.clone()));
+        let of = Layer::of(policy::Layer::Breaker(circuit.breaker.clone()));
+        Layer { on: Some(on), asks: Asks { key, ..Asks::default() }, ..of }
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (store, key, /))]
+    fn cache(store: &Bound<'_, Store>, key: Option<Py<PyAny>>) -> Self {
+        let store = store.get();
+        let asks = Asks { key: None, cost: None, call: Some((key, store.keys.clone())) };
+        Layer { asks, ..Layer::of(policy::Layer::Cache(store.cache.clone())) }
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (to, on, /))]
+    fn fallback(to: Py<PyAny>, on: Py<PyAny>) -> Self {
+        Layer { on: Some(on), to: Some(to), ..Layer::of(policy::Layer::Fallback) }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.on)?;
+        visit.call(&self.to)?;
         self.asks.traverse(&visit)
     }
 }
 
 impl Layer {
     fn of(core: policy::Layer) -> Self {
-        Layer { core, on: None, asks: Asks::default() }
+        Layer { core, on: None, to: None, asks: Asks::default() }
     }
 }
 
@@ -114,7 +156,18 @@ pub(crate) enum On {
     Function(Py<PyAny>),
 }
 
+impl On {
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            On::Nothing => On::Nothing,
+            On::Classes { named, rejected } => On::Classes { named: named.clone_ref(py), rejected: rejected.clone_ref(py) },
+            On::Function(f) => On::Function(f.clone_ref(py)),
+        }
+    }
+}
+
 #[pyclass(frozen, weakref, module = "mountain_runtime._native")]
+#[expect(clippy::struct_excessive_bools, reason = "what was found out about its layers and its function, each apart")]
 pub(crate) struct Plan {
     #[pyo3(get)]
     policies: Py<PyTuple>,
@@ -126,6 +179,7 @@ pub(crate) struct Plan {
     native_on: Option<Arc<[OnErrno]>>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) retries: bool,
+    pub(crate) caches: bool,
     /// By layer; empty where none asks.
     asks: Vec<Asks>,
     /// Some layer queues or counts calls.
@@ -136,12 +190,22 @@ pub(crate) struct Plan {
     /// The first ones are none of the function's.
     #[pyo3(get)]
     skip: usize,
+    /// What caches ask: its first argument is its `self`; calls of so many arguments by position are whole.
+    #[pyo3(get)]
+    method: bool,
+    #[pyo3(get)]
+    arity: Option<usize>,
+    /// What stands in, by layer.
+    to: Vec<Option<Py<PyAny>>>,
+    /// The plans of what stands inside its caches, by layer.
+    inside: Mutex<Vec<(usize, Py<Plan>)>>,
 }
 
 #[pymethods]
 impl Plan {
     #[new]
-    #[pyo3(signature = (policies, layers, name, function = None, skip = 0))]
+    #[pyo3(signature = (policies, layers, name, function = None, skip = 0, method = false, arity = None))]
+    #[expect(clippy::too_many_arguments, reason = "what there is to know of a function")]
     fn new(
         py: Python<'_>,
         policies: Py<PyTuple>,
@@ -149,21 +213,46 @@ impl Plan {
         name: String,
         function: Option<Py<PyAny>>,
         skip: usize,
+        method: bool,
+        arity: Option<usize>,
     ) -> PyResult<Self> {
         let on = layers.iter().map(|l| read_on(py, l.on.as_ref())).collect::<PyResult<Vec<_>>>()?;
-        let native_on = layers.iter().map(|l| native_on(py, l.on.as_ref())).collect::<Option<Vec<_>>>().map(Into::into);
+        let native_on = layers.iter().map(|l| native_on(py, l)).collect::<Option<Vec<_>>>().map(Into::into);
         let retries = layers.iter().any(|l| matches!(l.core, policy::Layer::Retry(_)));
+        let caches = layers.iter().any(|l| matches!(l.core, policy::Layer::Cache(_)));
         let stack = layers.iter().map(|l| l.core.clone()).collect();
         let tally = process::tally(&name);
+        let to = layers.iter().map(|l| l.to.as_ref().map(|to| to.clone_ref(py))).collect();
         let asks: Vec<Asks> = layers.iter().map(|l| l.asks.clone_ref(py)).collect();
         let asks = if asks.iter().any(Asks::any) { asks } else { Vec::new() };
-        let queues = layers.iter().any(|l| !matches!(l.core, policy::Layer::Timeout(_) | policy::Layer::Retry(_)));
-        Ok(Plan { policies, name, stack, on, native_on, tally, retries, asks, queues, function, skip })
+        let queues = layers.iter().any(|l| queues(&l.core));
+        Ok(Plan {
+            policies,
+            name,
+            stack,
+            on,
+            native_on,
+            tally,
+            retries,
+            caches,
+            asks,
+            queues,
+            function,
+            skip,
+            method,
+            arity,
+            to,
+            inside: Mutex::default(),
+        })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.policies)?;
         visit.call(&self.function)?;
+        self.to.iter().try_for_each(|to| visit.call(to))?;
+        if let Some(inside) = self.inside.try_lock() {
+            inside.iter().try_for_each(|(_, plan)| visit.call(plan))?;
+        }
         self.asks.iter().try_for_each(|asks| asks.traverse(&visit))?;
         for on in &self.on {
             match on {
@@ -182,7 +271,7 @@ impl Plan {
 impl Plan {
     /// A plan without policies.
     pub(crate) fn bare<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, Plan>> {
-        Bound::new(py, Plan::new(py, PyTuple::empty(py).unbind(), Vec::new(), name.to_owned(), None, 0)?)
+        Bound::new(py, Plan::new(py, PyTuple::empty(py).unbind(), Vec::new(), name.to_owned(), None, 0, false, None)?)
     }
 
     pub(crate) fn on(&self, layer: usize) -> &On {
@@ -199,9 +288,10 @@ impl Plan {
             return Ok(Terms::default());
         }
         let py = args.py();
-        let (priority, held) = (context::priority(py)?, context::held(py)?);
+        let (priority, (held, flight)) = (context::priority(py)?, context::within(py)?);
+        let held = held.map(Holder::from);
         if self.asks.is_empty() {
-            return Ok(Terms { priority, layers: Vec::new(), held });
+            return Ok(Terms { priority, layers: Vec::new(), held, flight });
         }
         let args = if self.skip > 0 { args.get_slice(self.skip, args.len()) } else { args.clone() };
         // What was given by position is so already.
@@ -218,13 +308,101 @@ impl Plan {
                 let key = key.bind(py).call(&args, kwargs.as_ref())?;
                 term.key = Some(keyed::intern(keys, &key)?);
             }
+            if let Some((key, keys)) = &asks.call {
+                let key = key.as_ref().map(|key| key.bind(py));
+                term.key = Some(self.intern_call(key, keys, &args, kwargs.as_ref())?);
+            }
             if let Some(cost) = &asks.cost {
                 term.cost = cost.bind(py).call(&args, kwargs.as_ref())?.extract()?;
+                if !(term.cost >= 0.0 && term.cost.is_finite()) {
+                    let name = &self.name;
+                    return Err(PyValueError::new_err(format!(
+                        "cost= of effect '{name}' gave {}: it must be finite, and 0 or more",
+                        term.cost
+                    )));
+                }
             }
             Ok(term)
         };
         let layers = self.asks.iter().map(term).collect::<PyResult<_>>()?;
-        Ok(Terms { priority, layers, held })
+        Ok(Terms { priority, layers, held, flight })
+    }
+
+    /// The key of a whole call: (function, ...), with what `key` makes of the arguments, or the arguments.
+    fn intern_call(
+        &self,
+        key: Option<&Bound<'_, PyAny>>,
+        keys: &Arc<Keys>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Use> {
+        let py = args.py();
+        let function = match &self.function {
+            Some(function) => function.bind(py).clone(),
+            None => PyString::new(py, &self.name).into_any(),
+        };
+        let call = if let Some(key) = key {
+            PyTuple::new(py, [function.clone(), key.call(args, kwargs)?])?
+        } else if self.function.is_none() || (kwargs.is_none() && self.arity == Some(args.len()) && !self.method) {
+            with(&function, args)?
+        } else {
+            let whole = face(py).whole.bind(py).call1((&function, self.method, args, kwargs))?;
+            with(&function, whole.cast::<PyTuple>()?)?
+        };
+        keyed::intern(keys, &call).map_err(|e| {
+            if !e.is_instance_of::<PyTypeError>(py) {
+                return e;
+            }
+            let named = face(py).unhashable.bind(py).call1((&self.name, function, self.method, args, kwargs));
+            named.map_or_else(|e| e, PyErr::from_value)
+        })
+    }
+
+    /// The plan of what stands inside the cache at `layer`. It counts for itself: the calls are counted where they are made.
+    pub(crate) fn inside<'py>(slf: &Bound<'py, Self>, layer: usize) -> PyResult<Bound<'py, Plan>> {
+        let (py, me) = (slf.py(), slf.get());
+        let known = me.inside.lock().iter().find(|(at, _)| *at == layer).map(|(_, plan)| plan.clone_ref(py));
+        if let Some(known) = known {
+            return Ok(known.into_bound(py));
+        }
+        let from = layer + 1;
+        let policies = me.policies.bind(py).get_slice(from, me.policies.bind(py).len());
+        let asks = me.asks.get(from..).map_or_else(Vec::new, |asks| asks.iter().map(|asks| asks.clone_ref(py)).collect());
+        let stack: Arc<[policy::Layer]> = me.stack[from..].into();
+        let plan = Plan {
+            policies: policies.unbind(),
+            name: me.name.clone(),
+            on: me.on[from..].iter().map(|on| on.clone_ref(py)).collect(),
+            native_on: me.native_on.as_ref().map(|on| on[from..].into()),
+            tally: Arc::default(),
+            retries: stack.iter().any(|l| matches!(l, policy::Layer::Retry(_))),
+            caches: stack.iter().any(|l| matches!(l, policy::Layer::Cache(_))),
+            asks,
+            queues: stack.iter().any(queues),
+            stack,
+            function: me.function.as_ref().map(|f| f.clone_ref(py)),
+            skip: me.skip,
+            method: me.method,
+            arity: me.arity,
+            to: me.to[from..].iter().map(|to| to.as_ref().map(|to| to.clone_ref(py))).collect(),
+            inside: Mutex::default(),
+        };
+        let plan = Bound::new(py, plan)?;
+        me.inside.lock().push((layer, plan.clone().unbind()));
+        Ok(plan)
+    }
+
+    /// What the fallback at `layer` gives for an error.
+    pub(crate) fn stand_in<'py>(
+        &self,
+        py: Python<'py>,
+        layer: usize,
+        error: &Bound<'py, PyBaseException>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match self.to.get(layer).and_then(Option::as_ref) {
+            Some(to) => to.bind(py).call1((error,)),
+            None => Ok(py.None().into_bound(py)),
+        }
     }
 
     /// A policy as it is written, for a message.
@@ -267,6 +445,20 @@ impl Plan {
             self.tally.retried.fetch_add(u64::from(attempts - 1), Ordering::Relaxed);
         }
     }
+}
+
+/// A call as one tuple.
+fn with<'py>(function: &Bound<'py, PyAny>, args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyTuple>> {
+    let py = function.py();
+    match args.len() {
+        1 => PyTuple::new(py, [function, &args.get_item(0)?]),
+        _ => PyTuple::new(py, std::iter::once(function.clone()).chain(args.iter()).collect::<Vec<_>>()),
+    }
+}
+
+/// It queues calls, or counts them, or has a key.
+fn queues(layer: &policy::Layer) -> bool {
+    !matches!(layer, policy::Layer::Timeout(_) | policy::Layer::Retry(_) | policy::Layer::Fallback)
 }
 
 /// The classes of an `on=`, or `None` for a function.
@@ -314,11 +506,17 @@ const ERRNOS: &[(&str, &[i32])] = &[
 ];
 
 /// `on` by errno. `None`: a class or function that only Python can judge, so the effect runs inline.
-fn native_on(py: Python<'_>, on: Option<&Py<PyAny>>) -> Option<OnErrno> {
-    let Some(on) = on else { return Some(Some(Vec::new())) };
+fn native_on(py: Python<'_>, layer: &Layer) -> Option<OnErrno> {
+    // What they give is Python's.
+    if matches!(layer.core, policy::Layer::Cache(_) | policy::Layer::Fallback) {
+        return None;
+    }
+    let Some(on) = &layer.on else { return Some(Some(Vec::new())) };
     let mut errnos = Vec::new();
     for class in classes(on.bind(py)).ok()?? {
-        if class.is(py.get_type::<PyOSError>()) {
+        // Whatever native work fails with is a failure to a breaker. A retry that names everything goes on from more than the system's errors.
+        let all = matches!(layer.core, policy::Layer::Breaker(_)) && class.is(py.get_type::<PyException>());
+        if all || class.is(py.get_type::<PyOSError>()) {
             return Some(None);
         }
         // The builtin classes only: a user's subclass of the same name is not what an errno makes.

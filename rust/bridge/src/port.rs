@@ -32,6 +32,8 @@ pub(crate) enum Letter {
     Done(PyRef, Outcome),
     /// A Python thread has ended a call: a value, or an exception.
     Object(PyRef, Result<PyRef, PyRef>),
+    /// A task is to end.
+    Cancel(PyRef),
     /// A worker wants buffers.
     Allocate(Vec<usize>, Box<dyn FnOnce(Arc<dyn Memory>) + Send>),
 }
@@ -103,6 +105,8 @@ pub(crate) struct Port {
     key: usize,
     /// Runs that wait for something native, by address. They are kept alive here, as a loop keeps its timers.
     pub(crate) parked: Mutex<HashMap<usize, Py<PyAny>>>,
+    /// Flights of cached calls whose tasks run here, likewise.
+    pub(crate) flying: Mutex<HashMap<usize, Py<PyAny>>>,
     /// The runtime that was entered on this loop.
     pub(crate) scope: Mutex<Option<Py<PyAny>>>,
 }
@@ -158,6 +162,7 @@ impl Port {
                 event_loop: PyWeakrefReference::new(event_loop)?.unbind(),
                 key,
                 parked: Mutex::default(),
+                flying: Mutex::default(),
                 scope: Mutex::default(),
                 shared: Arc::new(Shared { mailbox: Mailbox::new(FdBell::new()?) }),
             },
@@ -190,6 +195,15 @@ impl Port {
 
     pub(crate) fn park(&self, run: &Bound<'_, PyAny>) {
         self.parked.lock().insert(run.as_ptr() as usize, run.clone().unbind());
+    }
+
+    pub(crate) fn flies(&self, landing: &Bound<'_, PyAny>) {
+        self.flying.lock().insert(landing.as_ptr() as usize, landing.clone().unbind());
+    }
+
+    pub(crate) fn landed(&self, landing: &Bound<'_, PyAny>) {
+        let gone = self.flying.lock().remove(&(landing.as_ptr() as usize));
+        drop(gone);
     }
 
     pub(crate) fn unpark(&self, run: &Bound<'_, PyAny>) {

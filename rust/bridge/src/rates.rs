@@ -28,12 +28,7 @@ impl Rates {
 impl Rates {
     #[new]
     #[pyo3(signature = (n, per, burst, max_wait, /))]
-    fn new(
-        n: f64,
-        #[pyo3(from_py_with = to_seconds)] per: Duration,
-        burst: Option<f64>,
-        max_wait: Option<f64>,
-    ) -> Self {
+    fn new(n: f64, #[pyo3(from_py_with = to_seconds)] per: Duration, burst: Option<f64>, max_wait: Option<f64>) -> Self {
         let max_wait = max_wait.and_then(mountain_core::time::seconds);
         let rate = Rate::new(&Settings { n, per, burst, max_wait });
         let of = rate.clone();

@@ -25,7 +25,7 @@ pub(crate) fn try_slot(py: Python<'_>, permits: &Bound<'_, Permits>, key: Option
     let permits = permits.get();
     let used = key.map(|key| keyed::intern(&permits.keys, &key)).transpose()?;
     let number = used.as_ref().map_or(0, Use::number);
-    Ok(permits.limit.try_acquire(clock(), number, context::held(py)?.as_ref()).map(Slot::new))
+    Ok(permits.limit.try_permit(clock(), number, context::within(py)?.0).map(Slot::new))
 }
 
 /// An effect that waits for a permit.
@@ -39,7 +39,7 @@ pub(crate) fn wait_for_slot<'py>(
 ) -> PyResult<Bound<'py, Effect>> {
     let permits = permits.get();
     let key = key.map(|key| keyed::intern(&permits.keys, &key)).transpose()?.map(Arc::new);
-    let (priority, held) = (context::priority(py)?, context::held(py)?);
+    let (priority, held) = (context::priority(py)?, context::within(py)?.0);
     Effect::of(py, Work::native(Acquire { limit: permits.limit.clone(), key, priority, held }), plan)
 }
 
@@ -52,12 +52,12 @@ struct Acquire {
 }
 
 impl Operation for Acquire {
-    fn start(&self, host: &Host, done: Done) -> Abort {
+    fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
         let (limit, key, priority, held) = (self.limit.clone(), self.key.clone(), self.priority, self.held.clone());
         let clock = host.clock.clone();
         begin(host, done, async move {
             let number = key.as_ref().map_or(0, |key| key.number());
-            match limit.acquire(&clock, number, priority, Instant::NEVER, held.as_ref()).await {
+            match limit.permit(&clock, number, priority, Instant::NEVER, held).await {
                 Ok(permit) => Ok(Value::Other(Box::new(permit))),
                 Err(why) => Err(Error::Refused(Refused { layer: 0, why })),
             }

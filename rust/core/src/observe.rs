@@ -12,6 +12,8 @@ pub struct Tally {
     pub cancelled: AtomicU64,
     pub retried: AtomicU64,
     pub rejected: AtomicU64,
+    /// Ended with a value of a fallback's.
+    pub degraded: AtomicU64,
     pub times: Times,
 }
 

@@ -2,12 +2,12 @@
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
 
 use crate::sync::Mutex;
 
-use super::{Fault, Held, Leaf, Terms};
+use super::{Begin, Fault, Holder, Leaf, Terms};
 use crate::error::{Owner, Refused};
 use crate::time::{Clock, Instant};
 
@@ -30,13 +30,15 @@ impl Deadline {
 /// What happened so far. It outlives the layers, so that whoever reports the end can say how many attempts there were.
 pub struct Trace<E> {
     attempts: AtomicU32,
+    /// A fallback has stood in.
+    pub degraded: AtomicBool,
     /// The last failure that was retried, with the place of the retry.
     last: Mutex<Option<(usize, E)>>,
 }
 
 impl<E> Default for Trace<E> {
     fn default() -> Self {
-        Trace { attempts: AtomicU32::new(0), last: Mutex::new(None) }
+        Trace { attempts: AtomicU32::new(0), degraded: AtomicBool::new(false), last: Mutex::new(None) }
     }
 }
 
@@ -65,7 +67,7 @@ pub struct Around<'a> {
     pub over: Deadline,
     pub gate: Option<&'a Gate<'a>>,
     /// The permits that are held.
-    pub held: Option<&'a Arc<Held>>,
+    pub held: Option<&'a Holder<'a>>,
 }
 
 impl<'a> Around<'a> {
@@ -119,7 +121,7 @@ impl<'a, L: Leaf> Call<'a, L> {
 pub fn call_leaf<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     around: Around<'a>,
-) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + 'a {
+) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + Unpin + 'a {
     let mut begin = true;
     poll_fn(move |cx| {
         let begin = std::mem::replace(&mut begin, false);
@@ -132,6 +134,18 @@ pub fn call_leaf<'a, L: Leaf>(
             // Only who polls the call counts.
             call.trace.attempts.store(call.trace.attempts() + 1, Ordering::Relaxed);
         }
-        call.leaf.poll(begin.then_some(&around), cx)
+        call.leaf.poll(begin.then_some(Begin::Call(&around)), cx)
+    })
+}
+
+/// Begin what the fallback of a layer gives instead, and follow it to its end.
+pub fn call_instead<'a, L: Leaf>(
+    call: &'a Call<'a, L>,
+    around: Around<'a>,
+) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + 'a {
+    let mut begin = true;
+    poll_fn(move |cx| {
+        let begin = std::mem::replace(&mut begin, false);
+        call.leaf.poll(begin.then_some(Begin::Instead(&around)), cx)
     })
 }

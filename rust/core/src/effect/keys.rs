@@ -213,6 +213,15 @@ impl Use {
     }
 }
 
+impl Clone for Use {
+    fn clone(&self) -> Self {
+        if let Some(slot) = self.keys.inner.lock().slots.get_mut(self.number as usize - 1) {
+            slot.users += 1;
+        }
+        Use { keys: self.keys.clone(), number: self.number }
+    }
+}
+
 impl Drop for Use {
     fn drop(&mut self) {
         if let Some(slot) = self.keys.inner.lock().slots.get_mut(self.number as usize - 1) {

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::task::{Context, Poll};
 
-use super::Around;
+use super::{Around, Landing, Shared};
 use crate::error::{Owner, Refused, TimedOut};
 
 /// What an effect finally calls. The engine starts it, polls it, and may ask a running call to end; it never stops it by force.
@@ -11,8 +11,8 @@ pub trait Leaf: Send + Sync {
     type Ok: Send;
     type Err: Fault;
 
-    /// `begin` starts a call, with what stands around it; later polls, without it, continue the call.
-    fn poll(&self, begin: Option<&Around<'_>>, cx: &mut Context<'_>) -> Poll<Result<Self::Ok, Self::Err>>;
+    /// `begin` starts a call; later polls, without it, continue the call.
+    fn poll(&self, begin: Option<Begin<'_>>, cx: &mut Context<'_>) -> Poll<Result<Self::Ok, Self::Err>>;
 
     /// Ask the running call to end, because that limit has passed; it is polled on until it has. False: none is running, and whoever asks
     /// may go.
@@ -27,10 +27,30 @@ pub trait Leaf: Send + Sync {
     /// The `on` of the breaker or fallback at `layer` names a fault.
     fn names(&self, layer: usize, fault: &mut Self::Err) -> bool;
 
+    /// What the fallback at `layer` will give instead is of that fault: the next call is its.
+    fn instead(&self, layer: usize, fault: Self::Err);
+
+    /// A value that others have too, as this leaf's.
+    fn shared(&self, value: &Shared) -> Self::Ok;
+    /// Likewise a fault that others have too.
+    fn failed(&self, fault: &Shared) -> Self::Err;
+
+    /// What stands inside the cache at `layer` begins as work of its own, and goes on when this call has gone: it lands with `landing`.
+    fn fly(&self, layer: usize, landing: Landing) -> Result<(), Self::Err>;
+
     /// The last call has ended for its caller, but goes on, as a thread does that cannot be stopped: it then keeps this to its real end.
     /// Otherwise it is given back.
     fn outlives(&self) -> bool;
     fn keep(&self, what: Box<dyn Any + Send>);
+}
+
+/// A call that begins, with what stands around it.
+#[derive(Clone, Copy)]
+pub enum Begin<'a> {
+    /// Of the function itself.
+    Call(&'a Around<'a>),
+    /// Of a fallback, for the fault that was left with [`Leaf::instead`].
+    Instead(&'a Around<'a>),
 }
 
 /// What `on` says of a failure.

@@ -6,8 +6,9 @@ use std::task::{Context, Poll, Waker};
 
 use crate::sync::Mutex;
 
-use super::{Abort, Around, Class, Done, Fault, Host, Leaf, Operation, Outcome, Sink, Verdict};
+use super::{Abort, Begin, Class, Done, Fault, Host, Landing, Leaf, Operation, Outcome, Shared, Sink, Verdict};
 use crate::error::{Error, Owner, Refused, TimedOut};
+use crate::schedule::Priority;
 use crate::value::{Memory, Value};
 
 /// Which native failures a retry goes on from: by errno. `None` stands for every OS error.
@@ -15,9 +16,10 @@ pub type OnErrno = Option<Vec<i32>>;
 
 pub struct NativeLeaf {
     operation: Arc<dyn Operation>,
-    host: Host,
+    host: Arc<Host>,
     slot: Arc<Slot>,
     on: Vec<OnErrno>,
+    priority: Priority,
 }
 
 struct Slot {
@@ -34,6 +36,7 @@ struct State {
     abort: Option<Abort>,
     outcome: Option<Outcome>,
     waker: Option<Waker>,
+    fault: Option<Error>,
 }
 
 impl Sink for Slot {
@@ -55,8 +58,14 @@ impl Sink for Slot {
 
 impl NativeLeaf {
     /// `on` holds, for each layer of the stack, what a retry standing there goes on from.
-    pub fn new(operation: Arc<dyn Operation>, host: Host, root: Arc<dyn Sink>, on: Vec<OnErrno>) -> Self {
-        NativeLeaf { operation, host, slot: Arc::new(Slot { state: Mutex::default(), root }), on }
+    pub fn new(
+        operation: Arc<dyn Operation>,
+        host: Arc<Host>,
+        root: Arc<dyn Sink>,
+        on: Vec<OnErrno>,
+        priority: Priority,
+    ) -> Self {
+        NativeLeaf { operation, host, slot: Arc::new(Slot { state: Mutex::default(), root }), on, priority }
     }
 
     /// Begin no further call, and ask a running one to end.
@@ -84,7 +93,12 @@ impl Leaf for NativeLeaf {
     type Ok = Value;
     type Err = Error;
 
-    fn poll(&self, begin: Option<&Around<'_>>, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll(&self, begin: Option<Begin<'_>>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        if matches!(begin, Some(Begin::Instead(_))) {
+            // Nothing on this side makes one: what failed has failed.
+            let fault = self.slot.state.lock().fault.take();
+            return Poll::Ready(Err(fault.unwrap_or(Error::Cancelled)));
+        }
         if begin.is_some() {
             {
                 let mut state = self.slot.state.lock();
@@ -93,7 +107,7 @@ impl Leaf for NativeLeaf {
                 }
                 (state.running, state.waker) = (true, Some(cx.waker().clone()));
             }
-            let abort = self.operation.start(&self.host, Done::new(self.slot.clone(), 0));
+            let abort = self.operation.start(&self.host, Done::new(self.slot.clone(), 0).of(self.priority));
             self.slot.state.lock().abort = Some(abort);
         }
         let mut state = self.slot.state.lock();
@@ -126,7 +140,28 @@ impl Leaf for NativeLeaf {
     }
 
     fn names(&self, layer: usize, fault: &mut Error) -> bool {
-        names(self.on.get(layer).and_then(Option::as_deref), fault)
+        match self.on.get(layer) {
+            Some(None) => true,
+            on => names(on.and_then(Option::as_deref), fault),
+        }
+    }
+
+    fn instead(&self, _layer: usize, fault: Error) {
+        self.slot.state.lock().fault = Some(fault);
+    }
+
+    // A cache's values are the host's, so a stack with one is run by the host's own leaf.
+    fn shared(&self, _value: &Shared) -> Value {
+        Value::Unit
+    }
+
+    fn failed(&self, _fault: &Shared) -> Error {
+        Error::Cancelled
+    }
+
+    fn fly(&self, _layer: usize, landing: Landing) -> Result<(), Error> {
+        drop(landing);
+        Err(Error::Invalid("a cache around native work is its host's".into()))
     }
 
     /// An aborted operation answers when it has ended.

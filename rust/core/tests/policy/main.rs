@@ -1,10 +1,14 @@
 //! Stacks of policies polled by hand over a scripted leaf, in virtual time: nothing here sleeps.
 
+mod breaker;
+mod cache;
 mod common;
 mod dropped;
+mod fallback;
 mod inherited;
 mod limit;
 mod nested;
+mod rate;
 mod retry;
 mod stacks;
 mod timeout;

@@ -84,7 +84,8 @@ impl Limiter {
     }
 
     /// Whether a cost may start on `key`: first come, first served, though what costs nothing goes past those who wait unless the key is
-    /// paused. Whose turn cannot come by `until` is refused at once.
+    /// paused. Whose turn cannot come by `until` or within `max_wait` is refused at once. The key is remembered until it is forgotten, even
+    /// so. Found by bisection, however many wait.
     pub fn ask(&mut self, key: u32, cost: f64, now: Instant, until: Instant) -> Answer {
         let now = self.seen(now);
         let cost = self.limits.units(cost);
@@ -261,7 +262,7 @@ impl Limiter {
         Some((ticket, end))
     }
 
-    /// Notes when the wait of the first in line of a key ends. A past time for "at once" would do as well as the last `now`.
+    /// Notes when the wait of the first in line of a key ends: a time that is past already, if that is at once.
     fn look_at(&mut self, key: u32) {
         let now = self.now;
         let Some(state) = self.keys.get_mut(key) else { return };

@@ -19,6 +19,9 @@ where
     F: Future<Output = Result<L::Ok, L::Err>> + Send,
     M: Fn() -> F,
 {
+    if let Some(budget) = &settings.budget {
+        budget.lock().deposit(call.entered());
+    }
     let mut attempt = 0u32;
     loop {
         attempt = attempt.saturating_add(1);
@@ -58,6 +61,7 @@ fn judge<L: Leaf>(
     match decide(settings, attempt, verdict, call.now(), over, fastrand::f64()) {
         Decision::GiveUp => Err(e),
         Decision::TooLate => Err(too_late(call, over, Some(e))),
+        Decision::Again(_) if settings.budget.as_ref().is_some_and(|budget| !budget.lock().withdraw(call.now())) => Err(e),
         Decision::Again(at) => {
             call.trace.failed(layer, e);
             Ok(at)

@@ -43,7 +43,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
     fn settings(attempts: Option<u32>) -> Settings {
         let backoff = Backoff { initial: 1.0, factor: 2.0, max: 5.0, jitter: Jitter::None };
-        Settings { attempts, backoff, max_retry_after: Duration::from_mins(1) }
+        Settings { attempts, backoff, max_retry_after: Duration::from_mins(1), budget: None }
     }
     fn at(s: u64) -> Instant {
         Instant::from_nanos(s * SECOND)

@@ -8,13 +8,18 @@ pub use super::backoff::{Backoff, Jitter};
 pub use budget::Budget;
 pub use layer::retry;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-#[derive(Clone, Copy, Debug)]
+use crate::sync::Mutex;
+
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// In total, the first one included. `None` is without end.
     pub attempts: Option<u32>,
     pub backoff: Backoff,
     /// The most that a delay returned by `on` is believed.
     pub max_retry_after: Duration,
+    /// Shared with others.
+    pub budget: Option<Arc<Mutex<Budget>>>,
 }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{Around, Deadline, Leaf, Verdict};
+use mountain_core::effect::{Begin, Deadline, Landing, Leaf, Shared, Verdict};
 use mountain_core::error::Owner;
 use mountain_core::time::{Clock, Instant, Key};
 
@@ -31,6 +31,10 @@ struct State {
     /// Its calls go on when their callers are gone, with what they keep.
     outlives: bool,
     kept: Vec<Box<dyn Any + Send>>,
+    /// What fallbacks were asked to stand in for, by layer.
+    instead: Vec<(usize, Fail)>,
+    /// Flights that the test lands.
+    flights: Vec<(usize, Landing)>,
 }
 
 struct Running {
@@ -79,6 +83,14 @@ impl Scripted {
         kept.len()
     }
 
+    pub(crate) fn stood_in_for(&self) -> Vec<(usize, Fail)> {
+        std::mem::take(&mut self.state().instead)
+    }
+
+    pub(crate) fn flights(&self) -> Vec<(usize, Landing)> {
+        std::mem::take(&mut self.state().flights)
+    }
+
     /// Give up a call that its dropped engine left behind, as an owner of a leaf must. True: there was one.
     pub(crate) fn abandon(&self) -> bool {
         let running = self.state().running.take();
@@ -93,11 +105,11 @@ impl Leaf for Scripted {
     type Ok = u32;
     type Err = Fail;
 
-    fn poll(&self, begin: Option<&Around<'_>>, cx: &mut Context<'_>) -> Poll<Result<u32, Fail>> {
+    fn poll(&self, begin: Option<Begin<'_>>, cx: &mut Context<'_>) -> Poll<Result<u32, Fail>> {
         let now = self.clock.now();
         let mut state = self.state();
         state.polls += 1;
-        if let Some(told) = begin {
+        if let Some(Begin::Call(told) | Begin::Instead(told)) = begin {
             assert!(state.running.is_none(), "begun while a call is under way");
             let act = self.script[state.begun.len().min(self.script.len() - 1)];
             state.begun.push((now, told.over));
@@ -137,6 +149,23 @@ impl Leaf for Scripted {
 
     fn names(&self, layer: usize, fault: &mut Fail) -> bool {
         matches!((self.on)(layer, fault), Ok(Verdict::Yes))
+    }
+
+    fn instead(&self, layer: usize, fault: Fail) {
+        self.state().instead.push((layer, fault));
+    }
+
+    fn shared(&self, value: &Shared) -> u32 {
+        *value.downcast_ref().expect("a number")
+    }
+
+    fn failed(&self, fault: &Shared) -> Fail {
+        Fail::Plain(*fault.downcast_ref().expect("a number"))
+    }
+
+    fn fly(&self, layer: usize, landing: Landing) -> Result<(), Fail> {
+        self.state().flights.push((layer, landing));
+        Ok(())
     }
 
     fn outlives(&self) -> bool {

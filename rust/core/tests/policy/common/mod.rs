@@ -47,7 +47,7 @@ pub(crate) fn at_once(attempts: impl Into<Option<u32>>) -> Layer {
 
 fn waiting(attempts: impl Into<Option<u32>>, initial: f64, factor: f64) -> Layer {
     let backoff = Backoff { initial, factor, max: 3600.0, jitter: Jitter::None };
-    Layer::Retry(retry::Settings { attempts: attempts.into(), backoff, max_retry_after: secs(60) })
+    Layer::Retry(retry::Settings { attempts: attempts.into(), backoff, max_retry_after: secs(60), budget: None })
 }
 
 pub(crate) fn inherited(s: u64) -> Deadline {

@@ -34,6 +34,15 @@ impl Stage {
         Self::made(clock.clone(), script, |_, _| Ok(Verdict::Yes))
     }
 
+    pub(crate) fn beside(clock: &Arc<Clock>, script: impl Into<Vec<Act>>, on: On) -> Self {
+        Self::made(clock.clone(), script, on)
+    }
+
+    /// A fallback has stood in.
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.trace.degraded.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn on(script: impl Into<Vec<Act>>, on: On) -> Self {
         Self::made(Clock::manual(), script, on)
     }

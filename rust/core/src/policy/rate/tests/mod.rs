@@ -1,6 +1,7 @@
 //! The limiter by jumps of time: what it promises, number by number. `model` holds it against a simple reference under any schedule.
 
 mod model;
+mod reference;
 
 use super::*;
 
@@ -257,9 +258,43 @@ fn numbers_of_any_size() {
 }
 
 #[test]
-fn an_earlier_now_is_the_latest() {
+fn numbers_too_large_or_small_to_count_still_count() {
     let mut l = strict(1.0, 1.0);
-    assert!(go(&mut l, 1.0, 5.0) && !go(&mut l, 1.0, 4.0) && !go(&mut l, 1.0, 5.9) && go(&mut l, 1.0, 6.0));
+    assert!(go(&mut l, 1.0, 0.0) && !go(&mut l, 1e-300, 0.0));
+    for _ in 0..4 {
+        l.charge(0, f64::INFINITY, at(0.5));
+    }
+    assert!(!go(&mut l, 1.0, 1.4) && go(&mut l, 1.0, 1.5));
+    let mut l = strict(f64::INFINITY, 1.0);
+    let held = [1e300; 5].map(|cost| offer(ask(&mut l, 0, cost, 0.0)));
+    l.change(1.0, secs(1.0), at(0.0), &mut Vec::new());
+    let _waits = ticket(ask(&mut l, 0, 1.0, 0.0));
+    for offer in held {
+        l.withdraw(offer, at(0.0));
+    }
+    assert_eq!(drain(&mut l), [at(0.0)]);
+}
+
+#[test]
+fn an_earlier_now_is_the_latest() {
+    for mut l in [strict(1.0, 1.0), bucket(1.0, 1.0, 1.0)] {
+        assert!(due(&mut l, at(5.0)).is_empty());
+        assert!(go(&mut l, 1.0, 1.0) && !go(&mut l, 1.0, 5.9) && go(&mut l, 1.0, 6.0));
+    }
+}
+
+#[test]
+fn a_key_that_is_held_is_not_forgotten() {
+    let mut l = strict(1.0, 1.0);
+    let held = offer(ask(&mut l, 0, 1.0, 0.0));
+    l.forget(0);
+    assert!(!go(&mut l, 1.0, 0.0));
+    let _waits = ticket(ask(&mut l, 0, 1.0, 0.0));
+    l.started(held, at(0.0));
+    l.forget(0);
+    assert_eq!(drain(&mut l), [at(1.0)]);
+    l.forget(0);
+    assert_eq!(l.keys.bytes(), 0);
 }
 
 #[test]

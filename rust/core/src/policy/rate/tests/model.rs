@@ -1,13 +1,11 @@
-//! A reference that counts every start and steps through time nanosecond by nanosecond, and random schedules that hold the limiter against it.
-//! Costs are in quarters, times in nanoseconds: small enough that both are exact.
+//! Random schedules of everything that can be done to a limiter, held against the reference.
 
 use proptest::prelude::*;
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use super::super::*;
+use super::reference::{HORIZON, Reference, Rule, Waiting};
 
-/// Later than any turn in here.
-const HORIZON: u64 = 20_000;
 const KEYS: u32 = 3;
 
 #[derive(Clone, Debug)]
@@ -26,13 +24,6 @@ enum Op {
     Forget(u32),
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Rule {
-    n: u64,
-    per: u64,
-    burst: Option<u64>,
-}
-
 #[derive(Clone, Debug)]
 struct Start {
     at: u64,
@@ -42,89 +33,6 @@ struct Start {
     rule: Option<Rule>,
     /// It had left the window when the rule was changed, in this place of the order.
     forgotten: usize,
-}
-
-#[derive(Clone, Debug)]
-struct Waiting {
-    ticket: Ticket,
-    cost: u64,
-    give_up: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Reference {
-    rule: Rule,
-    starts: VecDeque<(u64, u64)>,
-    /// In the bucket, in quarters times `per`.
-    level: i128,
-    level_at: u64,
-    reserved: u64,
-    paused: u64,
-    line: VecDeque<Waiting>,
-}
-
-impl Reference {
-    fn new(rule: Rule) -> Self {
-        let level = i128::from(rule.burst.unwrap_or(0) * rule.per);
-        Reference { rule, starts: VecDeque::new(), level, level_at: 0, reserved: 0, paused: 0, line: VecDeque::new() }
-    }
-    fn most(&self) -> u64 {
-        self.rule.burst.unwrap_or(self.rule.n)
-    }
-    fn level(&self, t: u64) -> i128 {
-        let full = i128::from(self.most() * self.rule.per);
-        full.min(self.level + i128::from((t - self.level_at) * self.rule.n))
-    }
-    fn used(&self, t: u64) -> u64 {
-        self.starts.iter().filter(|s| s.0 + self.rule.per > t).map(|s| s.1).sum()
-    }
-    fn fits(&self, cost: u64, t: u64) -> bool {
-        let counted = self.reserved + cost;
-        t >= self.paused
-            && (cost == 0
-                || match self.rule.burst {
-                    Some(_) => self.level(t) >= i128::from(counted * self.rule.per),
-                    None => self.used(t) + counted <= self.rule.n,
-                })
-    }
-    fn start(&mut self, cost: u64, t: u64) {
-        (self.level, self.level_at) = (self.level(t) - i128::from(cost * self.rule.per), t);
-        self.starts.push_back((t, cost));
-    }
-    fn refund(&mut self, mut cost: u64, t: u64) {
-        (self.level, self.level_at) = (self.level(t) + i128::from(cost * self.rule.per), t);
-        self.level = self.level(t);
-        for s in self.starts.iter_mut().filter(|s| s.0 + self.rule.per > t) {
-            let part = cost.min(s.1);
-            s.1 -= part;
-            cost -= part;
-        }
-    }
-    /// When a cost behind all who wait starts, if nobody comes or leaves and each starts as soon as he can.
-    fn turn(&self, cost: u64, now: u64) -> u64 {
-        let mut future = self.clone();
-        let offered = std::mem::take(&mut future.reserved);
-        future.start(offered, now);
-        let mut t = now;
-        for cost in self.line.iter().map(|w| w.cost).chain([cost]) {
-            while !future.fits(cost, t) {
-                t += 1;
-                assert!(t < HORIZON);
-                while future.starts.front().is_some_and(|s| s.0 + self.rule.per <= t) {
-                    future.starts.pop_front();
-                }
-            }
-            future.start(cost, t);
-        }
-        t
-    }
-    fn is_idle(&self, t: u64) -> bool {
-        let rests = match self.rule.burst {
-            Some(burst) => self.level(t) == i128::from(burst * self.rule.per),
-            None => self.used(t) == 0,
-        };
-        self.line.is_empty() && self.reserved == 0 && self.paused <= t && rests
-    }
 }
 
 struct Held {

@@ -1,0 +1,38 @@
+"""Flights: a cached call under way, as a task of its own, for everybody who waits for its value."""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
+from ._native import Landing, Plan, call_effect, limit_var, within_var
+
+__all__ = ["begin"]
+
+
+def begin(
+    callable: Callable[..., Any],  # noqa: A002
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None,
+    plan: Plan,
+    landing: Landing,
+    /,
+) -> None:
+    """Starts the call under `plan` in a copy of the current context, without its deadline."""
+    context = copy_context()
+    context.run(limit_var.set, None)
+    flight = _fly(call_effect(callable, args, kwargs, plan), landing)
+    landing.flies(asyncio.get_running_loop().create_task(flight, name=plan.name, context=context))
+
+
+async def _fly(call: Any, landing: Landing) -> None:
+    within_var.set(landing.within())
+    try:
+        value = await call
+    except Exception as error:
+        landing.fail(error)
+    except BaseException:  # a cancel, of nobody's who waits: whoever does begins another
+        landing.lose()
+        raise
+    else:
+        landing.succeed(value)

@@ -1,0 +1,27 @@
+"""RetryBudget: how much load retries may add, for many calls together."""
+
+from typing import final
+
+from .._native import Budget
+from ._numbers import number
+
+__all__ = ["RetryBudget"]
+
+
+@final
+class RetryBudget:
+    """At most `ratio` retries for each call, and `min_per_second` beside that, over the last ten seconds.
+
+    When a service fails for everybody, retries multiply its load just then. Calls share a budget by sharing the object:
+    `Retry(on=..., budget=budget)`. With none left, a failure is raised as it is. After Finagle's retry budget (2015).
+    """
+
+    __slots__ = ("__weakref__", "_budget", "_min_per_second", "_ratio")
+
+    def __init__(self, *, ratio: float = 0.1, min_per_second: float = 1) -> None:
+        self._ratio = number(ratio, "RetryBudget", "ratio", least=0)
+        self._min_per_second = number(min_per_second, "RetryBudget", "min_per_second", least=0)
+        self._budget = Budget(self._ratio, self._min_per_second)
+
+    def __repr__(self) -> str:
+        return f"RetryBudget(ratio={self._ratio:.12g}, min_per_second={self._min_per_second:.12g})"

@@ -1,0 +1,39 @@
+"""Fallback: something that stands in when a call fails."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from .._native import Layer
+from ..errors import ConfigError
+from ._base import Policy
+from ._errors import check_classes, named
+
+__all__ = ["Fallback"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Fallback(Policy):
+    """When what it encloses fails with what `on` names, `to(error)` gives the result: a value, or an awaitable of one.
+
+    Several make a ladder: what one of them raises is for the next one outside it. The time that ran out of a Timeout
+    inside it can be named (`errors.TimedOut`), as can `errors.Rejected`; a Timeout around it is final. A call that
+    ended so is counted as degraded.
+    """
+
+    to: Callable[[Exception], Any]
+    on: type[Exception] | tuple[type[Exception], ...]
+
+    def __post_init__(self) -> None:
+        given = cast("Any", self.to)
+        if not callable(given) or inspect.isgeneratorfunction(given) or inspect.isasyncgenfunction(given):
+            raise ConfigError(f"Fallback(to={given!r}): must be a function of the error, such as lambda error: []")
+        check_classes(self.on, "Fallback")
+
+    def __repr__(self) -> str:
+        to = str(getattr(self.to, "__qualname__", repr(self.to))).rpartition("<locals>.")[2]
+        return f"Fallback({to}, on={named(self.on)})"
+
+    def _layer(self) -> Layer:
+        return Layer.fallback(self.to, self.on)

@@ -1,0 +1,92 @@
+//! The layer of a cache: a value that is there, or a flight to wait for.
+
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::Cache;
+use super::store::Found;
+use crate::effect::{Call, Fault, Flight, Landed, Landing, Leaf, Use};
+use crate::error::{Reason, Refused};
+
+/// The value of `cache`, which stands at `layer` of the stack, for this call's key; `inner` where there is no key.
+pub async fn cached<'a, L, F>(
+    call: &'a Call<'a, L>,
+    layer: usize,
+    cache: &'a Arc<Cache>,
+    inner: impl FnOnce() -> F + Send,
+) -> Result<L::Ok, L::Err>
+where
+    L: Leaf,
+    F: Future<Output = Result<L::Ok, L::Err>> + Send,
+{
+    let Some(key) = call.terms.used(layer) else { return inner().await };
+    loop {
+        let (flight, begins) = match cache.find(key.number(), call.now()) {
+            Found::Fresh(value) | Found::Stale(value, None) => return Ok(call.leaf.shared(&value)),
+            Found::Stale(value, Some(flight)) => {
+                // A refresh that cannot begin is one that failed: there is still what is there.
+                let _ = begin(call, layer, cache, key, &flight);
+                return Ok(call.leaf.shared(&value));
+            }
+            Found::Flying(flight) => (flight, false),
+            Found::Missing(flight) => (flight, true),
+        };
+        let joined = Joined::new(&flight, call.terms.flight.as_ref());
+        let Some(joined) = joined else { return Err(L::Err::refused(Refused { layer, why: Reason::Reentered })) };
+        if begins {
+            begin(call, layer, cache, key, &flight)?;
+        }
+        match joined.landed().await {
+            Landed::Value(value) => return Ok(call.leaf.shared(&value)),
+            Landed::Failed(fault) => return Err(call.leaf.failed(&fault)),
+            Landed::Lost => {}
+        }
+    }
+}
+
+/// Have the host begin what stands inside, as work of its own.
+fn begin<L: Leaf>(call: &Call<'_, L>, layer: usize, cache: &Arc<Cache>, key: &Use, flight: &Arc<Flight>) -> Result<(), L::Err> {
+    let (cache, key, clock, of) = (cache.clone(), key.clone(), call.clock.clone(), flight.clone());
+    let cleared = cache.cleared();
+    let landing = Landing::new(flight.clone(), move |landed| {
+        let value = if let Landed::Value(value) = landed { Some(value.clone()) } else { None };
+        cache.landed(&of, &key, value, cleared, clock.now());
+    });
+    call.leaf.fly(layer, landing)
+}
+
+/// One who waits for a flight, and leaves when he is dropped.
+struct Joined<'a> {
+    flight: &'a Arc<Flight>,
+    place: u32,
+    /// The flight in which he waits himself.
+    own: Option<&'a Arc<Flight>>,
+}
+
+impl<'a> Joined<'a> {
+    /// `None`: the flight would wait for itself.
+    fn new(flight: &'a Arc<Flight>, own: Option<&'a Arc<Flight>>) -> Option<Self> {
+        if own.is_some_and(|own| !own.waits_for(flight)) {
+            return None;
+        }
+        Some(Joined { flight, place: flight.join(), own })
+    }
+
+    async fn landed(self) -> Landed {
+        poll_fn(|cx| match self.flight.look(self.place, cx.waker()) {
+            Some(landed) => Poll::Ready(landed),
+            None => Poll::Pending,
+        })
+        .await
+    }
+}
+
+impl Drop for Joined<'_> {
+    fn drop(&mut self) {
+        self.flight.leave(self.place);
+        if let Some(own) = self.own {
+            own.waits_no_more(self.flight);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! CircuitBreaker as a layer: what counts, and that a probe takes its slot when the inside has admitted it.
+
+use std::sync::Arc;
+
+use mountain_core::effect::{Deadline, Verdict};
+use mountain_core::error::{Reason, Refused};
+use mountain_core::policy::Layer;
+use mountain_core::policy::breaker::{Breaker, Settings, State};
+use mountain_core::policy::limit::{Limit, Overflow};
+use mountain_core::policy::retry::{Backoff, Jitter};
+use mountain_core::sync::Mutex;
+use mountain_core::time::Clock;
+
+use super::common::{Act, End, Fail, Run, Stage, at_once, limit, secs};
+
+fn after(failures: u32) -> Arc<Mutex<Breaker>> {
+    let cooldown = Backoff { initial: 30.0, factor: 1.0, max: 30.0, jitter: Jitter::None };
+    let settings = Settings {
+        failures: Some(failures),
+        failure_rate: 0.5,
+        minimum_calls: 20,
+        slow_call: None,
+        slow_rate: 1.0,
+        window: secs(60),
+        cooldown,
+        probes: 2,
+    };
+    Arc::new(Mutex::new(Breaker::new(settings)))
+}
+
+fn state(breaker: &Mutex<Breaker>, stage: &Stage) -> State {
+    breaker.lock().state(0, stage.clock.now())
+}
+
+#[test]
+fn a_limit_inside_or_outside_counts_once_and_a_cancel_not_at_all() {
+    let breaker = after(2);
+    let stack = [limit(2), Layer::Breaker(breaker.clone())];
+    let inside = [Layer::Breaker(breaker.clone()), limit(2)];
+    let stage = Stage::new([Act::hangs()]);
+    for _ in 0..20 {
+        let call = stage.call();
+        assert!(Run::new(&stage, &call, &stack, Deadline::NONE, true).poll().is_pending());
+        stage.leaf.abandon();
+    }
+    assert_eq!(state(&breaker, &stage), State::Closed);
+    assert!(stage.play(&stack).0.is_err());
+    assert_eq!(state(&breaker, &stage), State::Closed);
+    assert!(stage.play(&inside).0.is_err());
+    assert_eq!(state(&breaker, &stage), State::Open);
+    let (result, _) = stage.play(&stack);
+    assert!(matches!(result, Err(Fail::Refused(Refused { layer: 1, why: Reason::Open(after) })) if after == secs(30)));
+}
+
+#[test]
+fn a_limit_that_passes_in_a_backoff_inside_counts() {
+    let breaker = after(1);
+    let stage = Stage::new([Act::fails(1)]);
+    let waiting = super::common::doubling(None);
+    let _ = stage.play(&[limit(4), Layer::Breaker(breaker.clone()), waiting]);
+    assert_eq!(state(&breaker, &stage), State::Open);
+}
+
+#[test]
+fn what_on_does_not_name_and_a_value_count_as_they_should() {
+    let breaker = after(2);
+    let stage =
+        Stage::on([Act::fails(1)], |_, fault| Ok(if matches!(fault, Fail::Plain(1)) { Verdict::No } else { Verdict::Yes }));
+    let stack = [Layer::Breaker(breaker.clone())];
+    for _ in 0..5 {
+        assert!(stage.play(&stack).0.is_err());
+    }
+    assert_eq!(state(&breaker, &stage), State::Closed);
+    let stage =
+        Stage::at(&stage.clock, [Act::fails(2), Act::value(secs(0)), Act::fails(2), Act::new(secs(0), End::Exit), Act::fails(2)]);
+    for _ in 0..4 {
+        let _ = stage.play(&stack);
+    }
+    assert_eq!(state(&breaker, &stage), State::Closed);
+    let _ = stage.play(&stack);
+    assert_eq!(state(&breaker, &stage), State::Open);
+}
+
+#[test]
+fn of_a_hundred_callers_so_many_are_probes_also_with_a_retry_around() {
+    for retry in [false, true] {
+        let breaker = after(1);
+        let clock = Clock::manual();
+        let failing = Stage::at(&clock, [Act::fails(1)]);
+        let plain = [Layer::Breaker(breaker.clone())];
+        let _ = failing.play(&plain);
+        clock.advance(secs(30));
+        let stack: Vec<Layer> = if retry { vec![at_once(Some(3)), plain[0].clone()] } else { plain.to_vec() };
+        // A rejection is not what a retry goes on from, unless it is named.
+        let stages: Vec<Stage> = (0..100)
+            .map(|_| {
+                Stage::beside(&clock, [Act::value(secs(1))], |_, fault| {
+                    Ok(if matches!(fault, Fail::Refused(_)) { Verdict::No } else { Verdict::Yes })
+                })
+            })
+            .collect();
+        let calls: Vec<_> = stages.iter().map(Stage::call).collect();
+        let mut runs: Vec<_> =
+            stages.iter().zip(&calls).map(|(stage, call)| Run::new(stage, call, &stack, Deadline::NONE, true)).collect();
+        let begun = runs.iter_mut().filter_map(|run| run.poll().is_pending().then_some(())).count();
+        assert_eq!((begun, stages.iter().map(|stage| stage.leaf.begun().len()).sum::<usize>()), (2, 2));
+        drop(runs);
+        assert_eq!(state(&breaker, &failing), State::HalfOpen, "probes that were cancelled free their slots");
+    }
+}
+
+#[test]
+fn a_probe_takes_its_slot_only_when_the_inside_has_admitted_it() {
+    let breaker = after(1);
+    let stage = Stage::new([Act::fails(1), Act::value(secs(0))]);
+    let _ = stage.play(&[Layer::Breaker(breaker.clone())]);
+    stage.clock.advance(secs(30));
+    let one = Limit::new(mountain_core::policy::limit::Settings { n: 1, most_waiting: None, overflow: Overflow::Reject });
+    let taken = one.try_permit(&stage.clock, 0, None).unwrap();
+    let stack = [Layer::Breaker(breaker.clone()), Layer::Limit(one)];
+    let calls: Vec<_> = (0..5).map(|_| stage.call()).collect();
+    let mut runs: Vec<_> = calls.iter().map(|call| Run::new(&stage, call, &stack, Deadline::NONE, true)).collect();
+    // None of those who wait inside is a probe yet.
+    assert!(runs.iter_mut().all(|run| run.poll().is_pending()));
+    drop(taken);
+    assert!(runs[0].woken() && runs[0].poll().is_ready());
+    assert_eq!(state(&breaker, &stage), State::HalfOpen);
+    assert!(runs[1].woken() && runs[1].poll().is_ready());
+    assert_eq!(state(&breaker, &stage), State::Closed);
+}

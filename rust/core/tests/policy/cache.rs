@@ -1,0 +1,200 @@
+//! Cache as a layer: one flight for all, its end, its loss, and what is kept how long.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use mountain_core::effect::{Deadline, Flight, Keys, Landed, Term, Terms};
+use mountain_core::error::{Reason, Refused};
+use mountain_core::policy::Layer;
+use mountain_core::policy::cache::{Cache, Settings};
+use mountain_core::time::Clock;
+
+use super::common::{Act, Fail, Run, Stage, limit, secs};
+
+struct Shop {
+    clock: Arc<Clock>,
+    /// By which the keys look after themselves.
+    other: Arc<Clock>,
+    keys: Arc<Keys>,
+    cache: Arc<Cache>,
+}
+
+impl Shop {
+    fn new(ttl: u64, stale: u64, max_size: usize) -> Self {
+        let cache = Cache::new(Settings { ttl: secs(ttl), stale: secs(stale), max_size });
+        Shop {
+            clock: Clock::manual(),
+            other: Clock::manual(),
+            keys: Keys::new(|_| (), Duration::from_secs(1), |_, _| true),
+            cache,
+        }
+    }
+
+    /// Somebody who asks for `key`.
+    fn caller(&self, key: usize) -> Stage {
+        let mut stage = Stage::at(&self.clock, [Act::value(secs(0))]);
+        let used = self.keys.intern(&self.other, key as u64, || key, |known| Ok::<_, Infallible>(known == key)).unwrap();
+        stage.terms = Terms { layers: vec![Term { key: Some(used), cost: 1.0 }], ..Terms::default() };
+        stage
+    }
+
+    fn stack(&self) -> [Layer; 1] {
+        [Layer::Cache(self.cache.clone())]
+    }
+
+    /// What he gets, when his flight, if he begins one, ends so.
+    fn ask(&self, key: usize, landed: Option<u32>) -> (Option<u32>, usize) {
+        let stage = self.caller(key);
+        let (call, stack) = (stage.call(), self.stack());
+        let mut run = Run::new(&stage, &call, &stack, Deadline::NONE, true);
+        let mut polled = run.poll();
+        let flights = stage.leaf.flights();
+        let begun = flights.len();
+        for (_, landing) in flights {
+            landing.land(landed.map_or(Landed::Lost, |value| Landed::Value(Arc::new(value))));
+        }
+        if polled.is_pending() {
+            polled = run.poll();
+        }
+        match polled {
+            Poll::Ready(Ok(value)) => (Some(value), begun),
+            _ => (None, begun),
+        }
+    }
+}
+
+#[test]
+fn all_who_miss_wait_for_one_flight() {
+    let shop = Shop::new(60, 0, 10);
+    let stages: Vec<Stage> = (0..500).map(|_| shop.caller(1)).collect();
+    let calls: Vec<_> = stages.iter().map(Stage::call).collect();
+    let stack = shop.stack();
+    let mut runs: Vec<_> =
+        stages.iter().zip(&calls).map(|(stage, call)| Run::new(stage, call, &stack, Deadline::NONE, true)).collect();
+    assert!(runs.iter_mut().all(|run| run.poll().is_pending()));
+    let mut flights: Vec<_> = stages.iter().flat_map(|stage| stage.leaf.flights()).collect();
+    let (layer, landing) = flights.pop().unwrap();
+    assert!(flights.is_empty() && layer == 0);
+    // The first caller goes: the others wait on.
+    runs.remove(0);
+    landing.land(Landed::Value(Arc::new(5u32)));
+    assert!(runs.iter_mut().all(|run| run.woken() && matches!(run.poll(), Poll::Ready(Ok(5)))));
+    assert_eq!(shop.ask(1, None), (Some(5), 0));
+}
+
+#[test]
+fn with_nobody_left_the_flight_is_asked_to_end_and_a_lost_one_is_begun_anew() {
+    let shop = Shop::new(60, 0, 10);
+    let (one, two, stack) = (shop.caller(1), shop.caller(1), shop.stack());
+    let (call, other) = (one.call(), two.call());
+    let mut first = Run::new(&one, &call, &stack, Deadline::NONE, true);
+    let mut second = Run::new(&two, &other, &stack, Deadline::NONE, true);
+    assert!(first.poll().is_pending() && second.poll().is_pending());
+    // Its loop is closed, with the first caller.
+    drop(first);
+    drop(one.leaf.flights());
+    assert!(second.woken() && second.poll().is_pending());
+    let mut flights = two.leaf.flights();
+    let (_, landing) = flights.pop().unwrap();
+    let flight = landing.flight().clone();
+    assert!(!flight.is_over());
+    drop(second);
+    assert!(flight.is_over(), "nobody waits");
+    landing.land(Landed::Value(Arc::new(5u32)));
+    // Its value came all the same.
+    assert_eq!(shop.ask(1, None), (Some(5), 0));
+}
+
+#[test]
+fn a_failure_is_for_those_who_wait_and_is_not_kept() {
+    let shop = Shop::new(60, 0, 10);
+    let (one, two, stack) = (shop.caller(1), shop.caller(1), shop.stack());
+    let (call, other) = (one.call(), two.call());
+    let runs = [(&one, &call), (&two, &other)];
+    let mut runs = runs.map(|(stage, call)| Run::new(stage, call, &stack, Deadline::NONE, true));
+    assert!(runs.iter_mut().all(|run| run.poll().is_pending()));
+    for (_, landing) in one.leaf.flights() {
+        landing.land(Landed::Failed(Arc::new(9u32)));
+    }
+    assert!(runs.iter_mut().all(|run| matches!(run.poll(), Poll::Ready(Err(Fail::Plain(9))))));
+    assert_eq!(shop.ask(1, Some(1)), (Some(1), 1));
+}
+
+#[test]
+fn fresh_stale_and_gone() {
+    let shop = Shop::new(10, 5, 10);
+    assert_eq!(shop.ask(1, Some(1)), (Some(1), 1));
+    shop.clock.advance(secs(9));
+    assert_eq!(shop.ask(1, None), (Some(1), 0));
+    shop.clock.advance(secs(1));
+    // Stale: given out at once, by one who begins a flight that brings nothing, then by one whose flight brings another.
+    assert_eq!(shop.ask(1, None), (Some(1), 1));
+    assert_eq!(shop.ask(1, Some(2)), (Some(1), 1));
+    assert_eq!(shop.ask(1, None), (Some(2), 0));
+    shop.clock.advance(secs(15));
+    assert_eq!(shop.ask(1, Some(3)), (Some(3), 1));
+}
+
+#[test]
+fn as_many_as_there_is_room_for_and_none_after_clear() {
+    let shop = Shop::new(60, 0, 5);
+    for key in 0..20 {
+        assert_eq!(shop.ask(key, Some(key as u32)), (Some(key as u32), 1));
+    }
+    assert_eq!(shop.cache.counts().1, 5);
+    assert_eq!(shop.ask(19, None), (Some(19), 0));
+    // Forgotten while it is under way: who waits has it, and it is not kept.
+    for clear in [true, false] {
+        let stage = shop.caller(19);
+        shop.cache.clear();
+        let (call, stack) = (stage.call(), shop.stack());
+        let mut run = Run::new(&stage, &call, &stack, Deadline::NONE, true);
+        assert!(run.poll().is_pending());
+        if clear {
+            shop.cache.clear();
+        } else {
+            shop.cache.invalidate(stage.terms.key(0));
+        }
+        for (_, landing) in stage.leaf.flights() {
+            landing.land(Landed::Value(Arc::new(4u32)));
+        }
+        assert!(matches!(run.poll(), Poll::Ready(Ok(4))));
+        assert_eq!(shop.cache.counts().1, 0);
+    }
+    shop.other.advance(secs(2));
+    assert!(shop.keys.is_empty(), "keys go with their values");
+}
+
+#[test]
+fn flights_that_would_wait_for_each_other_are_refused() {
+    let shop = Shop::new(60, 0, 10);
+    let (one, mut two, stack) = (shop.caller(1), shop.caller(2), shop.stack());
+    let call = one.call();
+    let mut first = Run::new(&one, &call, &stack, Deadline::NONE, true);
+    assert!(first.poll().is_pending());
+    let (_, landing) = one.leaf.flights().pop().unwrap();
+    let a: Arc<Flight> = landing.flight().clone();
+    // In the flight of key 1, key 2 is asked for; in that one's flight, key 1.
+    two.terms.flight = Some(a);
+    let other = two.call();
+    let mut second = Run::new(&two, &other, &stack, Deadline::NONE, true);
+    assert!(second.poll().is_pending());
+    let (_, inner) = two.leaf.flights().pop().unwrap();
+    let mut three = shop.caller(1);
+    three.terms.flight = Some(inner.flight().clone());
+    let (result, _) = three.play(&stack);
+    assert!(matches!(result, Err(Fail::Refused(Refused { layer: 0, why: Reason::Reentered }))));
+}
+
+#[test]
+fn a_limit_of_one_caller_is_not_the_flights() {
+    let shop = Shop::new(60, 0, 10);
+    let mut stage = shop.caller(1);
+    stage.terms.layers.insert(0, Term::default());
+    let (result, _) = stage.play(&[limit(1), Layer::Cache(shop.cache.clone())]);
+    assert!(matches!(result, Err(Fail::TimedOut(_))));
+    let (layer, _) = stage.leaf.flights().pop().unwrap();
+    assert_eq!(layer, 1);
+}
