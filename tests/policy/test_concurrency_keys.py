@@ -16,6 +16,8 @@ from mountain_runtime.errors import ConfigError, QueueFull
 from .room import Room, counts, tick, until
 from .support import Boom
 
+pytestmark = pytest.mark.usefixtures("collected")
+
 
 def keyed(n: int, key: Callable[..., Any], **settings: Any) -> tuple[ConcurrencyLimit, list[Any]]:
     """A limit, and the keys that its function gave."""

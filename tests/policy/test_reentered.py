@@ -13,6 +13,8 @@ from mountain_runtime.errors import Reentered, Rejected
 from .room import Room, counts, taken, tick, until
 from .support import AT_ONCE, LONG, forever
 
+pytestmark = pytest.mark.usefixtures("collected")
+
 
 def refused(error: BaseException, limit: ConcurrencyLimit, name: str) -> None:
     assert isinstance(error, Reentered)

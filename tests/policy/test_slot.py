@@ -12,6 +12,8 @@ from mountain_runtime.errors import QueueFull, TimedOut
 from .room import Room, cancelled, counts, taken, task_at, tick, until
 from .support import AT_ONCE, SOON, Boom, Watch
 
+pytestmark = pytest.mark.usefixtures("collected")
+
 
 async def test_it_takes_one_of_the_places() -> None:
     room, limit = Room(), ConcurrencyLimit(3)
