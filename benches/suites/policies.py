@@ -266,7 +266,7 @@ def _waiters(scale: Scale) -> Contest:
         _beside("waiters", "aiolimiter, ours a token bucket", BUCKET, "aiolimiter", "us CPU"),
         _beside("waiters", "aiolimiter, while nobody goes", OURS, "aiolimiter", "% CPU", 1, PERCENT),
     )
-    rounds = scale.pick(full=11, quick=5, tiny=1)
+    rounds = scale.pick(full=11, quick=3, tiny=1)
     return Contest(rounds, turns, (list(range(count)), 0), (Measure("waiters", "us CPU"),), extras)
 
 
