@@ -29,10 +29,20 @@ async def _fly(call: Any, landing: Landing) -> None:
     within_var.set(landing.within())
     try:
         value = await call
-    except Exception as error:
-        landing.fail(error)
-    except BaseException:  # a cancel, of nobody's who waits: whoever does begins another
+    except (KeyboardInterrupt, SystemExit):
         landing.lose()
         raise
+    except asyncio.CancelledError as error:
+        if _cancelling():  # by nobody who waits: whoever does begins another
+            landing.lose()
+            raise
+        landing.fail(error)  # its own: it would do so again
+    except BaseException as error:
+        landing.fail(error)
     else:
         landing.succeed(value)
+
+
+def _cancelling() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

@@ -50,15 +50,24 @@ def whole(function: Any, method: bool, args: tuple[Any, ...], kwargs: Mapping[st
         try:
             call = _signature(function).bind(*args, **(kwargs or {}))
         except ValueError:  # a builtin that does not say
-            values = [*args, *sorted((kwargs or {}).items())]
+            values = [*args, *_by_name(kwargs or {})]
         else:
             call.apply_defaults()
-            values = [*call.args, *sorted(call.kwargs.items())]
+            values = [*call.args, *_by_name(call.kwargs)]
     else:
         values = list(args)
     if method and values:
         values[0] = _Itself(values[0])
     return tuple(values)
+
+
+def _by_name(kwargs: Mapping[str, Any]) -> list[Any]:
+    """What is given by name only, told from what is given by position."""
+    return [_NAMES, *sorted(kwargs.items())] if kwargs else []
+
+
+#: Stands before the arguments by name.
+_NAMES = object()
 
 
 def unhashable(

@@ -38,6 +38,10 @@ impl Landing {
         drop(task);
     }
 
+    pub(crate) fn forget(&self) {
+        self.flight.forget();
+    }
+
     /// Its loop is closed: whoever waits elsewhere begins another.
     pub(crate) fn lost(slf: &Bound<'_, Self>) {
         Self::end(slf, Landed::Lost);

@@ -224,8 +224,12 @@ pub(crate) fn remove(port: &Port) {
     EPOCH.fetch_add(1, Ordering::AcqRel);
 }
 
-/// In the child of a fork: ports are the parent's. They are forgotten, not dropped: their descriptors are shared.
-pub(crate) fn forget_all() {
+/// In the child of a fork: ports are the parent's. They are forgotten, not dropped: their descriptors are shared. `flying` is told of each flight.
+pub(crate) fn forget_all(mut flying: impl FnMut(&Py<PyAny>)) {
     EPOCH.fetch_add(1, Ordering::AcqRel);
-    std::mem::forget(PORTS.lock().take());
+    let ports = PORTS.lock().take();
+    for port in ports.iter().flat_map(HashMap::values) {
+        port.get().flying.lock().values().for_each(&mut flying);
+    }
+    std::mem::forget(ports);
 }

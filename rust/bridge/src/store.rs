@@ -1,5 +1,6 @@
 //! The state of a Cache, and that of a RetryBudget.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,11 +49,10 @@ impl Store {
 
     /// The functions whose calls it has keys of, with whether they are methods: each key is (function, method, ...).
     fn functions<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        let mut found: Vec<Bound<'py, PyTuple>> = Vec::new();
+        let (mut found, mut known) = (Vec::new(), HashSet::new());
         for key in keyed::all(py, &self.keys) {
             let key = key.cast_into::<PyTuple>()?;
-            let function = key.get_item(0)?;
-            if !found.iter().any(|known| known.get_item(0).is_ok_and(|known| known.is(&function))) {
+            if known.insert(key.get_item(0)?.as_ptr() as usize) {
                 found.push(key.get_slice(0, 2));
             }
         }

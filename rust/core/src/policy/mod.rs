@@ -76,7 +76,7 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
             rate::enter(call, at, rate, around).await?;
             wrap(call, stack, at + 1, around).await
         }),
-        Some(Layer::Cache(cache)) => Box::pin(cache::cached(call, at, cache, move || wrap(call, stack, at + 1, around))),
+        Some(Layer::Cache(cache)) => Box::pin(cache::cached(call, at, cache, around, move || wrap(call, stack, at + 1, around))),
         Some(Layer::Fallback) => Box::pin(fallback::fallback(call, at, around, wrap(call, stack, at + 1, around))),
         Some(Layer::Breaker(breaker)) => Box::pin(async move {
             let inside = breaker::enter(call, at, breaker, around)?;
