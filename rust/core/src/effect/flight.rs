@@ -58,11 +58,16 @@ impl Flight {
 
     /// How it ended; until it has, `waker` is called when it does.
     pub fn look(&self, place: u32, waker: &Waker) -> Option<Landed> {
+        if let Some(landed) = &self.state.lock().landed {
+            return Some(landed.clone());
+        }
+        // To clone it may run the host's code, which may wait for whoever waits for the lock.
+        let waker = waker.clone();
         let mut state = self.state.lock();
         if let Some(landed) = &state.landed {
             return Some(landed.clone());
         }
-        let old = state.waiting.get_mut(place as usize).and_then(|slot| slot.replace(waker.clone()));
+        let old = state.waiting.get_mut(place as usize).and_then(|slot| slot.replace(waker));
         drop(state);
         drop(old);
         None
