@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mountain_core::effect::{Deadline, Group, Host, Mode, Operation};
 use mountain_core::error::{Origin, Owner};
-use mountain_core::runtime::Program;
+use mountain_core::policy::limit::Limit;
+use mountain_core::runtime::{Program, Queued};
 use mountain_core::sync::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
-use crate::context::{current_task, inherited};
+use crate::context::{self, current_task, inherited};
 use crate::error::timed_out;
 use crate::face::face;
 use crate::handle::{Handle, expected};
@@ -81,12 +82,16 @@ impl Effect {
     }
 
     /// The whole effect as a native operation: its leaf is native, and so is what its policies ask.
-    fn program(&self, py: Python<'_>, over: Deadline) -> PyResult<Option<Program>> {
+    fn program(&self, py: Python<'_>, over: Deadline, detached: bool) -> PyResult<Option<Program>> {
         let Work::Native { operation, args } = &self.work else { return Ok(None) };
         let plan = self.plan.get();
         let Some(on) = plan.native_on().cloned() else { return Ok(None) };
         let none = PyTuple::empty(py);
-        let terms = plan.terms(args.as_ref().map_or(&none, |args| args.bind(py)), None)?;
+        let mut terms = plan.terms(args.as_ref().map_or(&none, |args| args.bind(py)), None)?;
+        if detached {
+            // Who submits it does not wait for it.
+            (terms.held, terms.flight) = (None, None);
+        }
         Ok(Some(Program {
             operation: operation.clone(),
             stack: plan.stack.clone(),
@@ -101,7 +106,7 @@ impl Effect {
     /// The same, as a part of another native effect, whose failures name it.
     fn child(&self, py: Python<'_>) -> PyResult<Option<Program>> {
         let origin = Origin(Arc::new(PyRef::new(self.plan.clone_ref(py))));
-        Ok(self.program(py, Deadline::NONE)?.map(|program| Program { origin: Some(origin), ..program }))
+        Ok(self.program(py, Deadline::NONE, false)?.map(|program| Program { origin: Some(origin), ..program }))
     }
 
     pub(crate) fn is_native(&self) -> bool {
@@ -109,8 +114,16 @@ impl Effect {
     }
 
     /// Start a native effect for whoever runs on `port`'s loop.
-    pub(crate) fn launch<'py>(&self, port: &Bound<'py, Port>, host: &Arc<Host>, detached: bool) -> PyResult<Bound<'py, Handle>> {
+    /// What is `detached` stands under no deadline of the caller's, and begins under a permit of its runtime's, if that has a limit.
+    pub(crate) fn launch<'py>(
+        &self,
+        port: &Bound<'py, Port>,
+        host: &Arc<Host>,
+        detached: bool,
+        limit: Option<Arc<Limit>>,
+    ) -> PyResult<Bound<'py, Handle>> {
         let py = port.py();
+        let priority = context::priority(py)?;
         let plan = self.plan.bind(py);
         // Submitted work carries no deadline; what a task awaits stands under the task's.
         let over = if detached { Deadline::NONE } else { inherited(py)?.0 };
@@ -119,12 +132,16 @@ impl Effect {
         }
         let operation: Arc<dyn Operation> = match &self.work {
             Work::Native { operation, .. } if plan.get().stack.is_empty() && over.owner == Owner::Nobody => operation.clone(),
-            _ => match self.program(py, over)? {
+            _ => match self.program(py, over, detached)? {
                 Some(program) => Arc::new(program),
                 None => return Err(PyRuntimeError::new_err("not a native effect")),
             },
         };
-        Handle::start(port, plan, host, operation, true)
+        let operation = match limit {
+            Some(limit) => Arc::new(Queued { limit, priority, operation }),
+            None => operation,
+        };
+        Handle::start(port, plan, host, operation, priority, true)
     }
 
     /// One run of it, as an iterator that an await drives.
@@ -141,7 +158,7 @@ impl Effect {
                 scope::admit(py, &me.plan.get().name)?;
                 let port = Port::current(py)?;
                 let host = scope::host(&port)?;
-                return Ok(me.launch(&port, &host, false)?.into_any());
+                return Ok(me.launch(&port, &host, false, None)?.into_any());
             }
             // Native work under a policy that asks Python: its leaf gives a handle, and the run drives that.
             Work::Native { args, .. } => {
@@ -208,7 +225,7 @@ impl NativeCall {
         };
         let port = Port::current(py)?;
         let host = scope::host(&port)?;
-        Handle::start(&port, self.effect.get().plan.bind(py), &host, operation.clone(), false)
+        Handle::start(&port, self.effect.get().plan.bind(py), &host, operation.clone(), context::priority(py)?, false)
     }
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.effect)

@@ -47,13 +47,13 @@ impl Store {
         Store { cache: Cache::new(Settings { ttl, stale, max_size }), keys: keyed::keys(REST, |_, _| true) }
     }
 
-    /// The functions whose calls it has keys of, with whether they are methods: each key is (function, method, ...).
-    fn functions<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+    /// The functions whose calls it has keys of: each key is (function, ...).
+    fn functions<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let (mut found, mut known) = (Vec::new(), HashSet::new());
         for key in keyed::all(py, &self.keys) {
-            let key = key.cast_into::<PyTuple>()?;
-            if known.insert(key.get_item(0)?.as_ptr() as usize) {
-                found.push(key.get_slice(0, 2));
+            let function = key.cast_into::<PyTuple>()?.get_item(0)?;
+            if known.insert(function.as_ptr() as usize) {
+                found.push(function);
             }
         }
         Ok(found)

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use super::Cache;
 use super::store::Found;
-use crate::effect::{Around, Call, Fault, Flight, Landed, Landing, Leaf, Use, admit};
+use crate::effect::{Around, Call, Fault, Flight, Holder, Landed, Landing, Leaf, Use, admit};
 use crate::error::{Reason, Refused};
 
 /// The value of `cache`, which stands at `layer` of the stack, for this call's key; `inner` where there is no key.
@@ -28,7 +28,7 @@ where
             Found::Fresh(value) | Found::Stale(value, None) => return Ok(call.leaf.shared(&value)),
             Found::Stale(value, Some(flight)) => {
                 // A refresh that cannot begin is one that failed: there is still what is there.
-                let _ = call.leaf.fly(layer, landing(call, cache, key, &flight));
+                let _ = call.leaf.fly(layer, landing(call, cache, key, &flight), None);
                 return Ok(call.leaf.shared(&value));
             }
             Found::Flying(flight) => (flight, false),
@@ -43,7 +43,7 @@ where
             admit(call, around).map_err(L::Err::refused)?;
         }
         if let Some(landing) = landing {
-            call.leaf.fly(layer, landing)?;
+            call.leaf.fly(layer, landing, around.held.map(Holder::held))?;
         }
         match joined.landed().await {
             Landed::Value(value) => return Ok(call.leaf.shared(&value)),
