@@ -3,22 +3,33 @@
 import asyncio
 import contextvars
 import gc
-import sys
 import threading
 import time
-import tracemalloc
 import traceback
+import tracemalloc
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from mountain_runtime import Cache, Priority, Retry, Timeout, _native, constant, deadline, effect, gather, priority
+from mountain_runtime import (
+    Cache,
+    ConcurrencyLimit,
+    Priority,
+    Retry,
+    Timeout,
+    _native,
+    constant,
+    deadline,
+    effect,
+    gather,
+    priority,
+)
 from mountain_runtime.errors import Reentered, TimedOut
-from tests.conftest import LoopFactory, eager_loop
+from tests.conftest import EVERY, LoopFactory
 
-from .support import AT_ONCE, LONG, SOON, Boom, Stop, Watch, forever, outcome
+from .support import AT_ONCE, LONG, SOON, Boom, Stop, Watch, forever, outcome, suspends
 
 
 class Runs:
@@ -118,18 +129,15 @@ async def test_who_comes_when_it_has_landed_has_the_value() -> None:
 
 @pytest.mark.parametrize("how", ["cancelled", "timed out", "deadline"])
 async def test_it_goes_on_when_its_first_caller_goes_while_another_waits(how: str) -> None:
-    runs, cache = Runs(), Cache(ttl=LONG)
-    get = effect(cache)(runs)
-    first = start({"timed out": get().under(Timeout(SOON))}.get(how) or get())
-    if how == "deadline":
-        first.cancel()
-        await asyncio.wait([first])
+    runs = Runs()
+    get = effect(Cache(ttl=LONG))(runs)
 
-        async def under_deadline() -> int:
-            async with deadline(SOON):
-                return await get()
+    async def under_deadline() -> int:
+        async with deadline(SOON):
+            return await get()
 
-        first = asyncio.create_task(under_deadline())
+    callers = {"cancelled": get, "timed out": lambda: get().under(Timeout(SOON)), "deadline": under_deadline}
+    first = start(callers[how]())
     await eventually(lambda: runs.begun == 1)
     others = [start(get()) for _ in range(3)]
     await asyncio.sleep(0)
@@ -192,6 +200,20 @@ async def test_a_cancel_of_the_run_itself_is_never_kept() -> None:
     runs.open.set()
     assert await work == 2
     assert flight.cancelled()
+
+
+async def test_a_run_that_is_cancelled_before_it_begins_is_begun_by_who_waits(loop_complaints: list[str]) -> None:
+    runs = Runs()
+    runs.open.set()
+    get = effect(Cache(ttl=LONG), name="unborn")(runs)
+    work = [start(get()), start(get())]
+    await asyncio.sleep(0)
+    (flight,) = [task for task in asyncio.all_tasks() if task.get_name() == "unborn"]
+    assert runs.begun == 0
+    flight.cancel()
+    assert await asyncio.gather(*work) == [1, 1]
+    gc.collect()
+    assert loop_complaints == []
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError("mine"), Stop("mine")], ids=["cancel", "exit"])
@@ -314,8 +336,10 @@ async def test_it_has_its_first_callers_context_but_not_his_deadline() -> None:
     assert seen == [("the first", int(Priority.HIGH), None)]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks")
-def test_an_eager_flight_has_no_deadline_either() -> None:
+@pytest.mark.parametrize("loop", EVERY)
+def test_a_flight_that_is_begun_within_a_step_has_no_deadline_either(loop: str) -> None:
+    """An eager loop takes a task's first step where it is made."""
+
     @effect(Cache(ttl=LONG))
     async def get() -> Any:
         return _native.current_limit()
@@ -325,11 +349,11 @@ def test_an_eager_flight_has_no_deadline_either() -> None:
         assert _native.current_limit() is not None
         return await get()
 
-    loop = eager_loop()
+    made = EVERY[loop]()
     try:
-        assert loop.run_until_complete(awaited(outer())) is None
+        assert made.run_until_complete(awaited(outer())) is None
     finally:
-        loop.close()
+        made.close()
 
 
 async def test_it_stands_under_the_timeouts_inside_its_cache() -> None:
@@ -432,6 +456,24 @@ async def test_a_cached_call_that_makes_itself_is_refused_at_once() -> None:
     assert await outcome(direct(12)) is not None
 
 
+async def test_a_flight_that_needs_a_place_of_who_waits_for_it_is_refused() -> None:
+    limit = ConcurrencyLimit(1)
+    get = effect(Cache(ttl=LONG), limit)(suspends)
+
+    @effect(limit)
+    async def holds() -> Any:
+        return await get()
+
+    with Watch() as watch:
+        assert isinstance(await outcome(holds()), Reentered)
+        async with limit.slot():
+            assert isinstance(await outcome(get()), Reentered)
+        assert isinstance(await outcome(effect(limit, Cache(ttl=LONG))(get)()), Reentered)
+    assert watch.took < AT_ONCE
+    assert await get() == 1
+    assert await holds() == 1
+
+
 async def test_another_key_of_the_same_function_is_no_reentry() -> None:
     @effect(Cache(ttl=LONG))
     async def factorial(n: int) -> int:
@@ -502,7 +544,7 @@ def test_flights_of_several_threads_that_wait_for_each_other(new_loop: LoopFacto
 async def test_nothing_is_left_of_ten_thousand_flights() -> None:
     class Token: ...
 
-    alive: "weakref.WeakSet[Token]" = weakref.WeakSet()
+    alive: weakref.WeakSet[Token] = weakref.WeakSet()
     cache = Cache(ttl=LONG, max_size=10)
     holder: contextvars.ContextVar[Token] = contextvars.ContextVar("holder")
 

@@ -82,7 +82,9 @@ impl Landing {
         Self::end(slf, Landed::Failed(share(exc)));
     }
 
-    fn lose(slf: &Bound<'_, Self>) {
+    /// Nobody knows; unless it was said how it ended.
+    #[pyo3(signature = (_task = None, /))]
+    fn lose(slf: &Bound<'_, Self>, _task: Option<&Bound<'_, PyAny>>) {
         Self::end(slf, Landed::Lost);
     }
 
