@@ -122,7 +122,11 @@ pub(crate) fn fs_hash<'py>(py: Python<'py>, path: Given, algorithm: &str) -> PyR
 #[pyfunction]
 #[pyo3(signature = (path, follow_symlinks, /))]
 pub(crate) fn fs_stat(py: Python<'_>, path: Given, follow_symlinks: bool) -> PyResult<Bound<'_, Effect>> {
-    effect(py, plan!(py, "fs.stat"), (path.object,), fs::Stat::new(path.path, follow_symlinks))
+    let plan = plan!(py, "fs.stat");
+    match follow_symlinks {
+        true => effect(py, plan, (path.object,), fs::Stat::new(path.path, true)),
+        false => effect(py, plan, (path.object, false), fs::Stat::new(path.path, false)),
+    }
 }
 
 #[pyfunction]

@@ -117,6 +117,15 @@ impl<'a, L: Leaf> Call<'a, L> {
     }
 }
 
+/// What stands inside is about to begin, for this call: an attempt of it, if the gates around let it in.
+pub fn admit<L: Leaf>(call: &Call<'_, L>, around: Around<'_>) -> Result<(), Refused> {
+    std::iter::successors(around.gate, |gate| gate.out).try_for_each(|gate| (gate.admit)())?;
+    call.now.store(0, Ordering::Relaxed);
+    // Only who polls the call counts.
+    call.trace.attempts.store(call.trace.attempts() + 1, Ordering::Relaxed);
+    Ok(())
+}
+
 /// Begin the leaf, if the gates around let it, and follow it to its end.
 pub fn call_leaf<'a, L: Leaf>(
     call: &'a Call<'a, L>,
@@ -125,14 +134,8 @@ pub fn call_leaf<'a, L: Leaf>(
     let mut begin = true;
     poll_fn(move |cx| {
         let begin = std::mem::replace(&mut begin, false);
-        if begin {
-            let gates = std::iter::successors(around.gate, |gate| gate.out);
-            if let Some(refused) = gates.map(|gate| (gate.admit)()).find_map(Result::err) {
-                return Poll::Ready(Err(L::Err::refused(refused)));
-            }
-            call.now.store(0, Ordering::Relaxed);
-            // Only who polls the call counts.
-            call.trace.attempts.store(call.trace.attempts() + 1, Ordering::Relaxed);
+        if begin && let Err(refused) = admit(call, around) {
+            return Poll::Ready(Err(L::Err::refused(refused)));
         }
         call.leaf.poll(begin.then_some(Begin::Call(&around)), cx)
     })
