@@ -34,7 +34,10 @@ __all__ = [
     "Walk",
     "Within",
     "accepted_var",
+    "advance",
     "after_fork",
+    "at_rest",
+    "at_work",
     "bind",
     "call_effect",
     "current_limit",
@@ -49,16 +52,20 @@ __all__ = [
     "fs_stat",
     "fs_write",
     "gather_native",
+    "hand_back",
     "has_priorities",
     "is_native",
     "limit_var",
+    "next_deadline",
     "noop",
+    "now",
     "panic",
     "priority_var",
     "race_native",
     "scope_var",
     "sleep",
     "statistics",
+    "take_over",
     "tick",
     "try_slot",
     "wait_for_slot",
@@ -451,6 +458,29 @@ def fs_hash(path: _StrPath, algorithm: str, /) -> Effect[bytes]: ...
 def fs_stat(path: _StrPath, follow_symlinks: bool, /) -> Effect[Entry]: ...
 def fs_mkdir(path: _StrPath, parents: bool, exist_ok: bool, /) -> Effect[None]: ...
 def fs_remove(path: _StrPath, tree: bool, missing_ok: bool, /) -> Effect[None]: ...
+
+# -- the engine's clock, and when it may be moved ------------------------------------------------------------------
+
+def now() -> int:
+    """Nanoseconds on the engine's clock."""
+
+def take_over() -> bool:
+    """Makes the engine's clock virtual; False if it is already."""
+
+def hand_back() -> None:
+    """Lets real time go on from where virtual time stands."""
+
+def advance(nanos: int, /) -> None:
+    """Moves virtual time on by so much, and wakes what comes due."""
+
+def next_deadline() -> int | None:
+    """Nanoseconds to the engine's next deadline, 0 when it is due."""
+
+def at_work() -> int:
+    """Threads that work for somebody who waits: natively, or in a blocking function."""
+
+def at_rest(but: int, /) -> bool:
+    """Whether native work, but for so many threads, waits for nothing but time. What may be about to gets a moment."""
 
 # -- for tests and benchmarks ---------------------------------------------------------------------------------------
 

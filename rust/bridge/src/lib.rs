@@ -8,7 +8,7 @@
 //!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `handle`, what one waits on; `job`, a thread's call;
 //!  - `leaf` and `run`, a Python coroutine driven inside its own task; `scope`, a runtime's share;
 //!  - `effect`, `function`, `files`, `walk`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `drain`, which opens what the
-//!    port has; `fork` and `statistics`.
+//!    port has; `fork`, `statistics` and `virtual_time`.
 
 mod bell;
 mod callback;
@@ -45,6 +45,7 @@ mod statistics;
 mod store;
 mod trial;
 mod value;
+mod virtual_time;
 mod walk;
 
 /// docs/decisions/0008-allocator.md
@@ -95,6 +96,8 @@ mod _native {
     use super::store::{Budget, Store};
     #[pymodule_export]
     use super::trial::{fail, noop, panic, sleep, tick};
+    #[pymodule_export]
+    use super::virtual_time::{advance, at_rest, at_work, hand_back, next_deadline, now, take_over};
     #[pymodule_export]
     use super::walk::Walk;
 
