@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, cast, final
 
 from .._native import Layer, Store
-from ._arguments import bound, check_function, whole
+from ._arguments import bound, check_function, is_method, whole
 from ._base import Policy
 from ._numbers import Seconds, count, seconds, written
 
@@ -53,16 +53,16 @@ class Cache(Policy):
 
         A run that is under way goes on for those who wait for it, and is not kept.
         """
-        for function, method in self._store.functions():
+        for function in self._store.functions():
             try:
                 if self._key is None:
-                    key = whole(function, method, args, kwargs)
+                    key = whole(function, is_method(function), args, kwargs)
                 else:
                     given, named = bound(function, args, kwargs) if kwargs else (args, None)
                     key = (self._key(*given, **(named or {})),)
             except TypeError:  # no call of this function has such arguments
                 continue
-            self._store.invalidate((function, method, *key))
+            self._store.invalidate((function, *key))
 
     def clear(self) -> None:
         """Forgets everything."""

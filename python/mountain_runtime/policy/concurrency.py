@@ -47,7 +47,7 @@ class ConcurrencyLimit(Policy):
     An object with state: share it to share the places, among functions, event loops and threads.
     """
 
-    __slots__ = ("__weakref__", "_key", "_max_waiting", "_n", "_name", "_overflow", "_permits", "_plan")
+    __slots__ = ("__weakref__", "_key", "_max_waiting", "_n", "_name", "_overflow", "_permits")
 
     _stateful = True
 
@@ -76,7 +76,6 @@ class ConcurrencyLimit(Policy):
         self._overflow = overflow
         self._name = name
         self._permits = Permits(self._n, max_waiting, overflow == "shed")
-        self._plan = Plan((self,), [], f"{name or 'ConcurrencyLimit'}.slot")
         if name is not None:
             _named.add(self)
 
@@ -145,7 +144,9 @@ class _Slot(AbstractAsyncContextManager[None]):
         limit = self._limit
         found = try_slot(limit._permits, self._key)
         if found is None:
-            found = await wait_for_slot(limit._permits, self._key, limit._plan)
+            # Made here, since a plan knows its policies: a limit that kept it would be a cycle.
+            plan = Plan((limit,), [], f"{limit._name or 'ConcurrencyLimit'}.slot")
+            found = await wait_for_slot(limit._permits, self._key, plan)
         self._slot = found
         self._token = within_var.set(found.within())
 

@@ -1,12 +1,13 @@
 //! Where the current code runs: the deadline over it, its runtime, whether it descends from accepted work.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ffi::CStr;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mountain_core::effect::{Deadline, Flight, Held};
+use mountain_core::effect::{Deadline, Flight, Held, Holder};
 use mountain_core::error::Owner;
 use mountain_core::schedule::Priority;
 use mountain_core::time::{Instant, seconds};
@@ -23,25 +24,26 @@ thread_local! {
     /// The earliest limit over the leaf that this thread is stepping now. Whatever starts within the step stands under it.
     static OVER: Cell<Instant> = const { Cell::new(Instant::NEVER) };
     /// The permits that it holds, and the task that it runs in, where a task may begin within another's step.
-    static HELD: RefCell<Option<(Arc<Held>, usize)>> = const { RefCell::new(None) };
+    static HELD: Cell<Option<(NonNull<Holder<'static>>, usize)>> = const { Cell::new(None) };
 }
 
 /// Run `step` with `limit` over it, and under those permits, if it holds any.
-pub(crate) fn under<T>(py: Python<'_>, limit: Instant, held: Option<&Arc<Held>>, step: impl FnOnce() -> T) -> T {
+pub(crate) fn under<T>(py: Python<'_>, limit: Instant, holder: Option<&Holder<'_>>, step: impl FnOnce() -> T) -> T {
     struct Restore(Instant);
     impl Drop for Restore {
         fn drop(&mut self) {
             OVER.set(self.0);
         }
     }
-    struct Let(Option<(Arc<Held>, usize)>);
+    struct Let(Option<(NonNull<Holder<'static>>, usize)>);
     impl Drop for Let {
         fn drop(&mut self) {
-            HELD.set(self.0.take());
+            HELD.set(self.0);
         }
     }
     let _restore = Restore(OVER.replace(limit));
-    let _let = held.map(|held| Let(HELD.replace(Some((held.clone(), eager_task(py))))));
+    // Looked at within the step only, and let go of with it.
+    let _let = holder.map(|holder| Let(HELD.replace(Some((NonNull::from(holder).cast(), eager_task(py))))));
     step()
 }
 
@@ -101,20 +103,21 @@ pub(crate) fn priority(py: Python<'_>) -> PyResult<Priority> {
 /// Permits that are held, and a flight.
 type Waiting = (Option<Arc<Held>>, Option<Arc<Flight>>);
 
-/// What waits for the current code: the permits of the call that is being stepped, else those of a block in this very task, and the flight that
-/// this task is. What a holder only starts may go on without him, and waits for nobody.
+/// What waits for the current code: the permits of the call that is being stepped, or of a block in this very task, whichever is further in, and
+/// the flight that this task is. What a holder only starts may go on without him, and waits for nobody.
 pub(crate) fn within(py: Python<'_>) -> PyResult<Waiting> {
-    let stepped = HELD.with_borrow(Clone::clone);
-    let stepped = stepped.filter(|(_, task)| *task == eager_task(py)).map(|(held, _)| held);
+    // SAFETY: it is there as long as the step lasts, in which we are.
+    let call = HELD.get().filter(|(_, task)| *task == eager_task(py)).map(|(holder, _)| unsafe { holder.as_ref() }.held());
     if !WITHINS.load(Ordering::Relaxed) {
-        return Ok((stepped, None));
+        return Ok((call, None));
     }
-    let Some(within) = get::<Within>(within_var(py)?)? else { return Ok((stepped, None)) };
+    let Some(within) = get::<Within>(within_var(py)?)? else { return Ok((call, None)) };
     let within = within.get();
     if within.task != task_id(py)? {
-        return Ok((stepped, None));
+        return Ok((call, None));
     }
-    Ok((stepped.or_else(|| within.held.clone()), within.flight.clone()))
+    let block = within.held.as_ref().filter(|block| call.as_ref().is_none_or(|call| block.is_inside(call))).cloned();
+    Ok((block.or(call), within.flight.clone()))
 }
 
 fn task_id(py: Python<'_>) -> PyResult<usize> {

@@ -81,12 +81,16 @@ impl Effect {
     }
 
     /// The whole effect as a native operation: its leaf is native, and so is what its policies ask.
-    fn program(&self, py: Python<'_>, over: Deadline) -> PyResult<Option<Program>> {
+    fn program(&self, py: Python<'_>, over: Deadline, detached: bool) -> PyResult<Option<Program>> {
         let Work::Native { operation, args } = &self.work else { return Ok(None) };
         let plan = self.plan.get();
         let Some(on) = plan.native_on().cloned() else { return Ok(None) };
         let none = PyTuple::empty(py);
-        let terms = plan.terms(args.as_ref().map_or(&none, |args| args.bind(py)), None)?;
+        let mut terms = plan.terms(args.as_ref().map_or(&none, |args| args.bind(py)), None)?;
+        if detached {
+            // Who submits it does not wait for it.
+            (terms.held, terms.flight) = (None, None);
+        }
         Ok(Some(Program {
             operation: operation.clone(),
             stack: plan.stack.clone(),
@@ -101,7 +105,7 @@ impl Effect {
     /// The same, as a part of another native effect, whose failures name it.
     fn child(&self, py: Python<'_>) -> PyResult<Option<Program>> {
         let origin = Origin(Arc::new(PyRef::new(self.plan.clone_ref(py))));
-        Ok(self.program(py, Deadline::NONE)?.map(|program| Program { origin: Some(origin), ..program }))
+        Ok(self.program(py, Deadline::NONE, false)?.map(|program| Program { origin: Some(origin), ..program }))
     }
 
     pub(crate) fn is_native(&self) -> bool {
@@ -119,7 +123,7 @@ impl Effect {
         }
         let operation: Arc<dyn Operation> = match &self.work {
             Work::Native { operation, .. } if plan.get().stack.is_empty() && over.owner == Owner::Nobody => operation.clone(),
-            _ => match self.program(py, over)? {
+            _ => match self.program(py, over, detached)? {
                 Some(program) => Arc::new(program),
                 None => return Err(PyRuntimeError::new_err("not a native effect")),
             },

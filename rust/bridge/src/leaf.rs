@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{Begin, Class, Fault, Held, Landing, Leaf, Shared, Terms, Trace, Verdict};
+use mountain_core::effect::{Begin, Class, Fault, Held, Holder, Landing, Leaf, Shared, Terms, Trace, Verdict};
 use mountain_core::error::{Owner, Refused, TimedOut};
 use mountain_core::sync::Mutex;
 use mountain_core::time::Instant;
@@ -154,6 +154,8 @@ pub(crate) struct PyLeaf {
     pub(crate) watched: AtomicBool,
     /// Its task is known.
     noted: AtomicBool,
+    /// It has waited for a thread's job.
+    has_job: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -168,6 +170,7 @@ impl PyLeaf {
             trace: Trace::default(),
             watched,
             noted: AtomicBool::new(false),
+            has_job: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -243,6 +246,7 @@ impl PyLeaf {
             return Ok(awaitable.unbind());
         }
         if let Ok(handle) = awaitable.cast::<Handle>() {
+            self.has_job.store(true, Ordering::Relaxed);
             self.state.lock().job = handle.get().stage();
         }
         if !awaitable.hasattr(intern!(py, "__await__"))? {
@@ -377,7 +381,7 @@ impl Leaf for PyLeaf {
                 Begin::Instead(_) => self.begin_instead(py),
             });
             match started {
-                Ok(Ok(c)) => (c, Resume::Send, around.over.at, around.held.cloned()),
+                Ok(Ok(c)) => (c, Resume::Send, around.over.at, None),
                 Ok(Err(value)) => return Poll::Ready(Ok(value)),
                 Err(e) => return Poll::Ready(Err(Fail::raised(py, e))),
             }
@@ -396,7 +400,12 @@ impl Leaf for PyLeaf {
         if unsafe { ffi::Py_EnterRecursiveCall(c" while running an effect".as_ptr()) } != 0 {
             return Poll::Ready(self.settle(py, Err(PyErr::fetch(py))));
         }
-        let stepped = under(py, over, held.as_ref(), || Self::step(py, &coroutine, resume));
+        let resumed = held.map(Holder::from);
+        let holder = match begin {
+            Some(Begin::Call(around) | Begin::Instead(around)) => around.held,
+            None => resumed.as_ref(),
+        };
+        let stepped = under(py, over, holder, || Self::step(py, &coroutine, resume));
         // SAFETY: as above.
         unsafe { ffi::Py_LeaveRecursiveCall() };
         match stepped {
@@ -419,7 +428,7 @@ impl Leaf for PyLeaf {
                     self.noted.store(true, Ordering::Relaxed);
                     (s.event_loop, s.task, s.baseline) = (Some(event_loop.unbind()), Some(task.unbind()), baseline);
                 }
-                (s.coroutine, s.yielded, s.over, s.held) = (Some(coroutine), Some(yielded), Some(over), held);
+                (s.coroutine, s.yielded, s.over, s.held) = (Some(coroutine), Some(yielded), Some(over), holder.map(Holder::held));
                 Poll::Pending
             }
             Ok(Ok(value)) => Poll::Ready(self.settle(py, Ok(value))),
@@ -520,7 +529,7 @@ impl Leaf for PyLeaf {
     }
 
     fn outlives(&self) -> bool {
-        self.state.lock().job.as_ref().is_some_and(|job| job.is_left())
+        self.has_job.load(Ordering::Relaxed) && self.state.lock().job.as_ref().is_some_and(|job| job.is_left())
     }
 
     fn keep(&self, what: Box<dyn Any + Send>) {

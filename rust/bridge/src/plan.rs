@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mountain_core::effect::{Keys, OnErrno, Term, Terms, Use};
+use mountain_core::effect::{Holder, Keys, OnErrno, Term, Terms, Use};
 use mountain_core::error::Owner;
 use mountain_core::observe::{Tally, count};
 use mountain_core::policy::{self, retry, timeout};
 use mountain_core::sync::Mutex;
 use pyo3::exceptions::{PyBaseException, PyException, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::circuit::Circuit;
@@ -178,6 +178,7 @@ pub(crate) struct Plan {
     native_on: Option<Arc<[OnErrno]>>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) retries: bool,
+    pub(crate) caches: bool,
     /// By layer; empty where none asks.
     asks: Vec<Asks>,
     /// Some layer queues or counts calls.
@@ -217,6 +218,7 @@ impl Plan {
         let on = layers.iter().map(|l| read_on(py, l.on.as_ref())).collect::<PyResult<Vec<_>>>()?;
         let native_on = layers.iter().map(|l| native_on(py, l)).collect::<Option<Vec<_>>>().map(Into::into);
         let retries = layers.iter().any(|l| matches!(l.core, policy::Layer::Retry(_)));
+        let caches = layers.iter().any(|l| matches!(l.core, policy::Layer::Cache(_)));
         let stack = layers.iter().map(|l| l.core.clone()).collect();
         let tally = process::tally(&name);
         let to = layers.iter().map(|l| l.to.as_ref().map(|to| to.clone_ref(py))).collect();
@@ -231,6 +233,7 @@ impl Plan {
             native_on,
             tally,
             retries,
+            caches,
             asks,
             queues,
             function,
@@ -285,6 +288,7 @@ impl Plan {
         }
         let py = args.py();
         let (priority, (held, flight)) = (context::priority(py)?, context::within(py)?);
+        let held = held.map(Holder::from);
         if self.asks.is_empty() {
             return Ok(Terms { priority, layers: Vec::new(), held, flight });
         }
@@ -323,7 +327,7 @@ impl Plan {
         Ok(Terms { priority, layers, held, flight })
     }
 
-    /// The key of a whole call: (function, is it a method, ...), with what `key` makes of the arguments, or the arguments.
+    /// The key of a whole call: (function, ...), with what `key` makes of the arguments, or the arguments.
     fn intern_call(
         &self,
         key: Option<&Bound<'_, PyAny>>,
@@ -336,14 +340,13 @@ impl Plan {
             Some(function) => function.bind(py).clone(),
             None => PyString::new(py, &self.name).into_any(),
         };
-        let head = [function.clone(), PyBool::new(py, self.method).to_owned().into_any()].into_iter();
         let call = if let Some(key) = key {
-            PyTuple::new(py, head.chain([key.call(args, kwargs)?]).collect::<Vec<_>>())?
+            PyTuple::new(py, [function.clone(), key.call(args, kwargs)?])?
         } else if self.function.is_none() || (kwargs.is_none() && self.arity == Some(args.len()) && !self.method) {
-            PyTuple::new(py, head.chain(args.iter()).collect::<Vec<_>>())?
+            with(&function, args)?
         } else {
             let whole = face(py).whole.bind(py).call1((&function, self.method, args, kwargs))?;
-            PyTuple::new(py, head.chain(whole.cast_into::<PyTuple>()?.iter()).collect::<Vec<_>>())?
+            with(&function, whole.cast::<PyTuple>()?)?
         };
         keyed::intern(keys, &call).map_err(|e| {
             if !e.is_instance_of::<PyTypeError>(py) {
@@ -372,6 +375,7 @@ impl Plan {
             native_on: me.native_on.as_ref().map(|on| on[from..].into()),
             tally: Arc::default(),
             retries: stack.iter().any(|l| matches!(l, policy::Layer::Retry(_))),
+            caches: stack.iter().any(|l| matches!(l, policy::Layer::Cache(_))),
             asks,
             queues: stack.iter().any(queues),
             stack,
@@ -439,6 +443,15 @@ impl Plan {
         if attempts > 1 {
             self.tally.retried.fetch_add(u64::from(attempts - 1), Ordering::Relaxed);
         }
+    }
+}
+
+/// A call as one tuple.
+fn with<'py>(function: &Bound<'py, PyAny>, args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyTuple>> {
+    let py = function.py();
+    match args.len() {
+        1 => PyTuple::new(py, [function, &args.get_item(0)?]),
+        _ => PyTuple::new(py, std::iter::once(function.clone()).chain(args.iter()).collect::<Vec<_>>()),
     }
 }
 

@@ -36,6 +36,7 @@ use crate::port::{Port, RunWake};
 use crate::process::{Begun, clock};
 use crate::scope;
 use crate::slots::{Step, Steps};
+use crate::store;
 
 type Ended = Result<Py<PyAny>, Fail>;
 /// Touched through `&mut` alone, which makes it `Sync`.
@@ -132,8 +133,8 @@ impl Run {
         })
     }
 
-    /// The first step: is it admitted, is there time left; then the engine.
-    fn begin(&mut self, py: Python<'_>) -> PyResult<()> {
+    /// The first step: is it admitted, is there time left, is the value there already; then the engine.
+    fn begin(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let Some(leaf) = self.leaf.clone() else { return Err(used_up()) };
         self.started = true;
         let plan = leaf.plan.get();
@@ -154,8 +155,13 @@ impl Run {
             leaf.watched.store(true, Ordering::Relaxed);
         }
         let terms = leaf.terms(py).inspect_err(|e| plan.count_error(e.value(py)))?;
+        if plan.caches
+            && let Some(value) = policy::at_hand(&plan.stack, &terms, clock())
+        {
+            return Ok(Some(store::shared(py, &value).unbind()));
+        }
         self.engine = Some(Engine(Box::pin(engine(leaf, clock(), terms, over, watch))));
-        Ok(())
+        Ok(None)
     }
 
     fn advance<'py>(slf: &Bound<'py, Self>, resume: Resume) -> Step<'py> {
@@ -177,9 +183,13 @@ impl Run {
                 me.leaf = None;
                 return Step::Error(e);
             }
-            if let Err(e) = me.begin(py) {
-                me.leaf = None;
-                return Step::Error(e);
+            match me.begin(py) {
+                Ok(None) => {}
+                Ok(Some(value)) => return Self::ended(me, slf, Ok(value)),
+                Err(e) => {
+                    me.leaf = None;
+                    return Step::Error(e);
+                }
             }
         } else if me.engine.is_none() {
             return Step::Error(used_up());

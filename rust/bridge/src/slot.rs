@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mountain_core::effect::{Abort, Done, Held, Host, Operation, Use};
 use mountain_core::error::{Error, Refused};
 use mountain_core::policy::limit::Limit;
-use mountain_core::runtime::spawn;
+use mountain_core::runtime::begin;
 use mountain_core::schedule::Priority;
 use mountain_core::time::Instant;
 use mountain_core::value::Value;
@@ -25,7 +25,7 @@ pub(crate) fn try_slot(py: Python<'_>, permits: &Bound<'_, Permits>, key: Option
     let permits = permits.get();
     let used = key.map(|key| keyed::intern(&permits.keys, &key)).transpose()?;
     let number = used.as_ref().map_or(0, Use::number);
-    Ok(permits.limit.try_acquire(clock(), number, context::within(py)?.0.as_ref()).map(Slot::new))
+    Ok(permits.limit.try_permit(clock(), number, context::within(py)?.0).map(Slot::new))
 }
 
 /// An effect that waits for a permit.
@@ -55,9 +55,9 @@ impl Operation for Acquire {
     fn start(&self, host: &Host, done: Done) -> Abort {
         let (limit, key, priority, held) = (self.limit.clone(), self.key.clone(), self.priority, self.held.clone());
         let clock = host.clock.clone();
-        spawn(host, done, async move {
+        begin(host, done, async move {
             let number = key.as_ref().map_or(0, |key| key.number());
-            match limit.acquire(&clock, number, priority, Instant::NEVER, held.as_ref()).await {
+            match limit.permit(&clock, number, priority, Instant::NEVER, held).await {
                 Ok(permit) => Ok(Value::Other(Box::new(permit))),
                 Err(why) => Err(Error::Refused(Refused { layer: 0, why })),
             }

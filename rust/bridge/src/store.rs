@@ -46,14 +46,13 @@ impl Store {
         Store { cache: Cache::new(Settings { ttl, stale, max_size }), keys: keyed::keys(REST, |_, _| true) }
     }
 
-    /// The functions whose calls it has keys of, with whether they are methods: each key is (function, method, ...).
-    fn functions<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        let mut found: Vec<Bound<'py, PyTuple>> = Vec::new();
+    /// The functions whose calls it has keys of: each key is (function, ...).
+    fn functions<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let mut found: Vec<Bound<'py, PyAny>> = Vec::new();
         for key in keyed::all(py, &self.keys) {
-            let key = key.cast_into::<PyTuple>()?;
-            let function = key.get_item(0)?;
-            if !found.iter().any(|known| known.get_item(0).is_ok_and(|known| known.is(&function))) {
-                found.push(key.get_slice(0, 2));
+            let function = key.cast_into::<PyTuple>()?.get_item(0)?;
+            if !found.iter().any(|known| known.is(&function)) {
+                found.push(function);
             }
         }
         Ok(found)

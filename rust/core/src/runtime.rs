@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use crate::sync::Mutex;
 
@@ -63,7 +63,11 @@ impl Operation for Program {
                 }
             })
         };
-        host.tokio.spawn(async move { done.finish(contained(engine).await) });
+        if self.stack.iter().any(Layer::queues) {
+            begin(host, done, engine);
+        } else {
+            host.tokio.spawn(async move { done.finish(contained(engine).await) });
+        }
         Abort::Shared(cancel)
     }
 }
@@ -122,5 +126,18 @@ async fn contained(engine: impl Future<Output = Outcome> + Send) -> Outcome {
 /// Run a future on tokio as an operation's whole body: aborting drops it, and a panic is an outcome.
 pub fn spawn(host: &Host, done: Done, body: impl Future<Output = Outcome> + Send + 'static) -> Abort {
     let task = host.tokio.spawn(async move { done.finish(contained(body).await) });
+    Abort::Task(task.abort_handle())
+}
+
+/// The same, but its first step is taken here and now: who queues in it, for a permit, does so in the order in which the calls begin, whatever
+/// worker takes the rest.
+pub fn begin(host: &Host, done: Done, body: impl Future<Output = Outcome> + Send + 'static) -> Abort {
+    let mut body = Box::pin(contained(body));
+    // Nobody is woken: the task looks for itself.
+    if let Poll::Ready(outcome) = body.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        done.finish(outcome);
+        return Abort::Never;
+    }
+    let task = host.tokio.spawn(async move { done.finish(body.await) });
     Abort::Task(task.abort_handle())
 }

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use crate::sync::Mutex;
 
-use super::{Begin, Fault, Held, Leaf, Terms};
+use super::{Begin, Fault, Holder, Leaf, Terms};
 use crate::error::{Owner, Refused};
 use crate::time::{Clock, Instant};
 
@@ -67,7 +67,7 @@ pub struct Around<'a> {
     pub over: Deadline,
     pub gate: Option<&'a Gate<'a>>,
     /// The permits that are held.
-    pub held: Option<&'a Arc<Held>>,
+    pub held: Option<&'a Holder<'a>>,
 }
 
 impl<'a> Around<'a> {
@@ -121,7 +121,7 @@ impl<'a, L: Leaf> Call<'a, L> {
 pub fn call_leaf<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     around: Around<'a>,
-) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + 'a {
+) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + Unpin + 'a {
     let mut begin = true;
     poll_fn(move |cx| {
         let begin = std::mem::replace(&mut begin, false);

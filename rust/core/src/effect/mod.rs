@@ -21,4 +21,4 @@ pub use leaf::{Begin, Class, Fault, Leaf, Verdict};
 pub use native::{NativeLeaf, OnErrno};
 pub use operation::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
 pub use rest::{AtWork, at_rest};
-pub use terms::{Held, Term, Terms};
+pub use terms::{Held, Holder, Term, Terms};

@@ -1,7 +1,7 @@
 //! What a run brings to the policies that queue it or count it: read on its caller's thread, once a run.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, OnceLock};
 
 use super::Flight;
 use super::keys::Use;
@@ -13,7 +13,7 @@ pub struct Terms {
     /// By layer; empty where no layer has a key or a cost.
     pub layers: Vec<Term>,
     /// The permits under which the caller itself runs.
-    pub held: Option<Arc<Held>>,
+    pub held: Option<Holder<'static>>,
     /// The flight that the caller is a part of.
     pub flight: Option<Arc<Flight>>,
 }
@@ -45,6 +45,35 @@ impl Terms {
     }
 }
 
+/// A call that holds a permit. What it tells of itself is made when somebody asks.
+pub struct Holder<'a> {
+    limit: usize,
+    key: u32,
+    up: Option<&'a Holder<'a>>,
+    told: OnceLock<Arc<Held>>,
+}
+
+impl<'a> Holder<'a> {
+    pub fn new(limit: usize, key: u32, up: Option<&'a Holder<'a>>) -> Self {
+        Holder { limit, key, up, told: OnceLock::new() }
+    }
+
+    pub fn held(&self) -> Arc<Held> {
+        self.told.get_or_init(|| Held::new(self.limit, self.key, self.up.map(Holder::held))).clone()
+    }
+
+    /// Nobody has asked.
+    pub fn told(&self) -> Option<&Arc<Held>> {
+        self.told.get()
+    }
+}
+
+impl From<Arc<Held>> for Holder<'_> {
+    fn from(held: Arc<Held>) -> Self {
+        Holder { limit: held.limit, key: held.key, up: None, told: OnceLock::from(held) }
+    }
+}
+
 /// A permit that a call holds, as what runs inside the call knows it: so that a limit notices when all its holders wait for itself.
 pub struct Held {
     /// The limit, by its address.
@@ -55,4 +84,15 @@ pub struct Held {
     /// The permit was given back.
     pub gone: AtomicBool,
     pub up: Option<Arc<Held>>,
+}
+
+impl Held {
+    pub fn new(limit: usize, key: u32, up: Option<Arc<Held>>) -> Arc<Self> {
+        Arc::new(Held { limit, key, waits: AtomicU32::new(0), gone: AtomicBool::new(false), up })
+    }
+
+    /// It was taken by what runs inside `call`.
+    pub fn is_inside(&self, call: &Arc<Held>) -> bool {
+        std::iter::successors(self.up.as_ref(), |held| held.up.as_ref()).any(|held| Arc::ptr_eq(held, call))
+    }
 }

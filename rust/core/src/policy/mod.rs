@@ -13,11 +13,12 @@ mod window;
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use crate::effect::{Around, Call, Deadline, Fault, Gate, Leaf, call_leaf};
+use crate::effect::{Around, Call, Deadline, Fault, Gate, Leaf, Shared, Terms, call_leaf};
 use crate::error::{Owner, TimedOut};
 use crate::sync::Mutex;
-use crate::time::Instant;
+use crate::time::{Clock, Instant};
 
 /// One policy of a stack, outermost first.
 #[derive(Clone, Debug)]
@@ -29,6 +30,13 @@ pub enum Layer {
     Breaker(Arc<Mutex<breaker::Breaker>>),
     Cache(Arc<cache::Cache>),
     Fallback,
+}
+
+impl Layer {
+    /// Calls wait in it for one another, so that it matters who comes first.
+    pub fn queues(&self) -> bool {
+        matches!(self, Layer::Limit(_) | Layer::Rate(_))
+    }
 }
 
 type Boxed<'a, L> = Pin<Box<dyn Future<Output = Result<<L as Leaf>::Ok, <L as Leaf>::Err>> + Send + 'a>>;
@@ -47,44 +55,79 @@ pub fn run<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], inherited: De
     }
 }
 
+/// The fresh value of a cache that nothing but time limits, retries and fallbacks stands around: then none of them has anything to do.
+pub fn at_hand(stack: &[Layer], terms: &Terms, clock: &Clock) -> Option<Shared> {
+    let around = |layer: &Layer| matches!(layer, Layer::Timeout(_) | Layer::Retry(_) | Layer::Fallback);
+    let at = stack.iter().position(|layer| !around(layer))?;
+    let Layer::Cache(cache) = &stack[at] else { return None };
+    cache.fresh(terms.used(at)?.number(), clock.now())
+}
+
 /// The layers from `at` inwards.
 fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, around: Around<'a>) -> Boxed<'a, L> {
     match stack.get(at) {
         None => Box::pin(call_leaf(call, around)),
         Some(Layer::Timeout(settings)) => {
             let (mine, around) = limits(call, settings, at, around);
-            // The innermost limit and the leaf are one future: a box less for the commonest stack.
-            if at + 1 == stack.len() {
-                Box::pin(timeout::limit(call, mine, call_leaf(call, around)))
-            } else {
-                Box::pin(timeout::limit(call, mine, wrap(call, stack, at + 1, around)))
-            }
+            Box::pin(timeout::limit(call, mine, next(call, stack, at, around)))
         }
         Some(Layer::Retry(settings)) => match &stack[at + 1..] {
-            // So are its attempts, for the second commonest.
+            // Its attempts and their limit are one future: the commonest stack.
             [Layer::Timeout(each)] => Box::pin(retry::retry(call, at, settings, around.over, move || {
                 let (mine, around) = limits(call, each, at + 1, around);
                 timeout::limit(call, mine, call_leaf(call, around))
             })),
-            _ => Box::pin(retry::retry(call, at, settings, around.over, move || wrap(call, stack, at + 1, around))),
+            _ => Box::pin(retry::retry(call, at, settings, around.over, move || next(call, stack, at, around))),
         },
         Some(Layer::Limit(limit)) => Box::pin(async move {
             let inside = limit::enter(call, at, limit, around).await?;
-            wrap(call, stack, at + 1, Around { held: inside.held(), ..around }).await
+            next(call, stack, at, Around { held: Some(inside.holder()), ..around }).await
         }),
         Some(Layer::Rate(rate)) => Box::pin(async move {
             rate::enter(call, at, rate, around).await?;
-            wrap(call, stack, at + 1, around).await
+            next(call, stack, at, around).await
         }),
-        Some(Layer::Cache(cache)) => Box::pin(cache::cached(call, at, cache, move || wrap(call, stack, at + 1, around))),
-        Some(Layer::Fallback) => Box::pin(fallback::fallback(call, at, around, wrap(call, stack, at + 1, around))),
+        Some(Layer::Cache(cache)) => Box::pin(cache::cached(call, at, cache, move || next(call, stack, at, around))),
+        Some(Layer::Fallback) => Box::pin(fallback::fallback(call, at, around, next(call, stack, at, around))),
         Some(Layer::Breaker(breaker)) => Box::pin(async move {
-            let inside = breaker::enter(call, at, breaker, around)?;
+            let waits = stack[at + 1..].iter().any(Layer::queues);
+            let inside = breaker::enter(call, at, breaker, waits, around)?;
             let admit = || inside.admit();
             let gate = Gate { admit: &admit, out: around.gate };
-            let result = wrap(call, stack, at + 1, Around { gate: Some(&gate), ..around }).await;
+            let result = next(call, stack, at, Around { gate: Some(&gate), ..around }).await;
             inside.settle(result)
         }),
+    }
+}
+
+/// What stands inside the layer at `at`.
+fn next<'a, L: Leaf>(
+    call: &'a Call<'a, L>,
+    stack: &'a [Layer],
+    at: usize,
+    around: Around<'a>,
+) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + use<'a, L> {
+    if at + 1 == stack.len() {
+        Next::<'a, L, _>::Leaf(call_leaf(call, around))
+    } else {
+        Next::Layers(wrap(call, stack, at + 1, around))
+    }
+}
+
+/// The leaf itself, or more layers, in a box of their own.
+enum Next<'a, L: Leaf, F> {
+    Leaf(F),
+    Layers(Boxed<'a, L>),
+}
+
+impl<L: Leaf, F: Future<Output = Result<L::Ok, L::Err>> + Unpin> Future for Next<'_, L, F> {
+    type Output = Result<L::Ok, L::Err>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Next::Leaf(leaf) => Pin::new(leaf).poll(cx),
+            Next::Layers(layers) => layers.as_mut().poll(cx),
+        }
     }
 }
 

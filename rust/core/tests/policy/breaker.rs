@@ -116,7 +116,7 @@ fn a_probe_takes_its_slot_only_when_the_inside_has_admitted_it() {
     let _ = stage.play(&[Layer::Breaker(breaker.clone())]);
     stage.clock.advance(secs(30));
     let one = Limit::new(mountain_core::policy::limit::Settings { n: 1, most_waiting: None, overflow: Overflow::Reject });
-    let taken = one.try_acquire(&stage.clock, 0, None).unwrap();
+    let taken = one.try_permit(&stage.clock, 0, None).unwrap();
     let stack = [Layer::Breaker(breaker.clone()), Layer::Limit(one)];
     let calls: Vec<_> = (0..5).map(|_| stage.call()).collect();
     let mut runs: Vec<_> = calls.iter().map(|call| Run::new(&stage, call, &stack, Deadline::NONE, true)).collect();

@@ -19,7 +19,7 @@ fn of(n: u32, most_waiting: Option<u32>, overflow: Overflow) -> Arc<Limit> {
 fn a_time_limit_while_waiting_leaves_no_trace() {
     let one = of(1, None, Overflow::Reject);
     let stage = Stage::new([Act::value(secs(0))]);
-    let taken = one.try_acquire(&stage.clock, 0, None).unwrap();
+    let taken = one.try_permit(&stage.clock, 0, None).unwrap();
     let (result, when) = stage.play(&[limit(3), Layer::Limit(one.clone())]);
     assert_eq!(result.unwrap_err().parts().0, Owner::Layer(0));
     assert_eq!((when, one.counts(), stage.leaf.begun().len()), (at(3), (1, [0, 0, 0]), 0));
@@ -92,17 +92,17 @@ fn too_many_waiters_are_refused_or_the_least_urgent_is_sent_away() {
 fn who_would_wait_for_himself_is_refused() {
     let two = of(2, None, Overflow::Reject);
     let stage = Stage::new([Act::value(secs(0))]);
-    let outer = two.try_acquire(&stage.clock, 0, None).unwrap();
-    let inner = two.try_acquire(&stage.clock, 0, Some(outer.held())).unwrap();
+    let outer = two.try_permit(&stage.clock, 0, None).unwrap();
+    let inner = two.try_permit(&stage.clock, 0, Some(outer.held().clone())).unwrap();
     let mut third = Stage::new([Act::value(secs(0))]);
-    third.terms.held = Some(inner.held().clone());
+    third.terms.held = Some(inner.held().clone().into());
     let (result, _) = third.play(&[Layer::Limit(two.clone())]);
     assert!(matches!(result, Err(Fail::Refused(Refused { why: Reason::Reentered, .. }))));
     assert_eq!(two.counts(), (2, [0, 0, 0]));
     // A holder of another's, who can end, keeps it possible.
     drop(inner);
-    let other = two.try_acquire(&stage.clock, 0, None).unwrap();
-    third.terms.held = Some(outer.held().clone());
+    let other = two.try_permit(&stage.clock, 0, None).unwrap();
+    third.terms.held = Some(outer.held().clone().into());
     let call = third.call();
     let stack = [Layer::Limit(two.clone())];
     let mut run = Run::new(&third, &call, &stack, Deadline::NONE, true);
@@ -111,7 +111,7 @@ fn who_would_wait_for_himself_is_refused() {
     assert!(run.woken() && run.poll().is_ready());
     // Fewer permits than holders that wait: the newest who waits is refused.
     let third_call = third.call();
-    let more = two.try_acquire(&stage.clock, 0, None).unwrap();
+    let more = two.try_permit(&stage.clock, 0, None).unwrap();
     let mut run = Run::new(&third, &third_call, &stack, Deadline::NONE, true);
     assert!(run.poll().is_pending());
     two.resize(1, stage.clock.now());

@@ -1,5 +1,7 @@
 //! The layer of a breaker: the three questions of the machine, put to it at the right moments of a call.
 
+use std::sync::OnceLock;
+
 use super::{Breaker, Outcome, Pass};
 use crate::effect::{Around, Call, Class, Deadline, Fault, Leaf};
 use crate::error::{Reason, Refused};
@@ -11,18 +13,20 @@ pub struct Inside<'a, L: Leaf> {
     layer: usize,
     breaker: &'a Mutex<Breaker>,
     over: Deadline,
-    pass: Mutex<Option<Pass>>,
+    pass: OnceLock<Pass>,
 }
 
-/// Enter `breaker`, which stands at `layer` of the stack: question 1.
+/// Enter `breaker`, which stands at `layer` of the stack: question 1, unless nothing `waits` inside and question 2 comes at once.
 pub fn enter<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     layer: usize,
     breaker: &'a Mutex<Breaker>,
+    waits: bool,
     around: Around<'a>,
 ) -> Result<Inside<'a, L>, L::Err> {
-    match breaker.lock().peek(call.terms.key(layer), call.entered()) {
-        Ok(()) => Ok(Inside { call, layer, breaker, over: around.over, pass: Mutex::new(None) }),
+    let asked = if waits { breaker.lock().peek(call.terms.key(layer), call.entered()) } else { Ok(()) };
+    match asked {
+        Ok(()) => Ok(Inside { call, layer, breaker, over: around.over, pass: OnceLock::new() }),
         Err(after) => Err(L::Err::refused(Refused { layer, why: Reason::Open(after) })),
     }
 }
@@ -30,16 +34,21 @@ pub fn enter<'a, L: Leaf>(
 impl<L: Leaf> Inside<'_, L> {
     /// The leaf is about to begin: question 2. A retry inside begins it again, under the same pass.
     pub fn admit(&self) -> Result<(), Refused> {
-        let mut pass = self.pass.lock();
-        if pass.is_none() {
-            let admitted = self.breaker.lock().admit(self.call.terms.key(self.layer), self.call.entered());
-            *pass = Some(admitted.map_err(|after| Refused { layer: self.layer, why: Reason::Open(after) })?);
+        if self.pass.get().is_none() {
+            let (key, mut breaker) = (self.call.terms.key(self.layer), self.breaker.lock());
+            let admitted = match breaker.admit_closed(key) {
+                Some(pass) => Ok(pass),
+                None => breaker.admit(key, self.call.entered()),
+            };
+            drop(breaker);
+            // Only who polls the call comes here.
+            let _ = self.pass.set(admitted.map_err(|after| Refused { layer: self.layer, why: Reason::Open(after) })?);
         }
         Ok(())
     }
 
     /// The call has ended so: question 3.
-    pub fn settle(self, mut result: Result<L::Ok, L::Err>) -> Result<L::Ok, L::Err> {
+    pub fn settle(mut self, mut result: Result<L::Ok, L::Err>) -> Result<L::Ok, L::Err> {
         let outcome = match &mut result {
             Ok(_) => Outcome::Success,
             Err(e) => match e.class() {
@@ -58,9 +67,8 @@ impl<L: Leaf> Inside<'_, L> {
         if self.call.now() >= self.over.at { Outcome::Failure } else { Outcome::Nothing }
     }
 
-    fn record(&self, outcome: Outcome) {
-        let pass = self.pass.lock().take();
-        if let Some(pass) = pass {
+    fn record(&mut self, outcome: Outcome) {
+        if let Some(pass) = self.pass.take() {
             self.breaker.lock().record(pass, outcome, self.call.now(), fastrand::f64());
         }
     }
@@ -68,8 +76,9 @@ impl<L: Leaf> Inside<'_, L> {
 
 impl<L: Leaf> Drop for Inside<'_, L> {
     fn drop(&mut self) {
-        if self.pass.get_mut().is_some() {
-            self.record(self.cut_short());
+        if self.pass.get().is_some() {
+            let outcome = self.cut_short();
+            self.record(outcome);
         }
     }
 }

@@ -69,6 +69,14 @@ impl Cache {
         Arc::new(Cache { settings: Settings { max_size: most.get(), ..settings }, state: Mutex::new(state) })
     }
 
+    /// A value that is fresh; nothing else is begun or counted.
+    pub fn fresh(&self, key: u32, now: Instant) -> Option<Shared> {
+        let mut state = self.state.lock();
+        let value = state.entries.get(&key).filter(|entry| now < entry.fresh)?.value.clone();
+        state.counts.hits += 1;
+        Some(value)
+    }
+
     pub(super) fn find(&self, key: u32, now: Instant) -> Found {
         let mut guard = self.state.lock();
         let state = &mut *guard;

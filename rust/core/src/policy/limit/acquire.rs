@@ -7,12 +7,11 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::task::{Context, Poll, Waker};
 
 use super::Settings;
 use super::machine::{Asked, Caller, Machine};
-use crate::effect::Held;
+use crate::effect::{Held, Holder};
 use crate::error::Reason;
 use crate::schedule::Priority;
 use crate::sync::Mutex;
@@ -33,25 +32,31 @@ impl Limit {
         Arc::new(Limit { machine: Mutex::new(Machine::new(settings)) })
     }
 
-    fn name(self: &Arc<Self>) -> usize {
+    pub(super) fn name(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self) as usize
     }
 
     /// A permit, if there is one and nobody waits.
-    pub fn try_acquire(self: &Arc<Self>, clock: &Arc<Clock>, key: u32, held: Option<&Arc<Held>>) -> Option<Permit> {
-        self.machine.lock().take(key).then(|| Permit::new(self, clock, key, held))
+    pub fn try_permit(self: &Arc<Self>, clock: &Arc<Clock>, key: u32, up: Option<Arc<Held>>) -> Option<Permit> {
+        self.machine.lock().take(key).then(|| Permit::new(self, clock, key, up))
     }
 
     /// Wait for a permit until `until`, when whoever polls gives up: somebody whose time has passed is handed none.
-    pub fn acquire<'a>(
-        self: &'a Arc<Self>,
-        clock: &'a Arc<Clock>,
+    pub async fn permit(
+        self: &Arc<Self>,
+        clock: &Arc<Clock>,
         key: u32,
         priority: Priority,
         until: Instant,
-        held: Option<&'a Arc<Held>>,
-    ) -> Acquire<'a> {
-        Acquire { limit: self, clock, caller: Caller { key, priority, until, held }, number: None }
+        up: Option<Arc<Held>>,
+    ) -> Result<Permit, Reason> {
+        let holder = up.clone().map(Holder::from);
+        self.acquire(clock, Caller { key, priority, until, held: holder.as_ref() }).await?;
+        Ok(Permit::new(self, clock, key, up))
+    }
+
+    pub(super) fn acquire<'a>(self: &'a Arc<Self>, clock: &'a Arc<Clock>, caller: Caller<'a>) -> Acquire<'a> {
+        Acquire { limit: self, clock, caller, number: None }
     }
 
     /// From now on so many permits. Fewer than are out: they come back first.
@@ -78,8 +83,8 @@ impl Limit {
         self.machine.lock().rest(key)
     }
 
-    fn give_back(self: &Arc<Self>, key: u32, held: &Held, clock: &Clock) {
-        let next = self.machine.lock().give_back(self.name(), key, Some(held), || clock.now());
+    pub(super) fn give_back(self: &Arc<Self>, key: u32, held: Option<&Held>, clock: &Clock) {
+        let next = self.machine.lock().give_back(self.name(), key, held, || clock.now());
         if let Some(next) = next {
             next.wake();
         }
@@ -94,9 +99,12 @@ pub struct Permit {
 }
 
 impl Permit {
-    fn new(limit: &Arc<Limit>, clock: &Arc<Clock>, key: u32, up: Option<&Arc<Held>>) -> Self {
-        let held = Held { limit: limit.name(), key, waits: AtomicU32::new(0), gone: AtomicBool::new(false), up: up.cloned() };
-        Permit { limit: limit.clone(), clock: clock.clone(), held: Arc::new(held) }
+    fn new(limit: &Arc<Limit>, clock: &Arc<Clock>, key: u32, up: Option<Arc<Held>>) -> Self {
+        Self::of(limit, clock, Held::new(limit.name(), key, up))
+    }
+
+    pub(super) fn of(limit: &Arc<Limit>, clock: &Arc<Clock>, held: Arc<Held>) -> Self {
+        Permit { limit: limit.clone(), clock: clock.clone(), held }
     }
 
     /// What runs inside knows the permit by this.
@@ -107,11 +115,12 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.limit.give_back(self.held.key, &self.held, &self.clock);
+        self.limit.give_back(self.held.key, Some(&self.held), &self.clock);
     }
 }
 
-pub struct Acquire<'a> {
+/// Ready when a permit is the caller's, who then has to give it back.
+pub(super) struct Acquire<'a> {
     limit: &'a Arc<Limit>,
     clock: &'a Arc<Clock>,
     caller: Caller<'a>,
@@ -119,7 +128,7 @@ pub struct Acquire<'a> {
 }
 
 impl Future for Acquire<'_> {
-    type Output = Result<Permit, Reason>;
+    type Output = Result<(), Reason>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let me = &mut *self;
@@ -142,7 +151,7 @@ impl Future for Acquire<'_> {
         };
         let Some(found) = found else { return Poll::Pending };
         me.number = None;
-        Poll::Ready(found.map(|()| Permit::new(me.limit, me.clock, me.caller.key, me.caller.held)))
+        Poll::Ready(found)
     }
 }
 

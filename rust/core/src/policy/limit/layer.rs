@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::machine::Caller;
 use super::{Limit, Permit};
-use crate::effect::{Around, Call, Fault, Held, Leaf};
+use crate::effect::{Around, Call, Fault, Holder, Leaf};
 use crate::error::Refused;
 
 /// Wait for a permit of `limit`, which stands at `layer` of the stack.
@@ -13,31 +14,34 @@ pub async fn enter<'a, L: Leaf>(
     limit: &'a Arc<Limit>,
     around: Around<'a>,
 ) -> Result<Inside<'a, L>, L::Err> {
-    let terms = call.terms;
-    match limit.acquire(call.clock, terms.key(layer), terms.priority, around.over.at, around.held).await {
-        Ok(permit) => Ok(Inside { leaf: call.leaf, permit: Some(permit) }),
+    let key = call.terms.key(layer);
+    let caller = Caller { key, priority: call.terms.priority, until: around.over.at, held: around.held };
+    match limit.acquire(call.clock, caller).await {
+        Ok(()) => Ok(Inside { call, limit, key, holder: Holder::new(limit.name(), key, around.held) }),
         Err(why) => Err(L::Err::refused(Refused { layer, why })),
     }
 }
 
 /// The permit while the inside runs. It goes whichever way the inside ends, dropped or not.
 pub struct Inside<'a, L: Leaf> {
-    leaf: &'a L,
-    permit: Option<Permit>,
+    call: &'a Call<'a, L>,
+    limit: &'a Arc<Limit>,
+    key: u32,
+    holder: Holder<'a>,
 }
 
-impl<L: Leaf> Inside<'_, L> {
-    pub fn held(&self) -> Option<&Arc<Held>> {
-        self.permit.as_ref().map(Permit::held)
+impl<'a, L: Leaf> Inside<'a, L> {
+    pub fn holder(&self) -> &Holder<'a> {
+        &self.holder
     }
 }
 
 impl<L: Leaf> Drop for Inside<'_, L> {
     fn drop(&mut self) {
-        if let Some(permit) = self.permit.take()
-            && self.leaf.outlives()
-        {
-            self.leaf.keep(Box::new(permit));
+        if self.call.leaf.outlives() {
+            self.call.leaf.keep(Box::new(Permit::of(self.limit, self.call.clock, self.holder.held())));
+        } else {
+            self.limit.give_back(self.key, self.holder.told().map(|held| &**held), self.call.clock);
         }
     }
 }

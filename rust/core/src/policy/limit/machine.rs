@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use slab::Slab;
 
 use super::{Overflow, Settings};
-use crate::effect::Held;
+use crate::effect::{Held, Holder};
 use crate::error::Reason;
 use crate::schedule::{Lanes, Place, Priority};
 use crate::time::Instant;
@@ -59,7 +59,7 @@ pub(super) struct Caller<'a> {
     pub(super) priority: Priority,
     pub(super) until: Instant,
     /// The permits under which he runs.
-    pub(super) held: Option<&'a Arc<Held>>,
+    pub(super) held: Option<&'a Holder<'a>>,
 }
 
 pub(super) enum Asked<W> {
@@ -98,10 +98,11 @@ impl<W> Machine<W> {
             return Asked::Go;
         }
         let Settings { most_waiting, overflow, .. } = self.settings;
+        let held = caller.held.map(Holder::held);
         let seats = self.seats(caller.key);
         let waiting = seats.lanes.as_ref().map_or(0, |lanes| lanes.len() as u32);
-        if mark(seats, caller.held, limit, caller.key) && seats.blocked == seats.taken {
-            unmark(seats, caller.held, limit, caller.key);
+        if mark(seats, held.as_ref(), limit, caller.key) && seats.blocked == seats.taken {
+            unmark(seats, held.as_ref(), limit, caller.key);
             return Asked::Refused(Reason::Reentered);
         }
         let mut sent = None;
@@ -111,13 +112,12 @@ impl<W> Machine<W> {
                 Overflow::Shed => lower(seats, caller.priority),
             };
             let Some(victim) = victim else {
-                unmark(seats, caller.held, limit, caller.key);
+                unmark(seats, held.as_ref(), limit, caller.key);
                 return Asked::Refused(Reason::Full(waiting));
             };
             sent = self.send_away(limit, victim, Reason::Full(waiting));
         }
         let (key, priority, until) = (caller.key, caller.priority, caller.until);
-        let held = caller.held.cloned();
         let wake = Some(wake());
         let number = self.waiters.insert(Waiter { key, priority, state: State::Granted, until, wake, held }) as u32;
         let place = self.seats(key).lanes.get_or_insert_default().push(priority, number);

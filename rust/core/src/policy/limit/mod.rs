@@ -4,7 +4,7 @@ mod acquire;
 mod layer;
 mod machine;
 
-pub use acquire::{Acquire, Limit, Permit};
+pub use acquire::{Limit, Permit};
 pub use layer::enter;
 
 #[derive(Clone, Copy, Debug)]
