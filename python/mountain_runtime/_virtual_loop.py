@@ -14,7 +14,6 @@ import asyncio
 import heapq
 import itertools
 import math
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, cast
@@ -25,10 +24,13 @@ __all__ = ["CENTURY", "VirtualLoop", "VirtualTime", "replace"]
 
 #: In nanoseconds. What lies further ahead is no time to jump to, but another word for never.
 CENTURY = 100 * 365 * 24 * 3600 * 10**9
-#: How long `advance` waits for threads without any event, in seconds of real time.
-_PATIENCE = 0.5
 #: How long a loop waits really until it looks again: at work that may end without an event, and at nothing.
 _BRIEFLY, _IDLY = 0.001, 0.1
+#: How often `advance` looks at threads without any event until it goes on: some 0.5 s. Looks, because others may have
+#: put a clock of their own in the place of Python's.
+_PATIENCE = 450
+#: How often the loop looks at native workers that are busy until it goes on: some 0.1 s.
+_SOON = 450
 
 
 class VirtualTime:
@@ -143,31 +145,40 @@ class VirtualLoop:
         events = self._look(0)
         if events or (timeout is not None and timeout <= 0):
             return events
-        began = time.monotonic()
+        looks = 0
         while True:
-            at_rest = self._at_rest(began)
+            at_rest = self._at_rest(looks)
+            looks += 1
             # Whatever came to rest last has rung before it did.
             if events := self._look(0):
                 return events
             if at_rest and self._jump():
-                _native.at_rest(_native.at_work())
+                self._settle()
                 return self._look(0)
             if events := self._look(_IDLY if at_rest else _BRIEFLY):
                 return events
 
     # -- when to jump, and where to -----------------------------------------------------------------------------------
 
-    def _at_rest(self, began: float) -> bool:
+    def _at_rest(self, looks: int) -> bool:
         goal = self._goal()
         if goal is None or goal.patient:
             if not self._on_threads and _native.at_rest(0):
                 return True
-            if goal is None or time.monotonic() - began < _PATIENCE:
+            if goal is None or looks < _PATIENCE:
                 return False
             goal.patient = False
-        # What is on threads may be waiting for somebody who waits for this.
-        _native.at_rest(_native.at_work())
+        self._settle()
         return True
+
+    def _settle(self) -> None:
+        """Lets native workers do what they can, unless they are at it for long.
+
+        It does not wait for threads, which may wait for somebody who waits for this.
+        """
+        for _ in range(_SOON):
+            if _native.at_rest(_native.at_work()):
+                return
 
     def _goal(self) -> _Goal | None:
         waiting = (goal for goal in self._goals if not goal.reached.done())

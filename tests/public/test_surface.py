@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import mountain_runtime
-from mountain_runtime import Effect, Handle, Runtime, _bind, _native, errors, fs
+from mountain_runtime import Effect, Handle, Runtime, _bind, _native, errors, fs, testing
 
 NAMES = {
     "effect", "blocking", "Effect", "Ok", "Err", "gather", "race", "amap", "deadline", "priority", "Priority",
@@ -74,7 +74,7 @@ PARAMETERS = {
     "Step": "name, started, took, outcome, error",
     "ShutdownReport.to_json": "self",
     "ShutdownReport.raise_if_failed": "self",
-    "Runtime.__init__": "self, *, workers=, threads=, shutdown=",
+    "Runtime.__init__": "self, *, workers=, threads=, max_in_flight=, shutdown=",
     "Runtime.run": "self, effect, /",
     "Runtime.submit": "self, effect, /, *, name=",
     "Runtime.from_thread": "self, effect, /",
@@ -105,6 +105,8 @@ PARAMETERS = {
     "fs.stat": "path, *, follow_symlinks=",
     "fs.mkdir": "path, *, parents=, exist_ok=",
     "fs.remove": "path, *, tree=, missing_ok=",
+    "testing.VirtualClock.time": "self",
+    "testing.VirtualClock.advance": "self, seconds",
     "errors.MountainError": "message=, *, effect=, policy=, attempt=",
 }
 
@@ -160,6 +162,7 @@ def test_every_public_name_is_documented_and_at_home(module: str) -> None:
     of = importlib.import_module(module)
     for name in of.__all__:
         assert inspect.getdoc(getattr(of, name)), name
+    assert testing.VirtualClock.__module__ == "mountain_runtime.testing"
     assert fs.Entry.__module__ == "mountain_runtime.fs"
 
 

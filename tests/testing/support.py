@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from mountain_runtime.testing import VirtualClock
 
-#: An hour of virtual time, and whatever else is to be no time, may take this long on a slow machine, in real seconds.
-NO_TIME = 2.0
+#: What is to be no time, such as an hour of virtual time (50 ms), may really take this long on a slow machine.
+NO_TIME = 10.0
 
 
 class Real:

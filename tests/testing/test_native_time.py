@@ -161,6 +161,22 @@ async def test_the_order_is_always_the_same(virtual_clock: VirtualClock) -> None
     assert len(first) == 8 * 9
 
 
+async def test_at_one_instant_the_engines_waits_end_before_the_loops(virtual_clock: VirtualClock) -> None:
+    log = Log(virtual_clock)
+    again = Retry(on=OSError, attempts=2, backoff=constant(1))
+    for _ in range(200):
+        del log[:]
+        work = [
+            log.start("sleep", asyncio.sleep(1)),
+            log.start("nap", _native.sleep(1)),
+            log.start("inline", again.call(Failing(1))),
+            log.start("native", _native.fail(errno.EAGAIN).under(again).attempt(OSError)),
+        ]
+        await asyncio.wait(work)
+        assert [what for _, what in log][-1] == "sleep"
+        assert len({at for at, _ in log}) == 1
+
+
 async def test_advance_mixes_native_and_other_waits_in_order(virtual_clock: VirtualClock) -> None:
     log = Log(virtual_clock)
     for number in range(1, 100):

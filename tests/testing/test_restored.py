@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+import anyio
 import pytest
 import uvloop
 
@@ -171,6 +172,27 @@ def test_time_is_exact_however_long_the_machine_has_been_up(wait: float) -> None
         assert clock.time() == round(15 * wait, 9)
         assert loop.time() - before == pytest.approx(15 * wait, abs=1)
     assert loop.time() - before < 15 * wait + 1
+    loop.close()
+
+
+@pytest.mark.parametrize("kind", [asyncio.SelectorEventLoop, Aged])
+def test_who_looks_whether_it_is_time_finds_that_it_is(kind: type[asyncio.SelectorEventLoop]) -> None:
+    async def main() -> int:
+        looks = 0
+        for number in range(300):
+            end = loop.time() + number / 7
+            while (left := end - loop.time()) > 0:
+                await asyncio.sleep(left)
+                looks += 1
+            with anyio.CancelScope(deadline=loop.time() + number / 7):
+                await asyncio.Event().wait()
+            assert loop.time() >= end
+        return looks
+
+    loop = kind()
+    with _virtual() as clock:
+        assert loop.run_until_complete(main()) < 900  # rounding may leave a bit, and that is all
+        assert clock.time() == pytest.approx(2 * sum(range(300)) / 7, abs=300e-7)
     loop.close()
 
 

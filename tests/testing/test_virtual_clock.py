@@ -144,6 +144,19 @@ async def test_advance_overtakes_a_thread_that_hangs(virtual_clock: VirtualClock
     release.set()
 
 
+async def test_it_needs_no_clock_of_pythons(virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("monotonic", "perf_counter", "time"):
+        monkeypatch.setattr(time, name, lambda: 5.0)
+    release = threading.Event()
+    hangs = asyncio.create_task(blocking(Timeout(5))(release.wait)())
+    await virtual_clock.advance(10)
+    with pytest.raises(TimedOut):
+        await hangs
+    await asyncio.sleep(10)
+    assert virtual_clock.time() == 20.0
+    release.set()
+
+
 async def test_advance_waits_for_threads_that_get_somewhere(virtual_clock: VirtualClock) -> None:
     polls = Log(virtual_clock)
 

@@ -59,6 +59,7 @@ pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused, attempt: u3
                 Some(after),
             )
         }
+        Reason::Stopping => (&face.shutting_down, "its runtime is shutting down".to_owned(), None),
         Reason::Reentered => (
             &face.reentered,
             format!(

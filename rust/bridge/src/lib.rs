@@ -5,7 +5,7 @@
 //!    `context`, where the current code runs; `slots`, what pyo3 has no word for;
 //!  - `keyed`, keys as numbers; `permits`, `rates`, `circuit` and `store`, the states of policies; `plan`, policies as the engine runs them; `error` and `value`, what comes
 //!    back, as Python's; `entry`; `callback`; `stage`;
-//!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `handle`, what one waits on; `job`, a thread's call;
+//!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `handle`, what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread;
 //!  - `leaf` and `run`, a Python coroutine driven inside its own task; `scope`, a runtime's share;
 //!  - `effect`, `function`, `files`, `walk`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `drain`, which opens what the
 //!    port has; `fork`, `statistics` and `virtual_time`.
@@ -25,6 +25,7 @@ mod function;
 mod handle;
 mod jitter;
 mod job;
+mod jobs;
 mod keyed;
 mod landing;
 mod leaf;
@@ -76,6 +77,8 @@ mod _native {
     use super::handle::Handle;
     #[pymodule_export]
     use super::job::Job;
+    #[pymodule_export]
+    use super::jobs::Jobs;
     #[pymodule_export]
     use super::landing::Landing;
     #[pymodule_export]

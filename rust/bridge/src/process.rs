@@ -107,7 +107,7 @@ pub(crate) fn workers(workers: Option<usize>) -> std::io::Result<Workers> {
         builder.worker_threads(workers);
     }
     let tokio = builder.thread_name("mountain-worker").build()?;
-    let host = Arc::new(Host::new(tokio.handle().clone(), clock().clone()));
+    let host = Host::new(tokio.handle().clone(), clock().clone());
     let listed = Arc::new(tokio.handle().clone());
     let mut runtimes = process().runtimes.lock();
     runtimes.retain(|r| r.strong_count() > 0);

@@ -16,15 +16,15 @@ const LEFT: u8 = 3;
 
 pub(crate) struct Stage {
     at: AtomicU8,
-    /// What its call holds to its real end.
-    kept: Mutex<Vec<Box<dyn Any + Send>>>,
     /// Until somebody waits no more, or need not, virtual time does.
     at_work: Mutex<Option<AtWork>>,
+    /// What its call holds to its real end.
+    kept: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
 impl Stage {
     pub(crate) fn queued() -> Self {
-        Stage { at: AtomicU8::new(QUEUED), kept: Mutex::default(), at_work: Mutex::new(Some(AtWork::begin())) }
+        Stage { at: AtomicU8::new(QUEUED), at_work: Mutex::new(Some(AtWork::begin())), kept: Mutex::default() }
     }
 
     fn go(&self, from: u8, to: u8) -> bool {
@@ -39,8 +39,7 @@ impl Stage {
     /// The call has ended. What it came to is posted, if anybody waits for it.
     pub(crate) fn end(&self, post: impl FnOnce()) {
         let left = self.at.swap(ENDED, Ordering::AcqRel) == LEFT;
-        let kept = std::mem::take(&mut *self.kept.lock());
-        drop(kept);
+        self.let_go();
         if left {
             ABANDONED.fetch_sub(1, Ordering::Relaxed);
             return;
@@ -52,6 +51,11 @@ impl Stage {
     fn release(&self) {
         let at_work = self.at_work.lock().take();
         drop(at_work);
+    }
+
+    fn let_go(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock());
+        drop(kept);
     }
 
     /// Its caller goes.
@@ -71,8 +75,7 @@ impl Stage {
         self.kept.lock().push(what);
         // It may have ended meanwhile, before it could see this.
         if self.at.load(Ordering::Acquire) == ENDED {
-            let kept = std::mem::take(&mut *self.kept.lock());
-            drop(kept);
+            self.let_go();
         }
     }
 }

@@ -23,7 +23,7 @@ struct Works {
 impl Works {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).build().unwrap();
-        let host = Arc::new(Host::new(runtime.handle().clone(), Clock::manual()));
+        let host = Host::new(runtime.handle().clone(), Clock::manual());
         Works { runtime, host, answers: Arc::default() }
     }
 
@@ -108,7 +108,7 @@ fn a_thread_at_work_is_waited_for() {
         for round in 0..300 {
             for token in 0..4 {
                 let to = by_thread.clone();
-                let operation = Does::new(move |_, _: &Host, done| {
+                let operation = Does::new(move |_, _: &Arc<Host>, done| {
                     to(Some(done));
                     Abort::Never
                 });

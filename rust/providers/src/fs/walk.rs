@@ -128,7 +128,7 @@ impl Drop for Walk {
 pub struct NextBatch(pub Arc<Walk>);
 
 impl Operation for NextBatch {
-    fn start(&self, _host: &Host, done: Done) -> Abort {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         self.0.next(done)
     }
 }

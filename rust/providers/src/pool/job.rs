@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use mountain_core::effect::{Abortable, AtWork, Done, Outcome};
 use mountain_core::error::Error;
+use mountain_core::schedule::Priority;
 use mountain_core::sync::Mutex;
 use mountain_core::value::Memory;
 
@@ -52,6 +53,7 @@ const ENDED: u8 = 8;
 pub struct Job {
     state: AtomicU8,
     grip: Grip,
+    priority: Priority,
     pool: &'static Pool,
     work: Mutex<Option<Work>>,
     /// Until it is answered, virtual time waits for it.
@@ -60,8 +62,13 @@ pub struct Job {
 
 impl Job {
     pub(super) fn new(grip: Grip, pool: &'static Pool, done: Done, work: Work) -> Self {
+        let priority = done.priority;
         let done = Mutex::new(Some((done, AtWork::begin())));
-        Job { state: AtomicU8::new(QUEUED), grip, pool, work: Mutex::new(Some(work)), done }
+        Job { state: AtomicU8::new(QUEUED), grip, priority, pool, work: Mutex::new(Some(work)), done }
+    }
+
+    pub(super) fn priority(&self) -> Priority {
+        self.priority
     }
 
     /// Between two chunks: an error when the job should end.
