@@ -178,6 +178,8 @@ pub(crate) struct Plan {
     /// The same for native errors; `None` where only Python can judge.
     native_on: Option<Arc<[OnErrno]>>,
     pub(crate) tally: Arc<Tally>,
+    /// Counts retries and what stood in: for what stands inside a cache as well, where the calls are counted.
+    pub(crate) course: Arc<Tally>,
     pub(crate) retries: bool,
     pub(crate) caches: bool,
     /// By layer; empty where none asks.
@@ -232,6 +234,7 @@ impl Plan {
             stack,
             on,
             native_on,
+            course: tally.clone(),
             tally,
             retries,
             caches,
@@ -358,7 +361,8 @@ impl Plan {
         })
     }
 
-    /// The plan of what stands inside the cache at `layer`. It counts for itself: the calls are counted where they are made.
+    /// The plan of what stands inside the cache at `layer`. It counts its ends for itself: those of the calls are
+    /// counted where they are made.
     pub(crate) fn inside<'py>(slf: &Bound<'py, Self>, layer: usize) -> PyResult<Bound<'py, Plan>> {
         let (py, me) = (slf.py(), slf.get());
         let known = me.inside.lock().iter().find(|(at, _)| *at == layer).map(|(_, plan)| plan.clone_ref(py));
@@ -375,6 +379,7 @@ impl Plan {
             on: me.on[from..].iter().map(|on| on.clone_ref(py)).collect(),
             native_on: me.native_on.as_ref().map(|on| on[from..].into()),
             tally: Arc::default(),
+            course: me.course.clone(),
             retries: stack.iter().any(|l| matches!(l, policy::Layer::Retry(_))),
             caches: stack.iter().any(|l| matches!(l, policy::Layer::Cache(_))),
             asks,
@@ -442,7 +447,7 @@ impl Plan {
 
     pub(crate) fn count_attempts(&self, attempts: u32) {
         if attempts > 1 {
-            self.tally.retried.fetch_add(u64::from(attempts - 1), Ordering::Relaxed);
+            self.course.retried.fetch_add(u64::from(attempts - 1), Ordering::Relaxed);
         }
     }
 }

@@ -268,7 +268,7 @@ impl Run {
         let attempts = leaf.trace.attempts();
         plan.count_attempts(attempts);
         if leaf.trace.degraded.load(Ordering::Relaxed) {
-            count(&plan.tally.degraded);
+            count(&plan.course.degraded);
         }
         if let Some(began) = began {
             plan.tally.times.record(clock().now().since(began).as_nanos() as u64);
