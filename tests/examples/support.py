@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DUPLICATES = ROOT / "examples" / "duplicates" / "main.py"
 BATCH = ROOT / "examples" / "batch" / "main.py"
+FLAKY_API = ROOT / "examples" / "flaky_api" / "main.py"
 #: Programs as users write them.
 PROGRAMS = Path(__file__).parent / "programs"
 SHORT = PROGRAMS / "short_duplicates.py"
@@ -37,7 +38,7 @@ Groups = set[frozenset[str]]
 
 
 def environment(hosts: Mapping[str, int] | None = None) -> dict[str, str]:
-    """Ours, in UTF-8, without what would make rich believe in a terminal. `hosts` are the ports of the hosts there are."""
+    """Ours, in UTF-8, without what would make rich believe in a terminal. `hosts`: which host is which of our ports."""
     kept = {
         name: value for name, value in os.environ.items() if name not in {"FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"}
     }
