@@ -1,7 +1,7 @@
 //! One call of an effect, as its layers share it: the leaf, the clock, the deadline that stands over a layer, and what happened so far.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
@@ -112,16 +112,14 @@ impl<'a, L: Leaf> Call<'a, L> {
     }
 
     /// Wait for something before what is inside begins. The time is read afresh then, if there was anything to wait for.
-    pub async fn wait<F: Future>(&self, what: F) -> F::Output {
-        let mut what = pin!(what);
-        poll_fn(|cx| {
-            let polled = what.as_mut().poll(cx);
+    pub fn wait<F: Future + Unpin>(&self, mut what: F) -> impl Future<Output = F::Output> {
+        poll_fn(move |cx| {
+            let polled = Pin::new(&mut what).poll(cx);
             if polled.is_pending() {
                 self.now.store(0, Ordering::Relaxed);
             }
             polled
         })
-        .await
     }
 
     /// The time, read afresh.
