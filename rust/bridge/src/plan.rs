@@ -364,7 +364,8 @@ impl Plan {
         })
     }
 
-    /// The plan of what stands inside the cache at `layer`. It counts for itself: the calls are counted where they are made.
+    /// The plan of what stands inside the cache at `layer`. It counts its ends for itself: those of the calls are
+    /// counted where they are made.
     pub(crate) fn inside<'py>(slf: &Bound<'py, Self>, layer: usize) -> PyResult<Bound<'py, Plan>> {
         let (py, me) = (slf.py(), slf.get());
         let known = me.inside.lock().iter().find(|(at, _)| *at == layer).map(|(_, plan)| plan.clone_ref(py));

@@ -1,6 +1,7 @@
 //! One call of an effect, as its layers share it: the leaf, the clock, the deadline that stands over a layer, and what happened so far.
 
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
@@ -89,7 +90,7 @@ pub struct Call<'a, L: Leaf> {
     pub clock: &'a Arc<Clock>,
     pub trace: &'a Trace<L::Err>,
     pub terms: &'a Terms,
-    /// When this was last read, 0 when the leaf has run since: layers that begin together read the clock once.
+    /// When this was last read, 0 when the call has waited or the leaf has run since: layers that begin together read the clock once.
     now: AtomicU64,
 }
 
@@ -108,6 +109,17 @@ impl<'a, L: Leaf> Call<'a, L> {
             }
             n => Instant::from_nanos(n),
         }
+    }
+
+    /// Wait for something before what is inside begins. The time is read afresh then, if there was anything to wait for.
+    pub fn wait<F: Future + Unpin>(&self, mut what: F) -> impl Future<Output = F::Output> {
+        poll_fn(move |cx| {
+            let polled = Pin::new(&mut what).poll(cx);
+            if polled.is_pending() {
+                self.now.store(0, Ordering::Relaxed);
+            }
+            polled
+        })
     }
 
     /// The time, read afresh.
