@@ -59,7 +59,7 @@ impl Operation for Acquire {
             let number = key.as_ref().map_or(0, |key| key.number());
             match limit.permit(&clock, number, priority, Instant::NEVER, held).await {
                 Ok(permit) => Ok(Value::Other(Box::new(permit))),
-                Err(why) => Err(Error::Refused(Refused { layer: 0, why })),
+                Err(why) => Err(Error::Refused(Refused { layer: 0, why, attempt: 1 })),
             }
         })
     }

@@ -1,6 +1,7 @@
 //! One call of an effect, as its layers share it: the leaf, the clock, the deadline that stands over a layer, and what happened so far.
 
 use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
@@ -8,7 +9,7 @@ use std::task::Poll;
 use crate::sync::Mutex;
 
 use super::{Begin, Fault, Holder, Leaf, Terms};
-use crate::error::{Owner, Refused};
+use crate::error::{Owner, Reason, Refused};
 use crate::time::{Clock, Instant};
 
 /// The earliest limit over a point of the stack.
@@ -75,6 +76,11 @@ impl<'a> Around<'a> {
     pub fn call(terms: &'a Terms, over: Deadline) -> Self {
         Around { over, gate: None, held: terms.held.as_ref() }
     }
+
+    /// Everything inside has let the call in: whether what stands around does too.
+    pub fn admit(&self) -> Result<(), Refused> {
+        std::iter::successors(self.gate, |gate| gate.out).try_for_each(|gate| (gate.admit)())
+    }
 }
 
 /// Lets a call in or not when everything inside has let it in and its leaf is about to begin.
@@ -89,7 +95,7 @@ pub struct Call<'a, L: Leaf> {
     pub clock: &'a Arc<Clock>,
     pub trace: &'a Trace<L::Err>,
     pub terms: &'a Terms,
-    /// When this was last read, 0 when the leaf has run since: layers that begin together read the clock once.
+    /// When this was last read, 0 when it has waited or the leaf has run since: layers that begin together read the clock once.
     now: AtomicU64,
 }
 
@@ -110,6 +116,24 @@ impl<'a, L: Leaf> Call<'a, L> {
         }
     }
 
+    /// The policy at that place of the stack does not let it begin.
+    pub fn refused(&self, layer: usize, why: Reason) -> Refused {
+        Refused { layer, why, attempt: self.trace.attempts().saturating_add(1) }
+    }
+
+    /// Wait for `turn`: if that took time, the layers inside begin later than those around.
+    pub async fn waits<T>(&self, turn: impl Future<Output = T>) -> T {
+        let mut turn = pin!(turn);
+        poll_fn(|cx| {
+            let found = turn.as_mut().poll(cx);
+            if found.is_pending() {
+                self.now.store(0, Ordering::Relaxed);
+            }
+            found
+        })
+        .await
+    }
+
     /// The time, read afresh.
     pub fn now(&self) -> Instant {
         self.now.store(0, Ordering::Relaxed);
@@ -126,8 +150,7 @@ pub fn call_leaf<'a, L: Leaf>(
     poll_fn(move |cx| {
         let begin = std::mem::replace(&mut begin, false);
         if begin {
-            let gates = std::iter::successors(around.gate, |gate| gate.out);
-            if let Some(refused) = gates.map(|gate| (gate.admit)()).find_map(Result::err) {
+            if let Err(refused) = around.admit() {
                 return Poll::Ready(Err(L::Err::refused(refused)));
             }
             call.now.store(0, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use super::Cache;
 use super::store::Found;
-use crate::effect::{Call, Fault, Flight, Landed, Landing, Leaf, Use};
+use crate::effect::{Around, Call, Fault, Flight, Landed, Landing, Leaf, Use};
 use crate::error::{Reason, Refused};
 
 /// The value of `cache`, which stands at `layer` of the stack, for this call's key; `inner` where there is no key.
@@ -14,6 +14,7 @@ pub async fn cached<'a, L, F>(
     call: &'a Call<'a, L>,
     layer: usize,
     cache: &'a Arc<Cache>,
+    around: Around<'a>,
     inner: impl FnOnce() -> F + Send,
 ) -> Result<L::Ok, L::Err>
 where
@@ -26,16 +27,16 @@ where
             Found::Fresh(value) | Found::Stale(value, None) => return Ok(call.leaf.shared(&value)),
             Found::Stale(value, Some(flight)) => {
                 // A refresh that cannot begin is one that failed: there is still what is there.
-                let _ = begin(call, layer, cache, key, &flight);
+                let _ = begin(call, layer, cache, key, &flight, || Ok(()));
                 return Ok(call.leaf.shared(&value));
             }
             Found::Flying(flight) => (flight, false),
             Found::Missing(flight) => (flight, true),
         };
         let joined = Joined::new(&flight, call.terms.flight.as_ref());
-        let Some(joined) = joined else { return Err(L::Err::refused(Refused { layer, why: Reason::Reentered })) };
+        let Some(joined) = joined else { return Err(L::Err::refused(call.refused(layer, Reason::Reentered))) };
         if begins {
-            begin(call, layer, cache, key, &flight)?;
+            begin(call, layer, cache, key, &flight, || around.admit())?;
         }
         match joined.landed().await {
             Landed::Value(value) => return Ok(call.leaf.shared(&value)),
@@ -45,14 +46,23 @@ where
     }
 }
 
-/// Have the host begin what stands inside, as work of its own.
-fn begin<L: Leaf>(call: &Call<'_, L>, layer: usize, cache: &Arc<Cache>, key: &Use, flight: &Arc<Flight>) -> Result<(), L::Err> {
+/// Have the host begin what stands inside, as work of its own, if the call is admitted. The landing of a flight that does not begin is that
+/// it is lost.
+fn begin<L: Leaf>(
+    call: &Call<'_, L>,
+    layer: usize,
+    cache: &Arc<Cache>,
+    key: &Use,
+    flight: &Arc<Flight>,
+    admit: impl FnOnce() -> Result<(), Refused>,
+) -> Result<(), L::Err> {
     let (cache, key, clock, of) = (cache.clone(), key.clone(), call.clock.clone(), flight.clone());
     let cleared = cache.cleared();
     let landing = Landing::new(flight.clone(), move |landed| {
         let value = if let Landed::Value(value) = landed { Some(value.clone()) } else { None };
         cache.landed(&of, &key, value, cleared, clock.now());
     });
+    admit().map_err(L::Err::refused)?;
     call.leaf.fly(layer, landing)
 }
 
