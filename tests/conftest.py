@@ -18,6 +18,8 @@ HERE = Path(__file__).parent
 EVERY_LOOP = tuple(HERE / name for name in ("effect", "bridge"))
 #: These see the loop through files, signals and shutdown: its two makers are enough.
 BOTH_LOOPS = tuple(HERE / name for name in ("policy", "lifecycle", "providers"))
+#: Time can be virtual on asyncio's own loops only.
+ASYNCIO_LOOPS = (HERE / "testing",)
 
 
 def debug_loop() -> asyncio.AbstractEventLoop:
@@ -52,6 +54,8 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
         return EVERY
     if any(item.path.is_relative_to(folder) for folder in BOTH_LOOPS):
         return BOTH
+    if any(item.path.is_relative_to(folder) for folder in ASYNCIO_LOOPS):
+        return {name: make for name, make in EVERY.items() if name != "uvloop"}
     return PLAIN
 
 

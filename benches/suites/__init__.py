@@ -3,6 +3,13 @@
 from collections.abc import Mapping
 
 from benches.harness import Suite
-from benches.suites import bridge, engine, files, timers
+from benches.suites import bridge, engine, files, policies, scheduler, timers
 
-SUITES: Mapping[str, Suite] = {"engine": engine, "bridge": bridge, "files": files, "timers": timers}
+SUITES: Mapping[str, Suite] = {
+    "engine": engine,
+    "policies": policies,
+    "scheduler": scheduler,
+    "bridge": bridge,
+    "files": files,
+    "timers": timers,
+}

@@ -21,6 +21,7 @@ __all__ = [
     "Entry",
     "Handle",
     "Job",
+    "Jobs",
     "Landing",
     "Layer",
     "Limit",
@@ -34,7 +35,10 @@ __all__ = [
     "Walk",
     "Within",
     "accepted_var",
+    "advance",
     "after_fork",
+    "at_rest",
+    "at_work",
     "bind",
     "call_effect",
     "current_limit",
@@ -49,16 +53,20 @@ __all__ = [
     "fs_stat",
     "fs_write",
     "gather_native",
+    "hand_back",
     "has_priorities",
     "is_native",
     "limit_var",
+    "next_deadline",
     "noop",
+    "now",
     "panic",
     "priority_var",
     "race_native",
     "scope_var",
     "sleep",
     "statistics",
+    "take_over",
     "tick",
     "try_slot",
     "wait_for_slot",
@@ -365,6 +373,16 @@ class Job:
     def succeed(self, value: Any, /) -> None: ...
     def fail(self, exc: BaseException, /) -> None: ...
 
+@final
+class Jobs(Generic[_T]):
+    """What waits for a thread, the most urgent first."""
+
+    def __new__(cls) -> Self: ...
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+    def put(self, item: _T, priority: int | None = None, /) -> None: ...
+    def take(self) -> _T | None: ...
+    def take_all(self) -> list[tuple[int, _T]]: ...
+
 # -- where code runs ------------------------------------------------------------------------------------------------
 
 @final
@@ -398,7 +416,8 @@ class Scope:
     def submit(self, effect: Effect[_T], /, *, name: str | None = None) -> Handle[_T]:
         """Starts it now; the runtime owns it, goes on when the handle is dropped, and drains it at shutdown."""
 
-    def _setup(self, workers: int | None = None) -> None: ...
+    def _setup(self, workers: int | None = None, permits: Permits | None = None) -> None: ...
+    def _refuse_queued(self) -> None: ...
     def _enter(self) -> None: ...
     def _leave(self) -> None: ...
     def _in_flight(self) -> list[Handle[Any]]: ...
@@ -451,6 +470,29 @@ def fs_hash(path: _StrPath, algorithm: str, /) -> Effect[bytes]: ...
 def fs_stat(path: _StrPath, follow_symlinks: bool, /) -> Effect[Entry]: ...
 def fs_mkdir(path: _StrPath, parents: bool, exist_ok: bool, /) -> Effect[None]: ...
 def fs_remove(path: _StrPath, tree: bool, missing_ok: bool, /) -> Effect[None]: ...
+
+# -- the engine's clock, and when it may be moved ------------------------------------------------------------------
+
+def now() -> int:
+    """Nanoseconds on the engine's clock."""
+
+def take_over() -> bool:
+    """Makes the engine's clock virtual; False if it is already."""
+
+def hand_back() -> None:
+    """Lets real time go on from where virtual time stands."""
+
+def advance(nanos: int, /) -> None:
+    """Moves virtual time on by so much, and wakes what comes due."""
+
+def next_deadline() -> int | None:
+    """Nanoseconds to the engine's next deadline, 0 when it is due."""
+
+def at_work() -> int:
+    """Threads that work for somebody who waits: natively, or in a blocking function."""
+
+def at_rest(but: int, /) -> bool:
+    """Whether native work, but for so many threads, waits for nothing but time. What may be about to gets a moment."""
 
 # -- for tests and benchmarks ---------------------------------------------------------------------------------------
 

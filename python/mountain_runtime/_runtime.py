@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Token, copy_context
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar, final
@@ -16,6 +16,7 @@ from ._statistics import Statistics, snapshot
 from ._stopping import Stopping
 from .errors import ConfigError, ShuttingDown
 from .policy._numbers import count
+from .policy.concurrency import ConcurrencyLimit
 
 __all__ = ["Runtime"]
 
@@ -28,7 +29,7 @@ class Runtime(Scope):
 
     None is needed to await an effect. A clean exit drains what was submitted, an exception cancels it; `report` then
     says how that went. `workers` are native threads of its own, `threads` its own for blocking functions; both are
-    otherwise shared.
+    otherwise shared. Of what is submitted at most `max_in_flight` is at work at a time; the rest waits, by priority.
     """
 
     #: How the shutdown went, once there was one.
@@ -39,13 +40,17 @@ class Runtime(Scope):
         *,
         workers: int | None = None,
         threads: int | None = None,
+        max_in_flight: int | None = None,
         shutdown: Shutdown = Shutdown(),  # noqa: B008
     ) -> None:
         if not isinstance(shutdown, Shutdown):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"Runtime(shutdown={shutdown!r}): must be a Shutdown(...)")
         if workers is not None:
             count(workers, "Runtime", "workers")
-        self._setup(workers)
+        if max_in_flight is not None:
+            count(max_in_flight, "Runtime", "max_in_flight")
+        self._limit = None if max_in_flight is None else ConcurrencyLimit(max_in_flight, max_waiting=None)
+        self._setup(workers, self._limit and self._limit._permits)
         self._pool = None if threads is None else _threads.Pool(count(threads, "Runtime", "threads"))
         self._settings = shutdown
         self.report = None
@@ -178,17 +183,32 @@ class Runtime(Scope):
         )
         raise ShuttingDown(f"effect '{name}' was not started: its runtime {state}", effect=name)
 
-    def _spawn(self, effect: Awaitable[T], name: str | None) -> "asyncio.Task[T]":
-        """A task of the runtime's own: of the caller's context, without its deadline."""
+    def _spawn(  # pyright: ignore[reportUnusedFunction] - called by submit, natively
+        self, effect: Awaitable[T], name: str | None
+    ) -> "asyncio.Task[T]":
+        """A task of the runtime's own, for what is submitted."""
+        return self._task(_children.awaited(effect) if self._limit is None else self._queued(effect), effect, name)
+
+    def _task(self, work: Coroutine[Any, Any, T], effect: Awaitable[T], name: str | None) -> "asyncio.Task[T]":
+        """Of the caller's context, without its deadline."""
         context = copy_context()
         context.run(self._accept)
-        loop = asyncio.get_running_loop()
         name = name or getattr(effect, "__name__", None)
-        return loop.create_task(_children.awaited(effect), name=name, context=context)
+        return asyncio.get_running_loop().create_task(work, name=name, context=context)
+
+    async def _queued(self, effect: Awaitable[T]) -> T:
+        assert self._limit is not None
+        try:
+            async with self._limit._slot_for(getattr(effect, "__name__", "effect")):
+                return await effect
+        finally:
+            close: Callable[[], None] | None = getattr(effect, "close", None)
+            if close is not None:  # it may never have begun
+                close()
 
     def _start(self, effect: Awaitable[T], name: str | None) -> "asyncio.Task[T]":
         """Such a task without a handle: run's main, and what accepted work starts from a thread during the drain."""
-        task = self._spawn(effect, name)
+        task = self._task(_children.awaited(effect), effect, name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -242,7 +262,8 @@ class Runtime(Scope):
 
         async def cancel() -> list[str]:
             self._phase = _scope.CANCELLING
-            if (self._pool or _threads.default_pool()).refuse(self):
+            self._refuse_queued()
+            if (self._pool or _threads.default_pool()).refuse(self) or self._limit is not None:
                 for _ in range(5):  # who waits for those hears of it before the cancel
                     await asyncio.sleep(0)
             for work in self._pending():

@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ._native import now
 from .errors import TimedOut
 from .policy._numbers import Seconds, seconds
 
@@ -16,6 +16,13 @@ __all__ = ["Clock", "Shutdown", "ShutdownReport", "Step", "Steps"]
 _KEPT = 0.2
 #: What an abort leaves to each step, so that a cleanup which needs no more than that can end.
 _ABORT = 0.1
+#: Less than this is no time to wait: what was to end then has been woken for it.
+_MOMENT = 1e-6
+
+
+def _now() -> float:
+    """Seconds on the engine's clock, which tests can move."""
+    return now() / 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +103,7 @@ class Clock:
 
     def __init__(self, settings: Shutdown, drain: bool) -> None:
         deadline = seconds(settings.deadline, "Shutdown", "deadline")
-        self.began = time.monotonic()
+        self.began = _now()
         self.end = self.began + deadline
         #: Whether what is in flight may go on for a while, or is cancelled from the first.
         self.drains = drain
@@ -114,12 +121,12 @@ class Clock:
 
     def abort(self) -> None:
         """Everything is to end now."""
-        self.end = min(self.end, time.monotonic() + _ABORT)
+        self.end = min(self.end, _now() + _ABORT)
         self.stop_draining()
 
     def left(self) -> float:
         """Seconds until everything has to have ended."""
-        return self.end - time.monotonic()
+        return self.end - _now()
 
     def _wake(self) -> None:
         for future in self._changed:
@@ -130,8 +137,8 @@ class Clock:
         """Waits for all futures until a time that may change meanwhile; says whether all have ended."""
         left = {future for future in futures if not future.done()}
         while left:
-            seconds_left = until() - time.monotonic()
-            if seconds_left <= 0:
+            seconds_left = until() - _now()
+            if seconds_left < _MOMENT:
                 return False
             done = asyncio.get_running_loop().create_future()
             await self._wait_once(left, done, min(seconds_left, 1e6))
@@ -185,7 +192,7 @@ class Steps:
         step: Callable[[], Awaitable[list[str]]],
     ) -> None:
         """`step` gives the names of what it had to leave behind when its time was over."""
-        started = time.monotonic()
+        started = _now()
         outcome: Literal["done", "failed", "timed_out", "abandoned"] = "done"
         error: BaseException | None = None
         try:
@@ -194,7 +201,7 @@ class Steps:
                 error = TimedOut(f"{_count(left)} did not end in time: {_listed(left)}", policy="Shutdown")
         except Exception as failure:
             outcome, error = "failed", failure
-        took = time.monotonic() - started
+        took = _now() - started
         self._steps.append(Step(name, started - self._clock.began, took, outcome, error))
 
     def report(self) -> ShutdownReport:

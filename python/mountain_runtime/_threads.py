@@ -1,15 +1,14 @@
 """Threads for blocking functions: daemon threads that pull jobs, so that a stuck one keeps no program from ending."""
 
-import contextlib
 import os
 import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from . import _scope
-from ._native import Job, Scope
+from ._native import Job, Jobs, Scope
 from .errors import ShuttingDown
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ __all__ = ["Pool", "default_pool", "start"]
 
 
 class Pool:
-    """At most `size` threads, each started when it is first needed."""
+    """At most `size` threads, each started when it is first needed; the most urgent job is next."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -27,7 +26,9 @@ class Pool:
         _pools.add(self)
 
     def _reset(self) -> None:
-        self._jobs: SimpleQueue[tuple[Job, Scope | None] | None] = SimpleQueue()
+        self._jobs: Jobs[tuple[Job, Scope | None]] = Jobs()
+        #: One for each job: True; for each thread that is to end: False.
+        self._calls: SimpleQueue[bool] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._grow = threading.Lock()
         self._threads = 0
@@ -39,6 +40,7 @@ class Pool:
         if not self._idle.acquire(blocking=False):
             self._add_thread()
         self._jobs.put((job, scope))
+        self._calls.put(True)
 
     def _add_thread(self) -> None:
         with self._grow:
@@ -46,7 +48,7 @@ class Pool:
                 return
             name = f"mountain-blocking-{self._threads}"
             thread = threading.Thread(
-                target=_work, args=(self._jobs, self._idle, self._running), name=name, daemon=True
+                target=_work, args=(self._calls, self._jobs, self._idle, self._running), name=name, daemon=True
             )
             try:
                 thread.start()
@@ -62,36 +64,35 @@ class Pool:
 
     def refuse(self, scope: Scope) -> bool:
         """Fails the jobs of `scope` that no thread has begun; says whether there were any."""
-        kept: list[tuple[Job, Scope | None] | None] = []
         refused = False
-        with contextlib.suppress(Empty):
-            while True:
-                queued = self._jobs.get_nowait()
-                if queued is None or queued[1] is not scope:
-                    kept.append(queued)
-                elif (job := queued[0]).begin():
-                    refused = True
-                    job.fail(
-                        ShuttingDown(f"effect '{job.name}' was not started: its runtime shuts down", effect=job.name)
-                    )
-        for queued in kept:
-            self._jobs.put(queued)
+        for priority, queued in self._jobs.take_all():
+            job, owner = queued
+            if owner is not scope:
+                self._jobs.put(queued, priority)
+            elif job.begin():
+                refused = True
+                job.fail(ShuttingDown(f"effect '{job.name}' was not started: its runtime shuts down", effect=job.name))
         return refused
 
     def close(self) -> None:
         """Lets every thread end after what it does now."""
         for _ in range(self._threads):
-            self._jobs.put(None)
+            self._calls.put(False)
 
 
 def _work(
-    jobs: "SimpleQueue[tuple[Job, Scope | None] | None]",
+    calls: "SimpleQueue[bool]",
+    jobs: "Jobs[tuple[Job, Scope | None]]",
     idle: threading.Semaphore,
     running: dict[int, tuple[str, Scope | None]],
 ) -> None:
     """A thread's life. It holds no job while it waits for the next one, so that what a job refers to can go."""
     me = threading.get_ident()
-    while taken := jobs.get():
+    while calls.get():
+        taken = jobs.take()
+        if taken is None:  # it was refused
+            idle.release()
+            continue
         job, scope = taken
         del taken
         running[me] = (job.name, scope)

@@ -9,7 +9,7 @@ from mountain_runtime import ConcurrencyLimit, LimitStatistics, Pipeline, Priori
 from mountain_runtime.errors import ConfigError, MountainError, QueueFull, Rejected
 
 from .room import Room, cancelled, counts, task_at, tick
-from .support import Boom, outcome
+from .support import Boom
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
@@ -59,7 +59,7 @@ async def test_a_place_is_not_held_during_a_backoff() -> None:
     await asyncio.gather(fails_first(), limit.call(other))
     assert log == ["attempt", "other", "attempt"]
     log.clear()
-    await asyncio.gather(fails_first().under(Outer := ConcurrencyLimit(1)), Outer.call(other))
+    await asyncio.gather(fails_first().under(outer := ConcurrencyLimit(1)), outer.call(other))
     assert log == ["attempt", "attempt", "other"]  # a limit outside the Retry holds its place
 
 

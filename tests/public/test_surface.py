@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import mountain_runtime
-from mountain_runtime import Effect, Handle, Runtime, _bind, _native, errors, fs
+from mountain_runtime import Effect, Handle, Runtime, _bind, _native, errors, fs, testing
 
 NAMES = {
     "effect", "blocking", "Effect", "Ok", "Err", "gather", "race", "amap", "deadline", "priority", "Priority",
@@ -74,7 +74,7 @@ PARAMETERS = {
     "Step": "name, started, took, outcome, error",
     "ShutdownReport.to_json": "self",
     "ShutdownReport.raise_if_failed": "self",
-    "Runtime.__init__": "self, *, workers=, threads=, shutdown=",
+    "Runtime.__init__": "self, *, workers=, threads=, max_in_flight=, shutdown=",
     "Runtime.run": "self, effect, /",
     "Runtime.submit": "self, effect, /, *, name=",
     "Runtime.from_thread": "self, effect, /",
@@ -105,6 +105,8 @@ PARAMETERS = {
     "fs.stat": "path, *, follow_symlinks=",
     "fs.mkdir": "path, *, parents=, exist_ok=",
     "fs.remove": "path, *, tree=, missing_ok=",
+    "testing.VirtualClock.time": "self",
+    "testing.VirtualClock.advance": "self, seconds",
     "errors.MountainError": "message=, *, effect=, policy=, attempt=",
 }
 
@@ -137,7 +139,8 @@ def short(signature: inspect.Signature) -> str:
 def test_the_names_are_these() -> None:
     assert set(mountain_runtime.__all__) == NAMES
     assert len(mountain_runtime.__all__) == len(NAMES)
-    assert {name for name in dir(mountain_runtime) if not name.startswith("_")} - NAMES <= {"policy"}
+    others = {name for name in dir(mountain_runtime) if not name.startswith(("_", "@"))} - NAMES  # @: pytest's own
+    assert others <= {"policy", "testing"}
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -152,11 +155,14 @@ def test_the_tree_of_errors() -> None:
         assert getattr(errors, name).__bases__ == expected
 
 
-@pytest.mark.parametrize("module", ["mountain_runtime", "mountain_runtime.errors", "mountain_runtime.fs"])
+@pytest.mark.parametrize(
+    "module", ["mountain_runtime", "mountain_runtime.errors", "mountain_runtime.fs", "mountain_runtime.testing"]
+)
 def test_every_public_name_is_documented_and_at_home(module: str) -> None:
     of = importlib.import_module(module)
     for name in of.__all__:
         assert inspect.getdoc(getattr(of, name)), name
+    assert testing.VirtualClock.__module__ == "mountain_runtime.testing"
     assert fs.Entry.__module__ == "mountain_runtime.fs"
 
 

@@ -81,7 +81,11 @@ class ConcurrencyLimit(Policy):
 
     def slot(self, key: Hashable = None) -> AbstractAsyncContextManager[None]:
         """`async with limit.slot():` holds a place for a block of code. It is entered once."""
-        return _Slot(self, key)
+        return _Slot(self, key, f"{self._name or 'ConcurrencyLimit'}.slot")
+
+    def _slot_for(self, name: str) -> AbstractAsyncContextManager[None]:  # pyright: ignore[reportUnusedFunction]
+        """A slot for what errors call `name`."""
+        return _Slot(self, None, name)
 
     def resize(self, n: int, /) -> None:
         """From now on `n` places. Calls that are at work beyond that end in their own time."""
@@ -130,9 +134,10 @@ def by_name() -> Mapping[str, LimitStatistics]:
 
 
 class _Slot(AbstractAsyncContextManager[None]):
-    def __init__(self, limit: ConcurrencyLimit, key: Hashable) -> None:
+    def __init__(self, limit: ConcurrencyLimit, key: Hashable, name: str) -> None:
         self._limit = limit
         self._key = key
+        self._name = name
         self._entered = False
         self._slot: Slot | None = None
         self._token: Token[Within | None] | None = None
@@ -145,7 +150,7 @@ class _Slot(AbstractAsyncContextManager[None]):
         found = try_slot(limit._permits, self._key)
         if found is None:
             # Made here, since a plan knows its policies: a limit that kept it would be a cycle.
-            plan = Plan((limit,), [], f"{limit._name or 'ConcurrencyLimit'}.slot")
+            plan = Plan((limit,), [], self._name)
             found = await wait_for_slot(limit._permits, self._key, plan)
         self._slot = found
         self._token = within_var.set(found.within())

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mountain_core::effect::{Deadline, Group, Host, Mode, Operation};
 use mountain_core::error::{Origin, Owner};
-use mountain_core::runtime::Program;
+use mountain_core::policy::limit::Limit;
+use mountain_core::runtime::{Program, Queued};
 use mountain_core::sync::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
-use crate::context::{current_task, inherited};
+use crate::context::{self, current_task, inherited};
 use crate::error::timed_out;
 use crate::face::face;
 use crate::handle::{Handle, expected};
@@ -113,8 +114,16 @@ impl Effect {
     }
 
     /// Start a native effect for whoever runs on `port`'s loop.
-    pub(crate) fn launch<'py>(&self, port: &Bound<'py, Port>, host: &Arc<Host>, detached: bool) -> PyResult<Bound<'py, Handle>> {
+    /// What is `detached` stands under no deadline of the caller's, and begins under a permit of its runtime's, if that has a limit.
+    pub(crate) fn launch<'py>(
+        &self,
+        port: &Bound<'py, Port>,
+        host: &Arc<Host>,
+        detached: bool,
+        limit: Option<Arc<Limit>>,
+    ) -> PyResult<Bound<'py, Handle>> {
         let py = port.py();
+        let priority = context::priority(py)?;
         let plan = self.plan.bind(py);
         // Submitted work carries no deadline; what a task awaits stands under the task's.
         let over = if detached { Deadline::NONE } else { inherited(py)?.0 };
@@ -128,7 +137,11 @@ impl Effect {
                 None => return Err(PyRuntimeError::new_err("not a native effect")),
             },
         };
-        Handle::start(port, plan, host, operation, true)
+        let operation = match limit {
+            Some(limit) => Arc::new(Queued { limit, priority, operation }),
+            None => operation,
+        };
+        Handle::start(port, plan, host, operation, priority, true)
     }
 
     /// One run of it, as an iterator that an await drives.
@@ -145,7 +158,7 @@ impl Effect {
                 scope::admit(py, &me.plan.get().name)?;
                 let port = Port::current(py)?;
                 let host = scope::host(&port)?;
-                return Ok(me.launch(&port, &host, false)?.into_any());
+                return Ok(me.launch(&port, &host, false, None)?.into_any());
             }
             // Native work under a policy that asks Python: its leaf gives a handle, and the run drives that.
             Work::Native { args, .. } => {
@@ -212,7 +225,7 @@ impl NativeCall {
         };
         let port = Port::current(py)?;
         let host = scope::host(&port)?;
-        Handle::start(&port, self.effect.get().plan.bind(py), &host, operation.clone(), false)
+        Handle::start(&port, self.effect.get().plan.bind(py), &host, operation.clone(), context::priority(py)?, false)
     }
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.effect)

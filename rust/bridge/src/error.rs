@@ -63,6 +63,7 @@ pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused) -> PyErr {
             let why = format!("{policy} is open, what it protects has failed too often; try again in {seconds:.3} s");
             (&face.circuit_open, why, Some(after))
         }
+        Reason::Stopping => (&face.shutting_down, "its runtime is shutting down".to_owned(), None),
         Reason::Reentered => (
             &face.reentered,
             format!(

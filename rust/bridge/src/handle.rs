@@ -10,6 +10,7 @@ use std::time::Duration;
 use mountain_core::effect::{Abort, Done, Host, Operation, Outcome, Starter};
 use mountain_core::error::Error;
 use mountain_core::observe::count;
+use mountain_core::schedule::Priority;
 use mountain_core::sync::Mutex;
 use mountain_core::time::Instant;
 use pyo3::exceptions::asyncio::{CancelledError, InvalidStateError};
@@ -110,6 +111,7 @@ impl Handle {
         plan: &Bound<'py, Plan>,
         host: &Arc<Host>,
         operation: Arc<dyn Operation>,
+        priority: Priority,
         counts: bool,
     ) -> PyResult<Bound<'py, Handle>> {
         let begun = counts.then(Begun::now);
@@ -118,7 +120,7 @@ impl Handle {
         }
         let handle = Self::made(port, Some(plan.clone().unbind()), Backing::Native(Abort::Never), begun)?;
         let token = PyRef::new(handle.clone().unbind()).into_token();
-        let done = Done::new(port.get().shared.clone(), token);
+        let done = Done::new(port.get().shared.clone(), token).of(priority);
         let abort = if operation.wants_a_worker() {
             Starter::begin(host, operation, done)
         } else {

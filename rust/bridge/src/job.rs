@@ -37,7 +37,7 @@ impl Job {
     fn new(py: Python<'_>, r#fn: Py<PyAny>, args: Py<PyTuple>, kwargs: Py<PyDict>, name: String) -> PyResult<Bound<'_, Self>> {
         let port = Port::current(py)?;
         let plan = Plan::bare(py, &name)?.unbind();
-        let stage = Arc::new(Stage::default());
+        let stage = Arc::new(Stage::queued());
         let handle = Handle::new(&port, Some(plan), Backing::Job(stage.clone()))?;
         // SAFETY: makes a new reference to a copy of the current context.
         let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
@@ -84,8 +84,6 @@ impl Job {
 
 impl Job {
     fn end(&self, py: Python<'_>, result: Result<PyRef, PyRef>) {
-        if self.stage.end() {
-            self.port.mailbox.post(Letter::Object(PyRef::new(self.handle.clone_ref(py)), result));
-        }
+        self.stage.end(|| self.port.mailbox.post(Letter::Object(PyRef::new(self.handle.clone_ref(py)), result)));
     }
 }

@@ -5,10 +5,10 @@
 //!    `context`, where the current code runs; `slots`, what pyo3 has no word for;
 //!  - `keyed`, keys as numbers; `permits`, `rates`, `circuit` and `store`, the states of policies; `plan`, policies as the engine runs them; `error` and `value`, what comes
 //!    back, as Python's; `entry`; `callback`; `stage`;
-//!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `handle`, what one waits on; `job`, a thread's call;
+//!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `handle`, what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread;
 //!  - `leaf` and `run`, a Python coroutine driven inside its own task; `scope`, a runtime's share;
 //!  - `effect`, `function`, `files`, `walk`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `drain`, which opens what the
-//!    port has; `fork` and `statistics`.
+//!    port has; `fork`, `statistics` and `virtual_time`.
 
 mod bell;
 mod callback;
@@ -25,6 +25,7 @@ mod function;
 mod handle;
 mod jitter;
 mod job;
+mod jobs;
 mod keyed;
 mod landing;
 mod leaf;
@@ -45,6 +46,7 @@ mod statistics;
 mod store;
 mod trial;
 mod value;
+mod virtual_time;
 mod walk;
 
 /// docs/decisions/0008-allocator.md
@@ -76,6 +78,8 @@ mod _native {
     #[pymodule_export]
     use super::job::Job;
     #[pymodule_export]
+    use super::jobs::Jobs;
+    #[pymodule_export]
     use super::landing::Landing;
     #[pymodule_export]
     use super::permits::{Permits, Slot};
@@ -95,6 +99,8 @@ mod _native {
     use super::store::{Budget, Store};
     #[pymodule_export]
     use super::trial::{fail, noop, panic, sleep, tick};
+    #[pymodule_export]
+    use super::virtual_time::{advance, at_rest, at_work, hand_back, next_deadline, now, take_over};
     #[pymodule_export]
     use super::walk::Walk;
 

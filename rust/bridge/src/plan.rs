@@ -167,6 +167,7 @@ impl On {
 }
 
 #[pyclass(frozen, weakref, module = "mountain_runtime._native")]
+#[expect(clippy::struct_excessive_bools, reason = "what was found out about its layers and its function, each apart")]
 pub(crate) struct Plan {
     #[pyo3(get)]
     policies: Py<PyTuple>,

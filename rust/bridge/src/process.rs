@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
-use mountain_core::effect::Host;
+use mountain_core::effect::{AtWork, Host};
 use mountain_core::observe::Tally;
 use mountain_core::sync::Mutex;
 use mountain_core::time::Clock;
@@ -13,6 +13,8 @@ use mountain_core::time::Clock;
 struct Process {
     clock: Arc<Clock>,
     workers: OnceLock<Workers>,
+    /// All that there are, for who asks whether they are at rest.
+    runtimes: Mutex<Vec<Weak<tokio::runtime::Handle>>>,
     tallies: Mutex<BTreeMap<String, Arc<Tally>>>,
     /// References that were dropped on threads that are not attached, as the numbers that `PyRef` makes of them.
     graveyard: Mutex<Vec<usize>>,
@@ -75,6 +77,7 @@ fn start() -> &'static Process {
     let p = Box::leak(Box::new(Process {
         clock: Clock::real(),
         workers: OnceLock::new(),
+        runtimes: Mutex::default(),
         tallies: Mutex::default(),
         graveyard: Mutex::default(),
     }));
@@ -94,6 +97,8 @@ pub(crate) fn clock() -> &'static Arc<Clock> {
 pub(crate) struct Workers {
     pub(crate) tokio: tokio::runtime::Runtime,
     pub(crate) host: Arc<Host>,
+    /// Its place among all, which ends with it.
+    _listed: Arc<tokio::runtime::Handle>,
 }
 
 pub(crate) fn workers(workers: Option<usize>) -> std::io::Result<Workers> {
@@ -102,8 +107,17 @@ pub(crate) fn workers(workers: Option<usize>) -> std::io::Result<Workers> {
         builder.worker_threads(workers);
     }
     let tokio = builder.thread_name("mountain-worker").build()?;
-    let host = Arc::new(Host::new(tokio.handle().clone(), clock().clone()));
-    Ok(Workers { tokio, host })
+    let host = Host::new(tokio.handle().clone(), clock().clone());
+    let listed = Arc::new(tokio.handle().clone());
+    let mut runtimes = process().runtimes.lock();
+    runtimes.retain(|r| r.strong_count() > 0);
+    runtimes.push(Arc::downgrade(&listed));
+    Ok(Workers { tokio, host, _listed: listed })
+}
+
+/// The tokio runtimes that there are.
+pub(crate) fn runtimes() -> Vec<tokio::runtime::Handle> {
+    process().runtimes.lock().iter().filter_map(|r| r.upgrade().map(|r| (*r).clone())).collect()
 }
 
 /// The default place of native work.
@@ -140,4 +154,5 @@ pub(crate) fn forget() {
     for gauge in [&BEGUN, &ABANDONED] {
         gauge.store(0, Ordering::Relaxed);
     }
+    AtWork::forget_all();
 }

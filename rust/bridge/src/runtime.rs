@@ -13,6 +13,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::effect::Effect;
 use crate::handle::{Handle, expected, of_task};
+use crate::permits::Permits;
 use crate::port::Port;
 use crate::process;
 use crate::scope::{DRAINS, NEW, OWN_WORKERS, RUNNING, Scope};
@@ -39,13 +40,16 @@ impl Scope {
             owned: Arc::default(),
             workers: Mutex::new(None),
             own: Mutex::new(None),
+            limit: Mutex::new(None),
         }
     }
 
     /// With `workers` it has tokio workers of its own; without, it shares the process's.
-    #[pyo3(signature = (workers = None))]
-    fn _setup(&self, workers: Option<usize>) {
+    /// What is submitted to it begins under a permit of `permits`.
+    #[pyo3(signature = (workers = None, permits = None))]
+    fn _setup(&self, workers: Option<usize>, permits: Option<&Bound<'_, Permits>>) {
         *self.workers.lock() = workers;
+        *self.limit.lock() = permits.map(|permits| permits.get().limit.clone());
     }
 
     /// On the loop: this is its runtime from now on.
@@ -117,7 +121,8 @@ impl Scope {
         let handle = if e.is_native() {
             e.mark_used();
             let host = me.host();
-            e.launch(&port, &host, true)?
+            let limit = me.limit.lock().clone();
+            e.launch(&port, &host, true, limit)?
         } else {
             let kwargs = PyDict::new(py);
             kwargs.set_item(intern!(py, "name"), name)?;
@@ -129,6 +134,14 @@ impl Scope {
             handle.get().owned(me.owned.clone(), place);
         }
         Ok(handle)
+    }
+
+    /// What waits for a permit of its limit is told that it will not begin.
+    fn _refuse_queued(&self) {
+        let limit = self.limit.lock().clone();
+        if let Some(limit) = limit {
+            limit.refuse_all();
+        }
     }
 
     /// What was submitted and has not ended.

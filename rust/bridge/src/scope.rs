@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::ThreadId;
 
 use mountain_core::effect::Host;
+use mountain_core::policy::limit::Limit;
 use mountain_core::sync::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -34,6 +35,8 @@ pub(crate) struct Scope {
     /// Workers of its own: how many, if any, and while it is entered the workers.
     pub(crate) workers: Mutex<Option<usize>>,
     pub(crate) own: Mutex<Option<Workers>>,
+    /// How much of what is submitted may be at work.
+    pub(crate) limit: Mutex<Option<Arc<Limit>>>,
 }
 
 impl Drop for Scope {

@@ -52,7 +52,7 @@ struct Acquire {
 }
 
 impl Operation for Acquire {
-    fn start(&self, host: &Host, done: Done) -> Abort {
+    fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
         let (limit, key, priority, held) = (self.limit.clone(), self.key.clone(), self.priority, self.held.clone());
         let clock = host.clock.clone();
         begin(host, done, async move {

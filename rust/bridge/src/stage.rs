@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use mountain_core::effect::AtWork;
 use mountain_core::sync::Mutex;
 
 use crate::process::ABANDONED;
@@ -13,14 +14,19 @@ const RUNNING: u8 = 1;
 const ENDED: u8 = 2;
 const LEFT: u8 = 3;
 
-#[derive(Default)]
 pub(crate) struct Stage {
     at: AtomicU8,
+    /// Until somebody waits no more, or need not, virtual time does.
+    at_work: Mutex<Option<AtWork>>,
     /// What its call holds to its real end.
     kept: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
 impl Stage {
+    pub(crate) fn queued() -> Self {
+        Stage { at: AtomicU8::new(QUEUED), at_work: Mutex::new(Some(AtWork::begin())), kept: Mutex::default() }
+    }
+
     fn go(&self, from: u8, to: u8) -> bool {
         self.at.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
@@ -30,15 +36,26 @@ impl Stage {
         self.go(QUEUED, RUNNING)
     }
 
-    /// False: nobody waits any more.
-    pub(crate) fn end(&self) -> bool {
+    /// The call has ended. What it came to is posted, if anybody waits for it.
+    pub(crate) fn end(&self, post: impl FnOnce()) {
         let left = self.at.swap(ENDED, Ordering::AcqRel) == LEFT;
-        let kept = std::mem::take(&mut *self.kept.lock());
-        drop(kept);
+        self.let_go();
         if left {
             ABANDONED.fetch_sub(1, Ordering::Relaxed);
+            return;
         }
-        !left
+        post();
+        self.release();
+    }
+
+    fn release(&self) {
+        let at_work = self.at_work.lock().take();
+        drop(at_work);
+    }
+
+    fn let_go(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock());
+        drop(kept);
     }
 
     /// Its caller goes.
@@ -46,6 +63,7 @@ impl Stage {
         if !self.go(QUEUED, ENDED) && self.go(RUNNING, LEFT) {
             ABANDONED.fetch_add(1, Ordering::Relaxed);
         }
+        self.release();
     }
 
     pub(crate) fn is_left(&self) -> bool {
@@ -57,8 +75,7 @@ impl Stage {
         self.kept.lock().push(what);
         // It may have ended meanwhile, before it could see this.
         if self.at.load(Ordering::Acquire) == ENDED {
-            let kept = std::mem::take(&mut *self.kept.lock());
-            drop(kept);
+            self.let_go();
         }
     }
 }

@@ -117,4 +117,6 @@ pub enum Reason {
     Open(Duration),
     /// It would wait for what waits for it.
     Reentered,
+    /// Nothing begins any more.
+    Stopping,
 }

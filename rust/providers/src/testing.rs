@@ -150,8 +150,8 @@ fn done(requests: Option<Sender<Request>>) -> (Done, Receiver<Outcome>) {
     (Done::new(Arc::new(Wire { outcomes, requests }), 0), receiver)
 }
 
-pub(crate) fn host() -> &'static Host {
-    static HOST: OnceLock<(tokio::runtime::Runtime, Host)> = OnceLock::new();
+pub(crate) fn host() -> &'static Arc<Host> {
+    static HOST: OnceLock<(tokio::runtime::Runtime, Arc<Host>)> = OnceLock::new();
     let (_, host) = HOST.get_or_init(|| {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let host = Host::new(runtime.handle().clone(), Clock::manual());

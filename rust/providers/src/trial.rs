@@ -21,7 +21,7 @@ impl Operation for Noop {
         true
     }
 
-    fn start(&self, _host: &Host, done: Done) -> Abort {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         done.finish(Ok(Value::Int(self.0)));
         Abort::Never
     }
@@ -35,7 +35,7 @@ impl Operation for Fail {
         true
     }
 
-    fn start(&self, host: &Host, done: Done) -> Abort {
+    fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
         let errno = self.0;
         spawn(host, done, async move { Err(Error::Os(Box::new(OsError { errno, path: None, path2: None }))) })
     }
@@ -50,7 +50,7 @@ impl Operation for Panic {
     }
 
     #[expect(clippy::panic, reason = "its purpose")]
-    fn start(&self, host: &Host, done: Done) -> Abort {
+    fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
         spawn(host, done, async { panic!("a panic on purpose") })
     }
 }
@@ -62,7 +62,7 @@ pub struct Tick {
 }
 
 impl Operation for Tick {
-    fn start(&self, host: &Host, done: Done) -> Abort {
+    fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
         let (path, every, clock) = (self.path.clone(), self.every, host.clock.clone());
         spawn(host, done, async move {
             loop {
@@ -81,7 +81,7 @@ impl Operation for Tick {
 pub struct Nap(pub Duration);
 
 impl Operation for Nap {
-    fn start(&self, host: &Host, done: Done) -> Abort {
+    fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
         let sleeper = Arc::new(Sleeper(Mutex::new(Some((done, None))), host.clone()));
         let key = host.clock.arm(host.clock.now().after(self.0), Waker::from(sleeper.clone()));
         if let Some((_, slot)) = &mut *sleeper.0.lock() {
@@ -91,7 +91,7 @@ impl Operation for Nap {
     }
 }
 
-struct Sleeper(Mutex<Option<(Done, Option<Key>)>>, Host);
+struct Sleeper(Mutex<Option<(Done, Option<Key>)>>, Arc<Host>);
 
 impl Wake for Sleeper {
     fn wake(self: Arc<Self>) {

@@ -86,7 +86,7 @@ enum State {
 }
 
 impl Call {
-    fn begin(&self, host: &Host) {
+    fn begin(&self, host: &Arc<Host>) {
         let done = {
             let mut state = self.state.lock();
             match std::mem::replace(&mut *state, State::Beginning) {

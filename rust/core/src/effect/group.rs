@@ -40,12 +40,13 @@ struct Running {
 const NOBODY: usize = usize::MAX;
 
 impl Operation for Group {
-    fn start(&self, host: &Host, done: Done) -> Abort {
+    fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
         let n = self.children.len();
         if n == 0 {
             done.finish(Ok(Value::List(Vec::new())));
             return Abort::Never;
         }
+        let priority = done.priority;
         let (root, token) = done.into_parts();
         let running = Arc::new(Running {
             mode: self.mode,
@@ -73,7 +74,7 @@ impl Operation for Group {
                     ours.deliver(i, Err(Error::Cancelled));
                     continue;
                 }
-                match catch_unwind(AssertUnwindSafe(|| child.start(&host_, Done::new(ours.clone(), i)))) {
+                match catch_unwind(AssertUnwindSafe(|| child.start(&host_, Done::new(ours.clone(), i).of(priority)))) {
                     Ok(Abort::Never) => {}
                     Ok(abort) => ours.aborts.lock().push(abort),
                     // Its `Done`, lost in the panic, has answered with a cancel already: say what it was.

@@ -1,5 +1,5 @@
-//! Effects: what a leaf and a native operation are, the call that policies share, and native operations that run together.
-//! Nothing here knows a policy.
+//! Effects: what a leaf and a native operation are, the call that policies share, native operations that run together, and
+//! when native work is at rest. Nothing here knows a policy.
 
 mod begin;
 mod call;
@@ -9,6 +9,7 @@ mod keys;
 mod leaf;
 mod native;
 mod operation;
+mod rest;
 mod terms;
 
 pub use begin::Starter;
@@ -19,4 +20,5 @@ pub use keys::{Keys, Use};
 pub use leaf::{Begin, Class, Fault, Leaf, Verdict};
 pub use native::{NativeLeaf, OnErrno};
 pub use operation::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
+pub use rest::{AtWork, at_rest};
 pub use terms::{Held, Holder, Term, Terms};

@@ -8,6 +8,7 @@ use crate::sync::Mutex;
 
 use super::{Abort, Begin, Class, Done, Fault, Host, Landing, Leaf, Operation, Outcome, Shared, Sink, Verdict};
 use crate::error::{Error, Owner, Refused, TimedOut};
+use crate::schedule::Priority;
 use crate::value::{Memory, Value};
 
 /// Which native failures a retry goes on from: by errno. `None` stands for every OS error.
@@ -15,9 +16,10 @@ pub type OnErrno = Option<Vec<i32>>;
 
 pub struct NativeLeaf {
     operation: Arc<dyn Operation>,
-    host: Host,
+    host: Arc<Host>,
     slot: Arc<Slot>,
     on: Vec<OnErrno>,
+    priority: Priority,
 }
 
 struct Slot {
@@ -56,8 +58,14 @@ impl Sink for Slot {
 
 impl NativeLeaf {
     /// `on` holds, for each layer of the stack, what a retry standing there goes on from.
-    pub fn new(operation: Arc<dyn Operation>, host: Host, root: Arc<dyn Sink>, on: Vec<OnErrno>) -> Self {
-        NativeLeaf { operation, host, slot: Arc::new(Slot { state: Mutex::default(), root }), on }
+    pub fn new(
+        operation: Arc<dyn Operation>,
+        host: Arc<Host>,
+        root: Arc<dyn Sink>,
+        on: Vec<OnErrno>,
+        priority: Priority,
+    ) -> Self {
+        NativeLeaf { operation, host, slot: Arc::new(Slot { state: Mutex::default(), root }), on, priority }
     }
 
     /// Begin no further call, and ask a running one to end.
@@ -99,7 +107,7 @@ impl Leaf for NativeLeaf {
                 }
                 (state.running, state.waker) = (true, Some(cx.waker().clone()));
             }
-            let abort = self.operation.start(&self.host, Done::new(self.slot.clone(), 0));
+            let abort = self.operation.start(&self.host, Done::new(self.slot.clone(), 0).of(self.priority));
             self.slot.state.lock().abort = Some(abort);
         }
         let mut state = self.slot.state.lock();

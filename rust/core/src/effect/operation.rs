@@ -4,29 +4,29 @@ use std::sync::Arc;
 
 use super::Starter;
 use crate::error::Error;
+use crate::schedule::Priority;
 use crate::time::Clock;
 use crate::value::{Memory, Value};
 
 pub type Outcome = Result<Value, Error>;
 
 /// Where native work runs.
-#[derive(Clone)]
 pub struct Host {
     pub tokio: tokio::runtime::Handle,
     pub clock: Arc<Clock>,
-    pub starter: Arc<Starter>,
+    pub(super) starter: Starter,
 }
 
 impl Host {
-    pub fn new(tokio: tokio::runtime::Handle, clock: Arc<Clock>) -> Self {
-        Host { tokio, clock, starter: Arc::default() }
+    pub fn new(tokio: tokio::runtime::Handle, clock: Arc<Clock>) -> Arc<Self> {
+        Arc::new(Host { tokio, clock, starter: Starter::default() })
     }
 }
 
 /// Work as a value: starting it twice does it twice.
 pub trait Operation: Send + Sync {
     /// Begin. Must not block: it is called on an event loop's thread.
-    fn start(&self, host: &Host, done: Done) -> Abort;
+    fn start(&self, host: &Arc<Host>, done: Done) -> Abort;
 
     /// A worker had better begin it: it spawns a task, or does its little work as it begins.
     fn wants_a_worker(&self) -> bool {
@@ -46,11 +46,19 @@ pub trait Sink: Send + Sync {
 pub struct Done {
     sink: Option<Arc<dyn Sink>>,
     token: usize,
+    /// How urgent it is, where it has to wait for a thread.
+    pub priority: Priority,
 }
 
 impl Done {
     pub fn new(sink: Arc<dyn Sink>, token: usize) -> Self {
-        Done { sink: Some(sink), token }
+        Done { sink: Some(sink), token, priority: Priority::default() }
+    }
+
+    #[must_use]
+    pub fn of(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
     }
 
     pub fn finish(mut self, outcome: Outcome) {

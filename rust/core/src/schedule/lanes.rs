@@ -113,8 +113,13 @@ impl<T> Lanes<T> {
     }
 
     /// In no order.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
+    pub fn items(&self) -> impl Iterator<Item = &T> {
         self.nodes.iter().map(|(_, node)| &node.item)
+    }
+
+    /// Likewise.
+    pub fn into_items(self) -> impl Iterator<Item = T> {
+        self.nodes.into_iter().map(|(_, node)| node.item)
     }
 }
 

@@ -1,23 +1,37 @@
 //! The clock: real, or virtual for tests that jump. Its deadlines stand in one heap; a thread of its own wakes them when time is real.
+//!
+//! A real clock can be taken over, in the middle of whatever it does, and handed back:
+//!  1. `take_over`, under the lock of the timers, makes the present reading the virtual one. It waits until the thread has called the wakers
+//!     that it holds, so that from then on only `advance` wakes anybody.
+//!  2. `advance` moves the reading, then wakes what has come due, on the caller's thread.
+//!  3. `hand_back`, under the lock, lets real time go on from the virtual reading. What is armed keeps its distance from it.
+//!
+//! What races with it
+//!  - The thread, on its way to the wakers that are due: it reads the time under the lock, and looks there whose the clock is. It takes them
+//!    before 1, which then waits for it, or finds nothing to do.
+//!  - `arm`: it takes the lock too. While the clock is taken over, `planned` is 0, which no deadline precedes: the thread is not disturbed. 3
+//!    computes `planned` anew, from all that was armed meanwhile, and calls the thread.
+//!  - A reader, who takes no lock: `state` is one word, so he sees either clock, whole. One who is held up between his look at `state` and his
+//!    look at the system's clock while 1 happens reads by so much too late a time, once, as if the take-over had come after him.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 use super::Instant;
 use super::heap::{Heap, Key};
 
-enum Source {
-    Real(std::time::Instant),
-    Virtual(AtomicU64),
-}
+/// In `state`: the clock is virtual.
+const VIRTUAL: u64 = 1 << 63;
 
 /// Tells the time and wakes whoever waits for it.
 pub struct Clock {
-    source: Source,
+    epoch: std::time::Instant,
+    /// Virtual: the reading, with `VIRTUAL`. Real: by how much the reading is ahead of the time since `epoch`, modulo 2^63.
+    state: AtomicU64,
     timers: Mutex<Timers>,
     sooner: Condvar,
     /// For the thread, which starts with the first deadline: a program that only imports us has no thread more.
@@ -31,6 +45,8 @@ struct Timers {
     /// leaves this in place, so that back-to-back timeouts cost no system call.
     planned: u64,
     running: bool,
+    /// The thread holds wakers that it has not called yet.
+    firing: bool,
     closed: bool,
 }
 
@@ -40,52 +56,94 @@ const BATCH: usize = 256;
 impl Clock {
     /// Real, monotonic time, with a thread of its own that ends at [`Clock::close`].
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one home of the clock")]
     pub fn real() -> Arc<Self> {
-        Self::new(Source::Real(std::time::Instant::now()))
+        Self::new(0, u64::MAX)
     }
 
     /// Time that moves by [`Clock::advance`] only.
     #[must_use]
     pub fn manual() -> Arc<Self> {
-        Self::new(Source::Virtual(AtomicU64::new(0)))
+        Self::new(VIRTUAL, 0)
     }
 
-    fn new(source: Source) -> Arc<Self> {
-        let timers = Mutex::new(Timers { planned: u64::MAX, ..Timers::default() });
-        Arc::new_cyclic(|me| Clock { source, timers, sooner: Condvar::new(), me: me.clone() })
+    #[expect(clippy::disallowed_methods, reason = "the one home of the clock")]
+    fn new(state: u64, planned: u64) -> Arc<Self> {
+        let timers = Mutex::new(Timers { planned, ..Timers::default() });
+        let epoch = std::time::Instant::now();
+        Arc::new_cyclic(|me| Clock { epoch, state: AtomicU64::new(state), timers, sooner: Condvar::new(), me: me.clone() })
     }
 
     #[cold]
     #[expect(clippy::disallowed_methods, reason = "the one home of the clock's thread")]
     fn start(&self, timers: &mut Timers) {
         timers.running = true;
-        if let (Source::Real(_), Some(me)) = (&self.source, self.me.upgrade()) {
+        if let Some(me) = self.me.upgrade() {
             std::thread::Builder::new().name("mountain-clock".into()).spawn(move || me.run()).expect("a thread for the clock");
         }
     }
 
     #[must_use]
     pub fn now(&self) -> Instant {
-        match &self.source {
-            Source::Real(epoch) => Instant::from_nanos(epoch.elapsed().as_nanos() as u64),
-            Source::Virtual(now) => Instant::from_nanos(now.load(Ordering::SeqCst)),
+        // Whoever was woken by a change of the clock sees it; nobody else can tell before from after.
+        let state = self.state.load(Ordering::Relaxed);
+        let reading = if state & VIRTUAL == 0 { self.elapsed().wrapping_add(state) } else { state };
+        Instant::from_nanos(reading & !VIRTUAL)
+    }
+
+    fn elapsed(&self) -> u64 {
+        self.epoch.elapsed().as_nanos() as u64
+    }
+
+    fn is_virtual(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & VIRTUAL != 0
+    }
+
+    /// Make a real clock virtual (step 1). False: it is already.
+    pub fn take_over(&self) -> bool {
+        loop {
+            let mut timers = self.timers.lock();
+            if self.is_virtual() {
+                return false;
+            }
+            if !timers.firing {
+                self.state.store(self.now().nanos() | VIRTUAL, Ordering::Relaxed);
+                timers.planned = 0;
+                return true;
+            }
+            drop(timers);
+            std::thread::yield_now();
         }
+    }
+
+    /// Make a virtual clock real (step 3).
+    pub fn hand_back(&self) {
+        let timers = self.timers.lock();
+        if !self.is_virtual() {
+            return;
+        }
+        self.state.store(self.now().nanos().wrapping_sub(self.elapsed()) & !VIRTUAL, Ordering::Relaxed);
+        let next = timers.heap.first().unwrap_or(u64::MAX);
+        self.plan(timers, next);
     }
 
     /// Wake `waker` at `at`, once. [`Instant::NEVER`] is accepted and never fires.
     pub fn arm(&self, at: Instant, waker: Waker) -> Key {
         let mut timers = self.timers.lock();
         let key = timers.heap.push(at.nanos(), waker);
-        if !timers.running {
-            self.start(&mut timers);
-        }
         if at.nanos() < timers.planned {
-            timers.planned = at.nanos();
-            drop(timers);
-            self.sooner.notify_one();
+            self.plan(timers, at.nanos());
         }
         key
+    }
+
+    /// Have the thread wake at `next`, and no later.
+    fn plan(&self, mut timers: MutexGuard<'_, Timers>, next: u64) {
+        timers.planned = next;
+        if !timers.running && next < u64::MAX {
+            self.start(&mut timers);
+        }
+        drop(timers);
+        self.sooner.notify_one();
     }
 
     /// Change the waker of an armed deadline. False: it has fired.
@@ -117,22 +175,30 @@ impl Clock {
         self.timers.lock().heap.first().map(Instant::from_nanos)
     }
 
-    /// Move virtual time on, waking what comes due in its order.
+    /// Move virtual time on (step 2), waking what comes due in its order. One caller at a time.
     ///
     /// # Panics
     /// On a real clock, which cannot be moved.
     pub fn advance(&self, by: Duration) {
-        let Source::Virtual(now) = &self.source else { panic!("only a virtual clock can be moved") };
-        now.store(self.now().after(by).nanos(), Ordering::SeqCst);
-        self.wake_due();
+        assert!(self.is_virtual(), "only a virtual clock can be moved");
+        let reading = self.now().after(by).nanos().min(!VIRTUAL);
+        self.state.store(reading | VIRTUAL, Ordering::Relaxed);
+        self.wake_due(false);
     }
 
-    fn wake_due(&self) {
+    fn wake_due(&self, on_thread: bool) {
         let mut due = Vec::with_capacity(BATCH);
         loop {
-            let now = self.now().nanos();
             let mut timers = self.timers.lock();
+            if on_thread {
+                timers.firing = false;
+                if self.is_virtual() {
+                    return;
+                }
+            }
+            let now = self.now().nanos();
             due.extend(std::iter::from_fn(|| timers.heap.pop(now)).take(BATCH));
+            timers.firing |= on_thread && !due.is_empty();
             drop(timers);
             if due.is_empty() {
                 return;
@@ -149,10 +215,14 @@ impl Clock {
 
     fn run(&self) {
         loop {
-            self.wake_due();
+            self.wake_due(true);
             let mut timers = self.timers.lock();
             if timers.closed {
                 return;
+            }
+            if self.is_virtual() {
+                drop(self.sooner.wait(timers));
+                continue;
             }
             let now = self.now();
             let next = timers.heap.first().unwrap_or(u64::MAX);
@@ -168,3 +238,7 @@ impl Clock {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "clock_tests.rs"]
+mod tests;

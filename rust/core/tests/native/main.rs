@@ -8,5 +8,6 @@ mod group_abort;
 mod limits;
 mod program;
 mod race;
+mod rest;
 mod starter;
 mod workers;

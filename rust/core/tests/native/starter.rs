@@ -15,7 +15,7 @@ fn queue(desk: &Desk, host: &Arc<Host>, token: usize, operation: impl Operation 
 #[test]
 fn each_begins_once_and_in_order() {
     let desk = Desk::new();
-    let host = Arc::new(desk.host.clone());
+    let host = desk.host.clone();
     let count = Arc::new(AtomicUsize::new(0));
     for n in 0..300 {
         let count = count.clone();
@@ -30,7 +30,7 @@ fn each_begins_once_and_in_order() {
 #[test]
 fn asked_before_it_begins_it_never_does() {
     let (desk, held) = (Desk::new(), Held::default());
-    let host = Arc::new(desk.host.clone());
+    let host = desk.host.clone();
     let abort = queue(&desk, &host, 0, held.clone());
     abort.abort();
     abort.abort();
@@ -42,7 +42,7 @@ fn asked_before_it_begins_it_never_does() {
 #[test]
 fn asked_after_it_has_begun_it_is_told() {
     let (desk, held) = (Desk::new(), Held::default());
-    let host = Arc::new(desk.host.clone());
+    let host = desk.host.clone();
     let abort = queue(&desk, &host, 0, held.clone());
     desk.settle();
     abort.abort();
@@ -54,7 +54,7 @@ fn asked_after_it_has_begun_it_is_told() {
 #[test]
 fn a_panic_as_it_begins_is_its_outcome_and_the_next_one_begins() {
     let desk = Desk::new();
-    let host = Arc::new(desk.host.clone());
+    let host = desk.host.clone();
     let _ = queue(&desk, &host, 0, Does::new(|_, _, _| panic!("in start")));
     let _ = queue(&desk, &host, 1, Does::answers(|_| int(1)));
     desk.settle();
@@ -65,7 +65,7 @@ fn a_panic_as_it_begins_is_its_outcome_and_the_next_one_begins() {
 #[test]
 fn without_workers_it_is_cancelled() {
     let (desk, held) = (Desk::new(), Held::default());
-    let host = Arc::new(desk.host.clone());
+    let host = desk.host.clone();
     let kept = [queue(&desk, &host, 0, held.clone()), queue(&desk, &host, 1, held.clone())];
     let answers = desk.close();
     assert!(matches!(&answers.take()[..], [(0, Err(Error::Cancelled)), (1, Err(Error::Cancelled))]));

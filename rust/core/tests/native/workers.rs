@@ -25,7 +25,7 @@ impl Sink for Post {
 
 struct Works {
     runtime: tokio::runtime::Runtime,
-    host: Host,
+    host: Arc<Host>,
     post: Arc<Post>,
     answers: Receiver<(usize, Outcome)>,
 }

@@ -37,7 +37,7 @@ impl Hash {
 }
 
 impl Operation for Hash {
-    fn start(&self, _host: &Host, done: Done) -> Abort {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         let (path, algorithm) = (self.path.clone(), self.algorithm);
         pool::run(Grip::Firm, done, move |job| Step::Answer(hash(job, &path, algorithm)))
     }

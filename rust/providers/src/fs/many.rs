@@ -25,7 +25,7 @@ impl ReadMany {
 }
 
 impl Operation for ReadMany {
-    fn start(&self, _host: &Host, done: Done) -> Abort {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         if self.paths.is_empty() {
             done.finish(Ok(Value::List(Vec::new())));
             return Abort::Never;

@@ -24,7 +24,7 @@ impl Stat {
 }
 
 impl Operation for Stat {
-    fn start(&self, _host: &Host, done: Done) -> Abort {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         let (path, follow) = (self.path.clone(), self.follow_symlinks);
         pool::run(Grip::Loose, done, move |_| Step::Answer(stat(&path, follow)))
     }
@@ -50,7 +50,7 @@ impl Mkdir {
 }
 
 impl Operation for Mkdir {
-    fn start(&self, _host: &Host, done: Done) -> Abort {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         let (path, parents, exist_ok) = (self.path.clone(), self.parents, self.exist_ok);
         pool::run(Grip::Firm, done, move |_| {
             let made = mkdir(&path, parents, exist_ok);

@@ -36,7 +36,7 @@ impl Read {
 }
 
 impl Operation for Read {
-    fn start(&self, _host: &Host, done: Done) -> Abort {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         let (path, text) = (self.path.clone(), self.text.clone());
         pool::run(Grip::Loose, done, move |job| begin(job, path, text))
     }

@@ -33,7 +33,7 @@ impl Remove {
 }
 
 impl Operation for Remove {
-    fn start(&self, _host: &Host, done: Done) -> Abort {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         let (path, tree, missing_ok) = (self.path.clone(), self.tree, self.missing_ok);
         pool::run(Grip::Firm, done, move |job| Step::Answer(remove(job, &path, tree, missing_ok).map(|()| Value::Unit)))
     }

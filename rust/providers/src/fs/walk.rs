@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ignore::{DirEntry, WalkBuilder, WalkState};
-use mountain_core::effect::{Abort, Abortable, Done, Host, Operation};
+use mountain_core::effect::{Abort, Abortable, AtWork, Done, Host, Operation};
 use mountain_core::error::Error;
 use mountain_core::sync::{Condvar, Mutex};
 use mountain_core::value::Value;
@@ -42,8 +42,8 @@ struct State {
     ready: VecDeque<Entry>,
     failed: Option<Error>,
     skipped: Vec<String>,
-    /// Who waits for a batch, and the number of the request.
-    asked: Option<Done>,
+    /// Who waits for a batch, with virtual time, and the number of the request.
+    asked: Option<(Done, AtWork)>,
     requests: u64,
 }
 
@@ -80,7 +80,7 @@ impl Walk {
                 state.ended = true;
             }
         }
-        state.asked = Some(done);
+        state.asked = Some((done, AtWork::begin()));
         state.requests += 1;
         let number = state.requests;
         let answer = state.answer();
@@ -89,7 +89,7 @@ impl Walk {
         }
         drop(state);
         match answer {
-            Some((done, outcome)) => {
+            Some(((done, _at_work), outcome)) => {
                 done.finish(outcome);
                 Abort::Never
             }
@@ -128,7 +128,7 @@ impl Drop for Walk {
 pub struct NextBatch(pub Arc<Walk>);
 
 impl Operation for NextBatch {
-    fn start(&self, _host: &Host, done: Done) -> Abort {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         self.0.next(done)
     }
 }
@@ -153,7 +153,7 @@ impl Abortable for Request {
 
 impl State {
     /// Who waits, with what there is for them; nobody if nobody waits or nothing is there.
-    fn answer(&mut self) -> Option<(Done, Result<Value, Error>)> {
+    fn answer(&mut self) -> Option<((Done, AtWork), Result<Value, Error>)> {
         if self.ready.is_empty() && !self.ended {
             return None;
         }
@@ -192,7 +192,7 @@ impl Shared {
             }
             state.answer()
         };
-        if let Some((done, outcome)) = answer {
+        if let Some(((done, _at_work), outcome)) = answer {
             done.finish(outcome);
         }
     }
@@ -261,7 +261,7 @@ impl Shared {
             state.ready.push_back(entry);
             state.answer()
         };
-        if let Some((done, outcome)) = answer {
+        if let Some(((done, _at_work), outcome)) = answer {
             done.finish(outcome);
         }
         WalkState::Continue

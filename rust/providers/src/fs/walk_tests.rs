@@ -163,7 +163,11 @@ fn a_root_called_dash_is_a_name() {
 struct Idle;
 
 impl mountain_core::effect::Operation for Idle {
-    fn start(&self, _host: &mountain_core::effect::Host, done: mountain_core::effect::Done) -> mountain_core::effect::Abort {
+    fn start(
+        &self,
+        _host: &std::sync::Arc<mountain_core::effect::Host>,
+        done: mountain_core::effect::Done,
+    ) -> mountain_core::effect::Abort {
         std::mem::forget(done);
         mountain_core::effect::Abort::Never
     }

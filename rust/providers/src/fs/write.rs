@@ -43,7 +43,7 @@ impl Write {
 }
 
 impl Operation for Write {
-    fn start(&self, _host: &Host, done: Done) -> Abort {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         let (path, data, durable) = (self.path.clone(), self.data.clone(), self.durable);
         pool::run(Grip::Firm, done, move |job| Step::Answer(write(job, &path, (*data).as_ref(), durable)))
     }

@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use mountain_core::effect::{Abortable, Done, Outcome};
+use mountain_core::effect::{Abortable, AtWork, Done, Outcome};
 use mountain_core::error::Error;
+use mountain_core::schedule::Priority;
 use mountain_core::sync::Mutex;
 use mountain_core::value::Memory;
 
@@ -52,14 +53,22 @@ const ENDED: u8 = 8;
 pub struct Job {
     state: AtomicU8,
     grip: Grip,
+    priority: Priority,
     pool: &'static Pool,
     work: Mutex<Option<Work>>,
-    done: Mutex<Option<Done>>,
+    /// Until it is answered, virtual time waits for it.
+    done: Mutex<Option<(Done, AtWork)>>,
 }
 
 impl Job {
     pub(super) fn new(grip: Grip, pool: &'static Pool, done: Done, work: Work) -> Self {
-        Job { state: AtomicU8::new(QUEUED), grip, pool, work: Mutex::new(Some(work)), done: Mutex::new(Some(done)) }
+        let priority = done.priority;
+        let done = Mutex::new(Some((done, AtWork::begin())));
+        Job { state: AtomicU8::new(QUEUED), grip, priority, pool, work: Mutex::new(Some(work)), done }
+    }
+
+    pub(super) fn priority(&self) -> Priority {
+        self.priority
     }
 
     /// Between two chunks: an error when the job should end.
@@ -116,7 +125,7 @@ impl Job {
         let Some(was) = self.step(&[(FIRM, BETWEEN), (LOOSE, BETWEEN), (STALLED, BETWEEN)]) else {
             return self.end(Err(Error::Cancelled));
         };
-        let sink = self.done.lock().as_ref().map(Done::sink);
+        let sink = self.done.lock().as_ref().map(|(done, _)| done.sink());
         if let Some(sink) = sink {
             let waiting = Waiting(Some(self.clone()));
             sink.allocate(sizes, Box::new(move |memory| waiting.go_on(then(memory))));
@@ -134,7 +143,7 @@ impl Job {
 
     fn answer(&self, outcome: Outcome) {
         let done = self.done.lock().take();
-        if let Some(done) = done {
+        if let Some((done, _at_work)) = done {
             done.finish(outcome);
         }
     }

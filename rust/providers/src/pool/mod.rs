@@ -1,4 +1,4 @@
-//! The threads that block so that nobody else must: as many as the machine has cores, first come, first served.
+//! The threads that block so that nobody else must: as many as the machine has cores, the most urgent first, and then as they came.
 //!
 //! A job sits on one of the pool's seats. A job that may block for ever gives its seat up (`Job::stall`), and one that is
 //! aborted in the middle of a system call loses it; another thread takes the seat over, so the pool stays usable however many

@@ -1,10 +1,10 @@
 //! Seats and the threads on them: one queue, and a wake-up only where a thread sleeps.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
 use mountain_core::error::Error;
+use mountain_core::schedule::Lanes;
 use mountain_core::sync::{Condvar, Mutex, MutexGuard};
 
 use super::Job;
@@ -20,7 +20,7 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Arc<Job>>,
+    jobs: Lanes<Arc<Job>>,
     /// Threads that have a seat.
     seated: usize,
     /// Seated threads that sleep and that nobody has woken yet.
@@ -69,7 +69,7 @@ impl Pool {
 
     pub(super) fn push(&'static self, job: Arc<Job>) {
         let mut state = self.state.lock();
-        state.jobs.push_back(job);
+        state.jobs.push(job.priority(), job);
         self.staff(state);
     }
 
@@ -114,7 +114,7 @@ impl Pool {
         // No thread at all: rather an error than a queue that nobody serves.
         let jobs = std::mem::take(&mut state.jobs);
         drop(state);
-        for job in jobs {
+        for job in jobs.into_items() {
             job.refuse(Error::io(&e, None));
         }
     }
@@ -124,7 +124,7 @@ impl Pool {
         let mut state = self.state.lock();
         state.coming = false;
         loop {
-            let Some(job) = state.jobs.pop_front() else {
+            let Some(job) = state.jobs.take_next() else {
                 state.idle += 1;
                 state = self.more.wait_while(state, |s| s.woken == 0);
                 state.woken -= 1;

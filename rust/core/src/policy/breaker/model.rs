@@ -235,7 +235,7 @@ impl Pair {
         let expected = Present::of(&self.settings, &self.logs[key as usize]).answer(self.now);
         // With and without a look at the clock it is the same.
         let admitted = match self.breaker.admit_closed(key) {
-            Some(_) if self.now.nanos() % 2 == 0 => self.breaker.admit(key, self.now),
+            Some(_) if self.now.nanos().is_multiple_of(2) => self.breaker.admit(key, self.now),
             Some(pass) => Ok(pass),
             None => self.breaker.admit(key, self.now),
         };

@@ -59,6 +59,45 @@ impl Limit {
         Acquire { limit: self, clock, caller, number: None }
     }
 
+    /// The same without a future: `wake` calls whoever waits, and he looks.
+    pub fn queue(self: &Arc<Self>, priority: Priority, wake: impl FnOnce() -> Waker) -> Queue {
+        let caller = Caller { key: 0, priority, until: Instant::NEVER, held: None };
+        let asked = self.machine.lock().ask(self.name(), &caller, wake);
+        match asked {
+            Asked::Go => Queue::Go,
+            Asked::Refused(why) => Queue::Refused(why),
+            Asked::Wait(number, sent) => {
+                if let Some(sent) = sent {
+                    sent.wake();
+                }
+                Queue::Wait(number)
+            }
+        }
+    }
+
+    /// `None`: he waits on. A number that was found out about is nobody's any more.
+    pub fn look(&self, number: u32, wake: impl FnOnce() -> Waker) -> Option<Result<(), Reason>> {
+        self.machine.lock().look(number, wake)
+    }
+
+    pub fn leave(self: &Arc<Self>, number: u32, clock: &Clock) {
+        let next = self.machine.lock().leave(self.name(), number, || clock.now());
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+
+    /// A permit that was gone for by `queue`.
+    pub fn give_permit_back(self: &Arc<Self>, clock: &Clock) {
+        self.give_back(0, None, clock);
+    }
+
+    /// Whoever waits is told that nothing begins any more.
+    pub fn refuse_all(self: &Arc<Self>) {
+        let woken = self.machine.lock().refuse_all(self.name());
+        woken.into_iter().for_each(Waker::wake);
+    }
+
     /// From now on so many permits. Fewer than are out: they come back first.
     pub fn resize(self: &Arc<Self>, n: u32, now: Instant) {
         let mut woken = Vec::new();
@@ -89,6 +128,15 @@ impl Limit {
             next.wake();
         }
     }
+}
+
+/// What becomes of a caller who asks without a future.
+pub enum Queue {
+    /// A permit is his.
+    Go,
+    /// He waits, by that number.
+    Wait(u32),
+    Refused(Reason),
 }
 
 /// A place among those at work, given back when it is dropped.
@@ -157,10 +205,8 @@ impl Future for Acquire<'_> {
 
 impl Drop for Acquire<'_> {
     fn drop(&mut self) {
-        let Some(number) = self.number else { return };
-        let next = self.limit.machine.lock().leave(self.limit.name(), number, || self.clock.now());
-        if let Some(next) = next {
-            next.wake();
+        if let Some(number) = self.number {
+            self.limit.leave(number, self.clock);
         }
     }
 }

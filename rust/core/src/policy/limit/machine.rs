@@ -237,6 +237,12 @@ impl<W> Machine<W> {
         }
     }
 
+    pub(super) fn refuse_all(&mut self, limit: usize) -> Vec<W> {
+        let waits = |(number, w): (usize, &Waiter<W>)| matches!(w.state, State::Waiting(_)).then_some(number as u32);
+        let numbers: Vec<u32> = self.waiters.iter().filter_map(waits).collect();
+        numbers.into_iter().filter_map(|number| self.send_away(limit, number, Reason::Stopping)).collect()
+    }
+
     /// Keys that were ever in use, and may have somebody waiting.
     pub(super) fn keys(&self) -> std::ops::Range<u32> {
         0..self.seats.len() as u32

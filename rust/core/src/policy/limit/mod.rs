@@ -4,7 +4,7 @@ mod acquire;
 mod layer;
 mod machine;
 
-pub use acquire::{Limit, Permit};
+pub use acquire::{Limit, Permit, Queue};
 pub use layer::enter;
 
 #[derive(Clone, Copy, Debug)]

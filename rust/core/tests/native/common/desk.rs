@@ -31,7 +31,7 @@ impl Sink for Answers {
 
 pub(crate) struct Desk {
     runtime: tokio::runtime::Runtime,
-    pub(crate) host: Host,
+    pub(crate) host: Arc<Host>,
     pub(crate) answers: Arc<Answers>,
     started: AtomicUsize,
 }

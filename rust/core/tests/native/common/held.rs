@@ -11,7 +11,7 @@ pub(crate) struct Does<F> {
     starts: Arc<AtomicUsize>,
 }
 
-impl<F: Fn(usize, &Host, Done) -> Abort + Send + Sync> Does<F> {
+impl<F: Fn(usize, &Arc<Host>, Done) -> Abort + Send + Sync> Does<F> {
     pub(crate) fn new(what: F) -> Self {
         Does { what, starts: Arc::default() }
     }
@@ -21,8 +21,8 @@ impl<F: Fn(usize, &Host, Done) -> Abort + Send + Sync> Does<F> {
     }
 }
 
-impl<F: Fn(usize, &Host, Done) -> Abort + Send + Sync> Operation for Does<F> {
-    fn start(&self, host: &Host, done: Done) -> Abort {
+impl<F: Fn(usize, &Arc<Host>, Done) -> Abort + Send + Sync> Operation for Does<F> {
+    fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
         (self.what)(self.starts.fetch_add(1, Ordering::SeqCst), host, done)
     }
 }
@@ -31,8 +31,8 @@ impl Does<()> {
     /// Answers inside `start`.
     pub(crate) fn answers(
         answer: impl Fn(usize) -> Outcome + Send + Sync,
-    ) -> Does<impl Fn(usize, &Host, Done) -> Abort + Send + Sync> {
-        Does::new(move |n, _: &Host, done: Done| {
+    ) -> Does<impl Fn(usize, &Arc<Host>, Done) -> Abort + Send + Sync> {
+        Does::new(move |n, _: &Arc<Host>, done: Done| {
             done.finish(answer(n));
             Abort::Never
         })
@@ -51,7 +51,7 @@ struct Inner {
 }
 
 impl Operation for Held {
-    fn start(&self, _host: &Host, done: Done) -> Abort {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         self.0.starts.fetch_add(1, Ordering::SeqCst);
         self.0.calls.lock().unwrap().push(done);
         Abort::Shared(self.0.clone())

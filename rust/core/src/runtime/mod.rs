@@ -1,5 +1,9 @@
 //! The native engine on tokio: an operation under its stack becomes one task, however many steps it takes; only its outcome leaves.
 
+mod queued;
+
+pub use queued::Queued;
+
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -32,12 +36,12 @@ impl Operation for Program {
         !self.is_bare() || self.operation.wants_a_worker()
     }
 
-    fn start(&self, host: &Host, done: Done) -> Abort {
+    fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
         if self.is_bare() {
             return self.operation.start(host, done);
         }
         let root = done.sink();
-        let leaf = Arc::new(NativeLeaf::new(self.operation.clone(), host.clone(), root, self.on.to_vec()));
+        let leaf = Arc::new(NativeLeaf::new(self.operation.clone(), host.clone(), root, self.on.to_vec(), done.priority));
         let cancel = Arc::new(Cancel { leaf: leaf.clone(), asked: AtomicBool::new(false), waker: Mutex::new(None) });
         let (stack, inherited, clock, ours) = (self.stack.clone(), self.inherited, host.clock.clone(), cancel.clone());
         let (terms, tally, origin) = (self.terms.clone(), self.tally.clone(), self.origin.clone());
@@ -124,14 +128,14 @@ async fn contained(engine: impl Future<Output = Outcome> + Send) -> Outcome {
 }
 
 /// Run a future on tokio as an operation's whole body: aborting drops it, and a panic is an outcome.
-pub fn spawn(host: &Host, done: Done, body: impl Future<Output = Outcome> + Send + 'static) -> Abort {
+pub fn spawn(host: &Arc<Host>, done: Done, body: impl Future<Output = Outcome> + Send + 'static) -> Abort {
     let task = host.tokio.spawn(async move { done.finish(contained(body).await) });
     Abort::Task(task.abort_handle())
 }
 
 /// The same, but its first step is taken here and now: who queues in it, for a permit, does so in the order in which the calls begin, whatever
 /// worker takes the rest.
-pub fn begin(host: &Host, done: Done, body: impl Future<Output = Outcome> + Send + 'static) -> Abort {
+pub fn begin(host: &Arc<Host>, done: Done, body: impl Future<Output = Outcome> + Send + 'static) -> Abort {
     let mut body = Box::pin(contained(body));
     // Nobody is woken: the task looks for itself.
     if let Poll::Ready(outcome) = body.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
