@@ -42,7 +42,7 @@ impl Operation for Queued {
                 let was = std::mem::replace(&mut *state, State::Ended);
                 drop(state);
                 if let State::Queued(done, _) = was {
-                    done.finish(Err(Error::Refused(Refused { layer: 0, why })));
+                    done.finish(Err(Error::Refused(Refused { layer: 0, why, attempt: 1 })));
                 }
                 return Abort::Never;
             }
@@ -106,7 +106,7 @@ impl Wake for Call {
             Some(Err(why)) => {
                 let was = std::mem::replace(&mut *self.state.lock(), State::Ended);
                 if let State::Queued(done, _) = was {
-                    done.finish(Err(Error::Refused(Refused { layer: 0, why })));
+                    done.finish(Err(Error::Refused(Refused { layer: 0, why, attempt: 1 })));
                 }
             }
             None => {}
