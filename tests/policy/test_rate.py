@@ -151,7 +151,7 @@ async def test_a_cost_that_never_has_room_is_refused_and_one_of_0_never_waits() 
 async def test_a_cost_that_is_none_is_an_error_of_the_call(cost: Any) -> None:
     starts = Starts()
     limit = RateLimit(1, per=LONG, cost=lambda _: cost)
-    with pytest.raises(ValueError, match="cost= of effect 'weigh' gave .*: it must be a finite number, 0 or more"):
+    with pytest.raises(ValueError, match=r"cost= of effect 'weigh' gave .*: it must be a finite number, 0 or more"):
         await effect(limit, name="weigh")(starts)(1)
     assert not starts
     await limit.acquire().under(Timeout(AT_ONCE))  # nothing was taken
