@@ -80,33 +80,34 @@ def test_a_wrong_setting_is_refused_where_it_is_written(build: Build, named: lis
         assert part in str(refused.value)
 
 
-RIGHT: list[tuple[object, str]] = [
-    (RateLimit(10, per=1), "RateLimit(10, per=1)"),
-    (RateLimit(10, timedelta(minutes=1)), "RateLimit(10, per=60)"),
-    (RateLimit(INF, per=1), "RateLimit(inf, per=1)"),
-    (RateLimit(5, per=0), "RateLimit(5, per=0)"),
-    (RateLimit(0.5, per=0), "RateLimit(0.5, per=0)"),
-    (RateLimit(5, per=INF), "RateLimit(5, per=inf)"),
-    (RateLimit(10**400, per=1e300), "RateLimit(inf, per=1e+300)"),
-    (RateLimit(0.5, per=1, burst=1), "RateLimit(0.5, per=1, burst=1)"),
-    (RateLimit(0.5, per=1, cost=len), "RateLimit(0.5, per=1, cost=len)"),
-    (RateLimit(5, per=1, burst=0.5, cost=len), "RateLimit(5, per=1, burst=0.5, cost=len)"),
-    (RateLimit(5, per=1, key=str.lower, max_wait=2.5), "RateLimit(5, per=1, key=str.lower, max_wait=2.5)"),
-    (RateLimit(5, per=1, max_wait=timedelta(seconds=2)), "RateLimit(5, per=1, max_wait=2)"),
-    (CircuitBreaker(), "CircuitBreaker()"),
-    (CircuitBreaker(name="github", failures=5), "CircuitBreaker(name='github', failures=5)"),
-    (CircuitBreaker(failure_rate=1, minimum_calls=1), "CircuitBreaker(failure_rate=1, minimum_calls=1)"),
-    (CircuitBreaker(slow_call=timedelta(seconds=2), slow_rate=0.5), "CircuitBreaker(slow_call=2, slow_rate=0.5)"),
-    (CircuitBreaker(cooldown=INF, window=INF, probes=3), "CircuitBreaker(window=inf, cooldown=inf, probes=3)"),
-    (CircuitBreaker(failures=10**30, probes=10**30), f"CircuitBreaker(failures={10**30}, probes={10**30})"),
-    (CircuitBreaker(cooldown=0), "CircuitBreaker(cooldown=0)"),
-    (CircuitBreaker(cooldown=exponential(1, max=60)), f"CircuitBreaker(cooldown={exponential(1, max=60)!r})"),
-    (CircuitBreaker(on=(Boom, OSError), key=len), "CircuitBreaker(on=(Boom, OSError), key=len)"),
+RIGHT: list[tuple[Build, str]] = [
+    (lambda: RateLimit(10, per=1), "RateLimit(10, per=1)"),
+    (lambda: RateLimit(10, timedelta(minutes=1)), "RateLimit(10, per=60)"),
+    (lambda: RateLimit(INF, per=1), "RateLimit(inf, per=1)"),
+    (lambda: RateLimit(5, per=0), "RateLimit(5, per=0)"),
+    (lambda: RateLimit(0.5, per=0), "RateLimit(0.5, per=0)"),
+    (lambda: RateLimit(5, per=INF), "RateLimit(5, per=inf)"),
+    (lambda: RateLimit(10**400, per=1e300), "RateLimit(inf, per=1e+300)"),
+    (lambda: RateLimit(0.5, per=1, burst=1), "RateLimit(0.5, per=1, burst=1)"),
+    (lambda: RateLimit(0.5, per=1, cost=len), "RateLimit(0.5, per=1, cost=len)"),
+    (lambda: RateLimit(5, per=1, burst=0.5, cost=len), "RateLimit(5, per=1, burst=0.5, cost=len)"),
+    (lambda: RateLimit(5, per=1, key=str.lower, max_wait=2.5), "RateLimit(5, per=1, key=str.lower, max_wait=2.5)"),
+    (lambda: RateLimit(5, per=1, max_wait=timedelta(seconds=2)), "RateLimit(5, per=1, max_wait=2)"),
+    (lambda: CircuitBreaker(), "CircuitBreaker()"),
+    (lambda: CircuitBreaker(name="github", failures=5), "CircuitBreaker(name='github', failures=5)"),
+    (lambda: CircuitBreaker(failure_rate=1, minimum_calls=1), "CircuitBreaker(failure_rate=1, minimum_calls=1)"),
+    (lambda: CircuitBreaker(slow_call=timedelta(seconds=2), slow_rate=0.5), "CircuitBreaker(slow_call=2, slow_rate=0.5)"),
+    (lambda: CircuitBreaker(cooldown=INF, window=INF, probes=3), "CircuitBreaker(window=inf, cooldown=inf, probes=3)"),
+    (lambda: CircuitBreaker(failures=10**30, probes=10**30), f"CircuitBreaker(failures={10**30}, probes={10**30})"),
+    (lambda: CircuitBreaker(cooldown=0), "CircuitBreaker(cooldown=0)"),
+    (lambda: CircuitBreaker(cooldown=exponential(1, max=60)), f"CircuitBreaker(cooldown={exponential(1, max=60)!r})"),
+    (lambda: CircuitBreaker(on=(Boom, OSError), key=len), "CircuitBreaker(on=(Boom, OSError), key=len)"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("policy", "text"), RIGHT, ids=[text for _, text in RIGHT])
-async def test_a_right_one_is_written_back_and_works(policy: Any, text: str) -> None:
+@pytest.mark.parametrize(("build", "text"), RIGHT, ids=[text for _, text in RIGHT])
+async def test_a_right_one_is_written_back_and_works(build: Build, text: str) -> None:
+    policy: Any = build()
     assert repr(policy) == text
     assert await effect(policy)(suspends)("") == ""
 
