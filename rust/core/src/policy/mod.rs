@@ -90,8 +90,8 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
         Some(Layer::Cache(cache)) => Box::pin(cache::cached(call, at, cache, around, move || next(call, stack, at, around))),
         Some(Layer::Fallback) => Box::pin(fallback::fallback(call, at, around, next(call, stack, at, around))),
         Some(Layer::Breaker(breaker)) => Box::pin(async move {
-            let waits = stack[at + 1..].iter().any(|layer| layer.queues() || matches!(layer, Layer::Cache(_)));
-            let inside = breaker::enter(call, at, breaker, waits, around)?;
+            let asks = stack[at + 1..].iter().any(|layer| layer.queues() || matches!(layer, Layer::Cache(_) | Layer::Breaker(_)));
+            let inside = breaker::enter(call, at, breaker, asks, around)?;
             let admit = || inside.admit();
             let gate = Gate { admit: &admit, out: around.gate };
             let result = next(call, stack, at, Around { gate: Some(&gate), ..around }).await;

@@ -16,15 +16,15 @@ pub struct Inside<'a, L: Leaf> {
     pass: OnceLock<Pass>,
 }
 
-/// Enter `breaker`, which stands at `layer` of the stack: question 1, unless nothing `waits` inside and question 2 comes at once.
+/// Enter `breaker`, which stands at `layer` of the stack: question 1, unless nothing inside `asks` before question 2, which comes at once then.
 pub fn enter<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     layer: usize,
     breaker: &'a Mutex<Breaker>,
-    waits: bool,
+    asks: bool,
     around: Around<'a>,
 ) -> Result<Inside<'a, L>, L::Err> {
-    let asked = if waits { breaker.lock().peek(call.terms.key(layer), call.entered()) } else { Ok(()) };
+    let asked = if asks { breaker.lock().peek(call.terms.key(layer), call.entered()) } else { Ok(()) };
     match asked {
         Ok(()) => Ok(Inside { call, layer, breaker, over: around.over, pass: OnceLock::new() }),
         Err(after) => Err(L::Err::refused(call.refused(layer, Reason::Open(after)))),
