@@ -52,6 +52,8 @@ class CircuitBreaker(Policy):
         key: Callable[..., Hashable] | None = None,
     ) -> None:
         owner = "CircuitBreaker"
+        if name is not None and (not isinstance(cast("object", name), str) or not name):
+            raise ConfigError(f"{owner}(name={name!r}): must be a name")
         check_function(key, owner, "key")
         check_classes(on, owner)
         wait = cooldown if isinstance(cooldown, Backoff) else constant(seconds(cooldown, owner, "cooldown"))

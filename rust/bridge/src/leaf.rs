@@ -39,8 +39,7 @@ pub(crate) enum Fail {
     Stopped,
     Raised(PyErr, Class),
     TimedOut(Box<TimedOut<Fail>>),
-    /// By a policy, in that attempt.
-    Refused(Refused, u32),
+    Refused(Refused),
 }
 
 impl Fail {
@@ -48,7 +47,7 @@ impl Fail {
         let class = if !e.is_instance_of::<PyException>(py) {
             Class::Passes
         } else if e.is_instance(py, face(py).rejected.bind(py)) {
-            Class::Refused
+            Class::Refused(None)
         } else {
             Class::Failure
         };
@@ -63,7 +62,7 @@ impl Fail {
                 let cause = t.cause.map(|c| c.into_error(py, plan));
                 error::timed_out(py, plan, t.owner, t.attempts, cause)
             }
-            Fail::Refused(r, attempt) => error::refused(py, plan, r, attempt),
+            Fail::Refused(r) => error::refused(py, plan, r),
         }
     }
 
@@ -87,7 +86,7 @@ impl Fault for Fail {
     }
 
     fn refused(r: Refused) -> Self {
-        Fail::Refused(r, 1)
+        Fail::Refused(r)
     }
 
     fn class(&self) -> Class {
@@ -95,7 +94,7 @@ impl Fault for Fail {
             Fail::Stopped => Class::Stopped,
             Fail::Raised(_, class) => *class,
             Fail::TimedOut(t) => Class::TimedOut(t.owner),
-            Fail::Refused(..) => Class::Refused,
+            Fail::Refused(r) => Class::Refused(Some(r.layer)),
         }
     }
 }

@@ -319,14 +319,13 @@ impl Plan {
                 term.key = Some(self.intern_call(key, keys, &args, kwargs.as_ref())?);
             }
             if let Some(cost) = &asks.cost {
-                term.cost = cost.bind(py).call(&args, kwargs.as_ref())?.extract()?;
-                if !(term.cost >= 0.0 && term.cost.is_finite()) {
+                let cost = cost.bind(py).call(&args, kwargs.as_ref())?;
+                let usable = |cost: &f64| *cost >= 0.0 && cost.is_finite();
+                term.cost = cost.extract().ok().filter(usable).ok_or_else(|| {
+                    let gave = cost.repr().map_or_else(|_| "?".into(), |r| r.to_string());
                     let name = &self.name;
-                    return Err(PyValueError::new_err(format!(
-                        "cost= of effect '{name}' gave {}: it must be finite, and 0 or more",
-                        term.cost
-                    )));
-                }
+                    PyValueError::new_err(format!("cost= of effect '{name}' gave {gave}: it must be a finite number, 0 or more"))
+                })?;
             }
             Ok(term)
         };

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Wake;
 
 use mountain_core::effect::{Outcome, Sink};
-use mountain_core::sync::{Mailbox, Mutex};
+use mountain_core::sync::{Bell, Mailbox, Mutex};
 use mountain_core::value::Memory;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -230,6 +230,12 @@ impl Port {
 /// Runs that wait for something native, on all loops.
 pub(crate) fn parked() -> usize {
     PORTS.lock().iter().flat_map(HashMap::values).map(|port| port.get().parked.lock().len()).sum()
+}
+
+/// Have every loop drain, which empties the graveyard. From any thread; nothing, while somebody is at the ports.
+pub(crate) fn ring_all() {
+    let Some(ports) = PORTS.try_lock() else { return };
+    ports.iter().flat_map(HashMap::values).for_each(|port| port.get().shared.mailbox.bell.ring());
 }
 
 /// A port is no longer its loop's.

@@ -12,7 +12,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use crate::sync::Mutex;
-use crate::time::{Clock, Instant};
+use crate::time::{Clock, Instant, Key};
 
 /// Says that the state of a key is at rest, and lets go of it.
 type Rest = Box<dyn Fn(u32, Instant) -> bool + Send + Sync>;
@@ -31,7 +31,8 @@ struct Inner {
     slots: Slab<Slot>,
     /// Where the next look for keys at rest begins.
     hand: usize,
-    timed: bool,
+    /// The clock's reminder to look at all.
+    timed: Option<(Weak<Clock>, Key)>,
 }
 
 struct Slot {
@@ -112,14 +113,15 @@ impl Keys {
     /// A key has come: time to look at a few others.
     fn came(self: &Arc<Self>, mut inner: std::sync::MutexGuard<'_, Inner>, clock: &Arc<Clock>) {
         let now = clock.now();
-        let timed = std::mem::replace(&mut inner.timed, true);
+        // In the child of a fork the clock is another one, and the parent's never fires.
+        if inner.timed.as_ref().is_none_or(|(on, _)| !std::ptr::eq(on.as_ptr(), Arc::as_ptr(clock))) {
+            let clock_too = Arc::downgrade(clock);
+            let look = Arc::new(Look { keys: Arc::downgrade(self), clock: clock_too.clone() });
+            inner.timed = Some((clock_too, clock.arm(now.after(self.every), Waker::from(look))));
+        }
         let gone = self.look(&mut inner, LOOKS, now);
         drop(inner);
         gone.into_iter().for_each(self.forget);
-        if !timed {
-            let look = Arc::new(Look { keys: Arc::downgrade(self), clock: Arc::downgrade(clock) });
-            clock.arm(now.after(self.every), Waker::from(look));
-        }
     }
 
     fn look(&self, inner: &mut Inner, most: usize, now: Instant) -> Vec<usize> {
@@ -140,7 +142,7 @@ impl Keys {
             }
         }
         if inner.slots.is_empty() && end > AT_ONCE {
-            *inner = Inner { timed: inner.timed, ..Inner::default() };
+            *inner = Inner { timed: inner.timed.take(), ..Inner::default() };
         }
         gone
     }
@@ -173,8 +175,13 @@ impl Keys {
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        let slots = std::mem::take(&mut self.inner.get_mut().slots);
+        let Inner { slots, timed, .. } = std::mem::take(self.inner.get_mut());
         slots.into_iter().for_each(|(_, slot)| (self.forget)(slot.token));
+        if let Some((clock, key)) = timed
+            && let Some(clock) = clock.upgrade()
+        {
+            clock.disarm(key);
+        }
     }
 }
 
@@ -189,14 +196,9 @@ impl Wake for Look {
         let (Some(keys), Some(clock)) = (self.keys.upgrade(), self.clock.upgrade()) else { return };
         let now = clock.now();
         keys.sweep(now);
-        let timed = {
-            let mut inner = keys.inner.lock();
-            inner.timed = !inner.slots.is_empty();
-            inner.timed
-        };
-        if timed {
-            clock.arm(now.after(keys.every), Waker::from(self));
-        }
+        let mut inner = keys.inner.lock();
+        let more = (!inner.slots.is_empty()).then(|| clock.arm(now.after(keys.every), Waker::from(self.clone())));
+        inner.timed = more.map(|key| (self.clock.clone(), key));
     }
 }
 
@@ -272,6 +274,10 @@ mod tests {
         clock.advance(Duration::from_secs(2));
         assert!(keys.is_empty(), "the clock reminds again");
         assert_eq!(clock.armed(), 0);
+        drop(number_of(&keys, &clock, 6));
+        assert_eq!(clock.armed(), 1);
+        drop(keys);
+        assert_eq!(clock.armed(), 0, "who is gone needs no reminder");
     }
 
     #[test]

@@ -75,12 +75,40 @@ pub trait Fault: Send + Sized {
 pub enum Class {
     /// An ordinary failure.
     Failure,
-    /// A policy, of this stack or of a call inside, did not let it begin.
-    Refused,
+    /// A policy did not let it begin: the one at that place of this stack, or one of a call inside.
+    Refused(Option<usize>),
     /// The engine's own request to stop, come back.
     Stopped,
     /// A policy of this stack ran out of time.
     TimedOut(Owner),
     /// Must reach the caller whatever the policies say: a cancel from outside, an exit, memory gone.
     Passes,
+}
+
+impl Class {
+    /// A failure of what stands inside the layer at that place: no cancel, no exit, nothing that was decided around it.
+    pub fn is_inside(self, layer: usize) -> bool {
+        match self {
+            Class::Failure => true,
+            Class::Refused(at) => at.is_none_or(|at| at > layer),
+            Class::TimedOut(owner) => owner.inside(layer),
+            Class::Stopped | Class::Passes => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Owner;
+
+    #[test]
+    fn what_was_decided_around_a_layer_is_not_of_its_inside() {
+        let of = |owner| Class::TimedOut(owner).is_inside(1);
+        assert!(of(Owner::Layer(2)) && !of(Owner::Layer(0)) && !of(Owner::Inherited));
+        let of = |layer| Class::Refused(layer).is_inside(1);
+        assert!(of(Some(2)) && of(None) && !of(Some(0)));
+        assert!(Class::Failure.is_inside(1));
+        assert!(!Class::Stopped.is_inside(1) && !Class::Passes.is_inside(1));
+    }
 }

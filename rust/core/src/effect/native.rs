@@ -205,11 +205,12 @@ impl Fault for Error {
         match self {
             Error::Cancelled => Class::Stopped,
             Error::TimedOut(t) => Class::TimedOut(t.owner),
-            Error::Refused(_) => Class::Refused,
+            Error::Refused(r) => Class::Refused(Some(r.layer)),
             Error::Panic(_) => Class::Passes,
-            // Out of a call inside, with a stack of its own: a limit there is none of this one's.
+            // Out of a call inside, with a stack of its own: a layer there is none of this one's.
             Error::Attempted(_, e) | Error::Of(_, e) => match e.class() {
                 Class::TimedOut(_) => Class::Failure,
+                Class::Refused(_) => Class::Refused(None),
                 class => class,
             },
             _ => Class::Failure,

@@ -40,7 +40,7 @@ impl Layer {
 
     /// What it encloses begins as soon as it does, and what keeps that from beginning goes out through it as it came.
     fn begins_at_once(&self) -> bool {
-        matches!(self, Layer::Timeout(_) | Layer::Breaker(_))
+        matches!(self, Layer::Timeout(_))
     }
 }
 

@@ -7,7 +7,7 @@ use std::task::Poll;
 use super::Cache;
 use super::store::Found;
 use crate::effect::{Around, Call, Fault, Flight, Holder, Landed, Landing, Leaf, Use, admit};
-use crate::error::{Reason, Refused};
+use crate::error::Reason;
 
 /// The value of `cache`, which stands at `layer` of the stack, for this call's key; `inner` where there is no key.
 pub async fn cached<'a, L, F>(
@@ -37,7 +37,7 @@ where
         // Made first: whatever keeps this caller from flying, others do not wait for him.
         let landing = begins.then(|| landing(call, cache, key, &flight));
         let joined = Joined::new(&flight, call.terms.flight.as_ref());
-        let Some(joined) = joined else { return Err(L::Err::refused(Refused { layer, why: Reason::Reentered })) };
+        let Some(joined) = joined else { return Err(L::Err::refused(call.refused(layer, Reason::Reentered))) };
         // A flight handed over is the same attempt still.
         if !std::mem::replace(&mut waits, true) {
             admit(call, around).map_err(L::Err::refused)?;
