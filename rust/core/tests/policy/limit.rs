@@ -98,7 +98,7 @@ fn too_many_waiters_are_refused_or_the_least_urgent_is_sent_away() {
         for (n, polled) in polled.into_iter().enumerate() {
             match polled {
                 std::task::Poll::Ready(Err(Fail::Refused(Refused { layer: 0, why: Reason::Full(1), .. }))) => {
-                    assert_eq!(n, refused)
+                    assert_eq!(n, refused);
                 }
                 polled => assert!(polled.is_pending() && n != refused),
             }
