@@ -1,4 +1,4 @@
-"""A place in a limit always comes back: from who is cancelled, late, failed, on a thread, or on a loop that is closed."""
+"""A place in a limit always comes back: from who is cancelled, late, failed, on a thread, or on a closed loop."""
 
 import asyncio
 import gc

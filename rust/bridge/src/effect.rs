@@ -486,7 +486,9 @@ fn group<'py>(py: Python<'py>, effects: Vec<Bound<'py, PyAny>>, mode: Mode, name
     if !children.iter().all(|child| child.get().is_native()) {
         return Ok(None);
     }
-    children.iter().for_each(|child| child.get().mark_used());
+    for child in &children {
+        child.get().mark_used();
+    }
     let children = children.into_iter().map(Bound::unbind).collect();
     Ok(Some(Effect::of(py, Work::Group { children, mode }, Plan::bare(py, name)?.unbind())?))
 }

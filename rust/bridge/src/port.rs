@@ -23,7 +23,7 @@ use pyo3::{ffi, intern};
 
 use crate::bell::FdBell;
 use crate::context::running_loop;
-use crate::pyref::{PyRef, empty_graveyard};
+use crate::pyref::{PyRef, empty_graveyard, when_many};
 
 pub(crate) enum Letter {
     /// A parked or suspended run was woken.
@@ -183,6 +183,7 @@ impl Port {
             },
         )?;
         port.call_method1(intern!(py, "_attach"), (event_loop,))?;
+        when_many(ring_all);
         PORTS.lock().get_or_insert_default().insert(key, port.clone().unbind());
         empty_graveyard(py);
         Ok(port)
@@ -233,7 +234,7 @@ pub(crate) fn parked() -> usize {
 }
 
 /// Have every loop drain, which empties the graveyard. From any thread; nothing, while somebody is at the ports.
-pub(crate) fn ring_all() {
+fn ring_all() {
     let Some(ports) = PORTS.try_lock() else { return };
     ports.iter().flat_map(HashMap::values).for_each(|port| port.get().shared.mailbox.bell.ring());
 }
