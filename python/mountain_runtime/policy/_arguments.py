@@ -1,10 +1,10 @@
 """The arguments of a call as its function sees them, so that `f(1)` and `f(x=1)` are one call to a policy's `key=`."""
 
 import contextlib
-import functools
 import inspect
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from ..errors import ConfigError
 
@@ -25,7 +25,18 @@ def bound(
     return given.args, given.kwargs or None
 
 
-_signature = functools.lru_cache(maxsize=1024)(inspect.signature)
+_signatures: "WeakKeyDictionary[Any, inspect.Signature]" = WeakKeyDictionary()
+
+
+def _signature(function: Any) -> inspect.Signature:
+    """The signature, which is worked out once. The function is not kept: it may hold as much as it likes."""
+    try:
+        found = _signatures.get(function)
+    except TypeError:  # cannot be hashed, or not be held weakly
+        return inspect.signature(function)
+    if found is None:
+        found = _signatures[function] = inspect.signature(function)
+    return found
 
 
 class _Itself:

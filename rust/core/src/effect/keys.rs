@@ -12,7 +12,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use crate::sync::Mutex;
-use crate::time::{Clock, Instant};
+use crate::time::{Clock, Instant, Key};
 
 /// Says that the state of a key is at rest, and lets go of it.
 type Rest = Box<dyn Fn(u32, Instant) -> bool + Send + Sync>;
@@ -31,7 +31,8 @@ struct Inner {
     slots: Slab<Slot>,
     /// Where the next look for keys at rest begins.
     hand: usize,
-    timed: bool,
+    /// When the clock reminds of those at rest.
+    timer: Option<(Weak<Clock>, Key)>,
 }
 
 struct Slot {
@@ -112,14 +113,14 @@ impl Keys {
     /// A key has come: time to look at a few others.
     fn came(self: &Arc<Self>, mut inner: std::sync::MutexGuard<'_, Inner>, clock: &Arc<Clock>) {
         let now = clock.now();
-        let timed = std::mem::replace(&mut inner.timed, true);
         let gone = self.look(&mut inner, LOOKS, now);
+        // In the child of a fork the clock is another one, and the parent's never reminds.
+        if inner.timer.as_ref().is_none_or(|(on, _)| on.as_ptr() != Arc::as_ptr(clock)) {
+            let look = Arc::new(Look { keys: Arc::downgrade(self), clock: Arc::downgrade(clock) });
+            inner.timer = Some((Arc::downgrade(clock), clock.arm(now.after(self.every), Waker::from(look))));
+        }
         drop(inner);
         gone.into_iter().for_each(self.forget);
-        if !timed {
-            let look = Arc::new(Look { keys: Arc::downgrade(self), clock: Arc::downgrade(clock) });
-            clock.arm(now.after(self.every), Waker::from(look));
-        }
     }
 
     fn look(&self, inner: &mut Inner, most: usize, now: Instant) -> Vec<usize> {
@@ -140,7 +141,7 @@ impl Keys {
             }
         }
         if inner.slots.is_empty() && end > AT_ONCE {
-            *inner = Inner { timed: inner.timed, ..Inner::default() };
+            *inner = Inner { timer: inner.timer.take(), ..Inner::default() };
         }
         gone
     }
@@ -173,7 +174,12 @@ impl Keys {
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        let slots = std::mem::take(&mut self.inner.get_mut().slots);
+        let Inner { slots, timer, .. } = std::mem::take(self.inner.get_mut());
+        if let Some((clock, timer)) = timer
+            && let Some(clock) = clock.upgrade()
+        {
+            clock.disarm(timer);
+        }
         slots.into_iter().for_each(|(_, slot)| (self.forget)(slot.token));
     }
 }
@@ -189,14 +195,9 @@ impl Wake for Look {
         let (Some(keys), Some(clock)) = (self.keys.upgrade(), self.clock.upgrade()) else { return };
         let now = clock.now();
         keys.sweep(now);
-        let timed = {
-            let mut inner = keys.inner.lock();
-            inner.timed = !inner.slots.is_empty();
-            inner.timed
-        };
-        if timed {
-            clock.arm(now.after(keys.every), Waker::from(self));
-        }
+        let mut inner = keys.inner.lock();
+        let again = !inner.slots.is_empty();
+        inner.timer = again.then(|| (Arc::downgrade(&clock), clock.arm(now.after(keys.every), Waker::from(self))));
     }
 }
 
@@ -272,6 +273,10 @@ mod tests {
         clock.advance(Duration::from_secs(2));
         assert!(keys.is_empty(), "the clock reminds again");
         assert_eq!(clock.armed(), 0);
+        drop(number_of(&keys, &clock, 5));
+        assert_eq!(clock.armed(), 1);
+        drop(keys);
+        assert_eq!(clock.armed(), 0, "nothing is left to be reminded of");
     }
 
     #[test]
