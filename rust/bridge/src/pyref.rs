@@ -5,7 +5,11 @@ use std::ptr::NonNull;
 use pyo3::prelude::*;
 use pyo3::{PyTypeInfo, ffi};
 
+use crate::port;
 use crate::process::graveyard;
+
+/// When so many lie in the graveyard, a loop is woken to drop them: one that has nothing native to wait for would not come by itself.
+const MANY: usize = 1024;
 
 /// Owns one reference. Unlike `Py`, dropping it needs no interpreter.
 pub(crate) struct PyRef(NonNull<ffi::PyObject>);
@@ -74,7 +78,13 @@ impl Drop for PyRef {
                 return;
             }
         }
-        graveyard().lock().push(self.0.as_ptr() as usize);
+        let mut dead = graveyard().lock();
+        dead.push(self.0.as_ptr() as usize);
+        let many = dead.len().is_multiple_of(MANY);
+        drop(dead);
+        if many {
+            port::ring_all();
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::Poll;
 use crate::sync::Mutex;
 
 use super::{Begin, Fault, Holder, Leaf, Terms};
-use crate::error::{Owner, Refused};
+use crate::error::{Owner, Reason, Refused};
 use crate::time::{Clock, Instant};
 
 /// The earliest limit over a point of the stack.
@@ -76,6 +76,11 @@ impl<'a> Around<'a> {
     pub fn call(terms: &'a Terms, over: Deadline) -> Self {
         Around { over, gate: None, held: terms.held.as_ref() }
     }
+
+    /// Everything inside has let the call in: whether what stands around does too.
+    fn admit(&self) -> Result<(), Refused> {
+        std::iter::successors(self.gate, |gate| gate.out).try_for_each(|gate| (gate.admit)())
+    }
 }
 
 /// Lets a call in or not when everything inside has let it in and its leaf is about to begin.
@@ -111,6 +116,11 @@ impl<'a, L: Leaf> Call<'a, L> {
         }
     }
 
+    /// The policy at that place of the stack does not let it begin.
+    pub fn refused(&self, layer: usize, why: Reason) -> Refused {
+        Refused { layer, why, attempt: self.trace.attempts().saturating_add(1) }
+    }
+
     /// Wait for something before what is inside begins. The time is read afresh then, if there was anything to wait for.
     pub fn wait<F: Future + Unpin>(&self, mut what: F) -> impl Future<Output = F::Output> {
         poll_fn(move |cx| {
@@ -129,6 +139,15 @@ impl<'a, L: Leaf> Call<'a, L> {
     }
 }
 
+/// What stands inside is about to begin, for this call: an attempt of it, if the gates around let it in.
+pub fn admit<L: Leaf>(call: &Call<'_, L>, around: Around<'_>) -> Result<(), Refused> {
+    around.admit()?;
+    call.now.store(0, Ordering::Relaxed);
+    // Only who polls the call counts.
+    call.trace.attempts.store(call.trace.attempts() + 1, Ordering::Relaxed);
+    Ok(())
+}
+
 /// Begin the leaf, if the gates around let it, and follow it to its end.
 pub fn call_leaf<'a, L: Leaf>(
     call: &'a Call<'a, L>,
@@ -137,14 +156,8 @@ pub fn call_leaf<'a, L: Leaf>(
     let mut begin = true;
     poll_fn(move |cx| {
         let begin = std::mem::replace(&mut begin, false);
-        if begin {
-            let gates = std::iter::successors(around.gate, |gate| gate.out);
-            if let Some(refused) = gates.map(|gate| (gate.admit)()).find_map(Result::err) {
-                return Poll::Ready(Err(L::Err::refused(refused)));
-            }
-            call.now.store(0, Ordering::Relaxed);
-            // Only who polls the call counts.
-            call.trace.attempts.store(call.trace.attempts() + 1, Ordering::Relaxed);
+        if begin && let Err(refused) = admit(call, around) {
+            return Poll::Ready(Err(L::Err::refused(refused)));
         }
         call.leaf.poll(begin.then_some(Begin::Call(&around)), cx)
     })

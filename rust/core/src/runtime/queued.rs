@@ -86,7 +86,7 @@ impl Call {
     fn refused(&self, why: Reason) {
         let was = std::mem::replace(&mut *self.state.lock(), State::Ended);
         if let State::Queued(done, _) = was {
-            done.finish(Err(Error::Refused(Refused { layer: 0, why })));
+            done.finish(Err(Error::Refused(Refused { layer: 0, why, attempt: 1 })));
         }
     }
 

@@ -8,7 +8,10 @@ use std::time::Duration;
 use mountain_core::effect::{Deadline, Flight, Keys, Landed, Term, Terms};
 use mountain_core::error::{Reason, Refused};
 use mountain_core::policy::Layer;
+use mountain_core::policy::breaker::{self, Breaker, State};
 use mountain_core::policy::cache::{Cache, Settings};
+use mountain_core::policy::retry::{Backoff, Jitter};
+use mountain_core::sync::Mutex;
 use mountain_core::time::Clock;
 
 use super::common::{Act, Fail, Run, Stage, limit, secs};
@@ -185,7 +188,7 @@ fn flights_that_would_wait_for_each_other_are_refused() {
     let mut three = shop.caller(1);
     three.terms.flight = Some(inner.flight().clone());
     let (result, _) = three.play(&stack);
-    assert!(matches!(result, Err(Fail::Refused(Refused { layer: 0, why: Reason::Reentered }))));
+    assert!(matches!(result, Err(Fail::Refused(Refused { layer: 0, why: Reason::Reentered, .. }))));
 }
 
 #[test]
@@ -197,4 +200,58 @@ fn a_limit_of_one_caller_is_not_the_flights() {
     assert!(matches!(result, Err(Fail::TimedOut(_))));
     let (layer, _) = stage.leaf.flights().pop().unwrap();
     assert_eq!(layer, 1);
+}
+
+#[test]
+fn a_breaker_around_counts_the_flight_of_who_begins_it() {
+    let shop = Shop::new(60, 0, 10);
+    let cooldown = Backoff { initial: 30.0, factor: 1.0, max: 30.0, jitter: Jitter::None };
+    let settings = breaker::Settings {
+        failures: Some(1),
+        failure_rate: 0.5,
+        minimum_calls: 20,
+        slow_call: None,
+        slow_rate: 1.0,
+        window: secs(60),
+        cooldown,
+        probes: 1,
+    };
+    let breaker = Arc::new(Mutex::new(Breaker::new(settings)));
+    let stack = [Layer::Breaker(breaker.clone()), shop.stack()[0].clone()];
+    let asks = |key| {
+        // The key is the cache's, the second layer.
+        let mut stage = shop.caller(key);
+        stage.terms.layers.insert(0, Term { key: None, cost: 1.0 });
+        stage
+    };
+    let state = || breaker.lock().state(0, shop.clock.now());
+    let first = asks(1);
+    let call = first.call();
+    let mut run = Run::new(&first, &call, &stack, Deadline::NONE, true);
+    assert!(run.poll().is_pending());
+    for (_, landing) in first.leaf.flights() {
+        landing.land(Landed::Failed(Arc::new(7u32)));
+    }
+    assert!(matches!(run.poll(), Poll::Ready(Err(Fail::Plain(_)))));
+    assert_eq!(state(), State::Open);
+    let second = asks(2);
+    let result = second.play(&stack).0;
+    assert!(matches!(result, Err(Fail::Refused(Refused { layer: 0, .. }))), "{result:?}");
+    assert!(second.leaf.flights().is_empty());
+    shop.clock.advance(secs(30));
+
+    // Half-open, who begins a flight is the probe; the others are refused, whatever they ask for.
+    let others = [asks(3), asks(3), asks(4)];
+    let calls: Vec<_> = others.iter().map(Stage::call).collect();
+    let mut runs: Vec<_> =
+        others.iter().zip(&calls).map(|(other, call)| Run::new(other, call, &stack, Deadline::NONE, true)).collect();
+    assert!(runs[0].poll().is_pending());
+    assert!(matches!(runs[1].poll(), Poll::Ready(Err(Fail::Refused(_)))));
+    assert!(matches!(runs[2].poll(), Poll::Ready(Err(Fail::Refused(_)))));
+    for (_, landing) in others[0].leaf.flights() {
+        landing.land(Landed::Value(Arc::new(5u32)));
+    }
+    assert!(matches!(runs[0].poll(), Poll::Ready(Ok(5))));
+    assert_eq!(state(), State::Closed);
+    assert!(matches!(asks(3).play(&stack).0, Ok(5)));
 }

@@ -97,7 +97,9 @@ fn too_many_waiters_are_refused_or_the_least_urgent_is_sent_away() {
         let polled: Vec<_> = polled.into_iter().zip(&mut runs).map(|(p, run)| if run.woken() { run.poll() } else { p }).collect();
         for (n, polled) in polled.into_iter().enumerate() {
             match polled {
-                std::task::Poll::Ready(Err(Fail::Refused(Refused { layer: 0, why: Reason::Full(1) }))) => assert_eq!(n, refused),
+                std::task::Poll::Ready(Err(Fail::Refused(Refused { layer: 0, why: Reason::Full(1), .. }))) => {
+                    assert_eq!(n, refused);
+                }
                 polled => assert!(polled.is_pending() && n != refused),
             }
         }
