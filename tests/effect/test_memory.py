@@ -151,11 +151,15 @@ async def test_a_function_whose_arguments_are_a_key_goes_with_all_it_holds(polic
     timers = statistics()["timers"]
 
     def make(big: Big) -> Callable[..., Effect[int]]:
+        class Number(int):
+            holds = big
+
         @effect(policy())
-        async def work(n: int) -> int:
+        async def work(n: Number) -> int:
             assert big
             return n
 
+        Number.work = work  # type: ignore[attr-defined]
         return work
 
     work = make(big)
