@@ -81,6 +81,13 @@ def complaints(monkeypatch: pytest.MonkeyPatch) -> Iterator[Complaints]:
 
 
 @pytest.fixture
+def collected() -> Iterator[None]:
+    """What a test has made is gone after it: a policy that keeps keys is reminded of them by a timer while it lives."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture
 async def loop_complaints(complaints: Complaints) -> Complaints:
     """The same for an async test, with what the test's own loop is told."""
     asyncio.get_running_loop().set_exception_handler(complaints.handler)

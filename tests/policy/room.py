@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 from mountain_runtime import ConcurrencyLimit, Priority, priority
@@ -40,6 +41,20 @@ class Room:
         self.came.append(who)
         self.inside += 1
         self.most = max(self.most, self.inside)
+
+
+@asynccontextmanager
+async def taken(limit: ConcurrencyLimit, n: int = 1) -> AsyncIterator[None]:
+    """Others hold all `n` places of it until the block ends."""
+    room = Room()
+    holders = [asyncio.create_task(limit.call(room.stays)) for _ in range(n)]
+    await tick()
+    assert counts(limit)[0] == n
+    try:
+        yield
+    finally:
+        room.doors.set()
+        await asyncio.gather(*holders)
 
 
 def counts(limit: ConcurrencyLimit) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Hashable
+from math import inf
 from typing import final
 
 from .._native import Effect, Layer, Rates, call_effect
@@ -9,6 +10,7 @@ from ..errors import ConfigError
 from ._arguments import check_function
 from ._base import Policy, plan
 from ._numbers import Seconds, number, seconds, written
+from ._part import Part, span
 
 __all__ = ["RateLimit"]
 
@@ -95,6 +97,14 @@ class RateLimit(Policy):
 
     def _asks(self) -> str | None:
         return "key" if self._key is not None else "cost" if self._cost is not None else None
+
+    def _part(self) -> Part:
+        wait = inf if self._max_wait is None else self._max_wait
+        each = "" if self._key is None else " for each key"
+        burst = "" if self._burst is None else f", {self._burst:.12g} at once after a rest"
+        queue = "the others wait" if wait == inf else f"the others wait, no longer than {span(wait)}"
+        does = f"{self._n:.12g} starts in {span(self._per)}{each}{burst}; {queue}"
+        return Part(kind="rate", text=repr(self), does=does, wait=wait)
 
     def _layer(self) -> Layer:
         return Layer.rate(self._rates, self._key, self._cost)

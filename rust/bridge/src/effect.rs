@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mountain_core::effect::{Deadline, Group, Host, Mode, Operation};
 use mountain_core::error::{Origin, Owner};
 use mountain_core::policy::limit::Limit;
-use mountain_core::runtime::{Program, Queued};
+use mountain_core::runtime::{Program, Queued, Then};
 use mountain_core::sync::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyTypeError};
 use pyo3::prelude::*;
@@ -31,12 +31,26 @@ pub(crate) enum Work {
     Call { callable: Py<PyAny>, args: Py<PyTuple>, kwargs: Option<Py<PyDict>> },
     /// With the arguments of the call that made it, where there were some.
     Native { operation: Arc<dyn Operation>, args: Option<Py<PyTuple>> },
+    /// Native effects, run together.
+    Group { children: Vec<Py<Effect>>, mode: Mode },
 }
 
 impl Work {
     /// Of no call that a policy's key could be asked about.
     pub(crate) fn native(operation: impl Operation + 'static) -> Self {
         Work::Native { operation: Arc::new(operation), args: None }
+    }
+
+    /// What one run of it starts, if it is native. A group's children bring to their policies what holds for whoever runs the group.
+    fn operation(&self, py: Python<'_>, detached: bool) -> PyResult<Option<Arc<dyn Operation>>> {
+        match self {
+            Work::Call { .. } => Ok(None),
+            Work::Native { operation, .. } => Ok(Some(operation.clone())),
+            Work::Group { children, mode } => {
+                let children = children.iter().map(|child| child.get().child(py, detached)).collect::<PyResult<Option<_>>>()?;
+                Ok(children.map(|children| Arc::new(Group { children, mode: *mode }) as Arc<dyn Operation>))
+            }
+        }
     }
 }
 
@@ -83,17 +97,20 @@ impl Effect {
 
     /// The whole effect as a native operation: its leaf is native, and so is what its policies ask.
     fn program(&self, py: Python<'_>, over: Deadline, detached: bool) -> PyResult<Option<Program>> {
-        let Work::Native { operation, args } = &self.work else { return Ok(None) };
         let plan = self.plan.get();
         let Some(on) = plan.native_on().cloned() else { return Ok(None) };
-        let none = PyTuple::empty(py);
-        let mut terms = plan.terms(args.as_ref().map_or(&none, |args| args.bind(py)), None)?;
+        let Some(operation) = self.work.operation(py, detached)? else { return Ok(None) };
+        let args = match &self.work {
+            Work::Native { args: Some(args), .. } => args.bind(py).clone(),
+            _ => PyTuple::empty(py),
+        };
+        let mut terms = plan.terms(&args, None)?;
         if detached {
             // Who submits it does not wait for it.
             (terms.held, terms.flight) = (None, None);
         }
         Ok(Some(Program {
-            operation: operation.clone(),
+            operation,
             stack: plan.stack.clone(),
             on,
             inherited: over,
@@ -104,13 +121,17 @@ impl Effect {
     }
 
     /// The same, as a part of another native effect, whose failures name it.
-    fn child(&self, py: Python<'_>) -> PyResult<Option<Program>> {
+    fn child(&self, py: Python<'_>, detached: bool) -> PyResult<Option<Arc<dyn Operation>>> {
+        if self.plan.get().stack.is_empty() {
+            return self.work.operation(py, detached);
+        }
         let origin = Origin(Arc::new(PyRef::new(self.plan.clone_ref(py))));
-        Ok(self.program(py, Deadline::NONE, false)?.map(|program| Program { origin: Some(origin), ..program }))
+        let program = self.program(py, Deadline::NONE, detached)?;
+        Ok(program.map(|program| Arc::new(Program { origin: Some(origin), ..program }) as Arc<dyn Operation>))
     }
 
     pub(crate) fn is_native(&self) -> bool {
-        matches!(self.work, Work::Native { .. }) && self.plan.get().native_on().is_some()
+        !matches!(self.work, Work::Call { .. }) && self.plan.get().native_on().is_some()
     }
 
     /// Start a native effect for whoever runs on `port`'s loop.
@@ -130,15 +151,14 @@ impl Effect {
         if over.owner == Owner::Inherited && clock().now() >= over.at {
             return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None));
         }
-        let operation: Arc<dyn Operation> = match &self.work {
-            Work::Native { operation, .. } if plan.get().stack.is_empty() && over.owner == Owner::Nobody => operation.clone(),
-            _ => match self.program(py, over, detached)? {
-                Some(program) => Arc::new(program),
-                None => return Err(PyRuntimeError::new_err("not a native effect")),
-            },
+        let operation = if plan.get().stack.is_empty() && over.owner == Owner::Nobody {
+            self.work.operation(py, detached)?
+        } else {
+            self.program(py, over, detached)?.map(|program| Arc::new(program) as Arc<dyn Operation>)
         };
+        let Some(operation) = operation else { return Err(PyRuntimeError::new_err("not a native effect")) };
         let operation = match limit {
-            Some(limit) => Arc::new(Queued { limit, priority, operation }),
+            Some(limit) => Arc::new(Queued { limit, key: None, priority, held: None, then: Then::Begin(operation) }),
             None => operation,
         };
         Handle::start(port, plan, host, operation, priority, true)
@@ -154,15 +174,18 @@ impl Effect {
                 let kwargs = kwargs.as_ref().map(|k| k.clone_ref(py));
                 PyLeaf::new(callable.clone_ref(py), args.clone_ref(py), kwargs, me.plan.clone_ref(py))
             }
-            Work::Native { .. } if me.is_native() => {
+            _ if me.is_native() => {
                 scope::admit(py, &me.plan.get().name)?;
                 let port = Port::current(py)?;
                 let host = scope::host(&port)?;
                 return Ok(me.launch(&port, &host, false, None)?.into_any());
             }
             // Native work under a policy that asks Python: its leaf gives a handle, and the run drives that.
-            Work::Native { args, .. } => {
-                let args = args.as_ref().map_or_else(|| PyTuple::empty(py).unbind(), |args| args.clone_ref(py));
+            work => {
+                let args = match work {
+                    Work::Native { args: Some(args), .. } => args.clone_ref(py),
+                    _ => PyTuple::empty(py).unbind(),
+                };
                 let bare = Bound::new(py, NativeCall { effect: slf.clone().unbind() })?;
                 PyLeaf::new(bare.into_any().unbind(), args, None, me.plan.clone_ref(py))
             }
@@ -220,12 +243,12 @@ struct NativeCall {
 impl NativeCall {
     #[pyo3(signature = (*_args))]
     fn __call__<'py>(&self, py: Python<'py>, _args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, Handle>> {
-        let Work::Native { operation, .. } = &self.effect.get().work else {
+        let Some(operation) = self.effect.get().work.operation(py, false)? else {
             return Err(PyRuntimeError::new_err("not a native effect"));
         };
         let port = Port::current(py)?;
         let host = scope::host(&port)?;
-        Handle::start(&port, self.effect.get().plan.bind(py), &host, operation.clone(), context::priority(py)?, false)
+        Handle::start(&port, self.effect.get().plan.bind(py), &host, operation, context::priority(py)?, false)
     }
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.effect)
@@ -330,6 +353,10 @@ impl Effect {
                 let args = args.as_ref().map(|args| args.clone_ref(py));
                 Effect::of(py, Work::Native { operation: operation.clone(), args }, plan.unbind())
             }
+            Work::Group { children, mode } => {
+                let children = children.iter().map(|child| child.clone_ref(py)).collect();
+                Effect::of(py, Work::Group { children, mode: *mode }, plan.unbind())
+            }
         }
     }
 
@@ -377,13 +404,14 @@ impl Effect {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.plan)?;
-        if let Work::Call { callable, args, kwargs } = &self.work {
-            visit.call(callable)?;
-            visit.call(args)?;
-            visit.call(kwargs)?;
-        }
-        if let Work::Native { args, .. } = &self.work {
-            visit.call(args)?;
+        match &self.work {
+            Work::Call { callable, args, kwargs } => {
+                visit.call(callable)?;
+                visit.call(args)?;
+                visit.call(kwargs)?;
+            }
+            Work::Native { args, .. } => visit.call(args)?,
+            Work::Group { children, .. } => children.iter().try_for_each(|child| visit.call(child))?,
         }
         if let Some(driven) = self.driven.try_lock()
             && let Some((run, _)) = &*driven
@@ -451,24 +479,18 @@ pub(crate) fn is_native(effect: &Bound<'_, Effect>) -> bool {
 }
 
 fn group<'py>(py: Python<'py>, effects: Vec<Bound<'py, PyAny>>, mode: Mode, name: &str) -> PyResult<Option<Bound<'py, Effect>>> {
-    let mut children: Vec<Arc<dyn Operation>> = Vec::with_capacity(effects.len());
-    for effect in &effects {
-        let Ok(effect) = effect.cast::<Effect>() else { return Err(expected("an Effect", effect)) };
-        let me = effect.get();
-        match (&me.work, me.plan.get().stack.is_empty()) {
-            (Work::Native { operation, .. }, true) => children.push(operation.clone()),
-            _ => match me.child(py)? {
-                Some(program) => children.push(Arc::new(program)),
-                None => return Ok(None),
-            },
-        }
+    let mut children = Vec::with_capacity(effects.len());
+    for effect in effects {
+        children.push(effect.cast_into::<Effect>().map_err(|e| expected("an Effect", &e.into_inner()))?);
     }
-    for effect in &effects {
-        if let Ok(effect) = effect.cast::<Effect>() {
-            effect.get().mark_used();
-        }
+    if !children.iter().all(|child| child.get().is_native()) {
+        return Ok(None);
     }
-    Ok(Some(Effect::native(py, name, Group { children, mode })?))
+    for child in &children {
+        child.get().mark_used();
+    }
+    let children = children.into_iter().map(Bound::unbind).collect();
+    Ok(Some(Effect::of(py, Work::Group { children, mode }, Plan::bare(py, name)?.unbind())?))
 }
 
 /// All of them as one native effect that yields a list; `None` when one of them needs Python.

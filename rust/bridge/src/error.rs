@@ -36,6 +36,10 @@ pub(crate) fn timed_out(py: Python<'_>, plan: &Plan, owner: Owner, attempts: u32
     };
     let e = make(py, &face(py).timed_out, &message, effect, policy.as_deref(), attempts.max(1));
     e.set_cause(py, cause);
+    if let (Owner::Layer(layer), Some((whole, around))) = (owner, plan.part_of()) {
+        // A flight's: the policies around its cache know it for one of theirs.
+        e.value(py).setattr(intern!(py, "_by"), (whole, around + layer)).ok();
+    }
     e
 }
 

@@ -110,19 +110,23 @@ pub(crate) fn fs_write<'py>(py: Python<'py>, path: Given, data: Bound<'_, PyAny>
 #[pyfunction]
 #[pyo3(signature = (path, algorithm, /))]
 pub(crate) fn fs_hash<'py>(py: Python<'py>, path: Given, algorithm: &str) -> PyResult<Bound<'py, Effect>> {
-    let given = (path.object, algorithm);
-    let algorithm = match algorithm {
-        "blake3" => fs::Algorithm::Blake3,
-        "sha256" => fs::Algorithm::Sha256,
-        other => return Err(PyValueError::new_err(format!("algorithm is 'blake3' or 'sha256', not {other:?}"))),
-    };
-    effect(py, plan!(py, "fs.hash"), given, fs::Hash::new(path.path, algorithm))
+    let plan = plan!(py, "fs.hash");
+    match algorithm {
+        "blake3" => effect(py, plan, (path.object,), fs::Hash::new(path.path, fs::Algorithm::Blake3)),
+        "sha256" => effect(py, plan, (path.object, algorithm), fs::Hash::new(path.path, fs::Algorithm::Sha256)),
+        other => Err(PyValueError::new_err(format!("algorithm is 'blake3' or 'sha256', not {other:?}"))),
+    }
 }
 
 #[pyfunction]
 #[pyo3(signature = (path, follow_symlinks, /))]
 pub(crate) fn fs_stat(py: Python<'_>, path: Given, follow_symlinks: bool) -> PyResult<Bound<'_, Effect>> {
-    effect(py, plan!(py, "fs.stat"), (path.object,), fs::Stat::new(path.path, follow_symlinks))
+    let plan = plan!(py, "fs.stat");
+    if follow_symlinks {
+        effect(py, plan, (path.object,), fs::Stat::new(path.path, true))
+    } else {
+        effect(py, plan, (path.object, false), fs::Stat::new(path.path, false))
+    }
 }
 
 #[pyfunction]

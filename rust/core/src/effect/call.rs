@@ -1,7 +1,7 @@
 //! One call of an effect, as its layers share it: the leaf, the clock, the deadline that stands over a layer, and what happened so far.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
@@ -78,7 +78,7 @@ impl<'a> Around<'a> {
     }
 
     /// Everything inside has let the call in: whether what stands around does too.
-    pub fn admit(&self) -> Result<(), Refused> {
+    fn admit(&self) -> Result<(), Refused> {
         std::iter::successors(self.gate, |gate| gate.out).try_for_each(|gate| (gate.admit)())
     }
 }
@@ -95,7 +95,7 @@ pub struct Call<'a, L: Leaf> {
     pub clock: &'a Arc<Clock>,
     pub trace: &'a Trace<L::Err>,
     pub terms: &'a Terms,
-    /// When this was last read, 0 when it has waited or the leaf has run since: layers that begin together read the clock once.
+    /// When this was last read, 0 when the call has waited or the leaf has run since: layers that begin together read the clock once.
     now: AtomicU64,
 }
 
@@ -121,17 +121,15 @@ impl<'a, L: Leaf> Call<'a, L> {
         Refused { layer, why, attempt: self.trace.attempts().saturating_add(1) }
     }
 
-    /// Wait for `turn`: if that took time, the layers inside begin later than those around.
-    pub async fn waits<T>(&self, turn: impl Future<Output = T>) -> T {
-        let mut turn = pin!(turn);
-        poll_fn(|cx| {
-            let found = turn.as_mut().poll(cx);
-            if found.is_pending() {
+    /// Wait for something before what is inside begins. The time is read afresh then, if there was anything to wait for.
+    pub fn wait<F: Future + Unpin>(&self, mut what: F) -> impl Future<Output = F::Output> {
+        poll_fn(move |cx| {
+            let polled = Pin::new(&mut what).poll(cx);
+            if polled.is_pending() {
                 self.now.store(0, Ordering::Relaxed);
             }
-            found
+            polled
         })
-        .await
     }
 
     /// The time, read afresh.
@@ -139,6 +137,15 @@ impl<'a, L: Leaf> Call<'a, L> {
         self.now.store(0, Ordering::Relaxed);
         self.clock.now()
     }
+}
+
+/// What stands inside is about to begin, for this call: an attempt of it, if the gates around let it in.
+pub fn admit<L: Leaf>(call: &Call<'_, L>, around: Around<'_>) -> Result<(), Refused> {
+    around.admit()?;
+    call.now.store(0, Ordering::Relaxed);
+    // Only who polls the call counts.
+    call.trace.attempts.store(call.trace.attempts() + 1, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Begin the leaf, if the gates around let it, and follow it to its end.
@@ -149,13 +156,8 @@ pub fn call_leaf<'a, L: Leaf>(
     let mut begin = true;
     poll_fn(move |cx| {
         let begin = std::mem::replace(&mut begin, false);
-        if begin {
-            if let Err(refused) = around.admit() {
-                return Poll::Ready(Err(L::Err::refused(refused)));
-            }
-            call.now.store(0, Ordering::Relaxed);
-            // Only who polls the call counts.
-            call.trace.attempts.store(call.trace.attempts() + 1, Ordering::Relaxed);
+        if begin && let Err(refused) = admit(call, around) {
+            return Poll::Ready(Err(L::Err::refused(refused)));
         }
         call.leaf.poll(begin.then_some(Begin::Call(&around)), cx)
     })

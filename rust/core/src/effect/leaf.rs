@@ -1,9 +1,10 @@
 //! The leaf: what an effect finally calls, as the engine sees it. At most one call of a leaf is under way at a time.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{Around, Landing, Shared};
+use super::{Around, Held, Landing, Shared};
 use crate::error::{Owner, Refused, TimedOut};
 
 /// What an effect finally calls. The engine starts it, polls it, and may ask a running call to end; it never stops it by force.
@@ -35,8 +36,9 @@ pub trait Leaf: Send + Sync {
     /// Likewise a fault that others have too.
     fn failed(&self, fault: &Shared) -> Self::Err;
 
-    /// What stands inside the cache at `layer` begins as work of its own, and goes on when this call has gone: it lands with `landing`.
-    fn fly(&self, layer: usize, landing: Landing) -> Result<(), Self::Err>;
+    /// What stands inside the cache at `layer` begins as work of its own, and goes on when this call has gone: it lands with `landing`. Who
+    /// waits for it holds these permits.
+    fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<Held>>) -> Result<(), Self::Err>;
 
     /// The last call has ended for its caller, but goes on, as a thread does that cannot be stopped: it then keeps this to its real end.
     /// Otherwise it is given back.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::sync::Mutex;
 
-use super::{Abort, Begin, Class, Done, Fault, Host, Landing, Leaf, Operation, Outcome, Shared, Sink, Verdict};
+use super::{Abort, Begin, Class, Done, Fault, Held, Host, Landing, Leaf, Operation, Outcome, Shared, Sink, Verdict};
 use crate::error::{Error, Owner, Refused, TimedOut};
 use crate::schedule::Priority;
 use crate::value::{Memory, Value};
@@ -159,7 +159,7 @@ impl Leaf for NativeLeaf {
         Error::Cancelled
     }
 
-    fn fly(&self, _layer: usize, landing: Landing) -> Result<(), Error> {
+    fn fly(&self, _layer: usize, landing: Landing, _held: Option<Arc<Held>>) -> Result<(), Error> {
         drop(landing);
         Err(Error::Invalid("a cache around native work is its host's".into()))
     }

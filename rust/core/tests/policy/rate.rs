@@ -40,6 +40,17 @@ fn ten_at_once_start_three_in_three_seconds() {
     assert_eq!((rate.waiting(), clock.armed()), (0, 0));
 }
 
+/// Whatever has looked at the clock before the wait: what stands inside begins after it.
+#[test]
+fn a_limit_inside_counts_from_the_turn() {
+    let stack = [limit(100), Layer::Rate(of(1.0, 10)), limit(5)];
+    let stage = Stage::new([Act::value(secs(4))]);
+    for end in [4, 14, 24] {
+        let (result, when) = stage.play(&stack);
+        assert_eq!((result.unwrap(), when), (7, at(end)));
+    }
+}
+
 #[test]
 fn who_would_be_too_late_is_refused_at_once() {
     let rate = of(1.0, 10);

@@ -16,7 +16,8 @@ pub struct Inside<'a, L: Leaf> {
     pass: OnceLock<Pass>,
 }
 
-/// Enter `breaker`, which stands at `layer` of the stack: question 1, unless nothing inside `asks` before question 2, which comes at once then.
+/// Enter `breaker`, which stands at `layer` of the stack: question 1, unless question 2 comes at once, with nothing in
+/// between that `waits`, or would make something of a refusal that is not its to judge.
 pub fn enter<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     layer: usize,

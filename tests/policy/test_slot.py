@@ -1,0 +1,242 @@
+"""`async with limit.slot():` a place for a block of code: around generators, nested, cancelled, and left in any way."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mountain_runtime import ConcurrencyLimit, Priority, _native, deadline, effect, priority
+from mountain_runtime.errors import QueueFull, TimedOut
+
+from .room import Room, cancelled, counts, taken, task_at, tick, until
+from .support import AT_ONCE, SOON, Boom, Watch
+
+pytestmark = pytest.mark.usefixtures("collected")
+
+
+async def test_it_takes_one_of_the_places() -> None:
+    room, limit = Room(), ConcurrencyLimit(3)
+
+    async def block(who: int) -> None:
+        async with limit.slot():
+            await room.passes(who, ticks=2)
+
+    await asyncio.gather(*[block(who) for who in range(20)], *[limit.call(room.passes) for _ in range(20)])
+    assert room.most == 3
+    assert counts(limit) == (0, 0)
+
+
+async def test_blocks_come_in_in_their_order_and_by_priority() -> None:
+    room, limit = Room(), ConcurrencyLimit(1)
+
+    async def block(who: object) -> None:
+        async with limit.slot():
+            await room.passes(who)
+
+    await asyncio.gather(*[block(who) for who in range(500)])
+    assert room.came == list(range(500))
+    room.came.clear()
+    async with taken(limit):
+        tasks = [task_at(p, lambda p=p: block(p)) for p in (*Priority, *Priority)]
+        await until(lambda: counts(limit) == (1, 6))
+    await asyncio.gather(*tasks)
+    assert room.came == sorted([*Priority, *Priority], reverse=True)
+
+
+async def test_it_is_left_in_any_way() -> None:
+    limit = ConcurrencyLimit(1)
+    for error in (Boom, asyncio.CancelledError, KeyboardInterrupt):
+        with pytest.raises(error):
+            async with limit.slot():
+                assert counts(limit) == (1, 0)
+                raise error
+        assert counts(limit) == (0, 0)
+
+    async def returns() -> int:
+        async with limit.slot():
+            return 1
+
+    assert await returns() == 1
+    assert counts(limit) == (0, 0)
+
+
+async def test_around_an_async_generator() -> None:
+    """The place is taken from the first item to the last, or until the generator is closed."""
+    limit = ConcurrencyLimit(1)
+
+    async def numbers() -> AsyncIterator[int]:
+        async with limit.slot():
+            for n in range(5):
+                yield n
+                await asyncio.sleep(0)
+
+    async def consume() -> list[int]:
+        found = []
+        async for n in numbers():
+            assert counts(limit)[0] == 1
+            found.append(n)
+        return found
+
+    assert await asyncio.gather(consume(), consume(), consume()) == [list(range(5))] * 3
+    assert counts(limit) == (0, 0)
+    async with contextlib.aclosing(numbers()) as left_early:
+        assert await anext(left_early) == 0
+    assert counts(limit) == (0, 0)
+
+
+async def test_a_generator_that_is_closed_by_another_task_gives_its_place_back() -> None:
+    limit = ConcurrencyLimit(1)
+
+    async def numbers() -> AsyncIterator[int]:
+        async with limit.slot():
+            yield 1
+
+    generator = numbers()
+    assert await anext(generator) == 1
+    assert counts(limit) == (1, 0)
+    await asyncio.create_task(generator.aclose())  # type: ignore[attr-defined]
+    assert counts(limit) == (0, 0)
+    # What this task believed to hold is gone: it may wait for the limit again.
+    async with taken(limit):
+        waiter = asyncio.ensure_future(limit.call(asyncio.sleep, 0))
+        await tick()
+        assert counts(limit) == (1, 1)
+    await waiter
+    await limit.call(asyncio.sleep, 0)
+
+
+async def test_nested_where_there_is_room() -> None:
+    outer, inner = ConcurrencyLimit(2), ConcurrencyLimit(1)
+    async with outer.slot(), inner.slot(), outer.slot():
+        assert (counts(outer), counts(inner)) == ((2, 0), (1, 0))
+    assert (counts(outer), counts(inner)) == ((0, 0), (0, 0))
+    one, two = outer.slot(), outer.slot()
+    await one.__aenter__()
+    await two.__aenter__()
+    await one.__aexit__(None, None, None)  # not in the order of a stack
+    assert counts(outer) == (1, 0)
+    await two.__aexit__(None, None, None)
+    assert counts(outer) == (0, 0)
+
+
+async def test_it_is_entered_once() -> None:
+    limit = ConcurrencyLimit(2)
+    slot = limit.slot()
+    async with slot:
+        with pytest.raises(RuntimeError, match="entered once"):
+            await slot.__aenter__()
+        assert counts(limit) == (1, 0)
+    with pytest.raises(RuntimeError, match="ask for another"):
+        async with slot:
+            pass
+    assert counts(limit) == (0, 0)
+    limit.slot()  # nobody has to enter it
+
+
+async def test_leaving_it_twice_gives_back_one_place() -> None:
+    limit = ConcurrencyLimit(2)
+    slot = limit.slot()
+    await slot.__aenter__()
+    async with limit.slot():
+        await slot.__aexit__(None, None, None)
+        with contextlib.suppress(RuntimeError):
+            await slot.__aexit__(None, None, None)
+        assert counts(limit) == (1, 0)
+
+
+async def test_cancelled_while_it_waits() -> None:
+    room, limit = Room(), ConcurrencyLimit(1)
+
+    async def block() -> None:
+        async with limit.slot():
+            await room.passes()
+
+    async with taken(limit):
+        tasks = [asyncio.create_task(block()) for _ in range(3)]
+        await until(lambda: counts(limit) == (1, 3))
+        await cancelled(tasks[0])
+        await cancelled(tasks[2])
+        assert counts(limit) == (1, 1)
+    await tasks[1]
+    assert len(room.came) == 1
+    assert counts(limit) == (0, 0)
+
+
+async def test_cancelled_at_the_grant() -> None:
+    """T2, for a block: its place is on its way from a worker's thread as the cancel comes."""
+    limit = ConcurrencyLimit(1)
+    entered = 0
+
+    async def block() -> None:
+        nonlocal entered
+        async with limit.slot():
+            entered += 1
+
+    for n in range(1000):
+        slot = limit.slot()
+        await slot.__aenter__()
+        task = asyncio.create_task(block())
+        await asyncio.sleep(0)
+        assert counts(limit) == (1, 1)
+        await slot.__aexit__(None, None, None)
+        for _ in range(n % 9):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        await until(lambda: counts(limit) == (0, 0))
+    await block()
+    assert entered >= 1
+
+
+async def test_a_deadline_covers_the_wait() -> None:
+    limit = ConcurrencyLimit(1)
+    async with taken(limit):
+        with Watch() as watch, pytest.raises(TimedOut):
+            async with deadline(SOON), limit.slot():
+                pytest.fail("there was no place")
+        assert watch.took < AT_ONCE
+        await until(lambda: counts(limit) == (1, 0))
+
+
+async def test_who_is_refused() -> None:
+    limit = ConcurrencyLimit(1, max_waiting=0, name="shop")
+    async with taken(limit):
+        with pytest.raises(QueueFull) as refused:
+            async with limit.slot():
+                pytest.fail("there was no place")
+        assert (refused.value.effect, refused.value.policy) == ("shop.slot", repr(limit))
+    limit = ConcurrencyLimit(1, max_waiting=1, overflow="shed")
+
+    async def block() -> None:
+        async with limit.slot():
+            pass
+
+    async with taken(limit):
+        low = task_at(Priority.LOW, block)
+        await until(lambda: counts(limit) == (1, 1))
+        with priority(Priority.HIGH):
+            high = asyncio.create_task(block())
+        with pytest.raises(QueueFull):
+            await low
+    await high
+
+
+async def test_with_a_key() -> None:
+    room, limit = Room(), ConcurrencyLimit(1, key=lambda who: who)
+    async with limit.slot("a"):
+        await asyncio.wait_for(asyncio.create_task(limit.call(room.passes, "b")), AT_ONCE)
+        waits = asyncio.create_task(limit.call(room.passes, "a"))
+        async with limit.slot(key="c"):
+            await tick()
+            assert counts(limit) == (2, 1)
+        assert room.came == ["b"]
+    await waits
+
+
+async def test_it_is_no_hindrance_to_effects_that_know_nothing_of_it() -> None:
+    limit = ConcurrencyLimit(1)
+    async with limit.slot():
+        assert await effect(asyncio.sleep)(0, 1) == 1
+        assert await _native.noop(2) == 2
+    assert counts(limit) == (0, 0)
