@@ -128,3 +128,16 @@ fn a_probe_takes_its_slot_only_when_the_inside_has_admitted_it() {
     assert!(runs[1].woken() && runs[1].poll().is_ready());
     assert_eq!(state(&breaker, &stage), State::Closed);
 }
+
+#[test]
+fn what_it_refuses_is_for_nothing_inside_to_make_something_of() {
+    let breaker = after(1);
+    let on = |_: usize, _: &Fail| Ok(Verdict::Yes);
+    assert!(Stage::new([Act::fails(1)]).play(&[Layer::Breaker(breaker.clone())]).0.is_err());
+    for inside in [Layer::Fallback, at_once(Some(3))] {
+        let stage = Stage::on([Act::value(secs(0))], on);
+        let (result, when) = stage.play(&[Layer::Breaker(breaker.clone()), inside]);
+        assert!(matches!(result, Err(Fail::Refused(Refused { layer: 0, why: Reason::Open(_) }))));
+        assert_eq!((stage.leaf.begun().len(), stage.leaf.stood_in_for().len(), when), (0, 0, stage.clock.now()));
+    }
+}
