@@ -213,7 +213,7 @@ fn to_wait_for_a_flight_is_an_attempt_that_gates_around_let_in() {
         };
         let gate = Gate { admit: &admit, out: None };
         let around = Around { gate: Some(&gate), ..Around::call(call.terms, Deadline::NONE) };
-        let mut waits = Box::pin(cached(&call, 0, &shop.cache, around, || std::future::pending()));
+        let mut waits = Box::pin(cached(&call, 0, &shop.cache, around, std::future::pending));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         if open {
             assert!(waits.as_mut().poll(&mut cx).is_pending());
