@@ -5,6 +5,7 @@ is the price of being ready for it.
 """
 
 import asyncio
+import statistics
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -30,8 +31,10 @@ PERMITS = 10
 HOUR = 3600.0
 #: Turns, and in how many seconds: slower than callers come, so that all but the first wait; and so that nobody goes.
 OFTEN, NEVER = (1000, 0.05), (1, HOUR)
-#: Less than this part of the time cannot be told from nothing.
-PERCENT = 0.01
+#: So many calls make one half of a pair.
+BLOCK = 100
+#: What is less cannot be told from nothing: microseconds, and percent.
+LEAST, PERCENT = 0.001, 0.01
 
 BUCKET = OURS_TOO + "bucket"
 BY_RATE = OURS_TOO + "failure rate"
@@ -105,23 +108,21 @@ def _added(case: str, scale: Scale, ours: Mapping[str, Policy], peers: Mapping[s
     turns = {name: partial(_less, bare, effect(policy)(trivial), numbers) for name, policy in ours.items()}
     turns |= {name: partial(_less, trivial, call, numbers) for name, call in peers.items()}
     rounds = scale.pick(full=100, quick=40, tiny=2)
-    return Contest(rounds, turns, list(numbers) * 2, (Measure(case, "us"),), extras)
+    expected = [number for start in numbers[::BLOCK] for number in [*numbers[start : start + BLOCK]] * 2]
+    return Contest(rounds, turns, expected, (Measure(case, "us"),), extras)
 
 
 async def _less(bare: Call, call: Call, numbers: Sequence[int]) -> Sample:
-    """Microseconds that `call` takes more than `bare`; in the middle of two turns of the other, so that a machine that
-    gets slower or faster meanwhile is not seen in it."""
-    half = len(numbers) // 2
-    first = await one_after_another(bare, numbers[:half])
-    added = await one_after_another(call, numbers)
-    second = await one_after_another(bare, numbers[half:])
-    more = added.figures[0] - (first.figures[0] + second.figures[0]) / 2
-    return Sample((max(more, 0.001),), [*_answers(first), *_answers(second), *_answers(added)])
-
-
-def _answers(sample: Sample) -> list[int]:
-    assert isinstance(sample.answer, list)
-    return sample.answer
+    """Microseconds that `call` takes more than `bare`: the median of short pairs, each the other way round than the one
+    before, so that little of what else the machine does is seen in it."""
+    answer: list[int] = []
+    more: list[float] = []
+    for pair, start in enumerate(range(0, len(numbers), BLOCK)):
+        block = numbers[start : start + BLOCK]
+        turns = {each: await one_after_another(each, block) for each in ((bare, call) if pair % 2 else (call, bare))}
+        more.append(turns[call].figures[0] - turns[bare].figures[0])
+        answer += [number for turn in turns.values() if isinstance(turn.answer, list) for number in turn.answer]
+    return Sample((max(statistics.median(more), LEAST),), answer)
 
 
 def _beside(case: str, label: str, ours: str, peer: str, unit: str = "us", which: int = 0, least: float = 0.0) -> Extra:
@@ -164,7 +165,7 @@ def _stack(scale: Scale) -> Contest:
         )(trivial)
     calls[BARE] = trivial
     label = "overhead over bare"
-    overhead = Extra("stack", label, "us", _over_bare(OURS), _over_bare("pyresilience"), ("pyresilience",), 0.001)
+    overhead = Extra("stack", label, "us", _over_bare(OURS), _over_bare("pyresilience"), ("pyresilience",), LEAST)
     numbers = range(scale.pick(full=1000, quick=500, tiny=20))
     return _whole("stack", scale, calls, numbers, overhead)
 
@@ -262,10 +263,10 @@ def _waiters(scale: Scale) -> Contest:
 
         turns["aiolimiter"] = partial(_queued, limited, count, seconds)
     extras = (
-        _beside("waiters", "aiolimiter, ours a token bucket", BUCKET, "aiolimiter"),
+        _beside("waiters", "aiolimiter, ours a token bucket", BUCKET, "aiolimiter", "us CPU"),
         _beside("waiters", "aiolimiter, while nobody goes", OURS, "aiolimiter", "% CPU", 1, PERCENT),
     )
-    rounds = scale.pick(full=11, quick=5, tiny=1)
+    rounds = scale.pick(full=11, quick=3, tiny=1)
     return Contest(rounds, turns, (list(range(count)), 0), (Measure("waiters", "us CPU"),), extras)
 
 

@@ -108,7 +108,7 @@ async def _queued(name: str, loop: str, count: int) -> Sample:
 def _keys(scale: Scale, loop: str) -> Contest:
     """Each key is asked for once; ours then waits until none need be remembered."""
     count = scale.pick(full=1_000_000, quick=200_000, tiny=500)
-    idle = 0.2 if scale is Scale.TINY else 4.0
+    idle = scale.pick(full=4000, quick=2000, tiny=200) / 1000
     names = (OURS, "aiolimiter") if optional("aiolimiter") else (OURS,)
     turns = {name: partial(_touched, name, loop, count, idle) for name in names}
     extras = (

@@ -21,18 +21,36 @@ def begin(
     """Starts the call under `plan` in a copy of the current context, without its deadline."""
     context = copy_context()
     context.run(limit_var.set, None)
-    flight = _fly(call_effect(callable, args, kwargs, plan), landing)
-    landing.flies(asyncio.get_running_loop().create_task(flight, name=plan.name, context=context))
+    flight = _fly(callable, args, kwargs, plan, landing)
+    task = asyncio.get_running_loop().create_task(flight, name=plan.name, context=context)
+    landing.flies(task)
+    task.add_done_callback(landing.lose)  # cancelled before its first step, it has said nothing
 
 
-async def _fly(call: Any, landing: Landing) -> None:
+async def _fly(
+    callable: Callable[..., Any],  # noqa: A002
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None,
+    plan: Plan,
+    landing: Landing,
+) -> None:
     within_var.set(landing.within())
     try:
-        value = await call
-    except Exception as error:
-        landing.fail(error)
-    except BaseException:  # a cancel, of nobody's who waits: whoever does begins another
+        value = await call_effect(callable, args, kwargs, plan)
+    except (KeyboardInterrupt, SystemExit):
         landing.lose()
         raise
+    except asyncio.CancelledError as error:
+        if _cancelling():  # by nobody who waits: whoever does begins another
+            landing.lose()
+            raise
+        landing.fail(error)  # its own: it would do so again
+    except BaseException as error:
+        landing.fail(error)
     else:
         landing.succeed(value)
+
+
+def _cancelling() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

@@ -20,6 +20,8 @@ class EffectStatistics:
     cancelled: int
     retried: int
     rejected: int
+    #: Ended with a value of a Fallback's. They are counted as succeeded, too.
+    degraded: int
     #: Seconds that a call took, half of them at most,
     p50: float
     #: and 99 of 100 at most.

@@ -14,6 +14,7 @@ import asyncio
 import heapq
 import itertools
 import math
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, cast
@@ -26,11 +27,13 @@ __all__ = ["CENTURY", "VirtualLoop", "VirtualTime", "replace"]
 CENTURY = 100 * 365 * 24 * 3600 * 10**9
 #: How long a loop waits really until it looks again: at work that may end without an event, and at nothing.
 _BRIEFLY, _IDLY = 0.001, 0.1
-#: How often `advance` looks at threads without any event until it goes on: some 0.5 s. Looks, because others may have
-#: put a clock of their own in the place of Python's.
-_PATIENCE = 450
-#: How often the loop looks at native workers that are busy until it goes on: some 0.1 s.
-_SOON = 450
+#: How long `advance` waits for threads without any event, and a loop after a jump for native workers that are busy.
+_PATIENCE, _SOON = 0.5, 0.1
+
+
+def _real() -> float:
+    """Real time, in seconds. A test may have replaced every other clock of Python's."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 class VirtualTime:
@@ -145,10 +148,9 @@ class VirtualLoop:
         events = self._look(0)
         if events or (timeout is not None and timeout <= 0):
             return events
-        looks = 0
+        began = _real()
         while True:
-            at_rest = self._at_rest(looks)
-            looks += 1
+            at_rest = self._at_rest(began)
             # Whatever came to rest last has rung before it did.
             if events := self._look(0):
                 return events
@@ -160,12 +162,12 @@ class VirtualLoop:
 
     # -- when to jump, and where to -----------------------------------------------------------------------------------
 
-    def _at_rest(self, looks: int) -> bool:
+    def _at_rest(self, began: float) -> bool:
         goal = self._goal()
         if goal is None or goal.patient:
             if not self._on_threads and _native.at_rest(0):
                 return True
-            if goal is None or looks < _PATIENCE:
+            if goal is None or _real() - began < _PATIENCE:
                 return False
             goal.patient = False
         self._settle()
@@ -176,9 +178,9 @@ class VirtualLoop:
 
         It does not wait for threads, which may wait for somebody who waits for this.
         """
-        for _ in range(_SOON):
-            if _native.at_rest(_native.at_work()):
-                return
+        end = _real() + _SOON
+        while not _native.at_rest(_native.at_work()) and _real() < end:
+            pass
 
     def _goal(self) -> _Goal | None:
         waiting = (goal for goal in self._goals if not goal.reached.done())

@@ -1,14 +1,17 @@
-"""For tests of code that waits: the fixture `virtual_clock`, time that jumps."""
+"""For tests: time that jumps, by the fixture `virtual_clock`, and policies in the state that a test is about."""
 
 import asyncio
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Hashable
 from contextlib import ExitStack, contextmanager
 
 from . import _native
 from ._virtual_loop import CENTURY, VirtualLoop, VirtualTime, replace
+from .errors import ConfigError
+from .policy.breaker import CircuitBreaker
+from .policy.rate import RateLimit
 
-__all__ = ["VirtualClock"]
+__all__ = ["VirtualClock", "exhaust", "open_circuit"]
 
 
 class VirtualClock:
@@ -91,3 +94,23 @@ def _virtual() -> Generator[VirtualClock]:
         replace(undo, asyncio.BaseEventLoop, "run_forever", runs)
         clock._starts(asyncio._get_running_loop())
         yield clock
+
+
+def open_circuit(breaker: CircuitBreaker, key: Hashable = None) -> None:
+    """Opens it as one failure too many does: for its cooldown, after which come its probes.
+
+    One that is isolated stays so.
+    """
+    breaker._circuit.open(key)
+
+
+def exhaust(limit: RateLimit, key: Hashable = None) -> None:
+    """Uses up what may start now, as calls that began this moment would: who comes next waits, or is refused.
+
+    A strict limit has no room for the next `per` seconds; a full bucket is empty, and fills again. Raises ConfigError
+    for a limit that is none: of infinitely many, or in no time.
+    """
+    room = limit._n if limit._burst is None else limit._burst
+    if float("inf") in (limit._n, room) or not limit._per:
+        raise ConfigError(f"exhaust({limit!r}): it lets everything start, and cannot be exhausted")
+    limit._rates.charge(room, key)

@@ -1,6 +1,7 @@
 """How the tests of the examples run programs, and what they count by themselves."""
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -8,13 +9,18 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DUPLICATES = ROOT / "examples" / "duplicates" / "main.py"
 BATCH = ROOT / "examples" / "batch" / "main.py"
-SHORT = Path(__file__).parent / "programs" / "short_duplicates.py"
+FLAKY_API = ROOT / "examples" / "flaky_api" / "main.py"
+#: Programs as users write them.
+PROGRAMS = Path(__file__).parent / "programs"
+SHORT = PROGRAMS / "short_duplicates.py"
+#: Has the module that sends a program's requests to servers on this machine.
+REDIRECT = Path(__file__).parent / "redirect"
 #: A program's patience, in seconds: five times what the slowest one needs on a slow machine.
 LONG = 50
 
@@ -31,15 +37,18 @@ os.execv(sys.argv[1], sys.argv[1:])
 Groups = set[frozenset[str]]
 
 
-def environment() -> dict[str, str]:
-    """Ours, in UTF-8 and without what would make rich believe in a terminal."""
+def environment(hosts: Mapping[str, int] | None = None) -> dict[str, str]:
+    """Ours, in UTF-8, without what would make rich believe in a terminal. `hosts`: which host is which of our ports."""
     kept = {
         name: value for name, value in os.environ.items() if name not in {"FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"}
     }
-    return kept | {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
+    redirection = {} if hosts is None else {"PYTHONPATH": str(REDIRECT), "REDIRECTED_HOSTS": json.dumps(hosts)}
+    return kept | {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"} | redirection
 
 
-def start(*argv: str | os.PathLike[str], cwd: Path | None = None) -> "subprocess.Popen[str]":
+def start(
+    *argv: str | os.PathLike[str], cwd: Path | None = None, hosts: Mapping[str, int] | None = None
+) -> "subprocess.Popen[str]":
     """Starts a Python program, with its output to be read as text."""
     return subprocess.Popen(
         [sys.executable, *argv],
@@ -48,7 +57,7 @@ def start(*argv: str | os.PathLike[str], cwd: Path | None = None) -> "subprocess
         text=True,
         encoding="utf-8",
         errors="surrogateescape",
-        env=environment(),
+        env=environment(hosts),
         cwd=cwd,
     )
 
@@ -64,9 +73,11 @@ def finish(program: "subprocess.Popen[str]") -> tuple[int, str, str]:
     return program.returncode, output, said
 
 
-def execute(*argv: str | os.PathLike[str], cwd: Path | None = None) -> tuple[int, str, str]:
+def execute(
+    *argv: str | os.PathLike[str], cwd: Path | None = None, hosts: Mapping[str, int] | None = None
+) -> tuple[int, str, str]:
     """Runs a Python program to its end."""
-    return finish(start(*argv, cwd=cwd))
+    return finish(start(*argv, cwd=cwd, hosts=hosts))
 
 
 def interrupt(program: "subprocess.Popen[str]", when: Callable[[], bool]) -> tuple[int, str, str]:

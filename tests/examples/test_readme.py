@@ -1,10 +1,13 @@
 """The programs in README.md and docs/ run as they are written, and print what is shown below them."""
 
+import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.examples.servers import Asked, serving
 from tests.examples.support import ROOT, execute
 
 pytestmark = pytest.mark.processes
@@ -29,14 +32,26 @@ def programs() -> list[tuple[str, str, str]]:
 PROGRAMS = programs()
 
 
+STARS = {"/repos/python/cpython": 72101, "/repos/encode/httpx": 14873}
+
+
+def github(asked: Asked) -> str:
+    """https://api.github.com, which answers in the order of `STARS` to those who ask for all at once."""
+    time.sleep(0.2 * list(STARS).index(asked.path))
+    return json.dumps({"stargazers_count": STARS[asked.path]})
+
+
 @pytest.mark.parametrize(("text", "output"), [pytest.param(t, o, id=name) for name, t, o in PROGRAMS])
 def test_a_program_prints_what_is_shown(tmp_path: Path, text: str, output: str) -> None:
     (tmp_path / "program.py").write_text(text)
     folder = tmp_path / "empty"
     folder.mkdir()
-    code, printed, said = execute("-W", "error", tmp_path / "program.py", cwd=folder)
+    with serving(github) as server:
+        hosts = {"api.github.com": server.server_port} if "httpx" in text else None
+        code, printed, said = execute("-W", "error", tmp_path / "program.py", cwd=folder, hosts=hosts)
     assert code == 0, said
     assert printed == output
+    assert len(server.asked) == text.count("api.github.com") * len(STARS)
 
 
 def test_the_readme_and_each_guide_begin_with_a_program() -> None:

@@ -5,7 +5,18 @@ import threading
 
 import pytest
 
-from mountain_runtime import EffectStatistics, Retry, Runtime, Statistics, Timeout, _native, blocking, constant, effect
+from mountain_runtime import (
+    Cache,
+    EffectStatistics,
+    Retry,
+    Runtime,
+    Statistics,
+    Timeout,
+    _native,
+    blocking,
+    constant,
+    effect,
+)
 from mountain_runtime.errors import Rejected, TimedOut
 
 from .support import AT_ONCE, LONG, SOON, Boom, forever, until
@@ -60,6 +71,24 @@ async def test_each_end_is_counted_once_under_its_name(name: str) -> None:
         "rejected": 1,
     }
     assert 0 < row.p50 <= row.p99 < AT_ONCE
+
+
+async def test_retries_inside_a_cache_are_the_calls_own(name: str) -> None:
+    """One run for two who ask has tried three times."""
+    tries = 0
+
+    @effect(Cache(ttl=60), Retry(on=Boom, attempts=3, backoff=constant(0)), name=name)
+    async def work() -> int:
+        nonlocal tries
+        tries += 1
+        await asyncio.sleep(0)
+        if tries < 3:
+            raise Boom
+        return tries
+
+    assert await asyncio.gather(work(), work()) == [3, 3]
+    async with Runtime() as runtime:
+        assert counts(runtime.statistics().effects[name]) == {"started": 2, "succeeded": 2, "retried": 2}
 
 
 async def test_native_work_is_counted_alike() -> None:

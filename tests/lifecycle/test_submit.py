@@ -62,6 +62,22 @@ async def test_an_error_that_nobody_retrieves_is_reported_once() -> None:
     assert sorted(type(context["exception"]).__name__ for context in said) == ["Boom", "FileNotFoundError"]
 
 
+def test_an_error_that_nobody_retrieves_is_logged_when_the_loop_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> Handle[None]:
+        async with Runtime() as runtime:
+            handle = runtime.submit(_native.fail(2))
+            await asyncio.wait([handle])
+            return handle
+
+    kept = asyncio.run(main())
+    gc.collect()
+    del kept
+    assert [record.getMessage() for record in caplog.records] == [
+        "the error of submitted effect 'fail' was never retrieved"
+    ]
+    assert caplog.records[0].exc_info is not None
+
+
 async def test_an_error_that_somebody_retrieves_is_reported_to_nobody_else(complaints: list[Any]) -> None:
     @effect
     async def fails() -> None:

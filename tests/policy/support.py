@@ -48,7 +48,10 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.took = time.monotonic() - self.begun
+        self.took = self.so_far()
+
+    def so_far(self) -> float:
+        return time.monotonic() - self.begun
 
 
 async def forever() -> None:

@@ -1,4 +1,4 @@
-"""A place in a limit always comes back: from who is cancelled, late, failed, on a thread, or on a loop that is closed."""
+"""A place in a limit always comes back: from who is cancelled, late, failed, on a thread, or on a closed loop."""
 
 import asyncio
 import gc
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import ConcurrencyLimit, Timeout, _native, blocking, constant, deadline, effect, Retry
+from mountain_runtime import ConcurrencyLimit, Retry, Timeout, _native, blocking, constant, deadline, effect
 from mountain_runtime.errors import TimedOut
 from tests.conftest import LoopFactory
 

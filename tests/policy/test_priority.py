@@ -1,4 +1,4 @@
-"""Priorities: who goes next where calls wait, how long a Low one waits at most, and how far `with priority(...)` reaches."""
+"""Priorities: who goes next where calls wait, how long a Low one waits at most, where `with priority(...)` reaches."""
 
 import asyncio
 import random
@@ -34,7 +34,9 @@ async def test_equals_keep_their_order_whatever_they_carry() -> None:
     payloads = [{"n": n} for n in range(1000)]
     for p in Priority:
         room.came.clear()
-        await asyncio.gather(*[task_at(p, lambda payload=payload: limit.call(room.passes, payload)) for payload in payloads])
+        await asyncio.gather(
+            *[task_at(p, lambda payload=payload: limit.call(room.passes, payload)) for payload in payloads]
+        )
         assert room.came == payloads
 
 
@@ -56,7 +58,7 @@ async def test_a_high_one_overtakes_thousands(n: int) -> None:
 @pytest.mark.parametrize("others", [[HIGH], [NORMAL], [HIGH, NORMAL]], ids=str)
 async def test_a_low_one_starts_within_the_bound(others: list[Priority], n: int) -> None:
     """Q3: higher ones keep coming, for ever if need be; the k-th Low one starts within 17 * k starts."""
-    room, limit = Room(), ConcurrencyLimit(n)
+    limit = ConcurrencyLimit(n)
     async with taken(limit, n):
         started: list[Priority] = []
 

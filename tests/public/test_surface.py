@@ -107,6 +107,8 @@ PARAMETERS = {
     "fs.remove": "path, *, tree=, missing_ok=",
     "testing.VirtualClock.time": "self",
     "testing.VirtualClock.advance": "self, seconds",
+    "testing.exhaust": "limit, key=",
+    "testing.open_circuit": "breaker, key=",
     "errors.MountainError": "message=, *, effect=, policy=, attempt=",
 }
 

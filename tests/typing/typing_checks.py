@@ -5,17 +5,26 @@ takes the ignores away to see that these lines, and only these, are refused.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
-from typing import assert_type
+from operator import attrgetter
+from typing import Literal, assert_type
 
 from mountain_runtime import (
+    Cache,
+    CircuitBreaker,
+    ConcurrencyLimit,
     Effect,
     Err,
+    Fallback,
     Handle,
+    LimitStatistics,
     Ok,
     Pipeline,
+    Priority,
+    RateLimit,
     Retry,
+    RetryBudget,
     Runtime,
     Shutdown,
     ShutdownReport,
@@ -28,10 +37,12 @@ from mountain_runtime import (
     exponential,
     fs,
     gather,
+    priority,
     race,
     run,
 )
-from mountain_runtime.errors import TimedOut
+from mountain_runtime.errors import CircuitOpen, RateLimited, Rejected, TimedOut
+from mountain_runtime.testing import VirtualClock
 
 
 class Missing(Exception):
@@ -52,6 +63,27 @@ async def shout(word: str, *, times: int = 1) -> str:
 async def load(key: int) -> bytes:
     """Under policies."""
     return bytes(key)
+
+
+cache = Cache(ttl=60, max_size=10, stale=600)
+breaker = CircuitBreaker(name="all", failures=5, cooldown=exponential(1, max=60), on=(OSError, Missing))
+places = ConcurrencyLimit(5, key=str, max_waiting=None, overflow="shed", name="places")
+rate = RateLimit(10, 1, burst=20, cost=attrgetter("bit_length"), max_wait=5)
+
+
+@effect(
+    Fallback(lambda error: b"", on=(Rejected, TimedOut)),
+    Timeout(10),
+    cache,
+    Retry(on=OSError, budget=RetryBudget(ratio=0.2, min_per_second=2)),
+    breaker,
+    places,
+    rate,
+    Timeout(2),
+)
+async def full(n: int) -> bytes:
+    """Under all there are."""
+    return bytes(n)
 
 
 @blocking
@@ -90,6 +122,7 @@ class Shop:
 VALUES = (
     assert_type(shout("a", times=2), Effect[str]),
     assert_type(load(1), Effect[bytes]),
+    assert_type(full(1), Effect[bytes]),
     assert_type(words("a b"), Effect[list[str]]),
     assert_type(count("a b", sep=" "), Effect[int]),
     assert_type(Shop().price("tea"), Effect[float]),
@@ -99,6 +132,9 @@ VALUES = (
     assert_type(Timeout(1).call(reversed_, text="x"), Effect[str]),
     assert_type(load(1).map(len), Effect[int]),
     assert_type(shout("a").then(lambda text: count(text, " ")), Effect[int]),
+    assert_type(Pipeline(breaker, rate, name="two").call(reversed_, "x"), Effect[str]),
+    assert_type(full(1).attempt(CircuitOpen, RateLimited), Effect[Ok[bytes] | Err[CircuitOpen | RateLimited]]),
+    assert_type(rate.acquire("key", cost=2), Effect[None]),
     assert_type(load(1).attempt(Missing), Effect[Ok[bytes] | Err[Missing]]),
     assert_type(load(1).attempt(Missing, Broken), Effect[Ok[bytes] | Err[Missing | Broken]]),
     assert_type(load(1).attempt(Missing, Broken, TimedOut), Effect[Ok[bytes] | Err[Missing | Broken | TimedOut]]),
@@ -128,6 +164,17 @@ async def used(rt: Runtime) -> int:
     async with asyncio.TaskGroup() as group:
         task = assert_type(group.create_task(load(1)), asyncio.Task[bytes])
     assert_type(task.result(), bytes)
+    with priority(Priority.HIGH):
+        assert_type(await full(1), bytes)
+    async with places.slot(key=1):
+        places.resize(3)
+    assert_type(places.statistics(), LimitStatistics)
+    assert_type(places.statistics().waiting[Priority.LOW], int)
+    assert_type(breaker.state(), Literal["closed", "open", "half_open", "isolated"])
+    assert_type(cache.statistics(), Mapping[str, int])
+    cache.invalidate(1)
+    rate.charge(-3)
+    rate.pause(2)
     async with deadline(1), amap(load, range(3), limit=2, ordered=True) as results:
         assert_type(results, AsyncIterator[tuple[int, bytes]])
         async for key, value in results:
@@ -142,6 +189,12 @@ async def used(rt: Runtime) -> int:
     return 0
 
 
+async def tested(virtual_clock: VirtualClock) -> None:
+    """As tests have it."""
+    await virtual_clock.advance(3600)
+    assert_type(virtual_clock.time(), float)
+
+
 assert_type(run(used, runtime=Runtime(workers=1, threads=2, shutdown=Shutdown(drain=1)), loop="uvloop"), int)
 
 
@@ -153,6 +206,17 @@ async def refused(rt: Runtime) -> None:
     Retry()  # type: ignore[call-arg]  # expect_error: without on=
     Retry(on=KeyboardInterrupt)  # type: ignore[arg-type]  # expect_error: no Exception
     Timeout("1")  # type: ignore[arg-type]  # expect_error: no number
+    Retry(on=OSError, budget=0.2)  # type: ignore[arg-type]  # expect_error: no RetryBudget
+    Cache()  # type: ignore[call-arg]  # expect_error: without ttl=
+    Cache(60)  # type: ignore[call-arg]  # expect_error: a keyword as a position
+    CircuitBreaker(on=KeyboardInterrupt)  # type: ignore[arg-type]  # expect_error: no Exception
+    ConcurrencyLimit(5, overflow="drop")  # type: ignore[arg-type]  # expect_error: no such overflow
+    RateLimit(10)  # type: ignore[call-arg]  # expect_error: without a time
+    Fallback(lambda: 1, on=OSError)  # type: ignore[arg-type, misc]  # expect_error: takes no error
+    Fallback(lambda error: 1)  # type: ignore[call-arg]  # expect_error: without on=
+    Pipeline(Timeout(1))  # type: ignore[call-arg]  # expect_error: without a name
+    priority("high")  # type: ignore[arg-type]  # expect_error: no Priority
+    await rate.acquire("key", 2)  # type: ignore[call-arg]  # expect_error: a keyword as a position
     exponential(1, jitter="some")  # type: ignore[arg-type]  # expect_error: no such jitter
     effect(Timeout(1))(len)  # type: ignore[arg-type]  # expect_error: gives no awaitable
     effect(Timeout)  # type: ignore[arg-type]  # expect_error: the class, not a policy

@@ -1,10 +1,10 @@
 """The arguments of a call as its function sees them, so that `f(1)` and `f(x=1)` are one call to a policy's `key=`."""
 
 import contextlib
-import functools
 import inspect
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from ..errors import ConfigError
 
@@ -25,7 +25,22 @@ def bound(
     return given.args, given.kwargs or None
 
 
-_signature = functools.lru_cache(maxsize=1024)(inspect.signature)
+#: Of functions, which it must not keep alive: what they enclose, a bound method's `self` too, would live on with them.
+_signatures: "WeakKeyDictionary[object, inspect.Signature]" = WeakKeyDictionary()
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    if not inspect.isfunction(function):
+        return inspect.signature(function)
+    found = _signatures.get(function)
+    if found is None:
+        if len(_signatures) >= 1024:  # a default may lead back to its function, which then stays
+            _signatures.clear()
+        found = inspect.signature(function)
+        # Nobody asks for annotations, and a class among them leads back to the function's module.
+        bare = [each.replace(annotation=each.empty) for each in found.parameters.values()]
+        found = _signatures[function] = found.replace(parameters=bare, return_annotation=found.empty)
+    return found
 
 
 class _Itself:
@@ -50,10 +65,10 @@ def whole(function: Any, method: bool, args: tuple[Any, ...], kwargs: Mapping[st
         try:
             call = _signature(function).bind(*args, **(kwargs or {}))
         except ValueError:  # a builtin that does not say
-            values = [*args, *sorted((kwargs or {}).items())]
+            values = [*args, *_by_name(kwargs or {})]
         else:
             call.apply_defaults()
-            values = [*call.args, *sorted(call.kwargs.items())]
+            values = [*call.args, *_by_name(call.kwargs)]
     else:
         values = list(args)
     if method and values:
@@ -61,15 +76,27 @@ def whole(function: Any, method: bool, args: tuple[Any, ...], kwargs: Mapping[st
     return tuple(values)
 
 
+def _by_name(kwargs: Mapping[str, Any]) -> list[Any]:
+    """What is given by name only, told from what is given by position."""
+    return [_NAMES, *sorted(kwargs.items())] if kwargs else []
+
+
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+#: Stands before the arguments by name.
+_NAMES = object()
+
+
 def unhashable(
     name: str, function: Any, method: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None
 ) -> TypeError:
     """The error of a cached call whose arguments are no key; it names the first of them."""
-    names: list[str] = []
+    names, rest = [], ""
     if callable(function):
         with contextlib.suppress(ValueError):
-            names = list(_signature(function).parameters)
-    given = [*zip([*names, *("" for _ in args)], args, strict=False), *(kwargs or {}).items()]
+            parameters = _signature(function).parameters.values()
+            names = [each.name for each in parameters if each.kind in _BY_POSITION]
+            rest = next((each.name for each in parameters if each.kind == each.VAR_POSITIONAL), "")
+    given = [*zip([*names, *(rest for _ in args)], args, strict=False), *(kwargs or {}).items()]
     for place, (argument, value) in enumerate(given):
         try:
             hash(_Itself(value) if method and not place else value)
@@ -96,8 +123,7 @@ def arity(function: Any) -> int | None:
         parameters = _signature(function).parameters.values()
     except (TypeError, ValueError):
         return None
-    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    if any(each.kind not in plain or each.default is not each.empty for each in parameters):
+    if any(each.kind not in _BY_POSITION or each.default is not each.empty for each in parameters):
         return None
     return len(parameters)
 

@@ -1,6 +1,7 @@
 """How long to wait between attempts."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from ..errors import ConfigError
@@ -10,6 +11,8 @@ __all__ = ["Backoff", "constant", "exponential"]
 
 #: The kinds of jitter.
 _KINDS = ("full", "equal", "none")
+#: Waits that are added up one by one; those beyond count as the longest.
+_COUNTED = 1000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -27,6 +30,17 @@ class Backoff:
         factor = "" if self._factor == 2 else f", factor={written(self._factor)}"
         jitter = "" if self._jitter == "full" else f", jitter={self._jitter!r}"
         return f"exponential({written(self._initial)}, max={written(self._max)}{factor}{jitter})"
+
+    def total(self, waits: float, least: float = 0.0) -> float:
+        """The most that so many waits may take together, each of which may be `least` seconds instead."""
+        most = max(self._max, least)
+        if waits == inf:
+            return inf if most else 0.0
+        found, wait = 0.0, self._initial
+        for _ in range(min(int(waits), _COUNTED)):
+            found += max(min(wait, self._max), least)
+            wait = min(wait * self._factor, self._max)
+        return found + max(waits - _COUNTED, 0) * most
 
 
 def constant(wait: Seconds) -> Backoff:

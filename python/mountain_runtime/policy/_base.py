@@ -7,6 +7,7 @@ from typing import ClassVar, ParamSpec, TypeVar, cast
 from .._native import Effect, Layer, Plan, call_effect
 from ..errors import ConfigError
 from ._arguments import arity, is_method
+from ._part import Part
 
 __all__ = ["Policy", "flatten", "name_of", "plan", "under"]
 
@@ -36,6 +37,10 @@ class Policy:
     def _asks(self) -> str | None:
         """The setting by which it asks for a call's arguments, if it does."""
         return None
+
+    def _part(self) -> Part:
+        """What it does, in words and numbers."""
+        raise NotImplementedError
 
     def _layer(self) -> Layer:
         """Its layer in the engine."""

@@ -4,13 +4,18 @@ from typing import cast
 
 from ..errors import ConfigError
 
-__all__ = ["are_classes", "check_classes", "named"]
+__all__ = ["are_classes", "as_tuple", "check_classes", "named"]
 
 
 def are_classes(on: object) -> bool:
     """Whether it is a subclass of Exception, or a tuple of such."""
     classes: tuple[object, ...] = cast("tuple[object, ...]", on) if isinstance(on, tuple) else (on,)
     return bool(classes) and all(isinstance(each, type) and issubclass(each, Exception) for each in classes)
+
+
+def as_tuple(on: object) -> tuple[type[Exception], ...]:
+    """Classes, as a tuple of them."""
+    return cast("tuple[type[Exception], ...]", on if isinstance(on, tuple) else (on,))
 
 
 def check_classes(on: object, owner: str) -> None:

@@ -10,6 +10,7 @@ from ._backoff import Backoff, constant
 from ._base import Policy
 from ._errors import check_classes, named
 from ._numbers import Seconds, count, number, seconds, written
+from ._part import Part
 
 __all__ = ["CircuitBreaker"]
 
@@ -31,7 +32,7 @@ class CircuitBreaker(Policy):
     function of the call's arguments, each key has a state of its own.
     """
 
-    __slots__ = ("__weakref__", "_circuit", "_key", "_name", "_on", "_text")
+    __slots__ = ("__weakref__", "_circuit", "_cooldown", "_key", "_name", "_on", "_opens", "_text")
 
     _stateful = True
 
@@ -51,12 +52,15 @@ class CircuitBreaker(Policy):
         key: Callable[..., Hashable] | None = None,
     ) -> None:
         owner = "CircuitBreaker"
+        if name is not None and (not isinstance(cast("object", name), str) or not name):
+            raise ConfigError(f"{owner}(name={name!r}): must be a name")
         check_function(key, owner, "key")
         check_classes(on, owner)
         wait = cooldown if isinstance(cooldown, Backoff) else constant(seconds(cooldown, owner, "cooldown"))
         self._name = name
         self._on = on
         self._key = key
+        self._cooldown = wait._initial if wait._jitter == "none" else 0.0
         self._circuit = Circuit(
             failures=None if failures is None else min(count(failures, owner, "failures"), 2**31),
             failure_rate=_part(failure_rate, owner, "failure_rate"),
@@ -67,6 +71,13 @@ class CircuitBreaker(Policy):
             cooldown=(wait._initial, wait._factor, wait._max, wait._jitter),
             probes=min(count(probes, owner, "probes"), 2**31),
         )
+        self._opens = (
+            f"{failure_rate:.4%} of at least {minimum_calls} calls in {written(window)} s failed".replace(".0000%", "%")
+            if failures is None
+            else f"{failures} failed in a row"
+        )
+        if slow_call is not None:
+            self._opens += f", or {slow_rate:.4%} took longer than {written(slow_call)} s".replace(".0000%", "%")
         settings = {
             "name": (name, None, repr(name)),
             "failures": (failures, None, repr(failures)),
@@ -99,6 +110,11 @@ class CircuitBreaker(Policy):
 
     def _asks(self) -> str | None:
         return None if self._key is None else "key"
+
+    def _part(self) -> Part:
+        each = "" if self._key is None else ", each key for itself"
+        does = f"refuses calls for a while when {self._opens}{each}"
+        return Part(kind="breaker", text=repr(self), does=does, cooldown=self._cooldown)
 
     def _layer(self) -> Layer:
         return Layer.breaker(self._circuit, self._on, self._key)

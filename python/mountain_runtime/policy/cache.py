@@ -1,12 +1,14 @@
 """Cache: the value of a call, for a time, for everybody who makes the same call."""
 
 from collections.abc import Callable, Hashable, Mapping
+from math import inf
 from typing import Any, cast, final
 
 from .._native import Layer, Store
 from ._arguments import bound, check_function, is_method, whole
 from ._base import Policy
 from ._numbers import Seconds, count, seconds, written
+from ._part import Part, span
 
 __all__ = ["Cache"]
 
@@ -84,6 +86,12 @@ class Cache(Policy):
 
     def _asks(self) -> str | None:
         return "key" if self._key is not None else "the arguments as its key"
+
+    def _part(self) -> Part:
+        kept = "as long as there is room" if self._ttl == inf else f"for {span(self._ttl)}"
+        stale = f"; a stale one for {span(self._stale)} more while it is fetched anew" if self._stale else ""
+        does = f"keeps {self._max_size} values {kept}{stale}; one run for all who wait"
+        return Part(kind="cache", text=repr(self), does=does, stale=self._stale > 0)
 
     def _layer(self) -> Layer:
         return Layer.cache(self._store, self._key)

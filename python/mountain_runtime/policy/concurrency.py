@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import Token
 from dataclasses import dataclass
+from math import inf
 from types import TracebackType
 from typing import Literal, cast, final
 from weakref import WeakSet
@@ -15,6 +16,7 @@ from ..errors import ConfigError
 from ._arguments import check_function
 from ._base import Policy
 from ._numbers import count
+from ._part import Part
 
 __all__ = ["ConcurrencyLimit", "LimitStatistics", "by_name"]
 
@@ -111,6 +113,12 @@ class ConcurrencyLimit(Policy):
 
     def _asks(self) -> str | None:
         return None if self._key is None else "key"
+
+    def _part(self) -> Part:
+        each = "" if self._key is None else " for each key"
+        queue = "any number wait" if self._max_waiting is None else f"{self._max_waiting} wait, and more are refused"
+        does = f"{self._n} at work at a time{each}; {queue}"
+        return Part(kind="places", text=repr(self), does=does, wait=0.0 if self._max_waiting == 0 else inf)
 
     def _layer(self) -> Layer:
         return Layer.limit(self._permits, self._key)

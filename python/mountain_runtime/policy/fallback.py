@@ -8,7 +8,8 @@ from typing import Any, cast
 from .._native import Layer
 from ..errors import ConfigError
 from ._base import Policy
-from ._errors import check_classes, named
+from ._errors import as_tuple, check_classes, named
+from ._part import Part
 
 __all__ = ["Fallback"]
 
@@ -34,6 +35,15 @@ class Fallback(Policy):
     def __repr__(self) -> str:
         to = str(getattr(self.to, "__qualname__", repr(self.to))).rpartition("<locals>.")[2]
         return f"Fallback({to}, on={named(self.on)})"
+
+    def _part(self) -> Part:
+        return Part(
+            kind="fallback",
+            text=repr(self),
+            does=f"stands in for {named(self.on)}",
+            on=as_tuple(self.on),
+            open_ended=True,
+        )
 
     def _layer(self) -> Layer:
         return Layer.fallback(self.to, self.on)

@@ -4,6 +4,7 @@ from typing import cast, final
 
 from ..errors import ConfigError
 from ._base import Policy, flatten
+from ._describe import describe
 
 __all__ = ["Pipeline"]
 
@@ -24,6 +25,15 @@ class Pipeline(Policy):
 
     def __repr__(self) -> str:
         return f"Pipeline({', '.join([*map(repr, self._members), f'name={self._name!r}'])})"
+
+    def describe(self) -> str:
+        """What it does, as text: its policies, outermost first; the longest that a call may take; and warnings.
+
+        The longest time follows from the policies alone: attempts that each last as long as they may, and the whole of
+        every wait, whatever jitter would leave of it. A warning is about an order that works, but not as its author
+        will have meant it; it says why, and what to write instead.
+        """
+        return describe(self._name, [policy._part() for policy in self._flat()])
 
     def _flat(self) -> tuple[Policy, ...]:
         return tuple(single for policy in self._members for single in policy._flat())

@@ -1,6 +1,8 @@
 """RateLimit: how many calls may start in a time."""
 
+import math
 from collections.abc import Callable, Hashable
+from math import inf
 from typing import final
 
 from .._native import Effect, Layer, Rates, call_effect
@@ -8,6 +10,7 @@ from ..errors import ConfigError
 from ._arguments import check_function
 from ._base import Policy, plan
 from ._numbers import Seconds, number, seconds, written
+from ._part import Part, span
 
 __all__ = ["RateLimit"]
 
@@ -42,27 +45,23 @@ class RateLimit(Policy):
         cost: Callable[..., float] | None = None,
         max_wait: Seconds | None = None,
     ) -> None:
-        self._n = number(n, "RateLimit", "n", least=0)
-        self._per = seconds(per, "RateLimit", "per")
-        self._burst = None if burst is None else number(burst, "RateLimit", "burst", least=0)
+        self._burst = None if burst is None else _above_0(burst, "RateLimit", "burst")
         check_function(key, "RateLimit", "key")
         check_function(cost, "RateLimit", "cost")
         self._key = key
         self._cost = cost
+        self._n, self._per = self._rate(n, per, "RateLimit")
         self._max_wait = None if max_wait is None else seconds(max_wait, "RateLimit", "max_wait")
         self._rates = Rates(self._n, self._per, self._burst, self._max_wait)
 
     def acquire(self, key: Hashable = None, *, cost: float = 1) -> Effect[None]:
         """An effect that waits for a turn, for work that is no call of an effect."""
-        price = _cost(cost, "RateLimit.acquire")
+        price = _finite(cost, "RateLimit.acquire", "cost", 0)
         return call_effect(_nothing, (), None, plan((_Turn(self, key, price),), "RateLimit.acquire", _nothing))
 
     def charge(self, cost: float, key: Hashable = None) -> None:
         """Corrects what a call has cost, after the fact: more than was counted, or less, if negative."""
-        given = number(cost, "RateLimit.charge", "cost", least=float("-inf"))
-        if given in (float("inf"), float("-inf")):
-            raise ConfigError(f"RateLimit.charge(cost={cost!r}): must be a finite number")
-        self._rates.charge(given, key)
+        self._rates.charge(_finite(cost, "RateLimit.charge", "cost", -math.inf), key)
 
     def pause(self, seconds: Seconds, key: Hashable = None) -> None:
         """Nothing starts for so many seconds, as a server's Retry-After asks."""
@@ -70,8 +69,7 @@ class RateLimit(Policy):
 
     def change(self, n: float, per: Seconds) -> None:
         """From now on `n` in each `per` seconds; who waits has his new turn."""
-        self._n = number(n, "RateLimit.change", "n", least=0)
-        self._per = seconds(per, "RateLimit.change", "per")
+        self._n, self._per = self._rate(n, per, "RateLimit.change")
         self._rates.change(self._n, self._per)
 
     def __repr__(self) -> str:
@@ -85,8 +83,28 @@ class RateLimit(Policy):
             parts.append(f"max_wait={written(self._max_wait)}")
         return f"RateLimit({', '.join(parts)})"
 
+    def _rate(self, n: float, per: Seconds, owner: str) -> tuple[float, float]:
+        """A ConfigError if no call could ever start at that rate."""
+        n, per = _above_0(n, owner, "n"), seconds(per, owner, "per")
+        if self._cost is None and per:
+            never = "no call could ever start, as each costs 1 if no cost= says otherwise"
+            if self._burst is not None and self._burst < 1:
+                raise ConfigError(f"{owner}(burst={self._burst!r}): {never}. It must be 1 or more")
+            if self._burst is None and n < 1:
+                instead = f"{owner}(1, per={written(per / n)})"
+                raise ConfigError(f"{owner}({n!r}, per={written(per)}): {never}. Write {instead}")
+        return n, per
+
     def _asks(self) -> str | None:
         return "key" if self._key is not None else "cost" if self._cost is not None else None
+
+    def _part(self) -> Part:
+        wait = inf if self._max_wait is None else self._max_wait
+        each = "" if self._key is None else " for each key"
+        burst = "" if self._burst is None else f", {self._burst:.12g} at once after a rest"
+        queue = "the others wait" if wait == inf else f"the others wait, no longer than {span(wait)}"
+        does = f"{self._n:.12g} starts in {span(self._per)}{each}{burst}; {queue}"
+        return Part(kind="rate", text=repr(self), does=does, wait=wait)
 
     def _layer(self) -> Layer:
         return Layer.rate(self._rates, self._key, self._cost)
@@ -95,10 +113,17 @@ class RateLimit(Policy):
 _seconds = seconds
 
 
-def _cost(cost: float, owner: str) -> float:
-    found = number(cost, owner, "cost", least=0)
-    if found == float("inf"):
-        raise ConfigError(f"{owner}(cost={cost!r}): must be a finite number")
+def _above_0(value: float, owner: str, setting: str) -> float:
+    found = number(value, owner, setting, least=0)
+    if not found:
+        raise ConfigError(f"{owner}({setting}={value!r}): must be more than 0. With 0 nothing ever starts")
+    return found
+
+
+def _finite(value: float, owner: str, setting: str, least: float) -> float:
+    found = number(value, owner, setting, least=least, what="a finite number")
+    if math.isinf(found):
+        raise ConfigError(f"{owner}({setting}={value!r}): must be a finite number")
     return found
 
 

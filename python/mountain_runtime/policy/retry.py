@@ -4,14 +4,16 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from math import inf
 
 from .._native import Layer
 from ..errors import ConfigError
 from ._backoff import Backoff, exponential
 from ._base import Policy
 from ._budget import RetryBudget
-from ._errors import are_classes, named
+from ._errors import are_classes, as_tuple, named
 from ._numbers import Seconds, count, seconds
+from ._part import Part, span
 
 __all__ = ["Retry"]
 
@@ -55,6 +57,22 @@ class Retry(Policy):
             if (value := getattr(self, field.name)) != field.default:
                 parts.append(f"{field.name}={value!r}")
         return f"Retry({', '.join(parts)})"
+
+    def _part(self) -> Part:
+        attempts = inf if self.attempts is None else min(self.attempts, 2**53)
+        asked = 0.0 if are_classes(self.on) else seconds(self.max_retry_after, "Retry", "max_retry_after")
+        between = self.backoff.total(attempts - 1, asked)
+        many = "without end" if attempts == inf else f"{attempts} attempts in all"
+        waits = "" if attempts == inf or attempts == 1 else f", with waits of at most {span(between)} together"
+        budget = "" if self.budget is None else ", as long as the budget lasts"
+        return Part(
+            kind="retry",
+            text=repr(self),
+            does=f"tries again on {named(self.on)}: {many}{waits}{budget}",
+            attempts=attempts,
+            between=between,
+            on=as_tuple(self.on) if are_classes(self.on) else (),
+        )
 
     def _layer(self) -> Layer:
         wait = self.backoff

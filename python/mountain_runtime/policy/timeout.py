@@ -1,10 +1,12 @@
 """Timeout: how long a call, or an attempt of it, may take."""
 
 from dataclasses import dataclass
+from math import inf
 
 from .._native import Layer
 from ._base import Policy
 from ._numbers import Seconds, seconds, written
+from ._part import Part, span
 
 __all__ = ["Timeout"]
 
@@ -24,6 +26,11 @@ class Timeout(Policy):
 
     def __repr__(self) -> str:
         return f"Timeout({written(self.seconds)})"
+
+    def _part(self) -> Part:
+        limit = seconds(self.seconds, "Timeout", "seconds")
+        does = "no limit" if limit == inf else f"ends what is inside after {span(limit)}"
+        return Part(kind="timeout", text=repr(self), does=does, limit=limit)
 
     def _layer(self) -> Layer:
         return Layer.timeout(seconds(self.seconds, "Timeout", "seconds"))

@@ -25,8 +25,13 @@ impl Port {
     /// Have the loop call `_drain` when the bell rings, and let go of the port when it is closed.
     fn _attach(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
-        event_loop
-            .call_method1(intern!(py, "add_reader"), (slf.get().shared.mailbox.bell.fd(), slf.getattr(intern!(py, "_drain"))?))?;
+        let drain = (
+            event_loop.getattr(intern!(py, "add_reader"))?,
+            slf.get().shared.mailbox.bell.fd(),
+            slf.getattr(intern!(py, "_drain"))?,
+        );
+        // A loop keeps the context in which a reader was added: ours would be that of whoever comes first.
+        py.import("contextvars")?.call_method0("Context")?.call_method1(intern!(py, "run"), drain)?;
         let hook = CloseHook { close: Mutex::new(Some(event_loop.getattr("close")?.unbind())), port: slf.clone().unbind() };
         event_loop.setattr("close", hook)
     }

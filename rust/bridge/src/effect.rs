@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mountain_core::effect::{Deadline, Group, Host, Mode, Operation};
 use mountain_core::error::{Origin, Owner};
 use mountain_core::policy::limit::Limit;
-use mountain_core::runtime::{Program, Queued};
+use mountain_core::runtime::{Program, Queued, Then};
 use mountain_core::sync::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyTypeError};
 use pyo3::prelude::*;
@@ -158,7 +158,7 @@ impl Effect {
         };
         let Some(operation) = operation else { return Err(PyRuntimeError::new_err("not a native effect")) };
         let operation = match limit {
-            Some(limit) => Arc::new(Queued { limit, priority, operation }),
+            Some(limit) => Arc::new(Queued { limit, key: None, priority, held: None, then: Then::Begin(operation) }),
             None => operation,
         };
         Handle::start(port, plan, host, operation, priority, true)

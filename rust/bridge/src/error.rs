@@ -36,28 +36,36 @@ pub(crate) fn timed_out(py: Python<'_>, plan: &Plan, owner: Owner, attempts: u32
     };
     let e = make(py, &face(py).timed_out, &message, effect, policy.as_deref(), attempts.max(1));
     e.set_cause(py, cause);
+    if let (Owner::Layer(layer), Some((whole, around))) = (owner, plan.part_of()) {
+        // A flight's: the policies around its cache know it for one of theirs.
+        e.value(py).setattr(intern!(py, "_by"), (whole, around + layer)).ok();
+    }
     e
 }
 
 /// A policy did not let the call begin.
-pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused, attempt: u32) -> PyErr {
+pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused) -> PyErr {
     let policy = plan.policy(py, refused.layer).unwrap_or_else(|| "its policy".into());
     let (name, face) = (plan.name.as_str(), face(py));
     let (class, why, after) = match refused.why {
         Reason::Full(n) => {
             (&face.queue_full, format!("{policy} has {n} waiting already. Shed load, try later, or raise max_waiting"), None)
         }
+        Reason::Limited(Duration::MAX) => {
+            (&face.rate_limited, format!("{policy} will never have room for it"), Some(Duration::MAX))
+        }
         Reason::Limited(after) => {
-            let when = when(after);
-            (&face.rate_limited, format!("its turn at {policy} would come too late; there may be room {when}"), Some(after))
+            let seconds = after.as_secs_f64();
+            let why = format!("its turn at {policy} would come too late; there may be room in {seconds:.3} s");
+            (&face.rate_limited, why, Some(after))
+        }
+        Reason::Open(Duration::MAX) => {
+            (&face.circuit_open, format!("{policy} is open until somebody resets it"), Some(Duration::MAX))
         }
         Reason::Open(after) => {
-            let when = when(after);
-            (
-                &face.circuit_open,
-                format!("{policy} is open, what it protects has failed too often; try again {when}"),
-                Some(after),
-            )
+            let seconds = after.as_secs_f64();
+            let why = format!("{policy} is open, what it protects has failed too often; try again in {seconds:.3} s");
+            (&face.circuit_open, why, Some(after))
         }
         Reason::Stopping => (&face.shutting_down, "its runtime is shutting down".to_owned(), None),
         Reason::Reentered => (
@@ -68,16 +76,12 @@ pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused, attempt: u3
             None,
         ),
     };
-    let e = make(py, class, &format!("effect '{name}' was not started: {why}"), name, Some(&policy), attempt);
+    let e = make(py, class, &format!("effect '{name}' was not started: {why}"), name, Some(&policy), refused.attempt);
     if let Some(after) = after {
         let seconds = if after == Duration::MAX { f64::INFINITY } else { after.as_secs_f64() };
         let _ = e.value(py).setattr(intern!(py, "retry_after"), seconds);
     }
     e
-}
-
-fn when(after: Duration) -> String {
-    if after == Duration::MAX { "when it was changed".into() } else { format!("in {:.3} s", after.as_secs_f64()) }
 }
 
 pub(crate) fn internal(py: Python<'_>, effect: &str, what: &str) -> PyErr {
@@ -118,7 +122,7 @@ pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr 
             }
         }
         Error::Refused(r) => match plan {
-            Some(plan) => refused(py, plan, r, 1),
+            Some(plan) => refused(py, plan, r),
             None => internal(py, name, "a refusal without a plan"),
         },
         Error::Panic(what) => internal(py, name, &what),

@@ -121,7 +121,9 @@ pub(crate) fn fs_hash<'py>(py: Python<'py>, path: Given, algorithm: &str) -> PyR
 #[pyfunction]
 #[pyo3(signature = (path, follow_symlinks, /))]
 pub(crate) fn fs_stat(py: Python<'_>, path: Given, follow_symlinks: bool) -> PyResult<Bound<'_, Effect>> {
-    effect(py, plan!(py, "fs.stat"), (path.object,), fs::Stat::new(path.path, follow_symlinks))
+    let plan = plan!(py, "fs.stat");
+    let operation = fs::Stat::new(path.path, follow_symlinks);
+    if follow_symlinks { effect(py, plan, (path.object,), operation) } else { effect(py, plan, (path.object, false), operation) }
 }
 
 #[pyfunction]

@@ -2,12 +2,18 @@
 
 use pyo3::prelude::*;
 
+use crate::landing::Landing;
 use crate::{port, process};
 
 /// In the child of a fork: let go of everything without reading, closing or waiting for it. What it holds is the parent's.
 #[pyfunction]
-pub(crate) fn after_fork() {
+pub(crate) fn after_fork(py: Python<'_>) {
     process::forget();
     mountain_providers::pool::forget_after_fork();
-    port::forget_all();
+    port::forget_all(|landing| {
+        // Whoever asks for the same here begins another flight.
+        if let Ok(landing) = landing.bind(py).cast::<Landing>() {
+            landing.get().forget();
+        }
+    });
 }

@@ -484,13 +484,18 @@ impl Handle {
 }
 
 impl Handle {
-    /// A submitted call failed and nobody ever asked: said once, to the loop's exception handler.
+    /// A submitted call failed and nobody ever asked: said once, to the loop's exception handler, or where that is gone to asyncio's log.
     fn report(&self, py: Python<'_>, e: &Py<PyAny>) -> PyResult<()> {
+        let message = format!("the error of submitted effect '{}' was never retrieved", self.name());
         let context = PyDict::new(py);
-        context.set_item("message", format!("the error of submitted effect '{}' was never retrieved", self.name()))?;
-        context.set_item("exception", e)?;
-        let event_loop = self.port.get().event_loop(py)?;
-        event_loop.call_method1("call_exception_handler", (context,))?;
+        if let Ok(event_loop) = self.port.get().event_loop(py) {
+            context.set_item("message", message)?;
+            context.set_item("exception", e)?;
+            event_loop.call_method1("call_exception_handler", (context,))?;
+        } else {
+            context.set_item("exc_info", e)?;
+            py.import("logging")?.call_method1("getLogger", ("asyncio",))?.call_method("error", (message,), Some(&context))?;
+        }
         Ok(())
     }
 }

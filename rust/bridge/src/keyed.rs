@@ -1,5 +1,6 @@
 //! Keys of Python's as the engine's numbers: hashed and compared by Python, while no lock is held.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, ffi};
 
 use crate::process::clock;
-use crate::pyref::PyRef;
+use crate::pyref::{PyRef, empty_graveyard};
 
 /// Keys of one policy; `rest` says that what it keeps of a number may go.
 pub(crate) fn keys(every: Duration, rest: impl Fn(u32, Instant) -> bool + Send + Sync + 'static) -> Arc<Keys> {
@@ -20,8 +21,17 @@ pub(crate) fn keys(every: Duration, rest: impl Fn(u32, Instant) -> bool + Send +
 
 /// The number of `key`, new or known.
 pub(crate) fn intern(keys: &Arc<Keys>, key: &Bound<'_, PyAny>) -> PyResult<Use> {
-    let token = || PyRef::new(key.clone().unbind()).into_token();
-    keys.intern(clock(), hash(key)?, token, |known| same(key, known))
+    let new = Cell::new(false);
+    let token = || {
+        new.set(true);
+        PyRef::new(key.clone().unbind()).into_token()
+    };
+    let used = keys.intern(clock(), hash(key)?, token, |known| same(key, known))?;
+    // Old ones may have been forgotten off the interpreter, by the clock, in a program whose loops never drain.
+    if new.get() {
+        empty_graveyard(key.py());
+    }
+    Ok(used)
 }
 
 fn hash(key: &Bound<'_, PyAny>) -> PyResult<u64> {

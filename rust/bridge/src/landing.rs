@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mountain_core::effect::{self, Abort, Abortable, Flight, Landed};
+use mountain_core::effect::{self, Abort, Abortable, Flight, Held, Landed};
 use mountain_core::sync::Mutex;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
@@ -16,14 +16,16 @@ use crate::store::share;
 pub(crate) struct Landing {
     right: Mutex<Option<effect::Landing>>,
     flight: Arc<Flight>,
+    /// The permits of who began it, and waits.
+    held: Option<Arc<Held>>,
     /// From `flies` on.
     task: Mutex<Option<(Py<PyAny>, Py<Port>)>>,
 }
 
 impl Landing {
-    pub(crate) fn new(landing: effect::Landing) -> Self {
+    pub(crate) fn new(landing: effect::Landing, held: Option<Arc<Held>>) -> Self {
         let flight = landing.flight().clone();
-        Landing { right: Mutex::new(Some(landing)), flight, task: Mutex::new(None) }
+        Landing { held, right: Mutex::new(Some(landing)), flight, task: Mutex::new(None) }
     }
 
     fn end(slf: &Bound<'_, Self>, landed: Landed) {
@@ -36,6 +38,10 @@ impl Landing {
             port.get().landed(slf.as_any());
         }
         drop(task);
+    }
+
+    pub(crate) fn forget(&self) {
+        self.flight.forget();
     }
 
     /// Its loop is closed: whoever waits elsewhere begins another.
@@ -63,7 +69,7 @@ impl Landing {
 
     /// For the context variable of its task.
     fn within(&self, py: Python<'_>) -> PyResult<Within> {
-        Within::new(py, None, Some(self.flight.clone()))
+        Within::new(py, self.held.clone(), Some(self.flight.clone()))
     }
 
     #[pyo3(signature = (value, /))]
@@ -76,7 +82,9 @@ impl Landing {
         Self::end(slf, Landed::Failed(share(exc)));
     }
 
-    fn lose(slf: &Bound<'_, Self>) {
+    /// Nobody knows; unless it was said how it ended.
+    #[pyo3(signature = (_task = None, /))]
+    fn lose(slf: &Bound<'_, Self>, _task: Option<&Bound<'_, PyAny>>) {
         Self::end(slf, Landed::Lost);
     }
 

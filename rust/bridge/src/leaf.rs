@@ -39,8 +39,7 @@ pub(crate) enum Fail {
     Stopped,
     Raised(PyErr, Class),
     TimedOut(Box<TimedOut<Fail>>),
-    /// By a policy, in that attempt.
-    Refused(Refused, u32),
+    Refused(Refused),
 }
 
 impl Fail {
@@ -48,7 +47,7 @@ impl Fail {
         let class = if !e.is_instance_of::<PyException>(py) {
             Class::Passes
         } else if e.is_instance(py, face(py).rejected.bind(py)) {
-            Class::Refused
+            Class::Refused(None)
         } else {
             Class::Failure
         };
@@ -63,7 +62,7 @@ impl Fail {
                 let cause = t.cause.map(|c| c.into_error(py, plan));
                 error::timed_out(py, plan, t.owner, t.attempts, cause)
             }
-            Fail::Refused(r, attempt) => error::refused(py, plan, r, attempt),
+            Fail::Refused(r) => error::refused(py, plan, r),
         }
     }
 
@@ -87,7 +86,7 @@ impl Fault for Fail {
     }
 
     fn refused(r: Refused) -> Self {
-        Fail::Refused(r, 1)
+        Fail::Refused(r)
     }
 
     fn class(&self) -> Class {
@@ -95,7 +94,7 @@ impl Fault for Fail {
             Fail::Stopped => Class::Stopped,
             Fail::Raised(_, class) => *class,
             Fail::TimedOut(t) => Class::TimedOut(t.owner),
-            Fail::Refused(..) => Class::Refused,
+            Fail::Refused(r) => Class::Refused(Some(r.layer)),
         }
     }
 }
@@ -124,6 +123,8 @@ struct State {
     job: Option<Arc<Stage>>,
     /// What a fallback is to stand in for.
     fault: Option<(usize, Fail)>,
+    /// What the coroutine that is being driven stands in for.
+    stands_for: Option<Py<PyAny>>,
     stop: bool,
     cancel_sent: bool,
     task: Option<Py<PyAny>>,
@@ -265,18 +266,20 @@ impl PyLeaf {
         let Some(error) = fault.raise(py, plan) else { return Ok(Err(py.None())) };
         let error = error.value(py);
         let given = plan.stand_in(py, layer, error).map_err(|e| {
-            // As in an `except` block: what it failed with came while that was handled.
-            e.value(py).setattr(intern!(py, "__context__"), error).ok();
+            while_handling(&e, error);
             no_stop(py, e, "a fallback raised StopIteration")
         })?;
         // SAFETY: asks for the type only.
         if unsafe { ffi::PyCoro_CheckExact(given.as_ptr()) } != 0 || is_old_coroutine(&given)? {
+            self.state.lock().stands_for = Some(error.clone().into_any().unbind());
             return Ok(Ok(given.unbind()));
         }
         if !given.hasattr(intern!(py, "__await__"))? {
             return Ok(Err(given.unbind()));
         }
-        Ok(Ok(given.call_method0(intern!(py, "__await__"))?.unbind()))
+        let driven = given.call_method0(intern!(py, "__await__"))?.unbind();
+        self.state.lock().stands_for = Some(error.clone().into_any().unbind());
+        Ok(Ok(driven))
     }
 
     /// One step: `Ok(Ok(value))` is the end, `Ok(Err(yielded))` a suspension.
@@ -317,11 +320,14 @@ impl PyLeaf {
 
     /// The coroutine has ended: tell own cancels from others.
     fn settle(&self, py: Python<'_>, result: PyResult<Py<PyAny>>) -> Result<Py<PyAny>, Fail> {
-        let (own, task, baseline) = {
+        let (own, task, baseline, stands_for) = {
             let mut s = self.state.lock();
             s.stop = false;
-            (std::mem::take(&mut s.cancel_sent), s.task.as_ref().map(|t| t.clone_ref(py)), s.baseline)
+            (std::mem::take(&mut s.cancel_sent), s.task.as_ref().map(|t| t.clone_ref(py)), s.baseline, s.stands_for.take())
         };
+        if let (Err(e), Some(error)) = (&result, stands_for) {
+            while_handling(e, error.bind(py));
+        }
         let Some(task) = task else { return result.map_err(|e| Fail::raised(py, e)) };
         let count =
             |method: &Bound<'_, pyo3::types::PyString>| task.bind(py).call_method0(method).and_then(|n| n.extract::<i64>());
@@ -354,6 +360,7 @@ impl PyLeaf {
             visit.call(&s.yielded)?;
             visit.call(&s.task)?;
             visit.call(&s.event_loop)?;
+            visit.call(&s.stands_for)?;
         }
         Ok(())
     }
@@ -361,7 +368,7 @@ impl PyLeaf {
     pub(crate) fn clear(&self) {
         let old = {
             let mut s = self.state.lock();
-            (s.coroutine.take(), s.yielded.take(), s.task.take(), s.event_loop.take())
+            (s.coroutine.take(), s.yielded.take(), s.task.take(), s.event_loop.take(), s.stands_for.take())
         };
         drop(old);
     }
@@ -460,7 +467,7 @@ impl Leaf for PyLeaf {
             return Ok(Verdict::No);
         }
         let judged = match (plan.on(layer), &*fault) {
-            (On::Classes { .. }, Fail::TimedOut(_)) => Ok(Verdict::Yes),
+            (On::Classes { .. }, Fail::TimedOut(_) | Fail::Raised(_, Class::TimedOut(_))) => Ok(Verdict::Yes),
             (On::Classes { rejected, .. }, Fail::Refused(..)) => {
                 let yes =
                     !rejected.bind(py).is_empty() && fault.raise(py, plan).is_some_and(|e| e.is_instance(py, rejected.bind(py)));
@@ -512,18 +519,25 @@ impl Leaf for PyLeaf {
         let e = PyErr::from_value(store::shared(py, fault));
         // One exception for many: none drags the frames of the others along.
         e.set_traceback(py, None);
-        Fail::raised(py, e)
+        let plan = self.plan.bind(py);
+        let (whole, around) = plan.get().place(plan);
+        let by = e.value(py).getattr_opt(intern!(py, "_by")).ok().flatten().and_then(|by| by.extract::<(usize, usize)>().ok());
+        match by {
+            Some((of, layer)) if of == whole && layer >= around => Fail::Raised(e, Class::TimedOut(Owner::Layer(layer - around))),
+            _ => Fail::raised(py, e),
+        }
     }
 
-    fn fly(&self, layer: usize, landing: Landing) -> Result<(), Fail> {
+    fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<Held>>) -> Result<(), Fail> {
         // SAFETY: as in `poll`.
         let py = unsafe { Python::assume_attached() };
         let begin = || -> PyResult<()> {
-            let landing = Bound::new(py, landing::Landing::new(landing))?;
+            let landing = Bound::new(py, landing::Landing::new(landing, held))?;
             let inner = Plan::inside(self.plan.bind(py), layer)?;
             let kwargs = self.kwargs.as_ref().map(|k| k.bind(py));
             let args = (self.callable.bind(py), self.args.bind(py), kwargs, inner, landing);
-            face(py).fly.bind(py).call1(args).map(drop)
+            // An eager task takes its first step in here, and stands under no limit of its first caller's all the same.
+            under(py, Instant::NEVER, None, || face(py).fly.bind(py).call1(args)).map(drop)
         };
         begin().map_err(|e| Fail::raised(py, e))
     }
@@ -539,6 +553,23 @@ impl Leaf for PyLeaf {
             None => drop(what),
         }
     }
+}
+
+/// `e` was raised while `error` was handled, as in an `except` block: the first of what led to it has that as its context.
+fn while_handling(e: &PyErr, error: &Bound<'_, PyAny>) {
+    let py = error.py();
+    let mut first = e.value(py).clone().into_any();
+    // A chain may be a ring, made by hand.
+    for _ in 0..1000 {
+        if first.is(error) {
+            return;
+        }
+        match first.getattr(intern!(py, "__context__")) {
+            Ok(before) if !before.is_none() => first = before,
+            _ => break,
+        }
+    }
+    first.setattr(intern!(py, "__context__"), error).ok();
 }
 
 /// StopIteration would look like the end of an await: it becomes a RuntimeError, as in PEP 479.

@@ -178,6 +178,8 @@ pub(crate) struct Plan {
     /// The same for native errors; `None` where only Python can judge.
     native_on: Option<Arc<[OnErrno]>>,
     pub(crate) tally: Arc<Tally>,
+    /// Where retries and fallbacks are counted: those of a flight, too, at the effect's own.
+    pub(crate) parts: Arc<Tally>,
     pub(crate) retries: bool,
     pub(crate) caches: bool,
     /// By layer; empty where none asks.
@@ -199,6 +201,8 @@ pub(crate) struct Plan {
     to: Vec<Option<Py<PyAny>>>,
     /// The plans of what stands inside its caches, by layer.
     inside: Mutex<Vec<(usize, Py<Plan>)>>,
+    /// Of what stands inside a cache: the address of the whole stack's plan, and how many layers it has around.
+    part_of: Option<(usize, usize)>,
 }
 
 #[pymethods]
@@ -232,6 +236,7 @@ impl Plan {
             stack,
             on,
             native_on,
+            parts: tally.clone(),
             tally,
             retries,
             caches,
@@ -243,6 +248,7 @@ impl Plan {
             arity,
             to,
             inside: Mutex::default(),
+            part_of: None,
         })
     }
 
@@ -313,14 +319,13 @@ impl Plan {
                 term.key = Some(self.intern_call(key, keys, &args, kwargs.as_ref())?);
             }
             if let Some(cost) = &asks.cost {
-                term.cost = cost.bind(py).call(&args, kwargs.as_ref())?.extract()?;
-                if !(term.cost >= 0.0 && term.cost.is_finite()) {
+                let cost = cost.bind(py).call(&args, kwargs.as_ref())?;
+                let usable = |cost: &f64| *cost >= 0.0 && cost.is_finite();
+                term.cost = cost.extract().ok().filter(usable).ok_or_else(|| {
+                    let gave = cost.repr().map_or_else(|_| "?".into(), |r| r.to_string());
                     let name = &self.name;
-                    return Err(PyValueError::new_err(format!(
-                        "cost= of effect '{name}' gave {}: it must be finite, and 0 or more",
-                        term.cost
-                    )));
-                }
+                    PyValueError::new_err(format!("cost= of effect '{name}' gave {gave}: it must be a finite number, 0 or more"))
+                })?;
             }
             Ok(term)
         };
@@ -358,7 +363,8 @@ impl Plan {
         })
     }
 
-    /// The plan of what stands inside the cache at `layer`. It counts for itself: the calls are counted where they are made.
+    /// The plan of what stands inside the cache at `layer`. It counts its ends for itself: those of the calls are
+    /// counted where they are made.
     pub(crate) fn inside<'py>(slf: &Bound<'py, Self>, layer: usize) -> PyResult<Bound<'py, Plan>> {
         let (py, me) = (slf.py(), slf.get());
         let known = me.inside.lock().iter().find(|(at, _)| *at == layer).map(|(_, plan)| plan.clone_ref(py));
@@ -375,6 +381,7 @@ impl Plan {
             on: me.on[from..].iter().map(|on| on.clone_ref(py)).collect(),
             native_on: me.native_on.as_ref().map(|on| on[from..].into()),
             tally: Arc::default(),
+            parts: me.parts.clone(),
             retries: stack.iter().any(|l| matches!(l, policy::Layer::Retry(_))),
             caches: stack.iter().any(|l| matches!(l, policy::Layer::Cache(_))),
             asks,
@@ -386,10 +393,24 @@ impl Plan {
             arity: me.arity,
             to: me.to[from..].iter().map(|to| to.as_ref().map(|to| to.clone_ref(py))).collect(),
             inside: Mutex::default(),
+            part_of: Some({
+                let (whole, around) = me.place(slf);
+                (whole, around + from)
+            }),
         };
         let plan = Bound::new(py, plan)?;
         me.inside.lock().push((layer, plan.clone().unbind()));
         Ok(plan)
+    }
+
+    /// The address of the whole stack's plan, and how many of its layers stand around this one's.
+    pub(crate) fn place(&self, itself: &Bound<'_, Self>) -> (usize, usize) {
+        self.part_of.unwrap_or((itself.as_ptr() as usize, 0))
+    }
+
+    /// The same, of a part.
+    pub(crate) fn part_of(&self) -> Option<(usize, usize)> {
+        self.part_of
     }
 
     /// What the fallback at `layer` gives for an error.
@@ -442,7 +463,7 @@ impl Plan {
 
     pub(crate) fn count_attempts(&self, attempts: u32) {
         if attempts > 1 {
-            self.tally.retried.fetch_add(u64::from(attempts - 1), Ordering::Relaxed);
+            self.parts.retried.fetch_add(u64::from(attempts - 1), Ordering::Relaxed);
         }
     }
 }

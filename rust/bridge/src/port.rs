@@ -9,12 +9,12 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Wake;
 
 use mountain_core::effect::{Outcome, Sink};
-use mountain_core::sync::{Mailbox, Mutex};
+use mountain_core::sync::{Bell, Mailbox, Mutex};
 use mountain_core::value::Memory;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -23,7 +23,7 @@ use pyo3::{ffi, intern};
 
 use crate::bell::FdBell;
 use crate::context::running_loop;
-use crate::pyref::{PyRef, empty_graveyard};
+use crate::pyref::{PyRef, empty_graveyard, when_many};
 
 pub(crate) enum Letter {
     /// A parked or suspended run was woken.
@@ -57,7 +57,8 @@ impl Sink for Shared {
 /// Wakes a run through its port. It never owns the run: it may be dropped on any thread.
 pub(crate) struct RunWake {
     woken: AtomicBool,
-    port: Arc<Shared>,
+    /// From the end of the poll that kept it.
+    port: OnceLock<Arc<Shared>>,
     /// The run's address while it waits, 0 otherwise.
     run: AtomicUsize,
 }
@@ -67,15 +68,29 @@ impl Wake for RunWake {
         self.wake_by_ref();
     }
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.woken.swap(true, Ordering::SeqCst) {
-            self.port.mailbox.post(Letter::Wake(self.clone()));
+        if !self.woken.swap(true, Ordering::SeqCst)
+            && let Some(port) = self.port.get()
+        {
+            port.mailbox.post(Letter::Wake(self.clone()));
         }
     }
 }
 
 impl RunWake {
-    pub(crate) fn new(port: &Port) -> Arc<Self> {
-        Arc::new(RunWake { woken: AtomicBool::new(false), port: port.shared.clone(), run: AtomicUsize::new(0) })
+    /// It is made while the engine holds a lock of its own, perhaps, and so runs no code of Python's, as the making of a port would.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(RunWake { woken: AtomicBool::new(false), port: OnceLock::new(), run: AtomicUsize::new(0) })
+    }
+
+    pub(crate) fn is_bound(&self) -> bool {
+        self.port.get().is_some()
+    }
+
+    /// This is its run's port. Whoever woke it before did not find that; whoever does so at this moment may be heard twice.
+    pub(crate) fn bind(self: &Arc<Self>, port: &Port) {
+        if self.port.set(port.shared.clone()).is_ok() && self.woken.load(Ordering::SeqCst) {
+            port.shared.mailbox.post(Letter::Wake(self.clone()));
+        }
     }
 
     /// The run waits from now on.
@@ -168,6 +183,7 @@ impl Port {
             },
         )?;
         port.call_method1(intern!(py, "_attach"), (event_loop,))?;
+        when_many(ring_all);
         PORTS.lock().get_or_insert_default().insert(key, port.clone().unbind());
         empty_graveyard(py);
         Ok(port)
@@ -217,6 +233,12 @@ pub(crate) fn parked() -> usize {
     PORTS.lock().iter().flat_map(HashMap::values).map(|port| port.get().parked.lock().len()).sum()
 }
 
+/// Have every loop drain, which empties the graveyard. From any thread; nothing, while somebody is at the ports.
+fn ring_all() {
+    let Some(ports) = PORTS.try_lock() else { return };
+    ports.iter().flat_map(HashMap::values).for_each(|port| port.get().shared.mailbox.bell.ring());
+}
+
 /// A port is no longer its loop's.
 pub(crate) fn remove(port: &Port) {
     let known = PORTS.lock().as_mut().and_then(|ports| ports.remove(&port.key));
@@ -224,8 +246,12 @@ pub(crate) fn remove(port: &Port) {
     EPOCH.fetch_add(1, Ordering::AcqRel);
 }
 
-/// In the child of a fork: ports are the parent's. They are forgotten, not dropped: their descriptors are shared.
-pub(crate) fn forget_all() {
+/// In the child of a fork: ports are the parent's. They are forgotten, not dropped: their descriptors are shared. `flying` is told of each flight.
+pub(crate) fn forget_all(mut flying: impl FnMut(&Py<PyAny>)) {
     EPOCH.fetch_add(1, Ordering::AcqRel);
-    std::mem::forget(PORTS.lock().take());
+    let ports = PORTS.lock().take();
+    for port in ports.iter().flat_map(HashMap::values) {
+        port.get().flying.lock().values().for_each(&mut flying);
+    }
+    std::mem::forget(ports);
 }

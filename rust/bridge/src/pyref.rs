@@ -1,11 +1,15 @@
 //! References that may be dropped anywhere. Off the interpreter they go to the graveyard, which the next drain of a port empties.
 
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 use pyo3::prelude::*;
 use pyo3::{PyTypeInfo, ffi};
 
 use crate::process::graveyard;
+
+/// When so many lie in the graveyard, a loop is woken to drop them: one that has nothing native to wait for would not come by itself.
+const MANY: usize = 1024;
 
 /// Owns one reference. Unlike `Py`, dropping it needs no interpreter.
 pub(crate) struct PyRef(NonNull<ffi::PyObject>);
@@ -65,6 +69,14 @@ impl PyRef {
     }
 }
 
+/// Calls whoever empties the graveyard.
+static CALL: OnceLock<fn()> = OnceLock::new();
+
+/// When much has gathered, `call` is to be called, from any thread.
+pub(crate) fn when_many(call: fn()) {
+    let _ = CALL.set(call);
+}
+
 impl Drop for PyRef {
     fn drop(&mut self) {
         // SAFETY: asks only whether this thread is attached; if it is, the count may be touched.
@@ -74,7 +86,13 @@ impl Drop for PyRef {
                 return;
             }
         }
-        graveyard().lock().push(self.0.as_ptr() as usize);
+        let mut dead = graveyard().lock();
+        dead.push(self.0.as_ptr() as usize);
+        let many = dead.len().is_multiple_of(MANY);
+        drop(dead);
+        if many && let Some(call) = CALL.get() {
+            call();
+        }
     }
 }
 

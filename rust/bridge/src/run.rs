@@ -45,46 +45,28 @@ struct Engine(Pin<Box<dyn Future<Output = Ended> + Send>>);
 unsafe impl Sync for Engine {}
 
 /// The waker of one poll: it becomes a `RunWake` only if the engine keeps it. A call that ends at once never does.
-struct LazyWake<'a> {
-    wake: RefCell<Option<Arc<RunWake>>>,
-    leaf: Option<&'a PyLeaf>,
-}
+struct LazyWake(RefCell<Option<Arc<RunWake>>>);
 
-impl LazyWake<'_> {
+impl LazyWake {
     const VTABLE: RawWakerVTable = RawWakerVTable::new(Self::clone, Self::wake, Self::wake, |_| ());
 
-    fn made(&self) -> Option<Arc<RunWake>> {
-        let mut wake = self.wake.borrow_mut();
-        if wake.is_none() {
-            // SAFETY: polls happen on attached threads only.
-            let py = unsafe { Python::assume_attached() };
-            // A suspended leaf knows its loop: cheaper to ask than the thread.
-            let port = match self.leaf.and_then(|l| l.event_loop(py)) {
-                Some(event_loop) => Port::of(&event_loop),
-                None => Port::current(py),
-            };
-            let port = port.ok()?;
-            *wake = Some(RunWake::new(port.get()));
-        }
-        wake.clone()
+    /// # Safety
+    /// `data` is the `LazyWake` on the stack of the poll that lent this waker.
+    unsafe fn made(data: *const ()) -> Arc<RunWake> {
+        // SAFETY: as above.
+        let lazy = unsafe { &*data.cast::<LazyWake>() };
+        lazy.0.borrow_mut().get_or_insert_with(RunWake::new).clone()
     }
 
     fn clone(data: *const ()) -> RawWaker {
-        // SAFETY: the data is the `LazyWake` on the stack of the poll that lent this waker.
-        let waker = match unsafe { &*data.cast::<LazyWake<'_>>() }.made() {
-            Some(wake) => Waker::from(wake),
-            // No loop runs: the poll's caller is about to say so.
-            None => Waker::noop().clone(),
-        };
-        let waker = ManuallyDrop::new(waker);
+        // SAFETY: the vtable's functions get the data that it was made with.
+        let waker = ManuallyDrop::new(Waker::from(unsafe { Self::made(data) }));
         RawWaker::new(waker.data(), waker.vtable())
     }
 
     fn wake(data: *const ()) {
         // SAFETY: as in `clone`.
-        if let Some(wake) = unsafe { &*data.cast::<LazyWake<'_>>() }.made() {
-            wake.wake();
-        }
+        unsafe { Self::made(data) }.wake();
     }
 }
 
@@ -119,18 +101,39 @@ impl Run {
 
     fn poll(&mut self) -> Poll<Ended> {
         let Some(engine) = self.engine.as_mut() else { return Poll::Pending };
-        let lazy = LazyWake { wake: RefCell::new(self.wake.take()), leaf: self.leaf.as_deref() };
+        let lazy = LazyWake(RefCell::new(self.wake.take()));
         // SAFETY: the vtable's functions accept this data, which outlives the poll; clones do not refer to it.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new((&raw const lazy).cast(), &LazyWake::VTABLE)) });
         let polled = catch_unwind(AssertUnwindSafe(|| engine.0.as_mut().poll(&mut Context::from_waker(&waker))));
-        self.wake = lazy.wake.into_inner();
+        self.wake = lazy.0.into_inner();
+        if let (Some(wake), Ok(Poll::Pending)) = (&self.wake, &polled) {
+            self.bind(wake);
+        }
         polled.unwrap_or_else(|payload| {
-            // SAFETY: as in `LazyWake::made`.
+            // SAFETY: as in `bind`.
             let py = unsafe { Python::assume_attached() };
             let name = self.leaf.as_ref().map_or_else(String::new, |l| l.plan.get().name.clone());
             let Error::Panic(what) = Error::panic(&*payload) else { unreachable!() };
             Poll::Ready(Err(Fail::Raised(internal(py, &name, &what), Class::Passes)))
         })
+    }
+
+    /// The waker that the engine keeps wakes this run through the loop that it runs on.
+    fn bind(&self, wake: &Arc<RunWake>) {
+        if wake.is_bound() {
+            return;
+        }
+        // SAFETY: polls happen on attached threads only.
+        let py = unsafe { Python::assume_attached() };
+        // A suspended leaf knows its loop: cheaper to ask than the thread.
+        let port = match self.leaf.as_ref().and_then(|l| l.event_loop(py)) {
+            Some(event_loop) => Port::of(&event_loop),
+            None => Port::current(py),
+        };
+        // No loop runs: the poll's caller is about to say so.
+        if let Ok(port) = port {
+            wake.bind(port.get());
+        }
     }
 
     /// The first step: is it admitted, is there time left, is the value there already; then the engine.
@@ -268,7 +271,7 @@ impl Run {
         let attempts = leaf.trace.attempts();
         plan.count_attempts(attempts);
         if leaf.trace.degraded.load(Ordering::Relaxed) {
-            count(&plan.tally.degraded);
+            count(&plan.parts.degraded);
         }
         if let Some(began) = began {
             plan.tally.times.record(clock().now().since(began).as_nanos() as u64);

@@ -1,14 +1,7 @@
 //! How a block of code gets a permit of a limit: at once, or by an effect that waits for it on the native side.
 
-use std::sync::Arc;
-
-use mountain_core::effect::{Abort, Done, Held, Host, Operation, Use};
-use mountain_core::error::{Error, Refused};
-use mountain_core::policy::limit::Limit;
-use mountain_core::runtime::begin;
-use mountain_core::schedule::Priority;
-use mountain_core::time::Instant;
-use mountain_core::value::Value;
+use mountain_core::effect::Use;
+use mountain_core::runtime::{Queued, Then};
 use pyo3::prelude::*;
 
 use crate::context;
@@ -38,29 +31,7 @@ pub(crate) fn wait_for_slot<'py>(
     plan: Py<Plan>,
 ) -> PyResult<Bound<'py, Effect>> {
     let permits = permits.get();
-    let key = key.map(|key| keyed::intern(&permits.keys, &key)).transpose()?.map(Arc::new);
+    let key = key.map(|key| keyed::intern(&permits.keys, &key)).transpose()?;
     let (priority, held) = (context::priority(py)?, context::within(py)?.0);
-    Effect::of(py, Work::native(Acquire { limit: permits.limit.clone(), key, priority, held }), plan)
-}
-
-/// Whoever is cancelled meanwhile leaves nothing behind.
-struct Acquire {
-    limit: Arc<Limit>,
-    key: Option<Arc<Use>>,
-    priority: Priority,
-    held: Option<Arc<Held>>,
-}
-
-impl Operation for Acquire {
-    fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
-        let (limit, key, priority, held) = (self.limit.clone(), self.key.clone(), self.priority, self.held.clone());
-        let clock = host.clock.clone();
-        begin(host, done, async move {
-            let number = key.as_ref().map_or(0, |key| key.number());
-            match limit.permit(&clock, number, priority, Instant::NEVER, held).await {
-                Ok(permit) => Ok(Value::Other(Box::new(permit))),
-                Err(why) => Err(Error::Refused(Refused { layer: 0, why })),
-            }
-        })
-    }
+    Effect::of(py, Work::native(Queued { limit: permits.limit.clone(), key, priority, held, then: Then::Hand }), plan)
 }

@@ -23,15 +23,16 @@ pub(crate) fn statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(d)
 }
 
-type Row = (u64, u64, u64, u64, u64, u64, u64, f64, f64);
+type Row = (u64, u64, u64, u64, u64, u64, u64, u64, f64, f64);
 
-/// By name: started, succeeded, failed, timed_out, cancelled, retried, rejected, p50 and p99 in seconds.
+/// By name: started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded, p50 and p99 in seconds.
 #[pyfunction]
 pub(crate) fn effect_statistics() -> BTreeMap<String, Row> {
     let n = |c: &AtomicU64| c.load(Ordering::Relaxed);
     let row = |t: &Tally| {
         let (p50, p99) = (t.times.quantile(0.5), t.times.quantile(0.99));
-        (n(&t.started), n(&t.succeeded), n(&t.failed), n(&t.timed_out), n(&t.cancelled), n(&t.retried), n(&t.rejected), p50, p99)
+        let ends = (n(&t.started), n(&t.succeeded), n(&t.failed), n(&t.timed_out), n(&t.cancelled));
+        (ends.0, ends.1, ends.2, ends.3, ends.4, n(&t.retried), n(&t.rejected), n(&t.degraded), p50, p99)
     };
     tallies().into_iter().map(|(name, t)| (name, row(&t))).collect()
 }

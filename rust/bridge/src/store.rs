@@ -1,5 +1,6 @@
 //! The state of a Cache, and that of a RetryBudget.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,10 +49,10 @@ impl Store {
 
     /// The functions whose calls it has keys of: each key is (function, ...).
     fn functions<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let mut found: Vec<Bound<'py, PyAny>> = Vec::new();
+        let (mut found, mut known) = (Vec::new(), HashSet::new());
         for key in keyed::all(py, &self.keys) {
             let function = key.cast_into::<PyTuple>()?.get_item(0)?;
-            if !found.iter().any(|known| known.is(&function)) {
+            if known.insert(function.as_ptr() as usize) {
                 found.push(function);
             }
         }

@@ -4,15 +4,15 @@
 //! `at_rest` of the core for what that means natively. Letters are no case of their own: a letter is posted, and the bell rung, before
 //! whoever posts it is at rest, so that the loop's next look at its descriptors finds it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mountain_core::effect::{self, AtWork};
 use pyo3::prelude::*;
 
 use crate::process::{clock, runtimes};
 
-/// How often work is looked at that is not at rest yet: a worker that finds nothing to do parks within some 50 us.
-const LOOKS: usize = 200;
+/// How long work is looked at that is not at rest yet: a worker that finds nothing to do parks within some 50 us.
+const MOMENT: Duration = Duration::from_micros(200);
 
 /// Nanoseconds on the engine's clock.
 #[pyfunction]
@@ -59,9 +59,14 @@ pub(crate) fn at_rest(py: Python<'_>, but: usize) -> bool {
     let runtimes = runtimes();
     effect::at_rest(&runtimes, but)
         || py.detach(|| {
-            (0..LOOKS).any(|_| {
+            let end = Instant::now() + MOMENT;
+            loop {
+                // On a busy machine this alone may take longer than that.
                 std::thread::yield_now();
-                effect::at_rest(&runtimes, but)
-            })
+                let at_rest = effect::at_rest(&runtimes, but);
+                if at_rest || Instant::now() > end {
+                    return at_rest;
+                }
+            }
         })
 }

@@ -103,6 +103,8 @@ pub struct Refused {
     /// The policy's place in the stack, counted from the outside.
     pub layer: usize,
     pub why: Reason,
+    /// Which attempt it would have been, from 1 on.
+    pub attempt: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

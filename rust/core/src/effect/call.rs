@@ -1,6 +1,7 @@
 //! One call of an effect, as its layers share it: the leaf, the clock, the deadline that stands over a layer, and what happened so far.
 
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
@@ -8,7 +9,7 @@ use std::task::Poll;
 use crate::sync::Mutex;
 
 use super::{Begin, Fault, Holder, Leaf, Terms};
-use crate::error::{Owner, Refused};
+use crate::error::{Owner, Reason, Refused};
 use crate::time::{Clock, Instant};
 
 /// The earliest limit over a point of the stack.
@@ -75,6 +76,11 @@ impl<'a> Around<'a> {
     pub fn call(terms: &'a Terms, over: Deadline) -> Self {
         Around { over, gate: None, held: terms.held.as_ref() }
     }
+
+    /// Everything inside has let the call in: whether what stands around does too.
+    pub fn admit(&self) -> Result<(), Refused> {
+        std::iter::successors(self.gate, |gate| gate.out).try_for_each(|gate| (gate.admit)())
+    }
 }
 
 /// Lets a call in or not when everything inside has let it in and its leaf is about to begin.
@@ -89,7 +95,7 @@ pub struct Call<'a, L: Leaf> {
     pub clock: &'a Arc<Clock>,
     pub trace: &'a Trace<L::Err>,
     pub terms: &'a Terms,
-    /// When this was last read, 0 when the leaf has run since: layers that begin together read the clock once.
+    /// When this was last read, 0 when the call has waited or the leaf has run since: layers that begin together read the clock once.
     now: AtomicU64,
 }
 
@@ -110,6 +116,29 @@ impl<'a, L: Leaf> Call<'a, L> {
         }
     }
 
+    /// The policy at that place of the stack does not let it begin.
+    pub fn refused(&self, layer: usize, why: Reason) -> Refused {
+        Refused { layer, why, attempt: self.trace.attempts().saturating_add(1) }
+    }
+
+    /// Wait for something before what is inside begins. The time is read afresh then, if there was anything to wait for.
+    pub fn wait<F: Future + Unpin>(&self, mut what: F) -> impl Future<Output = F::Output> {
+        poll_fn(move |cx| {
+            let polled = Pin::new(&mut what).poll(cx);
+            if polled.is_pending() {
+                self.now.store(0, Ordering::Relaxed);
+            }
+            polled
+        })
+    }
+
+    /// What stands inside begins for this call, or has begun for another with whom it waits.
+    pub fn attempt(&self) {
+        self.now.store(0, Ordering::Relaxed);
+        // Only who polls the call counts.
+        self.trace.attempts.store(self.trace.attempts() + 1, Ordering::Relaxed);
+    }
+
     /// The time, read afresh.
     pub fn now(&self) -> Instant {
         self.now.store(0, Ordering::Relaxed);
@@ -126,13 +155,10 @@ pub fn call_leaf<'a, L: Leaf>(
     poll_fn(move |cx| {
         let begin = std::mem::replace(&mut begin, false);
         if begin {
-            let gates = std::iter::successors(around.gate, |gate| gate.out);
-            if let Some(refused) = gates.map(|gate| (gate.admit)()).find_map(Result::err) {
+            if let Err(refused) = around.admit() {
                 return Poll::Ready(Err(L::Err::refused(refused)));
             }
-            call.now.store(0, Ordering::Relaxed);
-            // Only who polls the call counts.
-            call.trace.attempts.store(call.trace.attempts() + 1, Ordering::Relaxed);
+            call.attempt();
         }
         call.leaf.poll(begin.then_some(Begin::Call(&around)), cx)
     })

@@ -58,11 +58,16 @@ impl Flight {
 
     /// How it ended; until it has, `waker` is called when it does.
     pub fn look(&self, place: u32, waker: &Waker) -> Option<Landed> {
+        if let Some(landed) = &self.state.lock().landed {
+            return Some(landed.clone());
+        }
+        // To clone it may run the host's code, which may wait for whoever waits for the lock.
+        let waker = waker.clone();
         let mut state = self.state.lock();
         if let Some(landed) = &state.landed {
             return Some(landed.clone());
         }
-        let old = state.waiting.get_mut(place as usize).and_then(|slot| slot.replace(waker.clone()));
+        let old = state.waiting.get_mut(place as usize).and_then(|slot| slot.replace(waker));
         drop(state);
         drop(old);
         None
@@ -102,12 +107,20 @@ impl Flight {
         self.state.lock().landed.is_some()
     }
 
+    /// Whatever ran in it is another process's, since a fork: nobody who waits here will ever be woken by that.
+    pub fn forget(&self) {
+        self.state.lock().landed = Some(Landed::Lost);
+    }
+
     /// What runs in it waits for `other` now. False: that one waits for this, itself or by others.
     pub fn waits_for(self: &Arc<Self>, other: &Arc<Flight>) -> bool {
+        // Said before it is asked: of two on two threads that would wait for each other, one at least sees it.
+        self.state.lock().waits_for.push(other.clone());
         let mut seen = vec![other.clone()];
         let mut next = 0;
         while let Some(flight) = seen.get(next).cloned() {
             if Arc::ptr_eq(&flight, self) {
+                self.waits_no_more(other);
                 return false;
             }
             for further in &flight.state.lock().waits_for {
@@ -117,7 +130,6 @@ impl Flight {
             }
             next += 1;
         }
-        self.state.lock().waits_for.push(other.clone());
         true
     }
 

@@ -31,8 +31,8 @@ struct Inner {
     slots: Slab<Slot>,
     /// Where the next look for keys at rest begins.
     hand: usize,
-    /// The next reminder, while there are keys.
-    timer: Option<(Weak<Clock>, Key)>,
+    /// The clock's reminder to look at all.
+    timed: Option<(Weak<Clock>, Key)>,
 }
 
 struct Slot {
@@ -113,11 +113,13 @@ impl Keys {
     /// A key has come: time to look at a few others.
     fn came(self: &Arc<Self>, mut inner: std::sync::MutexGuard<'_, Inner>, clock: &Arc<Clock>) {
         let now = clock.now();
-        let gone = self.look(&mut inner, LOOKS, now);
-        if inner.timer.is_none() {
-            let look = Arc::new(Look { keys: Arc::downgrade(self), clock: Arc::downgrade(clock) });
-            inner.timer = Some((Arc::downgrade(clock), clock.arm(now.after(self.every), Waker::from(look))));
+        // In the child of a fork the clock is another one, and the parent's never fires.
+        if inner.timed.as_ref().is_none_or(|(on, _)| !std::ptr::eq(on.as_ptr(), Arc::as_ptr(clock))) {
+            let clock_too = Arc::downgrade(clock);
+            let look = Arc::new(Look { keys: Arc::downgrade(self), clock: clock_too.clone() });
+            inner.timed = Some((clock_too, clock.arm(now.after(self.every), Waker::from(look))));
         }
+        let gone = self.look(&mut inner, LOOKS, now);
         drop(inner);
         gone.into_iter().for_each(self.forget);
     }
@@ -140,7 +142,7 @@ impl Keys {
             }
         }
         if inner.slots.is_empty() && end > AT_ONCE {
-            *inner = Inner { timer: inner.timer.take(), ..Inner::default() };
+            *inner = Inner { timed: inner.timed.take(), ..Inner::default() };
         }
         gone
     }
@@ -173,13 +175,13 @@ impl Keys {
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        let Inner { slots, timer, .. } = std::mem::take(self.inner.get_mut());
-        if let Some((clock, key)) = timer
+        let Inner { slots, timed, .. } = std::mem::take(self.inner.get_mut());
+        slots.into_iter().for_each(|(_, slot)| (self.forget)(slot.token));
+        if let Some((clock, key)) = timed
             && let Some(clock) = clock.upgrade()
         {
             clock.disarm(key);
         }
-        slots.into_iter().for_each(|(_, slot)| (self.forget)(slot.token));
     }
 }
 
@@ -195,8 +197,8 @@ impl Wake for Look {
         let now = clock.now();
         keys.sweep(now);
         let mut inner = keys.inner.lock();
-        let again = (!inner.slots.is_empty()).then(|| clock.arm(now.after(keys.every), Waker::from(self.clone())));
-        inner.timer = again.map(|key| (self.clock.clone(), key));
+        let more = (!inner.slots.is_empty()).then(|| clock.arm(now.after(keys.every), Waker::from(self.clone())));
+        inner.timed = more.map(|key| (self.clock.clone(), key));
     }
 }
 
@@ -275,7 +277,7 @@ mod tests {
         drop(number_of(&keys, &clock, 6));
         assert_eq!(clock.armed(), 1);
         drop(keys);
-        assert_eq!(clock.armed(), 0, "nor does it remind of what is gone");
+        assert_eq!(clock.armed(), 0, "who is gone needs no reminder");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The leaf: what an effect finally calls, as the engine sees it. At most one call of a leaf is under way at a time.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{Around, Landing, Shared};
+use super::{Around, Held, Landing, Shared};
 use crate::error::{Owner, Refused, TimedOut};
 
 /// What an effect finally calls. The engine starts it, polls it, and may ask a running call to end; it never stops it by force.
@@ -35,8 +36,9 @@ pub trait Leaf: Send + Sync {
     /// Likewise a fault that others have too.
     fn failed(&self, fault: &Shared) -> Self::Err;
 
-    /// What stands inside the cache at `layer` begins as work of its own, and goes on when this call has gone: it lands with `landing`.
-    fn fly(&self, layer: usize, landing: Landing) -> Result<(), Self::Err>;
+    /// What stands inside the cache at `layer` begins as work of its own, and goes on when this call has gone: it lands with `landing`. Who
+    /// waits for it holds these permits.
+    fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<Held>>) -> Result<(), Self::Err>;
 
     /// The last call has ended for its caller, but goes on, as a thread does that cannot be stopped: it then keeps this to its real end.
     /// Otherwise it is given back.
@@ -73,12 +75,40 @@ pub trait Fault: Send + Sized {
 pub enum Class {
     /// An ordinary failure.
     Failure,
-    /// A policy, of this stack or of a call inside, did not let it begin.
-    Refused,
+    /// A policy did not let it begin: the one at that place of this stack, or one of a call inside.
+    Refused(Option<usize>),
     /// The engine's own request to stop, come back.
     Stopped,
     /// A policy of this stack ran out of time.
     TimedOut(Owner),
     /// Must reach the caller whatever the policies say: a cancel from outside, an exit, memory gone.
     Passes,
+}
+
+impl Class {
+    /// A failure of what stands inside the layer at that place: no cancel, no exit, nothing that was decided around it.
+    pub fn is_inside(self, layer: usize) -> bool {
+        match self {
+            Class::Failure => true,
+            Class::Refused(at) => at.is_none_or(|at| at > layer),
+            Class::TimedOut(owner) => owner.inside(layer),
+            Class::Stopped | Class::Passes => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Owner;
+
+    #[test]
+    fn what_was_decided_around_a_layer_is_not_of_its_inside() {
+        let of = |owner| Class::TimedOut(owner).is_inside(1);
+        assert!(of(Owner::Layer(2)) && !of(Owner::Layer(0)) && !of(Owner::Inherited));
+        let of = |layer| Class::Refused(layer).is_inside(1);
+        assert!(of(Some(2)) && of(None) && !of(Some(0)));
+        assert!(Class::Failure.is_inside(1));
+        assert!(!Class::Stopped.is_inside(1) && !Class::Passes.is_inside(1));
+    }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::sync::Mutex;
 
-use super::{Abort, Begin, Class, Done, Fault, Host, Landing, Leaf, Operation, Outcome, Shared, Sink, Verdict};
+use super::{Abort, Begin, Class, Done, Fault, Held, Host, Landing, Leaf, Operation, Outcome, Shared, Sink, Verdict};
 use crate::error::{Error, Owner, Refused, TimedOut};
 use crate::schedule::Priority;
 use crate::value::{Memory, Value};
@@ -159,7 +159,7 @@ impl Leaf for NativeLeaf {
         Error::Cancelled
     }
 
-    fn fly(&self, _layer: usize, landing: Landing) -> Result<(), Error> {
+    fn fly(&self, _layer: usize, landing: Landing, _held: Option<Arc<Held>>) -> Result<(), Error> {
         drop(landing);
         Err(Error::Invalid("a cache around native work is its host's".into()))
     }
@@ -205,11 +205,12 @@ impl Fault for Error {
         match self {
             Error::Cancelled => Class::Stopped,
             Error::TimedOut(t) => Class::TimedOut(t.owner),
-            Error::Refused(_) => Class::Refused,
+            Error::Refused(r) => Class::Refused(Some(r.layer)),
             Error::Panic(_) => Class::Passes,
-            // Out of a call inside, with a stack of its own: a limit there is none of this one's.
+            // Out of a call inside, with a stack of its own: a layer there is none of this one's.
             Error::Attempted(_, e) | Error::Of(_, e) => match e.class() {
                 Class::TimedOut(_) => Class::Failure,
+                Class::Refused(_) => Class::Refused(None),
                 class => class,
             },
             _ => Class::Failure,

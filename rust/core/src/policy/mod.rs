@@ -37,6 +37,11 @@ impl Layer {
     pub fn queues(&self) -> bool {
         matches!(self, Layer::Limit(_) | Layer::Rate(_))
     }
+
+    /// What it encloses begins as soon as it does, and what keeps that from beginning goes out through it as it came.
+    fn begins_at_once(&self) -> bool {
+        matches!(self, Layer::Timeout(_))
+    }
 }
 
 type Boxed<'a, L> = Pin<Box<dyn Future<Output = Result<<L as Leaf>::Ok, <L as Leaf>::Err>> + Send + 'a>>;
@@ -87,10 +92,10 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
             rate::enter(call, at, rate, around).await?;
             next(call, stack, at, around).await
         }),
-        Some(Layer::Cache(cache)) => Box::pin(cache::cached(call, at, cache, move || next(call, stack, at, around))),
+        Some(Layer::Cache(cache)) => Box::pin(cache::cached(call, at, cache, around, move || next(call, stack, at, around))),
         Some(Layer::Fallback) => Box::pin(fallback::fallback(call, at, around, next(call, stack, at, around))),
         Some(Layer::Breaker(breaker)) => Box::pin(async move {
-            let waits = stack[at + 1..].iter().any(Layer::queues);
+            let waits = !stack[at + 1..].iter().all(Layer::begins_at_once);
             let inside = breaker::enter(call, at, breaker, waits, around)?;
             let admit = || inside.admit();
             let gate = Gate { admit: &admit, out: around.gate };

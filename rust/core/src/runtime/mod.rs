@@ -2,10 +2,11 @@
 
 mod queued;
 
-pub use queued::Queued;
+pub use queued::{Queued, Then};
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -70,7 +71,7 @@ impl Operation for Program {
         if self.stack.iter().any(Layer::queues) {
             begin(host, done, engine);
         } else {
-            host.tokio.spawn(async move { done.finish(contained(engine).await) });
+            host.tokio.spawn(async move { done.finish(Contained(engine).await) });
         }
         Abort::Shared(cancel)
     }
@@ -117,26 +118,32 @@ async fn until_cancelled(engine: impl Future<Output = Outcome> + Send, cancel: &
     .await
 }
 
-/// Panics end the call, not the worker.
-async fn contained(engine: impl Future<Output = Outcome> + Send) -> Outcome {
-    let mut engine = std::pin::pin!(engine);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| engine.as_mut().poll(cx))) {
-        Ok(poll) => poll,
-        Err(payload) => Poll::Ready(Err(Error::panic(&*payload))),
-    })
-    .await
+/// Panics end the call, not the worker. By hand: an `async fn` would have room for the engine twice, as it is given and as it is pinned.
+struct Contained<F>(F);
+
+impl<F: Future<Output = Outcome>> Future for Contained<F> {
+    type Output = Outcome;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        // SAFETY: the engine is pinned as long as this is: it is never moved out.
+        let engine = unsafe { self.map_unchecked_mut(|me| &mut me.0) };
+        match catch_unwind(AssertUnwindSafe(|| engine.poll(cx))) {
+            Ok(poll) => poll,
+            Err(payload) => Poll::Ready(Err(Error::panic(&*payload))),
+        }
+    }
 }
 
 /// Run a future on tokio as an operation's whole body: aborting drops it, and a panic is an outcome.
 pub fn spawn(host: &Arc<Host>, done: Done, body: impl Future<Output = Outcome> + Send + 'static) -> Abort {
-    let task = host.tokio.spawn(async move { done.finish(contained(body).await) });
+    let task = host.tokio.spawn(async move { done.finish(Contained(body).await) });
     Abort::Task(task.abort_handle())
 }
 
 /// The same, but its first step is taken here and now: who queues in it, for a permit, does so in the order in which the calls begin, whatever
 /// worker takes the rest.
 pub fn begin(host: &Arc<Host>, done: Done, body: impl Future<Output = Outcome> + Send + 'static) -> Abort {
-    let mut body = Box::pin(contained(body));
+    let mut body = Box::pin(Contained(body));
     // Nobody is woken: the task looks for itself.
     if let Poll::Ready(outcome) = body.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         done.finish(outcome);

@@ -1,4 +1,4 @@
-//! Native calls that wait for a permit before they begin: no task, no thread, one allocation each.
+//! Native calls that wait for a permit, to begin under it or to hand it on: no task, no thread, one allocation each.
 //!
 //! A call is its own waker. Handed a permit, it goes to the starter, and the worker on duty begins it; when it has ended, its permit is
 //! handed to the next one. So a chain of calls that end at once is a loop of the starter's, not a recursion.
@@ -6,50 +6,56 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use crate::effect::{Abort, Abortable, Done, Host, Operation, Outcome, Sink, Starter};
-use crate::error::{Error, Refused};
+use crate::effect::{Abort, Abortable, Done, Held, Holder, Host, Operation, Outcome, Sink, Starter, Use};
+use crate::error::{Error, Reason, Refused};
 use crate::policy::limit::{Limit, Queue};
 use crate::schedule::Priority;
 use crate::sync::Mutex;
-use crate::value::Memory;
+use crate::value::{Memory, Value};
 
-/// An operation that begins under a permit of `limit`.
+/// Waits for a permit of `limit`.
 pub struct Queued {
     pub limit: Arc<Limit>,
+    pub key: Option<Use>,
     pub priority: Priority,
-    pub operation: Arc<dyn Operation>,
+    /// The permits under which the caller runs, who waits for this.
+    pub held: Option<Arc<Held>>,
+    pub then: Then,
+}
+
+/// What becomes of a permit.
+#[derive(Clone)]
+pub enum Then {
+    /// The operation begins under it, and gives it back when it has ended.
+    Begin(Arc<dyn Operation>),
+    /// It is the value.
+    Hand,
 }
 
 impl Operation for Queued {
     fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
         let call = Arc::new(Call {
             limit: self.limit.clone(),
+            key: self.key.clone(),
             host: host.clone(),
-            operation: self.operation.clone(),
+            held: self.held.clone(),
+            then: self.then.clone(),
             state: Mutex::new(State::Queued(done, None)),
         });
-        // Held while it asks: a permit may be handed over before its number is noted.
-        let mut state = call.state.lock();
-        let go = match self.limit.queue(self.priority, || Waker::from(call.clone())) {
-            Queue::Go => true,
-            Queue::Wait(number) => {
-                if let State::Queued(_, slot) = &mut *state {
-                    *slot = Some(number);
-                }
-                false
+        let holder = self.held.clone().map(Holder::from);
+        let queued = {
+            // Held while it asks: a permit may be handed over before its number is noted.
+            let mut state = call.state.lock();
+            let queued = self.limit.queue(call.key(), self.priority, holder.as_ref(), || Waker::from(call.clone()));
+            if let (Queue::Wait(number), State::Queued(_, slot)) = (&queued, &mut *state) {
+                *slot = Some(*number);
             }
-            Queue::Refused(why) => {
-                let was = std::mem::replace(&mut *state, State::Ended);
-                drop(state);
-                if let State::Queued(done, _) = was {
-                    done.finish(Err(Error::Refused(Refused { layer: 0, why })));
-                }
-                return Abort::Never;
-            }
+            queued
         };
-        drop(state);
-        if go {
-            call.begin();
+        match queued {
+            Queue::Wait(_) => {}
+            Queue::Go => call.granted(),
+            Queue::Refused(why) => call.refused(why),
         }
         Abort::Shared(call)
     }
@@ -57,8 +63,10 @@ impl Operation for Queued {
 
 struct Call {
     limit: Arc<Limit>,
+    key: Option<Use>,
     host: Arc<Host>,
-    operation: Arc<dyn Operation>,
+    held: Option<Arc<Held>>,
+    then: Then,
     state: Mutex<State>,
 }
 
@@ -71,8 +79,32 @@ enum State {
 }
 
 impl Call {
+    fn key(&self) -> u32 {
+        self.key.as_ref().map_or(0, Use::number)
+    }
+
+    fn refused(&self, why: Reason) {
+        let was = std::mem::replace(&mut *self.state.lock(), State::Ended);
+        if let State::Queued(done, _) = was {
+            done.finish(Err(Error::Refused(Refused { layer: 0, why, attempt: 1 })));
+        }
+    }
+
     /// It has a permit.
-    fn begin(self: &Arc<Self>) {
+    fn granted(self: &Arc<Self>) {
+        match &self.then {
+            Then::Begin(operation) => self.begin(operation),
+            Then::Hand => {
+                let permit = self.limit.permit_granted(&self.host.clock, self.key(), self.held.clone());
+                let was = std::mem::replace(&mut *self.state.lock(), State::Ended);
+                if let State::Queued(done, _) = was {
+                    done.finish(Ok(Value::Other(Box::new(permit))));
+                }
+            }
+        }
+    }
+
+    fn begin(self: &Arc<Self>, operation: &Arc<dyn Operation>) {
         let priority = {
             let mut state = self.state.lock();
             match std::mem::replace(&mut *state, State::Ended) {
@@ -88,7 +120,7 @@ impl Call {
             }
         };
         let done = Done::new(self.clone(), 0).of(priority);
-        let begun = Starter::begin(&self.host, self.operation.clone(), done);
+        let begun = Starter::begin(&self.host, operation.clone(), done);
         if let State::Begun(_, abort) = &mut *self.state.lock() {
             *abort = begun;
         }
@@ -102,13 +134,8 @@ impl Wake for Call {
             _ => return,
         };
         match self.limit.look(number, || Waker::from(self.clone())) {
-            Some(Ok(())) => self.begin(),
-            Some(Err(why)) => {
-                let was = std::mem::replace(&mut *self.state.lock(), State::Ended);
-                if let State::Queued(done, _) = was {
-                    done.finish(Err(Error::Refused(Refused { layer: 0, why })));
-                }
-            }
+            Some(Ok(())) => self.granted(),
+            Some(Err(why)) => self.refused(why),
             None => {}
         }
     }
@@ -117,7 +144,7 @@ impl Wake for Call {
 impl Sink for Call {
     fn deliver(&self, _token: usize, outcome: Outcome) {
         let was = std::mem::replace(&mut *self.state.lock(), State::Ended);
-        self.limit.give_permit_back(&self.host.clock);
+        self.limit.give_permit_back(&self.host.clock, self.key());
         if let State::Begun(done, _) = was {
             done.finish(outcome);
         }

@@ -7,6 +7,7 @@ mod group;
 mod group_abort;
 mod limits;
 mod program;
+mod queued;
 mod race;
 mod rest;
 mod starter;

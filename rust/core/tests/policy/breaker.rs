@@ -49,7 +49,7 @@ fn a_limit_inside_or_outside_counts_once_and_a_cancel_not_at_all() {
     assert!(stage.play(&inside).0.is_err());
     assert_eq!(state(&breaker, &stage), State::Open);
     let (result, _) = stage.play(&stack);
-    assert!(matches!(result, Err(Fail::Refused(Refused { layer: 1, why: Reason::Open(after) })) if after == secs(30)));
+    assert!(matches!(result, Err(Fail::Refused(Refused { layer: 1, why: Reason::Open(after), .. })) if after == secs(30)));
 }
 
 #[test]
@@ -127,4 +127,57 @@ fn a_probe_takes_its_slot_only_when_the_inside_has_admitted_it() {
     assert_eq!(state(&breaker, &stage), State::HalfOpen);
     assert!(runs[1].woken() && runs[1].poll().is_ready());
     assert_eq!(state(&breaker, &stage), State::Closed);
+}
+
+#[test]
+fn who_waited_inside_is_judged_by_the_time_at_which_it_begins() {
+    let breaker = after(1);
+    let stage = Stage::new([Act::fails(1), Act::value(secs(0))]);
+    let one = Limit::new(mountain_core::policy::limit::Settings { n: 1, most_waiting: None, overflow: Overflow::Reject });
+    let taken = one.try_permit(&stage.clock, 0, None).unwrap();
+    let stack = [Layer::Breaker(breaker.clone()), Layer::Limit(one)];
+    let call = stage.call();
+    let mut run = Run::new(&stage, &call, &stack, Deadline::NONE, true);
+    assert!(run.poll().is_pending());
+    stage.clock.advance(secs(1));
+    let _ = stage.play(&stack[..1]);
+    assert_eq!(state(&breaker, &stage), State::Open);
+    stage.clock.advance(secs(30));
+    drop(taken);
+    assert!(run.woken());
+    assert!(matches!(run.poll(), std::task::Poll::Ready(Ok(_))), "the cooldown is over");
+}
+
+#[test]
+fn what_stands_inside_does_not_mend_its_refusal() {
+    let breaker = after(1);
+    for inside in [Layer::Fallback, at_once(Some(3))] {
+        let stage = Stage::new([Act::fails(1), Act::value(secs(0))]);
+        breaker.lock().open_now(0, stage.clock.now(), 0.0);
+        let (result, _) = stage.play(&[Layer::Breaker(breaker.clone()), inside]);
+        assert!(matches!(result, Err(Fail::Refused(Refused { layer: 0, attempt: 1, .. }))), "{result:?}");
+        assert!(stage.leaf.begun().is_empty() && stage.leaf.stood_in_for().is_empty());
+        breaker.lock().reset(0);
+    }
+}
+
+#[test]
+fn a_refusal_says_which_attempt_it_would_have_been() {
+    let stage =
+        Stage::on([Act::fails(1)], |_, fault| Ok(if matches!(fault, Fail::Plain(_)) { Verdict::Yes } else { Verdict::No }));
+    let (result, _) = stage.play(&[at_once(Some(5)), Layer::Breaker(after(2))]);
+    assert!(matches!(result, Err(Fail::Refused(Refused { layer: 1, attempt: 3, .. }))), "{result:?}");
+}
+
+#[test]
+fn what_it_refuses_is_for_nothing_inside_to_make_something_of() {
+    let breaker = after(1);
+    let on = |_: usize, _: &Fail| Ok(Verdict::Yes);
+    assert!(Stage::new([Act::fails(1)]).play(&[Layer::Breaker(breaker.clone())]).0.is_err());
+    for inside in [Layer::Fallback, at_once(Some(3))] {
+        let stage = Stage::on([Act::value(secs(0))], on);
+        let (result, when) = stage.play(&[Layer::Breaker(breaker.clone()), inside]);
+        assert!(matches!(result, Err(Fail::Refused(Refused { layer: 0, why: Reason::Open(_), .. }))));
+        assert_eq!((stage.leaf.begun().len(), stage.leaf.stood_in_for().len(), when), (0, 0, stage.clock.now()));
+    }
 }

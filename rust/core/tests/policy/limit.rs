@@ -27,6 +27,24 @@ fn a_time_limit_while_waiting_leaves_no_trace() {
     assert_eq!(one.counts().0, 0);
 }
 
+/// Whatever has looked at the clock before the wait: what stands inside begins after it.
+#[test]
+fn a_limit_inside_counts_from_the_permit() {
+    let stack = [limit(100), Layer::Limit(of(1, None, Overflow::Reject)), limit(5)];
+    let clock = Clock::manual();
+    clock.advance(secs(1)); // at 0 the clock is read each time
+    let stages = [4, 4].map(|takes| Stage::at(&clock, [Act::value(secs(takes))]));
+    let calls = stages.each_ref().map(Stage::call);
+    let mut runs = [0, 1].map(|n| Run::new(&stages[n], &calls[n], &stack, Deadline::NONE, true));
+    assert!(runs.iter_mut().all(|run| run.poll().is_pending()));
+    clock.advance(secs(4));
+    assert!(runs[0].poll().is_ready() && runs[1].poll().is_pending());
+    clock.advance(secs(2)); // where a limit that counts from the beginning has passed
+    assert!(runs[1].poll().is_pending());
+    clock.advance(secs(2));
+    assert!(matches!(runs[1].poll(), std::task::Poll::Ready(Ok(7))));
+}
+
 #[test]
 fn a_permit_is_handed_over_by_priority_and_kept_until_the_call_has_ended() {
     let one = of(1, None, Overflow::Reject);
@@ -79,7 +97,9 @@ fn too_many_waiters_are_refused_or_the_least_urgent_is_sent_away() {
         let polled: Vec<_> = polled.into_iter().zip(&mut runs).map(|(p, run)| if run.woken() { run.poll() } else { p }).collect();
         for (n, polled) in polled.into_iter().enumerate() {
             match polled {
-                std::task::Poll::Ready(Err(Fail::Refused(Refused { layer: 0, why: Reason::Full(1) }))) => assert_eq!(n, refused),
+                std::task::Poll::Ready(Err(Fail::Refused(Refused { layer: 0, why: Reason::Full(1), .. }))) => {
+                    assert_eq!(n, refused);
+                }
                 polled => assert!(polled.is_pending() && n != refused),
             }
         }

@@ -40,6 +40,17 @@ fn ten_at_once_start_three_in_three_seconds() {
     assert_eq!((rate.waiting(), clock.armed()), (0, 0));
 }
 
+/// Whatever has looked at the clock before the wait: what stands inside begins after it.
+#[test]
+fn a_limit_inside_counts_from_the_turn() {
+    let stack = [limit(100), Layer::Rate(of(1.0, 10)), limit(5)];
+    let stage = Stage::new([Act::value(secs(4))]);
+    for end in [4, 14, 24] {
+        let (result, when) = stage.play(&stack);
+        assert_eq!((result.unwrap(), when), (7, at(end)));
+    }
+}
+
 #[test]
 fn who_would_be_too_late_is_refused_at_once() {
     let rate = of(1.0, 10);
@@ -47,7 +58,7 @@ fn who_would_be_too_late_is_refused_at_once() {
     let stack = [limit(5), Layer::Rate(rate)];
     assert!(stage.play(&stack).0.is_ok());
     let (result, when) = stage.play(&stack);
-    let Err(Fail::Refused(Refused { layer: 1, why: Reason::Limited(after) })) = result else { panic!("{result:?}") };
+    let Err(Fail::Refused(Refused { layer: 1, why: Reason::Limited(after), .. })) = result else { panic!("{result:?}") };
     assert_eq!((after, when), (secs(10), at(0)));
 }
 
@@ -84,4 +95,32 @@ fn a_pause_and_a_change_move_the_turns() {
     rate.set(&clock, 2.0, secs(10));
     clock.advance(Duration::ZERO);
     assert!(run.woken() && run.poll().is_ready());
+}
+
+#[test]
+fn a_limit_inside_counts_from_the_end_of_the_wait() {
+    let stage = Stage::new([Act::value(secs(2))]);
+    let stack = [limit(60), Layer::Rate(of(1.0, 10)), limit(3)];
+    assert!(stage.play(&stack).0.is_ok());
+    let (result, when) = stage.play(&stack);
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(when, at(12));
+}
+
+#[test]
+fn with_nobody_waiting_no_timer_is_left() {
+    let rate = of(4.0, 10);
+    let stage = Stage::new([Act::value(secs(0))]);
+    let stack = [Layer::Rate(rate.clone())];
+    rate.charge(&stage.clock, 0, 4.0);
+    let call = stage.call();
+    let mut run = Run::new(&stage, &call, &stack, Deadline::NONE, true);
+    assert!(run.poll().is_pending() && stage.clock.armed() == 1);
+    drop(run);
+    assert_eq!((rate.waiting(), stage.clock.armed()), (0, 0));
+    let mut run = Run::new(&stage, &call, &stack, Deadline::NONE, true);
+    assert!(run.poll().is_pending() && stage.clock.armed() == 1);
+    rate.set(&stage.clock, 0.5, secs(10));
+    assert!(run.woken() && run.poll().is_ready());
+    assert_eq!((rate.waiting(), stage.clock.armed()), (0, 0));
 }

@@ -16,18 +16,19 @@ pub struct Inside<'a, L: Leaf> {
     pass: OnceLock<Pass>,
 }
 
-/// Enter `breaker`, which stands at `layer` of the stack: question 1, unless nothing `waits` inside and question 2 comes at once.
+/// Enter `breaker`, which stands at `layer` of the stack: question 1, unless question 2 comes at once, with nothing in
+/// between that `waits`, or would make something of a refusal that is not its to judge.
 pub fn enter<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     layer: usize,
     breaker: &'a Mutex<Breaker>,
-    waits: bool,
+    asks: bool,
     around: Around<'a>,
 ) -> Result<Inside<'a, L>, L::Err> {
-    let asked = if waits { breaker.lock().peek(call.terms.key(layer), call.entered()) } else { Ok(()) };
+    let asked = if asks { breaker.lock().peek(call.terms.key(layer), call.entered()) } else { Ok(()) };
     match asked {
         Ok(()) => Ok(Inside { call, layer, breaker, over: around.over, pass: OnceLock::new() }),
-        Err(after) => Err(L::Err::refused(Refused { layer, why: Reason::Open(after) })),
+        Err(after) => Err(L::Err::refused(call.refused(layer, Reason::Open(after)))),
     }
 }
 
@@ -42,7 +43,7 @@ impl<L: Leaf> Inside<'_, L> {
             };
             drop(breaker);
             // Only who polls the call comes here.
-            let _ = self.pass.set(admitted.map_err(|after| Refused { layer: self.layer, why: Reason::Open(after) })?);
+            let _ = self.pass.set(admitted.map_err(|after| self.call.refused(self.layer, Reason::Open(after)))?);
         }
         Ok(())
     }
@@ -54,7 +55,7 @@ impl<L: Leaf> Inside<'_, L> {
             Err(e) => match e.class() {
                 Class::TimedOut(_) => Outcome::Failure,
                 Class::Failure if self.call.leaf.names(self.layer, e) => Outcome::Failure,
-                Class::Failure | Class::Refused => Outcome::Nothing,
+                Class::Failure | Class::Refused(_) => Outcome::Nothing,
                 Class::Stopped | Class::Passes => self.cut_short(),
             },
         };

@@ -6,14 +6,15 @@ use std::task::Poll;
 
 use super::Cache;
 use super::store::Found;
-use crate::effect::{Call, Fault, Flight, Landed, Landing, Leaf, Use};
-use crate::error::{Reason, Refused};
+use crate::effect::{Around, Call, Fault, Flight, Holder, Landed, Landing, Leaf, Use};
+use crate::error::Reason;
 
 /// The value of `cache`, which stands at `layer` of the stack, for this call's key; `inner` where there is no key.
 pub async fn cached<'a, L, F>(
     call: &'a Call<'a, L>,
     layer: usize,
     cache: &'a Arc<Cache>,
+    around: Around<'a>,
     inner: impl FnOnce() -> F + Send,
 ) -> Result<L::Ok, L::Err>
 where
@@ -21,21 +22,32 @@ where
     F: Future<Output = Result<L::Ok, L::Err>> + Send,
 {
     let Some(key) = call.terms.used(layer) else { return inner().await };
+    let mut waits = false;
     loop {
         let (flight, begins) = match cache.find(key.number(), call.now()) {
             Found::Fresh(value) | Found::Stale(value, None) => return Ok(call.leaf.shared(&value)),
             Found::Stale(value, Some(flight)) => {
                 // A refresh that cannot begin is one that failed: there is still what is there.
-                let _ = begin(call, layer, cache, key, &flight);
+                let _ = call.leaf.fly(layer, landing(call, cache, key, &flight), None);
                 return Ok(call.leaf.shared(&value));
             }
             Found::Flying(flight) => (flight, false),
             Found::Missing(flight) => (flight, true),
         };
+        // Made first: whatever keeps this caller from flying, others do not wait for him.
+        let landing = begins.then(|| landing(call, cache, key, &flight));
         let joined = Joined::new(&flight, call.terms.flight.as_ref());
-        let Some(joined) = joined else { return Err(L::Err::refused(Refused { layer, why: Reason::Reentered })) };
-        if begins {
-            begin(call, layer, cache, key, &flight)?;
+        let Some(joined) = joined else { return Err(L::Err::refused(call.refused(layer, Reason::Reentered))) };
+        // What it comes to is counted once, with who begins it.
+        if landing.is_some() {
+            around.admit().map_err(L::Err::refused)?;
+        }
+        // A flight handed over is the same attempt still.
+        if !std::mem::replace(&mut waits, true) {
+            call.attempt();
+        }
+        if let Some(landing) = landing {
+            call.leaf.fly(layer, landing, around.held.map(Holder::held))?;
         }
         match joined.landed().await {
             Landed::Value(value) => return Ok(call.leaf.shared(&value)),
@@ -45,15 +57,14 @@ where
     }
 }
 
-/// Have the host begin what stands inside, as work of its own.
-fn begin<L: Leaf>(call: &Call<'_, L>, layer: usize, cache: &Arc<Cache>, key: &Use, flight: &Arc<Flight>) -> Result<(), L::Err> {
+/// Where what stands inside will land, as work of its own.
+fn landing<L: Leaf>(call: &Call<'_, L>, cache: &Arc<Cache>, key: &Use, flight: &Arc<Flight>) -> Landing {
     let (cache, key, clock, of) = (cache.clone(), key.clone(), call.clock.clone(), flight.clone());
     let cleared = cache.cleared();
-    let landing = Landing::new(flight.clone(), move |landed| {
+    Landing::new(flight.clone(), move |landed| {
         let value = if let Landed::Value(value) = landed { Some(value.clone()) } else { None };
         cache.landed(&of, &key, value, cleared, clock.now());
-    });
-    call.leaf.fly(layer, landing)
+    })
 }
 
 /// One who waits for a flight, and leaves when he is dropped.

@@ -41,27 +41,19 @@ impl Limit {
         self.machine.lock().take(key).then(|| Permit::new(self, clock, key, up))
     }
 
-    /// Wait for a permit until `until`, when whoever polls gives up: somebody whose time has passed is handed none.
-    pub async fn permit(
-        self: &Arc<Self>,
-        clock: &Arc<Clock>,
-        key: u32,
-        priority: Priority,
-        until: Instant,
-        up: Option<Arc<Held>>,
-    ) -> Result<Permit, Reason> {
-        let holder = up.clone().map(Holder::from);
-        self.acquire(clock, Caller { key, priority, until, held: holder.as_ref() }).await?;
-        Ok(Permit::new(self, clock, key, up))
-    }
-
     pub(super) fn acquire<'a>(self: &'a Arc<Self>, clock: &'a Arc<Clock>, caller: Caller<'a>) -> Acquire<'a> {
         Acquire { limit: self, clock, caller, number: None }
     }
 
     /// The same without a future: `wake` calls whoever waits, and he looks.
-    pub fn queue(self: &Arc<Self>, priority: Priority, wake: impl FnOnce() -> Waker) -> Queue {
-        let caller = Caller { key: 0, priority, until: Instant::NEVER, held: None };
+    pub fn queue(
+        self: &Arc<Self>,
+        key: u32,
+        priority: Priority,
+        held: Option<&Holder<'_>>,
+        wake: impl FnOnce() -> Waker,
+    ) -> Queue {
+        let caller = Caller { key, priority, until: Instant::NEVER, held };
         let asked = self.machine.lock().ask(self.name(), &caller, wake);
         match asked {
             Asked::Go => Queue::Go,
@@ -87,9 +79,14 @@ impl Limit {
         }
     }
 
-    /// A permit that was gone for by `queue`.
-    pub fn give_permit_back(self: &Arc<Self>, clock: &Clock) {
-        self.give_back(0, None, clock);
+    /// A permit that was had by `queue`, for whom it is handed to.
+    pub fn permit_granted(self: &Arc<Self>, clock: &Arc<Clock>, key: u32, up: Option<Arc<Held>>) -> Permit {
+        Permit::new(self, clock, key, up)
+    }
+
+    /// Or given back.
+    pub fn give_permit_back(self: &Arc<Self>, clock: &Clock, key: u32) {
+        self.give_back(key, None, clock);
     }
 
     /// Whoever waits is told that nothing begins any more.

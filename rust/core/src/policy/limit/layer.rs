@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::machine::Caller;
 use super::{Limit, Permit};
 use crate::effect::{Around, Call, Fault, Holder, Leaf};
-use crate::error::Refused;
 
 /// Wait for a permit of `limit`, which stands at `layer` of the stack.
 pub async fn enter<'a, L: Leaf>(
@@ -16,9 +15,9 @@ pub async fn enter<'a, L: Leaf>(
 ) -> Result<Inside<'a, L>, L::Err> {
     let key = call.terms.key(layer);
     let caller = Caller { key, priority: call.terms.priority, until: around.over.at, held: around.held };
-    match limit.acquire(call.clock, caller).await {
+    match call.wait(limit.acquire(call.clock, caller)).await {
         Ok(()) => Ok(Inside { call, limit, key, holder: Holder::new(limit.name(), key, around.held) }),
-        Err(why) => Err(L::Err::refused(Refused { layer, why })),
+        Err(why) => Err(L::Err::refused(call.refused(layer, why))),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Rate;
 use crate::effect::{Around, Call, Fault, Leaf};
-use crate::error::{Reason, Refused};
+use crate::error::Reason;
 
 /// Wait for a turn at `rate`, which stands at `layer` of the stack.
 pub async fn enter<'a, L: Leaf>(
@@ -14,6 +14,6 @@ pub async fn enter<'a, L: Leaf>(
     around: Around<'a>,
 ) -> Result<(), L::Err> {
     let (key, cost) = (call.terms.key(layer), call.terms.cost(layer));
-    let turn = rate.acquire(call.clock, key, cost, around.over.at).await;
-    turn.map_err(|after| L::Err::refused(Refused { layer, why: Reason::Limited(after) }))
+    let turn = call.wait(rate.acquire(call.clock, key, cost, around.over.at)).await;
+    turn.map_err(|after| L::Err::refused(call.refused(layer, Reason::Limited(after))))
 }

@@ -22,7 +22,7 @@ pub struct Rate {
 struct State {
     limiter: Limiter,
     waiting: HashMap<Ticket, Waiting>,
-    /// The timer: on which clock, for when. It may be early, never late.
+    /// The timer, while somebody waits: on which clock, for when. It may be early, never late.
     armed: Option<(Arc<Clock>, Instant, Key)>,
 }
 
@@ -93,7 +93,7 @@ impl Rate {
         let next = state.limiter.next();
         if let Some((on, at, key)) = &state.armed {
             // In the child of a fork the clock is another one, and the parent's never fires.
-            if Arc::ptr_eq(on, clock) && *at <= next {
+            if Arc::ptr_eq(on, clock) && *at <= next && next != Instant::NEVER {
                 return;
             }
             on.disarm(*key);

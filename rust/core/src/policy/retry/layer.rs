@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::machine::{Decision, decide};
-use crate::effect::{Call, Class, Deadline, Fault, Leaf, Verdict};
+use crate::effect::{Call, Deadline, Fault, Leaf, Verdict};
 use crate::error::TimedOut;
 use crate::time::{Instant, sleep_until};
 
@@ -49,9 +49,8 @@ fn judge<L: Leaf>(
     mut e: L::Err,
 ) -> Result<Instant, L::Err> {
     let verdict = match e.class() {
-        // A limit outside this retry has passed, or the failure is nobody's to judge.
-        Class::Stopped | Class::Passes => Verdict::No,
-        Class::TimedOut(owner) if !owner.inside(layer) => Verdict::No,
+        // A limit outside this retry has passed, a breaker outside is open, or the failure is nobody's to judge.
+        class if !class.is_inside(layer) => Verdict::No,
         _ if settings.attempts.is_some_and(|most| attempt >= most) => Verdict::No,
         _ => call.leaf.verdict(layer, &mut e)?,
     };

@@ -28,7 +28,7 @@ impl State {
             // A retry inside saw before this did that the time of this limit, or of one around it, is up: it need not be said twice.
             (State::Asked, Class::TimedOut(owner)) if !owner.within(mine) => End::Pass,
             (State::Asked, Class::Stopped) => End::Stopped,
-            (State::Asked, Class::Failure | Class::Refused | Class::TimedOut(_)) => End::Late,
+            (State::Asked, Class::Failure | Class::Refused(_) | Class::TimedOut(_)) => End::Late,
         }
     }
 }

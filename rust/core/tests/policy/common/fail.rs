@@ -28,7 +28,7 @@ impl Fault for Fail {
         match self {
             Fail::Plain(_) => Class::Failure,
             Fail::Stopped => Class::Stopped,
-            Fail::Refused(_) => Class::Refused,
+            Fail::Refused(r) => Class::Refused(Some(r.layer)),
             Fail::Exit => Class::Passes,
             Fail::TimedOut(t) => Class::TimedOut(t.owner),
         }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{Begin, Deadline, Landing, Leaf, Shared, Verdict};
+use mountain_core::effect::{Begin, Deadline, Held, Landing, Leaf, Shared, Verdict};
 use mountain_core::error::Owner;
 use mountain_core::time::{Clock, Instant, Key};
 
@@ -163,7 +163,7 @@ impl Leaf for Scripted {
         Fail::Plain(*fault.downcast_ref().expect("a number"))
     }
 
-    fn fly(&self, layer: usize, landing: Landing) -> Result<(), Fail> {
+    fn fly(&self, layer: usize, landing: Landing, _held: Option<Arc<Held>>) -> Result<(), Fail> {
         self.state().flights.push((layer, landing));
         Ok(())
     }

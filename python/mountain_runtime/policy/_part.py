@@ -1,0 +1,43 @@
+"""What a policy says of itself for `Pipeline.describe()`: what it does, in words, and the numbers behind that."""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+__all__ = ["Errors", "Part", "span"]
+
+#: Classes of errors; empty where a function decides.
+Errors = tuple[type[Exception], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One policy of a stack."""
+
+    kind: Literal["timeout", "retry", "places", "rate", "breaker", "cache", "fallback"]
+    #: As it is written.
+    text: str
+    does: str
+    #: Seconds after which it ends what is inside.
+    limit: float = inf
+    #: Seconds that a call may wait before it is let in.
+    wait: float = 0.0
+    #: How often it begins what is inside,
+    attempts: float = 1
+    #: and the most that it waits in between, in all.
+    between: float = 0.0
+    #: The errors that it goes by.
+    on: Errors = ()
+    #: Beside its own waits it takes as long as something that nobody knows.
+    open_ended: bool = False
+    #: The shortest time for which it refuses.
+    cooldown: float = inf
+    #: It gives out values that are out of date while it fetches others.
+    stale: bool = False
+
+
+def span(seconds: float) -> str:
+    """So much time, as one would say it."""
+    if seconds == inf:
+        return "no limit"
+    return f"{seconds:.4g} s"
