@@ -125,7 +125,7 @@ class Storm:
 
     def everywhere(self, factory: LoopFactory, loops: list[tuple[list[Caller], bool]]) -> None:
         """Each loop on a thread of its own. Afterwards nobody may be in, and nobody may wait."""
-        threads = [threading.Thread(target=self.on_a_loop, args=(factory, *loop)) for loop in loops]
+        threads = [threading.Thread(target=self.on_a_loop, args=(factory, *loop), daemon=True) for loop in loops]
         for thread in threads:
             thread.start()
         leaves = any(left for _, left in loops)
