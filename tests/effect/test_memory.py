@@ -3,13 +3,13 @@
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from mountain_runtime import Retry, Timeout, constant, effect
-from mountain_runtime._native import noop, sleep
+from mountain_runtime import Cache, ConcurrencyLimit, Effect, Policy, RateLimit, Retry, Timeout, constant, effect
+from mountain_runtime._native import noop, sleep, statistics
 
 from .support import LONG, SOON, Boom, collect, forever, ticks
 
@@ -138,6 +138,38 @@ async def test_an_effect_that_is_part_of_a_circle_can_go() -> None:
     del holder
     collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [lambda: Cache(ttl=LONG), lambda: ConcurrencyLimit(1, key=abs), lambda: RateLimit(10, per=1, key=abs)],
+    ids=["cache", "limit", "rate"],
+)
+async def test_a_function_whose_arguments_are_a_key_goes_with_all_it_holds(policy: Callable[[], Policy]) -> None:
+    big = Big()
+    seen = weakref.ref(big)
+    timers = statistics()["timers"]
+
+    def make(big: Big) -> Callable[..., Effect[int]]:
+        class Number(int):
+            holds = big
+
+        @effect(policy())
+        async def work(n: Number) -> int:
+            assert big
+            return n
+
+        Number.work = work  # type: ignore[attr-defined]
+        return work
+
+    work = make(big)
+    assert [await work(1), await work(n=1)] == [1, 1]
+    del work, big
+    collect()
+    await ticks()  # what a flight was has gone from the loop
+    collect()
+    assert seen() is None
+    assert statistics()["timers"] <= timers  # nobody is reminded of keys that are gone
 
 
 async def test_a_result_is_not_kept() -> None:

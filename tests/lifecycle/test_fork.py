@@ -43,6 +43,42 @@ def test_children_of_multiprocessing_work() -> None:
     assert ended.quietly().lines == ["[0, 1, 4, 9, 16]", "25"]
 
 
+def test_a_child_begins_what_its_parent_has_under_way() -> None:
+    """A cached call that waits for a run of the parent's would wait for ever."""
+    ended = execute(
+        """
+        import warnings
+        from mountain_runtime import Cache
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on a fork with threads warns
+        cache, parent = Cache(ttl=60), os.getpid()
+        @effect(cache)
+        async def work(n):
+            if os.getpid() == parent:
+                await _native.sleep(0.05)
+            return os.getpid() == parent, n
+        async def call(n):
+            return await work(n)
+        def child():
+            print(asyncio.run(asyncio.wait_for(call(1), 5)), asyncio.run(call(2)), flush=True)
+        async def body():
+            value = await work(2)
+            pending = asyncio.create_task(call(1))
+            await asyncio.sleep(0.01)  # it is under way
+            pid = os.fork()
+            if not pid:
+                try:
+                    asyncio._set_running_loop(None)
+                    child()
+                finally:
+                    os._exit(0)
+            os.waitpid(pid, 0)
+            print(await pending, value)
+        asyncio.run(body())
+        """
+    )
+    assert ended.quietly().lines == ["(False, 1) (True, 2)", "(True, 1) (True, 2)"]
+
+
 def test_a_child_that_imports_it_in_the_middle_of_its_parents_loop() -> None:
     code = """
         import asyncio, os, sys, warnings

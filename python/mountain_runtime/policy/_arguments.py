@@ -36,7 +36,10 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     if found is None:
         if len(_signatures) >= 1024:  # a default may lead back to its function, which then stays
             _signatures.clear()
-        found = _signatures[function] = inspect.signature(function)
+        found = inspect.signature(function)
+        # Nobody asks for annotations, and a class among them leads back to the function's module.
+        bare = [each.replace(annotation=each.empty) for each in found.parameters.values()]
+        found = _signatures[function] = found.replace(parameters=bare, return_annotation=found.empty)
     return found
 
 

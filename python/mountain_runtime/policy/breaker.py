@@ -61,13 +61,6 @@ class CircuitBreaker(Policy):
         self._on = on
         self._key = key
         self._cooldown = wait._initial if wait._jitter == "none" else 0.0
-        self._opens = (
-            f"{failure_rate:.4%} of at least {minimum_calls} calls in {written(window)} s failed".replace(".0000%", "%")
-            if failures is None
-            else f"{failures} failed in a row"
-        )
-        if slow_call is not None:
-            self._opens += f", or {slow_rate:.4%} took longer than {written(slow_call)} s".replace(".0000%", "%")
         self._circuit = Circuit(
             failures=None if failures is None else min(count(failures, owner, "failures"), 2**31),
             failure_rate=_part(failure_rate, owner, "failure_rate"),
@@ -78,6 +71,13 @@ class CircuitBreaker(Policy):
             cooldown=(wait._initial, wait._factor, wait._max, wait._jitter),
             probes=min(count(probes, owner, "probes"), 2**31),
         )
+        self._opens = (
+            f"{failure_rate:.4%} of at least {minimum_calls} calls in {written(window)} s failed".replace(".0000%", "%")
+            if failures is None
+            else f"{failures} failed in a row"
+        )
+        if slow_call is not None:
+            self._opens += f", or {slow_rate:.4%} took longer than {written(slow_call)} s".replace(".0000%", "%")
         settings = {
             "name": (name, None, repr(name)),
             "failures": (failures, None, repr(failures)),

@@ -122,11 +122,8 @@ pub(crate) fn fs_hash<'py>(py: Python<'py>, path: Given, algorithm: &str) -> PyR
 #[pyo3(signature = (path, follow_symlinks, /))]
 pub(crate) fn fs_stat(py: Python<'_>, path: Given, follow_symlinks: bool) -> PyResult<Bound<'_, Effect>> {
     let plan = plan!(py, "fs.stat");
-    if follow_symlinks {
-        effect(py, plan, (path.object,), fs::Stat::new(path.path, true))
-    } else {
-        effect(py, plan, (path.object, false), fs::Stat::new(path.path, false))
-    }
+    let operation = fs::Stat::new(path.path, follow_symlinks);
+    if follow_symlinks { effect(py, plan, (path.object,), operation) } else { effect(py, plan, (path.object, false), operation) }
 }
 
 #[pyfunction]

@@ -78,7 +78,7 @@ impl<'a> Around<'a> {
     }
 
     /// Everything inside has let the call in: whether what stands around does too.
-    fn admit(&self) -> Result<(), Refused> {
+    pub fn admit(&self) -> Result<(), Refused> {
         std::iter::successors(self.gate, |gate| gate.out).try_for_each(|gate| (gate.admit)())
     }
 }
@@ -132,20 +132,18 @@ impl<'a, L: Leaf> Call<'a, L> {
         })
     }
 
+    /// What stands inside begins for this call, or has begun for another with whom it waits.
+    pub fn attempt(&self) {
+        self.now.store(0, Ordering::Relaxed);
+        // Only who polls the call counts.
+        self.trace.attempts.store(self.trace.attempts() + 1, Ordering::Relaxed);
+    }
+
     /// The time, read afresh.
     pub fn now(&self) -> Instant {
         self.now.store(0, Ordering::Relaxed);
         self.clock.now()
     }
-}
-
-/// What stands inside is about to begin, for this call: an attempt of it, if the gates around let it in.
-pub fn admit<L: Leaf>(call: &Call<'_, L>, around: Around<'_>) -> Result<(), Refused> {
-    around.admit()?;
-    call.now.store(0, Ordering::Relaxed);
-    // Only who polls the call counts.
-    call.trace.attempts.store(call.trace.attempts() + 1, Ordering::Relaxed);
-    Ok(())
 }
 
 /// Begin the leaf, if the gates around let it, and follow it to its end.
@@ -156,8 +154,11 @@ pub fn call_leaf<'a, L: Leaf>(
     let mut begin = true;
     poll_fn(move |cx| {
         let begin = std::mem::replace(&mut begin, false);
-        if begin && let Err(refused) = admit(call, around) {
-            return Poll::Ready(Err(L::Err::refused(refused)));
+        if begin {
+            if let Err(refused) = around.admit() {
+                return Poll::Ready(Err(L::Err::refused(refused)));
+            }
+            call.attempt();
         }
         call.leaf.poll(begin.then_some(Begin::Call(&around)), cx)
     })

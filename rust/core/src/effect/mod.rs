@@ -13,7 +13,7 @@ mod rest;
 mod terms;
 
 pub use begin::Starter;
-pub use call::{Around, Call, Deadline, Gate, Trace, admit, call_instead, call_leaf};
+pub use call::{Around, Call, Deadline, Gate, Trace, call_instead, call_leaf};
 pub use flight::{Flight, Landed, Landing, Shared};
 pub use group::{Group, Mode};
 pub use keys::{Keys, Use};

@@ -168,3 +168,16 @@ fn a_refusal_says_which_attempt_it_would_have_been() {
     let (result, _) = stage.play(&[at_once(Some(5)), Layer::Breaker(after(2))]);
     assert!(matches!(result, Err(Fail::Refused(Refused { layer: 1, attempt: 3, .. }))), "{result:?}");
 }
+
+#[test]
+fn what_it_refuses_is_for_nothing_inside_to_make_something_of() {
+    let breaker = after(1);
+    let on = |_: usize, _: &Fail| Ok(Verdict::Yes);
+    assert!(Stage::new([Act::fails(1)]).play(&[Layer::Breaker(breaker.clone())]).0.is_err());
+    for inside in [Layer::Fallback, at_once(Some(3))] {
+        let stage = Stage::on([Act::value(secs(0))], on);
+        let (result, when) = stage.play(&[Layer::Breaker(breaker.clone()), inside]);
+        assert!(matches!(result, Err(Fail::Refused(Refused { layer: 0, why: Reason::Open(_), .. }))));
+        assert_eq!((stage.leaf.begun().len(), stage.leaf.stood_in_for().len(), when), (0, 0, stage.clock.now()));
+    }
+}

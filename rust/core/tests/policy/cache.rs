@@ -1,15 +1,16 @@
 //! Cache as a layer: one flight for all, its end, its loss, and what is kept how long.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use mountain_core::effect::{Deadline, Flight, Keys, Landed, Term, Terms};
+use mountain_core::effect::{Around, Deadline, Flight, Gate, Keys, Landed, Term, Terms};
 use mountain_core::error::{Reason, Refused};
 use mountain_core::policy::Layer;
 use mountain_core::policy::breaker::{self, Breaker, State};
-use mountain_core::policy::cache::{Cache, Settings};
+use mountain_core::policy::cache::{Cache, Settings, cached};
 use mountain_core::policy::retry::{Backoff, Jitter};
 use mountain_core::sync::Mutex;
 use mountain_core::time::Clock;
@@ -254,4 +255,56 @@ fn a_breaker_around_counts_the_flight_of_who_begins_it() {
     assert!(matches!(runs[0].poll(), Poll::Ready(Ok(5))));
     assert_eq!(state(), State::Closed);
     assert!(matches!(asks(3).play(&stack).0, Ok(5)));
+}
+
+#[test]
+fn to_wait_for_a_flight_is_an_attempt_that_gates_around_let_in() {
+    let shop = Shop::new(60, 0, 10);
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    for open in [true, false] {
+        let stage = shop.caller(1);
+        let call = stage.call();
+        let admit = || {
+            asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if open { Ok(()) } else { Err(Refused { layer: 9, why: Reason::Open(secs(1)), attempt: 1 }) }
+        };
+        let gate = Gate { admit: &admit, out: None };
+        let around = Around { gate: Some(&gate), ..Around::call(call.terms, Deadline::NONE) };
+        let mut waits = Box::pin(cached(&call, 0, &shop.cache, around, std::future::pending));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        if open {
+            assert!(waits.as_mut().poll(&mut cx).is_pending());
+            drop(stage.leaf.flights());
+            // It was lost: another is begun, in the same attempt.
+            assert!(waits.as_mut().poll(&mut cx).is_pending());
+            assert_eq!((stage.leaf.flights().len(), call.trace.attempts()), (1, 1));
+        } else {
+            let Poll::Ready(Err(Fail::Refused(refused))) = waits.as_mut().poll(&mut cx) else { panic!("it is let in") };
+            assert_eq!((refused.layer, call.trace.attempts(), stage.leaf.flights().len()), (9, 0, 0));
+        }
+    }
+    // At each beginning; whoever asks at the gate knows whom it has let in.
+    assert_eq!(asked.into_inner(), 3);
+    // Who was not let in leaves no flight that others would wait for.
+    assert_eq!(shop.ask(1, Some(3)), (Some(3), 1));
+    // Nor is a value that is there an attempt.
+    let stage = shop.caller(1);
+    assert_eq!(stage.play(&shop.stack()).0.unwrap(), 3);
+    assert_eq!(stage.call().trace.attempts(), 0);
+}
+
+#[test]
+fn a_flight_of_another_process_is_nobodys_to_wait_for() {
+    let shop = Shop::new(60, 0, 10);
+    let (stage, stack) = (shop.caller(1), shop.stack());
+    let call = stage.call();
+    assert!(Run::new(&stage, &call, &stack, Deadline::NONE, true).poll().is_pending());
+    let first = shop.caller(2);
+    let call = first.call();
+    let mut run = Run::new(&first, &call, &stack, Deadline::NONE, true);
+    assert!(run.poll().is_pending());
+    let (_, landing) = first.leaf.flights().pop().unwrap();
+    landing.flight().forget();
+    assert_eq!(shop.ask(2, Some(5)), (Some(5), 1));
+    std::mem::forget(landing);
 }

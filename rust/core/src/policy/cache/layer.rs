@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use super::Cache;
 use super::store::Found;
-use crate::effect::{Around, Call, Fault, Flight, Holder, Landed, Landing, Leaf, Use, admit};
+use crate::effect::{Around, Call, Fault, Flight, Holder, Landed, Landing, Leaf, Use};
 use crate::error::Reason;
 
 /// The value of `cache`, which stands at `layer` of the stack, for this call's key; `inner` where there is no key.
@@ -38,9 +38,13 @@ where
         let landing = begins.then(|| landing(call, cache, key, &flight));
         let joined = Joined::new(&flight, call.terms.flight.as_ref());
         let Some(joined) = joined else { return Err(L::Err::refused(call.refused(layer, Reason::Reentered))) };
+        // What it comes to is counted once, with who begins it.
+        if landing.is_some() {
+            around.admit().map_err(L::Err::refused)?;
+        }
         // A flight handed over is the same attempt still.
         if !std::mem::replace(&mut waits, true) {
-            admit(call, around).map_err(L::Err::refused)?;
+            call.attempt();
         }
         if let Some(landing) = landing {
             call.leaf.fly(layer, landing, around.held.map(Holder::held))?;
