@@ -1,7 +1,7 @@
 """`priority`: how urgent a block of code is, and all that it awaits or starts."""
 
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from enum import IntEnum
 from typing import cast
 
@@ -38,4 +38,5 @@ def _block(p: Priority) -> Generator[None]:
     try:
         yield
     finally:
-        priority_var.reset(token)
+        with suppress(ValueError):  # closed in another context, as what a loop leaves behind is
+            priority_var.reset(token)

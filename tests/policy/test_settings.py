@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Backoff, Pipeline, Retry, Timeout, blocking, constant, effect, exponential
+from mountain_runtime import (
+    Backoff,
+    ConcurrencyLimit,
+    Pipeline,
+    Retry,
+    Timeout,
+    blocking,
+    constant,
+    effect,
+    exponential,
+)
 from mountain_runtime.errors import ConfigError, MountainError
 
 from .support import Boom, Build, suspends
@@ -59,6 +69,24 @@ WRONG: list[tuple[str, Build, list[str]]] = [
     ("a factor that shrinks", lambda: exponential(factor=0.5), ["exponential", "factor", "0.5", "1 or more"]),
     ("a factor of NaN", lambda: exponential(factor=NAN), ["exponential", "factor", "nan", "1 or more"]),
     ("a jitter nobody knows", lambda: exponential(jitter=anything), ["exponential", "jitter", "Ellipsis", "'equal'"]),
+    ("no places", lambda: ConcurrencyLimit(0), ["ConcurrencyLimit", "n", "0", "1 or more"]),
+    ("places below zero", lambda: ConcurrencyLimit(-2), ["ConcurrencyLimit", "n", "-2", "1 or more"]),
+    ("half a place", lambda: ConcurrencyLimit(1.5), ["ConcurrencyLimit", "n", "1.5", "whole"]),  # type: ignore[arg-type]
+    ("places of a bool", lambda: ConcurrencyLimit(True), ["ConcurrencyLimit", "n", "True", "whole"]),
+    ("places of a str", lambda: ConcurrencyLimit("5"), ["ConcurrencyLimit", "n", "'5'", "whole"]),  # type: ignore[arg-type]
+    ("places without end", lambda: ConcurrencyLimit(math.inf), ["ConcurrencyLimit", "n", "inf", "whole"]),  # type: ignore[arg-type]
+    ("resized to nothing", lambda: ConcurrencyLimit(1).resize(0), ["ConcurrencyLimit.resize", "n", "0", "1 or more"]),
+    ("a queue below zero", lambda: ConcurrencyLimit(1, max_waiting=-1), ["max_waiting", "-1", "0 or more", "None"]),
+    ("a queue of half", lambda: ConcurrencyLimit(1, max_waiting=0.5), ["max_waiting", "0.5", "whole"]),  # type: ignore[arg-type]
+    ("a queue of a bool", lambda: ConcurrencyLimit(1, max_waiting=False), ["max_waiting", "False", "whole"]),
+    ("an overflow nobody knows", lambda: ConcurrencyLimit(1, overflow=anything), ["overflow", "'reject'", "'shed'"]),
+    (
+        "a key that is a name",
+        lambda: ConcurrencyLimit(1, key="repo"),
+        ["ConcurrencyLimit", "key", "'repo'", "function"],
+    ),  # type: ignore[arg-type]
+    ("a key that comes later", lambda: ConcurrencyLimit(1, key=suspends), ["key", "suspends", "plain function"]),
+    ("a class for a limit", lambda: effect(ConcurrencyLimit)(suspends), ["ConcurrencyLimit", "class"]),  # type: ignore[call-overload]
     ("a pipeline without a name", lambda: Pipeline(Timeout(1), name=""), ["Pipeline", "name", "''"]),
     ("a pipeline of numbers", lambda: Pipeline(anything, name="p"), ["Ellipsis", "policy"]),
     ("a class for a policy", lambda: effect(Timeout), ["Timeout", "class"]),  # type: ignore[call-overload]
@@ -96,6 +124,7 @@ def test_right_settings_are_values() -> None:
     assert Retry(on=Boom, attempts=2) == Retry(on=Boom, attempts=2) != Retry(on=Boom, attempts=3)
     assert constant(1) == constant(timedelta(seconds=1))
     assert isinstance(exponential(), Backoff)
+    assert repr(ConcurrencyLimit(10**30, max_waiting=10**30)).startswith("ConcurrencyLimit(")
     with pytest.raises(AttributeError):
         Timeout(2).seconds = 3  # type: ignore[misc]
     with pytest.raises(AttributeError):
