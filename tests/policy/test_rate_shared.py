@@ -90,6 +90,7 @@ async def test_acquire_charge_and_pause_take_the_key() -> None:
 
 async def test_idle_keys_are_forgotten() -> None:
     """L5, in small: a million of them are in the stress tests."""
+    others = _native.statistics()["timers"]  # of what other tests have left to the collector
     limit = RateLimit(1, per=0.05, key=lambda key: key)
 
     @effect(limit)
@@ -119,7 +120,7 @@ async def test_idle_keys_are_forgotten() -> None:
     del limit, call
     gc.collect()
     assert left() == 0
-    assert _native.statistics()["timers"] == 0
+    assert _native.statistics()["timers"] <= others
 
 
 @virtual

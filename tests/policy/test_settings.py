@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Backoff, ConcurrencyLimit, Pipeline, Retry, Timeout, blocking, constant, effect, exponential
+from mountain_runtime import (
+    Backoff,
+    ConcurrencyLimit,
+    Pipeline,
+    Retry,
+    Timeout,
+    blocking,
+    constant,
+    effect,
+    exponential,
+)
 from mountain_runtime.errors import ConfigError, MountainError
 
 from .support import Boom, Build, suspends
@@ -70,7 +80,11 @@ WRONG: list[tuple[str, Build, list[str]]] = [
     ("a queue of half", lambda: ConcurrencyLimit(1, max_waiting=0.5), ["max_waiting", "0.5", "whole"]),  # type: ignore[arg-type]
     ("a queue of a bool", lambda: ConcurrencyLimit(1, max_waiting=False), ["max_waiting", "False", "whole"]),
     ("an overflow nobody knows", lambda: ConcurrencyLimit(1, overflow=anything), ["overflow", "'reject'", "'shed'"]),
-    ("a key that is a name", lambda: ConcurrencyLimit(1, key="repo"), ["ConcurrencyLimit", "key", "'repo'", "function"]),  # type: ignore[arg-type]
+    (
+        "a key that is a name",
+        lambda: ConcurrencyLimit(1, key="repo"),
+        ["ConcurrencyLimit", "key", "'repo'", "function"],
+    ),  # type: ignore[arg-type]
     ("a key that comes later", lambda: ConcurrencyLimit(1, key=suspends), ["key", "suspends", "plain function"]),
     ("a class for a limit", lambda: effect(ConcurrencyLimit)(suspends), ["ConcurrencyLimit", "class"]),  # type: ignore[call-overload]
     ("a pipeline without a name", lambda: Pipeline(Timeout(1), name=""), ["Pipeline", "name", "''"]),

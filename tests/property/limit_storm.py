@@ -102,7 +102,9 @@ class Storm:
     async def run(self, callers: list[Caller], left: bool) -> None:
         """All of them at once; some loops do not wait for their end."""
         tasks = [asyncio.create_task(self.call(caller)) for caller in callers]
-        cancels = [asyncio.create_task(cancel(task, each.cancel_after)) for task, each in zip(tasks, callers, strict=True)]
+        cancels = [
+            asyncio.create_task(cancel(task, each.cancel_after)) for task, each in zip(tasks, callers, strict=True)
+        ]
         await asyncio.sleep(0)
         if left:
             for task in (*tasks, *cancels):

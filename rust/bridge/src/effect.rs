@@ -484,7 +484,9 @@ fn group<'py>(py: Python<'py>, effects: Vec<Bound<'py, PyAny>>, mode: Mode, name
         children.push(effect.cast_into::<Effect>().map_err(|e| expected("an Effect", &e.into_inner()))?);
     }
     // Whoever runs them, they are a part of something now: one that is never come to is not forgotten.
-    children.iter().for_each(|child| child.get().mark_used());
+    for child in &children {
+        child.get().mark_used();
+    }
     if !children.iter().all(|child| child.get().is_native()) {
         return Ok(None);
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 
-use mountain_core::effect::{Around, Call, Class, Deadline, Fault, Terms, call_leaf};
+use mountain_core::effect::{Around, Call, Class, Deadline, Fault, Leaf, Terms, call_leaf};
 use mountain_core::error::Error;
 use mountain_core::error::{Owner, TimedOut};
 use mountain_core::observe::count;
@@ -302,6 +302,10 @@ impl Run {
             Self::unpark(&me, slf);
             drop(me);
             return Handle::resolve(park.bind(py), Phase::Value(py.None()), direct);
+        }
+        // Unparked a moment ago, by another wake: its task's step is due, and Python's code may only start there.
+        if !me.leaf.as_ref().is_some_and(|l| l.active()) {
+            return Ok(());
         }
         if me.poll().is_ready() {
             // The engine ends only when its leaf has, and that happens in the task's step.
