@@ -65,3 +65,18 @@ impl Condvar {
         self.0.wait_while(guard, condition).unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// A lock that loom sees into, for the models of what it guards.
+#[cfg(loom)]
+pub struct Modelled<T>(loom::sync::Mutex<T>);
+
+#[cfg(loom)]
+impl<T> Modelled<T> {
+    pub fn new(value: T) -> Self {
+        Modelled(loom::sync::Mutex::new(value))
+    }
+
+    pub fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,5 +1,5 @@
 //! What crosses threads: locks, the mailbox of a port, and the duty of a starter. Their protocols are checked by loom
-//! (`RUSTFLAGS="--cfg loom" cargo test -p mountain-core --lib sync`).
+//! (`scripts/loom`).
 
 mod duty;
 mod lock;
@@ -7,5 +7,7 @@ mod mailbox;
 mod queue;
 
 pub use duty::Duty;
+#[cfg(loom)]
+pub use lock::Modelled;
 pub use lock::{Condvar, Mutex, MutexGuard};
 pub use mailbox::{Bell, Mailbox};

@@ -14,6 +14,9 @@ use super::machine::{Asked, Caller, Machine};
 use crate::effect::{Held, Holder};
 use crate::error::Reason;
 use crate::schedule::Priority;
+#[cfg(loom)]
+use crate::sync::Modelled as Mutex;
+#[cfg(not(loom))]
 use crate::sync::Mutex;
 use crate::time::{Clock, Instant};
 

@@ -3,6 +3,8 @@
 mod acquire;
 mod layer;
 mod machine;
+#[cfg(all(test, loom))]
+mod races;
 
 pub use acquire::{Limit, Permit, Queue};
 pub use layer::enter;
