@@ -71,11 +71,20 @@ struct Call {
 }
 
 enum State {
-    /// With its number in the limit's queue.
+    /// With its number in the limit's queue, while it is its own.
     Queued(Done, Option<u32>),
     /// It has a permit, and this to answer to.
-    Begun(Done, Abort),
+    Begun(Done, Ask),
     Ended,
+}
+
+/// How to ask what has begun to end.
+enum Ask {
+    /// Not known yet: it is only beginning.
+    Later,
+    By(Abort),
+    /// It was asked, or shall be as soon as one can.
+    Asked,
 }
 
 impl Call {
@@ -105,35 +114,46 @@ impl Call {
     }
 
     fn begin(self: &Arc<Self>, operation: &Arc<dyn Operation>) {
-        let priority = {
-            let mut state = self.state.lock();
-            match std::mem::replace(&mut *state, State::Ended) {
-                State::Queued(done, _) => {
-                    let priority = done.priority;
-                    *state = State::Begun(done, Abort::Never);
-                    priority
-                }
-                was => {
-                    *state = was;
-                    return;
-                }
+        let mut state = self.state.lock();
+        let done = match std::mem::replace(&mut *state, State::Ended) {
+            State::Queued(done, _) => done,
+            was => {
+                // Asked to end as its permit came.
+                *state = was;
+                drop(state);
+                return self.limit.give_permit_back(&self.host.clock, self.key());
             }
         };
-        let done = Done::new(self.clone(), 0).of(priority);
-        let begun = Starter::begin(&self.host, operation.clone(), done);
-        if let State::Begun(_, abort) = &mut *self.state.lock() {
-            *abort = begun;
+        let priority = done.priority;
+        *state = State::Begun(done, Ask::Later);
+        drop(state);
+        let begun = Starter::begin(&self.host, operation.clone(), Done::new(self.clone(), 0).of(priority));
+        let mut state = self.state.lock();
+        match &mut *state {
+            State::Begun(_, ask @ Ask::Later) => *ask = Ask::By(begun),
+            State::Begun(..) => {
+                drop(state);
+                begun.abort();
+            }
+            _ => {}
         }
     }
 }
 
 impl Wake for Call {
     fn wake(self: Arc<Self>) {
-        let number = match &*self.state.lock() {
-            State::Queued(_, Some(number)) => *number,
-            _ => return,
+        // Looked for under the lock: a number that was found out about is somebody else's a moment later, and no longer one to leave by.
+        let found = match &mut *self.state.lock() {
+            State::Queued(_, slot) => {
+                let found = slot.and_then(|number| self.limit.look(number, || Waker::from(self.clone())));
+                if found.is_some() {
+                    *slot = None;
+                }
+                found
+            }
+            _ => None,
         };
-        match self.limit.look(number, || Waker::from(self.clone())) {
+        match found {
             Some(Ok(())) => self.granted(),
             Some(Err(why)) => self.refused(why),
             None => {}
@@ -173,10 +193,12 @@ impl Abortable for Call {
                 // Dropped, it answers with a cancel.
                 drop(done);
             }
-            State::Begun(done, abort) => {
-                *state = State::Begun(done, Abort::Never);
+            State::Begun(done, ask) => {
+                *state = State::Begun(done, Ask::Asked);
                 drop(state);
-                abort.abort();
+                if let Ask::By(abort) = ask {
+                    abort.abort();
+                }
             }
             State::Ended => {}
         }

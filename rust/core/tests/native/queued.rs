@@ -1,13 +1,14 @@
 //! Native calls that wait for a permit: who begins when, and that each permit comes back.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
-use mountain_core::effect::Operation;
+use mountain_core::effect::{Abort, Done, Operation, Outcome, Sink};
 use mountain_core::error::{Error, Reason, Refused};
 use mountain_core::policy::limit::{Limit, Overflow, Permit, Settings};
 use mountain_core::runtime::{Queued, Then};
 use mountain_core::schedule::Priority;
-use mountain_core::value::Value;
+use mountain_core::value::{Memory, Value};
 
 use super::common::{Desk, Does, Held, int};
 
@@ -97,4 +98,42 @@ fn a_permit_that_is_handed_on_is_given_back_with_its_value() {
     assert_eq!(one.counts(), (1, [0, 0, 0]));
     drop(desk.answers.take());
     assert_eq!(one.counts(), (0, [0, 0, 0]));
+}
+
+/// Lets go of what it is given, and counts.
+#[derive(Default)]
+struct Drain(AtomicUsize);
+
+impl Sink for Drain {
+    fn deliver(&self, _token: usize, _outcome: Outcome) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn allocate(&self, _sizes: Vec<usize>, _then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>) {}
+}
+
+/// In the very moment: the permit goes on from one to the next while another thread asks them all to end, and none leaves by another's number.
+#[test]
+fn asked_to_end_as_their_permit_comes() {
+    const CALLS: usize = 32;
+    for then in [Then::Hand, Then::Begin(Arc::new(Does::answers(|_| int(1))))] {
+        let (desk, one, drain) = (Desk::new(), of(1), Arc::new(Drain::default()));
+        let call = Queued { limit: one.clone(), key: None, priority: Priority::Normal, held: None, then };
+        for round in 1..=3000 {
+            let permit = one.try_permit(&desk.host.clock, 0, None).unwrap();
+            let begin = |token| call.start(&desk.host, Done::new(drain.clone(), token));
+            let calls: Vec<_> = (0..CALLS).map(begin).collect();
+            let both = Barrier::new(2);
+            std::thread::scope(|threads| {
+                threads.spawn(|| {
+                    both.wait();
+                    calls.iter().for_each(Abort::abort);
+                });
+                both.wait();
+                drop(permit);
+            });
+            desk.settle();
+            assert_eq!((drain.0.load(Ordering::SeqCst), one.counts()), (round * CALLS, (0, [0, 0, 0])));
+        }
+    }
 }
