@@ -42,16 +42,15 @@ def test_a_million_keys_come_and_go(loop: str, burst: int | None) -> None:
         @effect(limit)
         async def call(key: int) -> None: ...
 
-        for key in range(MILLION):
-            await call(key)
-        await forgotten(limit._rates, within=60)
-        gc.collect()
-        before = resident()
-        for key in range(MILLION):
-            await call(key)
-        await forgotten(limit._rates, within=60)
-        gc.collect()
-        assert resident() < before + 20_000_000, "a second million costs nothing more"
+        held = []
+        for _ in range(5):
+            for key in range(MILLION):
+                await call(key)
+            await forgotten(limit._rates, within=60)
+            gc.collect()
+            held.append(resident())
+        # How many there are at a time is a matter of luck, but not how many are kept: each million would be 100 MB.
+        assert held[-1] < max(held[:2]) + 100_000_000, held
         assert _native.statistics()["timers"] == 0
 
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:

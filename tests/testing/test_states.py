@@ -1,5 +1,7 @@
 """`open_circuit` and `exhaust`: policies in the state that a test is about."""
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -40,18 +42,13 @@ async def test_one_key_is_opened(virtual_clock: VirtualClock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "wait"),
-    [
-        (RateLimit(5, per=60), 60.0),
-        (RateLimit(1.5, per=60), 60.0),
-        (RateLimit(5, per=60, burst=20), 12.0),
-        (RateLimit(1000, per=1, burst=1), 0.001),
-    ],
-    ids=repr,
+    ("n", "per", "burst", "wait"),
+    [(5, 60, None, 60.0), (1.5, 60, None, 60.0), (5, 60, 20, 12.0), (1000, 1, 1, 0.001)],
 )
 async def test_a_limit_that_is_exhausted_has_room_later(
-    virtual_clock: VirtualClock, limit: RateLimit, wait: float
+    virtual_clock: VirtualClock, n: float, per: float, burst: float | None, wait: float
 ) -> None:
+    limit = RateLimit(n, per, burst=burst)
     exhaust(limit)
     await effect(limit)(call)()
     assert virtual_clock.time() == wait
@@ -76,3 +73,20 @@ async def test_one_key_is_exhausted_and_refuses(virtual_clock: VirtualClock) -> 
 def test_what_is_no_limit_cannot_be_exhausted(free: Any) -> None:
     with pytest.raises(ConfigError, match="cannot be exhausted"):
         exhaust(free)
+
+
+async def test_what_a_policy_does_for_itself_moves_no_time(virtual_clock: VirtualClock) -> None:
+    """It looks after its keys now and then: with nothing else to wait for, time would run on for ever."""
+    breaker = CircuitBreaker(key=lambda key: key)
+    breaker.isolate("a")
+    future = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    # Really a while, in which time could move.
+    threading.Timer(0.2, lambda: loop.call_soon_threadsafe(future.set_result, None)).start()
+    await future
+    assert virtual_clock.time() == 0.0
+    await virtual_clock.advance(3600)
+    assert breaker._circuit.keys == 1
+    breaker.reset("a")
+    await virtual_clock.advance(60)
+    assert breaker._circuit.keys == 0

@@ -41,6 +41,8 @@ pub struct Clock {
 #[derive(Default)]
 struct Timers {
     heap: Heap,
+    /// What nobody waits for: chores. No reason for virtual time to move, but done as it does.
+    aside: Heap,
     /// When the thread means to wake next. Only an earlier deadline needs to disturb it: a deadline that was taken back
     /// leaves this in place, so that back-to-back timeouts cost no system call.
     planned: u64,
@@ -48,6 +50,13 @@ struct Timers {
     /// The thread holds wakers that it has not called yet.
     firing: bool,
     closed: bool,
+}
+
+impl Timers {
+    fn next(&self) -> u64 {
+        let first = |heap: &Heap| heap.first().unwrap_or(u64::MAX);
+        first(&self.heap).min(first(&self.aside))
+    }
 }
 
 /// How many wakers are called between two looks at the lock.
@@ -122,7 +131,7 @@ impl Clock {
             return;
         }
         self.state.store(self.now().nanos().wrapping_sub(self.elapsed()) & !VIRTUAL, Ordering::Relaxed);
-        let next = timers.heap.first().unwrap_or(u64::MAX);
+        let next = timers.next();
         self.plan(timers, next);
     }
 
@@ -134,6 +143,22 @@ impl Clock {
             self.plan(timers, at.nanos());
         }
         key
+    }
+
+    /// The same for a chore: it is not among those that are `armed`, nor `first`.
+    pub fn arm_aside(&self, at: Instant, waker: Waker) -> Key {
+        let mut timers = self.timers.lock();
+        let key = timers.aside.push(at.nanos(), waker);
+        if at.nanos() < timers.planned {
+            self.plan(timers, at.nanos());
+        }
+        key
+    }
+
+    /// Take a chore back; one that was done is nothing.
+    pub fn disarm_aside(&self, key: Key) {
+        let waker = self.timers.lock().aside.remove(key);
+        drop(waker);
     }
 
     /// Have the thread wake at `next`, and no later.
@@ -165,7 +190,7 @@ impl Clock {
         drop(waker);
     }
 
-    /// How many deadlines are armed.
+    /// How many deadlines are armed, that is, are waited for.
     pub fn armed(&self) -> usize {
         self.timers.lock().heap.len()
     }
@@ -197,7 +222,8 @@ impl Clock {
                 }
             }
             let now = self.now().nanos();
-            due.extend(std::iter::from_fn(|| timers.heap.pop(now)).take(BATCH));
+            let Timers { heap, aside, .. } = &mut *timers;
+            due.extend(std::iter::from_fn(|| heap.pop(now).or_else(|| aside.pop(now))).take(BATCH));
             timers.firing |= on_thread && !due.is_empty();
             drop(timers);
             if due.is_empty() {
@@ -225,7 +251,7 @@ impl Clock {
                 continue;
             }
             let now = self.now();
-            let next = timers.heap.first().unwrap_or(u64::MAX);
+            let next = timers.next();
             timers.planned = next;
             if next <= now.nanos() {
                 continue;

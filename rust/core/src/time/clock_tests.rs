@@ -183,3 +183,24 @@ fn taking_over_and_handing_back_under_load() {
     assert!(called.load(Ordering::SeqCst) > 0);
     clock.close();
 }
+
+#[test]
+fn a_chore_is_done_in_its_time_and_waited_for_by_nobody() {
+    let says = |alarms: &Alarms, number| Waker::from(Arc::new(Says(number, alarms.0.clone(), alarms.1.clone())));
+    let clock = Clock::real();
+    let alarms = Alarms::of(&clock);
+    alarms.arm(1, clock.now().after(PATIENCE * 2));
+    clock.arm_aside(clock.now().after(MILLI), says(&alarms, 2));
+    assert_eq!(alarms.next().0, 2, "the thread wakes for it");
+    let clock = Clock::manual();
+    let alarms = Alarms::of(&clock);
+    clock.arm_aside(clock.now().after(MILLI), says(&alarms, 3));
+    let never = clock.arm_aside(clock.now().after(MILLI), says(&alarms, 4));
+    alarms.arm(5, clock.now().after(MILLI * 2));
+    assert_eq!((clock.armed(), clock.first()), (1, Some(clock.now().after(MILLI * 2))));
+    clock.disarm_aside(never);
+    clock.advance(MILLI);
+    assert_eq!(alarms.called(), [3]);
+    clock.advance(MILLI);
+    assert_eq!((alarms.called(), clock.armed()), (vec![5], 0));
+}
