@@ -63,10 +63,10 @@ class CircuitBreaker(Policy):
         self._cooldown = wait._initial if wait._jitter == "none" else 0.0
         self._circuit = Circuit(
             failures=None if failures is None else min(count(failures, owner, "failures"), 2**31),
-            failure_rate=_part(failure_rate, owner, "failure_rate"),
+            failure_rate=_share(failure_rate, owner, "failure_rate"),
             minimum_calls=min(count(minimum_calls, owner, "minimum_calls"), 2**31),
             slow_call=None if slow_call is None else seconds(slow_call, owner, "slow_call"),
-            slow_rate=_part(slow_rate, owner, "slow_rate"),
+            slow_rate=_share(slow_rate, owner, "slow_rate"),
             window=_positive(window, owner, "window"),
             cooldown=(wait._initial, wait._factor, wait._max, wait._jitter),
             probes=min(count(probes, owner, "probes"), 2**31),
@@ -120,7 +120,7 @@ class CircuitBreaker(Policy):
         return Layer.breaker(self._circuit, self._on, self._key)
 
 
-def _part(value: float, owner: str, setting: str) -> float:
+def _share(value: float, owner: str, setting: str) -> float:
     found = number(value, owner, setting, least=0, what="a part of the calls, more than 0 and at most 1")
     if not 0 < found <= 1:
         raise ConfigError(f"{owner}({setting}={value!r}): must be a part of the calls, more than 0 and at most 1")

@@ -45,7 +45,9 @@ pub(crate) fn timed_out(py: Python<'_>, plan: &Plan, owner: Owner, attempts: u32
 
 /// A policy did not let the call begin.
 pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused) -> PyErr {
-    let policy = plan.policy(py, refused.layer).unwrap_or_else(|| "its policy".into());
+    // Who stops is the runtime, whose queue is none of the effect's policies.
+    let known = if matches!(refused.why, Reason::Stopping) { None } else { plan.policy(py, refused.layer) };
+    let policy = known.as_deref().unwrap_or("its policy");
     let (name, face) = (plan.name.as_str(), face(py));
     let (class, why, after) = match refused.why {
         Reason::Full(n) => {
@@ -76,7 +78,7 @@ pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused) -> PyErr {
             None,
         ),
     };
-    let e = make(py, class, &format!("effect '{name}' was not started: {why}"), name, Some(&policy), refused.attempt);
+    let e = make(py, class, &format!("effect '{name}' was not started: {why}"), name, known.as_deref(), refused.attempt);
     if let Some(after) = after {
         let seconds = if after == Duration::MAX { f64::INFINITY } else { after.as_secs_f64() };
         let _ = e.value(py).setattr(intern!(py, "retry_after"), seconds);

@@ -34,6 +34,11 @@ pub(crate) fn intern(keys: &Arc<Keys>, key: &Bound<'_, PyAny>) -> PyResult<Use> 
     Ok(used)
 }
 
+/// The number of `key`, if it has one.
+pub(crate) fn find(keys: &Arc<Keys>, key: &Bound<'_, PyAny>) -> PyResult<Option<Use>> {
+    keys.find(hash(key)?, |known| same(key, known))
+}
+
 fn hash(key: &Bound<'_, PyAny>) -> PyResult<u64> {
     match key.hash() {
         // Python's hashes of numbers are the numbers; the table wants all bits.

@@ -3,12 +3,13 @@
 //! Floors, each importing only what stands above it in this list:
 //!  - `face`, what Python hands down at import; `process`, what there is once a process; `pyref`, references that may be dropped anywhere;
 //!    `context`, where the current code runs; `slots`, what pyo3 has no word for;
-//!  - `keyed`, keys as numbers; `permits`, `rates`, `circuit` and `store`, the states of policies; `plan`, policies as the engine runs them; `error` and `value`, what comes
-//!    back, as Python's; `entry`; `callback`; `stage`;
-//!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `handle`, what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread;
-//!  - `leaf` and `run`, a Python coroutine driven inside its own task; `scope`, a runtime's share;
-//!  - `effect`, `function`, `files`, `walk`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `drain`, which opens what the
-//!    port has; `fork`, `statistics` and `virtual_time`.
+//!  - `keyed`, keys as numbers, and `jitter`; `permits`, `rates`, `circuit` and `store`, the states of policies; `layer`, one policy
+//!    compiled, and `plan`, a stack of them; `error` and `value`, what comes back, as Python's; `entry`; `callback`; `stage`;
+//!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `handle`,
+//!    what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread;
+//!  - `fail`, how a coroutine fails; `leaf` and `run`, one driven inside its own task; `scope`, a runtime's share;
+//!  - `effect`, `function`, `files`, `walk`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `drain`,
+//!    which opens what the port has; `fork`, `statistics` and `virtual_time`.
 
 mod bell;
 mod callback;
@@ -19,6 +20,7 @@ mod effect;
 mod entry;
 mod error;
 mod face;
+mod fail;
 mod files;
 mod fork;
 mod function;
@@ -28,6 +30,7 @@ mod job;
 mod jobs;
 mod keyed;
 mod landing;
+mod layer;
 mod leaf;
 mod owned;
 mod permits;
@@ -82,9 +85,11 @@ mod _native {
     #[pymodule_export]
     use super::landing::Landing;
     #[pymodule_export]
+    use super::layer::Layer;
+    #[pymodule_export]
     use super::permits::{Permits, Slot};
     #[pymodule_export]
-    use super::plan::{Layer, Plan};
+    use super::plan::Plan;
     #[pymodule_export]
     use super::rates::Rates;
     #[pymodule_export]

@@ -2,169 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use mountain_core::effect::{Holder, Keys, OnErrno, Term, Terms, Use};
 use mountain_core::error::Owner;
 use mountain_core::observe::{Tally, count};
-use mountain_core::policy::{self, retry, timeout};
+use mountain_core::policy;
 use mountain_core::sync::Mutex;
-use pyo3::exceptions::{PyBaseException, PyException, PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyBaseException, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::circuit::Circuit;
-use crate::context::{self, to_seconds};
+use crate::context;
 use crate::face::face;
-use crate::jitter::jitter_of;
 use crate::keyed;
-use crate::permits::Permits;
+use crate::layer::{Asks, Layer, On, native_on, read_on};
 use crate::process;
-use crate::rates::Rates;
-use crate::store::{Budget, Store};
-
-/// One compiled policy.
-#[pyclass(frozen, module = "mountain_runtime._native")]
-pub(crate) struct Layer {
-    core: policy::Layer,
-    on: Option<Py<PyAny>>,
-    /// What stands in, of a fallback.
-    to: Option<Py<PyAny>>,
-    asks: Asks,
-}
-
-/// What a layer wants to know of a call, from the call's arguments.
-#[derive(Default)]
-struct Asks {
-    key: Option<(Py<PyAny>, Arc<Keys>)>,
-    cost: Option<Py<PyAny>>,
-    /// The whole call is the key, or what a function makes of it.
-    call: Option<(Option<Py<PyAny>>, Arc<Keys>)>,
-}
-
-impl Asks {
-    fn clone_ref(&self, py: Python<'_>) -> Self {
-        let key = self.key.as_ref().map(|(key, keys)| (key.clone_ref(py), keys.clone()));
-        let call = self.call.as_ref().map(|(key, keys)| (key.as_ref().map(|key| key.clone_ref(py)), keys.clone()));
-        Asks { key, cost: self.cost.as_ref().map(|cost| cost.clone_ref(py)), call }
-    }
-
-    fn any(&self) -> bool {
-        self.key.is_some() || self.cost.is_some() || self.call.is_some()
-    }
-
-    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Some((key, _)) = &self.key {
-            visit.call(key)?;
-        }
-        if let Some((key, _)) = &self.call {
-            visit.call(key)?;
-        }
-        visit.call(&self.cost)
-    }
-}
-
-#[pymethods]
-impl Layer {
-    #[staticmethod]
-    #[pyo3(signature = (seconds, /))]
-    fn timeout(#[pyo3(from_py_with = to_seconds)] seconds: Duration) -> Self {
-        Layer::of(policy::Layer::Timeout(timeout::Settings { limit: seconds }))
-    }
-
-    #[staticmethod]
-    #[pyo3(signature = (on, attempts, initial, factor, max, jitter, max_retry_after, budget = None))]
-    #[expect(clippy::too_many_arguments, reason = "as many as it has settings")]
-    fn retry(
-        on: Py<PyAny>,
-        attempts: Option<u32>,
-        initial: f64,
-        factor: f64,
-        max: f64,
-        jitter: &str,
-        #[pyo3(from_py_with = to_seconds)] max_retry_after: Duration,
-        budget: Option<PyRef<'_, Budget>>,
-    ) -> PyResult<Self> {
-        let backoff = retry::Backoff { initial, factor, max, jitter: jitter_of(jitter)? };
-        let budget = budget.map(|budget| budget.0.clone());
-        let layer = policy::Layer::Retry(retry::Settings { attempts, backoff, max_retry_after, budget });
-        Ok(Layer { on: Some(on), ..Layer::of(layer) })
-    }
-
-    #[staticmethod]
-    #[pyo3(signature = (permits, key, /))]
-    fn limit(permits: &Bound<'_, Permits>, key: Option<Py<PyAny>>) -> Self {
-        let permits = permits.get();
-        let key = key.map(|key| (key, permits.keys.clone()));
-        Layer { asks: Asks { key, ..Asks::default() }, ..Layer::of(policy::Layer::Limit(permits.limit.clone())) }
-    }
-
-    #[staticmethod]
-    #[pyo3(signature = (rates, key, cost, /))]
-    fn rate(rates: &Bound<'_, Rates>, key: Option<Py<PyAny>>, cost: Option<Py<PyAny>>) -> Self {
-        let rates = rates.get();
-        let key = key.map(|key| (key, rates.keys.clone()));
-        Layer { asks: Asks { key, cost, call: None }, ..Layer::of(policy::Layer::Rate(rates.rate.clone())) }
-    }
-
-    #[staticmethod]
-    #[pyo3(signature = (circuit, on, key, /))]
-    fn breaker(circuit: &Bound<'_, Circuit>, on: Py<PyAny>, key: Option<Py<PyAny>>) -> Self {
-        let circuit = circuit.get();
-        let key = key.map(|key| (key, circuit.keys.clone()));
-        let of = Layer::of(policy::Layer::Breaker(circuit.breaker.clone()));
-        Layer { on: Some(on), asks: Asks { key, ..Asks::default() }, ..of }
-    }
-
-    #[staticmethod]
-    #[pyo3(signature = (store, key, /))]
-    fn cache(store: &Bound<'_, Store>, key: Option<Py<PyAny>>) -> Self {
-        let store = store.get();
-        let asks = Asks { key: None, cost: None, call: Some((key, store.keys.clone())) };
-        Layer { asks, ..Layer::of(policy::Layer::Cache(store.cache.clone())) }
-    }
-
-    #[staticmethod]
-    #[pyo3(signature = (to, on, /))]
-    fn fallback(to: Py<PyAny>, on: Py<PyAny>) -> Self {
-        Layer { on: Some(on), to: Some(to), ..Layer::of(policy::Layer::Fallback) }
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.on)?;
-        visit.call(&self.to)?;
-        self.asks.traverse(&visit)
-    }
-}
-
-impl Layer {
-    fn of(core: policy::Layer) -> Self {
-        Layer { core, on: None, to: None, asks: Asks::default() }
-    }
-}
-
-/// What a retry goes on from, as Python says it.
-pub(crate) enum On {
-    /// Not a retry.
-    Nothing,
-    /// `rejected` are those of the named classes that a rejection must match: only a class of its own tree names it.
-    Classes {
-        named: Py<PyTuple>,
-        rejected: Py<PyTuple>,
-    },
-    Function(Py<PyAny>),
-}
-
-impl On {
-    fn clone_ref(&self, py: Python<'_>) -> Self {
-        match self {
-            On::Nothing => On::Nothing,
-            On::Classes { named, rejected } => On::Classes { named: named.clone_ref(py), rejected: rejected.clone_ref(py) },
-            On::Function(f) => On::Function(f.clone_ref(py)),
-        }
-    }
-}
 
 #[pyclass(frozen, weakref, module = "mountain_runtime._native")]
 #[expect(clippy::struct_excessive_bools, reason = "what was found out about its layers and its function, each apart")]
@@ -184,8 +37,8 @@ pub(crate) struct Plan {
     pub(crate) caches: bool,
     /// By layer; empty where none asks.
     asks: Vec<Asks>,
-    /// Some layer queues or counts calls.
-    queues: bool,
+    /// Some layer wants to know more of a call than that it is one.
+    takes_terms: bool,
     /// The function that is called, whose signature says what its arguments are. None where there is none to ask.
     #[pyo3(get)]
     function: Option<Py<PyAny>>,
@@ -220,7 +73,7 @@ impl Plan {
         method: bool,
         arity: Option<usize>,
     ) -> PyResult<Self> {
-        let on = layers.iter().map(|l| read_on(py, l.on.as_ref())).collect::<PyResult<Vec<_>>>()?;
+        let on = layers.iter().map(|l| read_on(py, l)).collect::<PyResult<Vec<_>>>()?;
         let native_on = layers.iter().map(|l| native_on(py, l)).collect::<Option<Vec<_>>>().map(Into::into);
         let retries = layers.iter().any(|l| matches!(l.core, policy::Layer::Retry(_)));
         let caches = layers.iter().any(|l| matches!(l.core, policy::Layer::Cache(_)));
@@ -229,7 +82,7 @@ impl Plan {
         let to = layers.iter().map(|l| l.to.as_ref().map(|to| to.clone_ref(py))).collect();
         let asks: Vec<Asks> = layers.iter().map(|l| l.asks.clone_ref(py)).collect();
         let asks = if asks.iter().any(Asks::any) { asks } else { Vec::new() };
-        let queues = layers.iter().any(|l| queues(&l.core));
+        let takes_terms = layers.iter().any(|l| l.core.takes_terms());
         Ok(Plan {
             policies,
             name,
@@ -241,7 +94,7 @@ impl Plan {
             retries,
             caches,
             asks,
-            queues,
+            takes_terms,
             function,
             skip,
             method,
@@ -260,17 +113,7 @@ impl Plan {
             inside.iter().try_for_each(|(_, plan)| visit.call(plan))?;
         }
         self.asks.iter().try_for_each(|asks| asks.traverse(&visit))?;
-        for on in &self.on {
-            match on {
-                On::Nothing => {}
-                On::Classes { named, rejected } => {
-                    visit.call(named)?;
-                    visit.call(rejected)?;
-                }
-                On::Function(f) => visit.call(f)?,
-            }
-        }
-        Ok(())
+        self.on.iter().try_for_each(|on| on.traverse(&visit))
     }
 }
 
@@ -290,7 +133,7 @@ impl Plan {
 
     /// What a call with these arguments brings to the layers that queue it or count it.
     pub(crate) fn terms(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Terms> {
-        if !self.queues {
+        if !self.takes_terms {
             return Ok(Terms::default());
         }
         let py = args.py();
@@ -385,7 +228,7 @@ impl Plan {
             retries: stack.iter().any(|l| matches!(l, policy::Layer::Retry(_))),
             caches: stack.iter().any(|l| matches!(l, policy::Layer::Cache(_))),
             asks,
-            queues: stack.iter().any(queues),
+            takes_terms: stack.iter().any(policy::Layer::takes_terms),
             stack,
             function: me.function.as_ref().map(|f| f.clone_ref(py)),
             skip: me.skip,
@@ -475,79 +318,4 @@ fn with<'py>(function: &Bound<'py, PyAny>, args: &Bound<'py, PyTuple>) -> PyResu
         1 => PyTuple::new(py, [function, &args.get_item(0)?]),
         _ => PyTuple::new(py, std::iter::once(function.clone()).chain(args.iter()).collect::<Vec<_>>()),
     }
-}
-
-/// It queues calls, or counts them, or has a key.
-fn queues(layer: &policy::Layer) -> bool {
-    !matches!(layer, policy::Layer::Timeout(_) | policy::Layer::Retry(_) | policy::Layer::Fallback)
-}
-
-/// The classes of an `on=`, or `None` for a function.
-fn classes<'py>(on: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyType>>>> {
-    if let Ok(class) = on.cast::<PyType>() {
-        return Ok(Some(vec![class.clone()]));
-    }
-    match on.cast::<PyTuple>() {
-        Ok(tuple) => Ok(Some(tuple.iter().map(pyo3::Bound::cast_into::<PyType>).collect::<Result<_, _>>()?)),
-        Err(_) => Ok(None),
-    }
-}
-
-fn read_on(py: Python<'_>, on: Option<&Py<PyAny>>) -> PyResult<On> {
-    let Some(on) = on else { return Ok(On::Nothing) };
-    let on = on.bind(py);
-    match classes(on)? {
-        Some(named) => {
-            let of_rejected = face(py).rejected.bind(py);
-            let own: Vec<_> = named.iter().filter(|c| c.is_subclass(of_rejected).unwrap_or(false)).cloned().collect();
-            Ok(On::Classes { named: PyTuple::new(py, named)?.unbind(), rejected: PyTuple::new(py, own)?.unbind() })
-        }
-        None if on.is_callable() => Ok(On::Function(on.clone().unbind())),
-        None => Err(PyTypeError::new_err("a retry's on= is an exception class, a tuple of them, or a function")),
-    }
-}
-
-/// The errnos that CPython maps to each subclass of OSError (PEP 3151).
-const ERRNOS: &[(&str, &[i32])] = &[
-    ("BlockingIOError", &[libc::EAGAIN, libc::EALREADY, libc::EWOULDBLOCK, libc::EINPROGRESS]),
-    ("ChildProcessError", &[libc::ECHILD]),
-    ("ConnectionError", &[libc::EPIPE, libc::ESHUTDOWN, libc::ECONNABORTED, libc::ECONNREFUSED, libc::ECONNRESET]),
-    ("BrokenPipeError", &[libc::EPIPE, libc::ESHUTDOWN]),
-    ("ConnectionAbortedError", &[libc::ECONNABORTED]),
-    ("ConnectionRefusedError", &[libc::ECONNREFUSED]),
-    ("ConnectionResetError", &[libc::ECONNRESET]),
-    ("FileExistsError", &[libc::EEXIST]),
-    ("FileNotFoundError", &[libc::ENOENT]),
-    ("InterruptedError", &[libc::EINTR]),
-    ("IsADirectoryError", &[libc::EISDIR]),
-    ("NotADirectoryError", &[libc::ENOTDIR]),
-    ("PermissionError", &[libc::EACCES, libc::EPERM]),
-    ("ProcessLookupError", &[libc::ESRCH]),
-    ("TimeoutError", &[libc::ETIMEDOUT]),
-];
-
-/// `on` by errno. `None`: a class or function that only Python can judge, so the effect runs inline.
-fn native_on(py: Python<'_>, layer: &Layer) -> Option<OnErrno> {
-    // What they give is Python's.
-    if matches!(layer.core, policy::Layer::Cache(_) | policy::Layer::Fallback) {
-        return None;
-    }
-    let Some(on) = &layer.on else { return Some(Some(Vec::new())) };
-    let mut errnos = Vec::new();
-    for class in classes(on.bind(py)).ok()?? {
-        // Whatever native work fails with is a failure to a breaker. A retry that names everything goes on from more than the system's errors.
-        let all = matches!(layer.core, policy::Layer::Breaker(_)) && class.is(py.get_type::<PyException>());
-        if all || class.is(py.get_type::<PyOSError>()) {
-            return Some(None);
-        }
-        // The builtin classes only: a user's subclass of the same name is not what an errno makes.
-        let builtin = class.is_subclass(&py.get_type::<PyOSError>()).ok()? && class.module().ok()?.to_str().ok()? == "builtins";
-        if !builtin {
-            return None;
-        }
-        let name: Bound<'_, PyString> = class.name().ok()?;
-        let name = name.to_str().ok()?;
-        errnos.extend(ERRNOS.iter().find(|(n, _)| *n == name)?.1);
-    }
-    Some(Some(errnos))
 }

@@ -30,8 +30,9 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::context::inherited;
 use crate::error::{self, internal};
+use crate::fail::Fail;
 use crate::handle::{Backing, Handle, Phase};
-use crate::leaf::{Fail, PyLeaf, Resume};
+use crate::leaf::{PyLeaf, Resume};
 use crate::port::{Port, RunWake};
 use crate::process::{Begun, clock};
 use crate::scope;

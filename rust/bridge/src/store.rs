@@ -61,8 +61,9 @@ impl Store {
 
     #[pyo3(signature = (key, /))]
     fn invalidate(&self, key: Bound<'_, PyAny>) -> PyResult<()> {
-        let used = keyed::intern(&self.keys, &key)?;
-        self.cache.invalidate(used.number());
+        if let Some(used) = keyed::find(&self.keys, &key)? {
+            self.cache.invalidate(used.number());
+        }
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Effects: what a leaf and a native operation are, the call that policies share, native operations that run together, and
-//! when native work is at rest. Nothing here knows a policy.
+//! Effects: what a leaf and a native operation are; the call that policies share, with the terms and keys by which they know it, and
+//! flights, calls that many wait for; native operations that run together, and when native work is at rest. Nothing here knows a policy.
 
 mod begin;
 mod call;

@@ -62,7 +62,7 @@ impl<'a> Holder<'a> {
         self.told.get_or_init(|| Held::new(self.limit, self.key, self.up.map(Holder::held))).clone()
     }
 
-    /// Nobody has asked.
+    /// None: nobody has asked.
     pub fn told(&self) -> Option<&Arc<Held>> {
         self.told.get()
     }

@@ -38,6 +38,11 @@ impl Layer {
         matches!(self, Layer::Limit(_) | Layer::Rate(_))
     }
 
+    /// It wants to know more of a call than that it is one: its priority, its key, its cost, or who makes it.
+    pub fn takes_terms(&self) -> bool {
+        !matches!(self, Layer::Timeout(_) | Layer::Retry(_) | Layer::Fallback)
+    }
+
     /// What it encloses begins as soon as it does, and what keeps that from beginning goes out through it as it came.
     fn begins_at_once(&self) -> bool {
         matches!(self, Layer::Timeout(_))

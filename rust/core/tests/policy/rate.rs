@@ -98,16 +98,6 @@ fn a_pause_and_a_change_move_the_turns() {
 }
 
 #[test]
-fn a_limit_inside_counts_from_the_end_of_the_wait() {
-    let stage = Stage::new([Act::value(secs(2))]);
-    let stack = [limit(60), Layer::Rate(of(1.0, 10)), limit(3)];
-    assert!(stage.play(&stack).0.is_ok());
-    let (result, when) = stage.play(&stack);
-    assert!(result.is_ok(), "{result:?}");
-    assert_eq!(when, at(12));
-}
-
-#[test]
 fn with_nobody_waiting_no_timer_is_left() {
     let rate = of(4.0, 10);
     let stage = Stage::new([Act::value(secs(0))]);

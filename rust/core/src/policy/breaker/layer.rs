@@ -16,16 +16,16 @@ pub struct Inside<'a, L: Leaf> {
     pass: OnceLock<Pass>,
 }
 
-/// Enter `breaker`, which stands at `layer` of the stack: question 1, unless question 2 comes at once, with nothing in
-/// between that `waits`, or would make something of a refusal that is not its to judge.
+/// Enter `breaker`, which stands at `layer` of the stack: question 1, if something inside `waits` before the leaf begins, or would
+/// make something of a refusal that is not its to judge. Else question 2 comes at once.
 pub fn enter<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     layer: usize,
     breaker: &'a Mutex<Breaker>,
-    asks: bool,
+    waits: bool,
     around: Around<'a>,
 ) -> Result<Inside<'a, L>, L::Err> {
-    let asked = if asks { breaker.lock().peek(call.terms.key(layer), call.entered()) } else { Ok(()) };
+    let asked = if waits { breaker.lock().peek(call.terms.key(layer), call.entered()) } else { Ok(()) };
     match asked {
         Ok(()) => Ok(Inside { call, layer, breaker, over: around.over, pass: OnceLock::new() }),
         Err(after) => Err(L::Err::refused(call.refused(layer, Reason::Open(after)))),

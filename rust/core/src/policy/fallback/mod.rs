@@ -1,8 +1,8 @@
 //! Fallback: when the inside fails with what `on` names, something else stands in. Ladders are several of them, the outermost last in turn.
 
-use crate::effect::{Around, Call, Fault, Leaf, call_instead};
-
 use std::sync::atomic::Ordering;
+
+use crate::effect::{Around, Call, Fault, Leaf, call_instead};
 
 /// Call `inner`; `layer` is this fallback's place in the stack.
 pub async fn fallback<'a, L, F>(call: &'a Call<'a, L>, layer: usize, around: Around<'a>, inner: F) -> Result<L::Ok, L::Err>

@@ -1,0 +1,105 @@
+"""Runtime(max_in_flight=): of what is submitted so much is at work at a time; the rest waits, by priority."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from mountain_runtime import Effect, Priority, Runtime, Shutdown, _native, effect, priority
+from mountain_runtime.errors import ConfigError, ShuttingDown
+
+from .support import LONG, SOON, forever, until
+
+
+class Works:
+    """Python work: how much of it is under way, and in which order it began."""
+
+    def __init__(self) -> None:
+        self.begun: list[object] = []
+        self.now = self.most = 0
+        self.open = asyncio.Event()
+
+    def __call__(self, who: object) -> Effect[object]:
+        return effect(self._work)(who)
+
+    async def _work(self, who: object) -> object:
+        self.begun.append(who)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await self.open.wait()
+            return who
+        finally:
+            self.now -= 1
+
+
+async def test_so_much_is_at_work_and_the_rest_comes_by_priority() -> None:
+    works = Works()
+    async with Runtime(max_in_flight=2) as runtime:
+        handles = [runtime.submit(works(n)) for n in range(4)]
+        for level in (Priority.LOW, Priority.HIGH):
+            with priority(level):
+                handles.append(runtime.submit(works(level)))
+        await asyncio.sleep(SOON)
+        assert works.begun == [0, 1]
+        works.open.set()
+        assert await asyncio.gather(*handles) == [0, 1, 2, 3, Priority.LOW, Priority.HIGH]
+    assert works.begun == [0, 1, Priority.HIGH, 2, 3, Priority.LOW]
+    assert works.most == 2
+
+
+async def test_native_work_and_python_work_share_the_places() -> None:
+    works = Works()
+    async with Runtime(max_in_flight=1, shutdown=Shutdown(drain=LONG)) as runtime:
+        first = runtime.submit(works("first"))
+        await until(lambda: works.begun == ["first"])
+        native = runtime.submit(_native.noop())
+        await asyncio.sleep(SOON)
+        assert not native.done()
+        works.open.set()
+        await native
+        assert works.now == 0
+        assert await first == "first"
+
+
+async def test_what_is_awaited_is_not_counted() -> None:
+    async with Runtime(max_in_flight=1) as runtime:
+        hangs = runtime.submit(effect(forever)())
+        await runtime.run(_native.noop())
+        hangs.cancel()
+
+
+@pytest.mark.parametrize("kind", ["python", "native"])
+async def test_who_waits_when_the_drain_is_over_never_begins(kind: str) -> None:
+    """It is refused, by the runtime: none of the effect's own policies is named."""
+    works = Works()
+    make: Callable[[], Effect[object]] = (
+        (lambda: works("second")) if kind == "python" else (lambda: _native.sleep(LONG))
+    )
+    async with Runtime(max_in_flight=1, shutdown=Shutdown(deadline=1, drain=0.05)) as runtime:
+        first = runtime.submit(works("first"))
+        await until(lambda: works.begun == ["first"])
+        second = runtime.submit(make())
+    assert first.cancelled()
+    assert works.begun == ["first"]
+    error = second.exception()
+    assert isinstance(error, ShuttingDown)
+    assert error.policy is None
+
+
+async def test_a_waiter_that_is_cancelled_leaves_its_place_to_the_next() -> None:
+    works = Works()
+    async with Runtime(max_in_flight=1) as runtime:
+        first, second, third = (runtime.submit(works(n)) for n in range(3))
+        await asyncio.sleep(SOON)
+        second.cancel()
+        works.open.set()
+        assert await asyncio.gather(first, third) == [0, 2]
+    assert works.begun == [0, 2]
+    assert second.cancelled()
+
+
+@pytest.mark.parametrize("given", [0, -1, 1.5, "2"])
+def test_a_number_that_cannot_work_is_named(given: int) -> None:
+    with pytest.raises(ConfigError, match=r"max_in_flight"):
+        Runtime(max_in_flight=given)
