@@ -4,6 +4,7 @@ import os
 import warnings
 
 from . import _compose, _flights, _native, _threads, errors
+from .policy import _forks
 from .policy._arguments import bound, unhashable, whole
 from .policy._base import under
 
@@ -32,6 +33,7 @@ _native.bind(
 def _after_fork() -> None:
     _native.after_fork()
     _threads.after_fork()
+    _forks.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -79,6 +79,63 @@ def test_a_child_begins_what_its_parent_has_under_way() -> None:
     assert ended.quietly().lines == ["(False, 1) (True, 2)", "(True, 1) (True, 2)"]
 
 
+def test_in_a_child_nobody_holds_what_its_parents_calls_hold() -> None:
+    """Places, turns and probes are free, also for the block that was forked in; what has failed is known."""
+    ended = execute(
+        """
+        import warnings
+        from mountain_runtime import CircuitBreaker, ConcurrencyLimit, RateLimit
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on a fork with threads warns
+        limit, rate = ConcurrencyLimit(1), RateLimit(100, per=0.2, burst=1)
+        breaker, tripped = CircuitBreaker(failures=1, cooldown=0), CircuitBreaker(failures=1)
+        @effect
+        async def fails():
+            raise OSError
+        @effect(limit)
+        async def limited():
+            await _native.sleep(0.01)
+            return limit.statistics().in_flight
+        async def probe():
+            return breaker.state()
+        async def all_of_it():
+            held = await asyncio.gather(limited(), limited(), limited())
+            await asyncio.gather(*[rate.acquire() for _ in range(3)])
+            return held, await breaker.call(probe), breaker.state(), tripped.state(), limit.statistics().in_flight
+        def child():
+            print(*asyncio.run(asyncio.wait_for(all_of_it(), 5)), flush=True)
+        async def body():
+            for each in (breaker, tripped):
+                try:
+                    await fails().under(each)
+                except OSError:
+                    pass
+            over = asyncio.Event()
+            holder = breaker.call(over.wait)  # the one probe
+            waiting = [asyncio.create_task(limited()) for _ in range(3)]
+            waiting += [asyncio.create_task(rate.acquire()) for _ in range(50)]
+            probes = asyncio.create_task(holder)
+            async with limit.slot():
+                await asyncio.sleep(0.01)
+                pid = os.fork()
+                if not pid:
+                    try:
+                        asyncio._set_running_loop(None)
+                        child()
+                        waiting.clear()  # what the parent's calls let go of here is nothing
+                        gc.collect()
+                    finally:
+                        print(limit.statistics().in_flight, flush=True)
+                        os._exit(0)
+                os.waitpid(pid, 0)
+            over.set()
+            await asyncio.gather(*waiting, probes)
+            print(limit.statistics().in_flight, breaker.state())
+        asyncio.run(body())
+        """
+    )
+    assert ended.quietly().lines == ["[1, 1, 1] half_open closed open 0", "0", "0 closed"]
+
+
 def test_a_child_that_imports_it_in_the_middle_of_its_parents_loop() -> None:
     code = """
         import asyncio, os, sys, warnings

@@ -79,7 +79,7 @@ async def test_who_waits_when_the_drain_is_over_never_begins(kind: str) -> None:
     async with Runtime(max_in_flight=1, shutdown=Shutdown(deadline=1, drain=0.05)) as runtime:
         first = runtime.submit(works("first"))
         await until(lambda: works.begun == ["first"])
-        second = runtime.submit(make())
+        second = runtime.submit(makes[kind]())
     assert first.cancelled()
     assert works.begun == ["first"]
     error = second.exception()

@@ -128,6 +128,13 @@ def arity(function: Any) -> int | None:
     return len(parameters)
 
 
+def check_name(given: str | None, owner: str) -> None:
+    """A ConfigError if `given` is no name by which something can be found in messages and statistics."""
+    what = cast("object", given)
+    if what is not None and (not isinstance(what, str) or not what):
+        raise ConfigError(f"{owner}(name={what!r}): must be a name")
+
+
 def check_function(given: Callable[..., Hashable] | Callable[..., float] | None, owner: str, setting: str) -> None:
     """A ConfigError if `given` is not a plain function of a call's arguments."""
     what = cast("Any", given)

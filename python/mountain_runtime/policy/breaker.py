@@ -5,10 +5,11 @@ from typing import Literal, cast, final
 
 from .._native import Circuit, Layer
 from ..errors import ConfigError
-from ._arguments import check_function
+from ._arguments import check_function, check_name
 from ._backoff import Backoff, constant
 from ._base import Policy
 from ._errors import check_classes, named
+from ._forks import note
 from ._numbers import Seconds, count, number, seconds, written
 from ._part import Part
 
@@ -52,8 +53,7 @@ class CircuitBreaker(Policy):
         key: Callable[..., Hashable] | None = None,
     ) -> None:
         owner = "CircuitBreaker"
-        if name is not None and (not isinstance(cast("object", name), str) or not name):
-            raise ConfigError(f"{owner}(name={name!r}): must be a name")
+        check_name(name, owner)
         check_function(key, owner, "key")
         check_classes(on, owner)
         wait = cooldown if isinstance(cooldown, Backoff) else constant(seconds(cooldown, owner, "cooldown"))
@@ -71,6 +71,7 @@ class CircuitBreaker(Policy):
             cooldown=(wait._initial, wait._factor, wait._max, wait._jitter),
             probes=min(count(probes, owner, "probes"), 2**31),
         )
+        note(self)
         self._opens = (
             f"{failure_rate:.4%} of at least {minimum_calls} calls in {written(window)} s failed".replace(".0000%", "%")
             if failures is None
@@ -107,6 +108,9 @@ class CircuitBreaker(Policy):
 
     def __repr__(self) -> str:
         return f"CircuitBreaker({self._text})"
+
+    def _after_fork(self) -> None:
+        self._circuit.after_fork()
 
     def _asks(self) -> str | None:
         return None if self._key is None else "key"

@@ -13,8 +13,9 @@ from weakref import WeakSet
 from .._native import Layer, Permits, Plan, Slot, Within, try_slot, wait_for_slot, within_var
 from .._priority import Priority
 from ..errors import ConfigError
-from ._arguments import check_function
+from ._arguments import check_function, check_name
 from ._base import Policy
+from ._forks import note
 from ._numbers import count
 from ._part import Part
 
@@ -63,6 +64,7 @@ class ConcurrencyLimit(Policy):
         name: str | None = None,
     ) -> None:
         self._n = _places(n, "ConcurrencyLimit", "n")
+        check_name(name, "ConcurrencyLimit")
         check_function(key, "ConcurrencyLimit", "key")
         if max_waiting is not None:
             given = cast("object", max_waiting)
@@ -78,6 +80,7 @@ class ConcurrencyLimit(Policy):
         self._overflow = overflow
         self._name = name
         self._permits = Permits(self._n, max_waiting, overflow == "shed")
+        note(self)
         if name is not None:
             _named.add(self)
 
@@ -110,6 +113,9 @@ class ConcurrencyLimit(Policy):
         if self._name is not None:
             parts.append(f"name={self._name!r}")
         return f"ConcurrencyLimit({', '.join(parts)})"
+
+    def _after_fork(self) -> None:
+        self._permits.after_fork()
 
     def _asks(self) -> str | None:
         return None if self._key is None else "key"

@@ -9,6 +9,7 @@ from .._native import Effect, Layer, Rates, call_effect
 from ..errors import ConfigError
 from ._arguments import check_function
 from ._base import Policy, plan
+from ._forks import note
 from ._numbers import Seconds, number, seconds, written
 from ._part import Part, span
 
@@ -53,6 +54,7 @@ class RateLimit(Policy):
         self._n, self._per = self._rate(n, per, "RateLimit")
         self._max_wait = None if max_wait is None else seconds(max_wait, "RateLimit", "max_wait")
         self._rates = Rates(self._n, self._per, self._burst, self._max_wait)
+        note(self)
 
     def acquire(self, key: Hashable = None, *, cost: float = 1) -> Effect[None]:
         """An effect that waits for a turn, for work that is no call of an effect."""
@@ -94,6 +96,9 @@ class RateLimit(Policy):
                 instead = f"{owner}(1, per={written(per / n)})"
                 raise ConfigError(f"{owner}({n!r}, per={written(per)}): {never}. Write {instead}")
         return n, per
+
+    def _after_fork(self) -> None:
+        self._rates.after_fork()
 
     def _asks(self) -> str | None:
         return "key" if self._key is not None else "cost" if self._cost is not None else None

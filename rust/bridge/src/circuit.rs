@@ -89,6 +89,11 @@ impl Circuit {
         self.with(key.as_ref(), |breaker, key, now| breaker.open_now(key, now, 1.0 - f64::EPSILON))
     }
 
+    /// In the child of a fork.
+    fn after_fork(&self) {
+        self.breaker.lock().forget_calls(clock().now());
+    }
+
     /// How many keys have a state.
     #[getter]
     fn keys(&self) -> usize {

@@ -342,7 +342,7 @@ impl Effect {
         let me = slf.get();
         // Native work that knows its arguments has no function to ask about them.
         let native_call = matches!(&me.work, Work::Native { args: Some(_), .. });
-        let plan = face(py).under.bind(py).call1((policies, &me.plan, native_call))?.cast_into::<Plan>()?;
+        let plan = Plan::under(me.plan.bind(py), policies, native_call)?;
         me.mark_used();
         match &me.work {
             Work::Call { callable, args, kwargs } => {

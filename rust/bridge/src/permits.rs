@@ -42,6 +42,11 @@ impl Permits {
         self.limit.counts()
     }
 
+    /// In the child of a fork.
+    fn after_fork(&self) {
+        self.limit.forget_parent();
+    }
+
     /// How many keys have a state.
     #[getter]
     fn keys(&self) -> usize {

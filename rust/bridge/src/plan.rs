@@ -54,6 +54,9 @@ pub(crate) struct Plan {
     to: Vec<Option<Py<PyAny>>>,
     /// The plans of what stands inside its caches, by layer.
     inside: Mutex<Vec<(usize, Py<Plan>)>>,
+    /// The policies that were last put around it, and the plan that this made: whoever does it again has that. None that
+    /// hold functions of the user's, which may hold anything.
+    around: Mutex<Option<(Py<PyTuple>, bool, Py<Plan>)>>,
     /// Of what stands inside a cache: the address of the whole stack's plan, and how many layers it has around.
     part_of: Option<(usize, usize)>,
 }
@@ -101,6 +104,7 @@ impl Plan {
             arity,
             to,
             inside: Mutex::default(),
+            around: Mutex::default(),
             part_of: None,
         })
     }
@@ -112,6 +116,12 @@ impl Plan {
         if let Some(inside) = self.inside.try_lock() {
             inside.iter().try_for_each(|(_, plan)| visit.call(plan))?;
         }
+        if let Some(around) = self.around.try_lock()
+            && let Some((policies, _, plan)) = &*around
+        {
+            visit.call(policies)?;
+            visit.call(plan)?;
+        }
         self.asks.iter().try_for_each(|asks| asks.traverse(&visit))?;
         self.on.iter().try_for_each(|on| on.traverse(&visit))
     }
@@ -121,6 +131,11 @@ impl Plan {
     /// A plan without policies.
     pub(crate) fn bare<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, Plan>> {
         Bound::new(py, Plan::new(py, PyTuple::empty(py).unbind(), Vec::new(), name.to_owned(), None, 0, false, None)?)
+    }
+
+    /// Functions of the user's are asked about each call, which may know anything.
+    pub(crate) fn asks_python(&self) -> bool {
+        !self.asks.is_empty()
     }
 
     pub(crate) fn on(&self, layer: usize) -> &On {
@@ -206,6 +221,32 @@ impl Plan {
         })
     }
 
+    /// The plan of the same under more policies, outermost first; `native_call` says that the calls' arguments are known.
+    pub(crate) fn under<'py>(
+        slf: &Bound<'py, Self>,
+        policies: Bound<'py, PyTuple>,
+        native_call: bool,
+    ) -> PyResult<Bound<'py, Plan>> {
+        let (py, me) = (slf.py(), slf.get());
+        // Out of the lock: equality is Python's.
+        let known = me.around.lock().as_ref().map(|(known, call, plan)| (known.clone_ref(py), *call, plan.clone_ref(py)));
+        if let Some((known, call, plan)) = known
+            && call == native_call
+            && known.bind(py).eq(&policies).unwrap_or(false)
+        {
+            return Ok(plan.into_bound(py));
+        }
+        let plan = face(py).under.bind(py).call1((&policies, slf, native_call))?.cast_into::<Plan>()?;
+        let made = plan.get();
+        let functions =
+            made.asks_python() || made.to.iter().any(Option::is_some) || made.on.iter().any(|on| matches!(on, On::Function(_)));
+        if !functions {
+            let replaced = me.around.lock().replace((policies.unbind(), native_call, plan.clone().unbind()));
+            drop(replaced);
+        }
+        Ok(plan)
+    }
+
     /// The plan of what stands inside the cache at `layer`. It counts its ends for itself: those of the calls are
     /// counted where they are made.
     pub(crate) fn inside<'py>(slf: &Bound<'py, Self>, layer: usize) -> PyResult<Bound<'py, Plan>> {
@@ -236,6 +277,7 @@ impl Plan {
             arity: me.arity,
             to: me.to[from..].iter().map(|to| to.as_ref().map(|to| to.clone_ref(py))).collect(),
             inside: Mutex::default(),
+            around: Mutex::default(),
             part_of: Some({
                 let (whole, around) = me.place(slf);
                 (whole, around + from)

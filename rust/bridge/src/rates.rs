@@ -60,6 +60,11 @@ impl Rates {
         self.rate.waiting()
     }
 
+    /// In the child of a fork.
+    fn after_fork(&self) {
+        self.rate.forget_parent();
+    }
+
     /// How many keys have a state.
     #[getter]
     fn keys(&self) -> usize {

@@ -127,12 +127,28 @@ where
     T: pyo3::PyClass,
 {
     let object = Bound::new(py, value)?;
+    track(&object);
+    Ok(object)
+}
+
+/// The collector looks at it from now on.
+pub(crate) fn track<T: pyo3::PyClass>(object: &Bound<'_, T>) {
     // SAFETY: a live object of a type that takes part in garbage collection.
     unsafe {
         if ffi::PyObject_GC_IsTracked(object.as_ptr()) == 0 {
             ffi::PyObject_GC_Track(object.as_ptr().cast());
         }
     }
+}
+
+/// A new object that is no part of a circle yet: the collector need not look at it until somebody calls [`track`].
+pub(crate) fn untracked<T>(py: Python<'_>, value: impl Into<pyo3::PyClassInitializer<T>>) -> PyResult<Bound<'_, T>>
+where
+    T: pyo3::PyClass,
+{
+    let object = Bound::new(py, value)?;
+    // SAFETY: as above.
+    unsafe { ffi::PyObject_GC_UnTrack(object.as_ptr().cast()) };
     Ok(object)
 }
 

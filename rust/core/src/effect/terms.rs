@@ -58,6 +58,11 @@ impl<'a> Holder<'a> {
         Holder { limit, key, up, told: OnceLock::new() }
     }
 
+    /// Its limit, by name.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     pub fn held(&self) -> Arc<Held> {
         self.told.get_or_init(|| Held::new(self.limit, self.key, self.up.map(Holder::held))).clone()
     }
@@ -76,7 +81,7 @@ impl From<Arc<Held>> for Holder<'_> {
 
 /// A permit that a call holds, as what runs inside the call knows it: so that a limit notices when all its holders wait for itself.
 pub struct Held {
-    /// The limit, by its address.
+    /// The limit, by its name.
     pub limit: usize,
     pub key: u32,
     /// How many wait for another permit of the same limit inside the call. This and `gone` change under the limit's lock.

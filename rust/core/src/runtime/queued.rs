@@ -36,6 +36,7 @@ impl Operation for Queued {
     fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
         let call = Arc::new(Call {
             limit: self.limit.clone(),
+            name: self.limit.name(),
             key: self.key.clone(),
             host: host.clone(),
             held: self.held.clone(),
@@ -63,6 +64,8 @@ impl Operation for Queued {
 
 struct Call {
     limit: Arc<Limit>,
+    /// As it was called then.
+    name: usize,
     key: Option<Use>,
     host: Arc<Host>,
     held: Option<Arc<Held>>,
@@ -78,11 +81,11 @@ enum State {
     Ended,
 }
 
-/// How to ask what has begun to end.
+/// How to ask what has begun to end. Small: many more wait than have begun.
 enum Ask {
     /// Not known yet: it is only beginning.
     Later,
-    By(Abort),
+    By(Box<Abort>),
     /// It was asked, or shall be as soon as one can.
     Asked,
 }
@@ -121,7 +124,7 @@ impl Call {
                 // Asked to end as its permit came.
                 *state = was;
                 drop(state);
-                return self.limit.give_permit_back(&self.host.clock, self.key());
+                return self.limit.give_permit_back(self.name, &self.host.clock, self.key());
             }
         };
         let priority = done.priority;
@@ -130,7 +133,7 @@ impl Call {
         let begun = Starter::begin(&self.host, operation.clone(), Done::new(self.clone(), 0).of(priority));
         let mut state = self.state.lock();
         match &mut *state {
-            State::Begun(_, ask @ Ask::Later) => *ask = Ask::By(begun),
+            State::Begun(_, ask @ Ask::Later) => *ask = Ask::By(Box::new(begun)),
             State::Begun(..) => {
                 drop(state);
                 begun.abort();
@@ -164,7 +167,7 @@ impl Wake for Call {
 impl Sink for Call {
     fn deliver(&self, _token: usize, outcome: Outcome) {
         let was = std::mem::replace(&mut *self.state.lock(), State::Ended);
-        self.limit.give_permit_back(&self.host.clock, self.key());
+        self.limit.give_permit_back(self.name, &self.host.clock, self.key());
         if let State::Begun(done, _) = was {
             done.finish(outcome);
         }
@@ -188,7 +191,7 @@ impl Abortable for Call {
             State::Queued(done, number) => {
                 drop(state);
                 if let Some(number) = number {
-                    self.limit.leave(number, &self.host.clock);
+                    self.limit.leave(self.name, number, &self.host.clock);
                 }
                 // Dropped, it answers with a cancel.
                 drop(done);

@@ -184,6 +184,16 @@ impl Breaker {
         over && state.window.as_ref().is_none_or(|w| w.last(TENTHS as u64, now.nanos() / self.tenth).all(|t| t.calls == 0))
     }
 
+    /// The calls that are under way will not be heard of: what they would say is nothing, and the slots of probes are free.
+    pub fn forget_calls(&mut self, now: Instant) {
+        for state in &mut self.keys {
+            state.generation += 1;
+            if let Phase::HalfOpen { .. } = state.phase.at(now) {
+                state.phase = Phase::HalfOpen { taken: 0, succeeded: 0, slow: 0 };
+            }
+        }
+    }
+
     /// The number may be given to another key: what it held is freed, and passes from before are nothing to the next.
     pub fn forget(&mut self, key: u32) {
         self.reset(key);

@@ -2,11 +2,15 @@
 //!
 //! A permit that was handed to a waiter is an offer until he looks: dropped before, he gives it back, and the next one has it. Wakers are
 //! called out of the lock.
+//!
+//! In the child of a fork nobody comes back who held a permit or waited: the limit begins anew under another name, and what holders of its
+//! old name give back is nothing.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::Settings;
@@ -22,6 +26,8 @@ use crate::time::{Clock, Instant};
 
 pub struct Limit {
     machine: Mutex<Machine<Waker>>,
+    /// How many forks lie behind it.
+    forks: AtomicUsize,
 }
 
 impl fmt::Debug for Limit {
@@ -32,11 +38,18 @@ impl fmt::Debug for Limit {
 
 impl Limit {
     pub fn new(settings: Settings) -> Arc<Self> {
-        Arc::new(Limit { machine: Mutex::new(Machine::new(settings)) })
+        Arc::new(Limit { machine: Mutex::new(Machine::new(settings)), forks: AtomicUsize::new(0) })
     }
 
-    pub(super) fn name(self: &Arc<Self>) -> usize {
-        Arc::as_ptr(self) as usize
+    /// Its address, moved by one a fork: another limit is further away than there can be processes in a line.
+    pub fn name(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self) as usize + self.forks.load(Ordering::Relaxed) % size_of::<Self>()
+    }
+
+    /// In the child of a fork, before anything else runs there.
+    pub fn forget_parent(&self) {
+        self.forks.fetch_add(1, Ordering::Relaxed);
+        self.machine.lock().forget_all();
     }
 
     /// A permit, if there is one and nobody waits.
@@ -45,7 +58,7 @@ impl Limit {
     }
 
     pub(super) fn acquire<'a>(self: &'a Arc<Self>, clock: &'a Arc<Clock>, caller: Caller<'a>) -> Acquire<'a> {
-        Acquire { limit: self, clock, caller, number: None }
+        Acquire { limit: self, clock, caller, name: self.name(), number: None }
     }
 
     /// The same without a future: `wake` calls whoever waits, and he looks.
@@ -75,7 +88,10 @@ impl Limit {
         self.machine.lock().look(number, wake)
     }
 
-    pub fn leave(self: &Arc<Self>, number: u32, clock: &Clock) {
+    pub fn leave(self: &Arc<Self>, name: usize, number: u32, clock: &Clock) {
+        if name != self.name() {
+            return;
+        }
         let next = self.machine.lock().leave(self.name(), number, || clock.now());
         if let Some(next) = next {
             next.wake();
@@ -88,8 +104,8 @@ impl Limit {
     }
 
     /// Or given back.
-    pub fn give_permit_back(self: &Arc<Self>, clock: &Clock, key: u32) {
-        self.give_back(key, None, clock);
+    pub fn give_permit_back(self: &Arc<Self>, name: usize, clock: &Clock, key: u32) {
+        self.give_back(name, key, None, clock);
     }
 
     /// Whoever waits is told that nothing begins any more.
@@ -122,7 +138,10 @@ impl Limit {
         self.machine.lock().rest(key)
     }
 
-    pub(super) fn give_back(self: &Arc<Self>, key: u32, held: Option<&Held>, clock: &Clock) {
+    pub(super) fn give_back(self: &Arc<Self>, name: usize, key: u32, held: Option<&Held>, clock: &Clock) {
+        if name != self.name() {
+            return;
+        }
         let next = self.machine.lock().give_back(self.name(), key, held, || clock.now());
         if let Some(next) = next {
             next.wake();
@@ -163,7 +182,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.limit.give_back(self.held.key, Some(&self.held), &self.clock);
+        self.limit.give_back(self.held.limit, self.held.key, Some(&self.held), &self.clock);
     }
 }
 
@@ -172,6 +191,7 @@ pub(super) struct Acquire<'a> {
     limit: &'a Arc<Limit>,
     clock: &'a Arc<Clock>,
     caller: Caller<'a>,
+    name: usize,
     number: Option<u32>,
 }
 
@@ -184,7 +204,7 @@ impl Future for Acquire<'_> {
         let found = if let Some(number) = me.number {
             me.limit.machine.lock().look(number, wake)
         } else {
-            let asked = me.limit.machine.lock().ask(me.limit.name(), &me.caller, wake);
+            let asked = me.limit.machine.lock().ask(me.name, &me.caller, wake);
             match asked {
                 Asked::Go => Some(Ok(())),
                 Asked::Refused(why) => Some(Err(why)),
@@ -206,7 +226,7 @@ impl Future for Acquire<'_> {
 impl Drop for Acquire<'_> {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            self.limit.leave(number, self.clock);
+            self.limit.leave(self.name, number, self.clock);
         }
     }
 }

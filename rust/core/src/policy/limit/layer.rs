@@ -40,7 +40,7 @@ impl<L: Leaf> Drop for Inside<'_, L> {
         if self.call.leaf.outlives() {
             self.call.leaf.keep(Box::new(Permit::of(self.limit, self.call.clock, self.holder.held())));
         } else {
-            self.limit.give_back(self.key, self.holder.told().map(|held| &**held), self.call.clock);
+            self.limit.give_back(self.holder.limit(), self.key, self.holder.told().map(|held| &**held), self.call.clock);
         }
     }
 }

@@ -48,9 +48,27 @@ struct Waiter<W> {
 enum State {
     Waiting(Place),
     Granted,
-    Sent(Reason),
+    Sent(Why),
     /// Passed over, because his limit had passed: that is about to end him.
     Late,
+}
+
+/// Why a waiter was sent away: a million of them wait in a slab, so it is small.
+#[derive(Clone, Copy)]
+enum Why {
+    Full(u32),
+    Reentered,
+    Stopping,
+}
+
+impl From<Why> for Reason {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Full(waiting) => Reason::Full(waiting),
+            Why::Reentered => Reason::Reentered,
+            Why::Stopping => Reason::Stopping,
+        }
+    }
 }
 
 /// Who asks.
@@ -115,7 +133,7 @@ impl<W> Machine<W> {
                 unmark(seats, held.as_ref(), limit, caller.key);
                 return Asked::Refused(Reason::Full(waiting));
             };
-            sent = self.send_away(limit, victim, Reason::Full(waiting));
+            sent = self.send_away(limit, victim, Why::Full(waiting));
         }
         let (key, priority, until) = (caller.key, caller.priority, caller.until);
         let wake = Some(wake());
@@ -127,7 +145,7 @@ impl<W> Machine<W> {
     }
 
     /// He waits no more, and will hear why when he looks.
-    fn send_away(&mut self, limit: usize, number: u32, why: Reason) -> Option<W> {
+    fn send_away(&mut self, limit: usize, number: u32, why: Why) -> Option<W> {
         self.out(limit, number);
         let waiter = &mut self.waiters[number as usize];
         waiter.state = State::Sent(why);
@@ -201,7 +219,7 @@ impl<W> Machine<W> {
         }
         let inside = |w: &Waiter<W>| w.key == key && matches!(w.state, State::Waiting(_)) && holds(w.held.as_ref(), limit, key);
         let newest = self.waiters.iter().filter(|(_, w)| inside(w)).map(|(number, _)| number as u32).next_back()?;
-        self.send_away(limit, newest, Reason::Reentered)
+        self.send_away(limit, newest, Why::Reentered)
     }
 
     /// Step 3. `None`: he waits on, to be woken by `wake`.
@@ -213,7 +231,7 @@ impl<W> Machine<W> {
                 return None;
             }
             State::Granted => Ok(()),
-            State::Sent(why) => Err(why),
+            State::Sent(why) => Err(why.into()),
         };
         self.forget(number);
         Some(found)
@@ -230,6 +248,13 @@ impl<W> Machine<W> {
         }
     }
 
+    /// Nobody holds a permit, nobody waits. What would call those who did is left to itself: it may not run here.
+    pub(super) fn forget_all(&mut self) {
+        self.seats.iter_mut().for_each(|seats| *seats = Seats::default());
+        std::mem::forget(std::mem::take(&mut self.waiters));
+        (self.in_flight, self.waiting) = (0, [0; 3]);
+    }
+
     fn forget(&mut self, number: u32) {
         self.waiters.remove(number as usize);
         if self.waiters.is_empty() && self.waiters.capacity() > 1024 {
@@ -240,7 +265,7 @@ impl<W> Machine<W> {
     pub(super) fn refuse_all(&mut self, limit: usize) -> Vec<W> {
         let waits = |(number, w): (usize, &Waiter<W>)| matches!(w.state, State::Waiting(_)).then_some(number as u32);
         let numbers: Vec<u32> = self.waiters.iter().filter_map(waits).collect();
-        numbers.into_iter().filter_map(|number| self.send_away(limit, number, Reason::Stopping)).collect()
+        numbers.into_iter().filter_map(|number| self.send_away(limit, number, Why::Stopping)).collect()
     }
 
     /// Keys that were ever in use, and may have somebody waiting.

@@ -115,6 +115,13 @@ impl State {
         })
     }
 
+    pub(super) fn forget_waiters(&mut self) {
+        self.reserved = 0;
+        if let Some(busy) = self.busy() {
+            (busy.line, busy.timed) = (Line::default(), Instant::NEVER);
+        }
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.busy.as_ref().map_or(0, |b| b.line.len as usize)
     }

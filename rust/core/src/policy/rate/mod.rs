@@ -231,6 +231,13 @@ impl Limiter {
         }
     }
 
+    /// Nobody waits and nothing is on offer any more; what has started still counts.
+    pub fn forget_waiters(&mut self) {
+        self.keys.iter_mut().for_each(|(_, state)| state.forget_waiters());
+        self.waiters.clear();
+        self.times.clear();
+    }
+
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiters.len()

@@ -122,8 +122,13 @@ impl Waiters {
         line.cost -= u128::from(cost);
         self.len -= 1;
         if self.len == 0 && self.slots.len() > KEPT {
-            *self = Waiters { serial: self.serial, ..Waiters::default() };
+            self.clear();
         }
+    }
+
+    /// Nobody waits any more, and no ticket names anybody.
+    pub(super) fn clear(&mut self) {
+        *self = Waiters { serial: self.serial, ..Waiters::default() };
     }
 
     /// The link that leads on from `slot`; from nobody, it is the head of the line.

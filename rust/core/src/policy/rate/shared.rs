@@ -79,6 +79,15 @@ impl Rate {
         self.state.lock().limiter.waiting()
     }
 
+    /// In the child of a fork, before anything else runs there: of those who waited nobody comes back. What would call them is left to
+    /// itself, as it may not run here.
+    pub fn forget_parent(&self) {
+        let mut state = self.state.lock();
+        std::mem::forget(std::mem::take(&mut state.waiting));
+        std::mem::forget(state.armed.take());
+        state.limiter.forget_waiters();
+    }
+
     /// Nothing is kept of that key.
     pub fn rest(&self, key: u32, now: Instant) -> bool {
         let mut state = self.state.lock();
