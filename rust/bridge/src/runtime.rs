@@ -118,8 +118,9 @@ impl Scope {
             }
             port.bind(py).clone()
         };
+        // Also when its task is cancelled before its first step.
+        e.mark_used();
         let handle = if e.is_native() {
-            e.mark_used();
             let host = me.host();
             let limit = me.limit.lock().clone();
             e.launch(&port, &host, true, limit)?
