@@ -5,6 +5,7 @@ composing    gather, race, amap, deadline, priority (Priority)
 policies     Timeout, Retry (Backoff, constant, exponential, RetryBudget), Fallback, Pipeline, Policy
 with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache
 runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Statistics, EffectStatistics, LimitStatistics
+services     Key, need, Health, ServiceHealth
 modules      errors: what can go wrong; fs: files
 """
 
@@ -17,7 +18,9 @@ from ._amap import amap
 from ._compose import gather, race
 from ._deadline import deadline
 from ._effect import blocking, effect
+from ._health import Health, ServiceHealth
 from ._native import Effect, Handle
+from ._need import Key, need
 from ._outcome import Err, Ok
 from ._priority import Priority, priority
 from ._run import run
@@ -75,6 +78,10 @@ __all__ = [
     "Statistics",
     "EffectStatistics",
     "LimitStatistics",
+    "Key",
+    "need",
+    "Health",
+    "ServiceHealth",
     "errors",
     "fs",
 ]

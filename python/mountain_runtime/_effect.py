@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from . import _threads
 from ._native import Effect, EffectFunction
+from ._need import filled, needs, on_thread, without_needs
 from .errors import ConfigError
 from .policy._base import Policy, flatten, name_of, plan
 
@@ -66,7 +67,10 @@ def _decorator(policies: tuple[Any, ...], name: str | None, check: Callable[[obj
         check(fn)
         made = make(fn, policies, name or name_of(fn))
         # What an object carries stays its own; what was set on a function is handed on.
-        return _marked(functools.update_wrapper(made, fn, updated=("__dict__",) if inspect.isfunction(fn) else ()))
+        made = functools.update_wrapper(made, fn, updated=("__dict__",) if inspect.isfunction(fn) else ())
+        if needs(fn):
+            cast("Any", made).__signature__ = without_needs(fn)
+        return _marked(made)
 
     if len(policies) == 1 and name is None and not _is_policy(policies[0]):
         return decorate(policies[0], ())
@@ -90,13 +94,15 @@ def _is_policy(given: object) -> bool:
 
 
 def _make_effect(fn: Callable[..., Any], policies: tuple[Policy, ...], name: str) -> Callable[..., Any]:
-    return cast("Callable[..., Any]", EffectFunction(fn, plan(policies, name, fn)))
+    return cast("Callable[..., Any]", EffectFunction(filled(fn, name), plan(policies, name, fn)))
 
 
 def _make_blocking(fn: Callable[..., Any], policies: tuple[Policy, ...], name: str) -> Callable[..., Any]:
     return cast(
         "Callable[..., Any]",
-        EffectFunction(fn, plan(policies, name, fn, skip=1), functools.partial(_threads.start, name)),
+        EffectFunction(
+            fn, plan(policies, name, fn, skip=1), on_thread(functools.partial(_threads.start, name), fn, name)
+        ),
     )
 
 

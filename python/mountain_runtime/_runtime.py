@@ -4,22 +4,31 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from contextvars import Token, copy_context
+from math import inf
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar, final
+from typing import Any, NoReturn, Self, TypeVar, cast, final
 
 from . import _children, _scope, _threads
+from ._close import close
+from ._graph import Make, Provider
+from ._health import Health
 from ._native import Effect, Scope, accepted_var, limit_var, scope_var
-from ._shutdown import Clock, Shutdown, ShutdownReport, Steps
+from ._need import Key, check_key, shown
+from ._services import Services
+from ._shutdown import Clock, Shutdown, ShutdownReport
 from ._statistics import Statistics, snapshot
 from ._stopping import Stopping
 from .errors import ConfigError, ShuttingDown
-from .policy._numbers import count
+from .policy._numbers import Seconds, count, seconds
 from .policy.concurrency import ConcurrencyLimit
 
 __all__ = ["Runtime"]
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -60,17 +69,41 @@ class Runtime(Scope):
         self._stopping = Stopping()
         self._clock: Clock | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._services = Services()
+        #: The task that enters it, until its services are up.
+        self._entering: asyncio.Task[None] | None = None
+        self._deferred: list[Callable[[], Awaitable[None]]] = []
 
     # -- the block --------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         if self._phase != _scope.NEW:
             raise RuntimeError("a Runtime is entered once: make another")
+        self._services.check()
         self._loop = asyncio.get_running_loop()
         self._enter()
         _scope.by_loop[self._loop] = self
         self._token = scope_var.set(self)
+        if self._services.any():
+            await self._start_services()
         return self
+
+    async def _start_services(self) -> None:
+        """All are up. If not, what had started is unwound, and the first error raised."""
+        self._entering = self._spawn_service(self._services.start(self._spawn_service), "start services")
+        try:
+            await self._entering
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        finally:
+            self._entering = None
+
+    def _spawn_service(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        """Services are accepted work: they may use effects until they have stopped."""
+        context = copy_context()
+        context.run(self._accept)
+        return asyncio.get_running_loop().create_task(work, name=name, context=context)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
@@ -213,6 +246,59 @@ class Runtime(Scope):
         accepted_var.set(self)
         limit_var.set(None)
 
+    # -- services ---------------------------------------------------------------------------------------------------
+
+    def provide(
+        self,
+        key: Key[S] | Callable[..., S],
+        make: Callable[..., AbstractAsyncContextManager[S]],
+        /,
+        *,
+        fallback: Callable[..., AbstractAsyncContextManager[S]] | None = None,
+        start_timeout: Seconds | None = None,
+        stop_timeout: Seconds | None = None,
+    ) -> Self:
+        """A service for whoever needs `key`: `make()` is entered when the runtime is, and left when it stops.
+
+        What `make` needs, by `need` in its signature, starts before it and stops after it. `start_timeout` and
+        `stop_timeout` are seconds; however long the latter, a stop has no more than its share of the shutdown's time.
+        With a `fallback`, a primary that does not start, ends by itself, or whose attribute `breaker` is open is
+        replaced by what that makes, and tried again in the background. Services that were given a value keep it.
+        """
+        if self._phase != _scope.NEW:
+            raise RuntimeError("provide() after the Runtime was entered: services are known before")
+        check_key(key, "Runtime.provide")
+        owner = f"Runtime.provide({shown(key)})"
+        times = (
+            inf if given is None else seconds(given, owner, name)
+            for name, given in (("start_timeout", start_timeout), ("stop_timeout", stop_timeout))
+        )
+        _check_make(make, owner)
+        if fallback is not None:
+            _check_make(fallback, f"{owner}: fallback")
+        self._services.add(Provider(key, make, fallback, *times))
+        return self
+
+    def get(self, key: Key[S] | Callable[..., S], /) -> S:
+        """The service under `key`, as it is now; `errors.ServiceMissing` if there is none, or it is not up."""
+        found: S = self._services.get(key, "Runtime.get")
+        return found
+
+    def health(self) -> Health:
+        """How it is, as plain data: `ready` goes false as soon as the shutdown begins."""
+        services = self._services.health()
+        usable = all(each.state in ("up", "degraded") for each in services.values())
+        ready = self._phase == _scope.RUNNING and not self._stopping.is_set() and usable
+        return Health(live=self._phase != _scope.CLOSED, ready=ready, services=services)
+
+    def defer(self, fn: Callable[[], Awaitable[None]], /) -> None:
+        """Calls `fn` at shutdown, when no work is left and the services are still up; the last added first."""
+        if self._phase == _scope.CLOSED:
+            raise ShuttingDown("Runtime.defer(): the runtime is closed")
+        if not callable(fn):
+            raise ConfigError(f"Runtime.defer({fn!r}): must be a function that gives an awaitable")
+        self._deferred.append(fn)
+
     # -- what is known ----------------------------------------------------------------------------------------------
 
     def statistics(self) -> Statistics:
@@ -232,6 +318,9 @@ class Runtime(Scope):
     def _begin_close(self, *, drain: bool) -> "asyncio.Task[None]":
         if self._closing is None:
             self._clock = clock = Clock(self._settings, drain)
+            if self._entering is not None:  # who enters it unwinds what has started
+                self._entering.cancel()
+                drain = False
             self._closing = asyncio.get_running_loop().create_task(self._close(clock), name="mountain-runtime shutdown")
             self._stopping.set()
         return self._closing
@@ -245,65 +334,28 @@ class Runtime(Scope):
             self._clock.abort()
 
     async def _close(self, clock: Clock) -> None:
-        steps = Steps(clock)
+        self.report = await close(self, clock)
 
-        async def refuse() -> list[str]:
-            await clock.sleep(lambda: clock.announced)
-            self._phase = _scope.DRAINING
-            return []
-
-        async def drain() -> list[str]:
-            return await self._ended(clock, lambda: clock.drained)
-
-        async def cancel() -> list[str]:
-            self._phase = _scope.CANCELLING
-            self._refuse_queued()
-            if (self._pool or _threads.default_pool()).refuse(self) or self._limit is not None:
-                for _ in range(5):  # who waits for those hears of it before the cancel
-                    await asyncio.sleep(0)
-            for work in self._pending():
-                work.cancel()
-            return await self._ended(clock, lambda: clock.end)
-
-        async def threads() -> list[str]:
-            pool = self._pool or _threads.default_pool()
-            while (names := pool.running(self)) and clock.left() > 0:  # noqa: ASYNC110 - threads know no loop
-                await asyncio.sleep(min(0.01, clock.left()))
-            if self._pool is not None:
-                self._pool.close()
-            return names
-
-        async def native() -> list[str]:
-            ended = self._close_native(min(max(clock.left(), 0.0), 1.0))
-            self._phase = _scope.CLOSED
-            self._leave()
-            if self._loop is not None and _scope.by_loop.get(self._loop) is self:
-                del _scope.by_loop[self._loop]
-            return [] if ended else ["a native operation"]
-
-        await steps.run("refuse", "timed_out", refuse)
-        if clock.drains:
-            await steps.run("drain", "timed_out", drain)
-        await steps.run("cancel", "abandoned", cancel)
-        await steps.run("threads", "abandoned", threads)
-        await steps.run("native", "abandoned", native)
-        self.report = steps.report()
-
-    def _pending(self) -> list["asyncio.Future[Any]"]:
+    def _pending(  # pyright: ignore[reportUnusedFunction] - for the shutdown
+        self,
+    ) -> list["asyncio.Future[Any]"]:
         """What it owns and has not ended."""
         handles: list[Any] = self._in_flight()
         return [work for work in (*self._tasks, *handles) if not work.done()]
 
-    async def _ended(self, clock: Clock, until: Callable[[], float]) -> list[str]:
-        """The names of what has not ended by then. Accepted work may start more meanwhile."""
-        while pending := self._pending():
-            if not await clock.wait(pending, until):
-                return _names(self._pending())
-        return []
+    def _forget_loop(self) -> None:  # pyright: ignore[reportUnusedFunction] - likewise
+        if self._loop is not None and _scope.by_loop.get(self._loop) is self:
+            del _scope.by_loop[self._loop]
 
 
-def _names(work: list["asyncio.Future[Any]"]) -> list[str]:
-    return [each.get_name() if isinstance(each, asyncio.Task) else repr(each) for each in work]
+def _check_make(make: Make, owner: str) -> None:
+    given = cast("object", make)
+    if inspect.isasyncgenfunction(given):
+        raise ConfigError(
+            f"{owner}: {shown(given)} is an async generator function: decorate it with contextlib.asynccontextmanager"
+        )
+    if not callable(given) or inspect.iscoroutinefunction(given):
+        raise ConfigError(f"{owner}: {given!r} must be a function that gives an async context manager")
 
 
 def _hand_over(result: "concurrent.futures.Future[T]", done: "asyncio.Future[T]") -> None:

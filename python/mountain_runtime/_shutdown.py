@@ -3,14 +3,15 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ._native import now
+from ._stacks import place
 from .errors import TimedOut
 from .policy._numbers import Seconds, seconds
 
-__all__ = ["Clock", "Shutdown", "ShutdownReport", "Step", "Steps"]
+__all__ = ["Clock", "Left", "Outcome", "Shutdown", "ShutdownReport", "Step", "Steps", "late"]
 
 #: The share of the deadline that is kept for cancelling and cleanup, however long the drain may be.
 _KEPT = 0.2
@@ -18,6 +19,9 @@ _KEPT = 0.2
 _ABORT = 0.1
 #: Less than this is no time to wait: what was to end then has been woken for it.
 _MOMENT = 1e-6
+
+
+Outcome = Literal["done", "failed", "timed_out", "abandoned"]
 
 
 def _now() -> float:
@@ -49,7 +53,7 @@ class Step:
     #: Seconds since the shutdown began.
     started: float
     took: float
-    outcome: Literal["done", "failed", "timed_out", "abandoned"]
+    outcome: Outcome
     error: BaseException | None
 
 
@@ -83,6 +87,7 @@ class ShutdownReport:
                 "took": step.took,
                 "outcome": step.outcome,
                 "error": None if step.error is None else f"{type(step.error).__name__}: {step.error}",
+                "where": getattr(step.error, "__notes__", []),
             }
             for step in self.steps
         ]
@@ -123,6 +128,15 @@ class Clock:
         """Everything is to end now."""
         self.end = min(self.end, _now() + _ABORT)
         self.stop_draining()
+
+    def now(self) -> float:
+        """Seconds, as `end` counts them."""
+        return _now()
+
+    def part(self, of: float) -> Callable[[], float]:
+        """Until when a step may take such a part of what is left now, though it be hurried."""
+        until = _now() + max(self.left(), 0.0) * of
+        return lambda: min(until, self.end)
 
     def left(self) -> float:
         """Seconds until everything has to have ended."""
@@ -188,31 +202,60 @@ class Steps:
     async def run(
         self,
         name: str,
-        outcome_if_late: Literal["done", "failed", "timed_out", "abandoned"],
-        step: Callable[[], Awaitable[list[str]]],
+        outcome_if_late: Outcome,
+        step: Callable[[], Awaitable["list[Left]"]],
     ) -> None:
-        """`step` gives the names of what it had to leave behind when its time was over."""
+        """`step` gives what it had to leave behind when its time was over."""
         started = _now()
-        outcome: Literal["done", "failed", "timed_out", "abandoned"] = "done"
+        outcome: Outcome = "done"
         error: BaseException | None = None
         try:
             if left := await step():
                 outcome = outcome_if_late
                 error = TimedOut(f"{_count(left)} did not end in time: {_listed(left)}", policy="Shutdown")
+                for each in left[:_NOTED]:
+                    _note(error, each.name, each.where)
         except Exception as failure:
             outcome, error = "failed", failure
-        took = _now() - started
-        self._steps.append(Step(name, started - self._clock.began, took, outcome, error))
+        self.record(name, started, outcome, error)
+
+    def record(self, name: str, started: float, outcome: Outcome, error: BaseException | None) -> None:
+        """A step that was run elsewhere and ends now; steps are listed as they end."""
+        self._steps.append(Step(name, started - self._clock.began, _now() - started, outcome, error))
 
     def report(self) -> ShutdownReport:
         """What happened so far."""
         return ShutdownReport(tuple(self._steps))
 
 
-def _count(names: list[str]) -> str:
-    return "1 effect" if len(names) == 1 else f"{len(names)} effects"
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What was left behind, and where it stood: lines of Python, outermost first."""
+
+    name: str
+    where: list[str] = field(default_factory=list)
 
 
-def _listed(names: list[str], most: int = 10) -> str:
-    shown = sorted(names)[:most]
-    return ", ".join([*shown, f"and {len(names) - most} more"] if len(names) > most else shown)
+#: Of so many the report says where they stood.
+_NOTED = 20
+
+
+def late(name: str, what: str, where: list[str]) -> TimedOut:
+    """The error of a step that was not done in its time."""
+    error = TimedOut(f"{name} did not end in its time, and {what}{place(where)}", policy="Shutdown")
+    _note(error, name, where)
+    return error
+
+
+def _note(error: BaseException, name: str, where: list[str]) -> None:
+    if where:
+        error.add_note("\n  ".join([f"{name} stood at", *where]))
+
+
+def _count(left: list[Left]) -> str:
+    return "1 effect" if len(left) == 1 else f"{len(left)} effects"
+
+
+def _listed(left: list[Left], most: int = 10) -> str:
+    shown = [each.name + place(each.where) for each in sorted(left, key=lambda each: each.name)[:most]]
+    return ", ".join([*shown, f"and {len(left) - most} more"] if len(left) > most else shown)

@@ -58,9 +58,9 @@ class Pool:
             else:
                 self._threads += 1
 
-    def running(self, scope: Scope) -> list[str]:
-        """The names of the jobs of `scope` that are on a thread now."""
-        return [name for name, owner in self._running.copy().values() if owner is scope]
+    def running(self, scope: Scope) -> list[tuple[int, str]]:
+        """The jobs of `scope` that are on a thread now: the thread's number and the job's name."""
+        return [(ident, name) for ident, (name, owner) in self._running.copy().items() if owner is scope]
 
     def refuse(self, scope: Scope) -> bool:
         """Fails the jobs of `scope` that no thread has begun; says whether there were any."""

@@ -6,7 +6,8 @@
     │   ├── RateLimited             ... because its turn at a RateLimit would come too late
     │   ├── CircuitOpen             ... because what it calls has failed too often
     │   ├── Reentered               ... because it would wait for itself; a RuntimeError
-    │   └── ShuttingDown            ... because its runtime stops
+    │   ├── ShuttingDown            ... because its runtime stops
+    │   └── ServiceMissing          ... because nobody provides a service that it needs, or that is not up
     ├── TimedOut, a TimeoutError    the work may have run, in part or to its end
     ├── ConfigError, a ValueError   a setting that cannot work, raised where it is written
     └── InternalError               a panic in the native core: a bug of ours
@@ -24,6 +25,7 @@ __all__ = [
     "RateLimited",
     "Reentered",
     "Rejected",
+    "ServiceMissing",
     "ShuttingDown",
     "TimedOut",
 ]
@@ -80,6 +82,10 @@ class Reentered(Rejected, RuntimeError):
 
 class ShuttingDown(Rejected):
     """The runtime stops, or has stopped, and takes no new work."""
+
+
+class ServiceMissing(Rejected):
+    """No runtime here provides a service that the call needs, or it is not up; or pass it as an argument."""
 
 
 class TimedOut(MountainError, TimeoutError):

@@ -14,7 +14,12 @@ PACKAGE = ROOT / "python" / "mountain_runtime"
 CORE = ROOT / "rust" / "core" / "src"
 CRATES = {"core": set(), "providers": {"mountain-core"}, "bridge": {"mountain-core", "mountain-providers"}}
 #: The core's modules from the ground up; those of one floor may not import those of a higher one.
-CORE_FLOORS = [{"time", "sync", "value", "error", "observe", "schedule"}, {"effect"}, {"policy"}, {"runtime"}]
+CORE_FLOORS = [
+    {"time", "sync", "value", "error", "observe", "schedule"},
+    {"effect"},
+    {"policy", "lifecycle"},
+    {"runtime"},
+]
 
 
 def core_files(folder: Path = CORE) -> list[Path]:

@@ -15,7 +15,7 @@ NAMES = {
     "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "RetryBudget", "Fallback",
     "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Pipeline",
     "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Statistics", "EffectStatistics",
-    "LimitStatistics", "errors", "fs",
+    "LimitStatistics", "Key", "need", "Health", "ServiceHealth", "errors", "fs",
 }  # fmt: skip
 
 ERRORS = {
@@ -26,6 +26,7 @@ ERRORS = {
     "CircuitOpen": ("Rejected",),
     "Reentered": ("Rejected", RuntimeError),
     "ShuttingDown": ("Rejected",),
+    "ServiceMissing": ("Rejected",),
     "TimedOut": ("MountainError", TimeoutError),
     "ConfigError": ("MountainError", ValueError),
     "InternalError": ("MountainError",),
@@ -80,6 +81,14 @@ PARAMETERS = {
     "Runtime.from_thread": "self, effect, /",
     "Runtime.statistics": "self",
     "Runtime.stopping": "self",
+    "Runtime.provide": "self, key, make, /, *, fallback=, start_timeout=, stop_timeout=",
+    "Runtime.get": "self, key, /",
+    "Runtime.health": "self",
+    "Runtime.defer": "self, fn, /",
+    "Key": "name",
+    "need": "key, /",
+    "Health": "live, ready, services",
+    "ServiceHealth": "state, reason",
     "Runtime.wait_stopping": "self",
     "Effect.send": "self, value, /",
     "Effect.throw": "self, typ, val=, tb=, /",

@@ -42,6 +42,9 @@ class Policy:
         """What it does, in words and numbers."""
         raise NotImplementedError
 
+    def _after_fork(self) -> None:
+        """In a forked child: what calls of the parent hold of it, nobody holds here."""
+
     def _layer(self) -> Layer:
         """Its layer in the engine."""
         raise ConfigError(f"{self!r} is no policy that the engine knows: build on those of mountain_runtime")

@@ -300,6 +300,15 @@ impl Handle {
         slots::alias(cls, &item)
     }
 
+    /// The task that it stands for, if it does and that has not ended.
+    #[getter]
+    fn _task(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        match &self.state.lock().backing {
+            Backing::Task(task) => Some(task.clone_ref(py)),
+            _ => None,
+        }
+    }
+
     fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }

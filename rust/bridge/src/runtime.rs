@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::ThreadId;
 use std::time::Duration;
 
+use mountain_core::lifecycle::Part;
 use mountain_core::sync::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -16,7 +17,7 @@ use crate::handle::{Handle, expected, of_task};
 use crate::permits::Permits;
 use crate::port::Port;
 use crate::process;
-use crate::scope::{DRAINS, NEW, OWN_WORKERS, RUNNING, Scope};
+use crate::scope::{CLOSED, DRAINS, NEW, OWN_WORKERS, RUNNING, Scope};
 
 thread_local! {
     static THREAD: ThreadId = std::thread::current().id();
@@ -41,6 +42,7 @@ impl Scope {
             workers: Mutex::new(None),
             own: Mutex::new(None),
             limit: Mutex::new(None),
+            teardown: Mutex::default(),
         }
     }
 
@@ -150,14 +152,32 @@ impl Scope {
         self.owned.all(py)
     }
 
-    /// End its own workers. True: they have ended; False: they were left running when the time was up.
-    fn _close_native(&self, py: Python<'_>, timeout: f64) -> bool {
-        let Some(workers) = self.own.lock().take() else { return true };
-        let time = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::from_secs(1));
-        let clock = process::clock();
-        let end = clock.now().after(time);
-        py.detach(|| workers.tokio.shutdown_timeout(time));
-        clock.now() < end
+    /// The part of its native side that ends next, by name.
+    fn _next_part(&self) -> Option<&'static str> {
+        self.teardown.lock().next().map(Part::name)
+    }
+
+    /// End that part. True: it has ended; False: something of it was left behind when the time was up.
+    fn _end_part(slf: &Bound<'_, Self>, timeout: f64) -> bool {
+        let (py, me) = (slf.py(), slf.get());
+        let Some(part) = me.teardown.lock().next() else { return true };
+        let ended = match part {
+            Part::Admission => {
+                me.set_phase(CLOSED);
+                me._refuse_queued();
+                true
+            }
+            Part::Port => {
+                Self::_leave(slf);
+                true
+            }
+            // They were asked to end, and had their time.
+            Part::Timers => me.owned.all(py).is_empty(),
+            Part::Threads => true,
+            Part::Tokio => me.end_workers(py, timeout),
+        };
+        me.teardown.lock().advance();
+        ended
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -174,5 +194,16 @@ impl Scope {
         self.owned.clear();
         let gone = self.entered.lock().take();
         drop(gone);
+    }
+}
+
+impl Scope {
+    fn end_workers(&self, py: Python<'_>, timeout: f64) -> bool {
+        let Some(workers) = self.own.lock().take() else { return true };
+        let time = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::from_secs(1));
+        let clock = process::clock();
+        let end = clock.now().after(time);
+        py.detach(|| workers.tokio.shutdown_timeout(time));
+        clock.now() < end
     }
 }

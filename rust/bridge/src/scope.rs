@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::ThreadId;
 
 use mountain_core::effect::Host;
+use mountain_core::lifecycle::Teardown;
 use mountain_core::policy::limit::Limit;
 use mountain_core::sync::Mutex;
 use pyo3::exceptions::PyRuntimeError;
@@ -37,6 +38,8 @@ pub(crate) struct Scope {
     pub(crate) own: Mutex<Option<Workers>>,
     /// How much of what is submitted may be at work.
     pub(crate) limit: Mutex<Option<Arc<Limit>>>,
+    /// How far its native side has ended.
+    pub(crate) teardown: Mutex<Teardown>,
 }
 
 impl Drop for Scope {

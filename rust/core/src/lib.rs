@@ -1,9 +1,10 @@
 //! The engine: effects, the policies around them, and the clock they sleep by. It knows no Python, no socket and no file.
 //!
-//! Floors, each importing only what stands to its left: `time`, `sync`, `value`, `error`, `observe`, `schedule` → `effect` → `policy` → `runtime`.
+//! Floors, each importing only what stands to its left: `time`, `sync`, `value`, `error`, `observe`, `schedule` → `effect` → `policy`, `lifecycle` → `runtime`.
 
 pub mod effect;
 pub mod error;
+pub mod lifecycle;
 pub mod observe;
 pub mod policy;
 pub mod runtime;

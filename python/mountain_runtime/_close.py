@@ -1,0 +1,114 @@
+"""The shutdown of a runtime: each step is bounded and reported, and the next one goes on whatever happens.
+
+    refuse      readiness is gone; after the propagation delay no new work is taken
+    drain       what is in flight goes on, until the drain is over
+    cancel      what remains is cancelled, and its cleanup awaited, before anything that it depends on closes
+    threads     blocking functions come back
+    defer ...   what was deferred, the last first
+    stop ...    services, each when nobody needs it any more
+    native ...  admission, port, timers, threads, tokio, as the core lists them
+
+While a drain is hurried (a second signal, an error) the clock's times move, and every wait looks at it again.
+"""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from . import _scope, _stacks, _threads
+from ._shutdown import Clock, Left, ShutdownReport, Steps, late
+
+if TYPE_CHECKING:
+    from ._runtime import Runtime
+
+__all__ = ["close"]
+
+#: Of what is left, when something is still to be stopped after it.
+_PART = 0.5
+#: A native part takes no longer.
+_NATIVE = 1.0
+
+
+async def close(runtime: "Runtime", clock: Clock) -> ShutdownReport:
+    """All of it."""
+    steps = Steps(clock)
+    more = bool(runtime._deferred) or runtime._services.any()
+    await steps.run("refuse", "timed_out", lambda: _refuse(runtime, clock))
+    if clock.drains:
+        await steps.run("drain", "timed_out", lambda: _ended(runtime, clock, lambda: clock.drained))
+    part = _PART if more else 1.0
+    await steps.run("cancel", "abandoned", lambda: _cancel(runtime, clock, part))
+    await steps.run("threads", "abandoned", lambda: _join(runtime, clock, part))
+    while runtime._deferred:
+        await _call_deferred(runtime._deferred.pop(), clock, steps)
+    await runtime._services.stop(clock, steps)
+    while (name := runtime._next_part()) is not None:
+        await steps.run(f"native {name}", "abandoned", functools.partial(_tear_down, runtime, clock, name))
+    return steps.report()
+
+
+async def _refuse(runtime: "Runtime", clock: Clock) -> list[Left]:
+    await clock.sleep(lambda: clock.announced)
+    runtime._phase = _scope.DRAINING
+    return []
+
+
+async def _ended(runtime: "Runtime", clock: Clock, until: Callable[[], float]) -> list[Left]:
+    """What has not ended by then. Accepted work may start more meanwhile."""
+    while pending := runtime._pending():
+        if not await clock.wait(pending, until):
+            return [_left(work) for work in runtime._pending()]
+    return []
+
+
+async def _cancel(runtime: "Runtime", clock: Clock, part: float) -> list[Left]:
+    runtime._phase = _scope.CANCELLING
+    runtime._refuse_queued()
+    if (runtime._pool or _threads.default_pool()).refuse(runtime) or runtime._limit is not None:
+        for _ in range(5):  # who waits for those hears of it before the cancel
+            await asyncio.sleep(0)
+    for work in runtime._pending():
+        work.cancel()
+    return await _ended(runtime, clock, clock.part(part))
+
+
+async def _join(runtime: "Runtime", clock: Clock, part: float) -> list[Left]:
+    pool, until = runtime._pool or _threads.default_pool(), clock.part(part)
+    while (running := pool.running(runtime)) and until() > clock.now():  # noqa: ASYNC110 - threads know no loop
+        await asyncio.sleep(min(0.01, max(until() - clock.now(), 0.0)))
+    return [Left(name, _stacks.of_thread(ident)) for ident, name in running]
+
+
+async def _call_deferred(fn: Callable[[], Awaitable[None]], clock: Clock, steps: Steps) -> None:
+    name, began, until = f"defer {getattr(fn, '__qualname__', repr(fn))}", clock.now(), clock.part(_PART)
+    task = asyncio.ensure_future(_awaited(fn))
+    if not await clock.wait([task], until):
+        where = _stacks.of_task(task)
+        task.cancel()
+        ended = await clock.wait([task], clock.part(_PART))
+        what = "it was cancelled" if ended else "it was left behind"
+        steps.record(name, began, "timed_out" if ended else "abandoned", late(name, what, where))
+        return
+    error = asyncio.CancelledError() if task.cancelled() else task.exception()
+    steps.record(name, began, "done" if error is None else "failed", error)
+
+
+async def _awaited(fn: Callable[[], Awaitable[None]]) -> None:
+    await fn()
+
+
+async def _tear_down(runtime: "Runtime", clock: Clock, name: str) -> list[Left]:
+    if name == "threads" and runtime._pool is not None:
+        runtime._pool.close()
+    ended = runtime._end_part(min(max(clock.left(), 0.0), _NATIVE))
+    if name == "port":
+        runtime._forget_loop()
+    return [] if ended else [Left("a native operation")]
+
+
+def _left(work: "asyncio.Future[Any]") -> Left:
+    if isinstance(work, asyncio.Task):
+        return Left(work.get_name(), _stacks.of_task(work))
+    task: asyncio.Task[Any] | None = getattr(work, "_task", None)
+    return Left(repr(work), [] if task is None else _stacks.of_task(task))

@@ -1,0 +1,26 @@
+"""How a runtime is, as plain data for a framework's endpoints."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Health", "ServiceHealth", "State"]
+
+State = Literal["starting", "up", "degraded", "failed", "stopping", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceHealth:
+    """One service, and why it is not simply up."""
+
+    state: State
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`live`: the process need not be replaced. `ready`: it takes new work, and each service is up or degraded."""
+
+    live: bool
+    ready: bool
+    services: Mapping[str, ServiceHealth]

@@ -1,0 +1,202 @@
+"""One service of a runtime: its primary, what stands in for it, and which of them callers get now."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ._graph import Make, Provider
+from ._health import ServiceHealth, State
+from ._life import Life, Spawn
+from .errors import ServiceMissing, TimedOut
+from .policy.breaker import CircuitBreaker
+
+__all__ = ["Service"]
+
+_log = logging.getLogger("mountain_runtime")
+
+#: Seconds until a primary that is replaced is tried again, doubled each time up to the second, less up to half.
+_FIRST_RETRY, _LAST_RETRY = 1.0, 30.0
+
+
+class Service:
+    """Starts its primary; with a fallback it degrades instead of failing, and goes back when the primary is up again.
+
+    A primary whose value has a CircuitBreaker as its attribute `breaker` is replaced while that is open, too: the
+    fallback of such a service stands by from the start.
+    """
+
+    def __init__(self, provider: Provider, spawn: Spawn) -> None:
+        self.provider = provider
+        self.is_up = asyncio.Event()
+        self.has_stopped = asyncio.Event()
+        self._spawn = spawn
+        self._state: State = "starting"
+        self._reason: str | None = None
+        self._primary: Life | None = None
+        self._standby: Life | None = None
+        self._retrying: asyncio.Task[None] | None = None
+        #: All that were begun and may not have ended.
+        self._lives: list[Life] = []
+        #: What ended it while it was up, if nothing stands in for it.
+        self.crash: BaseException | None = None
+        self._arguments: Mapping[str, Any] = {}
+        self._fallback_arguments: Mapping[str, Any] = {}
+
+    # -- start ------------------------------------------------------------------------------------------------------
+
+    async def start(self, current: Callable[[Any], Any]) -> None:
+        """Up, or degraded; raises the primary's error if neither can be."""
+        self._arguments = {name: current(key) for name, key in self.provider.needs.items()}
+        self._fallback_arguments = {name: current(key) for name, key in self.provider.fallback_needs.items()}
+        try:
+            await self._enter_primary()
+        except Exception as error:
+            if self.provider.fallback is None:
+                self._is("failed", repr(error))
+                raise
+            _log.warning("service %s did not start and is degraded: %r", self.provider.name, error)
+            await self._enter_standby(error)
+            self._is("degraded", f"it did not start: {error!r}")
+            self._retry()
+        else:
+            if self._breaker() is not None:
+                await self._enter_standby(None)
+            self._is("up")
+        self.is_up.set()
+
+    async def _enter_primary(self) -> None:
+        provider = self.provider
+        life = self._primary = self._begin(provider.make, self._arguments, provider.name)
+        times = None if provider.start_timeout > _EVER else provider.start_timeout
+        await asyncio.wait([life.up], timeout=times)
+        if not life.up.done():
+            life.ask()
+            # What it had started, it stops. If it does not, the shutdown will say so.
+            await asyncio.wait([life.task], timeout=max(provider.start_timeout, 1.0))
+            text = f"service {provider.name} did not start within {provider.start_timeout:g} s, and was unwound"
+            raise TimedOut(text, policy="start_timeout")
+        await life.up
+        life.task.add_done_callback(self._crashed)
+
+    def _begin(self, make: Make, arguments: Mapping[str, Any], name: str) -> Life:
+        life = Life(self.provider.key, make, arguments, self._spawn, name)
+        self._lives = [each for each in self._lives if not each.task.done()]
+        self._lives.append(life)
+        return life
+
+    async def _enter_standby(self, error: Exception | None) -> None:
+        """The fallback is up; if it cannot be, `error` says why it was wanted."""
+        fallback = self.provider.fallback
+        if fallback is None or (self._standby is not None and self._standby.is_up):
+            return
+        name = f"{self.provider.name} (fallback)"
+        life = self._standby = self._begin(fallback, self._fallback_arguments, name)
+        try:
+            await asyncio.shield(life.up)
+        except Exception as second:
+            self._is("failed", repr(error or second))
+            if error is None:
+                raise
+            error.add_note(f"its fallback did not start either: {second!r}")
+            raise error from second
+
+    # -- in its place -----------------------------------------------------------------------------------------------
+
+    def _crashed(self, task: "asyncio.Task[None]") -> None:
+        """The primary's task has ended. Unless it was asked to, something inside it has failed."""
+        if self._state not in ("up", "degraded"):
+            return
+        error = None if task.cancelled() else task.exception()
+        reason = f"it ended by itself: {error!r}" if error is not None else "it ended by itself"
+        if self.provider.fallback is None:
+            _log.error("service %s has failed: %s", self.provider.name, reason, exc_info=error)
+            self.crash = error or RuntimeError(f"service {self.provider.name} ended by itself")
+            self._is("failed", reason)
+            return
+        _log.warning("service %s is degraded: %s", self.provider.name, reason, exc_info=error)
+        self._is("degraded", reason)
+        self._retry()
+
+    def _retry(self) -> None:
+        self._retrying = self._spawn(self._try_again(), f"{self.provider.name} (retry)")
+
+    async def _try_again(self) -> None:
+        """In the background, until the primary is up again."""
+        if self._standby is None or not self._standby.is_up:
+            try:
+                await self._enter_standby(None)
+            except Exception as error:
+                _log.warning("the fallback of service %s did not start: %r", self.provider.name, error)
+        wait = _FIRST_RETRY
+        while True:
+            await asyncio.sleep(wait * random.uniform(0.5, 1))
+            wait = min(wait * 2, _LAST_RETRY)
+            try:
+                await self._enter_primary()
+            except Exception as error:
+                _log.info("service %s is still degraded: %r", self.provider.name, error)
+                continue
+            self._is("up")
+            _log.info("service %s is back", self.provider.name)
+            if self._breaker() is None and self._standby is not None:
+                self._standby.ask()
+            return
+
+    def _breaker(self) -> CircuitBreaker | None:
+        found = getattr(self._primary.value, "breaker", None) if self._primary is not None else None
+        return found if isinstance(found, CircuitBreaker) else None
+
+    def _is_open(self) -> bool:
+        breaker = self._breaker()
+        return breaker is not None and breaker.state() in ("open", "isolated")
+
+    def current(self, who: str) -> Any:
+        """The value for callers now: the primary's, or the fallback's while that stands in."""
+        primary, standby = self._primary, self._standby
+        if primary is not None and primary.is_up and not (standby is not None and standby.is_up and self._is_open()):
+            return primary.value
+        if standby is not None and standby.is_up:
+            return standby.value
+        raise ServiceMissing(
+            f"effect '{who}' was not started: service {self.provider.name} is {self._state}"
+            + (f", {self._reason}" if self._reason else ""),
+            effect=who,
+        )
+
+    # -- what is known ----------------------------------------------------------------------------------------------
+
+    def _is(self, state: State, reason: str | None = None) -> None:
+        self._state, self._reason = state, reason
+
+    def health(self) -> ServiceHealth:
+        """How it is."""
+        if self._state == "up" and self.provider.fallback is not None and self._is_open():
+            return ServiceHealth("degraded", "its circuit breaker is open")
+        return ServiceHealth(self._state, self._reason)
+
+    # -- stop -------------------------------------------------------------------------------------------------------
+
+    def ask(self) -> "list[asyncio.Task[None]]":
+        """It is to end. The tasks in which it does."""
+        if self._state != "failed":
+            self._is("stopping", self._reason)
+        if self._retrying is not None:
+            self._retrying.cancel()
+        lives = [life for life in self._lives if not life.task.done()]
+        for life in lives:
+            life.ask()
+        return [life.task for life in lives]
+
+    def stopped(self, error: BaseException | None) -> None:
+        """It has ended, or was left behind."""
+        if error is not None:
+            self._is("failed", repr(error))
+        elif self._state == "stopping":
+            self._is("stopped")
+        self.has_stopped.set()
+
+
+#: So many seconds are no limit.
+_EVER = 1e9

@@ -1,0 +1,53 @@
+"""Where Python code stands: the stack of a task that waits, and of a thread that runs."""
+
+import asyncio
+import gc
+import sys
+import traceback
+from pathlib import Path
+from types import AsyncGeneratorType, FrameType
+from typing import Any
+
+__all__ = ["of_task", "of_thread", "place"]
+
+
+def of_task(task: "asyncio.Future[Any]") -> list[str]:
+    """The lines in which a task waits, outermost first, through everything that it awaits."""
+    found: list[str] = []
+    awaited: Any = task.get_coro() if isinstance(task, asyncio.Task) else None
+    seen: set[int] = set()
+    while awaited is not None and id(awaited) not in seen:
+        seen.add(id(awaited))
+        if type(awaited).__name__ in ("async_generator_asend", "async_generator_athrow"):
+            # A step of an async generator says of which by no attribute.
+            referents: list[Any] = gc.get_referents(awaited)
+            awaited = next((each for each in referents if type(each) is AsyncGeneratorType), awaited)
+        frame = _first(awaited, "cr_frame", "gi_frame", "ag_frame")
+        if isinstance(frame, FrameType):
+            found.append(_line(frame))
+        awaited = _first(awaited, "cr_await", "gi_yieldfrom", "ag_await")
+    return found
+
+
+def _first(of: Any, *names: str) -> Any:
+    return next((found for name in names if (found := getattr(of, name, None)) is not None), None)
+
+
+def of_thread(ident: int) -> list[str]:
+    """The lines in which a thread runs, outermost first."""
+    frame = sys._current_frames().get(ident)
+    return [] if frame is None else [_line(each) for each, _ in traceback.walk_stack(frame)][::-1]
+
+
+def _line(frame: FrameType) -> str:
+    code = frame.f_code
+    return f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname.rpartition('<locals>.')[2]}"
+
+
+def place(stack: list[str]) -> str:
+    """For a message: the innermost line outside of Python's own library, or the innermost, or nothing."""
+    lines = [line for line in stack if not line.startswith(_LIBRARY) or "site-packages" in line] or stack
+    return f" (at {lines[-1]})" if lines else ""
+
+
+_LIBRARY = str(Path(asyncio.__file__).parents[1])

@@ -1,0 +1,121 @@
+"""Who needs a service says so in its signature: effects, methods, blocking functions, other services."""
+
+import asyncio
+import inspect
+import threading
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from mountain_runtime import Key, Retry, Runtime, Timeout, blocking, constant, effect, gather, need
+from mountain_runtime.errors import ConfigError, Rejected, ServiceMissing
+
+from .support import Log
+
+NUMBER = Key[int]("number")
+
+
+@asynccontextmanager
+async def seven() -> AsyncGenerator[int]:
+    yield 7
+
+
+@effect(Timeout(5))
+async def plus(n: int, number: int = need(NUMBER)) -> int:
+    await asyncio.sleep(0)
+    return n + number
+
+
+class Api:
+    @effect
+    async def times(self, n: int, *, number: int = need(NUMBER)) -> int:
+        return n * number
+
+
+@blocking
+def on_thread(n: int, number: int = need(NUMBER)) -> tuple[int, bool]:
+    return n + number, threading.current_thread() is threading.main_thread()
+
+
+async def test_effects_methods_and_blocking_functions_get_what_they_need() -> None:
+    async with Runtime().provide(NUMBER, seven) as runtime:
+        assert await plus(1) == 8
+        assert await Api().times(3) == 21
+        assert await on_thread(1) == (8, False)
+        assert await gather(plus(1), plus(2, number=1), plus(3, 1)) == (8, 3, 4)
+        assert await runtime.submit(plus(2)) == 9
+        assert await asyncio.to_thread(runtime.from_thread, plus(5)) == 12
+
+
+async def test_an_argument_asks_for_nothing_and_works_without_a_runtime() -> None:
+    assert await plus(1, 2) == 3
+    assert await plus(1, number=2) == 3
+    assert await Api().times(2, number=4) == 8
+    assert (await on_thread(1, 2))[0] == 3
+
+
+async def test_without_the_service_it_is_never_started_and_says_what_to_do() -> None:
+    with pytest.raises(ServiceMissing, match=r"'plus'.*needs number.*provide") as caught:
+        await plus(1)
+    assert isinstance(caught.value, Rejected)
+    assert caught.value.effect == "plus"
+    async with Runtime():
+        with pytest.raises(ServiceMissing, match="number is not provided"):
+            await plus(1)
+        with pytest.raises(ServiceMissing):
+            await on_thread(1)
+
+
+async def test_it_is_looked_up_when_the_effect_begins_and_each_time() -> None:
+    effect_ = plus(1)
+    asked = 0
+
+    @effect(Retry(on=ServiceMissing, attempts=3, backoff=constant(0)))
+    async def retried(number: int = need(NUMBER)) -> int:
+        return number
+
+    async with Runtime().provide(NUMBER, seven):
+        assert await effect_ == 8
+        assert await effect_ == 8
+        assert await retried() == 7
+    with pytest.raises(ServiceMissing, match="not"):
+        await retried()
+    assert asked == 0
+
+
+async def test_a_handler_that_has_not_the_context_finds_the_runtime_by_its_loop() -> None:
+    from contextvars import Context
+
+    async with Runtime().provide(NUMBER, seven):
+        task = asyncio.get_running_loop().create_task(plus(1).map(lambda n: n), context=Context())
+        assert await task == 8
+
+
+def test_frameworks_do_not_see_the_parameters_that_we_fill() -> None:
+    assert list(inspect.signature(plus).parameters) == ["n"]
+    assert list(inspect.signature(Api().times).parameters) == ["n"]
+    assert list(inspect.signature(on_thread).parameters) == ["n"]
+    assert repr(need(NUMBER)) == "need(number)"
+
+
+def test_a_need_that_nothing_can_fill_is_said_at_once() -> None:
+    with pytest.raises(ConfigError, match="by position alone"):
+
+        @effect
+        async def wrong(number: int = need(NUMBER), /) -> int:
+            return number
+
+
+async def test_a_service_gets_the_value_of_its_need() -> None:
+    log = Log()
+
+    @asynccontextmanager
+    async def doubled(number: int = need(NUMBER)) -> AsyncGenerator[Any]:
+        log.append(f"from {number}")
+        yield number * 2
+
+    async with Runtime().provide(Key[int]("double"), doubled).provide(NUMBER, seven) as runtime:
+        assert runtime.get(Key[int]("double")) == 14
+    assert log == ["from 7"]
