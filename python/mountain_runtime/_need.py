@@ -3,14 +3,13 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, ParamSpec, TypeVar, cast, final
+from typing import Any, Generic, TypeVar, cast, final
 
 from . import _scope
 from .errors import ConfigError, ServiceMissing
 
 __all__ = ["Key", "Need", "check_key", "filled", "lookup", "need", "needs", "on_thread", "shown", "without_needs"]
 
-P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -91,16 +90,15 @@ def lookup(key: object, who: str) -> Any:
     return services.get(key, who)
 
 
-def filled(fn: Callable[P, T], name: str) -> Callable[P, T]:
+def filled(fn: Callable[..., T], name: str) -> Callable[..., T]:
     """`fn`, given what it needs and was not passed; `fn` itself, if it needs nothing."""
     places = _places(fn, name)
     if not places:
         return fn
 
     @functools.wraps(fn)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        given: Any = {**kwargs, **_missing(places, args, kwargs, name)}
-        return fn(*args, **given)
+    def call(*args: Any, **kwargs: Any) -> T:
+        return fn(*args, **kwargs, **_missing(places, args, kwargs, name))
 
     return call
 

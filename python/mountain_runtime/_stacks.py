@@ -5,7 +5,7 @@ import gc
 import sys
 import traceback
 from pathlib import Path
-from types import AsyncGeneratorType, FrameType
+from types import FrameType
 from typing import Any
 
 __all__ = ["of_task", "of_thread", "place"]
@@ -20,8 +20,7 @@ def of_task(task: "asyncio.Future[Any]") -> list[str]:
         seen.add(id(awaited))
         if type(awaited).__name__ in ("async_generator_asend", "async_generator_athrow"):
             # A step of an async generator says of which by no attribute.
-            referents: list[Any] = gc.get_referents(awaited)
-            awaited = next((each for each in referents if type(each) is AsyncGeneratorType), awaited)
+            awaited = next((of for of in gc.get_referents(awaited) if hasattr(of, "ag_frame")), awaited)
         frame = _first(awaited, "cr_frame", "gi_frame", "ag_frame")
         if isinstance(frame, FrameType):
             found.append(_line(frame))
