@@ -5,14 +5,14 @@ composing    gather, race, amap, deadline, priority (Priority)
 policies     Timeout, Retry (Backoff, constant, exponential, RetryBudget), Fallback, Pipeline, Policy
 with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache
 runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Statistics, EffectStatistics, LimitStatistics
-modules      errors: what can go wrong; fs: files
+modules      errors: what can go wrong; fs: files; process: programs
 """
 
 from . import _native as _native  # first: an interpreter that cannot have it is told so before anything else is loaded
 
 # isort: split
 from . import _bind as _bind
-from . import errors, fs
+from . import errors, fs, process
 from ._amap import amap
 from ._compose import gather, race
 from ._deadline import deadline
@@ -77,4 +77,5 @@ __all__ = [
     "LimitStatistics",
     "errors",
     "fs",
+    "process",
 ]
