@@ -5,6 +5,7 @@ composing    gather, race, amap, deadline, priority (Priority)
 policies     Timeout, Retry (Backoff, constant, exponential, RetryBudget), Fallback, Pipeline, Policy
 with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache
 runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Statistics, EffectStatistics, LimitStatistics
+programs     sidecar
 modules      errors: what can go wrong; fs: files; process: programs
 """
 
@@ -23,6 +24,7 @@ from ._priority import Priority, priority
 from ._run import run
 from ._runtime import Runtime
 from ._shutdown import Shutdown, ShutdownReport, Step
+from ._sidecar import sidecar
 from ._statistics import EffectStatistics, Statistics
 from .policy import (
     Backoff,
@@ -72,6 +74,7 @@ __all__ = [
     "Shutdown",
     "ShutdownReport",
     "Step",
+    "sidecar",
     "Statistics",
     "EffectStatistics",
     "LimitStatistics",

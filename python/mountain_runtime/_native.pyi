@@ -71,6 +71,8 @@ __all__ = [
     "process_run",
     "process_send",
     "process_wait",
+    "process_watch_end",
+    "process_watch_output",
     "race_native",
     "scope_var",
     "sleep",
@@ -527,12 +529,16 @@ def process_open(
 ) -> Effect[Child]:
     """Without `stderr` it goes where this process's goes. A sweep of `owner` kills it."""
 
-@overload
-def process_next(child: Child, part: Literal["line", "chunk"], stderr: bool = False, /) -> Effect[bytes | None]:
-    """The next of its output; None at the end."""
+def process_next(child: Child, part: Literal["line", "chunk"], /) -> Effect[bytes | None]:
+    """The next of its stdout; None at the end."""
 
 @overload
-def process_next(child: Child, part: Literal["lines"], stderr: bool = False, /) -> Effect[list[bytes] | None]: ...
+def process_watch_output(child: Child, part: Literal["line", "chunk"], stderr: bool, /) -> Handle[bytes | None]:
+    """The next of what it writes, for who keeps watch over it: virtual time does not wait for it, nor does a drain."""
+
+@overload
+def process_watch_output(child: Child, part: Literal["lines"], stderr: bool, /) -> Handle[list[bytes] | None]: ...
+def process_watch_end(child: Child, /) -> Handle[int]: ...
 def process_send(child: Child, data: bytes, /) -> Effect[None]: ...
 def process_close_stdin(child: Child, /) -> Effect[None]: ...
 def process_wait(child: Child, /) -> Effect[int]: ...

@@ -36,10 +36,10 @@ class Process:
     @property
     def pid(self) -> int:
         """Its number, which is its group's too."""
-        return self._child.pid
+        return self._now().pid
 
     def __repr__(self) -> str:
-        code = self._child.returncode
+        code = self._now().returncode
         return f"<Process pid={self.pid} {'running' if code is None else f'returncode={code}'}>"
 
     async def send(self, line: bytes) -> None:
@@ -48,7 +48,7 @@ class Process:
         Raises BrokenPipeError when the process reads no more. A send that is cancelled before its first byte is left
         out; one that has begun is still written to its end.
         """
-        await self._send(self._child, line)
+        await self._send(self._now(), line)
 
     async def receive(self) -> bytes:
         """The next line of its stdout, of whatever length, without its line end.
@@ -56,32 +56,35 @@ class Process:
         Raises BrokenPipeError at the end of the output, so that one error says that the process is gone, in whichever
         half of an exchange that is noticed.
         """
-        return await self._receive(self._child)
+        return await self._receive(self._now())
 
     async def lines(self) -> AsyncIterator[bytes]:
         """The lines of its stdout, without their line ends, up to the end."""
-        while (line := await _native.process_next(self._child, "line")) is not None:
+        while (line := await _native.process_next(self._now(), "line")) is not None:
             yield line.removesuffix(b"\n")
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Its stdout as it comes, up to the end."""
-        while (chunk := await _native.process_next(self._child, "chunk")) is not None:
+        while (chunk := await _native.process_next(self._now(), "chunk")) is not None:
             yield chunk
 
     async def close_stdin(self) -> None:
         """Ends its stdin, after what has been sent."""
-        await _native.process_close_stdin(self._child)
+        await _native.process_close_stdin(self._now())
 
     def signal(self, number: int, /) -> None:
         """Sends a signal to the whole group. Raises ProcessLookupError when the process is over."""
-        self._child.signal(number)
+        self._now().signal(number)
 
     async def wait(self) -> int:
         """Waits until the process has ended: its exit code, or the signal that ended it as a negative number.
 
         A process that writes more than is read of its output waits for its reader: read it, or the wait may be long.
         """
-        return await _native.process_wait(self._child)
+        return await _native.process_wait(self._now())
+
+    def _now(self) -> Child:
+        return self._child
 
     async def _send(self, child: Child, line: bytes) -> None:
         try:

@@ -97,7 +97,8 @@ mod _native {
     use super::plan::Plan;
     #[pymodule_export]
     use super::processes::{
-        process_close_stdin, process_end, process_next, process_open, process_run, process_send, process_wait, sweep_groups,
+        process_close_stdin, process_end, process_next, process_open, process_run, process_send, process_wait, process_watch_end,
+        process_watch_output, sweep_groups,
     };
     #[pymodule_export]
     use super::rates::Rates;

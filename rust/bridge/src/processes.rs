@@ -18,7 +18,7 @@ use crate::context::to_seconds;
 use crate::effect::{Effect, Work};
 use crate::handle::Handle;
 use crate::payload::Payload;
-use crate::plan::plan;
+use crate::plan::{Plan, plan};
 use crate::port::Port;
 use crate::process::default_host;
 
@@ -69,17 +69,46 @@ pub(crate) fn process_open<'py>(
     Effect::of(py, Work::native(process::Open { command, owner }), plan!(py, "process.open")?)
 }
 
-/// `part` is "line", "lines" or "chunk"; None at the end.
+fn part_of(name: &str) -> PyResult<Part> {
+    match name {
+        "line" => Ok(Part::Line),
+        "lines" => Ok(Part::Lines),
+        "chunk" => Ok(Part::Chunk),
+        other => Err(PyValueError::new_err(format!("part is 'line', 'lines' or 'chunk', not {other:?}"))),
+    }
+}
+
+/// Begin here and now, whatever deadline has passed and whatever drains.
+fn begin<'py>(py: Python<'py>, plan: PyResult<Py<Plan>>, operation: impl Operation + 'static) -> PyResult<Bound<'py, Handle>> {
+    Handle::start(&Port::current(py)?, plan?.bind(py), &default_host(), Arc::new(operation), Priority::default(), false)
+}
+
+/// The next of its stdout: `part` is "line", "lines" or "chunk"; None at the end.
 #[pyfunction]
-#[pyo3(signature = (child, part, stderr = false, /))]
-pub(crate) fn process_next<'py>(py: Python<'py>, child: &Child, part: &str, stderr: bool) -> PyResult<Bound<'py, Effect>> {
-    let part = match part {
-        "line" => Part::Line,
-        "lines" => Part::Lines,
-        "chunk" => Part::Chunk,
-        other => return Err(PyValueError::new_err(format!("part is 'line', 'lines' or 'chunk', not {other:?}"))),
-    };
-    Effect::of(py, Work::native(process::Next { live: child.0.clone(), part, stderr }), plan!(py, "process.receive")?)
+#[pyo3(signature = (child, part, /))]
+pub(crate) fn process_next<'py>(py: Python<'py>, child: &Child, part: &str) -> PyResult<Bound<'py, Effect>> {
+    let next = process::Next { live: child.0.clone(), part: part_of(part)?, stderr: false, watches: false };
+    Effect::of(py, Work::native(next), plan!(py, "process.receive")?)
+}
+
+/// The next lines of what it writes, for who keeps watch over it.
+#[pyfunction]
+#[pyo3(signature = (child, part, stderr, /))]
+pub(crate) fn process_watch_output<'py>(
+    py: Python<'py>,
+    child: &Child,
+    part: &str,
+    stderr: bool,
+) -> PyResult<Bound<'py, Handle>> {
+    let next = process::Next { live: child.0.clone(), part: part_of(part)?, stderr, watches: true };
+    begin(py, plan!(py, "process.watch"), next)
+}
+
+/// Its exit code, for who keeps watch over it.
+#[pyfunction]
+#[pyo3(signature = (child, /))]
+pub(crate) fn process_watch_end<'py>(py: Python<'py>, child: &Child) -> PyResult<Bound<'py, Handle>> {
+    begin(py, plan!(py, "process.watch"), process::Wait { live: child.0.clone(), watches: true })
 }
 
 #[pyfunction]
@@ -98,7 +127,7 @@ pub(crate) fn process_close_stdin<'py>(py: Python<'py>, child: &Child) -> PyResu
 #[pyfunction]
 #[pyo3(signature = (child, /))]
 pub(crate) fn process_wait<'py>(py: Python<'py>, child: &Child) -> PyResult<Bound<'py, Effect>> {
-    Effect::of(py, Work::native(process::Wait(child.0.clone())), plan!(py, "process.wait")?)
+    Effect::of(py, Work::native(process::Wait { live: child.0.clone(), watches: false }), plan!(py, "process.wait")?)
 }
 
 /// SIGTERM, and after `grace` seconds SIGKILL, to the whole group; done when it has been reaped. It begins here and now, whatever deadline has
@@ -110,9 +139,7 @@ pub(crate) fn process_end<'py>(
     child: &Child,
     #[pyo3(from_py_with = to_seconds)] grace: Duration,
 ) -> PyResult<Bound<'py, Handle>> {
-    let plan = plan!(py, "process.end")?;
-    let operation = Arc::new(process::End { live: child.0.clone(), grace });
-    Handle::start(&Port::current(py)?, plan.bind(py), &default_host(), operation, Priority::default(), false)
+    begin(py, plan!(py, "process.end"), process::End { live: child.0.clone(), grace })
 }
 
 /// Kill the groups that were opened under `owner`, or all there are: what was killed, by number and command line.

@@ -35,11 +35,12 @@ async def test_a_child_has_no_signal_blocked_and_only_what_was_ignored_on_purpos
     before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     handled = signal.signal(signal.SIGUSR1, lambda *_: None)
     try:
-        done = await process.run("grep", "^Sig", "/proc/self/status")
+        done = await process.run("cat", "/proc/self/status")
     finally:
         signal.signal(signal.SIGUSR2, before)
         signal.signal(signal.SIGUSR1, handled)
-    masks = {name: int(mask, 16) for name, mask in (line.split(":") for line in done.stdout.decode().splitlines()) if name != "SigQ"}
+    lines = (line.split(":") for line in done.stdout.decode().splitlines())
+    masks = {name: int(mask, 16) for name, mask in lines if name in ("SigBlk", "SigCgt", "SigIgn")}
     assert masks["SigBlk"] == masks["SigCgt"] == 0
     assert masks["SigIgn"] & (1 << signal.SIGUSR2 - 1)
     assert not masks["SigIgn"] & (1 << signal.SIGPIPE - 1)
@@ -51,20 +52,24 @@ async def test_each_child_leads_a_group_of_its_own() -> None:
     assert pid == group
 
 
-async def test_the_children_of_others_are_left_alone() -> None:
+@pytest.mark.asyncio(loop_factories=["asyncio"])  # uvloop has a handler of its own
+async def test_the_user_s_handler_goes_on_to_be_called() -> None:
     seen: list[int] = []
     before = signal.signal(signal.SIGCHLD, lambda *_: seen.append(1))
     try:
-        with subprocess.Popen(["true"]) as theirs:
-            child = await asyncio.create_subprocess_exec("false")
-            done = await asyncio.gather(*[process.run("true") for _ in range(20)])
-            assert {each.returncode for each in done} == {0}
-            assert await child.wait() == 1
-            assert theirs.wait() == 0
-        assert signal.getsignal(signal.SIGCHLD) is not before
-        assert seen, "the handler is the user's and goes on to be called"
+        await process.run("true")
+        assert seen
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+async def test_the_children_of_others_are_left_alone() -> None:
+    with subprocess.Popen(["true"]) as theirs:
+        child = await asyncio.create_subprocess_exec("false")
+        done = await asyncio.gather(*[process.run("true") for _ in range(20)])
+        assert {each.returncode for each in done} == {0}
+        assert await child.wait() == 1
+        assert theirs.wait() == 0
 
 
 async def test_nobody_else_s_wait_finds_the_guard() -> None:

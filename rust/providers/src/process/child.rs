@@ -27,8 +27,8 @@ use super::outlet::Outlet;
 use super::reactor::{self, Desk, Reactor};
 use super::sys;
 
-/// A waiting caller; virtual time waits with it.
-pub(super) type Pending = (Done, AtWork);
+/// A waiting caller; virtual time waits with it, unless it only keeps watch.
+pub(super) type Pending = (Done, Option<AtWork>);
 /// Given when no lock is held: who gets one may call back at once.
 pub(super) type Answers = Vec<(Pending, Outcome)>;
 

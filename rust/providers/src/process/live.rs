@@ -41,8 +41,8 @@ impl Live {
         if self.0.reactor.elsewhere() { Err(libc::ESRCH) } else { self.0.signal(number) }
     }
 
-    /// Begin a request, unless it is answered at once.
-    fn request(&self, done: Done, begin: impl FnOnce(&mut State, u64, Pending)) -> Abort {
+    /// Begin a request, unless it is answered at once. Virtual time goes on while one `watches`.
+    fn request(&self, done: Done, watches: bool, begin: impl FnOnce(&mut State, u64, Pending)) -> Abort {
         if self.0.reactor.elsewhere() {
             done.finish(Err(Error::Invalid("a process cannot be used in a forked process: open another one there".into())));
             return Abort::Never;
@@ -50,7 +50,7 @@ impl Live {
         let id = {
             let mut state = self.0.state.lock();
             let id = state.next_request();
-            begin(&mut state, id, (done, AtWork::begin()));
+            begin(&mut state, id, (done, (!watches).then(AtWork::begin)));
             id
         };
         self.0.serve();
@@ -84,7 +84,7 @@ impl Operation for Open {
         {
             let mut state = child.state.lock();
             state.talks = true;
-            state.born = Some((done, AtWork::begin()));
+            state.born = Some((done, Some(AtWork::begin())));
         }
         reactor.start(&child);
         Abort::Shared(Arc::new(Stop(child)))
@@ -97,11 +97,13 @@ pub struct Next {
     pub part: Part,
     /// Of its stderr.
     pub stderr: bool,
+    /// Whenever it comes: nothing is expected of it.
+    pub watches: bool,
 }
 
 impl Operation for Next {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
-        self.live.request(done, |state, id, pending| {
+        self.live.request(done, self.watches, |state, id, pending| {
             let inlet = if self.stderr { &mut state.err } else { &mut state.out };
             inlet.want(id, pending, self.part);
         })
@@ -116,7 +118,7 @@ pub struct Send {
 
 impl Operation for Send {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
-        self.live.request(done, |state, id, pending| state.stdin.put(self.data.clone(), Some((id, pending)), false))
+        self.live.request(done, false, |state, id, pending| state.stdin.put(self.data.clone(), Some((id, pending)), false))
     }
 }
 
@@ -125,16 +127,20 @@ pub struct CloseStdin(pub Arc<Live>);
 
 impl Operation for CloseStdin {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
-        self.0.request(done, |state, id, pending| state.stdin.put(Arc::new([]), Some((id, pending)), true))
+        self.0.request(done, false, |state, id, pending| state.stdin.put(Arc::new([]), Some((id, pending)), true))
     }
 }
 
 /// Yields its exit code.
-pub struct Wait(pub Arc<Live>);
+pub struct Wait {
+    pub live: Arc<Live>,
+    /// As with [`Next`].
+    pub watches: bool,
+}
 
 impl Operation for Wait {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
-        self.0.request(done, |state, id, pending| state.on_exit.push_back((id, pending)))
+        self.live.request(done, self.watches, |state, id, pending| state.on_exit.push_back((id, pending)))
     }
 }
 
@@ -150,7 +156,7 @@ impl Operation for End {
         if !child.reactor.elsewhere() {
             if self.grace.is_zero() { child.stop() } else { child.end(self.grace) }
         }
-        match self.live.request(done, |state, id, pending| state.on_over.push_back((id, pending))) {
+        match self.live.request(done, false, |state, id, pending| state.on_over.push_back((id, pending))) {
             Abort::Never => Abort::Never,
             _ => Abort::Shared(Arc::new(Stop(child.clone()))),
         }

@@ -32,7 +32,7 @@ impl Operation for Run {
         let child = Arc::new(Child::new(reactor, self.command.clone(), None, usize::MAX));
         {
             let mut state = child.state.lock();
-            state.whole = Some(Whole { pending: (done, AtWork::begin()), check: self.check, most: self.max_output });
+            state.whole = Some(Whole { pending: (done, Some(AtWork::begin())), check: self.check, most: self.max_output });
             if let Some(input) = &self.input {
                 state.talks = true;
                 state.stdin.put(input.clone(), None, true);
