@@ -242,6 +242,17 @@ class _Run:
         last = f"; its last lines:\n{lines}" if lines else ", without a word on its stderr"
         return ChildProcessError(f"sidecar {self._settings.name!r} {how} {when}{last}")
 
+    async def has_ended(self) -> bool:
+        """Whether it has ended by itself, or is about to: somebody has found a pipe of it closed."""
+        if self.broken and self.child.returncode is None:
+            await self._wait(_ENDING / 5)
+        return self.child.returncode is not None
+
+    async def _wait(self, seconds: float) -> None:
+        ended = asyncio.ensure_future(_native.process_watch_end(self.child))
+        await asyncio.wait([ended], timeout=seconds)
+        ended.cancel()
+
     async def end(self) -> None:
         """Step 5."""
         grace, stop = self._settings.grace, self._settings.stop
@@ -250,9 +261,7 @@ class _Run:
                 break
             assert stop is not None
             if await _tried(stop(Process(self.child)), grace, self._settings.name):
-                ended = asyncio.ensure_future(_native.process_watch_end(self.child))
-                await asyncio.wait([ended], timeout=grace)
-                ended.cancel()
+                await self._wait(grace)
                 break
         await _native.process_end(self.child, grace)
 
@@ -325,6 +334,8 @@ class _Life:
         try:
             await asyncio.wait([watch])
             run = self.now
+            if self._failure is None and await run.has_ended():
+                self._failure = await run.failure("by itself")
             await run.end()
         finally:
             # A cancel cut the waiting short: not even now is anything left.

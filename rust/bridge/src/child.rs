@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mountain_providers::process::{Completed as Ended, Failed, Live, Why};
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
@@ -51,9 +52,11 @@ impl Child {
     /// To the whole group.
     #[pyo3(signature = (number, /))]
     fn signal(&self, number: i32) -> PyResult<()> {
-        self.0
-            .signal(number)
-            .map_err(|errno| pyo3::exceptions::PyOSError::new_err((errno, std::io::Error::from_raw_os_error(errno).to_string())))
+        self.0.signal(number).map_err(|errno| {
+            let text = std::io::Error::from_raw_os_error(errno).to_string();
+            let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+            PyOSError::new_err((errno, text))
+        })
     }
 }
 
