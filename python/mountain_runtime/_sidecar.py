@@ -245,7 +245,7 @@ class _Run:
     async def has_ended(self) -> bool:
         """Whether it has ended by itself, or is about to: somebody has found a pipe of it closed."""
         if self.broken and self.child.returncode is None:
-            await self._wait(_ENDING / 5)
+            await self._wait(_ENDING)
         return self.child.returncode is not None
 
     async def _wait(self, seconds: float) -> None:
@@ -386,15 +386,9 @@ class _Sidecar(Process):
         run = self._life.now
         if self._life.settings.restart is None:
             return run
-        if run.child.returncode is not None:
+        if await run.has_ended():
             await run.replaced.wait()
-        elif run.broken:
-            # It closes its pipes a moment before it ends.
-            try:
-                async with asyncio.timeout(_ENDING):
-                    await run.replaced.wait()
-            except TimeoutError:
-                run.broken = False
+        run.broken = False  # it lives on without that pipe
         return self._life.now
 
 

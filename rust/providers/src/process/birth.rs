@@ -131,9 +131,7 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
                 libc::close(fd);
             }
         }
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+        sys::unblock_signals();
         let mut place = birth.places;
         let mut worse = 0;
         let mut last = libc::ENOENT;

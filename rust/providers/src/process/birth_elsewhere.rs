@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use libc::pid_t;
 use mountain_core::error::Error;
 
-use super::command::Command;
-use super::sys;
+use crate::process::command::Command;
+use crate::process::sys;
 
 pub(super) struct Born {
     pub(super) pid: pid_t,
@@ -48,9 +48,10 @@ impl Nursery {
             c.current_dir(OsStr::from_bytes(folder.to_bytes()));
         }
         let open = open_descriptors();
-        // SAFETY: marks descriptors of the child's own, which is allowed after a fork, and allocates nothing.
+        // SAFETY: marks descriptors and lets signals through in the child, which is allowed after a fork, and allocates nothing.
         unsafe {
             c.pre_exec(move || {
+                sys::unblock_signals();
                 for &fd in &open {
                     libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
                 }

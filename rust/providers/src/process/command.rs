@@ -2,8 +2,10 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+#[cfg(target_os = "linux")]
 use std::ptr;
 
+#[cfg(target_os = "linux")]
 use libc::c_char;
 use mountain_core::error::{Error, OsError};
 
@@ -12,6 +14,7 @@ use mountain_core::error::{Error, OsError};
 pub struct Command {
     argv: Vec<CString>,
     /// Where the program may be, in the order of the search.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "the standard library searches by itself"))]
     places: Vec<CString>,
     folder: Option<CString>,
     environment: Vec<CString>,
@@ -57,10 +60,12 @@ impl Command {
         self.folder.as_ref()
     }
 
+    #[cfg(target_os = "linux")]
     pub(super) fn places(&self) -> Vec<*const c_char> {
         pointers(&self.places)
     }
 
+    #[cfg(target_os = "linux")]
     pub(super) fn arguments(&self) -> Vec<*const c_char> {
         pointers(&self.argv)
     }
@@ -74,6 +79,7 @@ impl Command {
         })
     }
 
+    #[cfg(target_os = "linux")]
     pub(super) fn environment(&self) -> Vec<*const c_char> {
         pointers(&self.environment)
     }
@@ -107,6 +113,7 @@ fn c_string(bytes: Vec<u8>) -> Result<CString, Error> {
 }
 
 /// As C wants them: with a null at the end.
+#[cfg(target_os = "linux")]
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
 }

@@ -29,3 +29,6 @@ pub use command::Command;
 pub use groups::{forget_after_fork, sweep};
 pub use live::{CloseStdin, Data, End, Live, Next, Open, Part, Send, Wait};
 pub use run::Run;
+
+#[cfg(test)]
+mod tests;

@@ -104,3 +104,13 @@ pub(super) fn block_signals() {
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
     }
 }
+
+/// In a child: the program that it becomes is to get its signals.
+pub(super) fn unblock_signals() {
+    // SAFETY: all zeros is a `sigset_t`, which the calls fill and read.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
