@@ -16,10 +16,11 @@ import logging
 import os
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from . import _native
@@ -65,7 +66,7 @@ class _Settings:
 
     @property
     def name(self) -> str:
-        return os.path.basename(self.argv[0])
+        return Path(self.argv[0]).name
 
 
 def sidecar(
@@ -94,7 +95,8 @@ def sidecar(
     """
     if not argv:
         raise ConfigError("sidecar(): needs a program to run")
-    if isinstance(ready, bool) or not (ready is None or callable(ready) or 0 < cast("object", ready) < 65536):  # type: ignore[operator]
+    is_port = isinstance(ready, int) and not isinstance(ready, bool) and 0 < ready < 65536
+    if ready is not None and not callable(ready) and not is_port:
         raise ConfigError(f"sidecar(ready={ready!r}): must be a function of a line, or a port from 1 to 65535")
     if restart is not None and not isinstance(restart, Backoff):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(f"sidecar(restart={restart!r}): must be made by constant() or exponential()")
@@ -110,7 +112,7 @@ def sidecar(
 
 
 @asynccontextmanager
-async def _block(settings: _Settings) -> AsyncIterator[Process]:
+async def _block(settings: _Settings) -> AsyncGenerator[Process, None]:
     life = _Life(settings, await _Run.begin(settings))
     context = copy_context()
     context.run(limit_var.set, None)  # the limit on its start is none on its life
@@ -165,7 +167,8 @@ class _Run:
         ready = self._settings.ready
         if ready is None:
             return
-        ended = asyncio.ensure_future(_native.process_watch_end(self.child))
+        # Virtual time stands still while a program starts; not while a port is looked at again and again.
+        ended = asyncio.ensure_future(_native.process_watch_end(self.child, callable(ready)))
         waiting = asyncio.ensure_future(self._port(ready) if isinstance(ready, int) else self._line(ready))
         try:
             await asyncio.wait([ended, waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -179,7 +182,7 @@ class _Run:
             await asyncio.gather(ended, waiting, return_exceptions=True)
 
     async def _port(self, port: int) -> None:
-        while not await _answers(port):
+        while not await _answers(port):  # noqa: ASYNC110 - nobody tells when a port answers
             await asyncio.sleep(_LOOK)
 
     async def _line(self, says: Callable[[str], bool]) -> None:
@@ -308,7 +311,9 @@ class _Life:
             while restarts and restarts[0] < clock() - _WITHIN:
                 restarts.popleft()
             if len(restarts) >= _MOST:
-                self._failure = ChildProcessError(f"{self._failure}\nIt was started {_MOST} times again in {_WITHIN:g} s: enough")
+                self._failure = ChildProcessError(
+                    f"{self._failure}\nIt was started {_MOST} times again in {_WITHIN:g} s: enough"
+                )
                 _give_up(self._failure)
                 return None
             await asyncio.sleep(_wait(backoff, len(restarts)))
@@ -393,7 +398,7 @@ class _Sidecar(Process):
 
 
 @contextmanager
-def _noticing(run: _Run) -> Iterator[None]:
+def _noticing(run: _Run) -> Generator[None, None, None]:
     try:
         yield
     except BrokenPipeError:
@@ -405,7 +410,7 @@ def _give_up(why: Exception) -> None:
     _log.error("%s; its runtime stops", why)
     runtime = current()
     if runtime is not None:
-        cast("Runtime", runtime)._begin_close(drain=True)
+        cast("Runtime", runtime)._begin_close(drain=True)  # type: ignore[unused-awaitable] # its block awaits it
 
 
 async def _tried(stopping: Awaitable[None], grace: float, name: str) -> bool:

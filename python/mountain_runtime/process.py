@@ -11,7 +11,7 @@ started, CalledProcessError, and TimeoutExpired as the cause of a TimedOut. No s
 
 import errno
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from . import _native, _scope
@@ -146,7 +146,7 @@ def open(  # noqa: A001
 @asynccontextmanager
 async def opened(
     argv: tuple[StrPath, ...], cwd: StrPath | None, env: Mapping[str, str] | None, *, stderr: bool
-) -> AsyncIterator[Process]:
+) -> AsyncGenerator[Process, None]:
     child = await start(argv, cwd, env, stderr=stderr)
     grace = 0.0
     try:

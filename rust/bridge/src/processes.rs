@@ -104,11 +104,11 @@ pub(crate) fn process_watch_output<'py>(
     begin(py, plan!(py, "process.watch"), next)
 }
 
-/// Its exit code, for who keeps watch over it.
+/// Its exit code, for who keeps watch over it; virtual time stands still for who `waits`.
 #[pyfunction]
-#[pyo3(signature = (child, /))]
-pub(crate) fn process_watch_end<'py>(py: Python<'py>, child: &Child) -> PyResult<Bound<'py, Handle>> {
-    begin(py, plan!(py, "process.watch"), process::Wait { live: child.0.clone(), watches: true })
+#[pyo3(signature = (child, waits = false, /))]
+pub(crate) fn process_watch_end<'py>(py: Python<'py>, child: &Child, waits: bool) -> PyResult<Bound<'py, Handle>> {
+    begin(py, plan!(py, "process.watch"), process::Wait { live: child.0.clone(), watches: !waits })
 }
 
 #[pyfunction]

@@ -180,10 +180,13 @@ async def test_output_that_nobody_reads_does_not_hold_up_the_end() -> None:
 
 
 async def test_one_that_left_the_group_and_holds_the_pipe_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    script = f"import os, time\nif os.fork() == 0:\n os.setsid()\n open('{tmp_path}/pids', 'w').write(f'{{os.getpid()}}\\n')\n time.sleep(60)\nos.wait()"
+    script = (
+        "import os, sys, time\nif os.fork() == 0:\n os.setsid()\n"
+        " open(sys.argv[1], 'w').write(f'{os.getpid()}\\n')\n time.sleep(60)\nos.wait()"
+    )
     async with nothing_left():
         with within(3):
-            async with process.open(PYTHON, "-c", script):
+            async with process.open(PYTHON, "-c", script, tmp_path / "pids"):
                 (free,) = await asyncio.to_thread(pids, tmp_path / "pids", 1)
         assert lives(free), "what leaves the group is its own"
         os.kill(free, signal.SIGKILL)

@@ -15,12 +15,15 @@ import pytest
 from mountain_runtime import Retry, Runtime, Timeout, constant, effect, exponential, sidecar
 from mountain_runtime.errors import ConfigError, ShuttingDown
 from mountain_runtime.process import Process
+from mountain_runtime.testing import VirtualClock
 from tests.providers.process.support import PYTHON, eventually, lives, nothing_left, pids, within
 
 SERVING = str(Path(__file__).with_name("serving.py"))
 
 
-def serving(*words: str, ready: Callable[[str], bool] | int | None = lambda line: line == "ready", **options: object) -> Callable[[], AbstractAsyncContextManager[Process]]:
+def serving(
+    *words: str, ready: Callable[[str], bool] | int | None = lambda line: line == "ready", **options: object
+) -> Callable[[], AbstractAsyncContextManager[Process]]:
     """The program beside this file as a sidecar."""
     return sidecar(PYTHON, "-S", SERVING, *words, ready=ready, **options)  # type: ignore[arg-type]
 
@@ -169,7 +172,9 @@ async def test_a_request_that_is_of_no_use_is_followed_by_signals(tmp_path: Path
 
     async with nothing_left():
         with within(3):
-            async with serving("stubborn", "grandchild", f"{tmp_path}/pids", stop=useless, stop_tries=2, grace=0.2)() as p:
+            async with serving(
+                "stubborn", "grandchild", f"{tmp_path}/pids", stop=useless, stop_tries=2, grace=0.2
+            )() as p:
                 began = monotonic()
         assert 0.5 < monotonic() - began < 2
         assert await p.wait() == -signal.SIGKILL
@@ -216,9 +221,25 @@ async def test_another_service_can_be_built_on_it() -> None:
         assert (await server.p.receive()).endswith(b" x")
 
 
+@pytest.mark.asyncio(loop_factories=["asyncio"])  # time can be virtual there only
+async def test_virtual_time_waits_for_its_start_and_goes_on_while_it_lives(virtual_clock: VirtualClock) -> None:
+    async with asyncio.timeout(1):
+        block = serving("slow")()
+        p = await block.__aenter__()
+    assert virtual_clock.time() == 0
+    with within(2):
+        await asyncio.sleep(3600)
+    await p.send(b"x")
+    async with asyncio.timeout(1):
+        assert (await p.receive()).endswith(b" x")
+    assert virtual_clock.time() == 3600
+    await block.__aexit__(None, None, None)
+    assert not lives(p.pid)
+
+
 def test_settings_that_cannot_work_are_refused_where_they_are_written() -> None:
     for call in (
-        lambda: sidecar(),
+        sidecar,
         lambda: sidecar("x", ready=0),
         lambda: sidecar("x", ready=70000),
         lambda: sidecar("x", ready=True),
