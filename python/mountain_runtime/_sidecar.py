@@ -134,14 +134,16 @@ class _Run:
     def __init__(self, settings: _Settings, child: Child) -> None:
         self._settings = settings
         self.child = child
+        self.process = Process(child)
         #: Somebody found a pipe of it closed.
         self.broken = False
         #: There is another run after this one, or there will be none.
         self.replaced = Stopping()
         self._last: deque[str] = deque(maxlen=_LINES)
         self._tasks: list[asyncio.Task[None]] = []
-        self._said_ready = asyncio.Event()
-        self._ahead: asyncio.Future[bytes | None] | None = None
+        #: A line of its stderr says that it is ready, or could not be asked.
+        self._said: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._early: asyncio.Future[bytes | None] | None = None
         logs_stdout = isinstance(settings.ready, int)
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self._read(stderr=True)))
@@ -187,32 +189,34 @@ class _Run:
 
     async def _line(self, says: Callable[[str], bool]) -> None:
         """Until a line on either of its outputs says so; lines of stdout before it are nobody's, and are logged."""
-        heard = asyncio.ensure_future(self._said_ready.wait())
-        try:
-            while True:
-                line = asyncio.ensure_future(_native.process_watch_output(self.child, "line", False))
-                await asyncio.wait([line, heard], return_when=asyncio.FIRST_COMPLETED)
-                if not line.done():
-                    self._ahead = line
-                    return
-                found = line.result()
-                if found is None:
-                    await heard
-                    return
-                text = _text(found)
-                self._note(text)
-                if says(text):
-                    return
-        finally:
-            heard.cancel()
+        said = self._said
+        while not said.done():
+            line = asyncio.ensure_future(_native.process_watch_output(self.child, "line", False))
+            await asyncio.wait([line, said], return_when=asyncio.FIRST_COMPLETED)
+            if not line.done():
+                self._early = line
+                break
+            found = line.result()
+            if found is None:
+                break
+            text = _text(found)
+            self._note(text)
+            if says(text):
+                return
+        await said
 
-    async def early(self) -> bytes | None:
-        """What was asked for before it was ready, and is its user's now."""
-        if self._ahead is None:
-            return None
-        line = await asyncio.shield(self._ahead)
-        self._ahead = None
-        return line
+    async def take_early(self) -> None:
+        """A line that was asked for before it was ready is its user's now."""
+        early, self._early = self._early, None
+        if early is None:
+            return
+        try:
+            line = await asyncio.shield(early)
+        except asyncio.CancelledError:
+            self._early = early
+            raise
+        if line is not None:
+            self.process._ahead.append(line)
 
     async def _read(self, *, stderr: bool) -> None:
         """Everything it writes there, to the log."""
@@ -226,10 +230,17 @@ class _Run:
                 rest = b""
             for line in lines:
                 self._note(_text(line))
-                if says is not None and not self._said_ready.is_set() and says(_text(line)):
-                    self._said_ready.set()
+                if says is not None and not self._said.done():
+                    self._ask(says, _text(line))
         if rest:
             self._note(_text(rest))
+
+    def _ask(self, says: Callable[[str], bool], line: str) -> None:
+        try:
+            if says(line):
+                self._said.set_result(None)
+        except Exception as error:
+            self._said.set_exception(error)
 
     def _note(self, line: str) -> None:
         self._last.append(line)
@@ -263,7 +274,7 @@ class _Run:
             if self.child.returncode is not None:
                 break
             assert stop is not None
-            if await _tried(stop(Process(self.child)), grace, self._settings.name):
+            if await _tried(stop(self.process), grace, self._settings.name):
                 await self._wait(grace)
                 break
         await _native.process_end(self.child, grace)
@@ -275,8 +286,10 @@ class _Run:
             # The last of what it wrote is there now.
             await asyncio.wait(self._tasks, timeout=0.2)
         finally:
-            for task in self._tasks:
-                task.cancel()
+            for each in (*self._tasks, self._said):
+                each.cancel()
+            if self._said.done() and not self._said.cancelled():
+                self._said.exception()  # it has been told, or matters no more
 
 
 class _Life:
@@ -358,33 +371,44 @@ class _Sidecar(Process):
         super().__init__(life.now.child)
         self._life = life
 
-    def _now(self) -> Child:
-        return self._life.now.child
+    @property
+    def pid(self) -> int:
+        return self._life.now.process.pid
+
+    def __repr__(self) -> str:
+        return repr(self._life.now.process)
 
     async def send(self, line: bytes) -> None:
         run = await self._run()
         with _noticing(run):
-            await self._send(run.child, line)
+            await run.process.send(line)
 
     async def receive(self) -> bytes:
         run = await self._run()
         with _noticing(run):
-            early = await run.early()
-            return await self._receive(run.child) if early is None else early.removesuffix(b"\n")
+            await run.take_early()
+            return await run.process.receive()
 
     async def lines(self) -> AsyncIterator[bytes]:
         run = await self._run()
-        if (early := await run.early()) is not None:
-            yield early.removesuffix(b"\n")
-        async for line in Process(run.child).lines():
+        await run.take_early()
+        async for line in run.process.lines():
             yield line
 
     async def chunks(self) -> AsyncIterator[bytes]:
         run = await self._run()
-        if (early := await run.early()) is not None:
-            yield early
-        async for chunk in Process(run.child).chunks():
+        await run.take_early()
+        async for chunk in run.process.chunks():
             yield chunk
+
+    async def close_stdin(self) -> None:
+        await (await self._run()).process.close_stdin()
+
+    def signal(self, number: int, /) -> None:
+        self._life.now.process.signal(number)
+
+    async def wait(self) -> int:
+        return await self._life.now.process.wait()
 
     async def _run(self) -> _Run:
         """The run to talk to: while the next one starts, that."""
@@ -409,8 +433,14 @@ def _noticing(run: _Run) -> Generator[None, None, None]:
 def _give_up(why: Exception) -> None:
     _log.error("%s; its runtime stops", why)
     runtime = current()
-    if runtime is not None:
-        cast("Runtime", runtime)._begin_close(drain=True)  # type: ignore[unused-awaitable] # its block awaits it
+    loop = runtime and cast("Runtime", runtime)._loop
+    if loop is not None and not loop.is_closed():
+        loop.call_soon_threadsafe(_close, cast("Runtime", runtime))
+
+
+def _close(runtime: "Runtime") -> None:
+    """On the runtime's loop, which need not be the sidecar's."""
+    runtime._begin_close(drain=True)  # type: ignore[unused-awaitable] # its block awaits it
 
 
 async def _tried(stopping: Awaitable[None], grace: float, name: str) -> bool:

@@ -39,18 +39,18 @@ fn command(argv: &Bound<'_, PyTuple>, cwd: Option<PathBuf>, env: Environment, st
 }
 
 #[pyfunction]
-#[pyo3(signature = (argv, input, check, cwd, env, max_output, /))]
+#[pyo3(signature = (argv, data, check, cwd, env, max_output, /))]
 pub(crate) fn process_run<'py>(
     py: Python<'py>,
     argv: Bound<'py, PyTuple>,
-    input: Option<Bound<'py, PyAny>>,
+    data: Option<Bound<'py, PyAny>>,
     check: bool,
     cwd: Option<PathBuf>,
     env: Environment,
     max_output: Option<usize>,
 ) -> PyResult<Bound<'py, Effect>> {
     let command = command(&argv, cwd, env, true)?;
-    let input = input.map(|data| Payload::of(&data).map(|payload| payload as Data)).transpose()?;
+    let input = data.map(|data| Payload::of(&data).map(|payload| payload as Data)).transpose()?;
     let operation: Arc<dyn Operation> = Arc::new(process::Run { command, input, check, max_output });
     Effect::of(py, Work::Native { operation, args: Some(argv.unbind()) }, plan!(py, "process.run")?)
 }

@@ -60,6 +60,15 @@ async def test_the_last_line_needs_no_end() -> None:
         assert [line async for line in p.lines()] == [b"a", b"", b"b"]
 
 
+async def test_lines_that_nobody_took_are_the_next_reader_s() -> None:
+    async with process.open("printf", "1\\n2\\n3\\n4\\n5") as p:
+        async for line in p.lines():
+            assert line == b"1"
+            break
+        assert await p.receive() == b"2"
+        assert b"".join([chunk async for chunk in p.chunks()]) == b"3\n4\n5"
+
+
 async def test_its_end_is_one_error_for_both_directions() -> None:
     async with process.open("true") as p:
         assert await p.wait() == 0

@@ -88,6 +88,19 @@ async def test_one_that_ends_before_it_is_ready_says_how_and_its_last_lines() ->
                 pytest.fail("it cannot begin")
 
 
+@pytest.mark.parametrize("words", [(), ("stderr",)], ids=["stdout", "stderr"])
+async def test_a_question_that_fails_fails_the_start(words: tuple[str, ...]) -> None:
+    def says(line: str) -> bool:
+        if line == "ready":
+            raise KeyError(line)
+        return False
+
+    async with nothing_left():
+        with pytest.raises(KeyError):
+            async with serving(*words, ready=says)():
+                pytest.fail("it cannot begin")
+
+
 async def test_a_start_that_is_cancelled_leaves_nothing() -> None:
     async with nothing_left():
         with within(2), pytest.raises(TimeoutError):
