@@ -370,6 +370,8 @@ class _Sidecar(Process):
     def __init__(self, life: _Life) -> None:
         super().__init__(life.now.child)
         self._life = life
+        #: Who was talked to last: an answer comes from there, or there is none.
+        self._last = life.now
 
     @property
     def pid(self) -> int:
@@ -384,22 +386,24 @@ class _Sidecar(Process):
             await run.process.send(line)
 
     async def receive(self) -> bytes:
-        run = await self._run()
+        run = await self._answering()
         with _noticing(run):
             await run.take_early()
             return await run.process.receive()
 
     async def lines(self) -> AsyncIterator[bytes]:
-        run = await self._run()
+        run = await self._answering()
         await run.take_early()
         async for line in run.process.lines():
             yield line
+        run.broken = True
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        run = await self._run()
+        run = await self._answering()
         await run.take_early()
         async for chunk in run.process.chunks():
             yield chunk
+        run.broken = True
 
     async def close_stdin(self) -> None:
         await (await self._run()).process.close_stdin()
@@ -410,6 +414,9 @@ class _Sidecar(Process):
     async def wait(self) -> int:
         return await self._life.now.process.wait()
 
+    async def _answering(self) -> _Run:
+        return await self._run() if self._last.broken else self._last
+
     async def _run(self) -> _Run:
         """The run to talk to: while the next one starts, that."""
         run = self._life.now
@@ -418,7 +425,8 @@ class _Sidecar(Process):
         if await run.has_ended():
             await run.replaced.wait()
         run.broken = False  # it lives on without that pipe
-        return self._life.now
+        self._last = self._life.now
+        return self._last
 
 
 @contextmanager

@@ -144,6 +144,22 @@ async def test_it_is_started_again_and_its_users_keep_their_object() -> None:
             assert (await ask(b"once more")).endswith(b" once more")
 
 
+async def test_an_answer_comes_from_who_was_asked_or_not_at_all() -> None:
+    async with serving(restart=constant(0))() as p:
+        first = p.pid
+        await p.send(b"die")
+        while p.pid == first:
+            await asyncio.sleep(0.005)  # real: the next one starts
+        with pytest.raises(BrokenPipeError):  # it would wait for ever for the next one's answer
+            await p.receive()
+        await p.send(b"hello")
+        assert await p.receive() == b"%d hello" % p.pid
+        await p.send(b"die")
+        assert [line async for line in p.lines()] == []
+        await p.send(b"again")
+        assert (await p.receive()).endswith(b" again")
+
+
 async def test_too_many_restarts_stop_the_runtime() -> None:
     async with nothing_left():
         with within(20), pytest.raises(ChildProcessError, match="started 5 times again"):
