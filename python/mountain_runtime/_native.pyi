@@ -529,15 +529,15 @@ def process_open(
 ) -> Effect[Child]:
     """Without `stderr` it goes where this process's goes. A sweep of `owner` kills it."""
 
+@overload
 def process_next(child: Child, part: Literal["line", "chunk"], /) -> Effect[bytes | None]:
     """The next of its stdout; None at the end."""
 
 @overload
+def process_next(child: Child, part: Literal["lines"], /) -> Effect[list[bytes] | None]: ...
 def process_watch_output(child: Child, part: Literal["line", "chunk"], stderr: bool, /) -> Handle[bytes | None]:
     """The next of what it writes, for who keeps watch over it: virtual time does not wait for it, nor does a drain."""
 
-@overload
-def process_watch_output(child: Child, part: Literal["lines"], stderr: bool, /) -> Handle[list[bytes] | None]: ...
 def process_watch_end(child: Child, waits: bool = False, /) -> Handle[int]:
     """Its exit code; virtual time stands still for who `waits`."""
 
