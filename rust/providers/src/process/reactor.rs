@@ -1,12 +1,12 @@
 //! The thread that starts children, serves their pipes and hears of their ends. Other threads leave it messages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::time::{Duration, Instant};
 
 use libc::pid_t;
 use mio::unix::SourceFd;
@@ -31,7 +31,8 @@ pub(super) struct Reactor {
     children: Mutex<Slab<Arc<Child>>>,
     /// The pipe to the guard, for a forked child to close: the guard waits for the end of all that have it.
     line: AtomicI32,
-    turns: AtomicUsize,
+    /// Likewise the ends of pipes of a child that is being started, for whose end the child or this process will wait.
+    births: [AtomicI32; 3],
 }
 
 enum Message {
@@ -59,7 +60,7 @@ pub(super) fn current() -> io::Result<&'static Reactor> {
         inbox: Mutex::default(),
         children: Mutex::default(),
         line: AtomicI32::new(-1),
-        turns: AtomicUsize::new(0),
+        births: [const { AtomicI32::new(-1) }; 3],
     }));
     // SAFETY: it is freed below only, before anybody else has seen it.
     let reactor: &'static Reactor = unsafe { &*fresh };
@@ -79,13 +80,22 @@ pub(super) fn current() -> io::Result<&'static Reactor> {
     Ok(reactor)
 }
 
-/// In the child of a fork: the parent's is left as it is, apart from the guard, which must hear of the parent's end.
+/// In the child of a fork: the parent's is left as it is, apart from the copies of its pipes, whose ends others wait for: the guard for the
+/// parent's, a child for its stdin's, the parent for that of a child's output.
 pub(super) fn forget() {
     if let Some(reactor) = existing() {
-        let line = reactor.line.load(Ordering::Acquire);
-        if line >= 0 {
-            // SAFETY: a descriptor that nobody in this process uses any more.
-            unsafe { libc::close(line) };
+        for fd in reactor.births.iter().chain([&reactor.line]) {
+            let fd = fd.load(Ordering::Acquire);
+            if fd >= 0 {
+                // SAFETY: a descriptor that nobody in this process uses any more.
+                unsafe { libc::close(fd) };
+            }
+        }
+        // Not where the lock is held, by a thread that is not here.
+        for (_, child) in reactor.children.try_lock().iter().flat_map(|children| children.iter()) {
+            if let Some(mut state) = child.state.try_lock() {
+                state.let_go();
+            }
         }
     }
     REACTOR.store(std::ptr::null_mut(), Ordering::Release);
@@ -127,17 +137,16 @@ impl Reactor {
         let (mut guard, mut nursery) = (None, None);
         let mut reminders = BTreeSet::new();
         let mut again = Vec::new();
-        let mut births: std::collections::VecDeque<Arc<Child>> = std::collections::VecDeque::new();
+        let mut births = VecDeque::<Arc<Child>>::new();
         loop {
             let wait = if births.is_empty() && again.is_empty() {
                 reminders.first().map(|&(due, _): &(Instant, usize)| due.saturating_duration_since(Instant::now()))
             } else {
-                Some(std::time::Duration::ZERO)
+                Some(Duration::ZERO)
             };
             if poll.poll(&mut events, wait).is_err() {
                 events.clear();
             }
-            self.turns.fetch_add(1, Ordering::Relaxed);
             let mut desk = Desk {
                 reactor: self,
                 registry: poll.registry(),
@@ -200,6 +209,13 @@ impl Desk<'_> {
         if self.guard.is_none() {
             *self.guard = Guard::start().ok();
             self.reactor.line.store(self.guard.as_ref().map_or(-1, |g| g.line), Ordering::Release);
+        }
+    }
+
+    /// These ends of pipes are not in anybody's hands yet; none when they are.
+    pub(super) fn note_birth(&self, ends: [Option<&OwnedFd>; 3]) {
+        for (place, fd) in self.reactor.births.iter().zip(ends) {
+            place.store(fd.map_or(-1, AsRawFd::as_raw_fd), Ordering::Release);
         }
     }
 
