@@ -189,7 +189,6 @@ impl Child {
         for ours in [&ours_in, &ours_out, &ours_err].into_iter().flatten() {
             sys::never_block(ours).map_err(|e| refused(&e))?;
         }
-        desk.note_birth([ours_in.as_ref(), theirs_out.as_ref(), theirs_err.as_ref()]);
         let Some(guard) = desk.guard() else { return Err(self.command.refused(libc::EAGAIN, false)) };
         let place = guard.place();
         let started = Instant::now();
@@ -198,7 +197,6 @@ impl Child {
         if born.is_err() {
             guard.vacate(place);
         }
-        desk.note_birth([None; 3]);
         let born = born?;
         let key = desk.reactor.children().insert(self.clone());
         let mut state = self.state.lock();

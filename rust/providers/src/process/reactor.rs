@@ -31,8 +31,6 @@ pub(super) struct Reactor {
     children: Mutex<Slab<Arc<Child>>>,
     /// The pipe to the guard, for a forked child to close: the guard waits for the end of all that have it.
     line: AtomicI32,
-    /// Likewise the ends of pipes of a child that is being started, for whose end the child or this process will wait.
-    births: [AtomicI32; 3],
 }
 
 enum Message {
@@ -60,7 +58,6 @@ pub(super) fn current() -> io::Result<&'static Reactor> {
         inbox: Mutex::default(),
         children: Mutex::default(),
         line: AtomicI32::new(-1),
-        births: [const { AtomicI32::new(-1) }; 3],
     }));
     // SAFETY: it is freed below only, before anybody else has seen it.
     let reactor: &'static Reactor = unsafe { &*fresh };
@@ -81,15 +78,13 @@ pub(super) fn current() -> io::Result<&'static Reactor> {
 }
 
 /// In the child of a fork: the parent's is left as it is, apart from the copies of its pipes, whose ends others wait for: the guard for the
-/// parent's, a child for its stdin's, the parent for that of a child's output.
+/// parent's, a child for its stdin's.
 pub(super) fn forget() {
     if let Some(reactor) = existing() {
-        for fd in reactor.births.iter().chain([&reactor.line]) {
-            let fd = fd.load(Ordering::Acquire);
-            if fd >= 0 {
-                // SAFETY: a descriptor that nobody in this process uses any more.
-                unsafe { libc::close(fd) };
-            }
+        let line = reactor.line.load(Ordering::Acquire);
+        if line >= 0 {
+            // SAFETY: a descriptor that nobody in this process uses any more.
+            unsafe { libc::close(line) };
         }
         // Not where the lock is held, by a thread that is not here.
         for (_, child) in reactor.children.try_lock().iter().flat_map(|children| children.iter()) {
@@ -209,13 +204,6 @@ impl Desk<'_> {
         if self.guard.is_none() {
             *self.guard = Guard::start().ok();
             self.reactor.line.store(self.guard.as_ref().map_or(-1, |g| g.line), Ordering::Release);
-        }
-    }
-
-    /// These ends of pipes are not in anybody's hands yet; none when they are.
-    pub(super) fn note_birth(&self, ends: [Option<&OwnedFd>; 3]) {
-        for (place, fd) in self.reactor.births.iter().zip(ends) {
-            place.store(fd.map_or(-1, AsRawFd::as_raw_fd), Ordering::Release);
         }
     }
 
