@@ -184,6 +184,23 @@ async def main():
             assert (await p.receive()).strip() == b"2"
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    # At any moment of a start: a copy of the child's end of its stdout would keep the parent waiting.
+    children = []
+    try:
+        for n in range(60):
+            runs = [asyncio.ensure_future(process.run("true")) for _ in range(4)]
+            await asyncio.sleep(n % 7 / 5000)
+            child = os.fork()
+            if child == 0:
+                time.sleep(60)
+                os._exit(0)
+            children.append(child)
+            async with asyncio.timeout(5):
+                await asyncio.gather(*runs)
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
     print("free")
 
 asyncio.run(main())

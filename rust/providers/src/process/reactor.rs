@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use libc::pid_t;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
-use mountain_core::sync::{Mutex, MutexGuard};
+use mountain_core::sync::{Condvar, Mutex, MutexGuard};
 use slab::Slab;
 
 use super::birth::Nursery;
@@ -31,7 +31,22 @@ pub(super) struct Reactor {
     children: Mutex<Slab<Arc<Child>>>,
     /// The pipe to the guard, for a forked child to close: the guard waits for the end of all that have it.
     line: AtomicI32,
+    births: Mutex<Births>,
+    change: Condvar,
 }
+
+/// A fork in the middle of a birth would give the forked process copies of the new child's ends of its pipes, and nobody would hear of their
+/// end as long as it lives. So they take turns.
+#[derive(Default)]
+struct Births {
+    /// One is under way.
+    now: bool,
+    /// So many threads fork.
+    forks: usize,
+}
+
+/// A fork does not wait longer for a birth: the program may lie on a disk that hangs.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 enum Message {
     Start(Arc<Child>),
@@ -58,6 +73,8 @@ pub(super) fn current() -> io::Result<&'static Reactor> {
         inbox: Mutex::default(),
         children: Mutex::default(),
         line: AtomicI32::new(-1),
+        births: Mutex::default(),
+        change: Condvar::new(),
     }));
     // SAFETY: it is freed below only, before anybody else has seen it.
     let reactor: &'static Reactor = unsafe { &*fresh };
@@ -75,6 +92,24 @@ pub(super) fn current() -> io::Result<&'static Reactor> {
         return Err(e);
     }
     Ok(reactor)
+}
+
+/// This process is about to fork, or has forked: meanwhile no child is started.
+pub(super) fn fork(about_to: bool) {
+    let Some(reactor) = existing() else { return };
+    let mut births = reactor.births.lock();
+    if about_to {
+        births.forks += 1;
+        let end = Instant::now() + PATIENCE;
+        while births.now && Instant::now() < end {
+            births = reactor.change.wait_for(births, PATIENCE);
+        }
+    } else {
+        // Saturating: the reactor may have been made after the fork began.
+        births.forks = births.forks.saturating_sub(1);
+        drop(births);
+        reactor.change.notify_all();
+    }
 }
 
 /// In the child of a fork: the parent's is left as it is, apart from the copies of its pipes, whose ends others wait for: the guard for the
@@ -119,6 +154,14 @@ impl Reactor {
             // It fails only when the counter of wake-ups is full, and then the thread is awake.
             let _ = self.waker.wake();
         }
+    }
+
+    fn begin_birth(&self) {
+        let mut births = self.births.lock();
+        while births.forks > 0 {
+            births = self.change.wait(births);
+        }
+        births.now = true;
     }
 
     pub(super) fn children(&self) -> MutexGuard<'_, Slab<Arc<Child>>> {
@@ -177,7 +220,10 @@ impl Reactor {
                 if nursery.is_none() {
                     nursery = Nursery::new().ok();
                 }
+                self.begin_birth();
                 contained(|| child.start(&mut desk, nursery.as_mut()));
+                self.births.lock().now = false;
+                self.change.notify_all();
             }
             again = desk.again;
         }
