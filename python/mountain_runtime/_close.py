@@ -6,6 +6,7 @@
     threads     blocking functions come back
     defer ...   what was deferred, the last first
     stop ...    services, each when nobody needs it any more
+    sweep       programs that are left over are killed
     native ...  admission, port, timers, threads, tokio, as the core lists them
 
 While a drain is hurried (a second signal, an error) the clock's times move, and every wait looks at it again.
@@ -17,7 +18,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _scope, _stacks, _threads
+from ._native import sweep_groups
 from ._shutdown import Clock, Left, ShutdownReport, Steps, late
+from .errors import TimedOut
 
 if TYPE_CHECKING:
     from ._runtime import Runtime
@@ -43,6 +46,7 @@ async def close(runtime: "Runtime", clock: Clock) -> ShutdownReport:
     while runtime._deferred:
         await _call_deferred(runtime._deferred.pop(), clock, steps)
     await runtime._services.stop(clock, steps)
+    await steps.run("sweep", "abandoned", functools.partial(_sweep, runtime))
     while (name := runtime._next_part()) is not None:
         await steps.run(f"native {name}", "abandoned", functools.partial(_tear_down, runtime, clock, name))
     return steps.report()
@@ -96,6 +100,14 @@ async def _call_deferred(fn: Callable[[], Awaitable[None]], clock: Clock, steps:
 
 async def _awaited(fn: Callable[[], Awaitable[None]]) -> None:
     await fn()
+
+
+async def _sweep(runtime: "Runtime") -> list[Left]:
+    """Programs whose blocks nobody left: their groups are killed."""
+    if killed := sweep_groups(id(runtime)):
+        programs = ", ".join(f"{command} ({pid})" for pid, command in killed)
+        raise TimedOut(f"left over, and killed with their groups: {programs}", policy="Shutdown")
+    return []
 
 
 async def _tear_down(runtime: "Runtime", clock: Clock, name: str) -> list[Left]:

@@ -10,10 +10,22 @@ use crate::{port, process};
 pub(crate) fn after_fork(py: Python<'_>) {
     process::forget();
     mountain_providers::pool::forget_after_fork();
+    mountain_providers::process::forget_after_fork();
     port::forget_all(|landing| {
         // Whoever asks for the same here begins another flight.
         if let Ok(landing) = landing.bind(py).cast::<Landing>() {
             landing.get().forget();
         }
     });
+}
+
+/// No program is started from now on until `after_fork_in_parent`.
+#[pyfunction]
+pub(crate) fn before_fork(py: Python<'_>) {
+    py.detach(mountain_providers::process::before_fork);
+}
+
+#[pyfunction]
+pub(crate) fn after_fork_in_parent() {
+    mountain_providers::process::after_fork_in_parent();
 }
