@@ -55,6 +55,7 @@ __all__ = [
     "gather_native",
     "hand_back",
     "has_priorities",
+    "adopt",
     "is_native",
     "limit_var",
     "next_deadline",
@@ -302,6 +303,9 @@ def gather_native(effects: list[Effect[_T]], /) -> Effect[list[_T]] | None:
 
 def race_native(effects: list[Effect[_T]], /) -> Effect[_T] | None:
     """One native effect of the first success, when all of them are native."""
+
+def adopt(effect: Effect[Any], /) -> None:
+    """It is a part of something now: one that is never come to, as its task was cancelled before, is not forgotten."""
 
 def is_native(effect: Effect[Any], /) -> bool:
     """Whether it runs wholly on native workers."""

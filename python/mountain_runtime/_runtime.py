@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar, final
 
 from . import _children, _scope, _threads
-from ._native import Effect, Scope, accepted_var, limit_var, scope_var
+from ._native import Effect, Scope, accepted_var, adopt, limit_var, scope_var
 from ._shutdown import Clock, Shutdown, ShutdownReport, Steps
 from ._statistics import Statistics, snapshot
 from ._stopping import Stopping
@@ -161,6 +161,7 @@ class Runtime(Scope):
     def _admitted(self, effect: Effect[T]) -> "asyncio.Task[T]":
         if not self._admits():
             self._refuse(effect, "from_thread")
+        adopt(effect)
         return self._start(effect, None)
 
     def _admits(self) -> bool:

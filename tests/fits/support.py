@@ -123,7 +123,7 @@ def uvicorn(app: str, *options: str) -> tuple[str, ...]:
 
 def until(true: Callable[[], bool]) -> None:
     """Waits until something has come true in another process."""
-    end = time.monotonic() + LONG
+    end = time.monotonic() + 10
     while not true():
         assert time.monotonic() < end, "it did not come to that"
         time.sleep(0.01)  # nothing there announces it

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import threading
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -9,10 +11,9 @@ from typing import Annotated
 from fastapi import BackgroundTasks, Depends, FastAPI, Query, Request, WebSocket
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from mountain_runtime import ConcurrencyLimit, Runtime, Shutdown, Timeout, amap, blocking, effect, fs, gather
+from mountain_runtime import CircuitBreaker, ConcurrencyLimit, Runtime, Shutdown, Timeout, amap, blocking, effect, fs, gather
 from mountain_runtime.errors import CircuitOpen, Rejected, ShuttingDown, TimedOut
 from mountain_runtime.testing import open_circuit
-from mountain_runtime import CircuitBreaker
 
 #: What happened, for the tests to ask about.
 events: list[str] = []
@@ -136,24 +137,16 @@ async def get_greeting(greeting: Annotated[str, Depends(Clerk().greet)]) -> str:
 
 # -- the runtime of the lifespan ------------------------------------------------------------------------------
 
-at_once = most_at_once = 0
-
 
 @blocking
-def on_thread() -> None:
-    global at_once, most_at_once
-    at_once += 1
-    most_at_once = max(most_at_once, at_once)
-    import time
-
+def on_thread() -> str:
     time.sleep(0.05)  # a thread is taken as long
-    at_once -= 1
+    return threading.current_thread().name
 
 
 @app.get("/threads")
-async def get_threads() -> int:
-    await gather(on_thread() for _ in range(8))
-    return most_at_once
+async def get_threads() -> list[str]:
+    return await gather(on_thread() for _ in range(8))
 
 
 @effect
@@ -195,6 +188,21 @@ async def work(number: int, request: Request) -> int:
     await brief()
     await fs.stat("/")  # native
     return number
+
+
+@effect
+async def careful() -> None:
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await brief()  # a cleanup that needs the runtime
+        events.append("cleaned up")
+
+
+@app.get("/careful")
+async def get_careful(request: Request) -> None:
+    """The work is the runtime's own, which waits for its cleanup, whatever the server does with the handler."""
+    await request.app.state.rt.submit(careful())
 
 
 # -- streams and sockets --------------------------------------------------------------------------------------
