@@ -90,6 +90,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
         async with amap(lambda number: nap(str(number), 0.01), range(count), limit=4, ordered=True) as results:
             async for _, name in results:
                 await response.write(f"{name}\n".encode())
+    except ConnectionResetError:
+        pass  # the client has left
     finally:
         events.append(f"stream {count} ended")
     return response
