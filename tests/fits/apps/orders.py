@@ -11,7 +11,18 @@ from typing import Annotated
 from fastapi import BackgroundTasks, Depends, FastAPI, Query, Request, WebSocket
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from mountain_runtime import CircuitBreaker, ConcurrencyLimit, Runtime, Shutdown, Timeout, amap, blocking, effect, fs, gather
+from mountain_runtime import (
+    CircuitBreaker,
+    ConcurrencyLimit,
+    Runtime,
+    Shutdown,
+    Timeout,
+    amap,
+    blocking,
+    effect,
+    fs,
+    gather,
+)
 from mountain_runtime.errors import CircuitOpen, Rejected, ShuttingDown, TimedOut
 from mountain_runtime.testing import open_circuit
 
@@ -147,6 +158,11 @@ def on_thread() -> str:
 @app.get("/threads")
 async def get_threads() -> list[str]:
     return await gather(on_thread() for _ in range(8))
+
+
+@app.get("/loop")
+async def get_loop() -> str:
+    return type(asyncio.get_running_loop()).__module__
 
 
 @effect
