@@ -5,14 +5,15 @@ composing    gather, race, amap, deadline, priority (Priority)
 policies     Timeout, Retry (Backoff, constant, exponential, RetryBudget), Fallback, Pipeline, Policy
 with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache
 runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Statistics, EffectStatistics, LimitStatistics
-modules      errors: what can go wrong; fs: files
+programs     sidecar
+modules      errors: what can go wrong; fs: files; process: programs
 """
 
 from . import _native as _native  # first: an interpreter that cannot have it is told so before anything else is loaded
 
 # isort: split
 from . import _bind as _bind
-from . import errors, fs
+from . import errors, fs, process
 from ._amap import amap
 from ._compose import gather, race
 from ._deadline import deadline
@@ -23,6 +24,7 @@ from ._priority import Priority, priority
 from ._run import run
 from ._runtime import Runtime
 from ._shutdown import Shutdown, ShutdownReport, Step
+from ._sidecar import sidecar
 from ._statistics import EffectStatistics, Statistics
 from .policy import (
     Backoff,
@@ -72,9 +74,11 @@ __all__ = [
     "Shutdown",
     "ShutdownReport",
     "Step",
+    "sidecar",
     "Statistics",
     "EffectStatistics",
     "LimitStatistics",
     "errors",
     "fs",
+    "process",
 ]

@@ -14,7 +14,9 @@ from .policy._base import Policy
 
 __all__ = [
     "Budget",
+    "Child",
     "Circuit",
+    "Completed",
     "DEBUG",
     "Effect",
     "EffectFunction",
@@ -63,10 +65,20 @@ __all__ = [
     "now",
     "panic",
     "priority_var",
+    "process_close_stdin",
+    "process_end",
+    "process_next",
+    "process_open",
+    "process_run",
+    "process_send",
+    "process_wait",
+    "process_watch_end",
+    "process_watch_output",
     "race_native",
     "scope_var",
     "sleep",
     "statistics",
+    "sweep_groups",
     "take_over",
     "tick",
     "try_slot",
@@ -477,6 +489,71 @@ def fs_hash(path: _StrPath, algorithm: str, /) -> Effect[bytes]: ...
 def fs_stat(path: _StrPath, follow_symlinks: bool, /) -> Effect[Entry]: ...
 def fs_mkdir(path: _StrPath, parents: bool, exist_ok: bool, /) -> Effect[None]: ...
 def fs_remove(path: _StrPath, tree: bool, missing_ok: bool, /) -> Effect[None]: ...
+
+# -- processes ------------------------------------------------------------------------------------------------------
+
+@final
+class Completed:
+    """A program that has run to its end.
+
+    `returncode` is its exit code, or the signal that ended it as a negative number; `stdout` and `stderr` what it wrote.
+    """
+
+    @property
+    def returncode(self) -> int: ...
+    @property
+    def stdout(self) -> bytes: ...
+    @property
+    def stderr(self) -> bytes: ...
+
+@final
+class Child:
+    """A process that lives. Dropped, its group is killed."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def signal(self, number: int, /) -> None:
+        """To the whole group. ProcessLookupError when it is over."""
+
+def process_run(
+    argv: tuple[_StrPath, ...],
+    input: bytes | None,
+    check: bool,
+    cwd: _StrPath | None,
+    env: list[tuple[str, str]] | None,
+    max_output: int | None,
+    /,
+) -> Effect[Completed]: ...
+def process_open(
+    argv: tuple[_StrPath, ...],
+    cwd: _StrPath | None,
+    env: list[tuple[str, str]] | None,
+    stderr: bool,
+    owner: int | None,
+    /,
+) -> Effect[Child]:
+    """Without `stderr` it goes where this process's goes. A sweep of `owner` kills it."""
+
+def process_next(child: Child, part: Literal["line", "chunk"], /) -> Effect[bytes | None]:
+    """The next of its stdout; None at the end."""
+
+@overload
+def process_watch_output(child: Child, part: Literal["line", "chunk"], stderr: bool, /) -> Handle[bytes | None]:
+    """The next of what it writes, for who keeps watch over it: virtual time does not wait for it, nor does a drain."""
+
+@overload
+def process_watch_output(child: Child, part: Literal["lines"], stderr: bool, /) -> Handle[list[bytes] | None]: ...
+def process_watch_end(child: Child, /) -> Handle[int]: ...
+def process_send(child: Child, data: bytes, /) -> Effect[None]: ...
+def process_close_stdin(child: Child, /) -> Effect[None]: ...
+def process_wait(child: Child, /) -> Effect[int]: ...
+def process_end(child: Child, grace: float, /) -> Handle[None]:
+    """SIGTERM to the group, SIGKILL after `grace` seconds; done when it has been reaped. It has begun already."""
+
+def sweep_groups(owner: int | None = None, /) -> list[tuple[int, str]]:
+    """Kills the groups that were opened under `owner`, or all: their numbers and command lines."""
 
 # -- the engine's clock, and when it may be moved ------------------------------------------------------------------
 

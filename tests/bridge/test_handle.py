@@ -103,6 +103,15 @@ async def test_a_cancel_with_a_message() -> None:
     assert caught.value.args == ("named",)
 
 
+async def test_a_cancelled_one_among_what_gather_returns() -> None:
+    for message in (None, "enough"):
+        handle = start(sleep(LONG))
+        handle.cancel(message)
+        (returned,) = await asyncio.gather(handle, return_exceptions=True)
+        assert isinstance(returned, asyncio.CancelledError)
+        assert returned.args == (message or "",)
+
+
 async def test_a_cancelled_call_answers_when_it_has_ended() -> None:
     handle = start(sleep(LONG))
     assert handle.cancel()

@@ -3,12 +3,14 @@
 import asyncio
 import itertools
 import json
+import os
 import random
 import re
 import runpy
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -66,6 +68,15 @@ class Model:
         return by_text
 
 
+@pytest.fixture(autouse=True)
+def ripgrep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for it: in the agents' program it finds what grep finds there."""
+    program = tmp_path / "rg"
+    program.write_text(f'#!/bin/sh\nexec grep "$1" "$2" {PROGRAMS}/agents.py\n', encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+
 @pytest.fixture
 def model(virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Model:
     made = Model(virtual_clock)
@@ -86,6 +97,7 @@ def run_agents() -> dict[str, Any]:
 def test_all_goals_are_reached_within_each_tenants_limits(model: Model) -> None:
     run_agents()
     assert len(model.attempts()) == 200  # a plan and an answer for each
+    assert all("goal = f" in text for text in model.attempts() if text.startswith("plan for")), "what grep found is asked with"
     for tenant in range(3):
         asked = [each for each in model.asked if each.tenant == tenant]
         began = [each.began for each in asked]

@@ -42,6 +42,7 @@ PROMISED = {
         "spinning-thread": BRIDGES,
     },
     "files": {"small-read": READERS, "large-read": READERS, "small-hash": READERS, "sha256": READERS},
+    "spawn": {"spawn": {"create_subprocess_exec"}, "spawn-cpu": {"create_subprocess_exec"}},
     "timers": {"memory": CLOCKS, "submit": CLOCKS, "lateness": CLOCKS},
 }
 #: And the peer that a row of ours beside them needs.
@@ -57,12 +58,14 @@ EXTRAS = {
     ("contended", "asyncio.Semaphore, ours by slot()"): "asyncio.Semaphore",
     ("waiters", "aiolimiter, ours a token bucket"): "aiolimiter",
     ("waiters", "aiolimiter, while nobody goes"): "aiolimiter",
+    ("spawn", "create_subprocess_exec without pipes"): "create_subprocess_exec",
     ("admission", "create_task, until all have ended"): "create_task",
     ("keys", "aiolimiter, a first call"): "aiolimiter",
     ("keys", "aiolimiter, left when idle"): "aiolimiter",
 }
 #: What needs nothing that a user may not have: these peers are in every run.
 ALWAYS = {
+    "create_subprocess_exec",
     "hand-loop",
     "wait_for",
     "bare",

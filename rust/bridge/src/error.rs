@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use mountain_core::error::{Error, Owner, Reason, Refused};
+use mountain_providers::process;
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyBaseExceptionGroup, PyOSError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
+use crate::child;
 use crate::face::face;
 use crate::plan::Plan;
 use crate::pyref::PyRef;
@@ -137,6 +139,10 @@ pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr 
             let inside = origin.0.downcast_ref::<PyRef>().map(|p| p.clone_as::<Plan>(py));
             to_python(py, *e, inside.as_ref().map(Bound::get).or(plan))
         }
+        Error::Other(any) => match any.downcast::<process::Failed>() {
+            Ok(failed) => child::failed(py, *failed).unwrap_or_else(|e| e),
+            Err(_) => internal(py, name, "a failure that the bridge does not know"),
+        },
         Error::All(all) => {
             let all: Vec<_> = all.into_iter().map(|e| to_python(py, e, plan).into_value(py)).collect();
             PyBaseExceptionGroup::new_err((format!("every effect of race '{name}' failed"), all))

@@ -5,22 +5,13 @@ use std::sync::Arc;
 
 use mountain_core::effect::Operation;
 use mountain_providers::fs;
-use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::PyTuple;
 
 use crate::effect::{Effect, Work};
-use crate::plan::Plan;
-use crate::pyref::PyRef;
-
-/// One plan a function: its effects share a name and its counters.
-macro_rules! plan {
-    ($py:expr, $name:literal) => {{
-        static PLAN: pyo3::sync::PyOnceLock<Py<Plan>> = pyo3::sync::PyOnceLock::new();
-        PLAN.get_or_try_init($py, || Plan::bare($py, $name).map(Bound::unbind)).map(|p| p.clone_ref($py))
-    }};
-}
+use crate::payload::Payload;
+use crate::plan::{Plan, plan};
 
 /// A path, and the object that named it, which is what a policy's key is asked about.
 pub(crate) struct Given {
@@ -77,33 +68,10 @@ pub(crate) fn fs_read_many<'py>(py: Python<'py>, paths: Bound<'py, PyAny>) -> Py
     effect(py, plan!(py, "fs.read_many"), (paths,), fs::ReadMany::new(found))
 }
 
-/// The payload of a `bytes` object, for a worker to read. The object is immutable and kept alive.
-struct Payload {
-    _object: PyRef,
-    start: *const u8,
-    length: usize,
-}
-// SAFETY: the bytes never change and never move while `_object` lives, and that reference may be dropped anywhere.
-unsafe impl Send for Payload {}
-// SAFETY: as above.
-unsafe impl Sync for Payload {}
-impl AsRef<[u8]> for Payload {
-    fn as_ref(&self) -> &[u8] {
-        // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts(self.start, self.length) }
-    }
-}
-
 #[pyfunction]
 #[pyo3(signature = (path, data, durable, /))]
 pub(crate) fn fs_write<'py>(py: Python<'py>, path: Given, data: Bound<'_, PyAny>, durable: bool) -> PyResult<Bound<'py, Effect>> {
-    // Whatever may change under our hands (a bytearray, an array) is copied; bytes are not.
-    let bytes = match data.cast::<PyBytes>() {
-        Ok(bytes) => bytes.clone(),
-        Err(_) => PyBytes::new(py, &PyBuffer::<u8>::get(&data)?.to_vec(py)?),
-    };
-    let (start, length) = (bytes.as_bytes().as_ptr(), bytes.as_bytes().len());
-    let data = Arc::new(Payload { _object: PyRef::new(bytes.unbind()), start, length });
+    let data = Payload::of(&data)?;
     effect(py, plan!(py, "fs.write"), (path.object,), fs::Write::new(path.path, data, durable))
 }
 

@@ -10,6 +10,7 @@ use crate::{port, process};
 pub(crate) fn after_fork(py: Python<'_>) {
     process::forget();
     mountain_providers::pool::forget_after_fork();
+    mountain_providers::process::forget_after_fork();
     port::forget_all(|landing| {
         // Whoever asks for the same here begins another flight.
         if let Ok(landing) = landing.bind(py).cast::<Landing>() {

@@ -389,6 +389,12 @@ impl Handle {
         }
     }
 
+    /// asyncio's `gather` reads it where exceptions are returned.
+    #[getter]
+    fn _cancel_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.state.lock().message.as_ref().map(|m| m.clone_ref(py))
+    }
+
     fn _make_cancelled_error(&self, py: Python<'_>) -> Py<PyAny> {
         self.cancelled_error(py).into_value(py).into_any()
     }

@@ -1,18 +1,19 @@
 //! mountain_runtime._native: translates between Python and the engine, and decides nothing.
 //!
 //! Floors, each importing only what stands above it in this list:
-//!  - `face`, what Python hands down at import; `process`, what there is once a process; `pyref`, references that may be dropped anywhere;
+//!  - `face`, what Python hands down at import; `process`, what there is once a process; `pyref`, references that may be dropped anywhere, and `payload`, bytes;
 //!    `context`, where the current code runs; `slots`, what pyo3 has no word for;
 //!  - `keyed`, keys as numbers, and `jitter`; `permits`, `rates`, `circuit` and `store`, the states of policies; `layer`, one policy
-//!    compiled, and `plan`, a stack of them; `error` and `value`, what comes back, as Python's; `entry`; `callback`; `stage`;
+//!    compiled, and `plan`, a stack of them; `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
 //!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `handle`,
 //!    what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread;
 //!  - `fail`, how a coroutine fails; `leaf` and `run`, one driven inside its own task; `scope`, a runtime's share;
-//!  - `effect`, `function`, `files`, `walk`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `drain`,
+//!  - `effect`, `function`, `files`, `walk`, `processes`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `drain`,
 //!    which opens what the port has; `fork`, `statistics` and `virtual_time`.
 
 mod bell;
 mod callback;
+mod child;
 mod circuit;
 mod context;
 mod drain;
@@ -33,10 +34,12 @@ mod landing;
 mod layer;
 mod leaf;
 mod owned;
+mod payload;
 mod permits;
 mod plan;
 mod port;
 mod process;
+mod processes;
 mod pyref;
 mod rates;
 mod run;
@@ -60,6 +63,8 @@ use pyo3::prelude::*;
 
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::child::{Child, Completed};
     #[pymodule_export]
     use super::circuit::Circuit;
     #[pymodule_export]
@@ -90,6 +95,11 @@ mod _native {
     use super::permits::{Permits, Slot};
     #[pymodule_export]
     use super::plan::Plan;
+    #[pymodule_export]
+    use super::processes::{
+        process_close_stdin, process_end, process_next, process_open, process_run, process_send, process_wait, process_watch_end,
+        process_watch_output, sweep_groups,
+    };
     #[pymodule_export]
     use super::rates::Rates;
     #[pymodule_export]

@@ -1,15 +1,17 @@
 //! Native values as Python objects, and the buffers that workers read into.
 
+use std::any::Any;
 use std::os::raw::c_char;
 use std::sync::Arc;
 
 use mountain_core::policy::limit::Permit;
 use mountain_core::value::{Filled, Memory, Text, Value};
-use mountain_providers::fs;
+use mountain_providers::{fs, process};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
+use crate::child::{Child, Completed};
 use crate::entry::Entry;
 use crate::permits::Slot;
 use crate::pyref::PyRef;
@@ -26,20 +28,33 @@ pub(crate) fn to_python(py: Python<'_>, v: Value) -> PyResult<Bound<'_, PyAny>> 
             let items = items.into_iter().map(|v| to_python(py, v)).collect::<PyResult<Vec<_>>>()?;
             PyList::new(py, items)?.into_any()
         }
-        Value::Other(any) => match any.downcast::<fs::Entry>() {
-            Ok(entry) => Bound::new(py, Entry(*entry))?.into_any(),
-            Err(any) => match any.downcast::<Vec<fs::Entry>>() {
-                Ok(entries) => {
-                    let entries = entries.into_iter().map(|e| Bound::new(py, Entry(e))).collect::<PyResult<Vec<_>>>()?;
-                    PyList::new(py, entries)?.into_any()
-                }
-                Err(any) => match any.downcast::<Permit>() {
-                    Ok(permit) => Bound::new(py, Slot::new(*permit))?.into_any(),
-                    Err(_) => return Err(crate::error::internal(py, "native", "a value that the bridge does not know")),
-                },
-            },
-        },
+        Value::Other(any) => other_to_python(py, any)?,
     })
+}
+
+/// A provider's own types, and the engine's.
+fn other_to_python(py: Python<'_>, any: Box<dyn Any + Send>) -> PyResult<Bound<'_, PyAny>> {
+    /// As itself if it is one, else as it was.
+    fn is<T: 'static>(
+        any: Box<dyn Any + Send>,
+        known: impl FnOnce(T) -> PyResult<Py<PyAny>>,
+    ) -> Result<PyResult<Py<PyAny>>, Box<dyn Any + Send>> {
+        any.downcast().map(|found| known(*found))
+    }
+    let known = is(any, |entry: fs::Entry| Ok(Py::new(py, Entry(entry))?.into_any()))
+        .or_else(|any| {
+            is(any, |entries: Vec<fs::Entry>| {
+                let entries = entries.into_iter().map(|e| Bound::new(py, Entry(e))).collect::<PyResult<Vec<_>>>()?;
+                Ok(PyList::new(py, entries)?.into_any().unbind())
+            })
+        })
+        .or_else(|any| is(any, |permit: Permit| Ok(Py::new(py, Slot::new(permit))?.into_any())))
+        .or_else(|any| is(any, |ended: process::Completed| Ok(Py::new(py, Completed::new(py, ended))?.into_any())))
+        .or_else(|any| is(any, |live: process::Live| Ok(Py::new(py, Child(Arc::new(live)))?.into_any())));
+    match known {
+        Ok(object) => object.map(|object| object.into_bound(py)),
+        Err(_) => Err(crate::error::internal(py, "native", "a value that the bridge does not know")),
+    }
 }
 
 fn decode(py: Python<'_>, text: Text) -> PyResult<Bound<'_, PyAny>> {
@@ -109,7 +124,7 @@ impl Buffers {
 }
 
 fn filled_to_python(py: Python<'_>, filled: Filled) -> PyResult<Bound<'_, PyAny>> {
-    let memory: Arc<dyn std::any::Any + Send + Sync> = filled.memory;
+    let memory: Arc<dyn Any + Send + Sync> = filled.memory;
     let Ok(buffers) = memory.downcast::<Buffers>() else {
         return Err(crate::error::internal(py, "native", "memory that the bridge did not make"));
     };

@@ -27,6 +27,8 @@ pub enum Error {
     Of(Origin, Box<Error>),
     /// All contestants of a race failed.
     All(Vec<Error>),
+    /// A provider's own failure, which the port knows by name.
+    Other(Box<dyn Any + Send + Sync>),
 }
 
 /// What the host knows a call by.

@@ -2,6 +2,8 @@
 
 pub mod fs;
 pub mod pool;
+#[cfg(unix)]
+pub mod process;
 pub mod trial;
 
 #[cfg(test)]

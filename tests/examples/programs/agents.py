@@ -21,8 +21,8 @@ from mountain_runtime import (
     deadline,
     effect,
     exponential,
-    fs,
     gather,
+    process,
 )
 from mountain_runtime.errors import TimedOut
 
@@ -74,8 +74,8 @@ async def complete(p: Prompt) -> str:
 
 @effect(Timeout(20))
 async def grep(pattern: str) -> str:
-    text = await fs.read_text(__file__)  # a stand-in for ripgrep
-    return "\n".join(line for line in text.splitlines() if pattern in line)
+    done = await process.run("rg", "-n", pattern, check=False)
+    return done.stdout.decode()
 
 
 async def agent(tenant: str, goal: str) -> str:

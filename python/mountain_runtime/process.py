@@ -1,0 +1,174 @@
+"""Processes: a program run to its end, or one to talk to while it lives.
+
+Each child leads a process group of its own, and the whole group goes when its time is up: on a timeout, a cancel, an
+error, at the end of the block. It is reaped before the await ends. Its stdin is closed to it unless one writes there
+(`run` gives it `input`, or nothing; never the terminal). On Linux the child is killed when this process dies, however
+that happens, and a small guard process ends what the child has started.
+
+What fails raises what `subprocess` raises: FileNotFoundError and its kin with errno and filename for what cannot be
+started, CalledProcessError, and TimeoutExpired as the cause of a TimedOut. No shell is involved.
+"""
+
+import errno
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from . import _native, _scope
+from ._native import Child, Completed, Effect
+from .errors import ConfigError
+from .policy._numbers import count
+
+__all__ = ["Completed", "Process", "open", "run"]
+
+StrPath = str | os.PathLike[str]
+
+#: Seconds between SIGTERM and SIGKILL at the end of a block.
+_GRACE = 0.5
+
+
+class Process:
+    """A program that runs, with pipes to its stdin and from its stdout. It belongs to the block that opened it."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    @property
+    def pid(self) -> int:
+        """Its number, which is its group's too."""
+        return self._now().pid
+
+    def __repr__(self) -> str:
+        code = self._now().returncode
+        return f"<Process pid={self.pid} {'running' if code is None else f'returncode={code}'}>"
+
+    async def send(self, line: bytes) -> None:
+        """Writes a line to its stdin, with a line end if it has none; returns when the pipe has taken it.
+
+        Raises BrokenPipeError when the process reads no more. A send that is cancelled before its first byte is left
+        out; one that has begun is still written to its end.
+        """
+        await self._send(self._now(), line)
+
+    async def receive(self) -> bytes:
+        """The next line of its stdout, of whatever length, without its line end.
+
+        Raises BrokenPipeError at the end of the output, so that one error says that the process is gone, in whichever
+        half of an exchange that is noticed.
+        """
+        return await self._receive(self._now())
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """The lines of its stdout, without their line ends, up to the end."""
+        while (line := await _native.process_next(self._now(), "line")) is not None:
+            yield line.removesuffix(b"\n")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Its stdout as it comes, up to the end."""
+        while (chunk := await _native.process_next(self._now(), "chunk")) is not None:
+            yield chunk
+
+    async def close_stdin(self) -> None:
+        """Ends its stdin, after what has been sent."""
+        await _native.process_close_stdin(self._now())
+
+    def signal(self, number: int, /) -> None:
+        """Sends a signal to the whole group. Raises ProcessLookupError when the process is over."""
+        self._now().signal(number)
+
+    async def wait(self) -> int:
+        """Waits until the process has ended: its exit code, or the signal that ended it as a negative number.
+
+        A process that writes more than is read of its output waits for its reader: read it, or the wait may be long.
+        """
+        return await _native.process_wait(self._now())
+
+    def _now(self) -> Child:
+        return self._child
+
+    async def _send(self, child: Child, line: bytes) -> None:
+        try:
+            await _native.process_send(child, line if line.endswith(b"\n") else line + b"\n")
+        except BrokenPipeError:
+            raise _gone(child, "reads no more") from None
+
+    async def _receive(self, child: Child) -> bytes:
+        line = await _native.process_next(child, "line")
+        if line is None:
+            raise _gone(child, "writes no more")
+        return line.removesuffix(b"\n")
+
+
+def _gone(child: Child, how: str) -> BrokenPipeError:
+    code = child.returncode
+    state = "it has closed the pipe" if code is None else f"it has ended with {code}"
+    return BrokenPipeError(errno.EPIPE, f"process {child.pid} {how}: {state}. Open another one to go on")
+
+
+def run(
+    *argv: StrPath,
+    input: bytes | None = None,  # noqa: A002
+    check: bool = True,
+    cwd: StrPath | None = None,
+    env: Mapping[str, str] | None = None,
+    max_output: int | None = None,
+) -> Effect[Completed]:
+    """Runs a program to its end: what it wrote, and its exit code.
+
+    It is over when the program has ended and nobody of its group holds its stdout or stderr any more; what is left of
+    the group then is killed. `env` is all of its environment, by default this process's as it is when the effect is
+    made. Relative programs are looked for as `subprocess` does, in the PATH of that environment.
+
+    Raises subprocess.CalledProcessError, with output and stderr, for an exit code other than 0, unless `check` is
+    False. A Timeout kills the group; its TimedOut then has a subprocess.TimeoutExpired with the output up to then as
+    its cause. A program that writes more than `max_output` bytes, to both together, has its group killed too: a
+    subprocess.SubprocessError.
+    """
+    if max_output is not None:
+        count(max_output, "process.run", "max_output")
+    return _native.process_run(_checked("run", argv), input, check, cwd, _pairs(env), max_output)
+
+
+def open(  # noqa: A001
+    *argv: StrPath, cwd: StrPath | None = None, env: Mapping[str, str] | None = None
+) -> AbstractAsyncContextManager[Process]:
+    """Starts a program to talk to: `async with process.open("bc") as p:`.
+
+    Leaving the block closes its stdin and sends SIGTERM to the group; half a second later, or when the program has
+    ended, what is left of the group is killed. An error or a cancel in the block kills at once. Either way the block
+    ends when the program has been reaped and its pipes are closed. Its stderr goes where this process's goes.
+
+    Raises OSError, with errno and filename, when it cannot be started.
+    """
+    return opened(_checked("open", argv), cwd, env, stderr=False)
+
+
+@asynccontextmanager
+async def opened(
+    argv: tuple[StrPath, ...], cwd: StrPath | None, env: Mapping[str, str] | None, *, stderr: bool
+) -> AsyncIterator[Process]:
+    child = await start(argv, cwd, env, stderr=stderr)
+    grace = 0.0
+    try:
+        yield Process(child)
+        grace = _GRACE
+    finally:
+        await _native.process_end(child, grace)
+
+
+async def start(
+    argv: tuple[StrPath, ...], cwd: StrPath | None, env: Mapping[str, str] | None, *, stderr: bool
+) -> Child:
+    """A child that the runtime of the current code sweeps if it is left over."""
+    scope = _scope.current()
+    return await _native.process_open(argv, cwd, _pairs(env), stderr, None if scope is None else id(scope))
+
+
+def _checked(what: str, argv: tuple[StrPath, ...]) -> tuple[StrPath, ...]:
+    if not argv:
+        raise ConfigError(f"process.{what}(): needs a program to run")
+    return argv
+
+
+def _pairs(env: Mapping[str, str] | None) -> list[tuple[str, str]] | None:
+    return None if env is None else list(env.items())

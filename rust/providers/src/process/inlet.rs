@@ -1,0 +1,157 @@
+//! What a child writes, kept until somebody asks for it. When too much is kept, it is read no further, and the child waits.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+
+use mountain_core::effect::Outcome;
+use mountain_core::value::Value;
+
+use super::child::{Answers, Pending};
+use super::sys;
+
+/// Kept at most for a live process, unless one line is longer and somebody waits for it.
+pub(super) const KEPT: usize = 256 << 10;
+/// Read at a time before other children have their turn.
+const TURN: usize = 1 << 20;
+
+/// What one asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The next line, with its end if it has one.
+    Line,
+    /// All whole lines that are there, and at least one: a list.
+    Lines,
+    /// Whatever is there.
+    Chunk,
+}
+
+pub(super) struct Inlet {
+    pub(super) fd: Option<OwnedFd>,
+    kept: Vec<u8>,
+    /// Before it everything has been given.
+    start: usize,
+    /// Up to it no line ends.
+    seen: usize,
+    most: usize,
+    /// The pipe may have more, which is not read for now.
+    pub(super) paused: bool,
+    wanted: VecDeque<(u64, Pending, Part)>,
+}
+
+impl Inlet {
+    pub(super) fn new(most: usize) -> Self {
+        Inlet { fd: None, kept: Vec::new(), start: 0, seen: 0, most, paused: false, wanted: VecDeque::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.kept.len() - self.start
+    }
+
+    pub(super) fn take_all(&mut self) -> Vec<u8> {
+        (self.start, self.seen) = (0, 0);
+        std::mem::take(&mut self.kept)
+    }
+
+    pub(super) fn want(&mut self, id: u64, pending: Pending, part: Part) {
+        self.wanted.push_back((id, pending, part));
+    }
+
+    pub(super) fn withdraw(&mut self, id: u64) -> Option<Pending> {
+        let i = self.wanted.iter().position(|w| w.0 == id)?;
+        self.wanted.remove(i).map(|w| w.1)
+    }
+
+    /// Read what the pipe has. True: the end has come. `paused` then says whether it has more.
+    pub(super) fn pump(&mut self, scratch: &mut [u8], discard: bool) -> bool {
+        self.paused = false;
+        let mut read = 0;
+        loop {
+            if self.fd.is_some() && (read >= TURN || !discard && self.is_full()) {
+                self.paused = true;
+                return false;
+            }
+            let Some(fd) = &self.fd else { return false };
+            match sys::read(fd, scratch) {
+                Ok(0) => return true,
+                Ok(n) => {
+                    read += n;
+                    if !discard {
+                        self.kept.extend_from_slice(&scratch[..n]);
+                    }
+                }
+                Err(e) => return e.kind() != std::io::ErrorKind::WouldBlock,
+            }
+        }
+    }
+
+    /// It stopped reading, and there is room again.
+    pub(super) fn may_read(&mut self) -> bool {
+        self.paused && !self.is_full()
+    }
+
+    /// It may read on.
+    pub(super) fn has_room(&mut self) -> bool {
+        !self.is_full()
+    }
+
+    fn is_full(&mut self) -> bool {
+        let lines = self.wanted.front().is_some_and(|w| w.2 != Part::Chunk);
+        self.len() >= self.most && !(lines && self.line_end().is_none())
+    }
+
+    /// Give what there is to who waits.
+    pub(super) fn serve(&mut self, answers: &mut Answers) {
+        while let Some((_, _, part)) = self.wanted.front() {
+            let Some(outcome) = self.take(*part) else { return };
+            if let Some((_, pending, _)) = self.wanted.pop_front() {
+                answers.push((pending, outcome));
+            }
+        }
+    }
+
+    fn take(&mut self, part: Part) -> Option<Outcome> {
+        let over = self.fd.is_none();
+        if self.len() == 0 {
+            return over.then_some(Ok(Value::Unit));
+        }
+        let end = match part {
+            Part::Chunk => self.kept.len(),
+            Part::Line => self.line_end().or(over.then_some(self.kept.len()))?,
+            Part::Lines if over => self.kept.len(),
+            Part::Lines => {
+                let first = self.line_end()?;
+                self.kept[first..].iter().rposition(|&b| b == b'\n').map_or(first, |i| first + i + 1)
+            }
+        };
+        let taken = &self.kept[self.start..end];
+        let value = match part {
+            Part::Lines => Value::List(taken.split_inclusive(|&b| b == b'\n').map(|l| Value::Bytes(l.to_vec())).collect()),
+            _ => Value::Bytes(taken.to_vec()),
+        };
+        self.start = end;
+        if self.start == self.kept.len() {
+            self.kept.clear();
+            self.kept.shrink_to(KEPT);
+            self.start = 0;
+        } else if self.start > KEPT {
+            self.kept.drain(..self.start);
+            self.start = 0;
+        }
+        self.seen = self.start;
+        Some(Ok(value))
+    }
+
+    /// Where the first line ends.
+    fn line_end(&mut self) -> Option<usize> {
+        let from = self.seen.max(self.start);
+        let rest = &self.kept[from..];
+        // SAFETY: looks within the slice.
+        let found = unsafe { libc::memchr(rest.as_ptr().cast(), b'\n'.into(), rest.len()) };
+        if found.is_null() {
+            self.seen = self.kept.len();
+            return None;
+        }
+        self.seen = from + (found as usize - rest.as_ptr() as usize);
+        Some(self.seen + 1)
+    }
+}

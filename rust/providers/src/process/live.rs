@@ -1,0 +1,180 @@
+//! A process that lives while one talks to it: what can be asked of it, each as an operation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mountain_core::effect::{Abort, Abortable, AtWork, Done, Host, Operation};
+use mountain_core::error::Error;
+
+use super::child::{Child, Pending, State};
+use super::command::Command;
+use super::inlet::KEPT;
+pub use super::inlet::Part;
+pub use super::outlet::Data;
+use super::reactor;
+use super::run::Stop;
+
+/// A process with a pipe for its stdin. Dropped while it lives, its group is killed.
+pub struct Live(Arc<Child>);
+
+impl Live {
+    pub(super) fn new(child: Arc<Child>) -> Self {
+        Live(child)
+    }
+
+    pub fn pid(&self) -> i32 {
+        if self.0.reactor.elsewhere() { 0 } else { self.0.state.lock().pid }
+    }
+
+    pub fn command(&self) -> &Arc<Command> {
+        &self.0.command
+    }
+
+    /// How it has ended, if it has.
+    pub fn code(&self) -> Option<i32> {
+        if self.0.reactor.elsewhere() { None } else { self.0.state.lock().code }
+    }
+
+    /// To the whole group.
+    /// The errno of what the system refuses.
+    pub fn signal(&self, number: i32) -> Result<(), i32> {
+        if self.0.reactor.elsewhere() { Err(libc::ESRCH) } else { self.0.signal(number) }
+    }
+
+    /// Begin a request, unless it is answered at once. Virtual time goes on while one `watches`.
+    fn request(&self, done: Done, watches: bool, begin: impl FnOnce(&mut State, u64, Pending)) -> Abort {
+        if self.0.reactor.elsewhere() {
+            done.finish(Err(Error::Invalid("a process cannot be used in a forked process: open another one there".into())));
+            return Abort::Never;
+        }
+        let id = {
+            let mut state = self.0.state.lock();
+            let id = state.next_request();
+            begin(&mut state, id, (done, (!watches).then(AtWork::begin)));
+            id
+        };
+        self.0.serve();
+        Abort::Shared(Arc::new(Request { child: self.0.clone(), id }))
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Starts it, and yields a [`Live`].
+pub struct Open {
+    pub command: Arc<Command>,
+    /// Whose shutdown sweeps it.
+    pub owner: Option<usize>,
+}
+
+impl Operation for Open {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
+        let reactor = match reactor::current() {
+            Ok(reactor) => reactor,
+            Err(e) => {
+                done.finish(Err(Error::io(&e, None)));
+                return Abort::Never;
+            }
+        };
+        let child = Arc::new(Child::new(reactor, self.command.clone(), self.owner, KEPT));
+        {
+            let mut state = child.state.lock();
+            state.talks = true;
+            state.born = Some((done, Some(AtWork::begin())));
+        }
+        reactor.start(&child);
+        Abort::Shared(Arc::new(Stop(child)))
+    }
+}
+
+/// Yields the next of its output, or `Value::Unit` at the end.
+pub struct Next {
+    pub live: Arc<Live>,
+    pub part: Part,
+    /// Of its stderr.
+    pub stderr: bool,
+    /// Whenever it comes: nothing is expected of it.
+    pub watches: bool,
+}
+
+impl Operation for Next {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
+        self.live.request(done, self.watches, |state, id, pending| {
+            let inlet = if self.stderr { &mut state.err } else { &mut state.out };
+            inlet.want(id, pending, self.part);
+        })
+    }
+}
+
+/// Ends when all of it has been written. Asked to end, it is left out if nothing of it has been.
+pub struct Send {
+    pub live: Arc<Live>,
+    pub data: Data,
+}
+
+impl Operation for Send {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
+        self.live.request(done, false, |state, id, pending| state.stdin.put(self.data.clone(), Some((id, pending)), false))
+    }
+}
+
+/// Ends when what was to be written before has been.
+pub struct CloseStdin(pub Arc<Live>);
+
+impl Operation for CloseStdin {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
+        self.0.request(done, false, |state, id, pending| state.stdin.put(Arc::new([]), Some((id, pending)), true))
+    }
+}
+
+/// Yields its exit code.
+pub struct Wait {
+    pub live: Arc<Live>,
+    /// As with [`Next`].
+    pub watches: bool,
+}
+
+impl Operation for Wait {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
+        self.live.request(done, self.watches, |state, id, pending| state.on_exit.push_back((id, pending)))
+    }
+}
+
+/// SIGTERM to the group, SIGKILL after `grace`; ends when it has been reaped. Asked to end, it kills at once.
+pub struct End {
+    pub live: Arc<Live>,
+    pub grace: Duration,
+}
+
+impl Operation for End {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
+        let child = &self.live.0;
+        if !child.reactor.elsewhere() {
+            if self.grace.is_zero() { child.stop() } else { child.end(self.grace) }
+        }
+        match self.live.request(done, false, |state, id, pending| state.on_over.push_back((id, pending))) {
+            Abort::Never => Abort::Never,
+            _ => Abort::Shared(Arc::new(Stop(child.clone()))),
+        }
+    }
+}
+
+struct Request {
+    child: Arc<Child>,
+    id: u64,
+}
+
+impl Abortable for Request {
+    fn abort(&self) {
+        if self.child.reactor.elsewhere() {
+            return;
+        }
+        let pending = self.child.state.lock().withdraw(self.id);
+        // Dropped out of the lock, it is answered as cancelled.
+        drop(pending);
+    }
+}

@@ -1,0 +1,34 @@
+//! Processes: children in groups of their own, each ended and reaped whatever becomes of who started it.
+//!
+//! One thread, which lives as long as this process, starts all children, because the system ties the signal of a parent's death to the
+//! thread that a child came from. It also serves their pipes and hears of their ends (`reactor`). A guard, a process beside this one, ends the
+//! groups that are left when this process is killed (`guard`). docs/decisions/0010-processes.md
+
+#[cfg(target_os = "linux")]
+mod birth;
+#[cfg(not(target_os = "linux"))]
+#[path = "birth_elsewhere.rs"]
+mod birth;
+mod child;
+mod command;
+mod groups;
+#[cfg(target_os = "linux")]
+mod guard;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_guard.rs"]
+mod guard;
+mod inlet;
+mod live;
+mod outlet;
+mod reactor;
+mod run;
+mod sys;
+
+pub use child::{Completed, Failed, Why};
+pub use command::Command;
+pub use groups::{forget_after_fork, sweep};
+pub use live::{CloseStdin, Data, End, Live, Next, Open, Part, Send, Wait};
+pub use run::Run;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,25 @@
+//! Where there is no guard: what is left when this process is killed goes on. The table has one place, which nobody reads.
+
+use std::io;
+use std::sync::atomic::AtomicI32;
+
+pub(super) struct Guard {
+    slot: AtomicI32,
+    pub(super) line: i32,
+}
+
+impl Guard {
+    pub(super) fn start() -> io::Result<Self> {
+        Ok(Guard { slot: AtomicI32::new(0), line: -1 })
+    }
+
+    pub(super) fn place(&mut self) -> Option<usize> {
+        None
+    }
+
+    pub(super) fn slot(&self, _place: Option<usize>) -> &AtomicI32 {
+        &self.slot
+    }
+
+    pub(super) fn vacate(&mut self, _place: Option<usize>) {}
+}
