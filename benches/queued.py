@@ -13,7 +13,7 @@ from typing import Any
 
 from benches.loops import LOOPS
 from benches.memory import PAGE, resident
-from mountain_runtime import ConcurrencyLimit, RateLimit, Runtime, effect
+from mountain_runtime import RateLimit, Runtime, effect
 from mountain_runtime._native import noop
 
 Start = Callable[[int], Awaitable[int]]
@@ -26,25 +26,24 @@ Start = Callable[[int], Awaitable[int]]
 async def starter(name: str) -> AsyncGenerator[tuple[Start, AbstractAsyncContextManager[None]], None]:
     """How the named contestant starts one, and a block while which none goes."""
     if name == "ours":
-        limit = ConcurrencyLimit(1, max_waiting=None)
-        async with Runtime() as runtime:
-            yield lambda number: runtime.submit(noop(number).under(limit)), _closed(limit)
+        async with Runtime(max_in_flight=1) as runtime:
+            yield lambda number: runtime.submit(noop(number)), _closed(runtime)
     else:
         loop = asyncio.get_running_loop()
         yield lambda number: loop.create_task(_trivial(number)), nullcontext()  # none goes before the loop's next turn
 
 
 @asynccontextmanager
-async def _closed(limit: ConcurrencyLimit) -> AsyncGenerator[None, None]:
-    """Another task has the permit."""
+async def _closed(runtime: Runtime) -> AsyncGenerator[None, None]:
+    """Another effect has the permit."""
     taken, over = asyncio.Event(), asyncio.Event()
 
+    @effect
     async def hold() -> None:
-        async with limit.slot():
-            taken.set()
-            await over.wait()
+        taken.set()
+        await over.wait()
 
-    holder = asyncio.create_task(hold())
+    holder = runtime.submit(hold())
     await taken.wait()
     yield
     over.set()

@@ -1,6 +1,6 @@
 """Who goes next, and what it costs to keep those who wait: priorities, a million queued effects, a million keys.
 
-Queued work and keys are weighed in a fresh process for each contestant (`benches/queued.py`).
+Queued work, under `max_in_flight`, and keys are weighed in a fresh process for each contestant (`benches/queued.py`).
 """
 
 import asyncio

@@ -199,13 +199,8 @@ class Runtime(Scope):
 
     async def _queued(self, effect: Awaitable[T]) -> T:
         assert self._limit is not None
-        try:
-            async with self._limit._slot_for(getattr(effect, "__name__", "effect")):
-                return await effect
-        finally:
-            close: Callable[[], None] | None = getattr(effect, "close", None)
-            if close is not None:  # it may never have begun
-                close()
+        async with self._limit._slot_for(getattr(effect, "__name__", "effect")):
+            return await effect
 
     def _start(self, effect: Awaitable[T], name: str | None) -> "asyncio.Task[T]":
         """Such a task without a handle: run's main, and what accepted work starts from a thread during the drain."""

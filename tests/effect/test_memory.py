@@ -1,6 +1,8 @@
 """What lives how long: runs that nobody finishes, tasks that nobody holds, and nothing that grows."""
 
 import asyncio
+import contextlib
+import errno
 import gc
 import weakref
 from collections.abc import AsyncIterator, Callable
@@ -8,8 +10,19 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Cache, ConcurrencyLimit, Effect, Policy, RateLimit, Retry, Timeout, constant, effect
-from mountain_runtime._native import noop, sleep, statistics
+from mountain_runtime import (
+    Cache,
+    ConcurrencyLimit,
+    Effect,
+    Policy,
+    RateLimit,
+    Retry,
+    Runtime,
+    Timeout,
+    constant,
+    effect,
+)
+from mountain_runtime._native import fail, noop, sleep, statistics
 
 from .support import LONG, SOON, Boom, collect, forever, ticks
 
@@ -87,6 +100,7 @@ async def test_what_was_recycled_is_still_watched_by_the_collector() -> None:
     async def made() -> tuple[bool, bool, bool]:
         work, native = BARE(None), noop()
         run, handle = work.__await__(), native.__await__()
+        handle.add_done_callback(lambda _: None)  # before that it is in no circle
         tracked = gc.is_tracked(work), gc.is_tracked(run), gc.is_tracked(handle)
         run.close()
         await native
@@ -265,3 +279,32 @@ async def test_an_async_generator_left_in_the_middle() -> None:
             break
         await asyncio.sleep(0.002)  # the loop closes it in a task of its own, which waits for native work
     assert log == ["closed"]
+
+
+async def test_the_collector_looks_at_a_native_calls_handle_when_something_may_lead_back_to_it() -> None:
+    async with Runtime() as runtime:
+        handle = runtime.submit(sleep(0.01))
+        assert not gc.is_tracked(handle)
+        handle.add_done_callback(lambda _: None)
+        assert gc.is_tracked(handle)
+        failed = runtime.submit(fail(errno.ENOENT))
+        with contextlib.suppress(OSError):
+            await failed
+        assert gc.is_tracked(failed)
+        await handle
+
+
+async def test_a_circle_of_a_pending_handle_is_collected() -> None:
+    class Owner:
+        pass
+
+    def ring() -> "weakref.ref[Owner]":
+        owner = Owner()
+        owner.handle = sleep(0.001).__await__()  # type: ignore[attr-defined]
+        owner.handle.add_done_callback(lambda _: owner)  # type: ignore[attr-defined]
+        return weakref.ref(owner)
+
+    ref = ring()
+    await asyncio.sleep(0.02)  # it has ended: what it was to call is let go of
+    gc.collect()
+    assert ref() is None

@@ -2,12 +2,14 @@
 
 import asyncio
 import errno
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from mountain_runtime import Effect, Err, Ok, Pipeline, Retry, Timeout, constant, effect
+from mountain_runtime import ConcurrencyLimit, Effect, Err, Ok, Pipeline, Retry, Timeout, constant, effect
 from mountain_runtime._native import fail, is_native, noop, sleep
 from mountain_runtime.errors import ConfigError, TimedOut
 
@@ -185,3 +187,25 @@ async def test_the_same_value_awaited_many_times_at_once() -> None:
 
     assert sorted(await asyncio.gather(*(wait() for _ in range(20)))) == [20] * 20
     assert runs == 20
+
+
+def test_the_same_work_under_the_same_policies_again_has_the_plan_that_was_made() -> None:
+    """Unless a policy holds a function of the user's, which may hold anything."""
+
+    class Held:
+        pass
+
+    limit = ConcurrencyLimit(1)
+    first, second = (noop(n).under(limit, Timeout(1)) for n in range(2))
+    assert repr(first) == repr(second)
+    other = noop().under(limit, Timeout(2))
+    assert "Timeout(2)" in repr(other)
+    assert "Timeout(1)" in repr(first)
+    held = Held()
+    ref = weakref.ref(held)
+    asks = noop().under(Retry(on=lambda e, held=held: held is e))  # type: ignore[misc]
+    for each in (first, second, other, asks):
+        each.close()
+    del held, asks, each
+    gc.collect()
+    assert ref() is None

@@ -1,6 +1,8 @@
 """Runtime(max_in_flight=): of what is submitted so much is at work at a time; the rest waits, by priority."""
 
 import asyncio
+import gc
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -73,9 +75,10 @@ async def test_what_is_awaited_is_not_counted() -> None:
 async def test_who_waits_when_the_drain_is_over_never_begins(kind: str) -> None:
     """It is refused, by the runtime: none of the effect's own policies is named."""
     works = Works()
-    make: Callable[[], Effect[object]] = (
-        (lambda: works("second")) if kind == "python" else (lambda: _native.sleep(LONG))
-    )
+    makes: dict[str, Callable[[], Effect[object]]] = {
+        "python": lambda: works("second"),
+        "native": lambda: _native.sleep(LONG),
+    }
     async with Runtime(max_in_flight=1, shutdown=Shutdown(deadline=1, drain=0.05)) as runtime:
         first = runtime.submit(works("first"))
         await until(lambda: works.begun == ["first"])
@@ -97,6 +100,19 @@ async def test_a_waiter_that_is_cancelled_leaves_its_place_to_the_next() -> None
         assert await asyncio.gather(first, third) == [0, 2]
     assert works.begun == [0, 2]
     assert second.cancelled()
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+async def test_what_is_cancelled_before_its_task_has_begun_was_not_forgotten(limit: int | None) -> None:
+    """No warning that nobody awaited it: the runtime had it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        async with Runtime(max_in_flight=limit) as runtime:
+            handles = [runtime.submit(effect(forever)()) for _ in range(3)]
+            for handle in handles:
+                handle.cancel()
+        assert all(handle.cancelled() for handle in handles)
+        gc.collect()
 
 
 @pytest.mark.parametrize("given", [0, -1, 1.5, "2"])
