@@ -97,7 +97,9 @@ def run_agents() -> dict[str, Any]:
 def test_all_goals_are_reached_within_each_tenants_limits(model: Model) -> None:
     run_agents()
     assert len(model.attempts()) == 200  # a plan and an answer for each
-    assert all("goal = f" in text for text in model.attempts() if text.startswith("plan for")), "what grep found is asked with"
+    assert all("goal = f" in text for text in model.attempts() if text.startswith("plan for")), (
+        "what grep found is asked with"
+    )
     for tenant in range(3):
         asked = [each for each in model.asked if each.tenant == tenant]
         began = [each.began for each in asked]

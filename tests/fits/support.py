@@ -86,8 +86,7 @@ class Program:
 
 def _read(pipe: IO[str], lines: list[str]) -> None:
     with pipe:
-        for line in pipe:
-            lines.append(line)
+        lines.extend(pipe)  # each as it comes
 
 
 class Server(Program):

@@ -1,4 +1,4 @@
-"""aiohttp by `web.run_app`: a runtime in the cleanup context, handlers that are effects, clients that leave, the end."""
+"""aiohttp by `web.run_app`: a runtime in the cleanup context, effects as handlers, clients that leave, the end."""
 
 import asyncio
 import json

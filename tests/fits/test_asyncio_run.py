@@ -52,11 +52,11 @@ def test_debug_mode_finds_nothing_to_say(complaints: list[str], caplog: pytest.L
     "wait",
     [
         lambda work: asyncio.wait_for(work, 5),
-        lambda work: asyncio.shield(work),
-        lambda work: asyncio.ensure_future(work),
-        lambda work: asyncio.create_task(work),
+        asyncio.shield,
+        asyncio.ensure_future,
+        asyncio.create_task,
         lambda work: next(iter(asyncio.as_completed([work]))),
-        lambda work: asyncio.gather(work),
+        asyncio.gather,
     ],
     ids=["wait_for", "shield", "ensure_future", "create_task", "as_completed", "gather"],
 )
@@ -92,7 +92,7 @@ def test_a_ctrl_c_cancels_and_waits_for_the_cleanup(complaints: list[str]) -> No
 
     async def main() -> None:
         async with Runtime() as rt:
-            rt.submit(nap(60, said))
+            _ = rt.submit(nap(60, said))
             await asyncio.sleep(0.01)  # its first step
             asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGINT)
             await nap(60, said)

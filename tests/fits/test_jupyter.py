@@ -81,7 +81,7 @@ async def double(number: int) -> int:
     try:
         await asyncio.sleep(0.01)
         while not number:
-            await asyncio.sleep(0.01)  # a kernel sees to a signal when its loop wakes: a cell that only sleeps ends first
+            await asyncio.sleep(0.01)  # not for long: a kernel sees to a signal when its loop wakes
     finally:
         print("ended", number)
     return number * 2

@@ -117,8 +117,6 @@ impl Scope {
             }
             port.bind(py).clone()
         };
-        // Also when its task is cancelled before its first step.
-        e.mark_used();
         let handle = if e.is_native() {
             let host = me.host();
             let limit = me.limit.lock().clone();

@@ -85,8 +85,8 @@ async def patient(request: web.Request) -> web.Response:
 async def stream(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse()
     await response.prepare(request)
+    count = int(request.match_info["count"])
     try:
-        count = int(request.match_info["count"])
         async with amap(lambda number: nap(str(number), 0.01), range(count), limit=4, ordered=True) as results:
             async for _, name in results:
                 await response.write(f"{name}\n".encode())
@@ -111,7 +111,7 @@ async def socket(request: web.Request) -> web.WebSocketResponse:
 async def work(request: web.Request) -> web.Response:
     number = int(request.match_info["number"])
     begun.append(number)
-    request.app[RUNTIME].submit(nap(f"delivered {number}", 0.1))
+    _ = request.app[RUNTIME].submit(nap(f"delivered {number}", 0.1))
     await asyncio.sleep(0.05)
     return web.json_response(await double(number))
 

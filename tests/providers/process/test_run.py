@@ -25,7 +25,12 @@ async def test_another_code_than_zero_is_an_error_with_the_output() -> None:
     with pytest.raises(subprocess.CalledProcessError) as info:
         await process.run(*shell("echo out; echo err >&2; exit 3"))
     e = info.value
-    assert (e.returncode, e.cmd, e.output, e.stderr) == (3, list(shell("echo out; echo err >&2; exit 3")), b"out\n", b"err\n")
+    assert (e.returncode, e.cmd, e.output, e.stderr) == (
+        3,
+        list(shell("echo out; echo err >&2; exit 3")),
+        b"out\n",
+        b"err\n",
+    )
 
 
 async def test_a_signal_is_a_negative_code() -> None:
@@ -150,7 +155,9 @@ async def test_a_timeout_kills_the_whole_group_and_keeps_the_partial_output(tmp_
 
 
 async def test_a_cancel_kills_the_whole_group_before_it_ends(tmp_path: Path) -> None:
-    task = asyncio.ensure_future(process.run(*shell(f"sleep 1000 & echo $$ $! > {tmp_path}/p; mv {tmp_path}/p {tmp_path}/pids; wait")))
+    task = asyncio.ensure_future(
+        process.run(*shell(f"sleep 1000 & echo $$ $! > {tmp_path}/p; mv {tmp_path}/p {tmp_path}/pids; wait"))
+    )
     while not (tmp_path / "pids").exists():
         await asyncio.sleep(0.005)  # real: the shell is
     leader, other = (int(n) for n in (tmp_path / "pids").read_text().split())

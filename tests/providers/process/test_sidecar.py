@@ -20,7 +20,9 @@ from tests.providers.process.support import PYTHON, eventually, lives, nothing_l
 SERVING = str(Path(__file__).with_name("serving.py"))
 
 
-def serving(*words: str, ready: Callable[[str], bool] | int | None = lambda line: line == "ready", **options: object) -> Callable[[], AbstractAsyncContextManager[Process]]:
+def serving(
+    *words: str, ready: Callable[[str], bool] | int | None = lambda line: line == "ready", **options: object
+) -> Callable[[], AbstractAsyncContextManager[Process]]:
     """The program beside this file as a sidecar."""
     return sidecar(PYTHON, "-S", SERVING, *words, ready=ready, **options)  # type: ignore[arg-type]
 
@@ -169,7 +171,9 @@ async def test_a_request_that_is_of_no_use_is_followed_by_signals(tmp_path: Path
 
     async with nothing_left():
         with within(3):
-            async with serving("stubborn", "grandchild", f"{tmp_path}/pids", stop=useless, stop_tries=2, grace=0.2)() as p:
+            async with serving(
+                "stubborn", "grandchild", f"{tmp_path}/pids", stop=useless, stop_tries=2, grace=0.2
+            )() as p:
                 began = monotonic()
         assert 0.5 < monotonic() - began < 2
         assert await p.wait() == -signal.SIGKILL
