@@ -1,4 +1,4 @@
-"""The sidecar of the host: a label printer, which answers each line with a label until its stdin ends or it is told to."""
+"""The sidecar of the host: a label printer, which answers each line with a label until it is told to quit."""
 
 import sys
 import time

@@ -1,4 +1,7 @@
-"""The programs in README.md and docs/ run as they are written, and print what is shown below them."""
+"""The programs in README.md and docs/ run as they are written, and print what is shown below them.
+
+Those with commands below them, which serve or are tested, are run by tests/fits/test_guides.py.
+"""
 
 import json
 import re
@@ -16,16 +19,22 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+def blocks_of(page: Path) -> list[tuple[str, str]]:
+    """The fenced blocks of a page, each with its language."""
+    return [(match[1], match[2]) for match in FENCE.finditer(page.read_text())]
+
+
 def programs() -> list[tuple[str, str, str]]:
     """Each program with the name of its place and the output that follows it."""
     found = []
     for page in PAGES:
-        blocks = [(match[1], match[2]) for match in FENCE.finditer(page.read_text())]
+        blocks = blocks_of(page)
         for number, (language, text) in enumerate(blocks):
             if language == "python":
                 after, output = blocks[number + 1] if number + 1 < len(blocks) else ("", "")
-                assert after == "output", f"{page}: a program without its output"
-                found.append((f"{page.relative_to(ROOT)}:{number}", text, output))
+                assert after in {"output", "console"}, f"{page}: a program without its output"
+                if after == "output":
+                    found.append((f"{page.relative_to(ROOT)}:{number}", text, output))
     return found
 
 
@@ -47,7 +56,7 @@ def test_a_program_prints_what_is_shown(tmp_path: Path, text: str, output: str) 
     folder = tmp_path / "empty"
     folder.mkdir()
     with serving(github) as server:
-        hosts = {"api.github.com": server.server_port} if "httpx" in text else None
+        hosts = {"api.github.com": server.server_port} if "api.github.com" in text else None
         code, printed, said = execute("-W", "error", tmp_path / "program.py", cwd=folder, hosts=hosts)
     assert code == 0, said
     assert printed == output

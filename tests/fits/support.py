@@ -86,7 +86,8 @@ class Program:
 
 def _read(pipe: IO[str], lines: list[str]) -> None:
     with pipe:
-        lines.extend(pipe)  # each as it comes
+        for line in pipe:
+            lines.append(line)  # noqa: PERF402 - extend() may hold the list until the pipe ends
 
 
 class Server(Program):

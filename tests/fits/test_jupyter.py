@@ -1,5 +1,6 @@
 """Jupyter: a real kernel, whose loop runs before the first cell and after the last."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
+
+from tests.examples.support import ROOT
 
 from .support import COMPLAINTS
 
@@ -142,3 +145,11 @@ def test_what_needs_a_loop_of_its_own_says_what_to_write(notebook: Notebook) -> 
     )
     blocked = notebook.run("async with Runtime() as rt:\n    rt.from_thread(double(1))")
     assert "from_thread() would block the event loop of this thread: write `await effect`" in blocked.error
+
+
+def test_the_guides_cells_run_one_after_the_other(notebook: Notebook) -> None:
+    page = (ROOT / "docs" / "guides" / "frameworks.md").read_text()
+    cells = [notebook.run(code) for code in re.findall(r"^```ipython\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)]
+    assert [cell.error for cell in cells] == ["", "", ""]
+    assert [cell.value for cell in cells] == ["", "6", "[1, 2, 3]"]
+    assert [cell.printed for cell in cells] == ["", "asked for orders\n", "asked for customers\n"]
