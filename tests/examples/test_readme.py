@@ -1,7 +1,4 @@
-"""The programs in README.md and docs/ run as they are written, and print what is shown below them.
-
-Those with commands below them, which serve or are tested, are run by tests/fits/test_guides.py.
-"""
+"""The programs in README.md and docs/ run as they are written, and print what is shown below them."""
 
 import json
 import re
@@ -19,22 +16,16 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks_of(page: Path) -> list[tuple[str, str]]:
-    """The fenced blocks of a page, each with its language."""
-    return [(match[1], match[2]) for match in FENCE.finditer(page.read_text())]
-
-
 def programs() -> list[tuple[str, str, str]]:
     """Each program with the name of its place and the output that follows it."""
     found = []
     for page in PAGES:
-        blocks = blocks_of(page)
+        blocks = [(match[1], match[2]) for match in FENCE.finditer(page.read_text())]
         for number, (language, text) in enumerate(blocks):
             if language == "python":
                 after, output = blocks[number + 1] if number + 1 < len(blocks) else ("", "")
-                assert after in {"output", "console"}, f"{page}: a program without its output"
-                if after == "output":
-                    found.append((f"{page.relative_to(ROOT)}:{number}", text, output))
+                assert after == "output", f"{page}: a program without its output"
+                found.append((f"{page.relative_to(ROOT)}:{number}", text, output))
     return found
 
 
