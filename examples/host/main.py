@@ -7,6 +7,8 @@ way are answered, the worker ships what it has; what is left over is shipped aft
 import argparse
 import asyncio
 import logging
+import os
+import socket
 import sqlite3
 import sys
 from collections.abc import AsyncGenerator
@@ -199,6 +201,13 @@ async def ship_all(rt: Runtime, store: Store, labels: Labels) -> None:
             await store.news.wait()
 
 
+def tell_systemd(state: str) -> None:
+    """What a unit of `Type=notify` waits for. Elsewhere nobody does."""
+    if address := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+            to.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -220,7 +229,9 @@ def main() -> None:
             open_ingress(rt, store, arguments.port) as ingress,
         ):
             print("running on http://{}:{}".format(*ingress.addresses[0]), flush=True)
+            tell_systemd("READY=1")
             await ship_all(rt, store, labels)
+            tell_systemd("STOPPING=1")
 
     run(shop, runtime=runtime)
     print(runtime.report)
