@@ -50,7 +50,8 @@ class Unit:
 @pytest.fixture
 def unit() -> Unit:
     parser = configparser.ConfigParser(interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign] - systemd minds the case
+    # systemd minds the case
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(UNIT.read_text())
     return Unit(parser["Service"])
 

@@ -36,6 +36,8 @@ class Cell:
                 self.error = f"{content['ename']}: {content['evalue']}"
             case "execute_result":
                 self.value = content["data"]["text/plain"]
+            case _:  # that it is busy, and idle again
+                pass
 
 
 class Notebook:
