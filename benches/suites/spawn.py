@@ -8,7 +8,7 @@ import asyncio
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import partial
-from time import perf_counter, process_time
+from time import process_time
 
 from benches.harness import OURS, OURS_TOO, Contest, Extra, Measure, Sample, Samples, Scale, figures
 from benches.workloads import side_by_side
@@ -34,7 +34,9 @@ async def contests(scale: Scale, loop: str) -> AsyncGenerator[Contest, None]:
         WITHOUT_PIPES: partial(_all, _without_pipes, count),
     }
     measures = (Measure("spawn", "ms"), Measure("spawn-cpu", "ms", figure=1))
-    extra = Extra("spawn", "create_subprocess_exec without pipes", "ms", _of(OURS), _of(WITHOUT_PIPES), (WITHOUT_PIPES,))
+    extra = Extra(
+        "spawn", "create_subprocess_exec without pipes", "ms", _of(OURS), _of(WITHOUT_PIPES), (WITHOUT_PIPES,)
+    )
     yield Contest(scale.pick(full=7, quick=3, tiny=1), turns, [(0, b"", b"")] * count, measures, (extra,))
 
 

@@ -496,7 +496,7 @@ def fs_remove(path: _StrPath, tree: bool, missing_ok: bool, /) -> Effect[None]: 
 class Completed:
     """A program that has run to its end.
 
-    `returncode` is its exit code, or the signal that ended it as a negative number; `stdout` and `stderr` what it wrote.
+    `returncode` is its exit code, or the signal that ended it as a negative number.
     """
 
     @property
@@ -519,7 +519,7 @@ class Child:
 
 def process_run(
     argv: tuple[_StrPath, ...],
-    input: bytes | None,
+    data: bytes | None,
     check: bool,
     cwd: _StrPath | None,
     env: list[tuple[str, str]] | None,
@@ -536,16 +536,18 @@ def process_open(
 ) -> Effect[Child]:
     """Without `stderr` it goes where this process's goes. A sweep of `owner` kills it."""
 
+@overload
 def process_next(child: Child, part: Literal["line", "chunk"], /) -> Effect[bytes | None]:
     """The next of its stdout; None at the end."""
 
 @overload
+def process_next(child: Child, part: Literal["lines"], /) -> Effect[list[bytes] | None]: ...
 def process_watch_output(child: Child, part: Literal["line", "chunk"], stderr: bool, /) -> Handle[bytes | None]:
     """The next of what it writes, for who keeps watch over it: virtual time does not wait for it, nor does a drain."""
 
-@overload
-def process_watch_output(child: Child, part: Literal["lines"], stderr: bool, /) -> Handle[list[bytes] | None]: ...
-def process_watch_end(child: Child, /) -> Handle[int]: ...
+def process_watch_end(child: Child, waits: bool = False, /) -> Handle[int]:
+    """Its exit code; virtual time stands still for who `waits`."""
+
 def process_send(child: Child, data: bytes, /) -> Effect[None]: ...
 def process_close_stdin(child: Child, /) -> Effect[None]: ...
 def process_wait(child: Child, /) -> Effect[int]: ...

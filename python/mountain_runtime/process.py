@@ -11,7 +11,8 @@ started, CalledProcessError, and TimeoutExpired as the cause of a TimedOut. No s
 
 import errno
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from . import _native, _scope
@@ -32,14 +33,16 @@ class Process:
 
     def __init__(self, child: Child) -> None:
         self._child = child
+        #: Lines that have come and that nobody has had.
+        self._ahead: deque[bytes] = deque()
 
     @property
     def pid(self) -> int:
         """Its number, which is its group's too."""
-        return self._now().pid
+        return self._child.pid
 
     def __repr__(self) -> str:
-        code = self._now().returncode
+        code = self._child.returncode
         return f"<Process pid={self.pid} {'running' if code is None else f'returncode={code}'}>"
 
     async def send(self, line: bytes) -> None:
@@ -48,7 +51,10 @@ class Process:
         Raises BrokenPipeError when the process reads no more. A send that is cancelled before its first byte is left
         out; one that has begun is still written to its end.
         """
-        await self._send(self._now(), line)
+        try:
+            await _native.process_send(self._child, line if line.endswith(b"\n") else line + b"\n")
+        except BrokenPipeError:
+            raise _gone(self._child, "reads no more") from None
 
     async def receive(self) -> bytes:
         """The next line of its stdout, of whatever length, without its line end.
@@ -56,47 +62,47 @@ class Process:
         Raises BrokenPipeError at the end of the output, so that one error says that the process is gone, in whichever
         half of an exchange that is noticed.
         """
-        return await self._receive(self._now())
+        line = self._ahead.popleft() if self._ahead else await _native.process_next(self._child, "line")
+        if line is None:
+            raise _gone(self._child, "writes no more")
+        return line.removesuffix(b"\n")
 
     async def lines(self) -> AsyncIterator[bytes]:
         """The lines of its stdout, without their line ends, up to the end."""
-        while (line := await _native.process_next(self._now(), "line")) is not None:
-            yield line.removesuffix(b"\n")
+        while True:
+            while self._ahead:
+                yield self._ahead.popleft().removesuffix(b"\n")
+            lines = await _native.process_next(self._child, "lines")
+            if lines is None:
+                return
+            self._ahead.extend(lines)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Its stdout as it comes, up to the end."""
-        while (chunk := await _native.process_next(self._now(), "chunk")) is not None:
+        while True:
+            if self._ahead:
+                ahead = b"".join(self._ahead)
+                self._ahead.clear()
+                yield ahead
+            chunk = await _native.process_next(self._child, "chunk")
+            if chunk is None:
+                return
             yield chunk
 
     async def close_stdin(self) -> None:
         """Ends its stdin, after what has been sent."""
-        await _native.process_close_stdin(self._now())
+        await _native.process_close_stdin(self._child)
 
     def signal(self, number: int, /) -> None:
         """Sends a signal to the whole group. Raises ProcessLookupError when the process is over."""
-        self._now().signal(number)
+        self._child.signal(number)
 
     async def wait(self) -> int:
         """Waits until the process has ended: its exit code, or the signal that ended it as a negative number.
 
         A process that writes more than is read of its output waits for its reader: read it, or the wait may be long.
         """
-        return await _native.process_wait(self._now())
-
-    def _now(self) -> Child:
-        return self._child
-
-    async def _send(self, child: Child, line: bytes) -> None:
-        try:
-            await _native.process_send(child, line if line.endswith(b"\n") else line + b"\n")
-        except BrokenPipeError:
-            raise _gone(child, "reads no more") from None
-
-    async def _receive(self, child: Child) -> bytes:
-        line = await _native.process_next(child, "line")
-        if line is None:
-            raise _gone(child, "writes no more")
-        return line.removesuffix(b"\n")
+        return await _native.process_wait(self._child)
 
 
 def _gone(child: Child, how: str) -> BrokenPipeError:
@@ -146,7 +152,7 @@ def open(  # noqa: A001
 @asynccontextmanager
 async def opened(
     argv: tuple[StrPath, ...], cwd: StrPath | None, env: Mapping[str, str] | None, *, stderr: bool
-) -> AsyncIterator[Process]:
+) -> AsyncGenerator[Process, None]:
     child = await start(argv, cwd, env, stderr=stderr)
     grace = 0.0
     try:

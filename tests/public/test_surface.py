@@ -15,7 +15,7 @@ NAMES = {
     "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "RetryBudget", "Fallback",
     "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Pipeline",
     "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Statistics", "EffectStatistics",
-    "LimitStatistics", "errors", "fs",
+    "LimitStatistics", "sidecar", "errors", "fs", "process",
 }  # fmt: skip
 
 ERRORS = {
@@ -105,6 +105,16 @@ PARAMETERS = {
     "fs.stat": "path, *, follow_symlinks=",
     "fs.mkdir": "path, *, parents=, exist_ok=",
     "fs.remove": "path, *, tree=, missing_ok=",
+    "process.run": "*argv, input=, check=, cwd=, env=, max_output=",
+    "process.open": "*argv, cwd=, env=",
+    "process.Process.send": "self, line",
+    "process.Process.receive": "self",
+    "process.Process.lines": "self",
+    "process.Process.chunks": "self",
+    "process.Process.close_stdin": "self",
+    "process.Process.signal": "self, number, /",
+    "process.Process.wait": "self",
+    "sidecar": "*argv, ready=, stop=, stop_tries=, grace=, restart=",
     "testing.VirtualClock.time": "self",
     "testing.VirtualClock.advance": "self, seconds",
     "testing.exhaust": "limit, key=",
@@ -158,7 +168,14 @@ def test_the_tree_of_errors() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["mountain_runtime", "mountain_runtime.errors", "mountain_runtime.fs", "mountain_runtime.testing"]
+    "module",
+    [
+        "mountain_runtime",
+        "mountain_runtime.errors",
+        "mountain_runtime.fs",
+        "mountain_runtime.process",
+        "mountain_runtime.testing",
+    ],
 )
 def test_every_public_name_is_documented_and_at_home(module: str) -> None:
     of = importlib.import_module(module)

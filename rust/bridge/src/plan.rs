@@ -365,8 +365,8 @@ fn with<'py>(function: &Bound<'py, PyAny>, args: &Bound<'py, PyTuple>) -> PyResu
 /// One plan a function: its effects share a name and its counters.
 macro_rules! plan {
     ($py:expr, $name:literal) => {{
-        static PLAN: pyo3::sync::PyOnceLock<pyo3::Py<$crate::plan::Plan>> = pyo3::sync::PyOnceLock::new();
-        PLAN.get_or_try_init($py, || $crate::plan::Plan::bare($py, $name).map(pyo3::Bound::unbind)).map(|p| p.clone_ref($py))
+        static PLAN: pyo3::sync::PyOnceLock<pyo3::Py<Plan>> = pyo3::sync::PyOnceLock::new();
+        PLAN.get_or_try_init($py, || Plan::bare($py, $name).map(pyo3::Bound::unbind)).map(|p| p.clone_ref($py))
     }};
 }
 pub(crate) use plan;

@@ -39,18 +39,18 @@ fn command(argv: &Bound<'_, PyTuple>, cwd: Option<PathBuf>, env: Environment, st
 }
 
 #[pyfunction]
-#[pyo3(signature = (argv, input, check, cwd, env, max_output, /))]
+#[pyo3(signature = (argv, data, check, cwd, env, max_output, /))]
 pub(crate) fn process_run<'py>(
     py: Python<'py>,
     argv: Bound<'py, PyTuple>,
-    input: Option<Bound<'py, PyAny>>,
+    data: Option<Bound<'py, PyAny>>,
     check: bool,
     cwd: Option<PathBuf>,
     env: Environment,
     max_output: Option<usize>,
 ) -> PyResult<Bound<'py, Effect>> {
     let command = command(&argv, cwd, env, true)?;
-    let input = input.map(|data| Payload::of(&data).map(|payload| payload as Data)).transpose()?;
+    let input = data.map(|data| Payload::of(&data).map(|payload| payload as Data)).transpose()?;
     let operation: Arc<dyn Operation> = Arc::new(process::Run { command, input, check, max_output });
     Effect::of(py, Work::Native { operation, args: Some(argv.unbind()) }, plan!(py, "process.run")?)
 }
@@ -79,7 +79,7 @@ fn part_of(name: &str) -> PyResult<Part> {
 }
 
 /// Begin here and now, whatever deadline has passed and whatever drains.
-fn begin<'py>(py: Python<'py>, plan: PyResult<Py<Plan>>, operation: impl Operation + 'static) -> PyResult<Bound<'py, Handle>> {
+fn begin(py: Python<'_>, plan: PyResult<Py<Plan>>, operation: impl Operation + 'static) -> PyResult<Bound<'_, Handle>> {
     Handle::start(&Port::current(py)?, plan?.bind(py), &default_host(), Arc::new(operation), Priority::default(), false)
 }
 
@@ -104,11 +104,11 @@ pub(crate) fn process_watch_output<'py>(
     begin(py, plan!(py, "process.watch"), next)
 }
 
-/// Its exit code, for who keeps watch over it.
+/// Its exit code, for who keeps watch over it; virtual time stands still for who `waits`.
 #[pyfunction]
-#[pyo3(signature = (child, /))]
-pub(crate) fn process_watch_end<'py>(py: Python<'py>, child: &Child) -> PyResult<Bound<'py, Handle>> {
-    begin(py, plan!(py, "process.watch"), process::Wait { live: child.0.clone(), watches: true })
+#[pyo3(signature = (child, waits = false, /))]
+pub(crate) fn process_watch_end<'py>(py: Python<'py>, child: &Child, waits: bool) -> PyResult<Bound<'py, Handle>> {
+    begin(py, plan!(py, "process.watch"), process::Wait { live: child.0.clone(), watches: !waits })
 }
 
 #[pyfunction]

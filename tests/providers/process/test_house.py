@@ -13,7 +13,7 @@ import pytest
 
 from mountain_runtime import Runtime, _native, process
 from tests.providers.process import cancelled
-from tests.providers.process.support import PYTHON, eventually, lives, nothing_left, pids, shell, within, zombies
+from tests.providers.process.support import PYTHON, eventually, lives, nothing_left, pids, within, zombies
 
 
 async def test_spawns_that_are_cancelled_leave_nothing() -> None:
@@ -173,19 +173,30 @@ def test_a_forked_child_starts_its_own_and_leaves_ours_alone() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"both\n", b"")
 
 
+LEAVING = """
+import asyncio, os, sys
+from pathlib import Path
+from mountain_runtime import process
+
+async def main():
+    task = asyncio.ensure_future(process.run("/bin/sh", "-c", sys.argv[1]))
+    file = Path(sys.argv[2])
+    while not file.exists() or file.read_text().count("\\n") < 2:
+        await asyncio.sleep(0.01)
+    os._exit(3)
+
+asyncio.run(main())
+"""
+
+
 def test_an_exit_ends_every_group(tmp_path: Path) -> None:
     """The interpreter ends without waiting for a process; its children's children go with it."""
     if sys.platform != "linux":
         return
     script = f"trap '' TERM; sh -c 'echo $$ >> {tmp_path}/pids; exec sleep 1000' & echo $$ >> {tmp_path}/pids; wait"
-    program = (
-        "import asyncio, os, sys, time\nfrom mountain_runtime import process\n"
-        f"async def main():\n task = asyncio.ensure_future(process.run('/bin/sh', '-c', sys.argv[1]))\n"
-        f" while not os.path.exists({str(tmp_path / 'pids')!r}) or open({str(tmp_path / 'pids')!r}).read().count('\\n') < 2:\n"
-        "  await asyncio.sleep(0.01)\n os._exit(3)\nasyncio.run(main())"
-    )
     with within(10):
-        assert subprocess.run([PYTHON, "-c", program, script], timeout=20, check=False).returncode == 3
+        argv = [PYTHON, "-c", LEAVING, script, str(tmp_path / "pids")]
+        assert subprocess.run(argv, timeout=20, check=False).returncode == 3
     for pid in pids(tmp_path / "pids", 2):
         assert eventually(lambda pid=pid: not lives(pid), 2)  # type: ignore[misc]
 

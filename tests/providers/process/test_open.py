@@ -60,6 +60,15 @@ async def test_the_last_line_needs_no_end() -> None:
         assert [line async for line in p.lines()] == [b"a", b"", b"b"]
 
 
+async def test_lines_that_nobody_took_are_the_next_reader_s() -> None:
+    async with process.open("printf", "1\\n2\\n3\\n4\\n5") as p:
+        async for line in p.lines():
+            assert line == b"1"
+            break
+        assert await p.receive() == b"2"
+        assert b"".join([chunk async for chunk in p.chunks()]) == b"3\n4\n5"
+
+
 async def test_its_end_is_one_error_for_both_directions() -> None:
     async with process.open("true") as p:
         assert await p.wait() == 0
@@ -180,10 +189,13 @@ async def test_output_that_nobody_reads_does_not_hold_up_the_end() -> None:
 
 
 async def test_one_that_left_the_group_and_holds_the_pipe_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    script = f"import os, time\nif os.fork() == 0:\n os.setsid()\n open('{tmp_path}/pids', 'w').write(f'{{os.getpid()}}\\n')\n time.sleep(60)\nos.wait()"
+    script = (
+        "import os, sys, time\nif os.fork() == 0:\n os.setsid()\n"
+        " open(sys.argv[1], 'w').write(f'{os.getpid()}\\n')\n time.sleep(60)\nos.wait()"
+    )
     async with nothing_left():
         with within(3):
-            async with process.open(PYTHON, "-c", script):
+            async with process.open(PYTHON, "-c", script, tmp_path / "pids"):
                 (free,) = await asyncio.to_thread(pids, tmp_path / "pids", 1)
         assert lives(free), "what leaves the group is its own"
         os.kill(free, signal.SIGKILL)

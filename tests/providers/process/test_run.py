@@ -11,7 +11,6 @@ import pytest
 
 from mountain_runtime import Err, Ok, Retry, Timeout, _native, constant, gather, process
 from mountain_runtime.errors import ConfigError, TimedOut
-
 from tests.providers.process.support import PYTHON, eventually, lives, nothing_left, pids, shell, within
 
 
@@ -63,7 +62,7 @@ async def test_both_streams_at_once_do_not_block_each_other() -> None:
 def refusal(**options: object) -> OSError:
     """What `subprocess` raises for the same."""
     argv = options.pop("argv")
-    with pytest.raises(OSError) as info:  # noqa: PT011 - which one is what is compared
+    with pytest.raises(OSError) as info:
         subprocess.run(argv, check=True, **options)  # type: ignore[call-overload]
     return info.value
 
@@ -80,7 +79,7 @@ def refusal(**options: object) -> OSError:
 )
 async def test_what_cannot_be_started_fails_as_with_subprocess(argv: list[str], folder: str | None) -> None:
     async with nothing_left():
-        with pytest.raises(OSError) as info:  # noqa: PT011 - which one is what is compared
+        with pytest.raises(OSError) as info:
             await process.run(*argv, cwd=folder)
     theirs = refusal(argv=argv, cwd=folder)
     ours = info.value
@@ -121,8 +120,8 @@ async def test_a_program_is_looked_for_in_the_path_of_its_environment(tmp_path: 
 
 def test_what_no_process_can_be_given_is_said_where_it_is_written() -> None:
     for call in (
-        lambda: process.run(),
-        lambda: process.open(),
+        process.run,
+        process.open,
         lambda: process.run("true", max_output=0),
         lambda: process.run("a\0b"),
         lambda: process.run("true", env={"a=b": "c"}),

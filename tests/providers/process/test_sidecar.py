@@ -15,6 +15,7 @@ import pytest
 from mountain_runtime import Retry, Runtime, Timeout, constant, effect, exponential, sidecar
 from mountain_runtime.errors import ConfigError, ShuttingDown
 from mountain_runtime.process import Process
+from mountain_runtime.testing import VirtualClock
 from tests.providers.process.support import PYTHON, eventually, lives, nothing_left, pids, within
 
 SERVING = str(Path(__file__).with_name("serving.py"))
@@ -87,6 +88,19 @@ async def test_one_that_ends_before_it_is_ready_says_how_and_its_last_lines() ->
                 pytest.fail("it cannot begin")
 
 
+@pytest.mark.parametrize("words", [(), ("stderr",)], ids=["stdout", "stderr"])
+async def test_a_question_that_fails_fails_the_start(words: tuple[str, ...]) -> None:
+    def says(line: str) -> bool:
+        if line == "ready":
+            raise KeyError(line)
+        return False
+
+    async with nothing_left():
+        with pytest.raises(KeyError):
+            async with serving(*words, ready=says)():
+                pytest.fail("it cannot begin")
+
+
 async def test_a_start_that_is_cancelled_leaves_nothing() -> None:
     async with nothing_left():
         with within(2), pytest.raises(TimeoutError):
@@ -128,6 +142,22 @@ async def test_it_is_started_again_and_its_users_keep_their_object() -> None:
             os.kill(p.pid, signal.SIGKILL)  # while nobody talks to it
             await p.wait()
             assert (await ask(b"once more")).endswith(b" once more")
+
+
+async def test_an_answer_comes_from_who_was_asked_or_not_at_all() -> None:
+    async with serving(restart=constant(0))() as p:
+        first = p.pid
+        await p.send(b"die")
+        while p.pid == first:
+            await asyncio.sleep(0.005)  # real: the next one starts
+        with pytest.raises(BrokenPipeError):  # it would wait for ever for the next one's answer
+            await p.receive()
+        await p.send(b"hello")
+        assert await p.receive() == b"%d hello" % p.pid
+        await p.send(b"die")
+        assert [line async for line in p.lines()] == []
+        await p.send(b"again")
+        assert (await p.receive()).endswith(b" again")
 
 
 async def test_too_many_restarts_stop_the_runtime() -> None:
@@ -220,9 +250,25 @@ async def test_another_service_can_be_built_on_it() -> None:
         assert (await server.p.receive()).endswith(b" x")
 
 
+@pytest.mark.asyncio(loop_factories=["asyncio"])  # time can be virtual there only
+async def test_virtual_time_waits_for_its_start_and_goes_on_while_it_lives(virtual_clock: VirtualClock) -> None:
+    async with asyncio.timeout(1):
+        block = serving("slow")()
+        p = await block.__aenter__()
+    assert virtual_clock.time() == 0
+    with within(2):
+        await asyncio.sleep(3600)
+    await p.send(b"x")
+    async with asyncio.timeout(1):
+        assert (await p.receive()).endswith(b" x")
+    assert virtual_clock.time() == 3600
+    await block.__aexit__(None, None, None)
+    assert not lives(p.pid)
+
+
 def test_settings_that_cannot_work_are_refused_where_they_are_written() -> None:
     for call in (
-        lambda: sidecar(),
+        sidecar,
         lambda: sidecar("x", ready=0),
         lambda: sidecar("x", ready=70000),
         lambda: sidecar("x", ready=True),

@@ -102,9 +102,8 @@ unsafe fn keep_watch(line: RawFd, table: &[AtomicI32]) -> ! {
                 call(libc::SYS_kill, (-group).into(), libc::SIGKILL.into(), 0);
             }
         }
-        call(libc::SYS_exit_group, 0, 0, 0);
+        libc::_exit(0)
     }
-    loop {}
 }
 
 /// # Safety
@@ -129,7 +128,7 @@ unsafe fn let_go() {
         }
         let mut line = Line::default();
         loop {
-            let n = call(libc::SYS_read, maps, buffer.as_mut_ptr() as c_long, buffer.len() as c_long);
+            let n = call(libc::SYS_read, maps, buffer.as_mut_ptr() as c_long, buffer.len().cast_signed() as c_long);
             let Ok(n @ 1..) = usize::try_from(n) else { break };
             for &byte in buffer.iter().take(n) {
                 if byte != b'\n' {
@@ -138,7 +137,7 @@ unsafe fn let_go() {
                 }
                 let (start, end) = (line.numbers[0], line.numbers[1]);
                 if line.is_private_memory() && end.wrapping_sub(start) >= LARGE && !(start..end).contains(&here) {
-                    call(libc::SYS_munmap, start as c_long, (end - start) as c_long, 0);
+                    call(libc::SYS_munmap, start.cast_signed() as c_long, (end - start).cast_signed() as c_long, 0);
                 }
                 line = Line::default();
             }

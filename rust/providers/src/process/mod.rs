@@ -11,6 +11,7 @@ mod birth;
 mod birth;
 mod child;
 mod command;
+mod course;
 mod groups;
 #[cfg(target_os = "linux")]
 mod guard;
