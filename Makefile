@@ -1,5 +1,6 @@
 # Every target does all of its own set-up on a machine that has Rust and a Python of 3.11 or later, and does again only what has changed.
 #   make demo   [DEMO_PATH=folder]      find duplicate files, by default in Python's own library
+#   make host   [HOST="--port 8080"]    a small shop: orders over HTTP, SQLite, a sidecar; until Ctrl-C
 #   make test   [PYTEST="-k port -x"]   Rust's tests, loom's models, Python's tests
 #   make bench  [BENCH="--quick"]       the comparison with other libraries
 #   make check                          style, types, floors
@@ -9,11 +10,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo test test-rust test-python bench check clean help
+.PHONY: build demo host test test-rust test-python bench check clean help
 
 VENV ?= .venv
 DEMO_PATH ?= $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 BENCH ?=
+HOST ?= --database /tmp/mountain-orders.db
 PYTEST ?=
 
 PY := $(abspath $(VENV))/bin/python
@@ -33,6 +35,9 @@ build: $(VENV)/.built-release
 
 demo: $(VENV)/.built-release $(VENV)/.has-examples
 	@$(PY) examples/duplicates/main.py "$(DEMO_PATH)" || { status=$$?; [ $$status = 1 ] || exit $$status; } # 1: there are duplicates
+
+host: $(VENV)/.built-release $(VENV)/.has-examples
+	@exec $(PY) examples/host/main.py $(HOST)
 
 test: test-rust test-python
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar, cast
 
-from ._native import Effect, Limit, Within, current_within, is_native, limit_var, within_var
+from ._native import Effect, Limit, Within, adopt, current_within, is_native, limit_var, within_var
 
 __all__ = ["end", "first", "start"]
 
@@ -31,6 +31,7 @@ def _start(work: Awaitable[T]) -> "asyncio.Future[T]":
     if isinstance(work, Effect):
         if is_native(work):
             return cast("asyncio.Future[T]", work.__await__())  # which starts it, and gives its handle
+        adopt(work)
     elif asyncio.isfuture(work) or asyncio.iscoroutine(work):
         return asyncio.ensure_future(work)
     within = current_within()

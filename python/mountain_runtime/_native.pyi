@@ -37,6 +37,7 @@ __all__ = [
     "Walk",
     "Within",
     "accepted_var",
+    "adopt",
     "advance",
     "after_fork",
     "after_fork_in_parent",
@@ -316,6 +317,9 @@ def gather_native(effects: list[Effect[_T]], /) -> Effect[list[_T]] | None:
 
 def race_native(effects: list[Effect[_T]], /) -> Effect[_T] | None:
     """One native effect of the first success, when all of them are native."""
+
+def adopt(effect: Effect[Any], /) -> None:
+    """It is a part of something now: one that is never come to, as its task was cancelled before, is not forgotten."""
 
 def is_native(effect: Effect[Any], /) -> bool:
     """Whether it runs wholly on native workers."""

@@ -16,7 +16,7 @@ from . import _children, _scope, _threads
 from ._close import close
 from ._graph import Make, Provider
 from ._health import Health
-from ._native import Effect, Scope, accepted_var, limit_var, scope_var
+from ._native import Effect, Scope, accepted_var, adopt, limit_var, scope_var
 from ._need import Key, check_key, shown
 from ._services import Services
 from ._shutdown import Clock, Shutdown, ShutdownReport
@@ -194,6 +194,7 @@ class Runtime(Scope):
     def _admitted(self, effect: Effect[T]) -> "asyncio.Task[T]":
         if not self._admits():
             self._refuse(effect, "from_thread")
+        adopt(effect)
         return self._start(effect, None)
 
     def _admits(self) -> bool:

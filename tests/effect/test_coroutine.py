@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Effect, Retry, Timeout, constant, effect
+from mountain_runtime import Effect, Retry, Runtime, Timeout, amap, constant, effect
 from mountain_runtime._native import noop, sleep
 
 from .support import LONG, Boom, collect, forever, ticks, value
@@ -243,6 +243,17 @@ async def test_no_warning_for_what_was_used() -> None:
     del_me.clear()
     del closed, work, composed
     collect()
+
+
+async def test_no_warning_for_what_was_cancelled_before_its_first_step(complaints: list[str]) -> None:
+    """As asyncio does for a coroutine that it had made a task of."""
+    make = effect(value)
+    async with Runtime() as runtime:
+        runtime.submit(make(1)).cancel()
+    async with amap(make, range(5), limit=3) as results:
+        await anext(results)  # which makes room for one more, that leaving cancels
+    collect()
+    assert complaints == []
 
 
 async def test_a_composed_effect_that_is_dropped_warns_once() -> None:

@@ -471,6 +471,13 @@ pub(crate) fn call_effect<'py>(
     Effect::of_call(py, callable, args, kwargs, plan)
 }
 
+/// It is a part of something now: one that is never come to, as its task was cancelled before, is not forgotten.
+#[pyfunction]
+#[pyo3(signature = (effect, /))]
+pub(crate) fn adopt(effect: &Bound<'_, Effect>) {
+    effect.get().mark_used();
+}
+
 /// It would run wholly on the native side.
 #[pyfunction]
 #[pyo3(signature = (effect, /))]

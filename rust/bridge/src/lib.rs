@@ -70,7 +70,7 @@ mod _native {
     #[pymodule_export]
     use super::context::{Limit, Within, current_limit, current_within, has_priorities};
     #[pymodule_export]
-    use super::effect::{Effect, call_effect, gather_native, is_native, race_native};
+    use super::effect::{Effect, adopt, call_effect, gather_native, is_native, race_native};
     #[pymodule_export]
     use super::entry::Entry;
     #[pymodule_export]

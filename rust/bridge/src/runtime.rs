@@ -105,23 +105,20 @@ impl Scope {
         let me = slf.get();
         let Ok(effect) = effect.cast::<Effect>() else { return Err(expected("an Effect", effect)) };
         let e = effect.get();
+        e.mark_used();
         if me.phase.load(Ordering::SeqCst) != RUNNING || me.forks != process::forks() {
-            e.mark_used();
             return Err(me.refuse(py, &e.plan.get().name));
         }
         let port = {
             let entered = me.entered.lock();
             let Some((port, thread)) = &*entered else { return Err(PyRuntimeError::new_err("the runtime was not entered")) };
             if *thread != this_thread() {
-                e.mark_used();
                 return Err(PyRuntimeError::new_err(
                     "submit() belongs to the thread of the runtime's loop: from other threads use from_thread()",
                 ));
             }
             port.bind(py).clone()
         };
-        // Also when its task is cancelled before its first step.
-        e.mark_used();
         let handle = if e.is_native() {
             let host = me.host();
             let limit = me.limit.lock().clone();
