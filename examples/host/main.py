@@ -43,6 +43,10 @@ log = logging.getLogger("host")
 # -- the store ------------------------------------------------------------------------------------------------
 
 
+#: The threads take turns at SQLite: a connection has one statement at a time.
+turns = ConcurrencyLimit(1, name="database")
+
+
 class Store:
     """Orders in SQLite. Each statement commits by itself, on a thread."""
 
@@ -51,13 +55,13 @@ class Store:
         #: Set when there may be something to ship.
         self.news = asyncio.Event()
 
-    @blocking(Timeout(5))
+    @blocking(Timeout(5), turns)
     def add(self, item: str) -> int:
         """The number of a new order."""
         row = self._database.execute("insert into orders (item) values (?) returning number", (item,)).fetchone()
         return int(row[0])
 
-    @blocking(Timeout(5))
+    @blocking(Timeout(5), turns)
     def label(self, number: int) -> tuple[str | None] | None:
         """The label of an order, None while it has none, in a tuple if there is such an order at all."""
         found: tuple[str | None] | None = self._database.execute(
@@ -65,12 +69,12 @@ class Store:
         ).fetchone()
         return found
 
-    @blocking(Timeout(5))
+    @blocking(Timeout(5), turns)
     def unshipped(self) -> list[tuple[int, str]]:
         """Some of the orders without a label, the oldest first."""
         return self._database.execute("select number, item from orders where label is null limit 10").fetchall()
 
-    @blocking(Timeout(5))
+    @blocking(Timeout(5), turns)
     def ship(self, number: int, label: str) -> None:
         """An order has its label."""
         self._database.execute("update orders set label = ? where number = ?", (label, number))

@@ -74,7 +74,7 @@ def under_load(server: Server, *, until_answered: int, then: signal.Signals) -> 
             if answer.status_code == 503:
                 refused += 1
                 return
-            assert answer.status_code == 201, answer.text
+            assert answer.status_code == 201, server.said
             accepted[answer.json()["number"]] = item
 
     async def main() -> None:
