@@ -37,7 +37,9 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(
+        before=_native.before_fork, after_in_parent=_native.after_fork_in_parent, after_in_child=_after_fork
+    )
 
 if _native.DEBUG:
     warnings.warn("mountain_runtime is a debug build: it is many times slower", RuntimeWarning, stacklevel=2)

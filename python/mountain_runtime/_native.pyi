@@ -40,8 +40,10 @@ __all__ = [
     "adopt",
     "advance",
     "after_fork",
+    "after_fork_in_parent",
     "at_rest",
     "at_work",
+    "before_fork",
     "bind",
     "call_effect",
     "current_limit",
@@ -444,6 +446,10 @@ class Scope:
 
 def statistics() -> dict[str, int]: ...
 def effect_statistics() -> dict[str, tuple[int, int, int, int, int, int, int, int, float, float]]: ...
+def before_fork() -> None:
+    """No program is started from now on until `after_fork_in_parent`."""
+
+def after_fork_in_parent() -> None: ...
 def after_fork() -> None: ...
 def current_within() -> Within | None: ...
 def has_priorities() -> None: ...

@@ -18,3 +18,14 @@ pub(crate) fn after_fork(py: Python<'_>) {
         }
     });
 }
+
+/// No program is started from now on until `after_fork_in_parent`.
+#[pyfunction]
+pub(crate) fn before_fork(py: Python<'_>) {
+    py.detach(mountain_providers::process::before_fork);
+}
+
+#[pyfunction]
+pub(crate) fn after_fork_in_parent() {
+    mountain_providers::process::after_fork_in_parent();
+}

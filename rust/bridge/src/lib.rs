@@ -78,7 +78,7 @@ mod _native {
     #[pymodule_export]
     use super::files::{fs_hash, fs_mkdir, fs_read, fs_read_many, fs_remove, fs_stat, fs_write};
     #[pymodule_export]
-    use super::fork::after_fork;
+    use super::fork::{after_fork, after_fork_in_parent, before_fork};
     #[pymodule_export]
     use super::function::EffectFunction;
     #[pymodule_export]

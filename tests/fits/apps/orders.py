@@ -208,6 +208,7 @@ async def work(number: int, request: Request) -> int:
 
 @effect
 async def careful() -> None:
+    events.append("careful begun")
     try:
         await asyncio.sleep(60)
     finally:
@@ -224,14 +225,23 @@ async def get_careful(request: Request) -> None:
 # -- streams and sockets --------------------------------------------------------------------------------------
 
 
+#: The squares that are being made.
+flying: set[int] = set()
+
+
 @effect
 async def square(number: int) -> int:
+    flying.add(number)
     try:
         await asyncio.sleep(0.01)
-    except asyncio.CancelledError:
-        events.append("square cancelled")
-        raise
+    finally:
+        flying.remove(number)
     return number * number
+
+
+@app.get("/flying")
+async def get_flying() -> list[int]:
+    return list(flying)
 
 
 @app.get("/squares/{count}")

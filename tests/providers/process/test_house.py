@@ -168,6 +168,50 @@ if who is None:
 """
 
 
+HOLDING = """
+import asyncio, os, signal, sys, time
+from mountain_runtime import process
+
+async def main():
+    async with process.open("wc", "-c") as p:
+        await p.send(b"x")
+        child = os.fork()  # it lives on, as a worker does
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+        await p.close_stdin()
+        async with asyncio.timeout(5):
+            assert (await p.receive()).strip() == b"2"
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    # At any moment of a start: a copy of the child's end of its stdout would keep the parent waiting.
+    children = []
+    try:
+        for n in range(60):
+            runs = [asyncio.ensure_future(process.run("true")) for _ in range(4)]
+            await asyncio.sleep(n % 7 / 5000)
+            child = os.fork()
+            if child == 0:
+                time.sleep(60)
+                os._exit(0)
+            children.append(child)
+            async with asyncio.timeout(5):
+                await asyncio.gather(*runs)
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    print("free")
+
+asyncio.run(main())
+"""
+
+
+def test_a_forked_child_holds_nobody_s_pipe() -> None:
+    done = subprocess.run([PYTHON, "-W", "ignore", "-c", HOLDING], capture_output=True, timeout=40, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"free\n", b"")
+
+
 def test_a_forked_child_starts_its_own_and_leaves_ours_alone() -> None:
     done = subprocess.run([PYTHON, "-c", FORKS], capture_output=True, timeout=20, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"both\n", b"")

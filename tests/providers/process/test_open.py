@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import subprocess
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -114,6 +115,9 @@ async def test_signals_reach_the_whole_group(tmp_path: Path) -> None:
     async with process.open(*shell(f"trap 'exit 7' USR1; sleep 1000 & echo $! > {tmp_path}/pids; echo; wait")) as p:
         await p.receive()
         (other,) = pids(tmp_path / "pids", 1)
+        # Before it is `sleep` it has the shell's traps for a moment.
+        command = ["ps", "-o", "comm=", "-p", str(other)]
+        assert eventually(lambda: subprocess.check_output(command, text=True).strip() == "sleep")
         p.signal(signal.SIGUSR1)
         assert await p.wait() == 7
         assert eventually(lambda: not lives(other))

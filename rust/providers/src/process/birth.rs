@@ -82,7 +82,7 @@ impl Nursery {
             about_folder: false,
         };
         let mut pidfd: c_int = -1;
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | if has_pidfds() { libc::CLONE_PIDFD } else { 0 };
         // SAFETY: `child` runs on the nursery's stack, which nobody else uses, and does what is allowed between a fork and an exec; `birth`
         // and all it points to outlive the child's use of them, because this thread goes on only when the child has ended or runs its program.
         let pid = unsafe { libc::clone(child, self.stack.top(), flags, (&raw mut birth).cast::<c_void>(), &raw mut pidfd) };
@@ -102,6 +102,18 @@ impl Nursery {
         Ok(Born { pid, pidfd })
     }
 }
+
+/// Older systems do not know the flag, and leave the descriptor as it is. A test does as they do.
+fn has_pidfds() -> bool {
+    #[cfg(test)]
+    if WITHOUT_PIDFDS.load(Ordering::SeqCst) {
+        return false;
+    }
+    true
+}
+
+#[cfg(test)]
+pub(super) static WITHOUT_PIDFDS: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
 /// Steps 3 to 8. Nothing here allocates, locks or panics.
 extern "C" fn child(birth: *mut c_void) -> c_int {

@@ -193,13 +193,11 @@ impl Child {
         let place = guard.place();
         let started = Instant::now();
         let theirs = [theirs_in.as_ref(), theirs_out.as_ref(), theirs_err.as_ref()];
-        let born = match nursery.bear(&self.command, theirs, guard.slot(place)) {
-            Ok(born) => born,
-            Err(e) => {
-                guard.vacate(place);
-                return Err(e);
-            }
-        };
+        let born = nursery.bear(&self.command, theirs, guard.slot(place));
+        if born.is_err() {
+            guard.vacate(place);
+        }
+        let born = born?;
         let key = desk.reactor.children().insert(self.clone());
         let mut state = self.state.lock();
         (state.phase, state.pid, state.key, state.place, state.started) = (Phase::Running, born.pid, key, place, Some(started));
@@ -245,13 +243,14 @@ impl Child {
         }
     }
 
-    /// Ask the group to end, and kill it after `grace`.
+    /// Ask the group to end, by the end of its stdin and by SIGTERM, and kill it after `grace`.
     pub(super) fn end(self: &Arc<Self>, grace: Duration) {
         let mut state = self.state.lock();
         if state.phase != Phase::Running || state.killed {
             return;
         }
         let _ = sys::signal_group(state.pid, libc::SIGTERM);
+        state.stdin.put(Arc::new([]), None, true);
         state.ending = true;
         let due = Instant::now().checked_add(grace);
         state.due = state.due.into_iter().chain(due).min();

@@ -16,6 +16,13 @@ use super::sys;
 const LAST: Duration = Duration::from_millis(100);
 
 impl State {
+    /// In the child of a fork: it is the parent's.
+    pub(super) fn let_go(&mut self) {
+        for fd in [&mut self.pidfd, &mut self.stdin.fd, &mut self.out.fd, &mut self.err.fd] {
+            drop(fd.take());
+        }
+    }
+
     pub(super) fn next_request(&mut self) -> u64 {
         self.requests += 1;
         self.requests

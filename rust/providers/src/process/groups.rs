@@ -14,6 +14,16 @@ pub fn sweep(owner: Option<usize>) -> Vec<(i32, String)> {
     children.iter().filter_map(Child::sweep).collect()
 }
 
+/// To be called before this process forks.
+pub fn before_fork() {
+    reactor::fork(true);
+}
+
+/// To be called in the parent when it has forked, or could not.
+pub fn after_fork_in_parent() {
+    reactor::fork(false);
+}
+
 /// In the child of a fork: the parent's children are not ours, and its thread is not here.
 pub fn forget_after_fork() {
     reactor::forget();

@@ -27,7 +27,7 @@ mod sys;
 
 pub use child::{Completed, Failed, Why};
 pub use command::Command;
-pub use groups::{forget_after_fork, sweep};
+pub use groups::{after_fork_in_parent, before_fork, forget_after_fork, sweep};
 pub use live::{CloseStdin, Data, End, Live, Next, Open, Part, Send, Wait};
 pub use run::Run;
 

@@ -1,17 +1,17 @@
 //! The thread that starts children, serves their pipes and hears of their ends. Other threads leave it messages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::time::{Duration, Instant};
 
 use libc::pid_t;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
-use mountain_core::sync::{Mutex, MutexGuard};
+use mountain_core::sync::{Condvar, Mutex, MutexGuard};
 use slab::Slab;
 
 use super::birth::Nursery;
@@ -31,8 +31,22 @@ pub(super) struct Reactor {
     children: Mutex<Slab<Arc<Child>>>,
     /// The pipe to the guard, for a forked child to close: the guard waits for the end of all that have it.
     line: AtomicI32,
-    turns: AtomicUsize,
+    births: Mutex<Births>,
+    change: Condvar,
 }
+
+/// A fork in the middle of a birth would give the forked process copies of the new child's ends of its pipes, and nobody would hear of their
+/// end as long as it lives. So they take turns.
+#[derive(Default)]
+struct Births {
+    /// One is under way.
+    now: bool,
+    /// So many threads fork.
+    forks: usize,
+}
+
+/// A fork does not wait longer for a birth: the program may lie on a disk that hangs.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 enum Message {
     Start(Arc<Child>),
@@ -59,7 +73,8 @@ pub(super) fn current() -> io::Result<&'static Reactor> {
         inbox: Mutex::default(),
         children: Mutex::default(),
         line: AtomicI32::new(-1),
-        turns: AtomicUsize::new(0),
+        births: Mutex::default(),
+        change: Condvar::new(),
     }));
     // SAFETY: it is freed below only, before anybody else has seen it.
     let reactor: &'static Reactor = unsafe { &*fresh };
@@ -79,13 +94,38 @@ pub(super) fn current() -> io::Result<&'static Reactor> {
     Ok(reactor)
 }
 
-/// In the child of a fork: the parent's is left as it is, apart from the guard, which must hear of the parent's end.
+/// This process is about to fork, or has forked: meanwhile no child is started.
+pub(super) fn fork(about_to: bool) {
+    let Some(reactor) = existing() else { return };
+    let mut births = reactor.births.lock();
+    if about_to {
+        births.forks += 1;
+        let end = Instant::now() + PATIENCE;
+        while births.now && Instant::now() < end {
+            births = reactor.change.wait_for(births, PATIENCE);
+        }
+    } else {
+        // Saturating: the reactor may have been made after the fork began.
+        births.forks = births.forks.saturating_sub(1);
+        drop(births);
+        reactor.change.notify_all();
+    }
+}
+
+/// In the child of a fork: the parent's is left as it is, apart from the copies of its pipes, whose ends others wait for: the guard for the
+/// parent's, a child for its stdin's.
 pub(super) fn forget() {
     if let Some(reactor) = existing() {
         let line = reactor.line.load(Ordering::Acquire);
         if line >= 0 {
             // SAFETY: a descriptor that nobody in this process uses any more.
             unsafe { libc::close(line) };
+        }
+        // Not where the lock is held, by a thread that is not here.
+        for (_, child) in reactor.children.try_lock().iter().flat_map(|children| children.iter()) {
+            if let Some(mut state) = child.state.try_lock() {
+                state.let_go();
+            }
         }
     }
     REACTOR.store(std::ptr::null_mut(), Ordering::Release);
@@ -116,6 +156,14 @@ impl Reactor {
         }
     }
 
+    fn begin_birth(&self) {
+        let mut births = self.births.lock();
+        while births.forks > 0 {
+            births = self.change.wait(births);
+        }
+        births.now = true;
+    }
+
     pub(super) fn children(&self) -> MutexGuard<'_, Slab<Arc<Child>>> {
         self.children.lock()
     }
@@ -127,17 +175,16 @@ impl Reactor {
         let (mut guard, mut nursery) = (None, None);
         let mut reminders = BTreeSet::new();
         let mut again = Vec::new();
-        let mut births: std::collections::VecDeque<Arc<Child>> = std::collections::VecDeque::new();
+        let mut births = VecDeque::<Arc<Child>>::new();
         loop {
             let wait = if births.is_empty() && again.is_empty() {
                 reminders.first().map(|&(due, _): &(Instant, usize)| due.saturating_duration_since(Instant::now()))
             } else {
-                Some(std::time::Duration::ZERO)
+                Some(Duration::ZERO)
             };
             if poll.poll(&mut events, wait).is_err() {
                 events.clear();
             }
-            self.turns.fetch_add(1, Ordering::Relaxed);
             let mut desk = Desk {
                 reactor: self,
                 registry: poll.registry(),
@@ -173,7 +220,10 @@ impl Reactor {
                 if nursery.is_none() {
                     nursery = Nursery::new().ok();
                 }
+                self.begin_birth();
                 contained(|| child.start(&mut desk, nursery.as_mut()));
+                self.births.lock().now = false;
+                self.change.notify_all();
             }
             again = desk.again;
         }

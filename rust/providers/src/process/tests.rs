@@ -192,6 +192,22 @@ fn a_child_that_is_dropped_is_killed() {
     panic!("{pid} lives");
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn without_pidfds_threads_wait() {
+    use super::birth::WITHOUT_PIDFDS;
+
+    WITHOUT_PIDFDS.store(true, Ordering::SeqCst);
+    let calls: Vec<_> = (0..20).map(|n| start(&Run { check: false, ..shell(&format!("exit {n}")) })).collect();
+    for (n, call) in (0..20).zip(calls) {
+        assert_eq!(completed(call.outcome()).code, n);
+    }
+    let live = open(&["sleep", "1000"]);
+    end(&live, Duration::from_secs(10));
+    assert_eq!(live.code(), Some(-libc::SIGTERM));
+    WITHOUT_PIDFDS.store(false, Ordering::SeqCst);
+}
+
 /// How children start where there is no `clone`, shown here too.
 #[cfg(target_os = "linux")]
 #[path = "birth_elsewhere.rs"]
