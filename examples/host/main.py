@@ -1,7 +1,8 @@
 """A small shop as one process: orders over HTTP, a SQLite store, a label printer beside it, shipping in the background.
 
 An order is accepted when it is in the store, and answered then. At SIGTERM or Ctrl-C no more are taken, those on their
-way are answered, the worker ships what it has; what is left over is shipped after the next start.
+way are answered, and the worker ships what it has. Then the services stop, each when nobody needs it any more. What
+came too late to be shipped is shipped after the next start.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -20,6 +22,7 @@ from aiohttp.typedefs import Handler
 
 from mountain_runtime import (
     ConcurrencyLimit,
+    Key,
     Retry,
     Runtime,
     Shutdown,
@@ -27,6 +30,7 @@ from mountain_runtime import (
     blocking,
     constant,
     effect,
+    need,
     process,
     run,
     sidecar,
@@ -134,7 +138,7 @@ async def open_labels() -> AsyncGenerator[Labels]:
 
 
 @effect(Timeout(10))
-async def place(store: Store, item: str) -> int:
+async def place(item: str, *, store: Store = need(Store)) -> int:
     """All that an order's acceptance takes: as one effect, it goes on to its end once it was submitted."""
     number = await store.add(item)
     store.news.set()
@@ -152,9 +156,12 @@ async def statuses(request: web.Request, handler: Handler) -> web.StreamResponse
         return web.json_response({"error": str(error)}, status=503, headers={"Retry-After": "1"})
 
 
+INGRESS = Key[web.AppRunner]("ingress")
+
+
 @asynccontextmanager
-async def open_ingress(rt: Runtime, store: Store, port: int) -> AsyncGenerator[web.AppRunner]:
-    """The HTTP server. Its end waits for the answers that are under way."""
+async def open_ingress(rt: Runtime, port: int, *, store: Store = need(Store)) -> AsyncGenerator[web.AppRunner]:
+    """The HTTP server. It stops before the store, and its end waits for the answers that are under way."""
     routes = web.RouteTableDef()
 
     @routes.post("/orders")
@@ -162,7 +169,7 @@ async def open_ingress(rt: Runtime, store: Store, port: int) -> AsyncGenerator[w
         item = " ".join((await request.text()).split())
         if not item:
             raise web.HTTPUnprocessableEntity(text="an order needs an item")
-        return web.json_response({"number": await rt.submit(place(store, item))}, status=201)
+        return web.json_response({"number": await rt.submit(place(item))}, status=201)
 
     @routes.get("/orders/{number:[0-9]+}")
     async def about(request: web.Request) -> web.Response:
@@ -173,7 +180,9 @@ async def open_ingress(rt: Runtime, store: Store, port: int) -> AsyncGenerator[w
 
     @routes.get("/readyz")
     async def ready(request: web.Request) -> web.Response:
-        return web.json_response({"stopping": rt.stopping()}, status=503 if rt.stopping() else 200)
+        health = rt.health()
+        states = {name: each.state for name, each in health.services.items()}
+        return web.json_response(states, status=200 if health.ready else 503)
 
     app = web.Application(middlewares=[statuses])
     app.add_routes(routes)
@@ -190,7 +199,8 @@ async def open_ingress(rt: Runtime, store: Store, port: int) -> AsyncGenerator[w
 # -- the program ----------------------------------------------------------------------------------------------
 
 
-async def ship_all(rt: Runtime, store: Store, labels: Labels) -> None:
+@effect
+async def ship_all(rt: Runtime, *, store: Store = need(Store), labels: Labels = need(Labels)) -> None:
     """The work in the background: labels for what was ordered, until the shop closes and nothing is left to ship."""
     stopping = asyncio.ensure_future(rt.wait_stopping())
     stopping.add_done_callback(lambda _: store.news.set())
@@ -217,6 +227,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8080, help="0: one that is free")
     parser.add_argument("--database", type=Path, default=Path("orders.db"))
+    parser.add_argument("--propagation", type=float, default=0, help="seconds for load balancers to hear of the stop")
     return parser.parse_args()
 
 
@@ -224,18 +235,16 @@ def main() -> None:
     """Runs until a signal, then prints how the shutdown went."""
     arguments = parse()
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
-    runtime = Runtime(shutdown=Shutdown(deadline=25, drain=15))
+    runtime = Runtime(shutdown=Shutdown(deadline=25, drain=15, propagation=arguments.propagation))
+    runtime.provide(Store, partial(open_store, arguments.database), stop_timeout=5)
+    runtime.provide(Labels, open_labels, start_timeout=10, stop_timeout=5)
+    runtime.provide(INGRESS, partial(open_ingress, runtime, arguments.port), stop_timeout=10)
 
     async def shop(rt: Runtime) -> None:
-        async with (
-            open_store(arguments.database) as store,
-            open_labels() as labels,
-            open_ingress(rt, store, arguments.port) as ingress,
-        ):
-            print("running on http://{}:{}".format(*ingress.addresses[0]), flush=True)
-            tell_systemd("READY=1")
-            await ship_all(rt, store, labels)
-            tell_systemd("STOPPING=1")
+        print("running on http://{}:{}".format(*rt.get(INGRESS).addresses[0]), flush=True)
+        tell_systemd("READY=1")
+        await ship_all(rt)
+        tell_systemd("STOPPING=1")
 
     run(shop, runtime=runtime)
     print(runtime.report)

@@ -22,9 +22,9 @@ HOST = ROOT / "examples" / "host" / "main.py"
 
 
 @contextmanager
-def shop(folder: Path) -> Iterator[Server]:
+def shop(folder: Path, *options: str) -> Iterator[Server]:
     """The example on a port that is free, with its store in a folder."""
-    with serving(str(HOST), "--port", "0", cwd=folder) as server:
+    with serving(str(HOST), "--port", "0", *options, cwd=folder) as server:
         yield server
 
 
@@ -118,11 +118,15 @@ def test_a_signal_under_load_loses_no_accepted_order(tmp_path: Path, number: sig
     assert all(label == f"LABEL-{each:06d} {kept[each][0].upper()}" for each, label in labels.items())
     assert len(labels) >= 100 - 20
 
-    # In order: nobody comes in any more, then what they needed is closed. And it says how that went.
-    assert in_order(quiet(said), "ingress closed", "printer off", "store closed")
+    # In order: work ends, then nobody comes in any more, then what they needed is closed. And it says how that went.
+    assert in_order(quiet(said), "ingress closed", "store closed")
+    assert "printer off" in said
     report = output[output.index("shutdown complete") :]
-    names = re.findall(r"^  (\w+) .* done$", report, re.MULTILINE)
-    assert in_order(" ".join(names), "refuse", "drain", "cancel", "threads", "native"), report
+    names = re.findall(r"^  (\S.*?)  .* done$", report, re.MULTILINE)
+    assert len(names) == len(report.splitlines()) - 1, report  # each step was done
+    assert names[:4] == ["refuse", "drain", "cancel", "threads"]
+    assert in_order(report, "threads", "stop ingress", "stop Store", "native"), report
+    assert in_order(report, "threads", "stop Labels", "native"), report
     nothing_left(tmp_path, server, started)
 
     # What was not shipped is shipped after the next start.
@@ -176,3 +180,14 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     assert code == 143
     until(lambda: not any(map(lives, started)))
     assert orders(tmp_path) == {1: ("stuck", None)}
+
+
+def test_clients_who_have_not_heard_of_the_stop_are_served_for_a_while(tmp_path: Path) -> None:
+    """The readiness probe knows at once; orders are taken until the propagation is over."""
+    with shop(tmp_path, "--propagation", "1") as server:
+        assert server.get("/readyz").json() == {"Store": "up", "Labels": "up", "ingress": "up"}
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: server.get("/readyz").status_code == 503)
+        assert server.post("/orders", content="late").status_code == 201
+        assert server.end()[0] == 0
+    assert orders(tmp_path)[1][0] == "late"
