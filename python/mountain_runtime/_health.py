@@ -4,16 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Health", "ServiceHealth", "State"]
-
-State = Literal["starting", "up", "degraded", "failed", "stopping", "stopped"]
+__all__ = ["Health", "ServiceHealth"]
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
     """One service, and why it is not simply up."""
 
-    state: State
+    state: Literal["starting", "up", "degraded", "failed", "stopping", "stopped"]
     reason: str | None
 
 

@@ -60,7 +60,7 @@ def need(key: Key[S] | Callable[..., S], /) -> S:
 
 def check_key(key: object, owner: str) -> None:
     """A ConfigError for what cannot name a service."""
-    if not (isinstance(key, Key) or callable(key)):
+    if not (isinstance(key, Key) or callable(cast("Any", key))):
         raise ConfigError(f"{owner}({key!r}): must be a type, or a Key('name')")
 
 

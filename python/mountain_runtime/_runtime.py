@@ -296,7 +296,7 @@ class Runtime(Scope):
         """Calls `fn` at shutdown, when no work is left and the services are still up; the last added first."""
         if self._phase == _scope.CLOSED:
             raise ShuttingDown("Runtime.defer(): the runtime is closed")
-        if not callable(fn):
+        if not callable(cast("Any", fn)):
             raise ConfigError(f"Runtime.defer({fn!r}): must be a function that gives an awaitable")
         self._deferred.append(fn)
 
@@ -350,7 +350,7 @@ class Runtime(Scope):
 
 
 def _check_make(make: Make, owner: str) -> None:
-    given = cast("object", make)
+    given = cast("Any", make)
     if inspect.isasyncgenfunction(given):
         raise ConfigError(
             f"{owner}: {shown(given)} is an async generator function: decorate it with contextlib.asynccontextmanager"

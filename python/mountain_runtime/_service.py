@@ -4,10 +4,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from ._graph import Make, Provider
-from ._health import ServiceHealth, State
+from ._health import ServiceHealth
 from ._life import Life, Spawn
 from .errors import ServiceMissing, TimedOut
 from .policy.breaker import CircuitBreaker
@@ -32,7 +32,7 @@ class Service:
         self.is_up = asyncio.Event()
         self.has_stopped = asyncio.Event()
         self._spawn = spawn
-        self._state: State = "starting"
+        self._state: Literal["starting", "up", "degraded", "failed", "stopping", "stopped"] = "starting"
         self._reason: str | None = None
         self._primary: Life | None = None
         self._standby: Life | None = None
@@ -167,7 +167,9 @@ class Service:
 
     # -- what is known ----------------------------------------------------------------------------------------------
 
-    def _is(self, state: State, reason: str | None = None) -> None:
+    def _is(
+        self, state: Literal["starting", "up", "degraded", "failed", "stopping", "stopped"], reason: str | None = None
+    ) -> None:
         self._state, self._reason = state, reason
 
     def health(self) -> ServiceHealth:

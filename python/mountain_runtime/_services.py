@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from . import _stacks
 from ._graph import Provider, check, depths
@@ -10,7 +10,7 @@ from ._health import ServiceHealth
 from ._life import Spawn
 from ._need import shown
 from ._service import Service
-from ._shutdown import Clock, Outcome, Steps, late
+from ._shutdown import Clock, Steps, late
 from .errors import ConfigError, ServiceMissing
 
 __all__ = ["Services"]
@@ -127,7 +127,7 @@ class Services:
         def until(part: float) -> float:
             return min(began + share * part, max(clock.end, began + _LEAST * part))
 
-        outcome: Outcome = "done"
+        outcome: Literal["done", "failed", "timed_out", "abandoned"] = "done"
         error: BaseException | None = None
         if not await clock.wait(tasks, lambda: until(_POLITE)):
             where = [line for task in tasks if not task.done() for line in _stacks.of_task(task)]

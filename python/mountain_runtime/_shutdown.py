@@ -11,7 +11,7 @@ from ._stacks import place
 from .errors import TimedOut
 from .policy._numbers import Seconds, seconds
 
-__all__ = ["Clock", "Left", "Outcome", "Shutdown", "ShutdownReport", "Step", "Steps", "late"]
+__all__ = ["Clock", "Left", "Shutdown", "ShutdownReport", "Step", "Steps", "late"]
 
 #: The share of the deadline that is kept for cancelling and cleanup, however long the drain may be.
 _KEPT = 0.2
@@ -19,9 +19,6 @@ _KEPT = 0.2
 _ABORT = 0.1
 #: Less than this is no time to wait: what was to end then has been woken for it.
 _MOMENT = 1e-6
-
-
-Outcome = Literal["done", "failed", "timed_out", "abandoned"]
 
 
 def _now() -> float:
@@ -53,7 +50,7 @@ class Step:
     #: Seconds since the shutdown began.
     started: float
     took: float
-    outcome: Outcome
+    outcome: Literal["done", "failed", "timed_out", "abandoned"]
     error: BaseException | None
 
 
@@ -202,12 +199,12 @@ class Steps:
     async def run(
         self,
         name: str,
-        outcome_if_late: Outcome,
+        outcome_if_late: Literal["done", "failed", "timed_out", "abandoned"],
         step: Callable[[], Awaitable["list[Left]"]],
     ) -> None:
         """`step` gives what it had to leave behind when its time was over."""
         started = _now()
-        outcome: Outcome = "done"
+        outcome: Literal["done", "failed", "timed_out", "abandoned"] = "done"
         error: BaseException | None = None
         try:
             if left := await step():
@@ -219,7 +216,13 @@ class Steps:
             outcome, error = "failed", failure
         self.record(name, started, outcome, error)
 
-    def record(self, name: str, started: float, outcome: Outcome, error: BaseException | None) -> None:
+    def record(
+        self,
+        name: str,
+        started: float,
+        outcome: Literal["done", "failed", "timed_out", "abandoned"],
+        error: BaseException | None,
+    ) -> None:
         """A step that was run elsewhere and ends now; steps are listed as they end."""
         self._steps.append(Step(name, started - self._clock.began, _now() - started, outcome, error))
 

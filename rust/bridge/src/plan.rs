@@ -19,6 +19,9 @@ use crate::keyed;
 use crate::layer::{Asks, Layer, On, native_on, read_on};
 use crate::process;
 
+/// Policies, whether the calls' arguments are known, and the plan of both.
+type Around = (Py<PyTuple>, bool, Py<Plan>);
+
 #[pyclass(frozen, weakref, module = "mountain_runtime._native")]
 #[expect(clippy::struct_excessive_bools, reason = "what was found out about its layers and its function, each apart")]
 pub(crate) struct Plan {
@@ -56,7 +59,7 @@ pub(crate) struct Plan {
     inside: Mutex<Vec<(usize, Py<Plan>)>>,
     /// The policies that were last put around it, and the plan that this made: whoever does it again has that. None that
     /// hold functions of the user's, which may hold anything.
-    around: Mutex<Option<(Py<PyTuple>, bool, Py<Plan>)>>,
+    around: Mutex<Option<Around>>,
     /// Of what stands inside a cache: the address of the whole stack's plan, and how many layers it has around.
     part_of: Option<(usize, usize)>,
 }

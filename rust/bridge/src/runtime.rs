@@ -71,7 +71,8 @@ impl Scope {
     }
 
     /// No longer the loop's runtime.
-    fn _leave(slf: &Bound<'_, Self>) {
+    #[pyo3(name = "_leave")]
+    fn leave(slf: &Bound<'_, Self>) {
         let entered = slf.get().entered.lock().take();
         let Some((port, _)) = entered else { return };
         let mut scope = port.get().scope.lock();
@@ -137,7 +138,8 @@ impl Scope {
     }
 
     /// What waits for a permit of its limit is told that it will not begin.
-    fn _refuse_queued(&self) {
+    #[pyo3(name = "_refuse_queued")]
+    fn refuse_queued(&self) {
         let limit = self.limit.lock().clone();
         if let Some(limit) = limit {
             limit.refuse_all();
@@ -161,11 +163,11 @@ impl Scope {
         let ended = match part {
             Part::Admission => {
                 me.set_phase(CLOSED);
-                me._refuse_queued();
+                me.refuse_queued();
                 true
             }
             Part::Port => {
-                Self::_leave(slf);
+                Self::leave(slf);
                 true
             }
             // They were asked to end, and had their time.
