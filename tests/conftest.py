@@ -104,3 +104,8 @@ def new_loop(request: pytest.FixtureRequest, complaints: Complaints) -> LoopFact
         return loop
 
     return make
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """A function is called by its name, not by its address: workers that run tests side by side must agree on them."""
+    return getattr(val, "__qualname__", None) if callable(val) and not isinstance(val, type) else None

@@ -37,14 +37,14 @@ INLINE: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("on", NATIVE, ids=str)
+@pytest.mark.parametrize("on", NATIVE, ids=lambda on: str(on).partition(" at 0x")[0])
 async def test_builtin_os_errors_run_natively(on: Any) -> None:
     work = _native.noop(3).under(Timeout(LONG), Retry(on=on, backoff=NOW), Timeout(LONG))
     assert _native.is_native(work)
     assert await work == 3
 
 
-@pytest.mark.parametrize("on", INLINE, ids=str)
+@pytest.mark.parametrize("on", INLINE, ids=lambda on: str(on).partition(" at 0x")[0])
 async def test_other_classes_and_functions_run_inline_with_the_same_result(on: Any) -> None:
     work = _native.noop(3).under(Timeout(LONG), Retry(on=on, backoff=NOW))
     assert not _native.is_native(work)

@@ -31,7 +31,7 @@ async def test_none_is_without_end() -> None:
     assert await effect(Retry(on=Boom, attempts=None, backoff=NOW))(calls)() == 501
 
 
-@pytest.mark.parametrize("on", [Boom, (KeyError, Boom), Exception], ids=str)
+@pytest.mark.parametrize("on", [Boom, (KeyError, Boom), Exception], ids=lambda on: str(on).partition(" at 0x")[0])
 async def test_subclasses_of_what_is_named_are_retried(on: Any) -> None:
     calls = Calls(Crash, then_value=True)
     assert await effect(Retry(on=on, backoff=NOW))(calls)() == 2
@@ -192,7 +192,7 @@ async def test_an_exhausted_limit_inside_is_raised_with_its_attempts() -> None:
         (lambda _: True, Rejected("full"), 3),
         (lambda _: False, Rejected("full"), 1),
     ],
-    ids=str,
+    ids=lambda on: str(on).partition(" at 0x")[0],
 )
 async def test_a_rejection_is_retried_only_when_it_is_named(on: Any, error: Exception, attempts: int) -> None:
     calls = Calls(error)

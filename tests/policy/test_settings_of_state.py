@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import CircuitBreaker, RateLimit, effect, exponential
+from mountain_runtime import CircuitBreaker, ConcurrencyLimit, RateLimit, effect, exponential
 from mountain_runtime.errors import ConfigError
 
 from .support import Boom, Build, suspends
@@ -46,6 +46,10 @@ WRONG: list[tuple[str, Build, list[str]]] = [
     *[(f"change(per={s!r})", lambda s=s: limit.change(1, s), ["change", "per", "seconds"]) for s in (-1, NAN, None)],
     *[(f"name={n!r}", breaker(name=n), ["CircuitBreaker", f"name={n!r}"]) for n in ("", 5, b"name")],
     *[
+        (f"limit's name={n!r}", lambda n=n: ConcurrencyLimit(1, name=n), ["ConcurrencyLimit", f"name={n!r}"])
+        for n in ("", 5, b"name")
+    ],
+    *[
         (f"{name}={n!r}", breaker(**{name: n}), ["CircuitBreaker", f"{name}={n!r}", "whole number, 1 or more"])
         for name in ("failures", "minimum_calls", "probes")
         for n in (0, -1, 1.5, NAN, "5", True)
@@ -72,7 +76,9 @@ WRONG: list[tuple[str, Build, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("build", "named"), [pytest.param(*case[1:], id=case[0]) for case in WRONG])
+@pytest.mark.parametrize(
+    ("build", "named"), [pytest.param(*case[1:], id=case[0].partition(" at 0x")[0]) for case in WRONG]
+)
 def test_a_wrong_setting_is_refused_where_it_is_written(build: Build, named: list[str]) -> None:
     with pytest.raises(ConfigError) as refused:
         build()

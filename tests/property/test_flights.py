@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import uvloop
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .flight_storm import Caller, Loop, Storm
@@ -21,6 +21,10 @@ def loops(leaves: list[str], ends: list[str]) -> st.SearchStrategy[list[Loop]]:
     return st.lists(one, min_size=1, max_size=3)
 
 
+#: Each example runs whole loops on threads, and a full collection.
+FEWER = settings(max_examples=max(settings.default.max_examples // 3, 1))  # type: ignore[union-attr]
+
+
 def play(storm: Storm) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what a loop that is dropped leaves unawaited
@@ -30,6 +34,7 @@ def play(storm: Storm) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+@FEWER
 @given(plan=loops(["stays", "cancelled", "timed out"], ["runs out"]))
 def test_callers_come_and_go(loop: str, plan: list[Loop]) -> None:
     storm = Storm(plan, anchored=True, new_loop=LOOPS[loop])
@@ -39,6 +44,7 @@ def test_callers_come_and_go(loop: str, plan: list[Loop]) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+@FEWER
 @given(plan=loops(["stays", "cancelled", "timed out"], ["runs out"]))
 def test_all_may_go(loop: str, plan: list[Loop]) -> None:
     """Then a run may be given up while another begins; nobody hangs, and nobody is told another's end."""
@@ -47,6 +53,7 @@ def test_all_may_go(loop: str, plan: list[Loop]) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("loop", LOOPS)
+@FEWER
 @given(plan=loops(["stays"], ["runs out", "cancels", "drops"]))
 def test_loops_are_closed(loop: str, plan: list[Loop]) -> None:
     """A run whose loop is closed is taken over by one who waits on another."""
