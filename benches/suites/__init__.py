@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from benches.harness import Suite
-from benches.suites import bridge, engine, files, policies, scheduler, spawn, timers
+from benches.suites import bridge, engine, files, lifecycle, policies, scheduler, timers
 
 SUITES: Mapping[str, Suite] = {
     "engine": engine,
@@ -12,5 +12,5 @@ SUITES: Mapping[str, Suite] = {
     "bridge": bridge,
     "files": files,
     "timers": timers,
-    "spawn": spawn,
+    "lifecycle": lifecycle,
 }

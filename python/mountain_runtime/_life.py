@@ -24,11 +24,12 @@ class Life:
     3. Not up yet, it is cancelled instead: the manager's own cleanup unwinds what it had done.
     """
 
-    __slots__ = ("_asked", "task", "up", "value")
+    __slots__ = ("_asked", "_entered", "task", "up", "value")
 
     def __init__(self, key: object, make: Make, arguments: Mapping[str, Any], spawn: Spawn, name: str) -> None:
         loop = asyncio.get_running_loop()
         self.value: Any = None
+        self._entered = False
         self.up: asyncio.Future[None] = loop.create_future()
         self._asked: asyncio.Future[None] = loop.create_future()
         self.task = spawn(self._run(key, make, arguments), name)
@@ -45,8 +46,9 @@ class Life:
             )
         async with manager as value:
             check_value(key, make, value)
-            self.value = value
-            self.up.set_result(None)
+            self.value, self._entered = value, True
+            if not self.up.done():  # cancelled: who waited has gone, and will ask
+                self.up.set_result(None)
             await self._asked
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
@@ -60,11 +62,11 @@ class Life:
     @property
     def is_up(self) -> bool:
         """It has a value, and has not ended."""
-        return self.up.done() and self.up.exception() is None and not self.task.done()
+        return self._entered and not self.task.done()
 
     def ask(self) -> None:
         """It is to end, in its own time."""
-        if not self.up.done():
+        if not self._entered:
             self.task.cancel()
         elif not self._asked.done():
             self._asked.set_result(None)

@@ -69,8 +69,10 @@ class Service:
     async def _enter_primary(self) -> None:
         provider = self.provider
         life = self._primary = self._begin(provider.make, self._arguments, provider.name)
-        times = None if provider.start_timeout > _EVER else provider.start_timeout
-        await asyncio.wait([life.up], timeout=times)
+        if provider.start_timeout < _EVER:
+            await asyncio.wait([life.up], timeout=provider.start_timeout)
+        else:
+            await life.up
         if not life.up.done():
             life.ask()
             # What it had started, it stops. If it does not, the shutdown will say so.

@@ -19,6 +19,8 @@ __all__ = ["Services"]
 _POLITE = 0.8
 #: Even when there is no time left, a service that needs no more than that can end.
 _LEAST = 0.02
+#: Turns of the loop that a stop has before anybody looks at the clock.
+_TURNS = 3
 
 
 class Services:
@@ -129,6 +131,10 @@ class Services:
 
         outcome: Literal["done", "failed", "timed_out", "abandoned"] = "done"
         error: BaseException | None = None
+        for _ in range(_TURNS):  # most are gone in a turn or two, without a timer
+            await asyncio.sleep(0)
+            if all(task.done() for task in tasks):
+                break
         if not await clock.wait(tasks, lambda: until(_POLITE)):
             where = [line for task in tasks if not task.done() for line in _stacks.of_task(task)]
             for task in tasks:

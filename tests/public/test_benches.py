@@ -42,7 +42,13 @@ PROMISED = {
         "spinning-thread": BRIDGES,
     },
     "files": {"small-read": READERS, "large-read": READERS, "small-hash": READERS, "sha256": READERS},
-    "spawn": {"spawn": {"create_subprocess_exec"}, "spawn-cpu": {"create_subprocess_exec"}},
+    "lifecycle": {
+        "start-stop": {"AsyncExitStack"},
+        "idle-close": {"TaskGroup"},
+        "loaded-close": {"TaskGroup"},
+        "spawn": {"create_subprocess_exec"},
+        "spawn-cpu": {"create_subprocess_exec"},
+    },
     "timers": {"memory": CLOCKS, "submit": CLOCKS, "lateness": CLOCKS},
 }
 #: And the peer that a row of ours beside them needs.
