@@ -178,6 +178,8 @@ class Service:
         """How it is."""
         if self._state == "up" and self.provider.fallback is not None and self._is_open():
             return ServiceHealth("degraded", "its circuit breaker is open")
+        if self._state == "degraded" and not any(life.is_up for life in self._lives):
+            return ServiceHealth("failed", f"{self._reason}; and its fallback has ended")
         return ServiceHealth(self._state, self._reason)
 
     # -- stop -------------------------------------------------------------------------------------------------------

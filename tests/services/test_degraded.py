@@ -166,3 +166,24 @@ async def test_ready_goes_false_before_the_propagation_delay_and_live_with_the_e
     assert not runtime.health().live
     with pytest.raises(ServiceMissing, match="stopped"):
         runtime.get(Key[str]("a"))
+
+
+async def test_a_fallback_that_ends_by_itself_leaves_nothing_to_be_ready_with(virtual_clock: VirtualClock) -> None:
+    log, go = Log(), asyncio.Event()
+
+    async def worker() -> None:
+        await go.wait()
+        raise Boom("worker")
+
+    @asynccontextmanager
+    async def standby() -> AsyncGenerator[str]:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(worker())
+            yield "fallback"
+
+    async with Runtime().provide(KEY, log.service("primary", starting=fails(Boom("p"))), fallback=standby) as runtime:
+        assert runtime.health().ready
+        go.set()
+        await asyncio.sleep(0.01)
+        assert not runtime.health().ready
+        assert "its fallback has ended" in str(runtime.health().services["thing"].reason)

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from operator import attrgetter
-from typing import Literal, assert_type
+from typing import Literal, Protocol, assert_type
 
 from mountain_runtime import (
     Cache,
@@ -18,6 +18,7 @@ from mountain_runtime import (
     Err,
     Fallback,
     Handle,
+    Key,
     LimitStatistics,
     Ok,
     Pipeline,
@@ -37,6 +38,7 @@ from mountain_runtime import (
     exponential,
     fs,
     gather,
+    need,
     priority,
     race,
     run,
@@ -51,6 +53,23 @@ class Missing(Exception):
 
 class Broken(Exception):
     """Another."""
+
+
+class Store(Protocol):
+    """A service."""
+
+    def get(self, key: str) -> str:
+        """One of its members."""
+        ...
+
+
+class Users:
+    """Has a method that needs one."""
+
+    @effect(Pipeline(Timeout(1), name="users"))
+    async def age(self, user: str, *, store: Store = need(Store)) -> float:
+        """Given by the runtime."""
+        return len(store.get(user))
 
 
 @effect
@@ -158,6 +177,10 @@ async def used(rt: Runtime) -> int:
     assert_type(await handle, bytes)
     assert_type(rt.from_thread(count("a")), int)
     assert_type(rt.report, ShutdownReport | None)
+    assert_type(rt.get(Key[Store]("primary")).get("k"), str)
+    assert_type(rt.get(Store), Store)
+    assert_type(await assert_type(Users().age("u"), Effect[float]), float)
+    assert_type(rt.health().ready, bool)
     assert_type(rt.statistics().effects["load"].p99, float)
     assert_type(await asyncio.gather(shout("a"), load(1)), tuple[str, bytes])
     assert_type(await asyncio.wait_for(load(1), 1), bytes)
