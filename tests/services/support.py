@@ -45,7 +45,7 @@ class Log(list[str]):
             finally:
                 self.append(f"{name} gone")
 
-        return _needing(make, needs)
+        return needing(make, needs)
 
     def provided(self, runtime: Runtime, name: str, *needs: str, **how: Any) -> Runtime:
         """The same, under `Key(name)`."""
@@ -61,7 +61,7 @@ async def _done(what: Callable[[], Any] | None) -> None:
         await given
 
 
-def _needing(make: Any, needs: tuple[str, ...]) -> Any:
+def needing(make: Any, needs: tuple[str, ...]) -> Any:
     """A function whose signature says what it needs."""
     parameters = [
         inspect.Parameter(f"need_{name}", inspect.Parameter.KEYWORD_ONLY, default=need(Key[Any](name)))
