@@ -15,17 +15,15 @@ While a drain is hurried (a second signal, an error) the clock's times move, and
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from . import _scope, _stacks, _threads
 from ._native import sweep_groups
+from ._services import Services
 from ._shutdown import Clock, Left, ShutdownReport, Steps, late
 from .errors import TimedOut
 
-if TYPE_CHECKING:
-    from ._runtime import Runtime
-
-__all__ = ["close"]
+__all__ = ["Closing", "close"]
 
 #: Of what is left, when something is still to be stopped after it.
 _PART = 0.5
@@ -33,7 +31,26 @@ _PART = 0.5
 _NATIVE = 1.0
 
 
-async def close(runtime: "Runtime", clock: Clock) -> ShutdownReport:
+class Closing(Protocol):
+    """What a shutdown needs of its runtime."""
+
+    _pool: _threads.Pool | None
+    _limit: Any
+    _deferred: list[Callable[[], Awaitable[None]]]
+    _services: Services
+
+    @property
+    def _phase(self) -> int: ...
+    @_phase.setter
+    def _phase(self, value: int) -> None: ...
+    def _pending(self) -> "list[asyncio.Future[Any]]": ...
+    def _refuse_queued(self) -> None: ...
+    def _next_part(self) -> str | None: ...
+    def _end_part(self, timeout: float) -> bool: ...
+    def _forget_loop(self) -> None: ...
+
+
+async def close(runtime: Closing, clock: Clock) -> ShutdownReport:
     """All of it."""
     steps = Steps(clock)
     more = bool(runtime._deferred) or runtime._services.any()
@@ -52,13 +69,13 @@ async def close(runtime: "Runtime", clock: Clock) -> ShutdownReport:
     return steps.report()
 
 
-async def _refuse(runtime: "Runtime", clock: Clock) -> list[Left]:
+async def _refuse(runtime: Closing, clock: Clock) -> list[Left]:
     await clock.sleep(lambda: clock.announced)
     runtime._phase = _scope.DRAINING
     return []
 
 
-async def _ended(runtime: "Runtime", clock: Clock, until: Callable[[], float]) -> list[Left]:
+async def _ended(runtime: Closing, clock: Clock, until: Callable[[], float]) -> list[Left]:
     """What has not ended by then. Accepted work may start more meanwhile."""
     while pending := runtime._pending():
         if not await clock.wait(pending, until):
@@ -66,7 +83,7 @@ async def _ended(runtime: "Runtime", clock: Clock, until: Callable[[], float]) -
     return []
 
 
-async def _cancel(runtime: "Runtime", clock: Clock, part: float) -> list[Left]:
+async def _cancel(runtime: Closing, clock: Clock, part: float) -> list[Left]:
     runtime._phase = _scope.CANCELLING
     runtime._refuse_queued()
     if (runtime._pool or _threads.default_pool()).refuse(runtime) or runtime._limit is not None:
@@ -77,7 +94,7 @@ async def _cancel(runtime: "Runtime", clock: Clock, part: float) -> list[Left]:
     return await _ended(runtime, clock, clock.part(part))
 
 
-async def _join(runtime: "Runtime", clock: Clock, part: float) -> list[Left]:
+async def _join(runtime: Closing, clock: Clock, part: float) -> list[Left]:
     pool, until = runtime._pool or _threads.default_pool(), clock.part(part)
     while (running := pool.running(runtime)) and until() > clock.now():  # noqa: ASYNC110 - threads know no loop
         await asyncio.sleep(min(0.01, max(until() - clock.now(), 0.0)))
@@ -102,7 +119,7 @@ async def _awaited(fn: Callable[[], Awaitable[None]]) -> None:
     await fn()
 
 
-async def _sweep(runtime: "Runtime") -> list[Left]:
+async def _sweep(runtime: Closing) -> list[Left]:
     """Programs whose blocks nobody left: their groups are killed."""
     if killed := sweep_groups(id(runtime)):
         programs = ", ".join(f"{command} ({pid})" for pid, command in killed)
@@ -110,7 +127,7 @@ async def _sweep(runtime: "Runtime") -> list[Left]:
     return []
 
 
-async def _tear_down(runtime: "Runtime", clock: Clock, name: str) -> list[Left]:
+async def _tear_down(runtime: Closing, clock: Clock, name: str) -> list[Left]:
     if name == "threads" and runtime._pool is not None:
         runtime._pool.close()
     ended = runtime._end_part(min(max(clock.left(), 0.0), _NATIVE))

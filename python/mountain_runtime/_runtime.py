@@ -339,7 +339,7 @@ class Runtime(Scope):
 
     def _pending(  # pyright: ignore[reportUnusedFunction] - for the shutdown
         self,
-    ) -> list["asyncio.Future[Any]"]:
+    ) -> "list[asyncio.Future[Any]]":
         """What it owns and has not ended."""
         handles: list[Any] = self._in_flight()
         return [work for work in (*self._tasks, *handles) if not work.done()]

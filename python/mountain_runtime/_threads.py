@@ -58,11 +58,11 @@ class Pool:
             else:
                 self._threads += 1
 
-    def running(self, scope: Scope) -> list[tuple[int, str]]:
+    def running(self, scope: object) -> list[tuple[int, str]]:
         """The jobs of `scope` that are on a thread now: the thread's number and the job's name."""
         return [(ident, name) for ident, (name, owner) in self._running.copy().items() if owner is scope]
 
-    def refuse(self, scope: Scope) -> bool:
+    def refuse(self, scope: object) -> bool:
         """Fails the jobs of `scope` that no thread has begun; says whether there were any."""
         refused = False
         for priority, queued in self._jobs.take_all():

@@ -4,12 +4,9 @@
 use std::time::Duration;
 
 use super::Settings;
-use super::log::Log;
+use super::log::{CAP, Log};
 use super::queue::Line;
 use crate::time::Instant;
-
-/// No cost counts for more; two of them still fit.
-pub(super) const CAP: u64 = 1 << 62;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gate {
