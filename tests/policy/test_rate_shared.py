@@ -118,8 +118,9 @@ async def test_idle_keys_are_forgotten() -> None:
     await call(Key())
     assert left() <= 1
     del limit, call
-    gc.collect()
-    assert left() == 0
+    while left():
+        assert watch.so_far() < LONG
+        await _native.noop()  # the clock may have let go of it just now, off the loop: as above
     assert _native.statistics()["timers"] <= others
 
 
