@@ -137,8 +137,8 @@ class Storm:
             assert time.monotonic() < end, f"{self.counts()} are left"
             time.sleep(0.0005)  # threads and native work end by themselves
             if leaves:
-                # What was at work on a loop that is closed goes when nobody refers to it: the answer to a native call of
-                # its, which came too late, lies with the others that a loop drops in passing.
+                # What was at work on a loop that is closed goes when nobody refers to it. The answer to a native call
+                # of its, which came too late, lies with the others that a loop drops in passing.
                 tidy.run_until_complete(_native.noop())
                 gc.collect()
         tidy.close()
