@@ -88,6 +88,9 @@ def check_value(key: object, make: object, value: object) -> None:
 
 def _members(protocol: type) -> set[str]:
     """The names that a Protocol class asks for, its own and those of the protocols that it extends."""
+    known: set[str] | None = getattr(protocol, "__protocol_attrs__", None)
+    if known is not None:  # from 3.12 on
+        return known
     found: set[str] = set()
     for base in protocol.__mro__:
         if getattr(base, "_is_protocol", False) and base.__name__ not in ("Protocol", "Generic"):
@@ -96,12 +99,8 @@ def _members(protocol: type) -> set[str]:
     return found
 
 
-#: What every class has, or a Protocol for itself.
+#: What every class of 3.11 has, or a Protocol for itself.
 _NO_MEMBERS = frozenset(
-    {
-        *dir(type("Empty", (), {})), "__abstractmethods__", "__annotations__", "__annotate__", "__annotations_cache__",
-        "__annotate_func__", "__parameters__", "__orig_bases__", "__protocol_attrs__", "__non_callable_proto_members__",
-        "__type_params__", "__match_args__", "__slots__", "__static_attributes__", "__firstlineno__", "__init__",
-        "__class_getitem__", "__subclasshook__",
-    }
-)  # fmt: skip
+    {*dir(type("Empty", (), {})), "__abstractmethods__", "__annotations__", "__parameters__", "__orig_bases__"}
+    | {"__slots__", "__match_args__", "__class_getitem__", "__init__"}
+)

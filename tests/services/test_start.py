@@ -132,6 +132,12 @@ class Store(Protocol):
     def put(self, key: str) -> None: ...
 
 
+class Wider(Store, Protocol):
+    """One that extends another, with a member that has no value in the class."""
+
+    name: str
+
+
 class Memory:
     size = 0
 
@@ -156,6 +162,8 @@ async def test_a_value_is_checked_against_its_key() -> None:
     with pytest.raises(ConfigError, match=r"gave Broken, which is no Store: it lacks size"):
         await Runtime().provide(Store, log.service("broken", value=Broken())).__aenter__()
     assert log[-2:] == ["broken: ConfigError", "broken gone"]
+    with pytest.raises(ConfigError, match=r"gave Memory, which is no Wider: it lacks name$"):
+        await Runtime().provide(Wider, log.service("narrow", value=Memory())).__aenter__()
     with pytest.raises(ConfigError, match=r"gave Broken, which is no Memory"):
         await Runtime().provide(Memory, log.service("broken", value=Broken())).__aenter__()
 

@@ -212,8 +212,12 @@ def test_a_forked_child_holds_nobody_s_pipe() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"free\n", b"")
 
 
+#: From 3.12 on a fork with threads warns.
+QUIET = ("-W", "ignore::DeprecationWarning")
+
+
 def test_a_forked_child_starts_its_own_and_leaves_ours_alone() -> None:
-    done = subprocess.run([PYTHON, "-c", FORKS], capture_output=True, timeout=20, check=False)
+    done = subprocess.run([PYTHON, *QUIET, "-c", FORKS], capture_output=True, timeout=20, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"both\n", b"")
 
 
