@@ -1,5 +1,6 @@
 """The editor host: its language server is asked until a signal comes, then it ends before the store, which commits."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -46,7 +47,7 @@ def test_it_asks_its_sidecar_until_a_signal_ends_it_in_order(tmp_path: Path, num
     assert lines == ["hover of a.py:3 x = 1", ""] * 10  # the line that is formatted has its own end
     assert said == ""
     assert output.endswith("x = 1\n\n"), "main ended between two questions"
-    with sqlite3.connect(tmp_path / "host.db") as db:
+    with contextlib.closing(sqlite3.connect(tmp_path / "host.db")) as db:
         assert db.execute("select k, v from kv").fetchall() == [("a.py:3", "hover of a.py:3")]
     pid = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
