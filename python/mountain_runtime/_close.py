@@ -14,13 +14,13 @@ While a drain is hurried (a second signal, an error) the clock's times move, and
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from . import _scope, _stacks, _threads
 from ._native import sweep_groups
 from ._services import Services
-from ._shutdown import Clock, Left, ShutdownReport, Steps, late
+from ._shutdown import POLITE, Clock, Left, ShutdownReport, Steps
 from .errors import TimedOut
 
 __all__ = ["Closing", "close"]
@@ -48,6 +48,7 @@ class Closing(Protocol):
     def _next_part(self) -> str | None: ...
     def _end_part(self, timeout: float) -> bool: ...
     def _forget_loop(self) -> None: ...
+    def _spawn_accepted(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]": ...
 
 
 async def close(runtime: Closing, clock: Clock) -> ShutdownReport:
@@ -61,7 +62,7 @@ async def close(runtime: Closing, clock: Clock) -> ShutdownReport:
     await steps.run("cancel", "abandoned", lambda: _cancel(runtime, clock, part))
     await steps.run("threads", "abandoned", lambda: _join(runtime, clock, part))
     while runtime._deferred:
-        await _call_deferred(runtime._deferred.pop(), clock, steps)
+        await _call_deferred(runtime, runtime._deferred.pop(), clock, steps)
     await runtime._services.stop(clock, steps)
     await steps.run("sweep", "abandoned", functools.partial(_sweep, runtime))
     while (name := runtime._next_part()) is not None:
@@ -101,22 +102,13 @@ async def _join(runtime: Closing, clock: Clock, part: float) -> list[Left]:
     return [Left(name, _stacks.of_thread(ident)) for ident, name in running]
 
 
-async def _call_deferred(fn: Callable[[], Awaitable[None]], clock: Clock, steps: Steps) -> None:
-    name, began, until = f"defer {getattr(fn, '__qualname__', repr(fn))}", clock.now(), clock.part(_PART)
-    task = asyncio.ensure_future(_awaited(fn))
-    if not await clock.wait([task], until):
-        where = _stacks.of_task(task)
-        task.cancel()
-        ended = await clock.wait([task], clock.part(_PART))
-        what = "it was cancelled" if ended else "it was left behind"
-        steps.record(name, began, "timed_out" if ended else "abandoned", late(name, what, where))
-        return
-    error = asyncio.CancelledError() if task.cancelled() else task.exception()
-    steps.record(name, began, "done" if error is None else "failed", error)
+async def _call_deferred(runtime: Closing, fn: Callable[[], Awaitable[None]], clock: Clock, steps: Steps) -> None:
+    async def called() -> None:
+        await fn()
 
-
-async def _awaited(fn: Callable[[], Awaitable[None]]) -> None:
-    await fn()
+    name = f"defer {getattr(fn, '__qualname__', repr(fn))}"
+    polite, last = clock.part(_PART * POLITE), clock.part(_PART)
+    await steps.end(name, [runtime._spawn_accepted(called(), name)], polite, last)
 
 
 async def _sweep(runtime: Closing) -> list[Left]:

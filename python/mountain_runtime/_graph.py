@@ -44,15 +44,13 @@ def check(providers: Mapping[Any, Provider]) -> None:
     """A ConfigError that prints the path to a need that nobody provides, or around a circle."""
     known: set[Any] = set()
     for key in providers:
-        path: list[Any] = []
-        _visit(key, providers, known, path)
+        if key not in known:
+            _visit(key, providers, known)
 
 
-def _visit(key: Any, providers: Mapping[Any, Provider], known: set[Any], path: list[Any]) -> None:
+def _visit(key: Any, providers: Mapping[Any, Provider], known: set[Any]) -> None:
     """Depth first, without recursion: a chain may be long."""
-    stack = [(key, iter(()))] if key in known else [(key, iter(providers[key].edges()))]
-    path.append(key)
-    on_path = {key}
+    stack, path, on_path = [(key, iter(providers[key].edges()))], [key], {key}
     while stack:
         at, left = stack[-1]
         following = next(left, None)

@@ -61,8 +61,8 @@ class Life:
 
     @property
     def is_up(self) -> bool:
-        """It has a value, and has not ended."""
-        return self._entered and not self.task.done()
+        """It has a value, and neither has ended nor is asked to."""
+        return self._entered and not self._asked.done()
 
     def ask(self) -> None:
         """It is to end, in its own time."""

@@ -13,6 +13,9 @@ __all__ = ["Key", "Need", "check_key", "filled", "lookup", "need", "needs", "on_
 S = TypeVar("S")
 T = TypeVar("T")
 
+#: Of each need the place at which it may be passed, -1 if by name alone, and its key.
+_Places = dict[str, tuple[int, Any]]
+
 
 @final
 class Key(Generic[S]):
@@ -78,16 +81,16 @@ def needs(fn: object) -> dict[str, Any]:
     return {each.name: each.default.key for each in parameters if isinstance(each.default, Need)}
 
 
-def lookup(key: object, who: str) -> Any:
-    """The service under `key` of the current runtime, for the effect `who`."""
+def lookup(key: object, effect: str) -> Any:
+    """The service under `key` of the current runtime, for the effect of that name."""
     services = getattr(_scope.current(), "_services", None)
     if services is None:
         raise ServiceMissing(
-            f"effect '{who}' was not started: it needs {shown(key)}, and there is no runtime here. Await it inside "
+            f"effect '{effect}' was not started: it needs {shown(key)}, and there is no runtime here. Await it inside "
             f"`async with Runtime().provide(...)`, or pass the service as an argument",
-            effect=who,
+            effect=effect,
         )
-    return services.get(key, who)
+    return services.get(key, f"effect '{effect}' was not started", effect)
 
 
 def filled(fn: Callable[..., T], name: str) -> Callable[..., T]:
@@ -115,17 +118,13 @@ def on_thread(start: Callable[..., T], fn: Callable[..., Any], name: str) -> Cal
     return call
 
 
-def _missing(places: "_Places", args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _missing(places: _Places, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What is needed and not among the arguments."""
     return {
         parameter: lookup(key, name)
         for parameter, (place, key) in places.items()
         if parameter not in kwargs and not 0 <= place < len(args)
     }
-
-
-#: Of each need the place at which it may be passed, -1 if by name alone, and its key.
-_Places = dict[str, tuple[int, Any]]
 
 
 def _places(fn: Callable[..., Any], name: str) -> _Places:

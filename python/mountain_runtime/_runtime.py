@@ -1,9 +1,7 @@
 """Runtime: what owns work that nobody awaits, and stops it in order."""
 
 import asyncio
-import concurrent.futures
 import contextlib
-import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -14,6 +12,7 @@ from typing import Any, NoReturn, Self, TypeVar, cast, final
 
 from . import _children, _scope, _threads
 from ._close import close
+from ._from_thread import call
 from ._graph import Make, Provider
 from ._health import Health
 from ._native import Effect, Scope, accepted_var, adopt, limit_var, scope_var
@@ -90,7 +89,7 @@ class Runtime(Scope):
 
     async def _start_services(self) -> None:
         """All are up. If not, what had started is unwound, and the first error raised."""
-        self._entering = self._spawn_service(self._services.start(self._spawn_service), "start services")
+        self._entering = self._spawn_accepted(self._services.start(self._spawn_accepted), "start services")
         try:
             await self._entering
         except BaseException as error:
@@ -99,8 +98,8 @@ class Runtime(Scope):
         finally:
             self._entering = None
 
-    def _spawn_service(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
-        """Services are accepted work: they may use effects until they have stopped."""
+    def _spawn_accepted(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        """Services, and what is deferred, are accepted work: they may use effects until they have ended."""
         context = copy_context()
         context.run(self._accept)
         return asyncio.get_running_loop().create_task(work, name=name, context=context)
@@ -148,50 +147,11 @@ class Runtime(Scope):
 
     def from_thread(self, effect: Effect[T], /) -> T:
         """Runs an effect on this runtime's loop, from a thread that runs none, and waits for it. Ctrl-C cancels it."""
-        if asyncio._get_running_loop() is not None:
-            effect.close()
-            raise RuntimeError(
-                "from_thread() would block the event loop of this thread: write `await effect`, or submit(effect)"
-            )
-        loop = self._loop
-        if loop is None or loop.is_closed():
-            self._refuse(effect, "from_thread")
-        result: concurrent.futures.Future[T] = concurrent.futures.Future()
-        handles: list[asyncio.Future[T]] = []
+        return call(self, effect)
 
-        def begin() -> None:
-            if result.done():
-                return
-            try:
-                handle: Any = self.submit(effect) if self._phase == _scope.RUNNING else self._admitted(effect)
-            except BaseException as error:
-                effect.close()
-                result.set_exception(error)
-                return
-            handles.append(handle)
-            handle.add_done_callback(functools.partial(_hand_over, result))
-
-        def cancel() -> None:
-            for handle in handles:
-                handle.cancel()
-            if not handles:
-                result.cancel()
-                effect.close()
-
-        copy_context().run(loop.call_soon_threadsafe, begin)
-        try:
-            # Looks up now and then: a loop that was closed will never answer.
-            while not concurrent.futures.wait([result], timeout=1.0).done:
-                if loop.is_closed():
-                    raise ShuttingDown("the runtime's loop was closed before the effect ended", effect=effect.__name__)
-            return result.result()
-        except BaseException:
-            if not result.done() and not loop.is_closed():
-                loop.call_soon_threadsafe(cancel)
-                concurrent.futures.wait([result], timeout=0.5)  # its cleanup, if that is short
-            raise
-
-    def _admitted(self, effect: Effect[T]) -> "asyncio.Task[T]":
+    def _admitted(  # pyright: ignore[reportUnusedFunction] - for from_thread
+        self, effect: Effect[T]
+    ) -> "asyncio.Task[T]":
         if not self._admits():
             self._refuse(effect, "from_thread")
         adopt(effect)
@@ -282,7 +242,7 @@ class Runtime(Scope):
 
     def get(self, key: Key[S] | Callable[..., S], /) -> S:
         """The service under `key`, as it is now; `errors.ServiceMissing` if there is none, or it is not up."""
-        found: S = self._services.get(key, "Runtime.get")
+        found: S = self._services.get(key, "Runtime.get()")
         return found
 
     def health(self) -> Health:
@@ -318,10 +278,10 @@ class Runtime(Scope):
 
     def _begin_close(self, *, drain: bool) -> "asyncio.Task[None]":
         if self._closing is None:
-            self._clock = clock = Clock(self._settings, drain)
-            if self._entering is not None:  # who enters it unwinds what has started
+            if self._entering is not None:  # nobody was told that it is ready: what has started is unwound at once
                 self._entering.cancel()
                 drain = False
+            self._clock = clock = Clock(self._settings, drain)
             self._closing = asyncio.get_running_loop().create_task(self._close(clock), name="mountain-runtime shutdown")
             self._stopping.set()
         return self._closing
@@ -357,14 +317,3 @@ def _check_make(make: Make, owner: str) -> None:
         )
     if not callable(given) or inspect.iscoroutinefunction(given):
         raise ConfigError(f"{owner}: {given!r} must be a function that gives an async context manager")
-
-
-def _hand_over(result: "concurrent.futures.Future[T]", done: "asyncio.Future[T]") -> None:
-    if not result.set_running_or_notify_cancel():
-        return
-    if done.cancelled():
-        result.set_exception(concurrent.futures.CancelledError())
-    elif (error := done.exception()) is not None:
-        result.set_exception(error)
-    else:
-        result.set_result(done.result())

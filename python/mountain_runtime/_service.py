@@ -1,6 +1,7 @@
 """One service of a runtime: its primary, what stands in for it, and which of them callers get now."""
 
 import asyncio
+import itertools
 import logging
 import random
 from collections.abc import Callable, Mapping
@@ -10,14 +11,15 @@ from ._graph import Make, Provider
 from ._health import ServiceHealth
 from ._life import Life, Spawn
 from .errors import ServiceMissing, TimedOut
+from .policy._backoff import exponential
 from .policy.breaker import CircuitBreaker
 
 __all__ = ["Service"]
 
 _log = logging.getLogger("mountain_runtime")
 
-#: Seconds until a primary that is replaced is tried again, doubled each time up to the second, less up to half.
-_FIRST_RETRY, _LAST_RETRY = 1.0, 30.0
+#: When a primary that is replaced is tried again.
+_RETRIES = exponential(1, max=30, jitter="equal")
 
 
 class Service:
@@ -67,19 +69,8 @@ class Service:
         self.is_up.set()
 
     async def _enter_primary(self) -> None:
-        provider = self.provider
-        life = self._primary = self._begin(provider.make, self._arguments, provider.name)
-        if provider.start_timeout < _EVER:
-            await asyncio.wait([life.up], timeout=provider.start_timeout)
-        else:
-            await life.up
-        if not life.up.done():
-            life.ask()
-            # What it had started, it stops. If it does not, the shutdown will say so.
-            await asyncio.wait([life.task], timeout=max(provider.start_timeout, 1.0))
-            text = f"service {provider.name} did not start within {provider.start_timeout:g} s, and was unwound"
-            raise TimedOut(text, policy="start_timeout")
-        await life.up
+        life = self._primary = self._begin(self.provider.make, self._arguments, self.provider.name)
+        await self._up(life, self.provider.name)
         life.task.add_done_callback(self._crashed)
 
     def _begin(self, make: Make, arguments: Mapping[str, Any], name: str) -> Life:
@@ -87,6 +78,19 @@ class Service:
         self._lives = [each for each in self._lives if not each.task.done()]
         self._lives.append(life)
         return life
+
+    async def _up(self, life: Life, name: str) -> None:
+        """It is up, within its time; or why not."""
+        limit = self.provider.start_timeout
+        if limit < _EVER:
+            await asyncio.wait([life.up], timeout=limit)
+            if not life.up.done():
+                life.ask()
+                # What it had started, it stops. If it does not, the shutdown will say so.
+                await asyncio.wait([life.task], timeout=max(limit, 1.0))
+                text = f"service {name} did not start within {limit:g} s, and was unwound"
+                raise TimedOut(text, policy="start_timeout")
+        await life.up
 
     async def _enter_standby(self, error: Exception | None) -> None:
         """The fallback is up; if it cannot be, `error` says why it was wanted."""
@@ -96,7 +100,7 @@ class Service:
         name = f"{self.provider.name} (fallback)"
         life = self._standby = self._begin(fallback, self._fallback_arguments, name)
         try:
-            await asyncio.shield(life.up)
+            await self._up(life, name)
         except Exception as second:
             self._is("failed", repr(error or second))
             if error is None:
@@ -131,10 +135,8 @@ class Service:
                 await self._enter_standby(None)
             except Exception as error:
                 _log.warning("the fallback of service %s did not start: %r", self.provider.name, error)
-        wait = _FIRST_RETRY
-        while True:
-            await asyncio.sleep(wait * random.uniform(0.5, 1))
-            wait = min(wait * 2, _LAST_RETRY)
+        for retry in itertools.count():
+            await asyncio.sleep(_RETRIES.wait(retry, random.random()))
             try:
                 await self._enter_primary()
             except Exception as error:
@@ -154,18 +156,15 @@ class Service:
         breaker = self._breaker()
         return breaker is not None and breaker.state() in ("open", "isolated")
 
-    def current(self, who: str) -> Any:
+    def current(self, who: str, effect: str = "") -> Any:
         """The value for callers now: the primary's, or the fallback's while that stands in."""
         primary, standby = self._primary, self._standby
         if primary is not None and primary.is_up and not (standby is not None and standby.is_up and self._is_open()):
             return primary.value
         if standby is not None and standby.is_up:
             return standby.value
-        raise ServiceMissing(
-            f"effect '{who}' was not started: service {self.provider.name} is {self._state}"
-            + (f", {self._reason}" if self._reason else ""),
-            effect=who,
-        )
+        reason = f", {self._reason}" if self._reason else ""
+        raise ServiceMissing(f"{who}: service {self.provider.name} is {self._state}{reason}", effect=effect)
 
     # -- what is known ----------------------------------------------------------------------------------------------
 

@@ -2,25 +2,20 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from . import _stacks
 from ._graph import Provider, check, depths
 from ._health import ServiceHealth
 from ._life import Spawn
 from ._need import shown
 from ._service import Service
-from ._shutdown import Clock, Steps, late
+from ._shutdown import POLITE, Clock, Steps
 from .errors import ConfigError, ServiceMissing
 
 __all__ = ["Services"]
 
-#: Of a service's share of the time, the part after which it is cancelled.
-_POLITE = 0.8
 #: Even when there is no time left, a service that needs no more than that can end.
 _LEAST = 0.02
-#: Turns of the loop that a stop has before anybody looks at the clock.
-_TURNS = 3
 
 
 class Services:
@@ -50,15 +45,15 @@ class Services:
         """A ConfigError that prints the path, if the graph cannot work."""
         check(self._providers)
 
-    def get(self, key: object, who: str) -> Any:
-        """The value under `key` as callers get it now."""
+    def get(self, key: object, who: str, effect: str = "") -> Any:
+        """The value under `key` as callers get it now. `who` asks, as a message of its absence begins."""
         service = self._services.get(key)
         if service is None:
             what = (
                 "is not started yet" if key in self._providers else f"is not provided: add .provide({shown(key)}, ...)"
             )
-            raise ServiceMissing(f"effect '{who}' was not started: {shown(key)} {what}", effect=who)
-        return service.current(who)
+            raise ServiceMissing(f"{who}: {shown(key)} {what}", effect=effect)
+        return service.current(who, effect)
 
     def health(self) -> Mapping[str, ServiceHealth]:
         """Each by its name."""
@@ -98,7 +93,7 @@ class Services:
     async def _bring_up(self, service: Service) -> None:
         for key in service.provider.edges():
             await self._services[key].is_up.wait()
-        await service.start(lambda key: self._services[key].current(service.provider.name))
+        await service.start(lambda key: self._services[key].current(f"service {service.provider.name} did not start"))
 
     async def stop(self, clock: Clock, steps: Steps) -> None:
         """Each one's end is a step of its own."""
@@ -122,32 +117,17 @@ class Services:
     ) -> None:
         for each in dependents:
             await each.has_stopped.wait()
-        tasks = service.ask()
-        name, began = f"stop {service.provider.name}", clock.now()
+        began = clock.now()
         share = min(max(clock.left() / depth, _LEAST), service.provider.stop_timeout)
 
         def until(part: float) -> float:
             return min(began + share * part, max(clock.end, began + _LEAST * part))
 
-        outcome: Literal["done", "failed", "timed_out", "abandoned"] = "done"
-        error: BaseException | None = None
-        for _ in range(_TURNS):  # most are gone in a turn or two, without a timer
-            await asyncio.sleep(0)
-            if all(task.done() for task in tasks):
-                break
-        if not await clock.wait(tasks, lambda: until(_POLITE)):
-            where = [line for task in tasks if not task.done() for line in _stacks.of_task(task)]
-            for task in tasks:
-                task.cancel()
-            ended = await clock.wait(tasks, lambda: until(1))
-            outcome, error = (
-                ("timed_out", late(name, "it was cancelled", where))
-                if ended
-                else ("abandoned", late(name, "it was left behind", where))
-            )
-        failed = [failure for task in tasks if task.done() and not task.cancelled() and (failure := task.exception())]
-        if error is None and (failed or service.crash is not None):
-            outcome, error = "failed", failed[0] if failed else service.crash
-        if tasks or error is not None:
-            steps.record(name, began, outcome, error)
-        service.stopped(error)
+        name, error = f"stop {service.provider.name}", service.crash
+        try:
+            if tasks := service.ask():
+                error = await steps.end(name, tasks, lambda: until(POLITE), lambda: until(1)) or error
+            elif error is not None:
+                steps.record(name, began, "failed", error)
+        finally:  # whatever happens, what it needs may stop
+            service.stopped(error)

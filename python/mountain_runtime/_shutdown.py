@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ._native import now
-from ._stacks import place
+from ._stacks import of_task, place
 from .errors import TimedOut
 from .policy._numbers import Seconds, seconds
 
-__all__ = ["Clock", "Left", "Shutdown", "ShutdownReport", "Step", "Steps", "late"]
+__all__ = ["POLITE", "Clock", "Left", "Shutdown", "ShutdownReport", "Step", "Steps"]
 
 #: The share of the deadline that is kept for cancelling and cleanup, however long the drain may be.
 _KEPT = 0.2
@@ -19,6 +19,10 @@ _KEPT = 0.2
 _ABORT = 0.1
 #: Less than this is no time to wait: what was to end then has been woken for it.
 _MOMENT = 1e-6
+#: Of its time, the part after which a service or a deferred call is cancelled.
+POLITE = 0.8
+#: Turns of the loop that tasks have to end in before anybody looks at the clock: most need no more.
+_TURNS = 3
 
 
 def _now() -> float:
@@ -67,8 +71,9 @@ class ShutdownReport:
     def __str__(self) -> str:
         took = max((step.started + step.took for step in self.steps), default=0.0)
         lines = [f"shutdown {'complete' if self.ok else 'incomplete'} after {took:.2f} s"]
+        width = max((len(step.name) for step in self.steps), default=0)
         for step in self.steps:
-            line = f"  {step.name:<12}{step.started:>8.2f} s  +{step.took:.2f} s  {step.outcome}"
+            line = f"  {step.name:<{width}}{step.started:>8.2f} s  +{step.took:.2f} s  {step.outcome}"
             lines.append(line if step.error is None else f"{line}: {step.error}")
         return "\n".join(lines)
 
@@ -226,6 +231,39 @@ class Steps:
         """A step that was run elsewhere and ends now; steps are listed as they end."""
         self._steps.append(Step(name, started - self._clock.began, _now() - started, outcome, error))
 
+    async def end(
+        self,
+        name: str,
+        tasks: "Collection[asyncio.Task[Any]]",
+        polite: Callable[[], float],
+        last: Callable[[], float],
+    ) -> BaseException | None:
+        """Waits for tasks until `polite`, then cancels them, and leaves behind what has not ended at `last`.
+
+        It is a step of its own. Gives why it was not done as it should be, if so.
+        """
+        began = _now()
+        for _ in range(_TURNS):
+            if all(task.done() for task in tasks):
+                break
+            await asyncio.sleep(0)
+        outcome: Literal["done", "failed", "timed_out", "abandoned"] = "done"
+        error: BaseException | None = None
+        if not await self._clock.wait(tasks, polite):
+            where = [line for task in tasks if not task.done() for line in of_task(task)]
+            for task in tasks:
+                task.cancel()
+            outcome, what = "timed_out", "it was cancelled"
+            if not await self._clock.wait(tasks, last):
+                outcome, what = "abandoned", "it was left behind"
+            error = TimedOut(f"{name} did not end in its time, and {what}{place(where)}", policy="Shutdown")
+            _note(error, name, where)
+        else:
+            error = next((e for task in tasks if not task.cancelled() and (e := task.exception()) is not None), None)
+            outcome = "done" if error is None else "failed"
+        self.record(name, began, outcome, error)
+        return error
+
     def report(self) -> ShutdownReport:
         """What happened so far."""
         return ShutdownReport(tuple(self._steps))
@@ -241,13 +279,6 @@ class Left:
 
 #: Of so many the report says where they stood.
 _NOTED = 20
-
-
-def late(name: str, what: str, where: list[str]) -> TimedOut:
-    """The error of a step that was not done in its time."""
-    error = TimedOut(f"{name} did not end in its time, and {what}{place(where)}", policy="Shutdown")
-    _note(error, name, where)
-    return error
 
 
 def _note(error: BaseException, name: str, where: list[str]) -> None:

@@ -134,7 +134,7 @@ class _Life:
                 )
                 _give_up(self._failure)
                 return None
-            await asyncio.sleep(_wait(backoff, len(restarts)))
+            await asyncio.sleep(backoff.wait(len(restarts), random.random()))
             restarts.append(clock())
             try:
                 async with asyncio.timeout(_READY):
@@ -254,9 +254,3 @@ def _give_up(why: Exception) -> None:
 def _close(runtime: "Runtime") -> None:
     """On the runtime's loop, which need not be the sidecar's."""
     runtime._begin_close(drain=True)  # type: ignore[unused-awaitable] # its block awaits it
-
-
-def _wait(backoff: Backoff, restarts: int) -> float:
-    most: float = min(backoff._initial * backoff._factor**restarts, backoff._max)
-    kept = {"full": 0.0, "equal": 0.5, "none": 1.0}[backoff._jitter]
-    return most * (kept + (1 - kept) * random.random())

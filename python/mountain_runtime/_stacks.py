@@ -1,6 +1,7 @@
 """Where Python code stands: the stack of a task that waits, and of a thread that runs."""
 
 import asyncio
+import contextlib
 import gc
 import sys
 import traceback
@@ -29,7 +30,12 @@ def of_task(task: "asyncio.Future[Any]") -> list[str]:
 
 
 def _first(of: Any, *names: str) -> Any:
-    return next((found for name in names if (found := getattr(of, name, None)) is not None), None)
+    """The first of these attributes that there is. An awaitable of somebody's own may raise anything."""
+    for name in names:
+        with contextlib.suppress(Exception):
+            if (found := getattr(of, name, None)) is not None:
+                return found
+    return None
 
 
 def of_thread(ident: int) -> list[str]:

@@ -24,7 +24,7 @@ class Shop:
         self.pause = 0.0
 
     def answer(self, asked: servers.Asked) -> servers.Answer:
-        time.sleep(self.pause)
+        time.sleep(self.pause)  # a server that takes its time
         if asked.host == "similar.example":
             return json.dumps([f"like{asked.path.replace('/', ' ')}"])
         return 500 if self.down else "12.5"

@@ -80,7 +80,7 @@ def test_a_signal_under_load_loses_no_request_and_no_submitted_work(number: sign
     async def client(session: aiohttp.ClientSession, number: int) -> None:
         for again in range(number, 1_000_000, 100):
             try:
-                async with session.get(f"/work/{again}") as answer:
+                async with session.get(f"/jobs/{again}") as answer:
                     assert answer.status == 200, await answer.text()
                     answered.append(await answer.json() // 2)
             except aiohttp.ClientConnectionError:

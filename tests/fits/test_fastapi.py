@@ -119,7 +119,7 @@ def under_load(server: Server, *signals: signal.Signals) -> list[int]:
     async def client(http: httpx.AsyncClient, number: int) -> None:
         for again in range(number, 1_000_000, 100):
             try:
-                answer = await http.get(f"{server.url}/work/{again}")
+                answer = await http.get(f"{server.url}/jobs/{again}")
             except httpx.TransportError:
                 return
             assert answer.status_code == 200, answer.text

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mountain_runtime import CircuitBreaker, Key, Runtime, Shutdown, effect, need
-from mountain_runtime.errors import ServiceMissing
+from mountain_runtime.errors import ServiceMissing, TimedOut
 from mountain_runtime.testing import VirtualClock, open_circuit
 
 from .support import Boom, Log, fails, forever
@@ -187,3 +187,14 @@ async def test_a_fallback_that_ends_by_itself_leaves_nothing_to_be_ready_with(vi
         await asyncio.sleep(0.01)
         assert not runtime.health().ready
         assert "its fallback has ended" in str(runtime.health().services["thing"].reason)
+
+
+async def test_the_time_of_a_start_is_the_fallbacks_too(virtual_clock: VirtualClock) -> None:
+    log, begun = Log(), asyncio.get_running_loop().time()
+    runtime = Runtime().provide(
+        KEY, log.service("p", starting=forever), fallback=log.service("f", starting=forever), start_timeout=2
+    )
+    with pytest.raises(TimedOut, match="service thing did not start within 2 s"):
+        await runtime.__aenter__()
+    assert asyncio.get_running_loop().time() - begun == pytest.approx(4, abs=0.1)
+    assert log.count("p gone") == log.count("f gone") == 1

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from mountain_runtime import Key, Runtime, effect, need
+from mountain_runtime import Key, Runtime, Shutdown, effect, need
 from mountain_runtime.errors import ConfigError, ServiceMissing, TimedOut
 from mountain_runtime.testing import VirtualClock
 
@@ -102,6 +102,20 @@ async def test_an_entry_that_is_cancelled_unwinds() -> None:
     with pytest.raises(asyncio.CancelledError):
         await entering
     assert log[-4:] == ["b: CancelledError", "b gone", "a stops", "a gone"]
+
+
+async def test_a_start_that_is_given_up_waits_for_no_propagation(virtual_clock: VirtualClock) -> None:
+    """Nobody was told that it is ready."""
+    log, begun = Log(), asyncio.get_running_loop().time()
+    runtime = log.provided(Runtime(shutdown=Shutdown(propagation=7)), "a", starting=forever)
+    entering = asyncio.create_task(runtime.__aenter__())
+    while "a starts" not in log:
+        await asyncio.sleep(0)
+    runtime._begin_close(drain=True)  # type: ignore[unused-awaitable] # as a signal does
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    assert log[-1] == "a gone"
+    assert asyncio.get_running_loop().time() - begun < 0.1
 
 
 async def test_a_start_timeout_still_stops_what_started(virtual_clock: VirtualClock) -> None:

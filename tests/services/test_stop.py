@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Key, Runtime, Shutdown, ShutdownReport, Step, blocking, effect
+from mountain_runtime import Key, Runtime, Shutdown, ShutdownReport, Step, _native, blocking, effect
 from mountain_runtime.errors import ConfigError, ShuttingDown, TimedOut
 from mountain_runtime.testing import VirtualClock
 
@@ -222,6 +222,46 @@ async def test_what_is_deferred_runs_last_first_when_no_work_is_left_and_service
         runtime.defer(deferred("late"))
     with pytest.raises(ConfigError):
         Runtime().defer(3)  # type: ignore[arg-type]
+
+
+async def test_what_is_deferred_may_use_effects_whoever_began_the_end() -> None:
+    """It is accepted work: what it awaits is admitted until the teardown."""
+    log = Log()
+
+    @effect
+    async def save(n: int) -> None:
+        await asyncio.sleep(0)
+        log.append(f"saved {n}")
+
+    async def last() -> None:
+        await save(await _native.noop(1))
+
+    async with Runtime() as runtime:
+        runtime.defer(last)
+        runtime._begin_close(drain=True)  # type: ignore[unused-awaitable] # as a signal does, in another context
+    assert log == ["saved 1"]
+    assert report_of(runtime).ok, str(runtime.report)
+
+
+async def test_an_awaitable_that_tells_nothing_of_itself_hides_only_itself(virtual_clock: VirtualClock) -> None:
+    class Secret:
+        def __await__(self) -> Any:
+            yield from asyncio.sleep(LONG).__await__()
+
+        def __getattr__(self, name: str) -> Any:
+            raise Boom(name)
+
+    async def hides() -> None:
+        await Secret()
+
+    log = Log()
+    runtime = Runtime(shutdown=Shutdown(deadline=2, drain=0))
+    log.provided(runtime, "a")
+    log.provided(runtime, "b", "a", stopping=hides)
+    async with runtime:
+        pass
+    assert "in hides" in str(getattr(step_of(runtime, "stop b").error, "__notes__", None))
+    assert log[-2:] == ["a stops", "a gone"]
 
 
 async def test_the_native_parts_end_in_their_order() -> None:

@@ -31,6 +31,15 @@ class Backoff:
         jitter = "" if self._jitter == "full" else f", jitter={self._jitter!r}"
         return f"exponential({written(self._initial)}, max={written(self._max)}{factor}{jitter})"
 
+    def wait(self, before: int, dice: float) -> float:
+        """Seconds to wait when so many waits were before; `dice`, in [0, 1), is for the jitter."""
+        try:
+            most = min(self._initial * self._factor**before, self._max)
+        except OverflowError:
+            most = self._max
+        kept = {"full": 0.0, "equal": 0.5, "none": 1.0}[self._jitter]
+        return most * (kept + (1 - kept) * dice)
+
     def total(self, waits: float, least: float = 0.0) -> float:
         """The most that so many waits may take together, each of which may be `least` seconds instead."""
         most = max(self._max, least)

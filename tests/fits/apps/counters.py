@@ -107,7 +107,7 @@ async def socket(request: web.Request) -> web.WebSocketResponse:
     return answer
 
 
-@routes.get("/work/{number}")
+@routes.get("/jobs/{number}")
 async def work(request: web.Request) -> web.Response:
     number = int(request.match_info["number"])
     begun.append(number)

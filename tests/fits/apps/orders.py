@@ -197,7 +197,7 @@ async def brief() -> None:
     await asyncio.sleep(0.05)
 
 
-@app.get("/work/{number}")
+@app.get("/jobs/{number}")
 async def work(number: int, request: Request) -> int:
     begun.append(number)
     request.app.state.rt.submit(deliver(str(number), 0.1))
