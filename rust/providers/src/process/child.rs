@@ -14,23 +14,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libc::pid_t;
-use mountain_core::effect::{AtWork, Done, Outcome};
 use mountain_core::error::Error;
 use mountain_core::sync::Mutex;
 use mountain_core::value::Value;
 
+use super::answer::{Answers, Pending, give};
 use super::birth::Nursery;
 use super::command::Command;
 use super::inlet::Inlet;
-use super::live::Live;
 use super::outlet::Outlet;
 use super::reactor::{self, Desk, Reactor};
 use super::sys;
-
-/// A waiting caller; virtual time waits with it, unless it only keeps watch.
-pub(super) type Pending = (Done, Option<AtWork>);
-/// Given when no lock is held: who gets one may call back at once.
-pub(super) type Answers = Vec<(Pending, Outcome)>;
 
 /// How a program ended that was waited for.
 #[derive(Debug)]
@@ -105,7 +99,8 @@ pub(super) struct State {
     /// When something is to be done to it that nothing else leads to: the group is killed, or its output given up.
     pub(super) due: Option<Instant>,
     pub(super) whole: Option<Whole>,
-    pub(super) born: Option<Pending>,
+    /// Who waits for its birth, and what he is handed.
+    pub(super) born: Option<(Pending, fn(Arc<Child>) -> Value)>,
     pub(super) on_exit: VecDeque<(u64, Pending)>,
     pub(super) on_over: VecDeque<(u64, Pending)>,
     pub(super) requests: u64,
@@ -169,8 +164,8 @@ impl Child {
             if state.killed {
                 let _ = sys::signal_group(state.pid, libc::SIGKILL);
             }
-            if let Some(pending) = state.born.take() {
-                answers.push((pending, Ok(Value::Other(Box::new(Live::new(self.clone()))))));
+            if let Some((pending, hand)) = state.born.take() {
+                answers.push((pending, Ok(hand(self.clone()))));
             }
         }
         drop(state);
@@ -288,11 +283,5 @@ impl Child {
         self.stop();
         let line: Vec<_> = self.command.argv().map(|a| a.to_string_lossy()).collect();
         Some((pid, line.join(" ")))
-    }
-}
-
-pub(super) fn give(answers: Answers) {
-    for ((done, _at_work), outcome) in answers {
-        done.finish(outcome);
     }
 }

@@ -7,7 +7,8 @@ use mountain_core::effect::Outcome;
 use mountain_core::error::Error;
 use mountain_core::value::Value;
 
-use super::child::{Answers, Child, Completed, Failed, News, Pending, Phase, State, Why};
+use super::answer::{Answers, Pending};
+use super::child::{Child, Completed, Failed, News, Phase, State, Why};
 use super::command::Command;
 use super::reactor::Desk;
 use super::sys;
@@ -55,7 +56,7 @@ impl State {
     /// It never ran.
     pub(super) fn fail(&mut self, e: Error, answers: &mut Answers) {
         self.phase = Phase::Over;
-        if let Some(pending) = self.born.take().or_else(|| self.whole.take().map(|w| w.pending)) {
+        if let Some(pending) = self.born.take().map(|(pending, _)| pending).or_else(|| self.whole.take().map(|w| w.pending)) {
             answers.push((pending, Err(e)));
         }
     }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use mountain_core::effect::Outcome;
 use mountain_core::value::Value;
 
-use super::child::{Answers, Pending};
+use super::answer::{Answers, Pending};
 use super::sys;
 
 /// Kept at most for a live process, unless one line is longer and somebody waits for it.

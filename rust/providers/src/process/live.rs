@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use mountain_core::effect::{Abort, Abortable, AtWork, Done, Host, Operation};
 use mountain_core::error::Error;
+use mountain_core::value::Value;
 
-use super::child::{Child, Pending, State};
+use super::answer::Pending;
+use super::child::{Child, State};
 use super::command::Command;
 use super::inlet::KEPT;
 pub use super::inlet::Part;
@@ -18,10 +20,6 @@ use super::run::Stop;
 pub struct Live(Arc<Child>);
 
 impl Live {
-    pub(super) fn new(child: Arc<Child>) -> Self {
-        Live(child)
-    }
-
     pub fn pid(&self) -> i32 {
         if self.0.reactor.elsewhere() { 0 } else { self.0.state.lock().pid }
     }
@@ -73,18 +71,13 @@ pub struct Open {
 
 impl Operation for Open {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
-        let reactor = match reactor::current() {
-            Ok(reactor) => reactor,
-            Err(e) => {
-                done.finish(Err(Error::io(&e, None)));
-                return Abort::Never;
-            }
-        };
+        let Some((reactor, done)) = reactor::current_for(done) else { return Abort::Never };
         let child = Arc::new(Child::new(reactor, self.command.clone(), self.owner, KEPT));
         {
             let mut state = child.state.lock();
             state.talks = true;
-            state.born = Some((done, Some(AtWork::begin())));
+            let hand = |child| Value::Other(Box::new(Live(child)));
+            state.born = Some(((done, Some(AtWork::begin())), hand));
         }
         reactor.start(&child);
         Abort::Shared(Arc::new(Stop(child)))

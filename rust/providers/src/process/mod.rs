@@ -4,6 +4,7 @@
 //! thread that a child came from. It also serves their pipes and hears of their ends (`reactor`). A guard, a process beside this one, ends the
 //! groups that are left when this process is killed (`guard`). docs/decisions/0010-processes.md
 
+mod answer;
 #[cfg(target_os = "linux")]
 mod birth;
 #[cfg(not(target_os = "linux"))]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mountain_core::error::{Error, OsError};
 use mountain_core::value::Value;
 
-use super::child::{Answers, Pending};
+use super::answer::{Answers, Pending};
 use super::sys;
 
 /// Bytes that do not change while they are written.

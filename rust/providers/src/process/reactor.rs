@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use libc::pid_t;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use mountain_core::effect::Done;
+use mountain_core::error::Error;
 use mountain_core::sync::{Condvar, Mutex, MutexGuard};
 use slab::Slab;
 
@@ -62,7 +64,7 @@ pub(super) fn existing() -> Option<&'static Reactor> {
 }
 
 /// The process's, made on first use. Its thread never ends.
-pub(super) fn current() -> io::Result<&'static Reactor> {
+fn current() -> io::Result<&'static Reactor> {
     if let Some(reactor) = existing() {
         return Ok(reactor);
     }
@@ -92,6 +94,17 @@ pub(super) fn current() -> io::Result<&'static Reactor> {
         return Err(e);
     }
     Ok(reactor)
+}
+
+/// The same for a call, which is told when there can be none.
+pub(super) fn current_for(done: Done) -> Option<(&'static Reactor, Done)> {
+    match current() {
+        Ok(reactor) => Some((reactor, done)),
+        Err(e) => {
+            done.finish(Err(Error::io(&e, None)));
+            None
+        }
+    }
 }
 
 /// This process is about to fork, or has forked: meanwhile no child is started.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use mountain_core::effect::{Abort, Abortable, AtWork, Done, Host, Operation};
-use mountain_core::error::Error;
 
 use super::child::{Child, Whole};
 use super::command::Command;
@@ -22,13 +21,7 @@ pub struct Run {
 
 impl Operation for Run {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
-        let reactor = match reactor::current() {
-            Ok(reactor) => reactor,
-            Err(e) => {
-                done.finish(Err(Error::io(&e, None)));
-                return Abort::Never;
-            }
-        };
+        let Some((reactor, done)) = reactor::current_for(done) else { return Abort::Never };
         let child = Arc::new(Child::new(reactor, self.command.clone(), None, usize::MAX));
         {
             let mut state = child.state.lock();
