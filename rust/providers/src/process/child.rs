@@ -61,6 +61,9 @@ pub(super) struct Child {
     pub(super) state: Mutex<State>,
 }
 
+/// A child that has been born, as who waits for it is handed it.
+type Hand = fn(Arc<Child>) -> Value;
+
 /// A program that is run to its end.
 pub(super) struct Whole {
     pub(super) pending: Pending,
@@ -100,7 +103,7 @@ pub(super) struct State {
     pub(super) due: Option<Instant>,
     pub(super) whole: Option<Whole>,
     /// Who waits for its birth, and what he is handed.
-    pub(super) born: Option<(Pending, fn(Arc<Child>) -> Value)>,
+    pub(super) born: Option<(Pending, Hand)>,
     pub(super) on_exit: VecDeque<(u64, Pending)>,
     pub(super) on_over: VecDeque<(u64, Pending)>,
     pub(super) requests: u64,
