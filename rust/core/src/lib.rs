@@ -1,6 +1,6 @@
 //! The engine: effects, the policies around them, and the clock they sleep by. It knows no Python, no socket and no file.
 //!
-//! Floors, each importing only what stands to its left: `time`, `sync`, `value`, `error`, `observe`, `schedule` → `effect` → `policy`, `lifecycle` → `runtime`.
+//! Floors, each importing only what stands to its left: `time`, `sync`, `value`, `error`, `observe`, `schedule` → `effect` → `policy`, `lifecycle` → `telemetry` → `runtime`.
 
 pub mod effect;
 pub mod error;
@@ -10,5 +10,6 @@ pub mod policy;
 pub mod runtime;
 pub mod schedule;
 pub mod sync;
+pub mod telemetry;
 pub mod time;
 pub mod value;

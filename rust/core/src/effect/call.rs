@@ -10,6 +10,7 @@ use crate::sync::Mutex;
 
 use super::{Begin, Fault, Holder, Leaf, Terms};
 use crate::error::{Owner, Reason, Refused};
+use crate::observe::{Event, Observer, Times};
 use crate::time::{Clock, Instant};
 
 /// The earliest limit over a point of the stack.
@@ -95,13 +96,27 @@ pub struct Call<'a, L: Leaf> {
     pub clock: &'a Arc<Clock>,
     pub trace: &'a Trace<L::Err>,
     pub terms: &'a Terms,
+    /// Who hears of it, if anybody does.
+    pub observer: Option<&'a dyn Observer>,
     /// When this was last read, 0 when the call has waited or the leaf has run since: layers that begin together read the clock once.
     now: AtomicU64,
 }
 
 impl<'a, L: Leaf> Call<'a, L> {
     pub fn new(leaf: &'a L, clock: &'a Arc<Clock>, trace: &'a Trace<L::Err>, terms: &'a Terms) -> Self {
-        Call { leaf, clock, trace, terms, now: AtomicU64::new(0) }
+        Call { leaf, clock, trace, terms, observer: None, now: AtomicU64::new(0) }
+    }
+
+    #[must_use]
+    pub fn observed(self, observer: Option<&'a dyn Observer>) -> Self {
+        Call { observer, ..self }
+    }
+
+    /// Tell whoever listens.
+    pub fn tell(&self, event: Event) {
+        if let Some(observer) = self.observer {
+            observer.told(event, self.clock.now());
+        }
     }
 
     /// The time at which the layers that are being entered begin.
@@ -118,15 +133,27 @@ impl<'a, L: Leaf> Call<'a, L> {
 
     /// The policy at that place of the stack does not let it begin.
     pub fn refused(&self, layer: usize, why: Reason) -> Refused {
+        self.tell(Event::Refused(layer));
         Refused { layer, why, attempt: self.trace.attempts().saturating_add(1) }
     }
 
-    /// Wait for something before what is inside begins. The time is read afresh then, if there was anything to wait for.
-    pub fn wait<F: Future + Unpin>(&self, mut what: F) -> impl Future<Output = F::Output> {
+    /// Wait for something before what is inside `layer` begins; how long goes to `times`. The time is read afresh then, if there was
+    /// anything to wait for.
+    pub fn wait<F: Future + Unpin>(&self, layer: usize, times: &Times, mut what: F) -> impl Future<Output = F::Output> {
+        let mut since = None;
         poll_fn(move |cx| {
             let polled = Pin::new(&mut what).poll(cx);
-            if polled.is_pending() {
-                self.now.store(0, Ordering::Relaxed);
+            match (polled.is_pending(), since) {
+                (true, None) => {
+                    since = Some(self.now());
+                    self.tell(Event::Waits(layer));
+                }
+                (true, Some(_)) => self.now.store(0, Ordering::Relaxed),
+                (false, None) => {}
+                (false, Some(since)) => {
+                    times.record(self.now().since(since).as_nanos() as u64);
+                    self.tell(Event::Waited(layer));
+                }
             }
             polled
         })
@@ -136,7 +163,9 @@ impl<'a, L: Leaf> Call<'a, L> {
     pub fn attempt(&self) {
         self.now.store(0, Ordering::Relaxed);
         // Only who polls the call counts.
-        self.trace.attempts.store(self.trace.attempts() + 1, Ordering::Relaxed);
+        let attempt = self.trace.attempts() + 1;
+        self.trace.attempts.store(attempt, Ordering::Relaxed);
+        self.tell(Event::Attempt(attempt));
     }
 
     /// The time, read afresh.

@@ -15,7 +15,7 @@ use crate::sync::Mutex;
 
 use crate::effect::{Abort, Abortable, Call, Deadline, Done, Host, Leaf, NativeLeaf, OnErrno, Operation, Outcome, Terms, Trace};
 use crate::error::{Error, Origin, Owner};
-use crate::observe::Tally;
+use crate::observe::{Count, Observer, Tally};
 use crate::policy::{self, Layer};
 
 /// A native operation with its policies: what a caller starts. It is an operation itself, so effects nest.
@@ -28,6 +28,8 @@ pub struct Program {
     /// Read on the caller's thread.
     pub terms: Arc<Terms>,
     pub tally: Option<Arc<Tally>>,
+    /// Who hears of the call.
+    pub observer: Option<Arc<dyn Observer>>,
     /// Names it in its failures when it runs inside another call.
     pub origin: Option<Origin>,
 }
@@ -45,16 +47,16 @@ impl Operation for Program {
         let leaf = Arc::new(NativeLeaf::new(self.operation.clone(), host.clone(), root, self.on.to_vec(), done.priority));
         let cancel = Arc::new(Cancel { leaf: leaf.clone(), asked: AtomicBool::new(false), waker: Mutex::new(None) });
         let (stack, inherited, clock, ours) = (self.stack.clone(), self.inherited, host.clock.clone(), cancel.clone());
-        let (terms, tally, origin) = (self.terms.clone(), self.tally.clone(), self.origin.clone());
+        let (terms, tally, origin, observer) = (self.terms.clone(), self.tally.clone(), self.origin.clone(), self.observer.clone());
         let watch = (inherited.owner == Owner::Inherited).then_some(inherited.at);
         let engine = async move {
             let trace = Trace::default();
             let outcome = {
-                let call = Call::new(&*leaf, &clock, &trace, &terms);
+                let call = Call::new(&*leaf, &clock, &trace, &terms).observed(observer.as_deref());
                 until_cancelled(policy::run(&call, &stack, inherited, watch), &ours).await
             };
             if let Some(tally) = tally {
-                tally.retried.fetch_add(u64::from(trace.attempts().saturating_sub(1)), Ordering::Relaxed);
+                tally.add(Count::Retried, u64::from(trace.attempts().saturating_sub(1)));
             }
             outcome.map_err(|e| match e {
                 Error::Cancelled => e,

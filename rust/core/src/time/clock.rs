@@ -23,6 +23,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 
 use super::Instant;
 use super::heap::{Heap, Key};
+use super::ticks::Counter;
 
 /// In `state`: the clock is virtual.
 const VIRTUAL: u64 = 1 << 63;
@@ -30,6 +31,7 @@ const VIRTUAL: u64 = 1 << 63;
 /// Tells the time and wakes whoever waits for it.
 pub struct Clock {
     epoch: std::time::Instant,
+    pub(super) counter: Counter,
     /// Virtual: the reading, with `VIRTUAL`. Real: by how much the reading is ahead of the time since `epoch`, modulo 2^63.
     state: AtomicU64,
     timers: Mutex<Timers>,
@@ -79,7 +81,8 @@ impl Clock {
     fn new(state: u64, planned: u64) -> Arc<Self> {
         let timers = Mutex::new(Timers { planned, ..Timers::default() });
         let epoch = std::time::Instant::now();
-        Arc::new_cyclic(|me| Clock { epoch, state: AtomicU64::new(state), timers, sooner: Condvar::new(), me: me.clone() })
+        let counter = Counter::new();
+        Arc::new_cyclic(|me| Clock { epoch, counter, state: AtomicU64::new(state), timers, sooner: Condvar::new(), me: me.clone() })
     }
 
     #[cold]
@@ -99,11 +102,11 @@ impl Clock {
         Instant::from_nanos(reading & !VIRTUAL)
     }
 
-    fn elapsed(&self) -> u64 {
+    pub(super) fn elapsed(&self) -> u64 {
         self.epoch.elapsed().as_nanos() as u64
     }
 
-    fn is_virtual(&self) -> bool {
+    pub(super) fn is_virtual(&self) -> bool {
         self.state.load(Ordering::Relaxed) & VIRTUAL != 0
     }
 

@@ -3,10 +3,12 @@
 mod clock;
 mod heap;
 mod sleep;
+mod ticks;
 
 pub use clock::Clock;
 pub use heap::Key;
 pub use sleep::{Sleep, sleep_until};
+pub use ticks::Ticks;
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use mountain_core::effect::OnErrno;
 use mountain_core::error::Error;
-use mountain_core::observe::Tally;
+use mountain_core::observe::{Count, Tally};
 use mountain_core::runtime::spawn;
 
 use super::common::{Desk, Does, EAGAIN, ENOENT, Held, attempts_and_errno, int, limit, number, on, os, program, retry, secs};
@@ -82,7 +82,7 @@ fn a_backoff_is_slept_on_the_clock_and_retries_are_counted() {
         desk.advance(10);
     }
     assert_eq!(number(&desk.answer()), 7);
-    assert_eq!(tally.retried.load(Ordering::Relaxed), 2);
+    assert_eq!(tally.total(Count::Retried), 2);
 }
 
 #[test]

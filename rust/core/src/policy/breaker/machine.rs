@@ -27,6 +27,8 @@ pub struct Breaker {
     tenth: u64,
     /// The longest that a key's first opening lasts.
     first: Duration,
+    /// Ever, of all keys.
+    opens: u64,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +72,7 @@ impl Breaker {
     pub fn new(settings: Settings) -> Self {
         let settings = Settings { probes: settings.probes.max(1), ..settings };
         let tenth = u64::try_from(settings.window.as_nanos()).unwrap_or(u64::MAX) / TENTHS as u64;
-        Breaker { settings, keys: Vec::new(), tenth: tenth.max(1), first: settings.cooldown.wait(1, 1.0) }
+        Breaker { settings, keys: Vec::new(), tenth: tenth.max(1), first: settings.cooldown.wait(1, 1.0), opens: 0 }
     }
 
     #[must_use]
@@ -81,6 +83,16 @@ impl Breaker {
             Phase::HalfOpen { .. } => State::HalfOpen,
             Phase::Isolated => State::Isolated,
         }
+    }
+
+    /// Of so many keys, how many are in each state, in the order of [`State`], and how often one has ever opened. A breaker without keys has one.
+    #[must_use]
+    pub fn states(&self, keys: usize, now: Instant) -> ([u64; 4], u64) {
+        let mut states = [0; 4];
+        (0..self.keys.len()).for_each(|key| states[self.state(key as u32, now) as usize] += 1);
+        // Numbers that are nobody's any more are closed, too.
+        states[State::Closed as usize] = (keys.max(1) as u64).saturating_sub(states[1..].iter().sum());
+        (states, self.opens)
     }
 
     /// Whether a call could be admitted now; if not, when to try again: after what is left of the cooldown, or `Duration::MAX` if it has no end.
@@ -126,29 +138,34 @@ impl Breaker {
         }
         let failed = outcome == Outcome::Failure;
         let lagged = !failed && settings.slow_call.is_some_and(|limit| now.since(pass.started) > limit);
-        match (&mut state.phase, outcome) {
-            (Phase::HalfOpen { taken, .. }, Outcome::Nothing) => *taken -= 1,
+        let opens = match (&mut state.phase, outcome) {
+            (Phase::HalfOpen { taken, .. }, Outcome::Nothing) => {
+                *taken -= 1;
+                false
+            }
             // Nothing is admitted while open or isolated, so no pass is of such a generation.
-            (_, Outcome::Nothing) | (Phase::Open { .. } | Phase::Isolated, _) => {}
+            (_, Outcome::Nothing) | (Phase::Open { .. } | Phase::Isolated, _) => false,
             (Phase::Closed { run, at }, _) => {
                 if settings.failures.is_some() {
                     (*run, *at) = if failed { (run.saturating_add(1), now) } else { (0, now) };
                 }
                 let in_a_row = failed && settings.failures.is_some_and(|most| *run >= most);
-                if in_a_row || state.count(&settings, tenth, failed, lagged) {
-                    state.open(&settings.cooldown, now, dice);
-                }
+                in_a_row || state.count(&settings, tenth, failed, lagged)
             }
-            (Phase::HalfOpen { .. }, Outcome::Failure) => state.open(&settings.cooldown, now, dice),
+            (Phase::HalfOpen { .. }, Outcome::Failure) => true,
             (Phase::HalfOpen { succeeded, slow, .. }, Outcome::Success) => {
                 *succeeded += 1;
                 *slow += u32::from(lagged);
-                if reaches(*slow, settings.probes, settings.slow_rate) {
-                    state.open(&settings.cooldown, now, dice);
-                } else if *succeeded == settings.probes {
+                let lags = reaches(*slow, settings.probes, settings.slow_rate);
+                if !lags && *succeeded == settings.probes {
                     state.change(Phase::default());
                 }
+                lags
             }
+        };
+        if opens {
+            state.open(&settings.cooldown, now, dice);
+            self.opens += 1;
         }
     }
 
@@ -170,6 +187,7 @@ impl Breaker {
         let state = self.key(key);
         if !matches!(state.phase, Phase::Isolated) {
             state.open(&cooldown, now, dice);
+            self.opens += 1;
         }
     }
 

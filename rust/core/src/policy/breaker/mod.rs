@@ -45,6 +45,11 @@ pub enum State {
     Isolated,
 }
 
+impl State {
+    /// As they are called, in their order.
+    pub const NAMES: [&str; 4] = ["closed", "open", "half_open", "isolated"];
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Success,

@@ -8,6 +8,7 @@ use super::Cache;
 use super::store::Found;
 use crate::effect::{Around, Call, Fault, Flight, Holder, Landed, Landing, Leaf, Use};
 use crate::error::Reason;
+use crate::observe::{self, Event};
 
 /// The value of `cache`, which stands at `layer` of the stack, for this call's key; `inner` where there is no key.
 pub async fn cached<'a, L, F>(
@@ -25,15 +26,20 @@ where
     let mut waits = false;
     loop {
         let (flight, begins) = match cache.find(key.number(), call.now()) {
-            Found::Fresh(value) | Found::Stale(value, None) => return Ok(call.leaf.shared(&value)),
-            Found::Stale(value, Some(flight)) => {
+            Found::Fresh(value) => {
+                call.tell(Event::Cache(layer, observe::Found::Hit));
+                return Ok(call.leaf.shared(&value));
+            }
+            Found::Stale(value, flight) => {
+                call.tell(Event::Cache(layer, observe::Found::Stale));
                 // A refresh that cannot begin is one that failed: there is still what is there.
-                let _ = call.leaf.fly(layer, landing(call, cache, key, &flight), None);
+                let _ = flight.map(|flight| call.leaf.fly(layer, landing(call, cache, key, &flight), None));
                 return Ok(call.leaf.shared(&value));
             }
             Found::Flying(flight) => (flight, false),
             Found::Missing(flight) => (flight, true),
         };
+        call.tell(Event::Cache(layer, if begins { observe::Found::Missing } else { observe::Found::Flying }));
         // Made first: whatever keeps this caller from flying, others do not wait for him.
         let landing = begins.then(|| landing(call, cache, key, &flight));
         let joined = Joined::new(&flight, call.terms.flight.as_ref());

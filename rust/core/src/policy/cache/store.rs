@@ -161,6 +161,10 @@ impl Cache {
         (state.counts, state.entries.len())
     }
 
+    pub fn max_size(&self) -> usize {
+        self.settings.max_size
+    }
+
     /// The value of each key, for a host that collects garbage. None while somebody is at them.
     pub fn visit<E>(&self, mut visit: impl FnMut(&Shared) -> Result<(), E>) -> Result<(), E> {
         let Some(state) = self.state.try_lock() else { return Ok(()) };

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::effect::{Around, Call, Fault, Leaf, call_instead};
+use crate::observe::Event;
 
 /// Call `inner`; `layer` is this fallback's place in the stack.
 pub async fn fallback<'a, L, F>(call: &'a Call<'a, L>, layer: usize, around: Around<'a>, inner: F) -> Result<L::Ok, L::Err>
@@ -18,6 +19,7 @@ where
         return Err(fault);
     }
     call.leaf.instead(layer, fault);
+    call.tell(Event::Degraded(layer));
     let value = call_instead(call, around).await?;
     call.trace.degraded.store(true, Ordering::Relaxed);
     Ok(value)

@@ -17,6 +17,7 @@ use super::Settings;
 use super::machine::{Asked, Caller, Machine};
 use crate::effect::{Held, Holder};
 use crate::error::Reason;
+use crate::observe::Times;
 use crate::schedule::Priority;
 #[cfg(loom)]
 use crate::sync::Modelled as Mutex;
@@ -28,6 +29,8 @@ pub struct Limit {
     machine: Mutex<Machine<Waker>>,
     /// How many forks lie behind it.
     forks: AtomicUsize,
+    /// How long calls waited that had to.
+    pub waits: Times,
 }
 
 impl fmt::Debug for Limit {
@@ -38,7 +41,7 @@ impl fmt::Debug for Limit {
 
 impl Limit {
     pub fn new(settings: Settings) -> Arc<Self> {
-        Arc::new(Limit { machine: Mutex::new(Machine::new(settings)), forks: AtomicUsize::new(0) })
+        Arc::new(Limit { machine: Mutex::new(Machine::new(settings)), forks: AtomicUsize::new(0), waits: Times::default() })
     }
 
     /// Its address, moved by one a fork: another limit is further away than there can be processes in a line.
@@ -125,6 +128,11 @@ impl Limit {
             }
         }
         woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Permits of each key.
+    pub fn capacity(&self) -> u32 {
+        self.machine.lock().settings.n
     }
 
     /// Permits that are out, and how many wait, by priority from Low to High.

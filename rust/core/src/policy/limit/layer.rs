@@ -15,7 +15,7 @@ pub async fn enter<'a, L: Leaf>(
 ) -> Result<Inside<'a, L>, L::Err> {
     let key = call.terms.key(layer);
     let caller = Caller { key, priority: call.terms.priority, until: around.over.at, held: around.held };
-    match call.wait(limit.acquire(call.clock, caller)).await {
+    match call.wait(layer, &limit.waits, limit.acquire(call.clock, caller)).await {
         Ok(()) => Ok(Inside { call, limit, key, holder: Holder::new(limit.name(), key, around.held) }),
         Err(why) => Err(L::Err::refused(call.refused(layer, why))),
     }

@@ -14,6 +14,6 @@ pub async fn enter<'a, L: Leaf>(
     around: Around<'a>,
 ) -> Result<(), L::Err> {
     let (key, cost) = (call.terms.key(layer), call.terms.cost(layer));
-    let turn = call.wait(rate.acquire(call.clock, key, cost, around.over.at)).await;
+    let turn = call.wait(layer, &rate.waits, rate.acquire(call.clock, key, cost, around.over.at)).await;
     turn.map_err(|after| L::Err::refused(call.refused(layer, Reason::Limited(after))))
 }

@@ -12,15 +12,20 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::{Answer, Limiter, Offer, Settings, Ticket, Turn};
+use crate::observe::Times;
 use crate::sync::Mutex;
 use crate::time::{Clock, Instant, Key};
 
 pub struct Rate {
     state: Mutex<State>,
+    /// How long calls waited that had to.
+    pub waits: Times,
 }
 
 struct State {
     limiter: Limiter,
+    /// So much in so long.
+    settings: (f64, Duration),
     waiting: HashMap<Ticket, Waiting>,
     /// The timer, while somebody waits: on which clock, for when. It may be early, never late.
     armed: Option<(Arc<Clock>, Instant, Key)>,
@@ -39,8 +44,8 @@ impl fmt::Debug for Rate {
 
 impl Rate {
     pub fn new(settings: &Settings) -> Arc<Self> {
-        let state = State { limiter: Limiter::new(settings), waiting: HashMap::new(), armed: None };
-        Arc::new(Rate { state: Mutex::new(state) })
+        let state = State { limiter: Limiter::new(settings), settings: (settings.n, settings.per), waiting: HashMap::new(), armed: None };
+        Arc::new(Rate { state: Mutex::new(state), waits: Times::default() })
     }
 
     /// Wait for a turn. Whose turn cannot come by `until` is refused at once, with the time after which there may be room.
@@ -72,7 +77,12 @@ impl Rate {
 
     /// Other limits from now on.
     pub fn set(self: &Arc<Self>, clock: &Arc<Clock>, n: f64, per: Duration) {
+        self.state.lock().settings = (n, per);
         self.change(clock, |limiter, now, turns| limiter.change(n, per, now, turns));
+    }
+
+    pub fn settings(&self) -> (f64, Duration) {
+        self.state.lock().settings
     }
 
     pub fn waiting(&self) -> usize {

@@ -4,6 +4,7 @@ use super::Settings;
 use super::machine::{Decision, decide};
 use crate::effect::{Call, Deadline, Fault, Leaf, Verdict};
 use crate::error::TimedOut;
+use crate::observe::Event;
 use crate::time::{Instant, sleep_until};
 
 /// Call `inner` anew for each attempt. `layer` is this retry's place in the stack, `over` the earliest limit around it.
@@ -63,6 +64,7 @@ fn judge<L: Leaf>(
         Decision::Again(_) if settings.budget.as_ref().is_some_and(|budget| !budget.lock().withdraw(call.now())) => Err(e),
         Decision::Again(at) => {
             call.trace.failed(layer, e);
+            call.tell(Event::BacksOff(layer, at));
             Ok(at)
         }
     }

@@ -41,6 +41,7 @@ pub(crate) fn program(operation: impl Operation + 'static, stack: &[Layer]) -> P
 /// The same with what each retry goes on from.
 pub(crate) fn on(operation: impl Operation + 'static, stack: &[Layer], on: &[OnErrno]) -> Program {
     Program {
+        observer: None,
         operation: Arc::new(operation),
         stack: stack.into(),
         on: on.into(),

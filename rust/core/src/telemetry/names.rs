@@ -1,0 +1,97 @@
+//! Things by name, of which there are only so many: a program that makes up names does not make up memory.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use super::OTHER;
+use crate::sync::Mutex;
+
+/// Characters of a name that are kept. A longer one ends in a number that tells it from others with the same beginning.
+const LONGEST: usize = 200;
+
+/// A name as it is shown.
+pub fn shortened(name: &str) -> Cow<'_, str> {
+    static HASHER: OnceLock<RandomState> = OnceLock::new();
+    if name.len() <= LONGEST {
+        return name.into();
+    }
+    let end = name.char_indices().map(|(at, _)| at).take_while(|at| *at <= LONGEST - 20).last().unwrap_or(0);
+    let hash = HASHER.get_or_init(RandomState::new).hash_one(name);
+    format!("{}…{:08x}", &name[..end], hash as u32).into()
+}
+
+pub struct Names<T> {
+    most: usize,
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    known: BTreeMap<String, Arc<T>>,
+    other: Option<Arc<T>>,
+    /// How often a name was asked for that had no room.
+    folded: u64,
+}
+
+impl<T: Default> Names<T> {
+    pub fn new(most: usize) -> Self {
+        Names { most, state: Mutex::new(State { known: BTreeMap::new(), other: None, folded: 0 }) }
+    }
+
+    /// What that name stands for, new or known; beyond the bound what all the others share.
+    pub fn of(&self, name: &str) -> Arc<T> {
+        let name = shortened(name);
+        let mut state = self.state.lock();
+        if let Some(known) = state.known.get(&*name) {
+            return known.clone();
+        }
+        if state.known.len() >= self.most || name == OTHER {
+            state.folded += u64::from(name != OTHER);
+            return state.other.get_or_insert_default().clone();
+        }
+        let new = Arc::<T>::default();
+        state.known.insert(name.into_owned(), new.clone());
+        new
+    }
+
+    /// All of them, in the order of their names; the one that the others share comes last.
+    pub fn all(&self) -> Vec<(String, Arc<T>)> {
+        let state = self.state.lock();
+        let other = state.other.iter().map(|other| (OTHER.to_owned(), other.clone()));
+        state.known.iter().map(|(name, t)| (name.clone(), t.clone())).chain(other).collect()
+    }
+
+    pub fn folded(&self) -> u64 {
+        self.state.lock().folded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_beyond_the_bound_share_one() {
+        let names = Names::<u8>::new(10);
+        let first = names.of("name 0");
+        for n in 0..100_000 {
+            names.of(&format!("name {n}"));
+        }
+        assert_eq!((names.all().len(), names.folded()), (11, 99_990));
+        assert!(Arc::ptr_eq(&first, &names.of("name 0")));
+        assert!(Arc::ptr_eq(&names.of("new"), &names.of(OTHER)));
+        assert_eq!(names.all()[10].0, OTHER);
+    }
+
+    #[test]
+    fn long_names_are_short_and_still_apart() {
+        let long = |end: &str| format!("{}{end}", "é".repeat(10_000));
+        let (a, b) = (long("a"), long("b"));
+        assert!(shortened(&a).len() <= LONGEST);
+        assert_ne!(shortened(&a), shortened(&b));
+        assert_eq!(shortened(&a), shortened(&a));
+        assert_eq!(shortened("short"), "short");
+    }
+}

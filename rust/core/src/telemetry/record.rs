@@ -1,0 +1,73 @@
+//! What happened to one call, kept for whoever tells it later: a span's events, in their order and with their times.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::observe::{Event, Observer};
+use crate::sync::Mutex;
+use crate::time::Instant;
+
+/// How an effect and the layers around it are called.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    pub effect: String,
+    pub layers: Vec<String>,
+}
+
+impl Labels {
+    pub fn layer(&self, layer: usize) -> &str {
+        self.layers.get(layer).map_or("", |l| l)
+    }
+}
+
+/// The first events of a call; of one with more, only how many there were.
+#[derive(Default)]
+pub struct Record {
+    events: Mutex<Vec<(Event, Instant)>>,
+    more: AtomicU32,
+}
+
+impl Record {
+    /// As many as an OpenTelemetry span keeps by default.
+    const MOST: usize = 128;
+
+    /// What was told, and how much more there was. It is the caller's then.
+    pub fn take(&self) -> (Vec<(Event, Instant)>, u32) {
+        (std::mem::take(&mut *self.events.lock()), self.more.load(Ordering::Relaxed))
+    }
+}
+
+impl Observer for Record {
+    fn told(&self, event: Event, now: Instant) {
+        let mut events = self.events.lock();
+        if events.len() < Self::MOST {
+            events.push((event, now));
+        } else {
+            drop(events);
+            self.more.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Several who hear the same.
+pub struct All(pub Vec<Arc<dyn Observer>>);
+
+impl Observer for All {
+    fn told(&self, event: Event, now: Instant) {
+        self.0.iter().for_each(|each| each.told(event, now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_with_a_million_attempts_is_a_bounded_record() {
+        let record = Record::default();
+        (0..1_000_000).for_each(|n| record.told(Event::Attempt(n), Instant::from_nanos(u64::from(n))));
+        let (events, more) = record.take();
+        assert_eq!((events.len(), more), (128, 1_000_000 - 128));
+        assert_eq!(events[1], (Event::Attempt(1), Instant::from_nanos(1)));
+    }
+}

@@ -1,0 +1,244 @@
+//! The figures as text: OpenMetrics as prometheus-client writes it, and the older format of Prometheus, made of that.
+
+use std::fmt::{self, Write};
+use std::sync::atomic::Ordering;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::catalogue::{self as is, Kind, Metric};
+use super::{Reading, Telemetry};
+use crate::observe::{Count, Summary};
+use crate::policy::breaker::State;
+
+/// `application/openmetrics-text; version=1.0.0`.
+pub fn openmetrics(telemetry: &'static Telemetry) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(telemetry)));
+    let mut text = String::with_capacity(1 << 16);
+    // Nothing but running out of memory fails here.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+/// `text/plain; version=0.0.4`. It differs in the names of its counters, which end in `_total` where they are described, too, and in what it
+/// leaves out.
+pub fn prometheus(telemetry: &'static Telemetry) -> String {
+    let text = openmetrics(telemetry);
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        if line.starts_with("# EOF") || line.starts_with("# UNIT") {
+            continue;
+        }
+        let described = line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE "));
+        match described.and_then(|rest| rest.split_once(' ')) {
+            Some((name, rest)) if is::CATALOGUE.iter().any(|m| m.name == name && m.kind == Kind::Counter) => {
+                let _ = write!(out, "{}{name}_total {rest}", &line[..7]);
+            }
+            _ => out.push_str(line),
+        }
+    }
+    out
+}
+
+/// What one reading of the figures gives.
+struct Scrape(&'static Telemetry);
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scrape")
+    }
+}
+
+/// One metric, and its values one after the other.
+struct Series<'a>(MetricEncoder<'a>);
+
+impl<'a> Series<'a> {
+    fn of(encoder: &'a mut DescriptorEncoder<'_>, metric: &'static Metric) -> Result<Self, fmt::Error> {
+        let kind = match metric.kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge => MetricType::Gauge,
+            Kind::Histogram => MetricType::Histogram,
+        };
+        // A full stop follows, as from a registry.
+        encoder.encode_descriptor(metric.name, metric.help, None, kind).map(Series)
+    }
+
+    fn counter(&mut self, labels: &[(&str, &str)], n: u64) -> fmt::Result {
+        if labels.is_empty() {
+            return self.0.encode_counter::<NoLabelSet, _, u64>(&n, None);
+        }
+        self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&n, None)
+    }
+
+    fn gauge(&mut self, labels: &[(&str, &str)], n: u64) -> fmt::Result {
+        if labels.is_empty() {
+            return self.0.encode_gauge(&n);
+        }
+        self.0.encode_family(&labels)?.encode_gauge(&n)
+    }
+
+    fn histogram(&mut self, labels: &[(&str, &str)], times: &Summary) -> fmt::Result {
+        let buckets: Vec<(f64, u64)> = times.octaves().collect();
+        self.buckets(labels, times.seconds(), times.count(), &buckets)
+    }
+
+    fn buckets(&mut self, labels: &[(&str, &str)], sum: f64, count: u64, buckets: &[(f64, u64)]) -> fmt::Result {
+        if labels.is_empty() {
+            return self.0.encode_histogram::<NoLabelSet>(sum, count, buckets, None);
+        }
+        self.0.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.effects(&mut encoder)?;
+        self.policies(&mut encoder)?;
+        self.process(&mut encoder)
+    }
+}
+
+impl Scrape {
+    fn effects(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let effects = self.0.effects.all();
+        for (metric, count) in [
+            (&is::STARTED, Count::Started),
+            (&is::SUCCEEDED, Count::Succeeded),
+            (&is::TIMED_OUT, Count::TimedOut),
+            (&is::CANCELLED, Count::Cancelled),
+            (&is::REJECTED, Count::Rejected),
+            (&is::RETRIED, Count::Retried),
+            (&is::DEGRADED, Count::Degraded),
+        ] {
+            let mut series = Series::of(encoder, metric)?;
+            for (name, tally) in &effects {
+                series.counter(&[("effect", name)], tally.total(count))?;
+            }
+        }
+        let mut series = Series::of(encoder, &is::FAILED)?;
+        for (name, tally) in &effects {
+            for (error, n) in tally.errors() {
+                series.counter(&[("effect", name), ("error", &error)], n)?;
+            }
+        }
+        let mut series = Series::of(encoder, &is::SECONDS)?;
+        for (name, tally) in &effects {
+            series.histogram(&[("effect", name)], &tally.times())?;
+        }
+        Ok(())
+    }
+
+    fn policies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let all = self.0.policies.all(self.0.clock.now());
+        let (mut limits, mut rates, mut breakers, mut caches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (name, reading) in &all {
+            match reading {
+                Reading::Limit { capacity, in_flight, waiting, waits } => limits.push((name, capacity, in_flight, waiting, waits)),
+                Reading::Rate { waiting, waits, .. } => rates.push((name, waiting, waits)),
+                Reading::Breaker { states, opens } => breakers.push((name, states, opens)),
+                Reading::Cache { counts, size, .. } => caches.push((name, counts, size)),
+            }
+        }
+        let mut series = Series::of(encoder, &is::LIMIT_CAPACITY)?;
+        limits.iter().try_for_each(|(name, n, ..)| series.gauge(&[("limit", name)], u64::from(**n)))?;
+        let mut series = Series::of(encoder, &is::LIMIT_IN_FLIGHT)?;
+        limits.iter().try_for_each(|(name, _, n, ..)| series.gauge(&[("limit", name)], u64::from(**n)))?;
+        let mut series = Series::of(encoder, &is::LIMIT_WAITING)?;
+        for (name, _, _, waiting, _) in &limits {
+            for (priority, n) in ["low", "normal", "high"].into_iter().zip(**waiting) {
+                series.gauge(&[("limit", name), ("priority", priority)], u64::from(n))?;
+            }
+        }
+        let mut series = Series::of(encoder, &is::LIMIT_WAIT)?;
+        limits.iter().try_for_each(|(name, .., waits)| series.histogram(&[("limit", name)], waits))?;
+        let mut series = Series::of(encoder, &is::RATE_WAITING)?;
+        rates.iter().try_for_each(|(name, n, _)| series.gauge(&[("rate", name)], **n as u64))?;
+        let mut series = Series::of(encoder, &is::RATE_WAIT)?;
+        rates.iter().try_for_each(|(name, _, waits)| series.histogram(&[("rate", name)], waits))?;
+        let mut series = Series::of(encoder, &is::BREAKER_KEYS)?;
+        for (name, states, _) in &breakers {
+            for (state, n) in State::NAMES.into_iter().zip(**states) {
+                series.gauge(&[("breaker", name), ("state", state)], n)?;
+            }
+        }
+        let mut series = Series::of(encoder, &is::BREAKER_OPENS)?;
+        breakers.iter().try_for_each(|(name, _, n)| series.counter(&[("breaker", name)], **n))?;
+        for (metric, of) in [
+            (&is::CACHE_HITS, (|c| c.hits) as fn(&crate::policy::cache::Counts) -> u64),
+            (&is::CACHE_STALE, |c| c.stale_hits),
+            (&is::CACHE_MISSES, |c| c.misses),
+            (&is::CACHE_EVICTED, |c| c.evicted),
+        ] {
+            let mut series = Series::of(encoder, metric)?;
+            caches.iter().try_for_each(|(name, counts, _)| series.counter(&[("cache", name)], of(counts)))?;
+        }
+        let mut series = Series::of(encoder, &is::CACHE_SIZE)?;
+        caches.iter().try_for_each(|(name, _, n)| series.gauge(&[("cache", name)], **n as u64))
+    }
+
+    fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let gauges = self.0.gauges();
+        for (metric, n) in [
+            (&is::RUNNING, gauges.running),
+            (&is::WAITING, gauges.waiting),
+            (&is::THREADS_BUSY, gauges.threads_busy),
+            (&is::THREADS_ABANDONED, gauges.threads_abandoned),
+        ] {
+            Series::of(encoder, metric)?.gauge(&[], n)?;
+        }
+        Series::of(encoder, &is::LOOP_LAG)?.histogram(&[], &self.0.pulse.lag.summary())?;
+        let letters = self.0.pulse.letters.summary();
+        let buckets: Vec<(f64, u64)> = letters.powers(10).collect();
+        Series::of(encoder, &is::LOOP_LETTERS)?.buckets(&[], letters.nanos as f64, letters.count(), &buckets)?;
+        let mut series = Series::of(encoder, &is::FOLDED)?;
+        series.counter(&[("metric", "effect")], self.0.effects.folded())?;
+        series.counter(&[("metric", "policy")], self.0.policies.folded())?;
+        Series::of(encoder, &is::SPANS_DROPPED)?.counter(&[], self.0.spans_dropped.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Clock;
+
+    fn telemetry() -> &'static Telemetry {
+        Box::leak(Box::new(Telemetry::new(Clock::manual(), 1000, super::super::Gauges::default)))
+    }
+
+    #[test]
+    fn everything_in_the_catalogue_is_exported_and_nothing_else() {
+        let text = openmetrics(telemetry());
+        let described: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("# TYPE ")).collect();
+        let right: Vec<String> = is::CATALOGUE.iter().map(|m| format!("{} {:?}", m.name, m.kind).to_lowercase()).collect();
+        assert_eq!(described, right.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(text.ends_with("# EOF\n"));
+        let text = prometheus(telemetry());
+        assert!(!text.contains("# EOF") && text.contains("# TYPE mountain_effect_started_total counter\n"));
+    }
+
+    #[test]
+    fn hostile_names_stay_on_their_line() {
+        let telemetry = telemetry();
+        telemetry.effects.of("a\"} 1\nforged{x=\"\\ <b>").count(Count::Started);
+        telemetry.effects.of(&"x".repeat(10_000)).count(Count::Started);
+        let text = prometheus(telemetry);
+        assert!(text.contains(r#"mountain_effect_started_total{effect="a\"} 1\nforged{x=\"\\ <b>"} 1"#), "{text}");
+        assert!(text.lines().all(|line| line.starts_with("mountain_") || line.starts_with("# ")) && text.lines().all(|l| l.len() < 400));
+    }
+
+    #[test]
+    fn a_histogram_adds_up() {
+        let telemetry = telemetry();
+        let tally = telemetry.effects.of("one");
+        [1_000_000, 2_000_000, 500_000_000].iter().for_each(|nanos| tally.ended(Count::Succeeded, *nanos));
+        let text = openmetrics(telemetry);
+        for line in ["_count{effect=\"one\"} 3", "_sum{effect=\"one\"} 0.503", "_bucket{le=\"+Inf\",effect=\"one\"} 3"] {
+            assert!(text.contains(&format!("mountain_effect_seconds{line}\n")), "{line} in {text}");
+        }
+    }
+}
