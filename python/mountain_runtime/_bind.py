@@ -7,6 +7,7 @@ from . import _compose, _flights, _native, _threads, errors
 from .policy import _forks
 from .policy._arguments import bound, unhashable, whole
 from .policy._base import under
+from .telemetry import _failures, _logs, _otel
 
 __all__: list[str] = []
 
@@ -27,6 +28,10 @@ _native.bind(
     whole=whole,
     unhashable=unhashable,
     fly=_flights.begin,
+    look_for_tracing=_otel.look,
+    slow=_logs.slow,
+    log=_logs.native,
+    failed=_failures.note,
 )
 
 

@@ -206,6 +206,7 @@ class Circuit:
     def __new__(
         cls,
         *,
+        name: str | None,
         failures: int | None,
         failure_rate: float,
         minimum_calls: int,
@@ -253,7 +254,7 @@ class Landing:
 class Permits:
     """The state of a concurrency limit."""
 
-    def __new__(cls, n: int, max_waiting: int | None, shed: bool, /) -> Self: ...
+    def __new__(cls, n: int, max_waiting: int | None, shed: bool, name: str | None, /) -> Self: ...
     @property
     def keys(self) -> int: ...
     def resize(self, n: int) -> None: ...
@@ -449,6 +450,39 @@ class Scope:
 
 def statistics() -> dict[str, int]: ...
 def effect_statistics() -> dict[str, tuple[int, int, int, int, int, int, int, int, float, float]]: ...
+def metrics_text(*, openmetrics: bool) -> str:
+    """All figures, as a scrape has them."""
+
+def metrics_catalogue() -> list[tuple[str, str, list[str], str]]:
+    """Of each metric: its name, kind, labels and meaning."""
+
+def note_failure(effect: str, kind: str, message: str, traceback: str, /) -> None: ...
+@final
+class Tracing:
+    """What the application's tracing says of itself; `ended` is filled, and emptied by whom `first` and `many` call."""
+
+    def __new__(
+        cls,
+        *,
+        current: tuple[object, str] | None,
+        fates: tuple[int, int, int],
+        start: Callable[[str], object],
+        attach: Callable[..., object],
+        detach: Callable[..., None],
+        ended: list[Any],
+        first: Callable[[], None],
+        many: Callable[[], None],
+    ) -> Self: ...
+
+def trace(tracing: Tracing | None, /) -> None:
+    """Spans are made so from now on; with None no longer."""
+
+def ask_for_tracing() -> None:
+    """Whether there is tracing is asked again."""
+
+def spans_dropped(n: int) -> None:
+    """So many spans were ended and will not be exported."""
+
 def before_fork() -> None:
     """No program is started from now on until `after_fork_in_parent`."""
 

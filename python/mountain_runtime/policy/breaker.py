@@ -62,6 +62,7 @@ class CircuitBreaker(Policy):
         self._key = key
         self._cooldown = wait._initial if wait._jitter == "none" else 0.0
         self._circuit = Circuit(
+            name=name,
             failures=None if failures is None else min(count(failures, owner, "failures"), 2**31),
             failure_rate=_share(failure_rate, owner, "failure_rate"),
             minimum_calls=min(count(minimum_calls, owner, "minimum_calls"), 2**31),

@@ -79,7 +79,7 @@ class ConcurrencyLimit(Policy):
         self._max_waiting = max_waiting
         self._overflow = overflow
         self._name = name
-        self._permits = Permits(self._n, max_waiting, overflow == "shed")
+        self._permits = Permits(self._n, max_waiting, overflow == "shed", name)
         note(self)
         if name is not None:
             _named.add(self)

@@ -1,10 +1,15 @@
 //! The bell of a port: a file descriptor that an event loop watches. An eventfd on Linux, a pipe on other Unix.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mountain_core::sync::Bell;
 
+use crate::process::clock;
+
 pub(crate) struct FdBell {
+    /// When it was last rung.
+    at: AtomicU64,
     heard: OwnedFd,
     #[cfg(not(target_os = "linux"))]
     rung: OwnedFd,
@@ -19,7 +24,7 @@ impl FdBell {
             return Err(std::io::Error::last_os_error());
         }
         // SAFETY: as above.
-        Ok(FdBell { heard: unsafe { OwnedFd::from_raw_fd(fd) } })
+        Ok(FdBell { at: AtomicU64::new(0), heard: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -35,7 +40,7 @@ impl FdBell {
                 libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK);
                 libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
             }
-            Ok(FdBell { heard: OwnedFd::from_raw_fd(fds[0]), rung: OwnedFd::from_raw_fd(fds[1]) })
+            Ok(FdBell { at: AtomicU64::new(0), heard: OwnedFd::from_raw_fd(fds[0]), rung: OwnedFd::from_raw_fd(fds[1]) })
         }
     }
 
@@ -43,17 +48,19 @@ impl FdBell {
         self.heard.as_raw_fd()
     }
 
-    /// Make it silent again. Nothing to read is fine: a spurious call.
-    pub(crate) fn silence(&self) {
+    /// Make it silent again, and say when it was rung, in nanoseconds of the clock: 0 if it was not. Nothing to read is fine: a spurious call.
+    pub(crate) fn silence(&self) -> u64 {
         let mut buf = [0u8; 64];
         // SAFETY: reads into a buffer of that size from a descriptor that is open while `self` lives.
         unsafe { libc::read(self.fd(), buf.as_mut_ptr().cast(), if cfg!(target_os = "linux") { 8 } else { buf.len() }) };
+        self.at.swap(0, Ordering::Relaxed)
     }
 }
 
 impl Bell for FdBell {
     /// A full pipe or counter is fine too: then it is ringing already.
     fn ring(&self) {
+        self.at.store(clock().now().nanos(), Ordering::Relaxed);
         let one = 1u64.to_ne_bytes();
         #[cfg(target_os = "linux")]
         let (fd, n) = (self.heard.as_raw_fd(), 8);

@@ -14,7 +14,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::context::to_seconds;
 use crate::jitter::jitter_of;
 use crate::keyed;
-use crate::process::clock;
+use crate::process::{clock, telemetry};
 
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct Circuit {
@@ -33,9 +33,10 @@ impl Circuit {
 #[pymethods]
 impl Circuit {
     #[new]
-    #[pyo3(signature = (*, failures, failure_rate, minimum_calls, slow_call, slow_rate, window, cooldown, probes))]
+    #[pyo3(signature = (*, name, failures, failure_rate, minimum_calls, slow_call, slow_rate, window, cooldown, probes))]
     #[expect(clippy::too_many_arguments, reason = "as many as it has settings, each by its name")]
     fn new(
+        name: Option<&str>,
         failures: Option<u32>,
         failure_rate: f64,
         minimum_calls: u32,
@@ -59,7 +60,11 @@ impl Circuit {
             }
             idle
         };
-        Ok(Circuit { breaker, keys: keyed::keys(window, rest) })
+        let keys = keyed::keys(window, rest);
+        if let Some(name) = name {
+            telemetry().policies.breaker(&breaker, &keys, name);
+        }
+        Ok(Circuit { breaker, keys })
     }
 
     #[pyo3(signature = (key, /))]

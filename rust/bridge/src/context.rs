@@ -51,6 +51,7 @@ static LIMIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static SCOPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static PRIORITY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static WITHIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static PARENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static ACCEPTED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 /// A `Limit` was ever made: before that nobody pays for looking it up.
 static LIMITS: AtomicBool = AtomicBool::new(false);
@@ -78,6 +79,10 @@ pub(crate) fn priority_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 }
 pub(crate) fn within_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     var(py, &WITHIN, c"mountain_runtime.within")
+}
+/// The number of the entry inside which the current code runs, while entries are listed.
+pub(crate) fn parent_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    var(py, &PARENT, c"mountain_runtime.parent")
 }
 
 /// Some code ever had a priority, some task something that waits for it: before that nobody pays for looking it up.

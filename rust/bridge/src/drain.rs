@@ -10,7 +10,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use crate::handle::{Handle, Phase};
 use crate::landing::Landing;
 use crate::port::{self, Letter, Port};
-use crate::process::clock;
+use crate::process::{clock, telemetry};
 use crate::pyref::empty_graveyard;
 use crate::run::Run;
 use crate::value;
@@ -41,13 +41,18 @@ impl Port {
         let py = slf.py();
         let port = slf.get();
         let mailbox = &port.shared.mailbox;
-        mailbox.bell.silence();
-        mailbox.begin();
+        let rung = mailbox.bell.silence();
+        let letters = mailbox.begin();
         empty_graveyard(py);
         // A direct wake-up skips `call_soon`, and with it what debug mode would say of a slow callback.
         let direct = !port.event_loop(py)?.call_method0(intern!(py, "get_debug"))?.is_truthy()?;
         let clock = clock();
         let mut now = clock.now();
+        let pulse = &telemetry().pulse;
+        if rung != 0 {
+            pulse.lag.record(now.nanos().saturating_sub(rung));
+        }
+        pulse.letters.record(letters as u64);
         let end = now.after(BUDGET);
         let mut fatal = Ok(());
         for _ in 0..BOUND {

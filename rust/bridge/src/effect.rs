@@ -25,6 +25,7 @@ use crate::pyref::PyRef;
 use crate::run::Run;
 use crate::scope;
 use crate::slots;
+use crate::watch;
 
 pub(crate) enum Work {
     /// A function that gives an awaitable.
@@ -116,6 +117,7 @@ impl Effect {
             inherited: over,
             terms: Arc::new(terms),
             tally: Some(plan.tally.clone()),
+            observer: None,
             origin: None,
         }))
     }
@@ -151,17 +153,20 @@ impl Effect {
         if over.owner == Owner::Inherited && clock().now() >= over.at {
             return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None));
         }
+        let watch = if watch::any() { watch::begin(py, plan.get(), clock().now(), over) } else { None };
+        let observer = watch.as_ref().and_then(|watch| watch.observer()).cloned();
         let operation = if plan.get().stack.is_empty() && over.owner == Owner::Nobody {
             self.work.operation(py, detached)?
         } else {
-            self.program(py, over, detached)?.map(|program| Arc::new(program) as Arc<dyn Operation>)
+            let program = self.program(py, over, detached)?;
+            program.map(|program| Arc::new(Program { observer, ..program }) as Arc<dyn Operation>)
         };
         let Some(operation) = operation else { return Err(PyRuntimeError::new_err("not a native effect")) };
         let operation = match limit {
             Some(limit) => Arc::new(Queued { limit, key: None, priority, held: None, then: Then::Begin(operation) }),
             None => operation,
         };
-        Handle::start(port, plan, host, operation, priority, true)
+        Handle::start(port, plan, host, operation, priority, true, watch)
     }
 
     /// One run of it, as an iterator that an await drives.
@@ -248,7 +253,7 @@ impl NativeCall {
         };
         let port = Port::current(py)?;
         let host = scope::host(&port)?;
-        Handle::start(&port, self.effect.get().plan.bind(py), &host, operation, context::priority(py)?, false)
+        Handle::start(&port, self.effect.get().plan.bind(py), &host, operation, context::priority(py)?, false, None)
     }
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.effect)

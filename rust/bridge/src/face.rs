@@ -25,6 +25,12 @@ pub(crate) struct Face {
     pub(crate) unhashable: Py<PyAny>,
     /// Begins a cached call as a task of its own.
     pub(crate) fly: Py<PyAny>,
+    /// Whether the application traces is found out.
+    pub(crate) look_for_tracing: Py<PyAny>,
+    /// A step took long.
+    pub(crate) slow: Py<PyAny>,
+    /// A call failed, while failures are shown.
+    pub(crate) failed: Py<PyAny>,
     /// asyncio's own functions that Rust calls.
     pub(crate) current_task: Py<PyAny>,
     /// Where `current_task` looks, if it is written in Python, as on CPython 3.11: then to look for oneself takes a third of the time.
@@ -89,6 +95,9 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
         whole: get("whole")?.unbind(),
         unhashable: get("unhashable")?.unbind(),
         fly: get("fly")?.unbind(),
+        look_for_tracing: get("look_for_tracing")?.unbind(),
+        slow: get("slow")?.unbind(),
+        failed: get("failed")?.unbind(),
         tasks: tasks(&asyncio)?.map(Bound::unbind),
         current_task: asyncio.getattr("current_task")?.unbind(),
         running_loop: asyncio.getattr("_get_running_loop")?.unbind(),

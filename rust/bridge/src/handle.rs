@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mountain_core::effect::{Abort, Done, Host, Operation, Outcome, Starter};
 use mountain_core::error::Error;
-use mountain_core::observe::count;
+use mountain_core::observe::Count;
 use mountain_core::schedule::Priority;
 use mountain_core::sync::Mutex;
 use mountain_core::time::Instant;
@@ -27,6 +27,7 @@ use crate::process::{Begun, clock};
 use crate::pyref::PyRef;
 use crate::slots::Steps;
 use crate::stage::Stage;
+use crate::watch::Watch;
 use crate::{error, slots, value};
 
 pub(crate) enum Phase {
@@ -63,6 +64,8 @@ struct State {
     more: Option<Box<Vec<Callback>>>,
     /// It is a native call that counts.
     begun: Option<Begun>,
+    /// What watches it, if anything does.
+    watch: Option<Box<Watch>>,
     /// Among the calls of the runtime that owns it: its place there.
     owner: Option<(Arc<Owned>, u32)>,
 }
@@ -78,7 +81,7 @@ pub(crate) struct Handle {
 
 impl Handle {
     pub(crate) fn new<'py>(port: &Bound<'py, Port>, plan: Option<Py<Plan>>, backing: Backing) -> PyResult<Bound<'py, Handle>> {
-        Self::made(port, plan, backing, None)
+        Self::made(port, plan, backing, None, None)
     }
 
     fn made<'py>(
@@ -86,6 +89,7 @@ impl Handle {
         plan: Option<Py<Plan>>,
         backing: Backing,
         begun: Option<Begun>,
+        watch: Option<Box<Watch>>,
     ) -> PyResult<Bound<'py, Handle>> {
         let state = State {
             phase: Phase::Pending,
@@ -98,6 +102,7 @@ impl Handle {
             first: None,
             more: None,
             begun,
+            watch,
             owner: None,
         };
         // Only what somebody may look at needs its age.
@@ -116,12 +121,13 @@ impl Handle {
         operation: Arc<dyn Operation>,
         priority: Priority,
         counts: bool,
+        watch: Option<Box<Watch>>,
     ) -> PyResult<Bound<'py, Handle>> {
         let begun = counts.then(Begun::now);
         if counts {
-            count(&plan.get().tally.started);
+            plan.get().tally.count(Count::Started);
         }
-        let handle = Self::made(port, Some(plan.clone().unbind()), Backing::Native(Abort::Never), begun)?;
+        let handle = Self::made(port, Some(plan.clone().unbind()), Backing::Native(Abort::Never), begun, watch)?;
         let token = PyRef::new(handle.clone().unbind()).into_token();
         let done = Done::new(port.get().shared.clone(), token).of(priority);
         let abort = if operation.wants_a_worker() {
@@ -157,9 +163,9 @@ impl Handle {
     pub(crate) fn ended(slf: &Bound<'_, Self>, outcome: Outcome, direct: bool, now: Instant) -> PyResult<()> {
         let py = slf.py();
         let me = slf.get();
-        let (asked, begun) = {
+        let (asked, begun, watch) = {
             let mut s = me.state.lock();
-            (s.asked, s.begun.take())
+            (s.asked, s.begun.take(), s.watch.take())
         };
         let phase = match outcome {
             _ if asked => Phase::Cancelled,
@@ -173,17 +179,24 @@ impl Handle {
         if let (Some(plan), Some(_)) = (&me.plan, begun) {
             me.count_end(py, plan.get(), &phase, now);
         }
+        if let Some(watch) = watch {
+            match &phase {
+                Phase::Pending | Phase::Value(_) => watch.ended(py, None, now),
+                Phase::Error(e) => watch.ended(py, Some(e.bind(py)), now),
+                Phase::Cancelled => watch.ended(py, Some(CancelledError::new_err(()).value(py)), now),
+            }
+        }
         Self::resolve(slf, phase, direct)
     }
 
     fn count_end(&self, py: Python<'_>, plan: &Plan, phase: &Phase, now: Instant) {
+        let took = now.since(self.created).as_nanos() as u64;
         match phase {
-            Phase::Pending => return,
-            Phase::Value(_) => count(&plan.tally.succeeded),
-            Phase::Cancelled => count(&plan.tally.cancelled),
-            Phase::Error(e) => plan.count_error(e.bind(py)),
+            Phase::Pending => {}
+            Phase::Value(_) => plan.tally.ended(Count::Succeeded, took),
+            Phase::Cancelled => plan.tally.ended(Count::Cancelled, took),
+            Phase::Error(e) => plan.count_error(e.bind(py), took),
         }
-        plan.tally.times.record(now.since(self.created).as_nanos() as u64);
     }
 
     /// Decide a pending handle and call who waits. `direct`: from a drain, where a task may be woken at once.

@@ -15,6 +15,7 @@ use crate::context::to_seconds;
 use crate::face::face;
 use crate::jitter::jitter_of;
 use crate::permits::Permits;
+use crate::process::telemetry;
 use crate::rates::Rates;
 use crate::store::{Budget, Store};
 
@@ -26,6 +27,8 @@ pub(crate) struct Layer {
     /// What stands in, of a fallback.
     pub(crate) to: Option<Py<PyAny>>,
     pub(crate) asks: Asks,
+    /// Of a policy with keys, whether or not its calls have them.
+    keys: Option<Arc<Keys>>,
 }
 
 /// What a layer wants to know of a call, from the call's arguments.
@@ -108,7 +111,7 @@ impl Layer {
         let circuit = circuit.get();
         let key = key.map(|key| (key, circuit.keys.clone()));
         let of = Layer::of(policy::Layer::Breaker(circuit.breaker.clone()));
-        Layer { on: Some(on), asks: Asks { key, ..Asks::default() }, ..of }
+        Layer { on: Some(on), asks: Asks { key, ..Asks::default() }, keys: Some(circuit.keys.clone()), ..of }
     }
 
     #[staticmethod]
@@ -133,8 +136,20 @@ impl Layer {
 }
 
 impl Layer {
+    /// Those who look find its state by this name, unless it has one.
+    pub(crate) fn known_as(&self, name: &str) {
+        let known = &telemetry().policies;
+        match (&self.core, &self.keys) {
+            (policy::Layer::Limit(limit), _) => known.limit(limit, name),
+            (policy::Layer::Rate(rate), _) => known.rate(rate, name),
+            (policy::Layer::Breaker(breaker), Some(keys)) => known.breaker(breaker, keys, name),
+            (policy::Layer::Cache(cache), _) => known.cache(cache, name),
+            _ => {}
+        }
+    }
+
     fn of(core: policy::Layer) -> Self {
-        Layer { core, on: None, to: None, asks: Asks::default() }
+        Layer { core, on: None, to: None, asks: Asks::default(), keys: None }
     }
 }
 

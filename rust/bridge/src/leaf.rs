@@ -9,7 +9,7 @@
 //! What races with 3: a cancel from outside, before or after; both are counted by the task, and 4 tells them apart by the count alone.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
@@ -33,6 +33,7 @@ use crate::plan::Plan;
 use crate::process::clock;
 use crate::stage::Stage;
 use crate::store;
+use crate::watch::Watch;
 
 /// How the suspended coroutine goes on.
 #[derive(Default)]
@@ -86,6 +87,8 @@ pub(crate) struct PyLeaf {
     kwargs: Option<Py<PyDict>>,
     pub(crate) plan: Py<Plan>,
     pub(crate) trace: Trace<Fail>,
+    /// What watches this call, if anything does: known from its first step on.
+    pub(crate) watch: OnceLock<Box<Watch>>,
     /// Something may ask it to stop, or try it again: then its task must be known.
     pub(crate) watched: AtomicBool,
     /// Its task is known.
@@ -104,6 +107,7 @@ impl PyLeaf {
             kwargs,
             plan,
             trace: Trace::default(),
+            watch: OnceLock::new(),
             watched,
             noted: AtomicBool::new(false),
             has_job: AtomicBool::new(false),
@@ -285,37 +289,7 @@ impl PyLeaf {
         }
     }
 
-    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.callable)?;
-        visit.call(&self.args)?;
-        visit.call(&self.kwargs)?;
-        visit.call(&self.plan)?;
-        if let Some(s) = self.state.try_lock() {
-            visit.call(&s.coroutine)?;
-            visit.call(&s.yielded)?;
-            visit.call(&s.task)?;
-            visit.call(&s.event_loop)?;
-            visit.call(&s.stands_for)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn clear(&self) {
-        let old = {
-            let mut s = self.state.lock();
-            (s.coroutine.take(), s.yielded.take(), s.task.take(), s.event_loop.take(), s.stands_for.take())
-        };
-        drop(old);
-    }
-}
-
-impl Leaf for PyLeaf {
-    type Ok = Py<PyAny>;
-    type Err = Fail;
-
-    fn poll(&self, begin: Option<Begin<'_>>, _cx: &mut Context<'_>) -> Poll<Result<Py<PyAny>, Fail>> {
-        // SAFETY: the engine of a Python leaf is polled by its run and by a drain only, both of which are attached.
-        let py = unsafe { Python::assume_attached() };
+    fn poll_once(&self, py: Python<'_>, begin: Option<Begin<'_>>) -> Poll<Result<Py<PyAny>, Fail>> {
         let (coroutine, resume, over, held) = if let Some(begin) = begin {
             let (Begin::Call(around) | Begin::Instead(around)) = begin;
             let started = under(py, around.over.at, around.held, || match begin {
@@ -378,6 +352,48 @@ impl Leaf for PyLeaf {
         }
     }
 
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.callable)?;
+        visit.call(&self.args)?;
+        visit.call(&self.kwargs)?;
+        visit.call(&self.plan)?;
+        if let Some(s) = self.state.try_lock() {
+            visit.call(&s.coroutine)?;
+            visit.call(&s.yielded)?;
+            visit.call(&s.task)?;
+            visit.call(&s.event_loop)?;
+            visit.call(&s.stands_for)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn clear(&self) {
+        let old = {
+            let mut s = self.state.lock();
+            (s.coroutine.take(), s.yielded.take(), s.task.take(), s.event_loop.take(), s.stands_for.take())
+        };
+        drop(old);
+    }
+}
+
+impl Leaf for PyLeaf {
+    type Ok = Py<PyAny>;
+    type Err = Fail;
+
+    fn poll(&self, begin: Option<Begin<'_>>, _cx: &mut Context<'_>) -> Poll<Result<Py<PyAny>, Fail>> {
+        // SAFETY: the engine of a Python leaf is polled by its run and by a drain only, both of which are attached.
+        let py = unsafe { Python::assume_attached() };
+        let Some(watch) = self.watch.get() else { return self.poll_once(py, begin) };
+        if begin.is_some() {
+            watch.enter(py, self.plan.get().retries);
+        }
+        let polled = self.poll_once(py, begin);
+        if polled.is_ready() {
+            watch.leave(py);
+        }
+        polled
+    }
+
     fn stop(&self, whose: Owner) -> bool {
         // SAFETY: as in `poll`.
         if whose == Owner::Inherited && self.was_told(unsafe { Python::assume_attached() }) {
@@ -425,6 +441,9 @@ impl Leaf for PyLeaf {
         if let (Ok(Verdict::Yes | Verdict::After(_)), Fail::Raised(e, _)) = (&judged, &*fault) {
             // One exception raised again and again would drag the frames of all its attempts along.
             e.set_traceback(py, None);
+            if let Some(span) = self.watch.get().and_then(|watch| watch.span()) {
+                span.attempt_failed(py, e.value(py));
+            }
         }
         judged.map_err(|e| Fail::raised(py, e))
     }

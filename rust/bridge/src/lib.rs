@@ -5,9 +5,9 @@
 //!    `context`, where the current code runs; `slots`, what pyo3 has no word for;
 //!  - `keyed`, keys as numbers, and `jitter`; `permits`, `rates`, `circuit` and `store`, the states of policies; `layer`, one policy
 //!    compiled, and `plan`, a stack of them; `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
-//!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `handle`,
+//!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `spans` and `watch`, what looks at a call; `handle`,
 //!    what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread;
-//!  - `fail`, how a coroutine fails; `leaf` and `run`, one driven inside its own task; `scope`, a runtime's share;
+//!  - `fail`, how a coroutine fails; `leaf` and `run`, one driven inside its own task, and `slow`, which says that it holds the loop up; `scope`, a runtime's share;
 //!  - `effect`, `function`, `files`, `walk`, `processes`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `drain`,
 //!    which opens what the port has; `fork`, `statistics` and `virtual_time`.
 
@@ -47,6 +47,8 @@ mod runtime;
 mod scope;
 mod slot;
 mod slots;
+mod slow;
+mod spans;
 mod stage;
 mod statistics;
 mod store;
@@ -54,6 +56,7 @@ mod trial;
 mod value;
 mod virtual_time;
 mod walk;
+mod watch;
 
 /// docs/decisions/0008-allocator.md
 #[global_allocator]
@@ -109,7 +112,9 @@ mod _native {
     #[pymodule_export]
     use super::slot::{try_slot, wait_for_slot};
     #[pymodule_export]
-    use super::statistics::{effect_statistics, statistics};
+    use super::spans::{Tracing, ask_for_tracing, spans_dropped, trace};
+    #[pymodule_export]
+    use super::statistics::{effect_statistics, metrics_catalogue, metrics_text, statistics};
     #[pymodule_export]
     use super::store::{Budget, Store};
     #[pymodule_export]

@@ -11,7 +11,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::context::{self, Within};
 use crate::keyed;
-use crate::process::clock;
+use crate::process::{clock, telemetry};
 
 /// How often keys are looked at that nobody uses.
 const REST: Duration = Duration::from_secs(1);
@@ -25,10 +25,13 @@ pub(crate) struct Permits {
 #[pymethods]
 impl Permits {
     #[new]
-    #[pyo3(signature = (n, max_waiting, shed, /))]
-    fn new(n: u32, max_waiting: Option<u32>, shed: bool) -> Self {
+    #[pyo3(signature = (n, max_waiting, shed, name, /))]
+    fn new(n: u32, max_waiting: Option<u32>, shed: bool, name: Option<&str>) -> Self {
         let overflow = if shed { Overflow::Shed } else { Overflow::Reject };
         let limit = Limit::new(Settings { n, most_waiting: max_waiting, overflow });
+        if let Some(name) = name {
+            telemetry().policies.limit(&limit, name);
+        }
         let of = limit.clone();
         Permits { limit, keys: keyed::keys(REST, move |key, _| of.rest(key)) }
     }

@@ -1,13 +1,14 @@
 //! A plan: a stack of policies as users wrote it, and as the engine runs it. Made where the effect is written, shared by all its calls.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use mountain_core::effect::{Holder, Keys, OnErrno, Term, Terms, Use};
 use mountain_core::error::Owner;
-use mountain_core::observe::{Tally, count};
+use mountain_core::observe::{Count, Tally};
 use mountain_core::policy;
 use mountain_core::sync::Mutex;
+use mountain_core::telemetry::{Labels, shortened};
 use pyo3::exceptions::{PyBaseException, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -17,7 +18,7 @@ use crate::context;
 use crate::face::face;
 use crate::keyed;
 use crate::layer::{Asks, Layer, On, native_on, read_on};
-use crate::process;
+use crate::process::telemetry;
 
 /// Policies, whether the calls' arguments are known, and the plan of both.
 type Around = (Py<PyTuple>, bool, Py<Plan>);
@@ -62,6 +63,10 @@ pub(crate) struct Plan {
     around: Mutex<Option<Around>>,
     /// Of what stands inside a cache: the address of the whole stack's plan, and how many layers it has around.
     part_of: Option<(usize, usize)>,
+    /// A call of it has begun.
+    met: AtomicBool,
+    /// Made when somebody looks.
+    labels: OnceLock<Arc<Labels>>,
 }
 
 #[pymethods]
@@ -84,7 +89,8 @@ impl Plan {
         let retries = layers.iter().any(|l| matches!(l.core, policy::Layer::Retry(_)));
         let caches = layers.iter().any(|l| matches!(l.core, policy::Layer::Cache(_)));
         let stack = layers.iter().map(|l| l.core.clone()).collect();
-        let tally = process::tally(&name);
+        let tally = telemetry().effects.of(&name);
+        layers.iter().for_each(|layer| layer.known_as(&name));
         let to = layers.iter().map(|l| l.to.as_ref().map(|to| to.clone_ref(py))).collect();
         let asks: Vec<Asks> = layers.iter().map(|l| l.asks.clone_ref(py)).collect();
         let asks = if asks.iter().any(Asks::any) { asks } else { Vec::new() };
@@ -109,6 +115,8 @@ impl Plan {
             inside: Mutex::default(),
             around: Mutex::default(),
             part_of: None,
+            met: AtomicBool::new(false),
+            labels: OnceLock::new(),
         })
     }
 
@@ -285,6 +293,8 @@ impl Plan {
                 let (whole, around) = me.place(slf);
                 (whole, around + from)
             }),
+            met: AtomicBool::new(false),
+            labels: OnceLock::new(),
         };
         let plan = Bound::new(py, plan)?;
         me.inside.lock().push((layer, plan.clone().unbind()));
@@ -299,6 +309,22 @@ impl Plan {
     /// The same, of a part.
     pub(crate) fn part_of(&self) -> Option<(usize, usize)> {
         self.part_of
+    }
+
+    /// Nobody has asked this before.
+    pub(crate) fn is_first(&self) -> bool {
+        !self.met.load(Ordering::Relaxed) && !self.met.swap(true, Ordering::Relaxed)
+    }
+
+    /// What it and its policies are called where they are shown.
+    pub(crate) fn labels(&self, py: Python<'_>) -> Arc<Labels> {
+        if let Some(labels) = self.labels.get() {
+            return labels.clone();
+        }
+        let policies = self.policies.bind(py).iter().map(|p| p.repr().map_or_else(|_| "?".into(), |r| r.to_string()));
+        let layers = policies.map(|policy| shortened(&policy).into_owned()).collect();
+        let made = Arc::new(Labels { effect: shortened(&self.name).into_owned(), layers });
+        self.labels.get_or_init(|| made).clone()
     }
 
     /// What the fallback at `layer` gives for an error.
@@ -335,23 +361,37 @@ impl Plan {
         Ok(if policies.is_empty() { String::new() } else { format!(" under {}", policies.join(", ")) })
     }
 
-    pub(crate) fn count_error(&self, e: &Bound<'_, PyAny>) {
+    /// A run has ended with that error, after so many nanoseconds.
+    pub(crate) fn count_error(&self, e: &Bound<'_, PyAny>, took: u64) {
         let py = e.py();
         let is = |class: &Bound<'_, PyAny>| e.is_instance(class).unwrap_or(false);
         if is(face(py).timed_out.bind(py)) {
-            count(&self.tally.timed_out);
+            self.tally.ended(Count::TimedOut, took);
         } else if is(face(py).rejected.bind(py)) {
-            count(&self.tally.rejected);
+            self.tally.ended(Count::Rejected, took);
         } else if e.is_instance_of::<pyo3::exceptions::asyncio::CancelledError>() {
-            count(&self.tally.cancelled);
+            self.tally.ended(Count::Cancelled, took);
         } else {
-            count(&self.tally.failed);
+            self.tally.took(took);
+            let class = e.get_type().fully_qualified_name().map_or_else(|_| "?".into(), |name| name.to_string());
+            telemetry().failed(&self.tally, &class);
+            self.told_of_failure(e, &class);
+        }
+    }
+
+    /// Whoever shows the last failures hears of it.
+    fn told_of_failure(&self, e: &Bound<'_, PyAny>, class: &str) {
+        let py = e.py();
+        if telemetry().live.is_on()
+            && let Err(fault) = face(py).failed.bind(py).call1((&self.name, class, e))
+        {
+            fault.write_unraisable(py, None);
         }
     }
 
     pub(crate) fn count_attempts(&self, attempts: u32) {
         if attempts > 1 {
-            self.parts.retried.fetch_add(u64::from(attempts - 1), Ordering::Relaxed);
+            self.parts.add(Count::Retried, u64::from(attempts - 1));
         }
     }
 }

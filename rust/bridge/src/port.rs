@@ -23,6 +23,7 @@ use pyo3::{ffi, intern};
 
 use crate::bell::FdBell;
 use crate::context::running_loop;
+use crate::process::PARKED;
 use crate::pyref::{PyRef, empty_graveyard, when_many};
 
 pub(crate) enum Letter {
@@ -184,6 +185,7 @@ impl Port {
         )?;
         port.call_method1(intern!(py, "_attach"), (event_loop,))?;
         when_many(ring_all);
+        let _ = PARKED.set(parked);
         PORTS.lock().get_or_insert_default().insert(key, port.clone().unbind());
         empty_graveyard(py);
         Ok(port)

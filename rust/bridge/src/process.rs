@@ -1,11 +1,10 @@
 //! What there is once a process: the clock, the default tokio runtime, the table of effect names. A fork leaves all of it behind.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use mountain_core::effect::{AtWork, Host};
-use mountain_core::observe::Tally;
+use mountain_core::telemetry::{Gauges, SERIES, Telemetry};
 use mountain_core::sync::Mutex;
 use mountain_core::time::Clock;
 
@@ -15,18 +14,24 @@ struct Process {
     workers: OnceLock<Workers>,
     /// All that there are, for who asks whether they are at rest.
     runtimes: Mutex<Vec<Weak<tokio::runtime::Handle>>>,
-    tallies: Mutex<BTreeMap<String, Arc<Tally>>>,
+    telemetry: Telemetry,
     /// References that were dropped on threads that are not attached, as the numbers that `PyRef` makes of them.
     graveyard: Mutex<Vec<usize>>,
 }
 
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
+/// What the process was forked from had: its effects go on here under their names.
+static PARENT: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
 static STARTING: Mutex<()> = Mutex::new(());
 /// How many forks lie between the first process and this one: what was made under another number belongs to another process.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 pub(crate) static ABANDONED: AtomicU64 = AtomicU64::new(0);
+/// Threads that are in a blocking function.
+pub(crate) static BUSY: AtomicU64 = AtomicU64::new(0);
+/// How many runs wait for something native, which the ports know.
+pub(crate) static PARKED: OnceLock<fn() -> usize> = OnceLock::new();
 
 /// One effect that has begun and not ended, for as long as it lives.
 pub(crate) struct Begun(());
@@ -74,11 +79,17 @@ fn start() -> &'static Process {
     if let Some(p) = unsafe { PROCESS.load(Ordering::Acquire).as_ref() } {
         return p;
     }
+    let clock = Clock::real();
+    let telemetry = Telemetry::new(clock.clone(), series(), gauges);
+    // SAFETY: as in `process`.
+    if let Some(parent) = unsafe { PARENT.load(Ordering::Acquire).as_ref() } {
+        telemetry.inherit(&parent.telemetry);
+    }
     let p = Box::leak(Box::new(Process {
-        clock: Clock::real(),
+        clock,
+        telemetry,
         workers: OnceLock::new(),
         runtimes: Mutex::default(),
-        tallies: Mutex::default(),
         graveyard: Mutex::default(),
     }));
     PROCESS.store(p, Ordering::Release);
@@ -125,20 +136,25 @@ pub(crate) fn default_host() -> Arc<Host> {
     process().workers.get_or_init(|| workers(None).expect("threads for the default runtime")).host.clone()
 }
 
-/// The counters of an effect's name, for all effects of that name.
-pub(crate) fn tally(name: &str) -> Arc<Tally> {
-    let mut tallies = process().tallies.lock();
-    if let Some(t) = tallies.get(name) {
-        return t.clone();
-    }
-    let t = Arc::new(Tally::default());
-    tallies.insert(name.to_owned(), t.clone());
-    t
+/// What is counted, and who is looked at.
+pub(crate) fn telemetry() -> &'static Telemetry {
+    &process().telemetry
 }
 
-/// The counters of all names.
-pub(crate) fn tallies() -> Vec<(String, Arc<Tally>)> {
-    process().tallies.lock().iter().map(|(name, t)| (name.clone(), t.clone())).collect()
+/// Names a metric: as many as the environment says, or by default.
+fn series() -> usize {
+    std::env::var("MOUNTAIN_SERIES").ok().and_then(|n| n.parse().ok()).unwrap_or(SERIES)
+}
+
+/// What the process does now.
+fn gauges() -> Gauges {
+    let waiting = PARKED.get().map_or(0, |parked| parked()) as u64;
+    Gauges {
+        running: begun().saturating_sub(waiting),
+        waiting,
+        threads_busy: BUSY.load(Ordering::Relaxed),
+        threads_abandoned: ABANDONED.load(Ordering::Relaxed) + mountain_providers::pool::abandoned() as u64,
+    }
 }
 
 /// Effects that have begun and not ended.
@@ -150,8 +166,8 @@ pub(crate) fn begun() -> u64 {
 pub(crate) fn forget() {
     note_id();
     FORKS.fetch_add(1, Ordering::Relaxed);
-    PROCESS.store(std::ptr::null_mut(), Ordering::Release);
-    for gauge in [&BEGUN, &ABANDONED] {
+    PARENT.store(PROCESS.swap(std::ptr::null_mut(), Ordering::AcqRel), Ordering::Release);
+    for gauge in [&BEGUN, &ABANDONED, &BUSY] {
         gauge.store(0, Ordering::Relaxed);
     }
     AtWork::forget_all();

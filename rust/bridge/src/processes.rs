@@ -80,7 +80,7 @@ fn part_of(name: &str) -> PyResult<Part> {
 
 /// Begin here and now, whatever deadline has passed and whatever drains.
 fn begin(py: Python<'_>, plan: PyResult<Py<Plan>>, operation: impl Operation + 'static) -> PyResult<Bound<'_, Handle>> {
-    Handle::start(&Port::current(py)?, plan?.bind(py), &default_host(), Arc::new(operation), Priority::default(), false)
+    Handle::start(&Port::current(py)?, plan?.bind(py), &default_host(), Arc::new(operation), Priority::default(), false, None)
 }
 
 /// The next of its stdout: `part` is "line", "lines" or "chunk"; None at the end.

@@ -21,9 +21,10 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use mountain_core::effect::{Around, Call, Class, Deadline, Fault, Leaf, Terms, call_leaf};
 use mountain_core::error::Error;
 use mountain_core::error::{Owner, TimedOut};
-use mountain_core::observe::count;
+use mountain_core::observe::Count;
 use mountain_core::policy;
-use mountain_core::time::{Clock, Instant};
+use mountain_core::time::{Clock, Instant, Ticks};
+use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
@@ -37,7 +38,9 @@ use crate::port::{Port, RunWake};
 use crate::process::{Begun, clock};
 use crate::scope;
 use crate::slots::{Step, Steps};
+use crate::slow;
 use crate::store;
+use crate::watch;
 
 type Ended = Result<Py<PyAny>, Fail>;
 /// Touched through `&mut` alone, which makes it `Sync`.
@@ -82,8 +85,9 @@ pub(crate) struct Run {
     started: bool,
     /// From its first wait on: what never waits cannot be seen running.
     begun: Option<Begun>,
-    /// When it began, if its time is taken: of every eighth run, which is enough for quantiles and saves two looks at the clock.
-    began: Option<Instant>,
+    /// When it began, and when its last step did.
+    began: Option<Ticks>,
+    step: Option<Ticks>,
 }
 
 impl Run {
@@ -97,6 +101,7 @@ impl Run {
             started: false,
             begun: None,
             began: None,
+            step: None,
         }
     }
 
@@ -143,23 +148,28 @@ impl Run {
         self.started = true;
         let plan = leaf.plan.get();
         if let Err(e) = scope::admit(py, &plan.name) {
-            count(&plan.tally.rejected);
+            plan.tally.count(Count::Rejected);
             return Err(e);
         }
         let (over, watch) = inherited(py)?;
-        if plan.tally.started.fetch_add(1, Ordering::Relaxed).is_multiple_of(8) {
-            self.began = Some(clock().now());
-        }
+        plan.tally.count(Count::Started);
+        self.began = self.step;
         if over.owner == Owner::Inherited && clock().now() >= over.at {
             let e = Fail::timed_out(TimedOut { owner: Owner::Inherited, attempts: 0, cause: None }).into_error(py, plan);
-            plan.count_error(e.value(py));
+            plan.count_error(e.value(py), 0);
             return Err(e);
         }
         if watch.is_some() {
             leaf.watched.store(true, Ordering::Relaxed);
         }
-        let terms = leaf.terms(py).inspect_err(|e| plan.count_error(e.value(py)))?;
+        let terms = leaf.terms(py).inspect_err(|e| plan.count_error(e.value(py), 0))?;
+        if watch::any()
+            && let Some(watch) = watch::begin(py, plan, clock().now(), over)
+        {
+            let _ = leaf.watch.set(watch);
+        }
         if plan.caches
+            && leaf.watch.get().is_none()
             && let Some(value) = policy::at_hand(&plan.stack, &terms, clock())
         {
             return Ok(Some(store::shared(py, &value).unbind()));
@@ -178,6 +188,7 @@ impl Run {
                 "this effect is already being awaited: await the effect itself to run it once more",
             ));
         }
+        me.step = Some(clock().ticks());
         let park = me.park.take();
         if park.is_some() {
             Self::unpark(&me, slf);
@@ -208,7 +219,12 @@ impl Run {
             Poll::Ready(result) => Self::ended(me, slf, result),
             Poll::Pending => match Self::pending(&mut me, slf) {
                 Ok((yielded, owed)) => {
+                    let took = me.step.map_or(0, |step| clock().took(step));
+                    let leaf = if took > slow::NOTICED { me.leaf.clone() } else { None };
                     drop(me);
+                    if let Some(leaf) = leaf {
+                        slow::step(py, &leaf.plan.get().name, took);
+                    }
                     // Its time passed within the task's own step, as with `Timeout(0)`.
                     match owed.map(|task| task.call_method0(py, intern!(py, "cancel"))) {
                         Some(Err(e)) => Step::Error(e),
@@ -262,8 +278,9 @@ impl Run {
         if let Some(wake) = me.wake.take() {
             wake.gone();
         }
-        me.begun = None;
-        let (engine, leaf, began) = (me.engine.take(), me.leaf.take(), me.began);
+        // One that has never waited ends in its first step.
+        let first = me.begun.take().is_none();
+        let (engine, leaf, began, step) = (me.engine.take(), me.leaf.take(), me.began, me.step);
         // What is dropped here may run user code, which may look at this run.
         drop(me);
         drop(engine);
@@ -272,20 +289,28 @@ impl Run {
         let attempts = leaf.trace.attempts();
         plan.count_attempts(attempts);
         if leaf.trace.degraded.load(Ordering::Relaxed) {
-            count(&plan.parts.degraded);
+            plan.parts.count(Count::Degraded);
         }
-        if let Some(began) = began {
-            plan.tally.times.record(clock().now().since(began).as_nanos() as u64);
+        let took = began.map_or(0, |began| clock().took(began));
+        let stepped = if first { took } else { step.map_or(0, |step| clock().took(step)) };
+        if stepped > slow::NOTICED {
+            slow::step(py, &plan.name, stepped);
         }
         match result {
             Ok(v) => {
-                count(&plan.tally.succeeded);
+                plan.tally.ended(Count::Succeeded, took);
+                if let Some(watch) = leaf.watch.get() {
+                    watch.ended(py, None, clock().now());
+                }
                 Step::Return(v.into_bound(py))
             }
             Err(fail) => {
                 let e = fail.into_error(py, plan);
                 let value = e.value(py);
-                plan.count_error(value);
+                plan.count_error(value, took);
+                if let Some(watch) = leaf.watch.get() {
+                    watch.ended(py, Some(value), clock().now());
+                }
                 if attempts > 1 && value.is_instance_of::<PyException>() {
                     error::note_attempts(value, &plan.name, attempts);
                 }
@@ -339,7 +364,8 @@ impl Steps for Run {
 }
 
 async fn engine(leaf: Arc<PyLeaf>, clock: &'static Arc<Clock>, terms: Terms, over: Deadline, watch: Option<Instant>) -> Ended {
-    let call = Call::new(&*leaf, clock, &leaf.trace, &terms);
+    let observer = leaf.watch.get().and_then(|watch| watch.observer()).map(|observer| &**observer);
+    let call = Call::new(&*leaf, clock, &leaf.trace, &terms).observed(observer);
     let stack = leaf.plan.get().stack.clone();
     if stack.is_empty() && watch.is_none() {
         return call_leaf(&call, Around::call(&terms, over)).await;
@@ -393,7 +419,7 @@ impl Run {
             wake.gone();
         }
         me.begun = None;
-        let was_running = me.started && engine.is_some();
+        let (was_running, began) = (me.started && engine.is_some(), me.began);
         me.started = true;
         drop(me);
         let mut result = Ok(());
@@ -404,7 +430,10 @@ impl Run {
                 result = close.call0().map(|_| ());
             }
             if was_running {
-                count(&leaf.plan.get().tally.cancelled);
+                leaf.plan.get().tally.ended(Count::Cancelled, began.map_or(0, |began| clock().took(began)));
+                if let Some(watch) = leaf.watch.get() {
+                    watch.ended(py, Some(CancelledError::new_err(()).value(py)), clock().now());
+                }
             }
         }
         drop(engine);

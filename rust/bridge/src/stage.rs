@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use mountain_core::effect::AtWork;
 use mountain_core::sync::Mutex;
 
-use crate::process::ABANDONED;
+use crate::process::{ABANDONED, BUSY};
 
 const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
@@ -33,12 +33,18 @@ impl Stage {
 
     /// False: it was cancelled.
     pub(crate) fn begin(&self) -> bool {
-        self.go(QUEUED, RUNNING)
+        let begins = self.go(QUEUED, RUNNING);
+        if begins {
+            BUSY.fetch_add(1, Ordering::Relaxed);
+        }
+        begins
     }
 
     /// The call has ended. What it came to is posted, if anybody waits for it.
     pub(crate) fn end(&self, post: impl FnOnce()) {
         let left = self.at.swap(ENDED, Ordering::AcqRel) == LEFT;
+        // Saturating: a fork set the gauge back.
+        let _ = BUSY.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         self.let_go();
         if left {
             ABANDONED.fetch_sub(1, Ordering::Relaxed);

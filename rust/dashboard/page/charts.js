@@ -19,10 +19,10 @@ function canvas(className, width, height, ...children) {
   }, ...children);
 }
 
-/** A line over the last SAMPLES values, newest at the right; `floor` is the least top of its scale. */
-export function sparkline(className, height, floor) {
+/** A line over the last `samples` values, newest at the right; `floor` is the least top of its scale. */
+export function sparkline(className, height, floor, samples = SAMPLES) {
   const step = 2;
-  const width = (SAMPLES - 1) * step;
+  const width = (samples - 1) * step;
   const area = svg('path', { class: 'area' });
   const line = svg('path', { class: 'line' });
   const node = canvas(`spark ${className}`, width, height, area, line);
@@ -30,18 +30,22 @@ export function sparkline(className, height, floor) {
   return {
     node,
     draw(ring) {
-      const n = ring ? ring.length : 0;
+      const n = ring ? Math.min(ring.length, samples) : 0;
       let path = '';
+      let most = 0;
       if (n > 1) {
-        const scale = (height - 3) / Math.max(ring.max(), floor);
+        const first = ring.length - n;
+        most = ring.max(first);
+        const scale = (height - 3) / Math.max(most, floor);
         let x = width - (n - 1) * step;
         path = 'M';
         for (let i = 0; i < n; i += 1, x += step) {
-          path += `${x} ${Math.round((height - 1 - ring.at(i) * scale) * 4) / 4} `;
+          path += `${x} ${Math.round((height - 1 - ring.at(first + i) * scale) * 4) / 4} `;
         }
       }
       if (path === drawn) return;
       drawn = path;
+      node.classList.toggle('flat', most === 0);
       line.setAttribute('d', path);
       area.setAttribute('d', path && `${path}V${height}H${width - (n - 1) * step}Z`);
     },
@@ -71,7 +75,7 @@ export function stackedBars(classes) {
   const bars = classes.map((name, i) =>
     svg('rect', { class: name, y: i * 6, width: '0', height: '4', rx: '1.5' }));
   const node = svg('svg', { class: 'depths', height: classes.length * 6 - 2, 'aria-hidden': 'true', focusable: 'false' },
-    ...classes.map((_, i) => svg('rect', { class: 'track', y: i * 6, width: '100%', height: '4', rx: '1.5' })), ...bars);
+    ...bars);
   return {
     node,
     set(values, scale) {

@@ -2,6 +2,7 @@
 
 export const MAX_ROWS = 300;
 const MAX_SHOWN = 300;
+const BULK = 40;
 const SHOWN = Symbol('shown');
 
 /** Make an element; children are nodes or strings, never markup. */
@@ -17,7 +18,10 @@ export function setText(node, text) {
   const value = String(text);
   if (node[SHOWN] === value) return;
   node[SHOWN] = value;
-  node.textContent = value;
+  // Changing the one text there is costs less than making another.
+  const only = node.firstChild;
+  if (only && only.nodeType === Node.TEXT_NODE && only === node.lastChild) only.nodeValue = value;
+  else node.textContent = value;
 }
 
 /** Write an attribute only when it changed; null removes it. */
@@ -41,42 +45,80 @@ export function clip(value, length = MAX_SHOWN) {
   return text.length > length ? text.slice(0, length - 1) + '…' : text;
 }
 
-/** Rows that are reused by key, kept in order, and removed with their entry. */
+/**
+ * Rows that are reused by key, kept in order, and removed with their entry.
+ * `create(key)` makes a row {nodes, …}; `bind(row, key)`, if given, makes a row that of another key.
+ */
 export class Keyed {
-  constructor(parent, create) {
+  constructor(parent, create, bind = null) {
     this.parent = parent;
     this.create = create;
+    this.bind = bind;
     this.rows = new Map();
+    this.order = [];
   }
 
   /** `entries` is a list of [key, value]; `update(row, value)` writes one row. */
   render(entries, update) {
+    const { parent } = this;
     const wanted = new Set();
     for (const [key] of entries) wanted.add(key);
-    for (const [key, row] of this.rows) {
-      if (wanted.has(key)) continue;
-      for (const node of row.nodes) node.remove();
-      row.dispose?.();
-      this.rows.delete(key);
+    const focused = parent.contains(document.activeElement) ? document.activeElement : null;
+    const holder = focused && this.order.find((key) => this.rows.get(key).nodes.some((node) => node.contains(focused)));
+    // When most rows come, go or move, writing them anew where they stand costs far less than moving them.
+    const spare = this.bind && this.#moves(entries, wanted) > BULK ? this.order.map((key) => this.rows.get(key)) : null;
+    if (spare) {
+      this.rows = new Map();
+    } else {
+      for (const key of this.order) {
+        if (wanted.has(key)) continue;
+        this.#drop(this.rows.get(key));
+        this.rows.delete(key);
+      }
     }
-    const focused = this.parent.contains(document.activeElement) ? document.activeElement : null;
-    let cursor = this.parent.firstChild;
+    let cursor = parent.firstChild;
+    this.order = [];
     for (const [key, value] of entries) {
       let row = this.rows.get(key);
       if (row === undefined) {
-        row = this.create(key);
+        row = spare?.[this.order.length];
+        if (row === undefined) row = this.create(key);
+        else if (row.key !== key) this.bind(row, key);
+        row.key = key;
         this.rows.set(key, row);
       }
       update(row, value);
       for (const node of row.nodes) {
         if (node === cursor) cursor = cursor.nextSibling;
-        else this.parent.insertBefore(node, cursor);
+        else parent.insertBefore(node, cursor);
       }
+      this.order.push(key);
     }
-    // Moving a node takes the focus from it; give it back.
-    if (focused && focused !== document.activeElement && focused.isConnected) {
-      focused.focus({ preventScroll: true });
+    for (const row of spare?.slice(entries.length) ?? []) this.#drop(row);
+    // Moving a node takes the focus from it, and a bound row may be another's: give it back.
+    if (focused && (spare || focused !== document.activeElement)) {
+      const target = spare ? this.rows.get(holder)?.focus : focused;
+      if (target?.isConnected) target.focus({ preventScroll: true });
+      else focused.blur();
     }
+  }
+
+  #drop(row) {
+    for (const node of row.nodes) node.remove();
+    row.dispose?.();
+  }
+
+  /** How many rows are about to come, go or change places. */
+  #moves(entries, wanted) {
+    const stay = this.order.filter((key) => wanted.has(key));
+    const moved = new Set();
+    let i = 0;
+    for (const [key] of entries) {
+      while (moved.has(stay[i])) i += 1;
+      if (stay[i] === key) i += 1;
+      else moved.add(key);
+    }
+    return moved.size + this.order.length - stay.length;
   }
 
   *[Symbol.iterator]() {

@@ -41,9 +41,10 @@ export class Ring {
     return this.values[(this.head - this.length + i + SAMPLES) % SAMPLES];
   }
 
-  max() {
+  /** The largest of the values from the given one on. */
+  max(from = 0) {
     let most = 0;
-    for (let i = 0; i < this.length; i += 1) most = Math.max(most, this.at(i));
+    for (let i = from; i < this.length; i += 1) most = Math.max(most, this.at(i));
     return most;
   }
 

@@ -56,6 +56,8 @@ impl Default for Summary {
 }
 
 impl Summary {
+    pub const BUCKETS: usize = BUCKETS;
+
     /// The first and the last octave whose ends are bounds of exported buckets: 2^13 ns is 8.2 us, 2^39 is 9 min.
     pub const OCTAVES: std::ops::RangeInclusive<u32> = 13..=39;
 
@@ -64,6 +66,16 @@ impl Summary {
             *sum = sum.wrapping_add(count.load(Ordering::Relaxed));
         }
         self.nanos = self.nanos.wrapping_add(times.nanos.load(Ordering::Relaxed));
+    }
+
+    /// By bucket.
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// The upper edge of a bucket, in seconds.
+    pub fn edge(bucket: usize) -> f64 {
+        edge(bucket as i32)
     }
 
     pub fn count(&self) -> u64 {

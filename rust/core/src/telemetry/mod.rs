@@ -64,6 +64,13 @@ impl Telemetry {
         }
     }
 
+    /// In the child of a fork: the effects and policies of its parent are its own, and so are what they have counted. What another thread
+    /// was changing at that moment is left.
+    pub fn inherit(&self, parent: &Telemetry) {
+        self.effects.inherit(&parent.effects);
+        self.policies.inherit(&parent.policies);
+    }
+
     pub fn gauges(&self) -> Gauges {
         (self.gauges)()
     }

@@ -63,6 +63,14 @@ impl<T: Default> Names<T> {
         state.known.iter().map(|(name, t)| (name.clone(), t.clone())).chain(other).collect()
     }
 
+    pub(super) fn inherit(&self, parent: &Names<T>) {
+        if let Some(parent) = parent.state.try_lock() {
+            let mut state = self.state.lock();
+            state.known.clone_from(&parent.known);
+            state.other.clone_from(&parent.other);
+        }
+    }
+
     pub fn folded(&self) -> u64 {
         self.state.lock().folded
     }

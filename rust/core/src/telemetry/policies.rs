@@ -120,6 +120,12 @@ impl Policies {
         state.known.iter().filter_map(|((_, name), known)| Some((name.clone(), (known.read)(now)?))).collect()
     }
 
+    pub(super) fn inherit(&self, parent: &Policies) {
+        if let Some(mut parent) = parent.state.try_lock() {
+            *self.state.lock() = std::mem::take(&mut *parent);
+        }
+    }
+
     /// How many found no room, for one that is too many.
     pub fn folded(&self) -> u64 {
         self.state.lock().folded

@@ -30,13 +30,17 @@ impl Counter {
 
     fn rate(&self, base: u64, elapsed: impl FnOnce() -> u64) -> f64 {
         let rate = f64::from_bits(self.rate.load(Ordering::Relaxed));
-        if rate > 0.0 { rate } else { self.settle(base, elapsed()) }
+        if rate > 0.0 { rate } else { self.settle(base, elapsed) }
     }
 
     #[cold]
-    fn settle(&self, base: u64, elapsed: u64) -> f64 {
-        let rate = elapsed as f64 / read().wrapping_sub(base).max(1) as f64;
-        if elapsed > SETTLED {
+    fn settle(&self, base: u64, elapsed: impl FnOnce() -> u64) -> f64 {
+        let before = read();
+        let elapsed = elapsed();
+        let (between, ticks) = (read().wrapping_sub(before), before.wrapping_sub(base).max(1));
+        let rate = elapsed as f64 / ticks as f64;
+        // Not where this thread was held up between the two clocks.
+        if elapsed > SETTLED && between < ticks / 100_000 {
             self.rate.store(rate.to_bits(), Ordering::Relaxed);
         }
         rate
@@ -100,13 +104,16 @@ mod tests {
     fn ticks_agree_with_the_clock() {
         let clock = Clock::real();
         for micros in [200, 5_000, 60_000, 2_000] {
-            let (ticks, began) = (clock.ticks(), clock.now());
-            // Real: two clocks are compared.
-            while clock.now().since(began) < Duration::from_micros(micros) {
-                std::hint::spin_loop();
-            }
-            let (took, right) = (clock.took(ticks), clock.now().since(began).as_nanos() as u64);
-            assert!(took.abs_diff(right) < right / 50 + 20_000, "{took} ns by the counter, {right} ns by the clock");
+            // Real: two clocks are compared, and this thread may be held up between them, but not each time.
+            let compared = (0..20).map(|_| {
+                let (ticks, began) = (clock.ticks(), clock.now());
+                while clock.now().since(began) < Duration::from_micros(micros) {
+                    std::hint::spin_loop();
+                }
+                (clock.took(ticks), clock.now().since(began).as_nanos() as u64)
+            });
+            let best = compared.map(|(took, right)| took.abs_diff(right) as f64 / right as f64).fold(1.0, f64::min);
+            assert!(best < 0.01, "after {micros} us the counter is {best} away from the clock");
         }
     }
 

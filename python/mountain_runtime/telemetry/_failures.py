@@ -1,0 +1,47 @@
+"""The last failures of effects with their tracebacks, for the live page. As text at once: nothing of a call is kept alive."""
+
+import time
+import traceback
+
+from .. import _native
+
+__all__ = ["note"]
+
+#: Tracebacks a second, at most; of what fails more often, the first ones tell as much.
+_MOST = 20
+#: Characters of a traceback, and of a message.
+_LONG = 8_000
+_SHORT = 500
+
+_second = 0
+_noted = 0
+
+
+def note(effect: str, kind: str, error: BaseException) -> None:
+    """A call of `effect` has failed."""
+    global _second, _noted
+    now = int(time.monotonic())
+    if now != _second:
+        _second, _noted = now, 0
+    _noted += 1
+    if _noted > _MOST:
+        return
+    _native.note_failure(effect, kind, _cut(_said(error), _SHORT), _cut(_shown(error), _LONG))
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return f"<{type(error).__name__} cannot be shown>"
+
+
+def _shown(error: BaseException) -> str:
+    try:
+        return "".join(traceback.TracebackException.from_exception(error, limit=-20, compact=True).format())
+    except Exception:  # an error's own code may fail
+        return f"<the traceback of {type(error).__name__} cannot be shown>"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most // 2] + "\n[...]\n" + text[-most // 2 :]

@@ -1,0 +1,114 @@
+"""Spans through the OpenTelemetry API, where the application has set it up: one an effect, children for the attempts of a retry, events for waits.
+
+The native side asks `look` when an effect first runs, or a Runtime is entered. A TracerProvider that is set by then has spans from then on; the
+application's own spans are their parents and children. What happens to a call is recorded natively, and handed to the provider's processors in
+batches, on a loop's thread. Nothing here is imported by a program that does not trace.
+"""
+
+import asyncio
+import atexit
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from .. import _native
+from . import _logs
+
+if TYPE_CHECKING:
+    from ._spans import Made
+
+__all__ = ["flush", "look"]
+
+_log = _logs.logger("telemetry")
+
+#: How long an ended span waits for others at most: seconds.
+_WAIT = 0.05
+
+_ended: list[Any] = []
+_provider: Any = None
+
+
+def look() -> None:
+    """Finds out whether the application traces. Once it does, it is not asked again."""
+    global _provider
+    trace: Any = sys.modules.get("opentelemetry.trace")
+    # The default provider only stands for one that may still be set.
+    provider = None if trace is None else trace.get_tracer_provider()
+    if provider is None or provider is _provider or isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
+        return
+    from ._spans import tracing
+
+    first_time = _provider is None
+    _provider = provider
+    _native.trace(tracing(provider, _ended, _first, hand_over))
+    if first_time:
+        atexit.register(hand_over)
+
+
+def _first() -> None:
+    """A span has ended, the first of a batch."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        hand_over()
+    else:
+        loop.call_later(_WAIT, hand_over)
+
+
+def hand_over() -> None:
+    """Gives the provider's processors what has ended."""
+    batch = _ended[:]
+    del _ended[: len(batch)]
+    made: Made
+    lost = 0
+    for made, started, ended, error, events, more in batch:
+        try:
+            made.hand_over(started, ended, error, events, more)
+        except Exception:  # a processor's fault is not the effects'
+            lost += 1
+            if lost == 1:
+                _log.exception("a span could not be handed over")
+    if lost:
+        _native.spans_dropped(lost)
+
+
+async def flush(seconds: float) -> int | None:
+    """Has the provider export what it was given, for so long at most. None if that is done, else how many spans it still has."""
+    if _provider is None:
+        return None
+    hand_over()
+    provider, force = _provider, getattr(_provider, "force_flush", None)
+    if force is None:
+        return None
+    done = threading.Event()
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+
+    def work() -> None:
+        try:
+            force(max(1, int(seconds * 1000)))
+        except Exception:
+            _log.exception("the spans could not be exported")
+        done.set()
+        try:
+            loop.call_soon_threadsafe(told.set)
+        except RuntimeError:  # the loop is closed: it did not wait
+            pass
+
+    # A daemon: an endpoint that hangs keeps no program from ending.
+    threading.Thread(target=work, name="mountain-flush", daemon=True).start()
+    try:
+        async with asyncio.timeout(seconds):
+            await told.wait()
+    except TimeoutError:
+        pass
+    left = _queued(provider)
+    if left:
+        _native.spans_dropped(left)
+    return left if left or not done.is_set() else None
+
+
+def _queued(provider: Any) -> int:
+    """Spans that the SDK's batching processors have not exported, as far as they tell."""
+    processors = getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ())
+    queues = (getattr(getattr(each, "_batch_processor", each), "_queue", ()) for each in processors)
+    return sum(len(queue) for queue in queues)

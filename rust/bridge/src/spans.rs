@@ -1,0 +1,258 @@
+//! Spans: what `mountain_runtime.telemetry.otel` makes of calls. It says once what becomes of a span by its parent; here that is looked up, which
+//! is all that a call pays that is not sampled. What happens to the others is recorded natively, and handed over when they have ended, in
+//! batches, on a thread that is attached anyway.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mountain_core::observe::{Event, Found, Observer};
+use mountain_core::sync::Mutex;
+use mountain_core::telemetry::{Labels, Record};
+use mountain_core::time::Instant;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::{ffi, intern};
+
+use crate::face::face;
+use crate::plan::Plan;
+use crate::process::{clock, telemetry};
+use crate::watch;
+
+/// What becomes of a span without asking its sampler: it is not made.
+const DROPPED: u8 = 0;
+/// Ended spans that wait to be handed over, at most.
+const MOST: usize = 8192;
+
+/// What tracing said of itself.
+#[pyclass(frozen, module = "mountain_runtime._native")]
+pub(crate) struct Tracing {
+    /// The context variable and the key in its value under which the current span is found. None: it is not kept there.
+    current: Option<(Py<PyAny>, Py<PyAny>)>,
+    /// By the parent: there is none, it is sampled, it is not.
+    fates: (u8, u8, u8),
+    /// Makes the span of a call: (context to attach, span or None), or None.
+    start: Py<PyAny>,
+    attach: Py<PyAny>,
+    detach: Py<PyAny>,
+    /// Where ended spans are put, and who is called for the first of a batch, and for a batch that is long.
+    ended: Py<PyList>,
+    first: Py<PyAny>,
+    many: Py<PyAny>,
+}
+
+#[pymethods]
+impl Tracing {
+    #[new]
+    #[pyo3(signature = (*, current, fates, start, attach, detach, ended, first, many))]
+    #[expect(clippy::too_many_arguments, reason = "all that Python decides and does")]
+    fn new(
+        current: Option<(Py<PyAny>, Py<PyAny>)>,
+        fates: (u8, u8, u8),
+        start: Py<PyAny>,
+        attach: Py<PyAny>,
+        detach: Py<PyAny>,
+        ended: Py<PyList>,
+        first: Py<PyAny>,
+        many: Py<PyAny>,
+    ) -> Self {
+        Tracing { current, fates, start, attach, detach, ended, first, many }
+    }
+}
+
+impl Tracing {
+    fn fate(&self, py: Python<'_>) -> Option<u8> {
+        let (root, sampled, unsampled) = self.fates;
+        if root == sampled && sampled == unsampled {
+            return Some(root);
+        }
+        let (var, key) = self.current.as_ref()?;
+        // SAFETY: a context variable gives an owned reference or null; of a dictionary and a tuple what is looked up is borrowed, and held by
+        // them while we look.
+        unsafe {
+            let mut context = std::ptr::null_mut();
+            if ffi::PyContextVar_Get(var.as_ptr(), std::ptr::null_mut(), &raw mut context) < 0 {
+                drop(PyErr::take(py));
+                return None;
+            }
+            let Some(context) = Bound::from_owned_ptr_or_opt(py, context) else { return Some(root) };
+            let context = context.cast::<PyDict>().ok()?;
+            let span = ffi::PyDict_GetItemWithError(context.as_ptr(), key.as_ptr());
+            let Some(span) = Bound::from_borrowed_ptr_or_opt(py, span) else { return Some(root) };
+            let of = span.getattr(intern!(py, "_context")).ok()?;
+            let of = of.cast::<PyTuple>().ok()?;
+            let flags: u32 = of.get_borrowed_item(3).ok()?.extract().ok()?;
+            Some(if flags & 1 == 1 { sampled } else { unsampled })
+        }
+    }
+}
+
+static TRACING: Mutex<Option<Arc<Py<Tracing>>>> = Mutex::new(None);
+/// What is to be added to a reading of the clock to make it a time of day.
+static WALL: AtomicU64 = AtomicU64::new(0);
+
+/// Spans are made from now on; with None no longer, and nobody asks again.
+#[pyfunction]
+#[pyo3(signature = (tracing, /))]
+pub(crate) fn trace(tracing: Option<Py<Tracing>>) {
+    let on = tracing.is_some();
+    let replaced = std::mem::replace(&mut *TRACING.lock(), tracing.map(Arc::new));
+    drop(replaced);
+    watch::set(watch::TRACING, on);
+    watch::set(watch::ASKING, false);
+    set_wall();
+}
+
+/// Whether there is tracing is asked again.
+#[pyfunction]
+pub(crate) fn ask_for_tracing() {
+    watch::set(watch::ASKING, true);
+}
+
+/// Spans that were ended and will not be exported.
+#[pyfunction]
+pub(crate) fn spans_dropped(n: u64) {
+    telemetry().spans_dropped.fetch_add(n, Ordering::Relaxed);
+}
+
+fn tracing(py: Python<'_>) -> Option<Py<Tracing>> {
+    TRACING.lock().as_ref().map(|tracing| tracing.clone_ref(py))
+}
+
+fn set_wall() {
+    let day = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+    WALL.store(day.wrapping_sub(clock().now().nanos()), Ordering::Relaxed);
+}
+
+/// A time of day, in nanoseconds since 1970.
+pub(crate) fn wall(at: Instant) -> u64 {
+    at.nanos().wrapping_add(WALL.load(Ordering::Relaxed))
+}
+
+/// Whether there is tracing: the application may have set it up meanwhile.
+pub(crate) fn ask(py: Python<'_>) {
+    if let Err(e) = face(py).look_for_tracing.bind(py).call0() {
+        e.write_unraisable(py, None);
+    }
+}
+
+pub(crate) struct Span {
+    tracing: Py<Tracing>,
+    /// What is current inside.
+    context: Py<PyAny>,
+    /// None: it is not sampled, and only tells that to what is inside.
+    kept: Option<Kept>,
+    started: Instant,
+}
+
+struct Kept {
+    span: Py<PyAny>,
+    record: Arc<Record>,
+    labels: Arc<Labels>,
+}
+
+pub(crate) fn begin(py: Python<'_>, plan: &Plan, started: Instant) -> Option<Span> {
+    let tracing = tracing(py)?;
+    let told = tracing.get();
+    if told.fate(py) == Some(DROPPED) {
+        return None;
+    }
+    let labels = plan.labels(py);
+    let made = match told.start.bind(py).call1((labels.effect.as_str(),)) {
+        Ok(made) if made.is_none() => return None,
+        Ok(made) => made.extract::<(Py<PyAny>, Option<Py<PyAny>>)>(),
+        Err(e) => Err(e),
+    };
+    match made {
+        Ok((context, span)) => {
+            let kept = span.map(|span| Kept { span, record: Arc::default(), labels });
+            Some(Span { tracing, context, kept, started })
+        }
+        Err(e) => {
+            // A sampler's or processor's fault is not the effect's.
+            e.write_unraisable(py, None);
+            None
+        }
+    }
+}
+
+impl Span {
+    pub(crate) fn observer(&self) -> Option<Arc<dyn Observer>> {
+        self.kept.as_ref().map(|kept| kept.record.clone() as Arc<dyn Observer>)
+    }
+
+    /// It is the current span from now on, or the span of its next attempt is. What takes that back.
+    pub(crate) fn attach(&self, py: Python<'_>, retries: bool) -> Option<Py<PyAny>> {
+        let context = match &self.kept {
+            Some(kept) if retries => kept.span.bind(py).call_method1(intern!(py, "begin_attempt"), (&self.context,)).ok()?,
+            _ => self.context.bind(py).clone(),
+        };
+        self.tracing.get().attach.bind(py).call1((context,)).ok().map(Bound::unbind)
+    }
+
+    pub(crate) fn detach(&self, py: Python<'_>, token: Py<PyAny>) {
+        if let Err(e) = self.tracing.get().detach.bind(py).call1((token,)) {
+            drop(e);
+        }
+    }
+
+    /// An attempt has failed so, and there may be another.
+    pub(crate) fn attempt_failed(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
+        if let Some(kept) = &self.kept
+            && let Err(e) = kept.span.bind(py).call_method1(intern!(py, "attempt_failed"), (error,))
+        {
+            e.write_unraisable(py, None);
+        }
+    }
+
+    pub(crate) fn ended(&self, py: Python<'_>, error: Option<&Bound<'_, PyAny>>, now: Instant) {
+        let Some(kept) = &self.kept else { return };
+        if let Err(e) = self.hand_over(py, kept, error, now) {
+            e.write_unraisable(py, None);
+        }
+    }
+
+    fn hand_over(&self, py: Python<'_>, kept: &Kept, error: Option<&Bound<'_, PyAny>>, now: Instant) -> PyResult<()> {
+        let told = self.tracing.get();
+        let waiting = told.ended.bind(py);
+        if waiting.len() >= MOST {
+            telemetry().spans_dropped.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        let (events, more) = kept.record.take();
+        let events: Vec<_> = events.into_iter().map(|(event, at)| told_of(event, at, &kept.labels)).collect();
+        waiting.append((&kept.span, wall(self.started), wall(now), error, events, more))?;
+        match waiting.len() {
+            1 => {
+                set_wall();
+                told.first.bind(py).call0().map(drop)
+            }
+            n if n % 512 == 0 => told.many.bind(py).call0().map(drop),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An event's name, where it happened, its number, and when.
+type Told<'a> = (&'static str, &'a str, u64, u64);
+
+fn told_of(event: Event, at: Instant, labels: &Labels) -> Told<'_> {
+    let at = wall(at);
+    match event {
+        Event::Waits(layer) => ("waits", labels.layer(layer), 0, at),
+        Event::Waited(layer) => ("waited", labels.layer(layer), 0, at),
+        Event::Attempt(n) => ("attempt", "", u64::from(n), at),
+        Event::BacksOff(layer, until) => ("backs off", labels.layer(layer), wall(until).saturating_sub(at), at),
+        Event::Refused(layer) => ("refused", labels.layer(layer), 0, at),
+        Event::Cache(layer, found) => {
+            let name = match found {
+                Found::Hit => "cache hit",
+                Found::Stale => "cache stale hit",
+                Found::Missing => "cache miss",
+                Found::Flying => "cache joined",
+            };
+            (name, labels.layer(layer), 0, at)
+        }
+        Event::Degraded(layer) => ("degraded", labels.layer(layer), 0, at),
+    }
+}

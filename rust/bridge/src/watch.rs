@@ -1,0 +1,130 @@
+//! What watches one call, if anything does: its entry on the page, its span. Most calls have neither, and pay one branch for that.
+//!
+//!  1. A call that begins asks `any`; if there is somebody, `begin` makes its watch.
+//!  2. The engine tells the watch's observer what becomes of the call, on whatever thread polls it.
+//!  3. Around each call of its leaf, `enter` and `leave` put the call where what runs inside finds it: as the parent of entries, as the current span.
+//!  4. `ended` says how it ended; a watch that is dropped without it was let go of, and leaves no entry and no span.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use mountain_core::effect::Deadline;
+use mountain_core::observe::Observer;
+use mountain_core::sync::Mutex;
+use mountain_core::telemetry::{All, Listed};
+use mountain_core::time::Instant;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyInt;
+
+use crate::context::{get, parent_var};
+use crate::plan::Plan;
+use crate::process::telemetry;
+use crate::spans::{self, Span};
+
+/// Entries are listed.
+pub(crate) const LIVE: u8 = 1;
+/// Spans are made.
+pub(crate) const TRACING: u8 = 2;
+/// Nobody knows yet whether spans are to be made.
+pub(crate) const ASKING: u8 = 4;
+
+static WATCHERS: AtomicU8 = AtomicU8::new(ASKING);
+
+pub(crate) fn set(watcher: u8, on: bool) {
+    if on {
+        WATCHERS.fetch_or(watcher, Ordering::Relaxed);
+    } else {
+        WATCHERS.fetch_and(!watcher, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn any() -> bool {
+    WATCHERS.load(Ordering::Relaxed) != 0
+}
+
+pub(crate) struct Watch {
+    entry: Option<Listed>,
+    span: Option<Span>,
+    observer: Option<Arc<dyn Observer>>,
+    /// What to take back when the leaf has ended: the variable of entries, and the span's.
+    inside: Mutex<(Option<Py<PyAny>>, Option<Py<PyAny>>)>,
+}
+
+/// The watch of a call that begins, if it has one.
+#[cold]
+pub(crate) fn begin(py: Python<'_>, plan: &Plan, since: Instant, over: Deadline) -> Option<Box<Watch>> {
+    if WATCHERS.load(Ordering::Relaxed) & ASKING != 0 && plan.is_first() {
+        spans::ask(py);
+    }
+    let watchers = WATCHERS.load(Ordering::Relaxed);
+    let span = if watchers & TRACING == 0 { None } else { spans::begin(py, plan, since) };
+    let entry = (watchers & LIVE != 0).then(|| {
+        let parent = parent_var(py).and_then(get::<PyInt>).ok().flatten().and_then(|id| id.extract().ok());
+        telemetry().live.begin(plan.labels(py), parent.unwrap_or(0), since, over.at)
+    });
+    if span.is_none() && entry.is_none() {
+        return None;
+    }
+    let observers = [
+        entry.as_ref().and_then(|entry| match entry {
+            Listed::In(entry) => Some(entry.clone() as Arc<dyn Observer>),
+            Listed::Beyond(_) => None,
+        }),
+        span.as_ref().and_then(Span::observer),
+    ];
+    let observer = match observers {
+        [Some(a), Some(b)] => Some(Arc::new(All(vec![a, b])) as Arc<dyn Observer>),
+        [a, b] => a.or(b),
+    };
+    Some(Box::new(Watch { entry, span, observer, inside: Mutex::default() }))
+}
+
+impl Watch {
+    pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.observer.as_ref()
+    }
+
+    /// The span's, for what is told of a failure that is to be tried again.
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.span.as_ref()
+    }
+
+    /// The leaf is about to be called, in the task's own context.
+    pub(crate) fn enter(&self, py: Python<'_>, retries: bool) {
+        let mut entry = None;
+        if let Some(Listed::In(listed)) = &self.entry
+            && let Ok(var) = parent_var(py)
+            && let Ok(id) = listed.id.into_pyobject(py)
+        {
+            // SAFETY: sets a context variable of ours in the current context; the token is a new reference, or null with an error set.
+            let token = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContextVar_Set(var.as_ptr(), id.as_ptr())) };
+            entry = token.ok().map(Bound::unbind);
+        }
+        let span = self.span.as_ref().and_then(|span| span.attach(py, retries));
+        let replaced = std::mem::replace(&mut *self.inside.lock(), (entry, span));
+        drop(replaced);
+    }
+
+    /// It has ended. Elsewhere than where it began, as a generator may, there is nothing to take back.
+    pub(crate) fn leave(&self, py: Python<'_>) {
+        let (entry, span) = std::mem::take(&mut *self.inside.lock());
+        if let (Some(token), Ok(var)) = (entry, parent_var(py)) {
+            // SAFETY: a token of that variable; an error that is set is taken.
+            if unsafe { ffi::PyContextVar_Reset(var.as_ptr(), token.as_ptr()) } < 0 {
+                drop(PyErr::take(py));
+            }
+        }
+        if let (Some(of), Some(token)) = (&self.span, span) {
+            of.detach(py, token);
+        }
+    }
+
+    /// The call has ended so; `error` is what it raises.
+    pub(crate) fn ended(&self, py: Python<'_>, error: Option<&Bound<'_, PyAny>>, now: Instant) {
+        self.leave(py);
+        if let Some(span) = &self.span {
+            span.ended(py, error, now);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+// The policies effects share: concurrency limits, rate limits, circuit breakers and caches.
+
+import { bar, donut, parts, pill, stackedBars } from './charts.js';
+import { Keyed, byName, capped, count, duration, el, entriesOf, percent, plural, setMore, setName, setText } from './format.js';
+import { scroller } from './tables.js';
+
+const PRIORITIES = ['high', 'normal', 'low'];
+
+/** One panel with one table; `columns` is a list of [label, class], `row` makes and `update` writes its cells. */
+function policy(root, { title, kind, columns, empty, row, update, note }) {
+  const body = el('tbody');
+  const head = el('tr', {}, ...columns.map(([label, className]) => el('th', { scope: 'col', class: className }, label)));
+  const box = scroller(title, el('table', { class: `grid policy ${kind}` }, el('thead', {}, head), body));
+  const more = el('p', { class: 'more' });
+  const none = el('p', { class: 'empty' }, empty);
+  const summary = el('span', { class: 'note' });
+  root.append(el('div', { class: 'panel' }, el('div', { class: 'subhead' }, el('h3', {}, title), summary), box, more, none));
+  const keyed = new Keyed(body, (name) => {
+    const label = el('span', { class: 'name' });
+    setName(label, name);
+    const made = row();
+    const tr = el('tr', {}, el('th', { scope: 'row', class: 'col-name' }, label), ...made.cells);
+    tr.setAttribute(`data-${kind}`, name);
+    return { ...made, tr, nodes: [tr] };
+  });
+  return (map) => {
+    const all = entriesOf(map).sort(byName);
+    const [shown, left] = capped(all);
+    keyed.render(shown, update);
+    setMore(more, left);
+    box.hidden = all.length === 0;
+    none.hidden = all.length > 0;
+    setText(summary, all.length ? note?.(all) ?? '' : '');
+  };
+}
+
+const waits = [['Wait p50', 'num wait'], ['p99', 'num wait']];
+
+function limits(root) {
+  return policy(root, {
+    title: 'Concurrency limits', kind: 'limit',
+    columns: [['Name', 'col-name'], ['In flight', 'use'], ['Waiting: high, normal, low', 'depth'], ...waits],
+    empty: 'No concurrency limit is in use.',
+    row() {
+      const use = bar();
+      const figure = el('span', { class: 'figure' });
+      const depths = stackedBars(PRIORITIES);
+      const numbers = el('span', { class: 'figure' });
+      const p50 = el('td', { class: 'num' });
+      const p99 = el('td', { class: 'num' });
+      return {
+        use, figure, depths, numbers, p50, p99,
+        cells: [
+          el('td', { class: 'use' }, el('div', { class: 'line' }, use.node, figure)),
+          el('td', { class: 'depth' }, el('div', { class: 'line' }, depths.node, numbers)), p50, p99,
+        ],
+      };
+    },
+    update(row, limit) {
+      const { capacity = 0, in_flight: busy = 0 } = limit;
+      row.use.set(capacity > 0 ? busy / capacity : 0, capacity > 0 && busy >= capacity ? 'warn' : 'accent');
+      setText(row.figure, `${busy}/${capacity}`);
+      const depth = PRIORITIES.map((name) => limit.waiting?.[name] ?? 0);
+      row.depths.set(depth, Math.max(capacity, ...depth));
+      setText(row.numbers, depth.join(' · '));
+      row.numbers.classList.toggle('zero', depth.every((n) => n === 0));
+      setText(row.p50, duration(limit.wait_p50));
+      setText(row.p99, duration(limit.wait_p99));
+    },
+    note(all) {
+      const full = all.filter(([, l]) => l.capacity > 0 && l.in_flight >= l.capacity).length;
+      return full ? `${full} full` : '';
+    },
+  });
+}
+
+function rateLimits(root) {
+  return policy(root, {
+    title: 'Rate limits', kind: 'rate',
+    columns: [['Name', 'col-name'], ['Allows', 'allows'], ['Waiting', 'num'], ...waits],
+    empty: 'No rate limit is in use.',
+    row() {
+      const allows = el('td', { class: 'allows' });
+      const waiting = el('td', { class: 'num' });
+      const p50 = el('td', { class: 'num' });
+      const p99 = el('td', { class: 'num' });
+      return { allows, waiting, p50, p99, cells: [allows, waiting, p50, p99] };
+    },
+    update(row, limit) {
+      setText(row.allows, `${count(limit.n)} ${limit.per === 1 ? 'a second' : limit.per === 60 ? 'a minute' : `in ${duration(limit.per)}`}`);
+      setText(row.waiting, count(limit.waiting));
+      row.waiting.classList.toggle('zero', !limit.waiting);
+      setText(row.p50, duration(limit.wait_p50));
+      setText(row.p99, duration(limit.wait_p99));
+    },
+  });
+}
+
+// From the worst: what one looks for in a breaker is whether any of its keys is open.
+const BREAKER = [
+  ['isolated', 'square', 'bad', 'isolated'],
+  ['open', 'diamond', 'bad', 'open'],
+  ['half_open', 'half', 'warn', 'half open'],
+  ['closed', 'dot', 'ok', 'closed'],
+];
+
+function breakers(root) {
+  return policy(root, {
+    title: 'Circuit breakers', kind: 'breaker',
+    columns: [['Name', 'col-name'], ['State', 'state'], ['Keys', 'keys'], ['Opened', 'num']],
+    empty: 'No circuit breaker is in use.',
+    row() {
+      const state = pill('strong');
+      const split = parts('thin');
+      const words = el('span', { class: 'words' });
+      const opens = el('td', { class: 'num' });
+      return {
+        state, split, words, opens,
+        cells: [el('td', { class: 'state' }, state.node), el('td', { class: 'keys' }, split.node, words), opens],
+      };
+    },
+    update(row, breaker) {
+      const keys = breaker.keys ?? {};
+      const present = BREAKER.filter(([state]) => keys[state] > 0);
+      const total = present.reduce((sum, [state]) => sum + keys[state], 0);
+      const [state, shape, tone, word] = present[0] ?? ['closed', 'dot', 'ok', 'closed'];
+      row.tr.setAttribute('data-state', state);
+      row.state.set(shape, tone, word);
+      row.split.set(BREAKER.map(([name, , t]) => [t, keys[name] ?? 0]).reverse());
+      row.split.node.toggleAttribute('hidden', total < 2);
+      setText(row.words, total < 2 ? '–' : present.map(([name, , , w]) => `${keys[name]} ${w}`).join(' · '));
+      setText(row.opens, count(breaker.opens));
+      row.opens.classList.toggle('zero', !breaker.opens);
+    },
+    note(all) {
+      const open = all.filter(([, b]) => b.keys?.open > 0 || b.keys?.isolated > 0).length;
+      return open ? `${open} open` : 'all closed';
+    },
+  });
+}
+
+function caches(root) {
+  return policy(root, {
+    title: 'Caches', kind: 'cache',
+    columns: [['Name', 'col-name'], ['Hit ratio', 'ratio'], ['Stale', 'num'], ['Evicted', 'num'], ['Size', 'use']],
+    empty: 'No cache is in use.',
+    row() {
+      const ring = donut();
+      const ratio = el('span', { class: 'figure' });
+      const stale = el('td', { class: 'num' });
+      const evicted = el('td', { class: 'num' });
+      const size = bar();
+      const figure = el('span', { class: 'figure' });
+      const ratioCell = el('td', { class: 'ratio' }, el('div', { class: 'line' }, ring.node, ratio));
+      return {
+        ring, ratio, ratioCell, stale, evicted, size, figure,
+        cells: [ratioCell, stale, evicted, el('td', { class: 'use' }, el('div', { class: 'line' }, size.node, figure))],
+      };
+    },
+    update(row, cache) {
+      const asked = (cache.hits ?? 0) + (cache.misses ?? 0);
+      row.ring.set(asked > 0 ? cache.hits / asked : 0);
+      setText(row.ratio, percent(cache.hits ?? 0, asked));
+      row.ratioCell.setAttribute('title', `${plural(cache.hits ?? 0, 'hit')}, ${plural(cache.misses ?? 0, 'miss', 'misses')}`);
+      for (const [cell, value] of [[row.stale, cache.stale_hits], [row.evicted, cache.evicted]]) {
+        setText(cell, count(value));
+        cell.classList.toggle('zero', !value);
+      }
+      const bounded = cache.max_size > 0;
+      row.size.node.classList.toggle('none', !bounded);
+      row.size.set(bounded ? cache.size / cache.max_size : 0);
+      setText(row.figure, bounded ? `${count(cache.size)}/${cache.max_size}` : count(cache.size));
+    },
+  });
+}
+
+export function policyPanels(root) {
+  const panels = [['limits', limits(root)], ['breakers', breakers(root)], ['rates', rateLimits(root)], ['caches', caches(root)]];
+  return {
+    render({ state }) {
+      for (const [key, render] of panels) render(state[key]);
+    },
+  };
+}

@@ -1,0 +1,119 @@
+//! What only the face knows, and pins up here for whoever looks: services, the shutdown, the last failures, whether the program takes work.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use mountain_core::sync::Mutex;
+use mountain_core::time::Instant;
+use serde_json::{Value, json};
+
+/// Failures that are kept.
+const FAILURES: usize = 50;
+/// A loop that has not been heard of for so long is stuck: somebody should end the process.
+const STUCK: Duration = Duration::from_mins(1);
+
+/// A service: its state, and why it is not simply up.
+pub type Service = (String, Option<String>);
+
+pub struct Failure {
+    pub effect: String,
+    pub kind: String,
+    pub message: String,
+    pub traceback: String,
+    /// Seconds since 1970.
+    pub at: f64,
+}
+
+#[derive(Default)]
+pub struct Board {
+    services: Mutex<BTreeMap<String, Service>>,
+    shutdown: Mutex<Value>,
+    failures: Mutex<(u64, VecDeque<Failure>)>,
+    ready: AtomicBool,
+    /// When the loop was last heard of, in nanoseconds of the clock; 0 before it was.
+    heard: AtomicU64,
+}
+
+impl Board {
+    pub fn set_services(&self, services: BTreeMap<String, Service>) {
+        *self.services.lock() = services;
+    }
+
+    /// The shutdown, as JSON that the page understands.
+    pub fn set_shutdown(&self, shutdown: Value) {
+        *self.shutdown.lock() = shutdown;
+    }
+
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    pub fn ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// The loop runs.
+    pub fn heard(&self, now: Instant) {
+        self.heard.store(now.nanos().max(1), Ordering::Relaxed);
+    }
+
+    pub fn live(&self, now: Instant) -> bool {
+        let heard = self.heard.load(Ordering::Relaxed);
+        heard == 0 || now.since(Instant::from_nanos(heard)) < STUCK
+    }
+
+    pub fn fail(&self, failure: Failure) {
+        let mut failures = self.failures.lock();
+        failures.0 += 1;
+        failures.1.push_back(failure);
+        if failures.1.len() > FAILURES {
+            failures.1.pop_front();
+        }
+    }
+
+    pub(crate) fn services(&self) -> Value {
+        let services = self.services.lock();
+        services.iter().map(|(name, (state, reason))| (name.clone(), json!({"state": state, "reason": reason}))).collect()
+    }
+
+    pub(crate) fn shutdown(&self) -> Value {
+        self.shutdown.lock().clone()
+    }
+
+    pub(crate) fn failures(&self) -> Value {
+        let failures = self.failures.lock();
+        let first = failures.0 - failures.1.len() as u64 + 1;
+        let shown = |f: &Failure| json!({"at": f.at, "effect": f.effect, "type": f.kind, "message": f.message, "traceback": f.traceback});
+        (first..).zip(&failures.1).map(|(n, failure)| (n.to_string(), shown(failure))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_failures_are_kept_with_their_numbers() {
+        let board = Board::default();
+        assert_eq!(board.failures(), json!({}));
+        for n in 0..1000 {
+            let text = |what: &str| format!("{what} {n}");
+            let (effect, kind, message, traceback) = (text("effect"), text("kind"), text("message"), text("traceback"));
+            board.fail(Failure { effect, kind, message, traceback, at: f64::from(n) });
+        }
+        let failures = board.failures();
+        assert_eq!(failures.as_object().map(serde_json::Map::len), Some(FAILURES));
+        assert_eq!(failures["1000"]["effect"], "effect 999");
+        assert_eq!(failures["951"]["message"], "message 950");
+    }
+
+    #[test]
+    fn a_loop_that_is_not_heard_of_is_not_live() {
+        let board = Board::default();
+        let at = |secs| Instant::from_nanos(1).after(Duration::from_secs(secs));
+        assert!(board.live(at(1000)), "it was never heard of yet");
+        board.heard(at(1000));
+        assert!(board.live(at(1059)) && !board.live(at(1061)));
+    }
+}

@@ -1,0 +1,209 @@
+//! Who may look. On a loopback address everybody who is on the machine; elsewhere whoever has the token.
+//!
+//!  1. The Host header names an IP address, localhost, or the host that was given: a name that an attacker has made point here is refused,
+//!     whatever page the browser has come from (DNS rebinding).
+//!  2. An Origin header, if there is one, is the page's own.
+//!  3. Where there is a token, the request carries it: as a bearer, as a cookie, or once in the address, which makes the cookie.
+//!
+//! Probes need no token: they say one word.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+
+/// The longest header that is looked at.
+const LONGEST: usize = 512;
+pub(crate) const COOKIE: &str = "mountain_token";
+
+/// `[token@]host:port`.
+#[derive(Clone, Debug)]
+pub struct Address {
+    pub at: SocketAddr,
+    host: String,
+    token: Option<String>,
+}
+
+#[derive(Debug)]
+pub struct BadAddress(String);
+
+impl fmt::Display for BadAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: write '127.0.0.1:9600', or 'token@0.0.0.0:9600' to be seen from elsewhere", self.0)
+    }
+}
+
+impl Address {
+    /// Elsewhere than on a loopback address there is a token: `made`, if none was given.
+    pub fn parse(text: &str, made: impl FnOnce() -> String) -> Result<Self, BadAddress> {
+        let bad = |why: &str| BadAddress(format!("a dashboard's address {why}"));
+        let (token, place) = match text.rsplit_once('@') {
+            Some(("", _)) => return Err(bad("has an empty token")),
+            Some((token, place)) => (Some(token.to_owned()), place),
+            None => (None, text),
+        };
+        let usable = |token: &String| token.bytes().all(|b| b.is_ascii_graphic() && !b";,\"\\&#%+=".contains(&b));
+        if token.as_ref().is_some_and(|token| !usable(token)) {
+            return Err(bad("has a token with characters that a cookie or an address cannot carry"));
+        }
+        let (host, port) = place.rsplit_once(':').ok_or_else(|| bad("has no port"))?;
+        if port.parse::<u16>().is_err() {
+            return Err(bad("has a port that is none"));
+        }
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_lowercase();
+        let mut found = place.to_socket_addrs().map_err(|e| bad(&format!("cannot be found ({e})")))?;
+        let at = found.next().ok_or_else(|| bad("cannot be found"))?;
+        let token = token.or_else(|| (!at.ip().is_loopback()).then(made));
+        Ok(Address { at, host, token })
+    }
+
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// Where a browser finds it, once it listens at `at`.
+    pub fn url(&self, at: SocketAddr) -> String {
+        match &self.token {
+            Some(token) => format!("http://{at}/?token={token}"),
+            None => format!("http://{at}/"),
+        }
+    }
+}
+
+/// What becomes of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Answer,
+    /// It brought the token in its address: that goes into a cookie, and out of the address.
+    Admit,
+    Refuse(StatusCode, &'static str),
+}
+
+pub(crate) fn judge(address: &Address, headers: &HeaderMap, uri: &Uri) -> Verdict {
+    let host = match text(headers, header::HOST) {
+        Ok(Some(host)) => host,
+        _ => return Verdict::Refuse(StatusCode::BAD_REQUEST, "no host\n"),
+    };
+    if !is_ours(address, host) {
+        return Verdict::Refuse(StatusCode::FORBIDDEN, "a foreign host\n");
+    }
+    match text(headers, header::ORIGIN) {
+        Ok(None) => {}
+        Ok(Some(origin)) if origin.strip_prefix("http://") == Some(host) => {}
+        _ => return Verdict::Refuse(StatusCode::FORBIDDEN, "a foreign origin\n"),
+    }
+    let Some(token) = &address.token else { return Verdict::Answer };
+    if matches!(uri.path(), "/livez" | "/readyz") {
+        return Verdict::Answer;
+    }
+    let bearer = text(headers, header::AUTHORIZATION).ok().flatten().and_then(|h| h.strip_prefix("Bearer "));
+    let cookies = text(headers, header::COOKIE).ok().flatten().unwrap_or_default();
+    let cookie = cookies.split(';').filter_map(|c| c.trim().split_once('=')).find(|(name, _)| *name == COOKIE);
+    let query = uri.query().unwrap_or_default().split('&').filter_map(|q| q.split_once('=')).find(|(name, _)| *name == "token");
+    if bearer.or(cookie.map(|(_, value)| value)).is_some_and(|given| same(given, token)) {
+        return Verdict::Answer;
+    }
+    match query {
+        Some((_, given)) if uri.path() == "/" && same(given, token) => Verdict::Admit,
+        _ => Verdict::Refuse(StatusCode::UNAUTHORIZED, "the address that was logged has a token\n"),
+    }
+}
+
+/// In a time that says nothing of either: their hashes are compared, and blake3 compares those in constant time.
+fn same(given: &str, token: &str) -> bool {
+    given.len() <= LONGEST && blake3::hash(given.as_bytes()) == blake3::hash(token.as_bytes())
+}
+
+/// A header that is there at most once, and readable.
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<&str>, ()> {
+    let mut all = headers.get_all(name).iter();
+    match (all.next(), all.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) if value.len() <= LONGEST => value.to_str().map(Some).map_err(drop),
+        _ => Err(()),
+    }
+}
+
+fn is_ours(address: &Address, host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map_or(rest, |(ip, _)| ip),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost") || name.eq_ignore_ascii_case(&address.host)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        Address::parse(text, || "made".into()).expect("an address")
+    }
+
+    fn judged(address: &Address, uri: &str, headers: &[(header::HeaderName, &str)]) -> Verdict {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name, HeaderValue::from_str(value).expect("a header"));
+        }
+        judge(address, &map, &uri.parse().expect("an address"))
+    }
+
+    fn refused(verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::Refuse(..))
+    }
+
+    #[test]
+    fn loopback_needs_no_token_and_others_have_one() {
+        assert_eq!(address("127.0.0.1:9600").token(), None);
+        assert_eq!(address("localhost:0").token(), None);
+        assert_eq!(address("[::1]:0").token(), None);
+        assert_eq!(address("0.0.0.0:9600").token(), Some("made"));
+        assert_eq!(address("secret@0.0.0.0:9600").token(), Some("secret"));
+        for bad in ["", "9600", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:99999", "@127.0.0.1:1", "a b@127.0.0.1:1", "a;b@127.0.0.1:1"] {
+            assert!(Address::parse(bad, String::new).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_host_or_origin_is_refused() {
+        let address = address("127.0.0.1:9600");
+        for host in ["127.0.0.1:9600", "localhost:9600", "LOCALHOST", "[::1]:9600", "192.168.1.7:80"] {
+            assert_eq!(judged(&address, "/", &[(header::HOST, host)]), Verdict::Answer, "{host}");
+        }
+        for host in ["evil.example:9600", "127.0.0.1.evil.example", "localhost.evil.example", "", "[evil]"] {
+            assert!(refused(&judged(&address, "/", &[(header::HOST, host)])), "{host}");
+        }
+        assert!(refused(&judged(&address, "/", &[])));
+        assert!(refused(&judged(&address, "/", &[(header::HOST, "localhost"), (header::HOST, "localhost")])));
+        let with = |origin| judged(&address, "/", &[(header::HOST, "127.0.0.1:9600"), (header::ORIGIN, origin)]);
+        assert_eq!(with("http://127.0.0.1:9600"), Verdict::Answer);
+        for origin in ["http://evil.example", "http://localhost:9600", "https://127.0.0.1:9600", "null"] {
+            assert!(refused(&with(origin)), "{origin}");
+        }
+    }
+
+    #[test]
+    fn only_the_token_lets_in() {
+        let address = address("secret@0.0.0.0:9600");
+        let host = (header::HOST, "10.0.0.1:9600");
+        let with = |uri, name: header::HeaderName, value| judged(&address, uri, &[host.clone(), (name, value)]);
+        assert_eq!(with("/metrics", header::AUTHORIZATION, "Bearer secret"), Verdict::Answer);
+        assert_eq!(with("/events", header::COOKIE, "a=b; mountain_token=secret"), Verdict::Answer);
+        assert_eq!(judged(&address, "/?token=secret", &[host.clone()]), Verdict::Admit);
+        for probe in ["/livez", "/readyz"] {
+            assert_eq!(judged(&address, probe, &[host.clone()]), Verdict::Answer);
+        }
+        for verdict in [
+            judged(&address, "/", &[host.clone()]),
+            judged(&address, "/?token=secre", &[host.clone()]),
+            judged(&address, "/metrics?token=secret", &[host.clone()]),
+            with("/", header::AUTHORIZATION, "Bearer "),
+            with("/", header::AUTHORIZATION, "secret"),
+            with("/", header::COOKIE, "mountain_token="),
+        ] {
+            assert!(refused(&verdict));
+        }
+    }
+}

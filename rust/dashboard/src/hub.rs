@@ -1,0 +1,88 @@
+//! Who looks: each is told the whole state once, then what changes. One state is made for all of them, and none while nobody looks.
+//!
+//! Whoever comes gets the state and a place among the listeners under one lock, under which the ticker makes the next state and sends what has
+//! changed: nobody misses a change, nor hears one twice. Who reads too slowly misses changes, notices, and is told the whole state again.
+
+use std::sync::Arc;
+
+use mountain_core::sync::Mutex;
+use serde_json::Value;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{self, Receiver, Sender};
+
+use crate::board::Board;
+use crate::patch;
+use crate::state::Maker;
+
+/// Changes that wait for a slow reader.
+const BEHIND: usize = 4;
+/// Pages that may be open at a time.
+const MOST: usize = 16;
+
+pub(crate) struct Hub {
+    board: Arc<Board>,
+    state: Mutex<(Maker, Value)>,
+    changes: Sender<Arc<str>>,
+}
+
+/// What a listener is told next.
+pub(crate) enum Told {
+    Snapshot(String),
+    Delta(Arc<str>),
+}
+
+pub(crate) struct Listener {
+    hub: Arc<Hub>,
+    changes: Option<Receiver<Arc<str>>>,
+}
+
+impl Hub {
+    pub(crate) fn new(board: Arc<Board>, maker: Maker) -> Self {
+        Hub { board, state: Mutex::new((maker, Value::Null)), changes: broadcast::channel(BEHIND).0 }
+    }
+
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Once a second: what has changed, for those who look.
+    pub(crate) fn tick(&self) {
+        let mut state = self.state.lock();
+        let (maker, last) = &mut *state;
+        if self.changes.receiver_count() == 0 {
+            return;
+        }
+        let next = maker.make(&self.board);
+        if let Some(delta) = patch::between(last, &next) {
+            // Whoever left meanwhile does not hear it.
+            let _ = self.changes.send(delta.to_string().into());
+        }
+        *last = next;
+    }
+
+    /// `None`: too many look already.
+    pub(crate) fn listen(self: &Arc<Self>) -> Option<Listener> {
+        (self.changes.receiver_count() < MOST).then(|| Listener { hub: self.clone(), changes: None })
+    }
+}
+
+impl Listener {
+    /// `None`: the server stops.
+    pub(crate) async fn next(&mut self) -> Option<Told> {
+        if let Some(changes) = &mut self.changes {
+            match changes.recv().await {
+                Ok(delta) => return Some(Told::Delta(delta)),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+        let mut state = self.hub.state.lock();
+        let (maker, last) = &mut *state;
+        if self.hub.changes.receiver_count() == usize::from(self.changes.is_some()) {
+            // Nobody else looks: what there is may be old.
+            *last = maker.make(&self.hub.board);
+        }
+        self.changes = Some(self.hub.changes.subscribe());
+        Some(Told::Snapshot(last.to_string()))
+    }
+}

@@ -1,0 +1,217 @@
+//! The server: one thread with a small tokio of its own. It starts with a listener that is bound already, and ends when it is told.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::serve::Listener;
+use futures_util::stream;
+use mountain_core::telemetry::{Telemetry, openmetrics, prometheus};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::board::Board;
+use crate::guard::{Address, COOKIE, Verdict, judge};
+use crate::hub::{Hub, Told};
+use crate::page::FILES;
+use crate::state::Maker;
+
+const TICK: Duration = Duration::from_secs(1);
+/// Connections at a time; more wait to be accepted.
+const CONNECTIONS: usize = 64;
+/// What the page may do: show what this server sends, nothing else.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+#[derive(Clone)]
+struct Shown {
+    telemetry: &'static Telemetry,
+    hub: Arc<Hub>,
+    address: Arc<Address>,
+}
+
+/// A server that runs; it stops when this is dropped.
+pub struct Serving {
+    pub at: SocketAddr,
+    /// For a browser, with the token.
+    pub url: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It waits for no connection, and ends at once.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Show `telemetry` and `board` at `address`, from now on. Fails where the address is taken.
+pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address, program: String) -> io::Result<Serving> {
+    let listener = TcpListener::bind(address.at)?;
+    listener.set_nonblocking(true)?;
+    let at = listener.local_addr()?;
+    let url = address.url(at);
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let hub = Arc::new(Hub::new(board, Maker::new(telemetry, program)));
+    let shown = Shown { telemetry, hub, address: Arc::new(address) };
+    let (stop, stopped) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("mountain-dashboard".into()).spawn(move || {
+        tokio.block_on(async move {
+            let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+            let listener = Few { listener, places: Arc::new(Semaphore::new(CONNECTIONS)) };
+            let hub = shown.hub.clone();
+            tokio::select! {
+                _ = axum::serve(listener, router(shown)) => {}
+                () = tick(&hub) => {}
+                _ = stopped => {}
+            }
+        });
+        // Whoever is connected is let go of.
+        tokio.shutdown_background();
+    })?;
+    Ok(Serving { at, url, stop: Some(stop), thread: Some(thread) })
+}
+
+async fn tick(hub: &Hub) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        hub.tick();
+    }
+}
+
+fn router(shown: Shown) -> Router {
+    let files = FILES.iter().fold(Router::new(), |router, (path, kind, text)| {
+        router.route(path, get(|| async { ([(header::CONTENT_TYPE, *kind)], *text) }))
+    });
+    files
+        .route("/events", get(events))
+        .route("/metrics", get(metrics))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .layer(middleware::from_fn_with_state(shown.clone(), guarded))
+        .with_state(shown)
+}
+
+async fn guarded(State(shown): State<Shown>, request: Request, next: Next) -> Response {
+    let mut response = match judge(&shown.address, request.headers(), request.uri()) {
+        Verdict::Answer => next.run(request).await,
+        Verdict::Admit => {
+            let token = shown.address.token().unwrap_or_default();
+            let cookie = format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/");
+            (StatusCode::SEE_OTHER, [(header::LOCATION, "/".to_owned()), (header::SET_COOKIE, cookie)]).into_response()
+        }
+        Verdict::Refuse(status, why) => (status, why).into_response(),
+    };
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn events(State(shown): State<Shown>) -> Response {
+    let Some(listener) = shown.hub.listen() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many look already\n").into_response();
+    };
+    let told = stream::unfold(listener, |mut listener| async move {
+        let event = match listener.next().await? {
+            Told::Snapshot(state) => Event::default().event("snapshot").data(state),
+            Told::Delta(delta) => Event::default().event("delta").data(delta),
+        };
+        Some((Ok::<_, Infallible>(event), listener))
+    });
+    Sse::new(told).keep_alive(KeepAlive::default()).into_response()
+}
+
+async fn metrics(State(shown): State<Shown>, headers: HeaderMap) -> Response {
+    let open = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("application/openmetrics-text"));
+    let (kind, text) = if open {
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", openmetrics(shown.telemetry))
+    } else {
+        ("text/plain; version=0.0.4; charset=utf-8", prometheus(shown.telemetry))
+    };
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+async fn livez(State(shown): State<Shown>) -> Response {
+    let live = shown.hub.board().live(shown.telemetry.clock.now());
+    probe(live, "live\n", "the event loop does not answer\n")
+}
+
+async fn readyz(State(shown): State<Shown>) -> Response {
+    probe(shown.hub.board().ready(), "ready\n", "not ready\n")
+}
+
+fn probe(good: bool, yes: &'static str, no: &'static str) -> Response {
+    if good { (StatusCode::OK, yes) } else { (StatusCode::SERVICE_UNAVAILABLE, no) }.into_response()
+}
+
+/// A listener with so many connections at most.
+struct Few {
+    listener: tokio::net::TcpListener,
+    places: Arc<Semaphore>,
+}
+
+struct Connection(TcpStream, #[expect(dead_code, reason = "held as long as the connection is")] OwnedSemaphorePermit);
+
+impl Listener for Few {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        loop {
+            let Ok(place) = self.places.clone().acquire_owned().await else { std::future::pending().await };
+            match self.listener.accept().await {
+                Ok((stream, from)) => return (Connection(stream, place), from),
+                // Descriptors have run out, say: they come back.
+                Err(_) => tokio::time::sleep(TICK).await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}

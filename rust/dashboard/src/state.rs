@@ -1,0 +1,277 @@
+//! All that the page shows, as one JSON value: what the core counts, what the board says. Made once a second, while somebody looks.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mountain_core::observe::{Count, Summary};
+use mountain_core::policy::breaker;
+use mountain_core::telemetry::{Entry, Reading, State, Telemetry};
+use mountain_core::time::Instant;
+use serde_json::{Map, Value, json};
+
+use crate::board::Board;
+
+/// Calls that are listed: the oldest ones, among which are those that are stuck.
+const RUNNING: usize = 300;
+
+/// Makes states; it knows the last ones, for what is shown of the last seconds only.
+pub(crate) struct Maker {
+    telemetry: &'static Telemetry,
+    program: String,
+    began: Instant,
+    lag: Recent,
+    letters: Recent,
+    effects: BTreeMap<String, Recent>,
+}
+
+/// The figures of about the last ten seconds: each second, what is older counts for a tenth less.
+#[derive(Default)]
+struct Recent {
+    last: Option<Summary>,
+    weights: Vec<f64>,
+}
+
+impl Recent {
+    fn add(&mut self, now: &Summary) {
+        let gained = match &self.last {
+            Some(last) => now.since(last),
+            None => now.clone(),
+        };
+        self.weights.resize(Summary::BUCKETS, 0.0);
+        for (weight, n) in self.weights.iter_mut().zip(gained.counts()) {
+            *weight = *weight * 0.9 + *n as f64;
+        }
+        self.last = Some(now.clone());
+    }
+
+    fn quantile(&self, q: f64) -> f64 {
+        let all: f64 = self.weights.iter().sum();
+        // What has faded is not there any more.
+        if all < 0.05 {
+            return 0.0;
+        }
+        let mut left = all * q;
+        for (bucket, weight) in self.weights.iter().enumerate() {
+            left -= weight;
+            if left <= 0.0 {
+                return Summary::edge(bucket);
+            }
+        }
+        Summary::edge(Summary::BUCKETS - 1)
+    }
+}
+
+impl Maker {
+    pub(crate) fn new(telemetry: &'static Telemetry, program: String) -> Self {
+        let began = telemetry.clock.now();
+        Maker { telemetry, program, began, lag: Recent::default(), letters: Recent::default(), effects: BTreeMap::new() }
+    }
+
+    pub(crate) fn make(&mut self, board: &Board) -> Value {
+        let now = self.telemetry.clock.now();
+        let day = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+        let gauges = self.telemetry.gauges();
+        let (running, more) = self.telemetry.live.oldest(RUNNING);
+        let folded = self.telemetry.effects.folded() + self.telemetry.policies.folded();
+        let mut state = json!({
+            "now": rounded(day),
+            "uptime": rounded(now.since(self.began).as_secs_f64()),
+            "pid": std::process::id(),
+            "program": self.program,
+            "version": env!("CARGO_PKG_VERSION"),
+            "live": board.live(now),
+            "ready": board.ready(),
+            "totals": {
+                "running": gauges.running,
+                "waiting": gauges.waiting,
+                "threads_busy": gauges.threads_busy,
+                "threads_abandoned": gauges.threads_abandoned,
+                "folded": folded,
+            },
+            "loop": self.pulse(),
+            "effects": self.effects(),
+            "running": running.iter().map(|entry| (entry.id.to_string(), call(entry, now, day))).collect::<Map<_, _>>(),
+            "running_more": more,
+            "services": board.services(),
+            "shutdown": board.shutdown(),
+            "failures": board.failures(),
+        });
+        self.policies(now, &mut state);
+        state
+    }
+
+    fn pulse(&mut self) -> Value {
+        let pulse = &self.telemetry.pulse;
+        self.lag.add(&pulse.lag.summary());
+        self.letters.add(&pulse.letters.summary());
+        json!({
+            "lag_p50": self.lag.quantile(0.5),
+            "lag_p99": self.lag.quantile(0.99),
+            "lag_max": self.lag.quantile(1.0),
+            "drain_p50": (self.letters.quantile(0.5) * 1e9).round(),
+            "drain_p99": (self.letters.quantile(0.99) * 1e9).round(),
+        })
+    }
+
+    fn effects(&mut self) -> Value {
+        let mut shown = Map::new();
+        for (name, tally) in self.telemetry.effects.all() {
+            let [started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded] =
+                Count::ALL.map(|what| tally.total(what));
+            // An effect that was declared and has never begun is no news.
+            if started + rejected == 0 {
+                continue;
+            }
+            let recent = self.effects.entry(name.clone()).or_default();
+            recent.add(&tally.times());
+            shown.insert(
+                name,
+                json!({
+                    "started": started,
+                    "succeeded": succeeded,
+                    "failed": failed,
+                    "timed_out": timed_out,
+                    "cancelled": cancelled,
+                    "retried": retried,
+                    "rejected": rejected,
+                    "degraded": degraded,
+                    "p50": recent.quantile(0.5),
+                    "p99": recent.quantile(0.99),
+                    "errors": tally.errors(),
+                }),
+            );
+        }
+        Value::Object(shown)
+    }
+
+    fn policies(&self, now: Instant, state: &mut Value) {
+        let (mut limits, mut rates, mut breakers, mut caches) = (Map::new(), Map::new(), Map::new(), Map::new());
+        for (name, reading) in self.telemetry.policies.all(now) {
+            let (wait_p50, wait_p99) = match &reading {
+                Reading::Limit { waits, .. } | Reading::Rate { waits, .. } => (waits.quantile(0.5), waits.quantile(0.99)),
+                _ => (0.0, 0.0),
+            };
+            match reading {
+                Reading::Limit { capacity, in_flight, waiting: [low, normal, high], .. } => limits.insert(
+                    name,
+                    json!({
+                        "capacity": capacity,
+                        "in_flight": in_flight,
+                        "waiting": {"low": low, "normal": normal, "high": high},
+                        "wait_p50": wait_p50,
+                        "wait_p99": wait_p99,
+                    }),
+                ),
+                Reading::Rate { n, per, waiting, .. } => {
+                    rates.insert(name, json!({"n": n, "per": per, "waiting": waiting, "wait_p50": wait_p50, "wait_p99": wait_p99}))
+                }
+                Reading::Breaker { states, opens } => {
+                    let keys: Map<_, _> =
+                        breaker::State::NAMES.into_iter().zip(states).map(|(state, n)| (state.to_owned(), json!(n))).collect();
+                    breakers.insert(name, json!({"opens": opens, "keys": keys}))
+                }
+                Reading::Cache { counts, size, max_size } => caches.insert(
+                    name,
+                    json!({
+                        "hits": counts.hits,
+                        "misses": counts.misses,
+                        "stale_hits": counts.stale_hits,
+                        "evicted": counts.evicted,
+                        "size": size,
+                        "max_size": max_size,
+                    }),
+                ),
+            };
+        }
+        state["limits"] = Value::Object(limits);
+        state["rates"] = Value::Object(rates);
+        state["breakers"] = Value::Object(breakers);
+        state["caches"] = Value::Object(caches);
+    }
+}
+
+fn call(entry: &Entry, now: Instant, day: f64) -> Value {
+    let (state, on) = match entry.state() {
+        State::Running => ("running", None),
+        State::Waiting(layer) => ("waiting", Some(entry.labels.layer(layer))),
+        State::BackingOff(layer) => ("backing off", Some(entry.labels.layer(layer))),
+    };
+    let deadline = if entry.deadline == Instant::NEVER {
+        Value::Null
+    } else {
+        // It may have passed: cleanup goes on.
+        json!(rounded(day + entry.deadline.since(now).as_secs_f64() - now.since(entry.deadline).as_secs_f64()))
+    };
+    json!({
+        "name": entry.labels.effect,
+        "parent": (entry.parent != 0).then(|| entry.parent.to_string()),
+        "state": state,
+        "on": on,
+        "since": rounded(day - now.since(entry.since).as_secs_f64()),
+        "deadline": deadline,
+        "attempt": entry.attempt(),
+    })
+}
+
+/// Times of day to a tenth of a second: what does not change is not sent again.
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mountain_core::observe::{Event, Observer};
+    use mountain_core::telemetry::{Gauges, Labels, Listed};
+    use mountain_core::time::Clock;
+
+    use super::*;
+
+    fn telemetry() -> &'static Telemetry {
+        Box::leak(Box::new(Telemetry::new(Clock::manual(), 1000, Gauges::default)))
+    }
+
+    #[test]
+    fn it_shows_what_is_counted_and_what_is_under_way() {
+        let telemetry = telemetry();
+        let tally = telemetry.effects.of("fetch");
+        tally.count(Count::Started);
+        tally.ended(Count::Succeeded, 1_000_000);
+        telemetry.effects.of("declared");
+        let labels = Arc::new(Labels { effect: "fetch".into(), layers: vec!["ConcurrencyLimit(5)".into()] });
+        let listed = telemetry.live.begin(labels, 0, telemetry.clock.now(), Instant::NEVER);
+        let Listed::In(entry) = &listed else { panic!("there is room") };
+        entry.told(Event::Waits(0), telemetry.clock.now());
+        let mut maker = Maker::new(telemetry, "main.py".into());
+        let state = maker.make(&Board::default());
+        assert_eq!(state["effects"].as_object().map(Map::len), Some(1));
+        assert_eq!(state["effects"]["fetch"]["succeeded"], 1);
+        assert_eq!(state["running"]["1"]["on"], "ConcurrencyLimit(5)");
+        assert_eq!(state["running"]["1"]["state"], "waiting");
+        drop(listed);
+        assert_eq!(maker.make(&Board::default())["running"], json!({}));
+    }
+
+    #[test]
+    fn quantiles_are_of_the_last_seconds() {
+        let telemetry = telemetry();
+        let tally = telemetry.effects.of("fetch");
+        tally.count(Count::Started);
+        let mut maker = Maker::new(telemetry, String::new());
+        for _ in 0..1000 {
+            tally.took(1_000_000_000);
+        }
+        let mut p99 = || maker.make(&Board::default())["effects"]["fetch"]["p99"].as_f64().unwrap_or_default();
+        assert!(p99() > 0.9);
+        for _ in 0..60 {
+            (0..1000).for_each(|_| tally.took(1_000_000));
+            p99();
+        }
+        assert!(p99() < 0.002);
+        for _ in 0..200 {
+            p99();
+        }
+        assert!(p99() < 1e-9, "nothing for a long time");
+    }
+}
