@@ -4,7 +4,7 @@ effects      effect, blocking, Effect, Ok, Err
 composing    gather, race, amap, deadline, priority (Priority)
 policies     Timeout, Retry (Backoff, constant, exponential, RetryBudget), Fallback, Pipeline, Policy
 with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache
-runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Statistics, EffectStatistics, LimitStatistics
+runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Dump, Statistics, EffectStatistics, LimitStatistics
 services     Key, need, sidecar, Health, ServiceHealth
 modules      errors: what can go wrong; fs: files; process: programs
 """
@@ -17,6 +17,7 @@ from . import errors, fs, process
 from ._amap import amap
 from ._compose import gather, race
 from ._deadline import deadline
+from ._dump import Dump
 from ._effect import blocking, effect
 from ._health import Health, ServiceHealth
 from ._native import Effect, Handle
@@ -76,6 +77,7 @@ __all__ = [
     "Shutdown",
     "ShutdownReport",
     "Step",
+    "Dump",
     "sidecar",
     "Statistics",
     "EffectStatistics",

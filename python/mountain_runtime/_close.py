@@ -7,6 +7,7 @@
     defer ...   what was deferred, the last first
     stop ...    services, each when nobody needs it any more
     sweep       programs that are left over are killed
+    spans       what was traced is exported, where the application traces
     native ...  admission, port, timers, threads, tokio, as the core lists them
 
 While a drain is hurried (a second signal, an error) the clock's times move, and every wait looks at it again.
@@ -19,9 +20,11 @@ from typing import Any, Protocol
 
 from . import _scope, _stacks, _threads
 from ._native import sweep_groups
+from ._dump import Dump
 from ._services import Services
 from ._shutdown import POLITE, Clock, Left, ShutdownReport, Steps
 from .errors import TimedOut
+from .telemetry import _otel
 
 __all__ = ["Closing", "close"]
 
@@ -29,6 +32,8 @@ __all__ = ["Closing", "close"]
 _PART = 0.5
 #: A native part takes no longer.
 _NATIVE = 1.0
+#: The export of spans likewise.
+_EXPORT = 5.0
 
 
 class Closing(Protocol):
@@ -38,11 +43,13 @@ class Closing(Protocol):
     _limit: Any
     _deferred: list[Callable[[], Awaitable[None]]]
     _services: Services
+    _steps: Steps | None
 
     @property
     def _phase(self) -> int: ...
     @_phase.setter
     def _phase(self, value: int) -> None: ...
+    def dump(self) -> Dump: ...
     def _pending(self) -> "list[asyncio.Future[Any]]": ...
     def _refuse_queued(self) -> None: ...
     def _next_part(self) -> str | None: ...
@@ -53,7 +60,7 @@ class Closing(Protocol):
 
 async def close(runtime: Closing, clock: Clock) -> ShutdownReport:
     """All of it."""
-    steps = Steps(clock)
+    steps = runtime._steps = Steps(clock, runtime.dump)
     more = bool(runtime._deferred) or runtime._services.any()
     await steps.run("refuse", "timed_out", lambda: _refuse(runtime, clock))
     if clock.drains:
@@ -65,6 +72,8 @@ async def close(runtime: Closing, clock: Clock) -> ShutdownReport:
         await _call_deferred(runtime, runtime._deferred.pop(), clock, steps)
     await runtime._services.stop(clock, steps)
     await steps.run("sweep", "abandoned", functools.partial(_sweep, runtime))
+    if _otel.traces():
+        await steps.run("spans", "abandoned", lambda: _export(clock))
     while (name := runtime._next_part()) is not None:
         await steps.run(f"native {name}", "abandoned", functools.partial(_tear_down, runtime, clock, name))
     return steps.report()
@@ -117,6 +126,12 @@ async def _sweep(runtime: Closing) -> list[Left]:
         programs = ", ".join(f"{command} ({pid})" for pid, command in killed)
         raise TimedOut(f"left over, and killed with their groups: {programs}", policy="Shutdown")
     return []
+
+
+async def _export(clock: Clock) -> list[Left]:
+    """An endpoint that hangs has its part of the time, and no more."""
+    left = await _otel.flush(min(max(clock.left(), 0.0) * _PART, _EXPORT))
+    return [] if left is None else [Left(f"the export of {left} spans")]
 
 
 async def _tear_down(runtime: Closing, clock: Clock, name: str) -> list[Left]:

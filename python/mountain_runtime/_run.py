@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import logging
 import signal
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from types import FrameType
@@ -12,12 +12,13 @@ from typing import Any, Literal, NoReturn, TypeVar
 from . import _scope
 from ._runtime import Runtime
 from .errors import ConfigError, ShuttingDown
+from .telemetry import _logs
 
 __all__ = ["run"]
 
 T = TypeVar("T")
 
-_log = logging.getLogger("mountain_runtime")
+_log = _logs.logger("shutdown")
 
 
 def run(
@@ -31,7 +32,8 @@ def run(
 
     The first SIGINT or SIGTERM begins the shutdown: no new work is taken, while `main` goes on, and is cancelled when
     the time to drain is over. The second ends everything at once, with KeyboardInterrupt or SystemExit(143), as does a
-    `main` that the shutdown has ended. In a thread other than the main one signals are left alone.
+    `main` that the shutdown has ended. SIGUSR1 writes a dump of what is under way to stderr, unless the program handles it.
+    In a thread other than the main one signals are left alone.
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError("run() starts an event loop of its own: within one, write `async with Runtime() as rt:`")
@@ -144,6 +146,9 @@ class _Program:
             yield
             return
         loop = asyncio.get_running_loop()
+        dumps = signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+        if dumps:
+            loop.add_signal_handler(signal.SIGUSR1, self._dump)
         listened = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         for number in listened:
             loop.add_signal_handler(number, self._hear, number)  # wakes the loop, whatever it waits for
@@ -153,6 +158,11 @@ class _Program:
         finally:
             for number in listened:
                 loop.remove_signal_handler(number)
+            if dumps:
+                loop.remove_signal_handler(signal.SIGUSR1)
+
+    def _dump(self) -> None:
+        print(self._runtime.dump(), file=sys.stderr, flush=True)  # noqa: T201 - somebody looks at the terminal
 
     def _arrive(self, number: int, frame: FrameType | None) -> None:
         """At once, wherever the main thread is. A loop that has not heard of the first signal is stuck."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import inspect
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from contextvars import Token, copy_context
@@ -12,18 +13,20 @@ from typing import Any, NoReturn, Self, TypeVar, cast, final
 
 from . import _children, _scope, _threads
 from ._close import close
+from ._dump import Dump, take
 from ._from_thread import call
 from ._graph import Make, Provider
 from ._health import Health
 from ._native import Effect, Scope, accepted_var, adopt, limit_var, scope_var
 from ._need import Key, check_key, shown
 from ._services import Services
-from ._shutdown import Clock, Shutdown, ShutdownReport
+from ._shutdown import Clock, Shutdown, ShutdownReport, Step, Steps
 from ._statistics import Statistics, snapshot
 from ._stopping import Stopping
 from .errors import ConfigError, ShuttingDown
 from .policy._numbers import Seconds, count, seconds
 from .policy.concurrency import ConcurrencyLimit
+from .telemetry import _dashboard, _otel
 
 __all__ = ["Runtime"]
 
@@ -38,6 +41,8 @@ class Runtime(Scope):
     None is needed to await an effect. A clean exit drains what was submitted, an exception cancels it; `report` then
     says how that went. `workers` are native threads of its own, `threads` its own for blocking functions; both are
     otherwise shared. Of what is submitted at most `max_in_flight` is at work at a time; the rest waits, by priority.
+    `dashboard="127.0.0.1:9600"` serves a live page there, with `/metrics`, `/livez` and `/readyz`; an address that others
+    can reach has a token, `"token@0.0.0.0:9600"`, or one that is made and logged.
     """
 
     #: How the shutdown went, once there was one.
@@ -50,7 +55,10 @@ class Runtime(Scope):
         threads: int | None = None,
         max_in_flight: int | None = None,
         shutdown: Shutdown = Shutdown(),  # noqa: B008
+        dashboard: str | None = None,
     ) -> None:
+        if dashboard is not None:
+            _dashboard.check(dashboard)
         if not isinstance(shutdown, Shutdown):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"Runtime(shutdown={shutdown!r}): must be a Shutdown(...)")
         if workers is not None:
@@ -72,6 +80,9 @@ class Runtime(Scope):
         #: The task that enters it, until its services are up.
         self._entering: asyncio.Task[None] | None = None
         self._deferred: list[Callable[[], Awaitable[None]]] = []
+        self._address = dashboard
+        self._page: _dashboard.Page | None = None
+        self._steps: Steps | None = None
 
     # -- the block --------------------------------------------------------------------------------------------------
 
@@ -80,6 +91,9 @@ class Runtime(Scope):
             raise RuntimeError("a Runtime is entered once: make another")
         self._services.check()
         self._loop = asyncio.get_running_loop()
+        _otel.look()
+        if self._address is not None:
+            self._page = _dashboard.Page(self, self._address)
         self._enter()
         _scope.by_loop[self._loop] = self
         self._token = scope_var.set(self)
@@ -266,6 +280,15 @@ class Runtime(Scope):
         """A snapshot of the process; the names are those of the effects."""
         return snapshot()
 
+    def dump(self) -> Dump:
+        """What is under way on the runtime's loop: what it does, on what it waits, and where its Python code stands.
+
+        From the loop's own thread it is exact; from another one it is as good as a look from outside.
+        """
+        pool = self._pool or _threads.default_pool()
+        handles: list[Any] = self._in_flight()
+        return take(self._loop, handles, pool.all_running())
+
     def stopping(self) -> bool:
         """Whether the shutdown has begun."""
         return self._stopping.is_set()
@@ -284,6 +307,8 @@ class Runtime(Scope):
             self._clock = clock = Clock(self._settings, drain)
             self._closing = asyncio.get_running_loop().create_task(self._close(clock), name="mountain-runtime shutdown")
             self._stopping.set()
+            if self._page is not None:
+                self._page.push()
         return self._closing
 
     def _stop_draining(self) -> None:
@@ -295,7 +320,22 @@ class Runtime(Scope):
             self._clock.abort()
 
     async def _close(self, clock: Clock) -> None:
-        self.report = await close(self, clock)
+        try:
+            self.report = await close(self, clock)
+        finally:
+            if self._page is not None:
+                self._page.close()
+
+    def _shutdown_so_far(  # pyright: ignore[reportUnusedFunction] - for the page
+        self,
+    ) -> "tuple[str, float, float, list[tuple[Step, bool]]] | None":
+        """Its phase, when it began and when it has to end as times of day, and its steps."""
+        if self._clock is None or self._steps is None:
+            return None
+        day = time.time() - self._clock.now()
+        phases = {_scope.DRAINING: "draining", _scope.CANCELLING: "stopping", _scope.CLOSED: "closed"}
+        phase = phases.get(self._phase, "announcing")
+        return phase, day + self._clock.began, day + min(self._clock.end, 1e12), self._steps.so_far()
 
     def _pending(  # pyright: ignore[reportUnusedFunction] - for the shutdown
         self,

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import logging
 import random
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -13,10 +12,11 @@ from ._life import Life, Spawn
 from .errors import ServiceMissing, TimedOut
 from .policy._backoff import exponential
 from .policy.breaker import CircuitBreaker
+from .telemetry import _logs
 
 __all__ = ["Service"]
 
-_log = logging.getLogger("mountain_runtime")
+_log = _logs.logger("service")
 
 #: When a primary that is replaced is tried again.
 _RETRIES = exponential(1, max=30, jitter="equal")

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ._dump import Dump
 from ._native import now
 from ._stacks import of_task, place
 from .errors import TimedOut
@@ -59,12 +60,13 @@ class Step:
 
 
 class ShutdownReport:
-    """What a shutdown did; `str(report)` is a table of it."""
+    """What a shutdown did; `str(report)` is a table of it, with what was under way when a step ran out of time."""
 
-    __slots__ = ("ok", "steps")
+    __slots__ = ("_dump", "ok", "steps")
 
-    def __init__(self, steps: tuple[Step, ...]) -> None:
+    def __init__(self, steps: tuple[Step, ...], dump: Dump | None = None) -> None:
         self.steps = steps
+        self._dump = dump
         #: Every step was done in its time.
         self.ok = all(step.outcome == "done" for step in steps)
 
@@ -75,6 +77,8 @@ class ShutdownReport:
         for step in self.steps:
             line = f"  {step.name:<{width}}{step.started:>8.2f} s  +{step.took:.2f} s  {step.outcome}"
             lines.append(line if step.error is None else f"{line}: {step.error}")
+        if self._dump is not None:
+            lines += ["when the time first ran out:", *(f"  {line}" for line in str(self._dump).splitlines())]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -93,7 +97,8 @@ class ShutdownReport:
             }
             for step in self.steps
         ]
-        return json.dumps({"ok": self.ok, "steps": steps})
+        under_way = [] if self._dump is None else [dict(each) for each in self._dump.effects]
+        return json.dumps({"ok": self.ok, "steps": steps, "under_way": under_way})
 
     def raise_if_failed(self) -> None:
         """An ExceptionGroup of what went wrong, if anything did."""
@@ -197,9 +202,14 @@ class Clock:
 class Steps:
     """Runs one step after the other, each timed; a failure is recorded, and the next step goes on."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, dump: Callable[[], Dump]) -> None:
         self._clock = clock
         self._steps: list[Step] = []
+        #: When each step that goes on began.
+        self._under_way: dict[str, float] = {}
+        self._take_dump = dump
+        #: What was under way when a step first ran out of time.
+        self._dump: Dump | None = None
 
     async def run(
         self,
@@ -208,11 +218,12 @@ class Steps:
         step: Callable[[], Awaitable["list[Left]"]],
     ) -> None:
         """`step` gives what it had to leave behind when its time was over."""
-        started = _now()
+        started = self._under_way[name] = _now()
         outcome: Literal["done", "failed", "timed_out", "abandoned"] = "done"
         error: BaseException | None = None
         try:
             if left := await step():
+                self._ran_out()
                 outcome = outcome_if_late
                 error = TimedOut(f"{_count(left)} did not end in time: {_listed(left)}", policy="Shutdown")
                 for each in left[:_NOTED]:
@@ -229,6 +240,7 @@ class Steps:
         error: BaseException | None,
     ) -> None:
         """A step that was run elsewhere and ends now; steps are listed as they end."""
+        self._under_way.pop(name, None)
         self._steps.append(Step(name, started - self._clock.began, _now() - started, outcome, error))
 
     async def end(
@@ -242,7 +254,7 @@ class Steps:
 
         It is a step of its own. Gives why it was not done as it should be, if so.
         """
-        began = _now()
+        began = self._under_way[name] = _now()
         for _ in range(_TURNS):
             if all(task.done() for task in tasks):
                 break
@@ -250,6 +262,7 @@ class Steps:
         outcome: Literal["done", "failed", "timed_out", "abandoned"] = "done"
         error: BaseException | None = None
         if not await self._clock.wait(tasks, polite):
+            self._ran_out()
             where = [line for task in tasks if not task.done() for line in of_task(task)]
             for task in tasks:
                 task.cancel()
@@ -266,7 +279,17 @@ class Steps:
 
     def report(self) -> ShutdownReport:
         """What happened so far."""
-        return ShutdownReport(tuple(self._steps))
+        return ShutdownReport(tuple(self._steps), self._dump)
+
+    def so_far(self) -> "list[tuple[Step, bool]]":
+        """The steps that have ended, and those that go on, which have no outcome yet."""
+        now = _now()
+        going = [Step(name, at - self._clock.began, now - at, "done", None) for name, at in self._under_way.items()]
+        return [(step, True) for step in self._steps] + [(step, False) for step in going]
+
+    def _ran_out(self) -> None:
+        if self._dump is None:
+            self._dump = self._take_dump()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import logging
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -15,6 +14,7 @@ from ._native import Child
 from ._stopping import Stopping
 from .policy import Backoff
 from .process import Process, start
+from .telemetry import _logs
 
 __all__ = ["Ready", "Run", "Settings", "Stop", "StrPath", "log"]
 
@@ -22,7 +22,7 @@ StrPath = str | os.PathLike[str]
 Ready = Callable[[str], bool] | int | None
 Stop = Callable[[Process], Awaitable[None]]
 
-log = logging.getLogger("mountain_runtime.sidecar")
+log = _logs.logger("sidecar")
 
 #: Lines that a failure tells, and bytes of a line that are remembered or logged.
 _LINES, _LONGEST = 20, 8192

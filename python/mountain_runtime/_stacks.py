@@ -5,16 +5,23 @@ import contextlib
 import gc
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from ._native import Effect, Run
 
 __all__ = ["of_task", "of_thread", "place"]
 
 
 def of_task(task: "asyncio.Future[Any]") -> list[str]:
     """The lines in which a task waits, outermost first, through everything that it awaits."""
-    found: list[str] = []
+    return [line for _, line in through(task) if line is not None]
+
+
+def through(task: "asyncio.Future[Any]") -> Iterator[tuple[Any, str | None]]:
+    """Everything that a task awaits, outermost first, each with the line in which it waits, if it is Python's."""
     awaited: Any = task.get_coro() if isinstance(task, asyncio.Task) else None
     seen: set[int] = set()
     while awaited is not None and id(awaited) not in seen:
@@ -23,10 +30,8 @@ def of_task(task: "asyncio.Future[Any]") -> list[str]:
             # A step of an async generator says of which by no attribute.
             awaited = next((of for of in gc.get_referents(awaited) if hasattr(of, "ag_frame")), awaited)
         frame = _first(awaited, "cr_frame", "gi_frame", "ag_frame")
-        if isinstance(frame, FrameType):
-            found.append(_line(frame))
+        yield awaited, _line(frame) if isinstance(frame, FrameType) and not isinstance(awaited, (Effect, Run)) else None
         awaited = _first(awaited, "cr_await", "gi_yieldfrom", "ag_await")
-    return found
 
 
 def _first(of: Any, *names: str) -> Any:

@@ -62,6 +62,10 @@ class Pool:
         """The jobs of `scope` that are on a thread now: the thread's number and the job's name."""
         return [(ident, name) for ident, (name, owner) in self._running.copy().items() if owner is scope]
 
+    def all_running(self) -> list[tuple[int, str]]:
+        """The same of everybody's."""
+        return [(ident, name) for ident, (name, _) in self._running.copy().items()]
+
     def refuse(self, scope: object) -> bool:
         """Fails the jobs of `scope` that no thread has begun; says whether there were any."""
         refused = False

@@ -5,7 +5,6 @@ reader sees the old file or the new one, whole, and a cancelled write leaves not
 disk when it returns.
 """
 
-import logging
 import os
 from collections.abc import AsyncIterator, Iterable
 from typing import Literal
@@ -13,6 +12,7 @@ from typing import Literal
 from . import _native
 from ._native import Effect, Entry
 from .errors import ConfigError
+from .telemetry import _logs
 
 __all__ = [
     "Entry",
@@ -30,7 +30,7 @@ __all__ = [
 
 StrPath = str | os.PathLike[str]
 
-_log = logging.getLogger(__name__)
+_log = _logs.logger("fs")
 
 
 async def walk(root: StrPath, *, ignore_files: bool = False, follow_symlinks: bool = False) -> AsyncIterator[Entry]:

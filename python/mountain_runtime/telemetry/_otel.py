@@ -17,7 +17,7 @@ from . import _logs
 if TYPE_CHECKING:
     from ._spans import Made
 
-__all__ = ["flush", "look"]
+__all__ = ["flush", "look", "traces"]
 
 _log = _logs.logger("telemetry")
 
@@ -70,6 +70,11 @@ def hand_over() -> None:
                 _log.exception("a span could not be handed over")
     if lost:
         _native.spans_dropped(lost)
+
+
+def traces() -> bool:
+    """Whether spans are made."""
+    return _provider is not None
 
 
 async def flush(seconds: float) -> int | None:

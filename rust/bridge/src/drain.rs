@@ -9,6 +9,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::handle::{Handle, Phase};
 use crate::landing::Landing;
+use crate::log;
 use crate::port::{self, Letter, Port};
 use crate::process::{clock, telemetry};
 use crate::pyref::empty_graveyard;
@@ -44,6 +45,7 @@ impl Port {
         let rung = mailbox.bell.silence();
         let letters = mailbox.begin();
         empty_graveyard(py);
+        log::hand_over(py);
         // A direct wake-up skips `call_soon`, and with it what debug mode would say of a slow callback.
         let direct = !port.event_loop(py)?.call_method0(intern!(py, "get_debug"))?.is_truthy()?;
         let clock = clock();

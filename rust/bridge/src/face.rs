@@ -27,6 +27,8 @@ pub(crate) struct Face {
     pub(crate) fly: Py<PyAny>,
     /// Whether the application traces is found out.
     pub(crate) look_for_tracing: Py<PyAny>,
+    /// The native side has something to say.
+    pub(crate) log: Py<PyAny>,
     /// A step took long.
     pub(crate) slow: Py<PyAny>,
     /// A call failed, while failures are shown.
@@ -96,6 +98,7 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
         unhashable: get("unhashable")?.unbind(),
         fly: get("fly")?.unbind(),
         look_for_tracing: get("look_for_tracing")?.unbind(),
+        log: get("log")?.unbind(),
         slow: get("slow")?.unbind(),
         failed: get("failed")?.unbind(),
         tasks: tasks(&asyncio)?.map(Bound::unbind),

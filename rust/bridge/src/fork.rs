@@ -3,12 +3,14 @@
 use pyo3::prelude::*;
 
 use crate::landing::Landing;
-use crate::{port, process};
+use crate::{dashboard, log, port, process};
 
 /// In the child of a fork: let go of everything without reading, closing or waiting for it. What it holds is the parent's.
 #[pyfunction]
 pub(crate) fn after_fork(py: Python<'_>) {
     process::forget();
+    dashboard::forget_parent();
+    log::forget_parent();
     mountain_providers::pool::forget_after_fork();
     mountain_providers::process::forget_after_fork();
     port::forget_all(|landing| {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mountain_core::effect::{Abort, Done, Host, Operation, Outcome, Starter};
 use mountain_core::error::Error;
-use mountain_core::observe::Count;
+use mountain_core::observe::{Count, Doing};
 use mountain_core::schedule::Priority;
 use mountain_core::sync::Mutex;
 use mountain_core::time::Instant;
@@ -320,6 +320,19 @@ impl Handle {
             Backing::Task(task) => Some(task.clone_ref(py)),
             _ => None,
         }
+    }
+
+    /// For a dump: the effect, seconds since it began, what it does, at which policy. None for what stands for something else.
+    #[getter]
+    fn _under_way(&self, py: Python<'_>) -> Option<(String, f64, &'static str, Option<String>)> {
+        let plan = self.plan.as_ref()?.get();
+        let doing = match &self.state.lock().backing {
+            Backing::Native(abort) => abort.doing(),
+            Backing::Job(_) => Doing::Running,
+            Backing::Parked | Backing::Task(_) => return None,
+        };
+        let (doing, policy) = plan.told_of(py, doing);
+        Some((plan.name.clone(), clock().now().since(self.created).as_secs_f64(), doing, policy))
     }
 
     fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

@@ -9,13 +9,14 @@
 //!    what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread;
 //!  - `fail`, how a coroutine fails; `leaf` and `run`, one driven inside its own task, and `slow`, which says that it holds the loop up; `scope`, a runtime's share;
 //!  - `effect`, `function`, `files`, `walk`, `processes`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `drain`,
-//!    which opens what the port has; `fork`, `statistics` and `virtual_time`.
+//!    which opens what the port has, and `log`, what the native side says; `dashboard`, `fork`, `statistics` and `virtual_time`.
 
 mod bell;
 mod callback;
 mod child;
 mod circuit;
 mod context;
+mod dashboard;
 mod drain;
 mod effect;
 mod entry;
@@ -33,6 +34,7 @@ mod keyed;
 mod landing;
 mod layer;
 mod leaf;
+mod log;
 mod owned;
 mod payload;
 mod permits;
@@ -72,6 +74,8 @@ mod _native {
     use super::circuit::Circuit;
     #[pymodule_export]
     use super::context::{Limit, Within, current_limit, current_within, has_priorities};
+    #[pymodule_export]
+    use super::dashboard::{Dashboard, note_failure};
     #[pymodule_export]
     use super::effect::{Effect, adopt, call_effect, gather_native, is_native, race_native};
     #[pymodule_export]
@@ -124,12 +128,13 @@ mod _native {
     #[pymodule_export]
     use super::walk::Walk;
 
-    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, process, slots};
+    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, log, process, slots};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = m.py();
         process::note_id();
+        log::listen();
         slots::install::<Handle>(py);
         slots::install::<Run>(py);
         m.add("DEBUG", cfg!(debug_assertions))?;

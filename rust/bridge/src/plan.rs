@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use mountain_core::effect::{Holder, Keys, OnErrno, Term, Terms, Use};
 use mountain_core::error::Owner;
-use mountain_core::observe::{Count, Tally};
+use mountain_core::observe::{Count, Doing, Tally};
 use mountain_core::policy;
 use mountain_core::sync::Mutex;
 use mountain_core::telemetry::{Labels, shortened};
@@ -325,6 +325,16 @@ impl Plan {
         let layers = policies.map(|policy| shortened(&policy).into_owned()).collect();
         let made = Arc::new(Labels { effect: shortened(&self.name).into_owned(), layers });
         self.labels.get_or_init(|| made).clone()
+    }
+
+    /// What a call of it does, and the policy where it does that.
+    pub(crate) fn told_of(&self, py: Python<'_>, doing: Doing) -> (&'static str, Option<String>) {
+        let at = |layer| Some(self.labels(py).layer(layer)).filter(|label| !label.is_empty()).map(str::to_owned);
+        match doing {
+            Doing::Running => ("running", None),
+            Doing::Waiting(layer) => ("waiting", at(layer)),
+            Doing::BackingOff(layer) => ("backing off", at(layer)),
+        }
     }
 
     /// What the fallback at `layer` gives for an error.

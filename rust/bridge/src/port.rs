@@ -241,6 +241,14 @@ fn ring_all() {
     ports.iter().flat_map(HashMap::values).for_each(|port| port.get().shared.mailbox.bell.ring());
 }
 
+/// Have one loop drain, which takes in passing what others have left. From any thread; nothing, while somebody is at the ports.
+pub(crate) fn call_one() {
+    let Some(ports) = PORTS.try_lock() else { return };
+    if let Some(port) = ports.iter().flat_map(HashMap::values).next() {
+        port.get().shared.mailbox.bell.ring();
+    }
+}
+
 /// A port is no longer its loop's.
 pub(crate) fn remove(port: &Port) {
     let known = PORTS.lock().as_mut().and_then(|ports| ports.remove(&port.key));

@@ -454,6 +454,14 @@ impl Run {
         let leaf = self.leaf.as_ref().and_then(|l| l.coroutine(py));
         leaf.or_else(|| self.park.as_ref().map(|p| p.clone_ref(py).into_any()))
     }
+    /// For a dump: seconds since it began, what it does, at which policy, and in which attempt.
+    #[getter]
+    fn _under_way(&self, py: Python<'_>) -> (f64, &'static str, Option<String>, u32) {
+        let age = self.began.map_or(0.0, |began| clock().took(began) as f64 * 1e-9);
+        let Some(leaf) = &self.leaf else { return (age, "ended", None, 0) };
+        let (doing, policy) = leaf.plan.get().told_of(py, leaf.trace.now.doing());
+        (age, doing, policy, leaf.trace.attempts())
+    }
     #[getter]
     fn cr_frame(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let coroutine = self.leaf.as_ref()?.coroutine(py)?;

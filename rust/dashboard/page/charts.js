@@ -169,28 +169,27 @@ export function pill(className = '') {
 }
 
 const STEP = 18;
-const ROW = 34;
+const MIDDLE = 17; // of the line a row's name stands on
+const BELOW = 400; // further than any row is high: the box cuts it off
 
 /** The lines of a tree in front of a row: `guides` has a "1" for every level that goes on below. */
 export function branches() {
   const path = svg('path');
-  const node = svg('svg', { class: 'branches', preserveAspectRatio: 'none', 'aria-hidden': 'true', focusable: 'false' }, path);
+  const node = svg('svg', { class: 'branches', width: '0', 'aria-hidden': 'true', focusable: 'false' }, path);
   let shown = null;
   return {
     node,
     set(guides) {
       if (guides === shown) return;
       shown = guides;
-      const width = guides.length * STEP;
       let d = '';
       for (let i = 0; i < guides.length; i += 1) {
         const x = i * STEP + 7.5;
         const last = i === guides.length - 1;
-        if (guides[i] === '1') d += `M${x} 0V${ROW}`;
-        if (last) d += `${guides[i] === '1' ? `M${x} ${ROW / 2}` : `M${x} 0V${ROW / 2}`}H${x + 9}`;
+        if (guides[i] === '1') d += `M${x} 0V${BELOW}`;
+        if (last) d += `${guides[i] === '1' ? `M${x} ${MIDDLE}` : `M${x} 0V${MIDDLE}`}H${x + 9}`;
       }
-      node.setAttribute('viewBox', `0 0 ${Math.max(1, width)} ${ROW}`);
-      node.setAttribute('width', width);
+      node.setAttribute('width', guides.length * STEP);
       path.setAttribute('d', d);
     },
   };

@@ -15,10 +15,11 @@ const HEALTH = {
 const UNKNOWN = ['dashes', 'idle'];
 
 export function servicesTable(root, note) {
-  const body = el('tbody');
-  const table = el('table', { class: 'grid services' }, el('thead', {}, el('tr', {},
-    el('th', { scope: 'col', class: 'col-name' }, 'Service'), el('th', { scope: 'col', class: 'state' }, 'State'),
-    el('th', { scope: 'col', class: 'reason' }, 'Reason'))), body);
+  // The roles are spelled out because narrow screens lay the rows out as a grid, which would drop them.
+  const body = el('tbody', { role: 'rowgroup' });
+  const head = el('tr', { role: 'row' }, ...[['col-name', 'Service'], ['state', 'State'], ['reason', 'Reason']].map(([name, label]) =>
+    el('th', { scope: 'col', role: 'columnheader', class: name }, label)));
+  const table = el('table', { class: 'grid services', role: 'table' }, el('thead', { role: 'rowgroup' }, head), body);
   const box = scroller('Services', table);
   const more = el('p', { class: 'more' });
   const empty = el('p', { class: 'empty' }, 'No service has been started by this program.');
@@ -29,7 +30,8 @@ export function servicesTable(root, note) {
     setName(label, name);
     const state = pill();
     const reason = el('div', { class: 'clamp' });
-    const tr = el('tr', {}, el('th', { scope: 'row', class: 'col-name' }, label), el('td', { class: 'state' }, state.node), el('td', { class: 'reason' }, reason));
+    const tr = el('tr', { role: 'row' }, el('th', { scope: 'row', role: 'rowheader', class: 'col-name' }, label),
+      el('td', { role: 'cell', class: 'state' }, state.node), el('td', { role: 'cell', class: 'reason' }, reason));
     tr.setAttribute('data-service', name);
     return { nodes: [tr], tr, state, reason };
   });

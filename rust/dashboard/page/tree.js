@@ -95,6 +95,7 @@ export function runningTree(root, note) {
       keyed.render(shown, (row, { entry, guides }) => {
         row.entry = entry;
         row.lines.set(guides);
+        if (row.depth !== guides.length) row.tr.style.setProperty('--depth', (row.depth = guides.length));
         setName(row.name, entry.name);
         row.attempt.hidden = !(entry.attempt > 1);
         if (entry.attempt > 1) setText(row.attempt, `attempt ${entry.attempt}`);

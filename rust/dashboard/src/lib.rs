@@ -14,4 +14,4 @@ mod state;
 
 pub use board::{Board, Failure, Service};
 pub use guard::{Address, BadAddress};
-pub use server::{Serving, serve};
+pub use server::{Serving, forget_parent, serve};

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::Listener;
 use futures_util::stream;
+use mountain_core::sync::Mutex;
 use mountain_core::telemetry::{Telemetry, openmetrics, prometheus};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -48,12 +50,36 @@ pub struct Serving {
     pub at: SocketAddr,
     /// For a browser, with the token.
     pub url: String,
+    fd: RawFd,
+    forks: u32,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// How many forks lie behind this process, and the sockets that listen in it.
+static LISTENING: Mutex<(u32, Vec<RawFd>)> = Mutex::new((0, Vec::new()));
+
+/// In the child of a fork: the threads are the parent's, and so are those who connect.
+pub fn forget_parent() {
+    let mut listening = LISTENING.lock();
+    listening.0 += 1;
+    for fd in std::mem::take(&mut listening.1) {
+        // The child's copy of it: without it, the port is free when the parent ends.
+        // SAFETY: nothing in the child uses the descriptor: what did was the parent's thread.
+        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+}
+
 impl Drop for Serving {
     fn drop(&mut self) {
+        let mut listening = LISTENING.lock();
+        if listening.0 != self.forks {
+            // Of the parent's: its thread is not here to be told or waited for.
+            std::mem::forget((self.stop.take(), self.thread.take()));
+            return;
+        }
+        listening.1.retain(|fd| *fd != self.fd);
+        drop(listening);
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             // It waits for no connection, and ends at once.
@@ -66,7 +92,7 @@ impl Drop for Serving {
 pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address, program: String) -> io::Result<Serving> {
     let listener = TcpListener::bind(address.at)?;
     listener.set_nonblocking(true)?;
-    let at = listener.local_addr()?;
+    let (at, fd) = (listener.local_addr()?, listener.as_raw_fd());
     let url = address.url(at);
     let tokio = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let hub = Arc::new(Hub::new(board, Maker::new(telemetry, program)));
@@ -86,7 +112,9 @@ pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address,
         // Whoever is connected is let go of.
         tokio.shutdown_background();
     })?;
-    Ok(Serving { at, url, stop: Some(stop), thread: Some(thread) })
+    let mut listening = LISTENING.lock();
+    listening.1.push(fd);
+    Ok(Serving { at, url, fd, forks: listening.0, stop: Some(stop), thread: Some(thread) })
 }
 
 async fn tick(hub: &Hub) {

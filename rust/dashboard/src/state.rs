@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mountain_core::observe::{Count, Summary};
+use mountain_core::observe::{Count, Doing, Summary};
 use mountain_core::policy::breaker;
-use mountain_core::telemetry::{Entry, Reading, State, Telemetry};
+use mountain_core::telemetry::{Entry, Reading, Telemetry};
 use mountain_core::time::Instant;
 use serde_json::{Map, Value, json};
 
@@ -191,10 +191,10 @@ impl Maker {
 }
 
 fn call(entry: &Entry, now: Instant, day: f64) -> Value {
-    let (state, on) = match entry.state() {
-        State::Running => ("running", None),
-        State::Waiting(layer) => ("waiting", Some(entry.labels.layer(layer))),
-        State::BackingOff(layer) => ("backing off", Some(entry.labels.layer(layer))),
+    let (state, on) = match entry.now.doing() {
+        Doing::Running => ("running", None),
+        Doing::Waiting(layer) => ("waiting", Some(entry.labels.layer(layer))),
+        Doing::BackingOff(layer) => ("backing off", Some(entry.labels.layer(layer))),
     };
     let deadline = if entry.deadline == Instant::NEVER {
         Value::Null
@@ -209,7 +209,7 @@ fn call(entry: &Entry, now: Instant, day: f64) -> Value {
         "on": on,
         "since": rounded(day - now.since(entry.since).as_secs_f64()),
         "deadline": deadline,
-        "attempt": entry.attempt(),
+        "attempt": entry.now.attempt(),
     })
 }
 

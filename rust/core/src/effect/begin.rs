@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::{Abort, Abortable, Done, Host, Operation};
+use crate::observe::Doing;
 use crate::sync::{Duty, Mutex};
 
 /// Calls that are begun in one go: as many as a worker's own queue takes.
@@ -113,6 +114,13 @@ impl Call {
 }
 
 impl Abortable for Call {
+    fn doing(&self) -> Doing {
+        match &*self.state.lock() {
+            State::Begun(abort) => abort.doing(),
+            _ => Doing::Running,
+        }
+    }
+
     fn abort(&self) {
         let was = std::mem::replace(&mut *self.state.lock(), State::Asked);
         match was {

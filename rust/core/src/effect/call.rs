@@ -10,7 +10,7 @@ use crate::sync::Mutex;
 
 use super::{Begin, Fault, Holder, Leaf, Terms};
 use crate::error::{Owner, Reason, Refused};
-use crate::observe::{Event, Observer, Times};
+use crate::observe::{Event, Now, Observer, Times};
 use crate::time::{Clock, Instant};
 
 /// The earliest limit over a point of the stack.
@@ -32,6 +32,8 @@ impl Deadline {
 /// What happened so far. It outlives the layers, so that whoever reports the end can say how many attempts there were.
 pub struct Trace<E> {
     attempts: AtomicU32,
+    /// What it does at the moment.
+    pub now: Now,
     /// A fallback has stood in.
     pub degraded: AtomicBool,
     /// The last failure that was retried, with the place of the retry.
@@ -40,7 +42,7 @@ pub struct Trace<E> {
 
 impl<E> Default for Trace<E> {
     fn default() -> Self {
-        Trace { attempts: AtomicU32::new(0), degraded: AtomicBool::new(false), last: Mutex::new(None) }
+        Trace { attempts: AtomicU32::new(0), now: Now::default(), degraded: AtomicBool::new(false), last: Mutex::new(None) }
     }
 }
 
@@ -112,8 +114,9 @@ impl<'a, L: Leaf> Call<'a, L> {
         Call { observer, ..self }
     }
 
-    /// Tell whoever listens.
+    /// Note what has happened, and tell whoever listens.
     pub fn tell(&self, event: Event) {
+        self.trace.now.told(event);
         if let Some(observer) = self.observer {
             observer.told(event, self.clock.now());
         }

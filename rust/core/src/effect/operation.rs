@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Starter;
 use crate::error::Error;
+use crate::observe::Doing;
 use crate::schedule::Priority;
 use crate::time::Clock;
 use crate::value::{Memory, Value};
@@ -95,6 +96,11 @@ impl Drop for Done {
 /// Can be asked to end early.
 pub trait Abortable: Send + Sync {
     fn abort(&self);
+
+    /// What it does at the moment, for who asks where everything stands.
+    fn doing(&self) -> Doing {
+        Doing::Running
+    }
 }
 
 /// How to ask a started call to end. Its `Done` is answered all the same, when it has ended.
@@ -111,6 +117,13 @@ impl Abort {
             Abort::Never => {}
             Abort::Task(task) => task.abort(),
             Abort::Shared(call) => call.abort(),
+        }
+    }
+
+    pub fn doing(&self) -> Doing {
+        match self {
+            Abort::Never | Abort::Task(_) => Doing::Running,
+            Abort::Shared(call) => call.doing(),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What the engine tells of itself: counters that stay on, and an observer that hears of one call as it goes on. It decides nothing, and who
 //! makes figures, spans or pages of it stands above, in `telemetry` or further up.
 
+mod now;
 mod shard;
 mod tally;
 mod times;
 
+pub use now::{Doing, Now};
 pub use shard::Sharded;
 pub use tally::{Count, Tally};
 pub use times::{Summary, Times};

@@ -15,7 +15,7 @@ use crate::sync::Mutex;
 
 use crate::effect::{Abort, Abortable, Call, Deadline, Done, Host, Leaf, NativeLeaf, OnErrno, Operation, Outcome, Terms, Trace};
 use crate::error::{Error, Origin, Owner};
-use crate::observe::{Count, Observer, Tally};
+use crate::observe::{Count, Doing, Observer, Tally};
 use crate::policy::{self, Layer};
 
 /// A native operation with its policies: what a caller starts. It is an operation itself, so effects nest.
@@ -45,14 +45,19 @@ impl Operation for Program {
         }
         let root = done.sink();
         let leaf = Arc::new(NativeLeaf::new(self.operation.clone(), host.clone(), root, self.on.to_vec(), done.priority));
-        let cancel = Arc::new(Cancel { leaf: leaf.clone(), asked: AtomicBool::new(false), waker: Mutex::new(None) });
+        let cancel = Arc::new(Cancel {
+            leaf: leaf.clone(),
+            trace: Trace::default(),
+            asked: AtomicBool::new(false),
+            waker: Mutex::new(None),
+        });
         let (stack, inherited, clock, ours) = (self.stack.clone(), self.inherited, host.clock.clone(), cancel.clone());
         let (terms, tally, origin, observer) = (self.terms.clone(), self.tally.clone(), self.origin.clone(), self.observer.clone());
         let watch = (inherited.owner == Owner::Inherited).then_some(inherited.at);
         let engine = async move {
-            let trace = Trace::default();
+            let trace = &ours.trace;
             let outcome = {
-                let call = Call::new(&*leaf, &clock, &trace, &terms).observed(observer.as_deref());
+                let call = Call::new(&*leaf, &clock, trace, &terms).observed(observer.as_deref());
                 until_cancelled(policy::run(&call, &stack, inherited, watch), &ours).await
             };
             if let Some(tally) = tally {
@@ -88,6 +93,7 @@ impl Program {
 /// A cancel from outside: it asks the leaf to stop, wakes the engine, and is answered when the leaf has ended.
 struct Cancel {
     leaf: Arc<NativeLeaf>,
+    trace: Trace<Error>,
     asked: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
@@ -99,6 +105,10 @@ impl Abortable for Cancel {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    fn doing(&self) -> Doing {
+        self.trace.now.doing()
     }
 }
 
@@ -131,7 +141,11 @@ impl<F: Future<Output = Outcome>> Future for Contained<F> {
         let engine = unsafe { self.map_unchecked_mut(|me| &mut me.0) };
         match catch_unwind(AssertUnwindSafe(|| engine.poll(cx))) {
             Ok(poll) => poll,
-            Err(payload) => Poll::Ready(Err(Error::panic(&*payload))),
+            Err(payload) => {
+                let panic = Error::panic(&*payload);
+                tracing::error!(target: "effect", "native work panicked, which is a bug: {panic:?}");
+                Poll::Ready(Err(panic))
+            }
         }
     }
 }

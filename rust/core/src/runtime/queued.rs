@@ -8,6 +8,7 @@ use std::task::{Wake, Waker};
 
 use crate::effect::{Abort, Abortable, Done, Held, Holder, Host, Operation, Outcome, Sink, Starter, Use};
 use crate::error::{Error, Reason, Refused};
+use crate::observe::Doing;
 use crate::policy::limit::{Limit, Queue};
 use crate::schedule::Priority;
 use crate::sync::Mutex;
@@ -185,6 +186,15 @@ impl Sink for Call {
 }
 
 impl Abortable for Call {
+    /// It waits for its runtime, or does what it has begun.
+    fn doing(&self) -> Doing {
+        match &*self.state.lock() {
+            State::Queued(..) => Doing::Waiting(usize::MAX),
+            State::Begun(_, Ask::By(begun)) => begun.doing(),
+            _ => Doing::Running,
+        }
+    }
+
     fn abort(&self) {
         let mut state = self.state.lock();
         match std::mem::replace(&mut *state, State::Ended) {

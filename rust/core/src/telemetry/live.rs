@@ -9,21 +9,12 @@ use std::sync::{Arc, Weak};
 use slab::Slab;
 
 use super::record::Labels;
-use crate::observe::{Event, Observer};
+use crate::observe::{Event, Now, Observer};
 use crate::sync::Mutex;
 use crate::time::Instant;
 
 /// Calls that are listed at a time; more are only counted.
 const MOST: usize = 4096;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    Running,
-    /// In the queue of the policy at that layer.
-    Waiting(usize),
-    /// Another attempt, of the retry at that layer, is to come.
-    BackingOff(usize),
-}
 
 pub struct Entry {
     pub id: u64,
@@ -32,41 +23,14 @@ pub struct Entry {
     pub labels: Arc<Labels>,
     pub since: Instant,
     pub deadline: Instant,
-    /// The state in the lowest two bits, the layer in the next thirty, the attempt above.
-    now: AtomicU64,
+    pub now: Now,
     place: usize,
     table: Weak<Table>,
 }
 
-impl Entry {
-    pub fn state(&self) -> State {
-        let now = self.now.load(Ordering::Relaxed);
-        let layer = (now >> 2) as usize & 0x3fff_ffff;
-        match now & 3 {
-            0 => State::Running,
-            1 => State::Waiting(layer),
-            _ => State::BackingOff(layer),
-        }
-    }
-
-    pub fn attempt(&self) -> u32 {
-        (self.now.load(Ordering::Relaxed) >> 32) as u32
-    }
-
-    fn set(&self, state: u64, layer: usize, attempt: u32) {
-        self.now.store(state | (layer as u64 & 0x3fff_ffff) << 2 | u64::from(attempt) << 32, Ordering::Relaxed);
-    }
-}
-
 impl Observer for Entry {
     fn told(&self, event: Event, _now: Instant) {
-        match event {
-            Event::Waits(layer) => self.set(1, layer, self.attempt()),
-            Event::BacksOff(layer, _) => self.set(2, layer, self.attempt()),
-            Event::Waited(_) => self.set(0, 0, self.attempt()),
-            Event::Attempt(n) => self.set(0, 0, n),
-            Event::Refused(_) | Event::Cache(..) | Event::Degraded(_) => {}
-        }
+        self.now.told(event);
     }
 }
 
@@ -124,7 +88,7 @@ impl Live {
             return Listed::Beyond(Counted(self.beyond.clone()));
         }
         let place = entries.vacant_key();
-        let (now, table) = (AtomicU64::new(0), Arc::downgrade(&self.table));
+        let (now, table) = (Now::default(), Arc::downgrade(&self.table));
         let entry = Arc::new(Entry { id, parent, labels, since, deadline, now, place, table });
         entries.insert(Arc::downgrade(&entry));
         Listed::In(entry)
@@ -171,21 +135,5 @@ mod tests {
         assert_eq!((live.oldest(500).0.len(), live.oldest(500).1), (500, MOST - 500 + 100));
         drop(all);
         assert_eq!(live.oldest(500).1, 0);
-    }
-
-    #[test]
-    fn its_state_follows_what_it_is_told() {
-        let live = Live::default();
-        let Listed::In(entry) = begin(&live, "one") else { panic!("there is room") };
-        let now = Instant::from_nanos(1);
-        let told = |event| {
-            entry.told(event, now);
-            (entry.state(), entry.attempt())
-        };
-        assert_eq!(told(Event::Waits(3)), (State::Waiting(3), 0));
-        assert_eq!(told(Event::Waited(3)), (State::Running, 0));
-        assert_eq!(told(Event::Attempt(1)), (State::Running, 1));
-        assert_eq!(told(Event::BacksOff(2, now)), (State::BackingOff(2), 1));
-        assert_eq!(told(Event::Attempt(u32::MAX)), (State::Running, u32::MAX));
     }
 }

@@ -10,7 +10,7 @@ mod record;
 mod text;
 
 pub use catalogue::{CATALOGUE, Kind, Metric};
-pub use live::{Entry, Listed, Live, State};
+pub use live::{Entry, Listed, Live};
 pub use names::{Names, shortened};
 pub use policies::{Policies, Reading};
 pub use pulse::Pulse;

@@ -72,6 +72,7 @@ impl Policies {
     }
 
     pub fn breaker(&self, breaker: &Arc<Mutex<Breaker>>, keys: &Arc<Keys>, name: &str) {
+        breaker.lock().name.get_or_insert_with(|| shortened(name).into());
         let (weak, keys) = (Arc::downgrade(breaker), Arc::downgrade(keys));
         self.add(Kind::Breaker, Arc::as_ptr(breaker) as usize, name, move |now| {
             let (breaker, keys) = (weak.upgrade()?, keys.upgrade().map_or(0, |keys| keys.len()));

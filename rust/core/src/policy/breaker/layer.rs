@@ -70,7 +70,12 @@ impl<L: Leaf> Inside<'_, L> {
 
     fn record(&mut self, outcome: Outcome) {
         if let Some(pass) = self.pass.take() {
-            self.breaker.lock().record(pass, outcome, self.call.now(), fastrand::f64());
+            let (now, mut breaker) = (self.call.now(), self.breaker.lock());
+            if breaker.record(pass, outcome, now, fastrand::f64()) {
+                let name = breaker.name.clone();
+                drop(breaker);
+                tracing::warn!(target: "policy", "circuit breaker '{}' has opened", name.as_deref().unwrap_or("?"));
+            }
         }
     }
 }

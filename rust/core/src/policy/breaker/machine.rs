@@ -7,6 +7,7 @@
 //! Each change of state begins a generation (the end of a cooldown does not: nothing was admitted during it). When a call that began in an
 //! earlier one ends, that is nothing: it tells of how things were before, so it neither opens, nor closes, nor takes the place of a probe.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Outcome, Pass, Settings, State};
@@ -29,6 +30,8 @@ pub struct Breaker {
     first: Duration,
     /// Ever, of all keys.
     opens: u64,
+    /// As it is called where it is spoken of.
+    pub name: Option<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +75,7 @@ impl Breaker {
     pub fn new(settings: Settings) -> Self {
         let settings = Settings { probes: settings.probes.max(1), ..settings };
         let tenth = u64::try_from(settings.window.as_nanos()).unwrap_or(u64::MAX) / TENTHS as u64;
-        Breaker { settings, keys: Vec::new(), tenth: tenth.max(1), first: settings.cooldown.wait(1, 1.0), opens: 0 }
+        Breaker { settings, keys: Vec::new(), tenth: tenth.max(1), first: settings.cooldown.wait(1, 1.0), opens: 0, name: None }
     }
 
     #[must_use]
@@ -130,11 +133,12 @@ impl Breaker {
     ///
     /// A probe that fails opens it again at once, and so does one by which too many are slow, by `slow_rate`: what was shut for its slowness is
     /// not well while it is slow. When all have succeeded it closes.
-    pub fn record(&mut self, pass: Pass, outcome: Outcome, now: Instant, dice: f64) {
+    /// True: it has opened.
+    pub fn record(&mut self, pass: Pass, outcome: Outcome, now: Instant, dice: f64) -> bool {
         let (settings, tenth) = (self.settings, now.nanos() / self.tenth);
         let state = self.key(pass.key);
         if state.generation != pass.generation {
-            return;
+            return false;
         }
         let failed = outcome == Outcome::Failure;
         let lagged = !failed && settings.slow_call.is_some_and(|limit| now.since(pass.started) > limit);
@@ -167,6 +171,7 @@ impl Breaker {
             state.open(&settings.cooldown, now, dice);
             self.opens += 1;
         }
+        opens
     }
 
     /// Open, until [`Breaker::reset`].

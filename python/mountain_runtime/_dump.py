@@ -1,0 +1,122 @@
+"""What is under way, as data and as text: each effect, what it does, on what it waits, and where its Python code stands."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ._native import Handle, Run
+from ._stacks import of_thread, through
+
+__all__ = ["Dump", "take"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """What was under way at one moment, the oldest first, each before what runs inside it.
+
+    Of each: `name`, `state` (running, waiting, backing off, in a thread), `on` (the policy where it waits, or None),
+    `age` in seconds, `attempt`, `task` (the asyncio task in which it runs, or None), `inside` (the place in `effects` of
+    the effect in whose code it runs, or None), and `stack`, lines of Python with the outermost first.
+    """
+
+    effects: tuple[Mapping[str, Any], ...]
+
+    def __str__(self) -> str:
+        count = len(self.effects)
+        waiting = sum(each["state"] != "running" for each in self.effects)
+        lines = [f"{count} effect{'s are' if count != 1 else ' is'} under way, {waiting} of which wait{'s' if waiting == 1 else ''}"]
+        depth: list[int] = []
+        for each in self.effects:
+            depth.append(0 if each["inside"] is None else depth[each["inside"]] + 1)
+            indent = "  " * depth[-1]
+            on = f" on {each['on']}" if each["on"] else ""
+            attempt = f", attempt {each['attempt']}" if each["attempt"] > 1 else ""
+            task = f", in {each['task']}" if each["task"] else ""
+            lines.append(f"{indent}{each['name']}: {each['state']}{on}, {each['age']:.3f} s old{attempt}{task}")
+            lines += [f"{indent}    {line}" for line in each["stack"]]
+        return "\n".join(lines)
+
+
+def take(
+    loop: asyncio.AbstractEventLoop | None, handles: Iterable[Any], threads: Iterable[tuple[int, str]]
+) -> Dump:
+    """What the tasks of `loop` await, the submitted calls behind `handles`, and the blocking functions on `threads`."""
+    found: list[list[dict[str, Any]]] = []
+    seen: set[int] = set()
+    for task in _tasks(loop):
+        if chain := _of_task(task, seen):
+            found.append(chain)
+    for handle in handles:
+        if id(handle) not in seen and (each := _of_handle(handle)) is not None:
+            found.append([each])
+    found.sort(key=lambda chain: -chain[0]["age"])
+    effects = _numbered(found)
+    effects += [
+        _entry(name, "in a thread", None, 0.0, 0, None, of_thread(ident), inside=None) for ident, name in threads
+    ]
+    return Dump(tuple(effects))
+
+
+def _tasks(loop: asyncio.AbstractEventLoop | None) -> list["asyncio.Task[Any]"]:
+    if loop is None or loop.is_closed():
+        return []
+    try:
+        return sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name())
+    except RuntimeError:  # from another thread, tasks came and went meanwhile
+        return []
+
+
+def _of_task(task: "asyncio.Task[Any]", seen: set[int]) -> list[dict[str, Any]]:
+    """The effects that a task awaits, each inside the one before. The innermost has what is left of the stack."""
+    chain: list[dict[str, Any]] = []
+    stack: list[str] = []
+    for awaited, line in through(task):
+        if line is not None:
+            stack.append(line)
+        if isinstance(awaited, Run):
+            age, state, on, attempt = awaited._under_way
+            if chain:
+                chain[-1]["stack"], stack = stack, []
+            chain.append(_entry(awaited.__name__, state, on, age, attempt, task.get_name(), stack, inside=None))
+            stack = chain[-1]["stack"]
+        elif isinstance(awaited, Handle):
+            seen.add(id(awaited))
+            if (each := _of_handle(awaited)) is not None and not (chain and chain[-1]["name"] == each["name"]):
+                chain.append(each | {"task": task.get_name()})
+    return chain
+
+
+def _of_handle(handle: Any) -> dict[str, Any] | None:
+    """A native call, or a thread's."""
+    under_way = handle._under_way
+    if under_way is None:
+        return None
+    name, age, state, on = under_way
+    return _entry(name, state, on, age, 0, None, [], inside=None)
+
+
+def _entry(
+    name: str, state: str, on: str | None, age: float, attempt: int, task: str | None, stack: list[str], inside: int | None
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "state": state,
+        "on": on,
+        "age": age,
+        "attempt": attempt,
+        "task": task,
+        "inside": inside,
+        "stack": stack,
+    }
+
+
+def _numbered(chains: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    effects: list[dict[str, Any]] = []
+    for chain in chains:
+        inside = None
+        for each in chain:
+            each["inside"] = inside
+            inside = len(effects)
+            effects.append(each)
+    return effects

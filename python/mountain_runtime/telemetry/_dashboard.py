@@ -1,0 +1,96 @@
+"""The live page of a runtime: the native server shows what is counted; what only Python knows is pinned up here, a few times a second."""
+
+import asyncio
+import json
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from .. import _native
+from .._health import Health
+from .._shutdown import Step
+from ..errors import ConfigError
+from . import _logs
+
+__all__ = ["Page", "check"]
+
+#: Seconds between two looks at the runtime. How late each comes is the loop's lag.
+_EVERY = 0.25
+
+_log = _logs.logger("dashboard")
+
+
+class Shown(Protocol):
+    """What a page shows of its runtime."""
+
+    def health(self) -> Health: ...
+    def _shutdown_so_far(self) -> "tuple[str, float, float, list[tuple[Step, bool]]] | None": ...
+
+
+class Page:
+    """Served from the beginning to `close`."""
+
+    def __init__(self, runtime: Shown, address: str) -> None:
+        self._runtime = runtime
+        try:
+            self._native = _native.Dashboard(address, secrets.token_urlsafe(18), _program())
+        except ValueError as error:
+            raise ConfigError(f"Runtime(dashboard={address!r}): {error}") from None
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        #: Where a browser finds it, with its token.
+        self.url = self._native.url
+        # The token is nowhere else: whoever starts the program must be able to read it.
+        _log.log(30 if self._native.has_token else 20, "the dashboard is at %s", self.url)
+        self._look(self._loop.time())
+
+    def _look(self, planned: float) -> None:
+        self.push(self._loop.time() - planned)
+        then = self._loop.time() + _EVERY
+        self._timer = self._loop.call_at(then, self._look, then)
+
+    def push(self, late: float = 0.0) -> None:
+        """Pins up how everything is now."""
+        health = self._runtime.health()
+        services = {name: (each.state, each.reason) for name, each in health.services.items()}
+        self._native.push(services, json.dumps(self._shutdown()), health.ready, late)
+
+    def _shutdown(self) -> Mapping[str, Any] | None:
+        shutdown = self._runtime._shutdown_so_far()
+        if shutdown is None:
+            return None
+        phase, began, deadline, steps = shutdown
+        return {
+            "phase": phase,
+            "began": began,
+            "deadline": deadline,
+            "steps": {
+                str(n): {
+                    "name": step.name,
+                    "started": round(step.started, 3),
+                    "took": round(step.took, 3),
+                    "outcome": step.outcome if ended else "running",
+                    "error": None if step.error is None else f"{type(step.error).__name__}: {step.error}"[:500],
+                }
+                for n, (step, ended) in enumerate(steps)
+            },
+        }
+
+    def close(self) -> None:
+        """Nobody is served any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._native.close()
+
+
+def check(address: object) -> None:
+    """A ConfigError, if that can be no address."""
+    if not isinstance(address, str):
+        raise ConfigError(f"Runtime(dashboard={address!r}): must be a text such as '127.0.0.1:9600'")
+
+
+def _program() -> str:
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    return Path(main).name if main else "python"

@@ -1,0 +1,110 @@
+//! The live page of a runtime: its server, and the board on which Python pins up what only it knows.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mountain_core::sync::Mutex;
+use mountain_dashboard::{Address, Board, Failure, Service, Serving, serve};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::process::{clock, telemetry};
+use crate::watch;
+
+/// Whoever shows failures.
+static BOARDS: Mutex<Vec<Weak<Board>>> = Mutex::new(Vec::new());
+/// Pages that are open: calls are listed while there is one.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+#[pyclass(frozen, weakref, module = "mountain_runtime._native")]
+pub(crate) struct Dashboard {
+    board: Arc<Board>,
+    serving: Mutex<Option<Serving>>,
+    #[pyo3(get)]
+    url: String,
+    #[pyo3(get)]
+    has_token: bool,
+}
+
+#[pymethods]
+impl Dashboard {
+    /// Serves at `address`, with `token` where it needs one and has none.
+    #[new]
+    #[pyo3(signature = (address, token, program, /))]
+    fn new(py: Python<'_>, address: &str, token: String, program: String) -> PyResult<Self> {
+        let address = Address::parse(address, || token).map_err(|e| PyValueError::new_err(e.to_string()))?;
+        let has_token = address.token().is_some();
+        let board = Arc::new(Board::default());
+        let shown = board.clone();
+        let serving = py.detach(move || serve(telemetry(), shown, address, program))?;
+        BOARDS.lock().push(Arc::downgrade(&board));
+        if OPEN.fetch_add(1, Ordering::SeqCst) == 0 {
+            show(true);
+        }
+        let url = serving.url.clone();
+        Ok(Dashboard { board, serving: Mutex::new(Some(serving)), url, has_token })
+    }
+
+    /// On the loop, `late` seconds after its time: how everything is. `shutdown` is JSON.
+    #[pyo3(signature = (services, shutdown, ready, late, /))]
+    fn push(&self, services: BTreeMap<String, Service>, shutdown: &str, ready: bool, late: f64) -> PyResult<()> {
+        let shutdown = shutdown.parse().map_err(|e| PyValueError::new_err(format!("a shutdown that is no JSON: {e}")))?;
+        self.board.set_services(services);
+        self.board.set_shutdown(shutdown);
+        self.board.set_ready(ready);
+        self.board.heard(clock().now());
+        telemetry().pulse.lag.record((late.max(0.0) * 1e9) as u64);
+        Ok(())
+    }
+
+    /// It is served no longer.
+    fn close(&self, py: Python<'_>) {
+        let serving = self.serving.lock().take();
+        if let Some(serving) = serving {
+            closed();
+            py.detach(|| drop(serving));
+        }
+    }
+}
+
+impl Drop for Dashboard {
+    fn drop(&mut self) {
+        if self.serving.lock().is_some() {
+            closed();
+        }
+    }
+}
+
+fn closed() {
+    if OPEN.fetch_sub(1, Ordering::SeqCst) == 1 {
+        show(false);
+    }
+}
+
+fn show(on: bool) {
+    telemetry().live.show(on);
+    watch::set(watch::LIVE, on);
+}
+
+/// For the pages that are open: a call has failed.
+#[pyfunction]
+#[pyo3(signature = (effect, kind, message, traceback, /))]
+pub(crate) fn note_failure(effect: &str, kind: &str, message: &str, traceback: &str) {
+    let mut boards = BOARDS.lock();
+    boards.retain(|board| board.strong_count() > 0);
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+    for board in boards.iter().filter_map(Weak::upgrade) {
+        let (effect, kind, message, traceback) = (effect.to_owned(), kind.to_owned(), message.to_owned(), traceback.to_owned());
+        board.fail(Failure { effect, kind, message, traceback, at });
+    }
+}
+
+/// In the child of a fork no page is served: the parent's is.
+pub(crate) fn forget_parent() {
+    BOARDS.lock().clear();
+    OPEN.store(0, Ordering::SeqCst);
+    mountain_dashboard::forget_parent();
+    watch::set(watch::LIVE, false);
+}

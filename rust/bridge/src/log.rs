@@ -1,0 +1,109 @@
+//! What the native side has to say, on its way to `logging`: kept here, from whatever thread, until a loop's thread in passing hands it over.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Write};
+
+use mountain_core::sync::Mutex;
+use pyo3::prelude::*;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::face::face;
+use crate::port;
+
+/// Messages that wait; the oldest go first.
+const MOST: usize = 1024;
+
+static SAID: Mutex<VecDeque<Said>> = Mutex::new(VecDeque::new());
+
+struct Said {
+    area: &'static str,
+    /// As `logging` numbers them.
+    level: u8,
+    message: String,
+    effect: Option<String>,
+}
+
+/// The one subscriber of this module's own `tracing`. The areas are our targets.
+struct ToLogging;
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    effect: Option<String>,
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            "effect" => self.effect = Some(format!("{value:?}")),
+            name => {
+                let _ = write!(self.message, " {name}={value:?}");
+            }
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "effect" => self.effect = Some(value.to_owned()),
+            _ => self.record_debug(field, &format_args!("{value}")),
+        }
+    }
+}
+
+impl Subscriber for ToLogging {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::INFO && !metadata.target().contains("::")
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+    fn enter(&self, _span: &Id) {}
+    fn exit(&self, _span: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let level = match *event.metadata().level() {
+            Level::ERROR => 40,
+            Level::WARN => 30,
+            _ => 20,
+        };
+        {
+            let mut said = SAID.lock();
+            if said.len() >= MOST {
+                said.pop_front();
+            }
+            said.push_back(Said { area: event.metadata().target(), level, message: fields.message, effect: fields.effect });
+        }
+        port::call_one();
+    }
+}
+
+/// From now on it is heard.
+pub(crate) fn listen() {
+    // Twice in one process, in a second interpreter: the first one hears.
+    let _ = tracing::subscriber::set_global_default(ToLogging);
+}
+
+/// On an attached thread: what was said goes to `logging`.
+pub(crate) fn hand_over(py: Python<'_>) {
+    let Some(said) = SAID.try_lock().filter(|said| !said.is_empty()).map(|mut said| std::mem::take(&mut *said)) else { return };
+    for Said { area, level, message, effect } in said {
+        if let Err(e) = face(py).log.bind(py).call1((area, level, message, effect)) {
+            e.write_unraisable(py, None);
+        }
+    }
+}
+
+/// In the child of a fork: a parent's thread may have been at it.
+pub(crate) fn forget_parent() {
+    if let Some(mut said) = SAID.try_lock() {
+        said.clear();
+    }
+}

@@ -1,0 +1,68 @@
+//! What a call does at the moment, as one word that whoever polls it writes and anybody reads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Event;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    Running,
+    /// In the queue of the policy at that layer.
+    Waiting(usize),
+    /// Another attempt, of the retry at that layer, is to come.
+    BackingOff(usize),
+}
+
+/// The state in the lowest two bits, the layer in the next thirty, the attempt above.
+#[derive(Default)]
+pub struct Now(AtomicU64);
+
+const LAYER: u64 = 0x3fff_ffff;
+
+impl Now {
+    pub fn doing(&self) -> Doing {
+        let now = self.0.load(Ordering::Relaxed);
+        let layer = (now >> 2 & LAYER) as usize;
+        match now & 3 {
+            0 => Doing::Running,
+            1 => Doing::Waiting(layer),
+            _ => Doing::BackingOff(layer),
+        }
+    }
+
+    pub fn attempt(&self) -> u32 {
+        (self.0.load(Ordering::Relaxed) >> 32) as u32
+    }
+
+    pub fn told(&self, event: Event) {
+        let (state, layer, attempt) = match event {
+            Event::Waits(layer) | Event::Cache(layer, super::Found::Missing | super::Found::Flying) => (1, layer, self.attempt()),
+            Event::BacksOff(layer, _) => (2, layer, self.attempt()),
+            Event::Waited(_) => (0, 0, self.attempt()),
+            Event::Attempt(n) => (0, 0, n),
+            Event::Refused(_) | Event::Cache(..) | Event::Degraded(_) => return,
+        };
+        self.0.store(state | (layer as u64 & LAYER) << 2 | u64::from(attempt) << 32, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Instant;
+
+    #[test]
+    fn it_follows_what_it_is_told() {
+        let now = Now::default();
+        let told = |event| {
+            now.told(event);
+            (now.doing(), now.attempt())
+        };
+        assert_eq!(told(Event::Waits(3)), (Doing::Waiting(3), 0));
+        assert_eq!(told(Event::Waited(3)), (Doing::Running, 0));
+        assert_eq!(told(Event::Attempt(1)), (Doing::Running, 1));
+        assert_eq!(told(Event::BacksOff(2, Instant::NEVER)), (Doing::BackingOff(2), 1));
+        assert_eq!(told(Event::Refused(0)), (Doing::BackingOff(2), 1));
+        assert_eq!(told(Event::Attempt(u32::MAX)), (Doing::Running, u32::MAX));
+    }
+}
