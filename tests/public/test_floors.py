@@ -12,12 +12,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "mountain_runtime"
 CORE = ROOT / "rust" / "core" / "src"
-CRATES = {"core": set(), "providers": {"mountain-core"}, "bridge": {"mountain-core", "mountain-providers"}}
+CRATES = {
+    "core": set(),
+    "providers": {"mountain-core"},
+    "dashboard": {"mountain-core"},
+    "bridge": {"mountain-core", "mountain-providers", "mountain-dashboard"},
+}
 #: The core's modules from the ground up; those of one floor may not import those of a higher one.
 CORE_FLOORS = [
     {"time", "sync", "value", "error", "observe", "schedule"},
     {"effect"},
     {"policy", "lifecycle"},
+    {"telemetry"},
     {"runtime"},
 ]
 

@@ -14,7 +14,7 @@ NAMES = {
     "effect", "blocking", "Effect", "Ok", "Err", "gather", "race", "amap", "deadline", "priority", "Priority",
     "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "RetryBudget", "Fallback",
     "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Pipeline",
-    "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Statistics", "EffectStatistics",
+    "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Dump", "Statistics", "EffectStatistics",
     "LimitStatistics", "Key", "need", "sidecar", "Health", "ServiceHealth", "errors", "fs", "process",
 }  # fmt: skip
 
@@ -75,11 +75,13 @@ PARAMETERS = {
     "Step": "name, started, took, outcome, error",
     "ShutdownReport.to_json": "self",
     "ShutdownReport.raise_if_failed": "self",
-    "Runtime.__init__": "self, *, workers=, threads=, max_in_flight=, shutdown=",
+    "Runtime.__init__": "self, *, workers=, threads=, max_in_flight=, shutdown=, dashboard=",
     "Runtime.run": "self, effect, /",
     "Runtime.submit": "self, effect, /, *, name=",
     "Runtime.from_thread": "self, effect, /",
     "Runtime.statistics": "self",
+    "Runtime.dump": "self",
+    "Dump": "effects",
     "Runtime.stopping": "self",
     "Runtime.provide": "self, key, make, /, *, fallback=, start_timeout=, stop_timeout=",
     "Runtime.get": "self, key, /",

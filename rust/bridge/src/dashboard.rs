@@ -11,7 +11,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::process::{clock, telemetry};
-use crate::watch;
+use crate::watchers;
 
 /// Whoever shows failures.
 static BOARDS: Mutex<Vec<Weak<Board>>> = Mutex::new(Vec::new());
@@ -85,7 +85,7 @@ fn closed() {
 
 fn show(on: bool) {
     telemetry().live.show(on);
-    watch::set(watch::LIVE, on);
+    watchers::set(watchers::LIVE, on);
 }
 
 /// For the pages that are open: a call has failed.
@@ -106,5 +106,5 @@ pub(crate) fn forget_parent() {
     BOARDS.lock().clear();
     OPEN.store(0, Ordering::SeqCst);
     mountain_dashboard::forget_parent();
-    watch::set(watch::LIVE, false);
+    watchers::set(watchers::LIVE, false);
 }

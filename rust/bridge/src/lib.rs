@@ -1,7 +1,7 @@
 //! mountain_runtime._native: translates between Python and the engine, and decides nothing.
 //!
 //! Floors, each importing only what stands above it in this list:
-//!  - `face`, what Python hands down at import; `process`, what there is once a process; `pyref`, references that may be dropped anywhere, and `payload`, bytes;
+//!  - `face`, what Python hands down at import; `process`, what there is once a process; `watchers`, who looks at calls; `pyref`, references that may be dropped anywhere, and `payload`, bytes;
 //!    `context`, where the current code runs; `slots`, what pyo3 has no word for;
 //!  - `keyed`, keys as numbers, and `jitter`; `permits`, `rates`, `circuit` and `store`, the states of policies; `layer`, one policy
 //!    compiled, and `plan`, a stack of them; `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
@@ -59,6 +59,7 @@ mod value;
 mod virtual_time;
 mod walk;
 mod watch;
+mod watchers;
 
 /// docs/decisions/0008-allocator.md
 #[global_allocator]

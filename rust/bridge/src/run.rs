@@ -41,6 +41,7 @@ use crate::slots::{Step, Steps};
 use crate::slow;
 use crate::store;
 use crate::watch;
+use crate::watchers;
 
 type Ended = Result<Py<PyAny>, Fail>;
 /// Touched through `&mut` alone, which makes it `Sync`.
@@ -163,7 +164,7 @@ impl Run {
             leaf.watched.store(true, Ordering::Relaxed);
         }
         let terms = leaf.terms(py).inspect_err(|e| plan.count_error(e.value(py), 0))?;
-        if watch::any()
+        if watchers::any(|| plan.is_first())
             && let Some(watch) = watch::begin(py, plan, clock().now(), over)
         {
             let _ = leaf.watch.set(watch);

@@ -17,7 +17,7 @@ use pyo3::{ffi, intern};
 use crate::face::face;
 use crate::plan::Plan;
 use crate::process::{clock, telemetry};
-use crate::watch;
+use crate::watchers;
 
 /// What becomes of a span without asking its sampler: it is not made.
 const DROPPED: u8 = 0;
@@ -98,15 +98,15 @@ pub(crate) fn trace(tracing: Option<Py<Tracing>>) {
     let on = tracing.is_some();
     let replaced = std::mem::replace(&mut *TRACING.lock(), tracing.map(Arc::new));
     drop(replaced);
-    watch::set(watch::TRACING, on);
-    watch::set(watch::ASKING, false);
+    watchers::set(watchers::TRACING, on);
+    watchers::set(watchers::ASKING, false);
     set_wall();
 }
 
 /// Whether there is tracing is asked again.
 #[pyfunction]
 pub(crate) fn ask_for_tracing() {
-    watch::set(watch::ASKING, true);
+    watchers::set(watchers::ASKING, true);
 }
 
 /// Spans that were ended and will not be exported.

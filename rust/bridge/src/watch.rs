@@ -1,12 +1,11 @@
 //! What watches one call, if anything does: its entry on the page, its span. Most calls have neither, and pay one branch for that.
 //!
-//!  1. A call that begins asks `any`; if there is somebody, `begin` makes its watch.
+//!  1. A call that begins asks `watchers::any`; if there is somebody, `begin` makes its watch.
 //!  2. The engine tells the watch's observer what becomes of the call, on whatever thread polls it.
 //!  3. Around each call of its leaf, `enter` and `leave` put the call where what runs inside finds it: as the parent of entries, as the current span.
 //!  4. `ended` says how it ended; a watch that is dropped without it was let go of, and leaves no entry and no span.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use mountain_core::effect::Deadline;
 use mountain_core::observe::Observer;
@@ -21,27 +20,7 @@ use crate::context::{get, parent_var};
 use crate::plan::Plan;
 use crate::process::telemetry;
 use crate::spans::{self, Span};
-
-/// Entries are listed.
-pub(crate) const LIVE: u8 = 1;
-/// Spans are made.
-pub(crate) const TRACING: u8 = 2;
-/// Nobody knows yet whether spans are to be made.
-pub(crate) const ASKING: u8 = 4;
-
-static WATCHERS: AtomicU8 = AtomicU8::new(ASKING);
-
-pub(crate) fn set(watcher: u8, on: bool) {
-    if on {
-        WATCHERS.fetch_or(watcher, Ordering::Relaxed);
-    } else {
-        WATCHERS.fetch_and(!watcher, Ordering::Relaxed);
-    }
-}
-
-pub(crate) fn any() -> bool {
-    WATCHERS.load(Ordering::Relaxed) != 0
-}
+use crate::watchers::{ASKING, LIVE, TRACING, watchers};
 
 pub(crate) struct Watch {
     entry: Option<Listed>,
@@ -54,10 +33,10 @@ pub(crate) struct Watch {
 /// The watch of a call that begins, if it has one.
 #[cold]
 pub(crate) fn begin(py: Python<'_>, plan: &Plan, since: Instant, over: Deadline) -> Option<Box<Watch>> {
-    if WATCHERS.load(Ordering::Relaxed) & ASKING != 0 && plan.is_first() {
+    if watchers() & ASKING != 0 {
         spans::ask(py);
     }
-    let watchers = WATCHERS.load(Ordering::Relaxed);
+    let watchers = watchers();
     let span = if watchers & TRACING == 0 { None } else { spans::begin(py, plan, since) };
     let entry = (watchers & LIVE != 0).then(|| {
         let parent = parent_var(py).and_then(get::<PyInt>).ok().flatten().and_then(|id| id.extract().ok());

@@ -65,7 +65,7 @@ export function headlines(root) {
     const value = el('dd', { class: 'value', 'data-figure': figure.name });
     const note = pill('note');
     const spark = sparkline('wide', 36, figure.floor);
-    const box = el('div', { class: 'figure-box' }, el('dt', {}, figure.label), value, el('dd', { class: 'under' }, note.node), spark.node);
+    const box = el('div', { class: 'figure-box' }, el('dt', {}, figure.label), value, el('dd', { class: 'under' }, note.node), el('dd', { 'aria-hidden': 'true' }, spark.node));
     if (figure.title) box.setAttribute('title', figure.title);
     root.append(box);
     return { ...figure, write: note, box, valueNode: value, spark };

@@ -4,7 +4,9 @@ import { pill, svg } from './charts.js';
 import { Keyed, byName, capped, clip, el, entriesOf, plural, setAttr, setMore, setName, setText, span } from './format.js';
 import { scroller } from './tables.js';
 
+// No prototype: a word from outside finds only what stands here.
 const HEALTH = {
+  __proto__: null,
   up: ['dot', 'ok'],
   starting: ['half', 'accent'],
   degraded: ['triangle', 'warn'],
@@ -58,6 +60,7 @@ export function servicesTable(root, note) {
 }
 
 const OUTCOMES = {
+  __proto__: null,
   running: ['play', 'accent'],
   done: ['check', 'ok'],
   failed: ['cross', 'bad'],
@@ -89,7 +92,7 @@ function lane() {
 }
 
 export function shutdownPanel(root) {
-  const phase = el('span', { class: 'phase' });
+  const phase = el('span', { class: 'phase', role: 'status' });
   const left = el('span', { class: 'figure' });
   const remains = el('p', { class: 'note' });
   const body = el('tbody');
@@ -102,7 +105,7 @@ export function shutdownPanel(root) {
   const box = scroller('Steps of the shutdown', table);
   const waiting = el('p', { class: 'empty' }, 'No step has begun yet.');
   root.append(
-    el('div', { class: 'subhead' }, el('h3', { role: 'status' }, 'Shutting down: ', phase), left), remains, box, more, waiting);
+    el('div', { class: 'subhead' }, el('h3', {}, 'Shutting down: ', phase), left), remains, box, more, waiting);
   setAttr(root, 'aria-label', 'Shutdown');
 
   const keyed = new Keyed(body, () => {

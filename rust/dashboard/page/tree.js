@@ -4,7 +4,9 @@ import { bar, branches, pill } from './charts.js';
 import { Keyed, MAX_ROWS, clip, el, plural, setAttr, setMore, setName, setText, span } from './format.js';
 import { scroller } from './tables.js';
 
+// No prototype: a word from outside finds only what stands here.
 const STATES = {
+  __proto__: null,
   running: ['play', 'accent'],
   waiting: ['ring', 'idle'],
   'backing off': ['dashes', 'warn'],
@@ -110,7 +112,7 @@ export function runningTree(root, note) {
       setMore(more, total - shown.length);
       box.hidden = list.length === 0;
       empty.hidden = list.length > 0;
-      const states = { running: 0, waiting: 0, 'backing off': 0 };
+      const states = { __proto__: null, running: 0, waiting: 0, 'backing off': 0 };
       for (const [, { entry }] of list) if (entry.state in states) states[entry.state] += 1;
       setText(note, list.length === 0 ? '' : unlisted > 0 ? plural(total, 'effect')
         : Object.entries(states).filter(([, n]) => n > 0).map(([word, n]) => `${n} ${word}`).join(' · '));

@@ -11,6 +11,7 @@ pub(crate) const FILES: &[File] = &[
     ("/", HTML, include_str!("../page/index.html")),
     ("/app.js", SCRIPT, include_str!("../page/app.js")),
     ("/charts.js", SCRIPT, include_str!("../page/charts.js")),
+    ("/figures.js", SCRIPT, include_str!("../page/figures.js")),
     ("/format.js", SCRIPT, include_str!("../page/format.js")),
     ("/policies.js", SCRIPT, include_str!("../page/policies.js")),
     ("/services.js", SCRIPT, include_str!("../page/services.js")),

@@ -74,7 +74,7 @@ impl<L: Leaf> Inside<'_, L> {
             if breaker.record(pass, outcome, now, fastrand::f64()) {
                 let name = breaker.name.clone();
                 drop(breaker);
-                tracing::warn!(target: "policy", "circuit breaker '{}' has opened", name.as_deref().unwrap_or("?"));
+                tracing::info!(target: "policy", "circuit breaker '{}' has opened", name.as_deref().unwrap_or("?"));
             }
         }
     }
