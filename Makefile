@@ -23,7 +23,7 @@ MATURIN := env -u CONDA_PREFIX VIRTUAL_ENV=$(abspath $(VENV)) $(abspath $(VENV))
 # Without its pool, pyo3 panics when a reference is dropped on a thread that is not attached: the port's graveyard must have them all.
 TEST_RUSTFLAGS := --cfg pyo3_disable_reference_pool
 SOURCES := Cargo.toml $(wildcard Cargo.lock) pyproject.toml \
-	$(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
+	$(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml -o -path '*/page/*' \) -type f -print)
 
 # cargo builds and checks the bridge for the environment's Python.
 export PYO3_PYTHON := $(PY)

@@ -19,8 +19,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from . import _scope, _stacks, _threads
-from ._native import sweep_groups
 from ._dump import Dump
+from ._native import sweep_groups
 from ._services import Services
 from ._shutdown import POLITE, Clock, Left, ShutdownReport, Steps
 from .errors import TimedOut

@@ -1,9 +1,9 @@
-"""What is under way, as data and as text: each effect, what it does, on what it waits, and where its Python code stands."""
+"""What is under way, as data and text: each effect, what it does, on what it waits, where its Python code stands."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ._native import Handle, Run
 from ._stacks import of_thread, through
@@ -16,8 +16,8 @@ class Dump:
     """What was under way at one moment, the oldest first, each before what runs inside it.
 
     Of each: `name`, `state` (running, waiting, backing off, in a thread), `on` (the policy where it waits, or None),
-    `age` in seconds, `attempt`, `task` (the asyncio task in which it runs, or None), `inside` (the place in `effects` of
-    the effect in whose code it runs, or None), and `stack`, lines of Python with the outermost first.
+    `age` in seconds, `attempt`, `task` (the asyncio task in which it runs, or None), `inside` (the place in `effects`
+    of the effect in whose code it runs, or None), and `stack`, lines of Python with the outermost first.
     """
 
     effects: tuple[Mapping[str, Any], ...]
@@ -25,10 +25,11 @@ class Dump:
     def __str__(self) -> str:
         count = len(self.effects)
         waiting = sum(each["state"] != "running" for each in self.effects)
-        lines = [f"{count} effect{'s are' if count != 1 else ' is'} under way, {waiting} of which wait{'s' if waiting == 1 else ''}"]
+        are, wait = ("effect is", "waits") if count == 1 else ("effects are", "wait" if waiting != 1 else "waits")
+        lines = [f"{count} {are} under way, {waiting} of which {wait}"]
         depth: list[int] = []
         for each in self.effects:
-            depth.append(0 if each["inside"] is None else depth[each["inside"]] + 1)
+            depth.append(0 if each["inside"] is None else depth[int(each["inside"])] + 1)
             indent = "  " * depth[-1]
             on = f" on {each['on']}" if each["on"] else ""
             attempt = f", attempt {each['attempt']}" if each["attempt"] > 1 else ""
@@ -38,9 +39,7 @@ class Dump:
         return "\n".join(lines)
 
 
-def take(
-    loop: asyncio.AbstractEventLoop | None, handles: Iterable[Any], threads: Iterable[tuple[int, str]]
-) -> Dump:
+def take(loop: asyncio.AbstractEventLoop | None, handles: Iterable[Any], threads: Iterable[tuple[int, str]]) -> Dump:
     """What the tasks of `loop` await, the submitted calls behind `handles`, and the blocking functions on `threads`."""
     found: list[list[dict[str, Any]]] = []
     seen: set[int] = set()
@@ -81,7 +80,7 @@ def _of_task(task: "asyncio.Task[Any]", seen: set[int]) -> list[dict[str, Any]]:
             chain.append(_entry(awaited.__name__, state, on, age, attempt, task.get_name(), stack, inside=None))
             stack = chain[-1]["stack"]
         elif isinstance(awaited, Handle):
-            seen.add(id(awaited))
+            seen.add(id(cast(object, awaited)))
             if (each := _of_handle(awaited)) is not None and not (chain and chain[-1]["name"] == each["name"]):
                 chain.append(each | {"task": task.get_name()})
     return chain
@@ -97,7 +96,14 @@ def _of_handle(handle: Any) -> dict[str, Any] | None:
 
 
 def _entry(
-    name: str, state: str, on: str | None, age: float, attempt: int, task: str | None, stack: list[str], inside: int | None
+    name: str,
+    state: str,
+    on: str | None,
+    age: float,
+    attempt: int,
+    task: str | None,
+    stack: list[str],
+    inside: int | None,
 ) -> dict[str, Any]:
     return {
         "name": name,

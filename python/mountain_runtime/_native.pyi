@@ -2,7 +2,7 @@
 
 import os
 from asyncio import AbstractEventLoop, Task
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextvars import Context, ContextVar
 from types import CodeType, FrameType, GenericAlias, MethodType
 from typing import Any, Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, final, overload
@@ -18,6 +18,7 @@ __all__ = [
     "Circuit",
     "Completed",
     "DEBUG",
+    "Dashboard",
     "Effect",
     "EffectFunction",
     "Entry",
@@ -34,6 +35,7 @@ __all__ = [
     "Scope",
     "Slot",
     "Store",
+    "Tracing",
     "Walk",
     "Within",
     "accepted_var",
@@ -41,6 +43,7 @@ __all__ = [
     "advance",
     "after_fork",
     "after_fork_in_parent",
+    "ask_for_tracing",
     "at_rest",
     "at_work",
     "before_fork",
@@ -62,8 +65,11 @@ __all__ = [
     "has_priorities",
     "is_native",
     "limit_var",
+    "metrics_catalogue",
+    "metrics_text",
     "next_deadline",
     "noop",
+    "note_failure",
     "now",
     "panic",
     "priority_var",
@@ -79,10 +85,12 @@ __all__ = [
     "race_native",
     "scope_var",
     "sleep",
+    "spans_dropped",
     "statistics",
     "sweep_groups",
     "take_over",
     "tick",
+    "trace",
     "try_slot",
     "wait_for_slot",
     "within_var",
@@ -461,6 +469,7 @@ def metrics_catalogue() -> list[tuple[str, str, list[str], str]]:
     """Of each metric: its name, kind, labels and meaning."""
 
 def note_failure(effect: str, kind: str, message: str, traceback: str, /) -> None: ...
+
 @final
 class Dashboard:
     """The server of a live page; it ends with `close`."""
@@ -471,7 +480,7 @@ class Dashboard:
     @property
     def has_token(self) -> bool: ...
     def push(
-        self, services: dict[str, tuple[str, str | None]], shutdown: str, ready: bool, late: float, /
+        self, services: Mapping[str, tuple[str, str | None]], shutdown: str, ready: bool, late: float, /
     ) -> None: ...
     def close(self) -> None: ...
 

@@ -32,8 +32,8 @@ def run(
 
     The first SIGINT or SIGTERM begins the shutdown: no new work is taken, while `main` goes on, and is cancelled when
     the time to drain is over. The second ends everything at once, with KeyboardInterrupt or SystemExit(143), as does a
-    `main` that the shutdown has ended. SIGUSR1 writes a dump of what is under way to stderr, unless the program handles it.
-    In a thread other than the main one signals are left alone.
+    `main` that the shutdown has ended. SIGUSR1 writes a dump of what is under way to stderr, unless the program handles
+    it. In a thread other than the main one signals are left alone.
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError("run() starts an event loop of its own: within one, write `async with Runtime() as rt:`")

@@ -41,8 +41,8 @@ class Runtime(Scope):
     None is needed to await an effect. A clean exit drains what was submitted, an exception cancels it; `report` then
     says how that went. `workers` are native threads of its own, `threads` its own for blocking functions; both are
     otherwise shared. Of what is submitted at most `max_in_flight` is at work at a time; the rest waits, by priority.
-    `dashboard="127.0.0.1:9600"` serves a live page there, with `/metrics`, `/livez` and `/readyz`; an address that others
-    can reach has a token, `"token@0.0.0.0:9600"`, or one that is made and logged.
+    `dashboard="127.0.0.1:9600"` serves a live page there, with `/metrics`, `/livez` and `/readyz`; an address that
+    others can reach has a token, `"token@0.0.0.0:9600"`, or one that is made and logged.
     """
 
     #: How the shutdown went, once there was one.

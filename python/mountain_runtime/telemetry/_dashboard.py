@@ -1,4 +1,4 @@
-"""The live page of a runtime: the native server shows what is counted; what only Python knows is pinned up here, a few times a second."""
+"""The live page of a runtime: the native server shows what is counted; what only Python knows is pinned up here."""
 
 import asyncio
 import json

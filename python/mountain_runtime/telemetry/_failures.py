@@ -1,4 +1,4 @@
-"""The last failures of effects with their tracebacks, for the live page. As text at once: nothing of a call is kept alive."""
+"""The last failures of effects, with their tracebacks, for the live page: as text, so no call is kept alive."""
 
 import time
 import traceback

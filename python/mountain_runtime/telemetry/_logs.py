@@ -1,4 +1,7 @@
-"""The package's loggers, one an area, below `mountain_runtime`. Records carry `effect`, `attempt` and `trace_id`, None where there is none."""
+"""The package's loggers, one an area, below `mountain_runtime`.
+
+Records carry `effect`, `attempt` and `trace_id`, None where there is none.
+"""
 
 import asyncio
 import logging

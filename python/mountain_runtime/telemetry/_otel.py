@@ -1,7 +1,8 @@
-"""Spans through the OpenTelemetry API, where the application has set it up: one an effect, children for the attempts of a retry, events for waits.
+"""Spans through the OpenTelemetry API, where the application has set it up.
 
-The native side asks `look` when an effect first runs, or a Runtime is entered. A TracerProvider that is set by then has spans from then on; the
-application's own spans are their parents and children. What happens to a call is recorded natively, and handed to the provider's processors in
+One an effect, children for the attempts of a retry, events for waits. The native side asks `look` when an effect first
+runs, or a Runtime is entered. A TracerProvider that is set by then has spans from then on; the application's own spans
+are their parents and children. What happens to a call is recorded natively, and handed to the provider's processors in
 batches, on a loop's thread. Nothing here is imported by a program that does not trace.
 """
 
@@ -33,8 +34,10 @@ def look() -> None:
     global _provider
     trace: Any = sys.modules.get("opentelemetry.trace")
     # The default provider only stands for one that may still be set.
-    provider = None if trace is None else trace.get_tracer_provider()
-    if provider is None or provider is _provider or isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
+    if trace is None:
+        return
+    provider = trace.get_tracer_provider()
+    if provider is _provider or isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
         return
     from ._spans import tracing
 
@@ -78,7 +81,7 @@ def traces() -> bool:
 
 
 async def flush(seconds: float) -> int | None:
-    """Has the provider export what it was given, for so long at most. None if that is done, else how many spans it still has."""
+    """Has the provider export what it was given, for so long at most. None: that is done; else the spans left."""
     if _provider is None:
         return None
     hand_over()

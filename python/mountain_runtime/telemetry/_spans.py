@@ -1,4 +1,4 @@
-"""Spans as OpenTelemetry has them, made of what the native side recorded. Imported only where the application traces."""
+"""Spans as OpenTelemetry has them, made of what the native side recorded. Imported only by programs that trace."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,7 +64,7 @@ def _current() -> tuple[Any, str] | None:
 def _detach(token: Any) -> None:
     """Without the SDK's log line for a token of another context, as a generator may have."""
     try:
-        otel_context._RUNTIME_CONTEXT.detach(token)  # type: ignore[attr-defined]  # pyright: ignore
+        otel_context._RUNTIME_CONTEXT.detach(token)
     except ValueError:
         pass
 
@@ -220,9 +220,10 @@ class _Sdk:
     def start(self, name: str) -> tuple[otel_context.Context, Made | None] | None:
         """The context inside a call of that name, and its span if that is recorded."""
         current = otel_context.get_current()
-        parent: SpanContext | None = get_current_span(current).get_span_context()
-        if parent is None or not parent.is_valid:
-            parent, fate, trace_id, state = None, self.fates[0], self._ids.generate_trace_id(), None
+        above = get_current_span(current).get_span_context()
+        parent: SpanContext | None = above if above.is_valid else None
+        if parent is None:
+            fate, trace_id, state = self.fates[0], self._ids.generate_trace_id(), None
         else:
             sampled = parent.trace_flags & TraceFlags.SAMPLED
             fate, trace_id, state = self.fates[1 if sampled else 2], parent.trace_id, parent.trace_state
@@ -244,9 +245,7 @@ class _Sdk:
         return set_span_in_context(made, current), made
 
     def child_of(self, parent: SpanContext) -> SpanContext:
-        return SpanContext(
-            parent.trace_id, self._ids.generate_span_id(), False, parent.trace_flags, parent.trace_state
-        )
+        return SpanContext(parent.trace_id, self._ids.generate_span_id(), False, parent.trace_flags, parent.trace_state)
 
     def event(self, name: str, attributes: Any, at: int) -> Any:
         return self._event(name, attributes, timestamp=at)
@@ -317,7 +316,7 @@ class _Others:
 
 
 def _fates(sampler: Any) -> tuple[int, int, int]:
-    """What becomes of a span without a parent, with a sampled one, and with one that is not, where that is known beforehand."""
+    """What becomes of a span without a parent, below a sampled one, and below one that is not, as far as is known."""
     from opentelemetry.sdk.trace import sampling
 
     def of(sampler: Any) -> int:
@@ -327,7 +326,8 @@ def _fates(sampler: Any) -> tuple[int, int, int]:
         return decided.get(sampler._decision, ASKED)
 
     if type(sampler) is not sampling.ParentBased:
-        return (of(sampler),) * 3
+        fate = of(sampler)
+        return fate, fate, fate
 
     def either(kind: str) -> int:
         remote, local = (of(getattr(sampler, f"_{where}_parent_{kind}")) for where in ("remote", "local"))
@@ -342,8 +342,8 @@ def _who_hears_starts(processor: Any) -> list[Any]:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 
     idle = {SpanProcessor.on_start, BatchSpanProcessor.on_start, SimpleSpanProcessor.on_start}
-    parts = getattr(processor, "_span_processors", (processor,))
-    return [part for part in parts if type(part).on_start not in idle]
+    parts: Sequence[Any] = getattr(processor, "_span_processors", (processor,))
+    return [part for part in parts if getattr(part.__class__, "on_start", None) not in idle]
 
 
 def _of_event(name: str, policy: str, number: int) -> dict[str, Any]:

@@ -9,8 +9,8 @@
 //! What races with 3: a cancel from outside, before or after; both are counted by the task, and 4 tells them apart by the count alone.
 
 use std::any::Any;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use mountain_core::effect::{Begin, Class, Held, Holder, Landing, Leaf, Shared, Terms, Trace, Verdict};

@@ -90,7 +90,9 @@ impl Plan {
         let caches = layers.iter().any(|l| matches!(l.core, policy::Layer::Cache(_)));
         let stack = layers.iter().map(|l| l.core.clone()).collect();
         let tally = telemetry().effects.of(&name);
-        layers.iter().for_each(|layer| layer.known_as(&name));
+        for layer in &layers {
+            layer.known_as(&name);
+        }
         let to = layers.iter().map(|l| l.to.as_ref().map(|to| to.clone_ref(py))).collect();
         let asks: Vec<Asks> = layers.iter().map(|l| l.asks.clone_ref(py)).collect();
         let asks = if asks.iter().any(Asks::any) { asks } else { Vec::new() };

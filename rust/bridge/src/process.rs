@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use mountain_core::effect::{AtWork, Host};
-use mountain_core::telemetry::{Gauges, SERIES, Telemetry};
 use mountain_core::sync::Mutex;
+use mountain_core::telemetry::{Gauges, SERIES, Telemetry};
 use mountain_core::time::Clock;
 
 /// Started on first use, never stopped: its threads touch no Python, so an interpreter may exit over their heads.

@@ -28,7 +28,8 @@ type Row = (u64, u64, u64, u64, u64, u64, u64, u64, f64, f64);
 #[pyfunction]
 pub(crate) fn effect_statistics() -> BTreeMap<String, Row> {
     let row = |t: &Tally| {
-        let [started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded] = Count::ALL.map(|what| t.total(what));
+        let [started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded] =
+            Count::ALL.map(|what| t.total(what));
         let times = t.times();
         let (p50, p99) = (times.quantile(0.5), times.quantile(0.99));
         (started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded, p50, p99)

@@ -27,7 +27,7 @@ pub(crate) struct Watch {
     span: Option<Span>,
     observer: Option<Arc<dyn Observer>>,
     /// What to take back when the leaf has ended: the variable of entries, and the span's.
-    inside: Mutex<(Option<Py<PyAny>>, Option<Py<PyAny>>)>,
+    inside: Mutex<[Option<Py<PyAny>>; 2]>,
 }
 
 /// The watch of a call that begins, if it has one.
@@ -81,13 +81,13 @@ impl Watch {
             entry = token.ok().map(Bound::unbind);
         }
         let span = self.span.as_ref().and_then(|span| span.attach(py, retries));
-        let replaced = std::mem::replace(&mut *self.inside.lock(), (entry, span));
+        let replaced = std::mem::replace(&mut *self.inside.lock(), [entry, span]);
         drop(replaced);
     }
 
     /// It has ended. Elsewhere than where it began, as a generator may, there is nothing to take back.
     pub(crate) fn leave(&self, py: Python<'_>) {
-        let (entry, span) = std::mem::take(&mut *self.inside.lock());
+        let [entry, span] = std::mem::take(&mut *self.inside.lock());
         if let (Some(token), Ok(var)) = (entry, parent_var(py)) {
             // SAFETY: a token of that variable; an error that is set is taken.
             if unsafe { ffi::PyContextVar_Reset(var.as_ptr(), token.as_ptr()) } < 0 {

@@ -84,7 +84,8 @@ impl Board {
     pub(crate) fn failures(&self) -> Value {
         let failures = self.failures.lock();
         let first = failures.0 - failures.1.len() as u64 + 1;
-        let shown = |f: &Failure| json!({"at": f.at, "effect": f.effect, "type": f.kind, "message": f.message, "traceback": f.traceback});
+        let shown =
+            |f: &Failure| json!({"at": f.at, "effect": f.effect, "type": f.kind, "message": f.message, "traceback": f.traceback});
         (first..).zip(&failures.1).map(|(n, failure)| (n.to_string(), shown(failure))).collect()
     }
 }

@@ -80,9 +80,8 @@ pub(crate) enum Verdict {
 }
 
 pub(crate) fn judge(address: &Address, headers: &HeaderMap, uri: &Uri) -> Verdict {
-    let host = match text(headers, header::HOST) {
-        Ok(Some(host)) => host,
-        _ => return Verdict::Refuse(StatusCode::BAD_REQUEST, "no host\n"),
+    let Ok(Some(host)) = text(headers, header::HOST) else {
+        return Verdict::Refuse(StatusCode::BAD_REQUEST, "no host\n");
     };
     if !is_ours(address, host) {
         return Verdict::Refuse(StatusCode::FORBIDDEN, "a foreign host\n");
@@ -161,7 +160,9 @@ mod tests {
         assert_eq!(address("[::1]:0").token(), None);
         assert_eq!(address("0.0.0.0:9600").token(), Some("made"));
         assert_eq!(address("secret@0.0.0.0:9600").token(), Some("secret"));
-        for bad in ["", "9600", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:99999", "@127.0.0.1:1", "a b@127.0.0.1:1", "a;b@127.0.0.1:1"] {
+        for bad in
+            ["", "9600", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:99999", "@127.0.0.1:1", "a b@127.0.0.1:1", "a;b@127.0.0.1:1"]
+        {
             assert!(Address::parse(bad, String::new).is_err(), "{bad}");
         }
     }
@@ -191,14 +192,14 @@ mod tests {
         let with = |uri, name: header::HeaderName, value| judged(&address, uri, &[host.clone(), (name, value)]);
         assert_eq!(with("/metrics", header::AUTHORIZATION, "Bearer secret"), Verdict::Answer);
         assert_eq!(with("/events", header::COOKIE, "a=b; mountain_token=secret"), Verdict::Answer);
-        assert_eq!(judged(&address, "/?token=secret", &[host.clone()]), Verdict::Admit);
+        assert_eq!(judged(&address, "/?token=secret", std::slice::from_ref(&host)), Verdict::Admit);
         for probe in ["/livez", "/readyz"] {
-            assert_eq!(judged(&address, probe, &[host.clone()]), Verdict::Answer);
+            assert_eq!(judged(&address, probe, std::slice::from_ref(&host)), Verdict::Answer);
         }
         for verdict in [
-            judged(&address, "/", &[host.clone()]),
-            judged(&address, "/?token=secre", &[host.clone()]),
-            judged(&address, "/metrics?token=secret", &[host.clone()]),
+            judged(&address, "/", std::slice::from_ref(&host)),
+            judged(&address, "/?token=secre", std::slice::from_ref(&host)),
+            judged(&address, "/metrics?token=secret", std::slice::from_ref(&host)),
             with("/", header::AUTHORIZATION, "Bearer "),
             with("/", header::AUTHORIZATION, "secret"),
             with("/", header::COOKIE, "mountain_token="),

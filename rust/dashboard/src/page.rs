@@ -33,14 +33,17 @@ mod tests {
         let there = std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").file_name());
         let there: BTreeSet<String> = there.map(|name| format!("/{}", name.to_string_lossy())).collect();
         let served: BTreeSet<String> = FILES.iter().map(|(path, ..)| path.replace("//", "/")).collect();
-        let served: BTreeSet<String> = served.into_iter().map(|path| if path == "/" { "/index.html".into() } else { path }).collect();
+        let served: BTreeSet<String> =
+            served.into_iter().map(|path| if path == "/" { "/index.html".into() } else { path }).collect();
         assert_eq!(there, served);
     }
 
     #[test]
     fn nothing_comes_from_elsewhere() {
         for (path, _, text) in FILES {
-            let outside = text.match_indices("://").filter(|(at, _)| !text[..*at].ends_with("http") || !text[*at..].starts_with("://www.w3.org/"));
+            let outside = text
+                .match_indices("://")
+                .filter(|(at, _)| !text[..*at].ends_with("http") || !text[*at..].starts_with("://www.w3.org/"));
             assert_eq!(outside.count(), 0, "{path} names an address");
             assert!(!text.contains("innerHTML") && !text.contains("eval("), "{path}");
         }

@@ -176,7 +176,8 @@ async fn events(State(shown): State<Shown>) -> Response {
 }
 
 async fn metrics(State(shown): State<Shown>, headers: HeaderMap) -> Response {
-    let open = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("application/openmetrics-text"));
+    let open =
+        headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("application/openmetrics-text"));
     let (kind, text) = if open {
         ("application/openmetrics-text; version=1.0.0; charset=utf-8", openmetrics(shown.telemetry))
     } else {

@@ -162,9 +162,8 @@ impl Maker {
                         "wait_p99": wait_p99,
                     }),
                 ),
-                Reading::Rate { n, per, waiting, .. } => {
-                    rates.insert(name, json!({"n": n, "per": per, "waiting": waiting, "wait_p50": wait_p50, "wait_p99": wait_p99}))
-                }
+                Reading::Rate { n, per, waiting, .. } => rates
+                    .insert(name, json!({"n": n, "per": per, "waiting": waiting, "wait_p50": wait_p50, "wait_p99": wait_p99})),
                 Reading::Breaker { states, opens } => {
                     let keys: Map<_, _> =
                         breaker::State::NAMES.into_iter().zip(states).map(|(state, n)| (state.to_owned(), json!(n))).collect();

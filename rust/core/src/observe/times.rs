@@ -75,7 +75,7 @@ impl Summary {
 
     /// The upper edge of a bucket, in seconds.
     pub fn edge(bucket: usize) -> f64 {
-        edge(bucket as i32)
+        edge(i32::try_from(bucket).unwrap_or(i32::MAX))
     }
 
     pub fn count(&self) -> u64 {

@@ -52,7 +52,8 @@ impl Operation for Program {
             waker: Mutex::new(None),
         });
         let (stack, inherited, clock, ours) = (self.stack.clone(), self.inherited, host.clock.clone(), cancel.clone());
-        let (terms, tally, origin, observer) = (self.terms.clone(), self.tally.clone(), self.origin.clone(), self.observer.clone());
+        let (terms, tally, origin, observer) =
+            (self.terms.clone(), self.tally.clone(), self.origin.clone(), self.observer.clone());
         let watch = (inherited.owner == Owner::Inherited).then_some(inherited.at);
         let engine = async move {
             let trace = &ours.trace;

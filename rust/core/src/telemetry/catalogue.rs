@@ -28,34 +28,45 @@ pub(super) const FAILED: Metric =
     metric("mountain_effect_failed", Counter, &["effect", "error"], "Runs that ended with an error, by its type");
 pub(super) const TIMED_OUT: Metric = metric("mountain_effect_timed_out", Counter, &["effect"], "Runs that ended with TimedOut");
 pub(super) const CANCELLED: Metric = metric("mountain_effect_cancelled", Counter, &["effect"], "Runs that were cancelled");
-pub(super) const REJECTED: Metric = metric("mountain_effect_rejected", Counter, &["effect"], "Runs that a policy did not let begin");
+pub(super) const REJECTED: Metric =
+    metric("mountain_effect_rejected", Counter, &["effect"], "Runs that a policy did not let begin");
 pub(super) const RETRIED: Metric = metric("mountain_effect_retried", Counter, &["effect"], "Attempts beyond the first");
 pub(super) const DEGRADED: Metric =
     metric("mountain_effect_degraded", Counter, &["effect"], "Runs that ended with a value of a fallback");
-pub(super) const SECONDS: Metric = metric("mountain_effect_seconds", Histogram, &["effect"], "How long runs took, waits included");
-pub(super) const LIMIT_CAPACITY: Metric = metric("mountain_limit_capacity", Gauge, &["limit"], "Places of a concurrency limit, for each key");
-pub(super) const LIMIT_IN_FLIGHT: Metric = metric("mountain_limit_in_flight", Gauge, &["limit"], "Places that are taken, over all keys");
-pub(super) const LIMIT_WAITING: Metric = metric("mountain_limit_waiting", Gauge, &["limit", "priority"], "Calls that wait for a place");
+pub(super) const SECONDS: Metric =
+    metric("mountain_effect_seconds", Histogram, &["effect"], "How long runs took, waits included");
+pub(super) const LIMIT_CAPACITY: Metric =
+    metric("mountain_limit_capacity", Gauge, &["limit"], "Places of a concurrency limit, for each key");
+pub(super) const LIMIT_IN_FLIGHT: Metric =
+    metric("mountain_limit_in_flight", Gauge, &["limit"], "Places that are taken, over all keys");
+pub(super) const LIMIT_WAITING: Metric =
+    metric("mountain_limit_waiting", Gauge, &["limit", "priority"], "Calls that wait for a place");
 pub(super) const LIMIT_WAIT: Metric =
     metric("mountain_limit_wait_seconds", Histogram, &["limit"], "How long calls waited for a place that had to");
-pub(super) const RATE_WAITING: Metric = metric("mountain_rate_waiting", Gauge, &["rate"], "Calls that wait for their turn at a rate limit");
+pub(super) const RATE_WAITING: Metric =
+    metric("mountain_rate_waiting", Gauge, &["rate"], "Calls that wait for their turn at a rate limit");
 pub(super) const RATE_WAIT: Metric =
     metric("mountain_rate_wait_seconds", Histogram, &["rate"], "How long calls waited for their turn that had to");
-pub(super) const BREAKER_KEYS: Metric = metric("mountain_breaker_keys", Gauge, &["breaker", "state"], "Keys of a circuit breaker in each state");
+pub(super) const BREAKER_KEYS: Metric =
+    metric("mountain_breaker_keys", Gauge, &["breaker", "state"], "Keys of a circuit breaker in each state");
 pub(super) const BREAKER_OPENS: Metric = metric("mountain_breaker_opens", Counter, &["breaker"], "How often a key has opened");
 pub(super) const CACHE_HITS: Metric = metric("mountain_cache_hits", Counter, &["cache"], "Calls that found a fresh value");
 pub(super) const CACHE_STALE: Metric = metric("mountain_cache_stale_hits", Counter, &["cache"], "Calls that found a stale value");
 pub(super) const CACHE_MISSES: Metric = metric("mountain_cache_misses", Counter, &["cache"], "Calls that found none");
-pub(super) const CACHE_EVICTED: Metric = metric("mountain_cache_evicted", Counter, &["cache"], "Values that went for want of room");
+pub(super) const CACHE_EVICTED: Metric =
+    metric("mountain_cache_evicted", Counter, &["cache"], "Values that went for want of room");
 pub(super) const CACHE_SIZE: Metric = metric("mountain_cache_size", Gauge, &["cache"], "Values that are there");
-pub(super) const RUNNING: Metric = metric("mountain_effects_running", Gauge, &[], "Effects that have begun, waited once and not ended");
-pub(super) const WAITING: Metric = metric("mountain_effects_waiting", Gauge, &[], "Effects that wait to be let in, or for another attempt");
+pub(super) const RUNNING: Metric =
+    metric("mountain_effects_running", Gauge, &[], "Effects that have begun, waited once and not ended");
+pub(super) const WAITING: Metric =
+    metric("mountain_effects_waiting", Gauge, &[], "Effects that wait to be let in, or for another attempt");
 pub(super) const THREADS_BUSY: Metric = metric("mountain_threads_busy", Gauge, &[], "Threads in a blocking function");
 pub(super) const THREADS_ABANDONED: Metric =
     metric("mountain_threads_abandoned", Gauge, &[], "Threads whose callers were released, and which are still in their call");
 pub(super) const LOOP_LAG: Metric =
     metric("mountain_loop_lag_seconds", Histogram, &[], "How long what was ready for an event loop lay there");
-pub(super) const LOOP_LETTERS: Metric = metric("mountain_loop_drain_letters", Histogram, &[], "Completions that a loop took in one go");
+pub(super) const LOOP_LETTERS: Metric =
+    metric("mountain_loop_drain_letters", Histogram, &[], "Completions that a loop took in one go");
 pub(super) const FOLDED: Metric =
     metric("mountain_names_folded", Counter, &["metric"], "Names that found no room and go by the name of other");
 pub(super) const SPANS_DROPPED: Metric = metric("mountain_spans_dropped", Counter, &[], "Spans that no exporter was given");

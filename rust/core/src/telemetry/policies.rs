@@ -95,10 +95,9 @@ impl Policies {
         let now = Instant::from_nanos(0);
         let mut state = self.state.lock();
         let State { known, names, folded } = &mut *state;
-        if let Some(known) = names.get(&(kind, of)).and_then(|name| known.get(&(kind, name.clone()))) {
-            if (known.read)(now).is_some() {
-                return;
-            }
+        let there = names.get(&(kind, of)).and_then(|name| known.get(&(kind, name.clone())));
+        if there.is_some_and(|known| (known.read)(now).is_some()) {
+            return;
         }
         if known.len() >= self.most {
             known.retain(|_, known| (known.read)(now).is_some());
@@ -110,7 +109,12 @@ impl Policies {
         }
         let base = shortened(name);
         let free = |name: &String| known.get(&(kind, name.clone())).is_none_or(|known| (known.read)(now).is_none());
-        let name = std::iter::once(base.to_string()).chain((2..).map(|n| format!("{base}#{n}"))).find(free).unwrap_or_default();
+        let mut name = base.to_string();
+        let mut number = 1;
+        while !free(&name) {
+            number += 1;
+            name = format!("{base}#{number}");
+        }
         names.insert((kind, of), name.clone());
         known.insert((kind, name), Known { of, read: Box::new(read) });
     }
@@ -170,7 +174,9 @@ mod tests {
         assert!(policies.state.lock().known.len() <= 10 && policies.state.lock().names.len() <= 11);
         assert_eq!(policies.folded(), 0);
         let kept: Vec<_> = (0..15).map(|_| limit()).collect();
-        kept.iter().for_each(|limit| policies.limit(limit, "kept"));
+        for limit in &kept {
+            policies.limit(limit, "kept");
+        }
         assert_eq!((names(&policies).len(), policies.folded()), (10, 5));
     }
 }

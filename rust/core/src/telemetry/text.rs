@@ -137,7 +137,9 @@ impl Scrape {
         let (mut limits, mut rates, mut breakers, mut caches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (name, reading) in &all {
             match reading {
-                Reading::Limit { capacity, in_flight, waiting, waits } => limits.push((name, capacity, in_flight, waiting, waits)),
+                Reading::Limit { capacity, in_flight, waiting, waits } => {
+                    limits.push((name, capacity, in_flight, waiting, waits));
+                }
                 Reading::Rate { waiting, waits, .. } => rates.push((name, waiting, waits)),
                 Reading::Breaker { states, opens } => breakers.push((name, states, opens)),
                 Reading::Cache { counts, size, .. } => caches.push((name, counts, size)),
@@ -228,14 +230,19 @@ mod tests {
         telemetry.effects.of(&"x".repeat(10_000)).count(Count::Started);
         let text = prometheus(telemetry);
         assert!(text.contains(r#"mountain_effect_started_total{effect="a\"} 1\nforged{x=\"\\ <b>"} 1"#), "{text}");
-        assert!(text.lines().all(|line| line.starts_with("mountain_") || line.starts_with("# ")) && text.lines().all(|l| l.len() < 400));
+        assert!(
+            text.lines().all(|line| line.starts_with("mountain_") || line.starts_with("# "))
+                && text.lines().all(|l| l.len() < 400)
+        );
     }
 
     #[test]
     fn a_histogram_adds_up() {
         let telemetry = telemetry();
         let tally = telemetry.effects.of("one");
-        [1_000_000, 2_000_000, 500_000_000].iter().for_each(|nanos| tally.ended(Count::Succeeded, *nanos));
+        for nanos in [1_000_000, 2_000_000, 500_000_000] {
+            tally.ended(Count::Succeeded, nanos);
+        }
         let text = openmetrics(telemetry);
         for line in ["_count{effect=\"one\"} 3", "_sum{effect=\"one\"} 0.503", "_bucket{le=\"+Inf\",effect=\"one\"} 3"] {
             assert!(text.contains(&format!("mountain_effect_seconds{line}\n")), "{line} in {text}");

@@ -82,7 +82,14 @@ impl Clock {
         let timers = Mutex::new(Timers { planned, ..Timers::default() });
         let epoch = std::time::Instant::now();
         let counter = Counter::new();
-        Arc::new_cyclic(|me| Clock { epoch, counter, state: AtomicU64::new(state), timers, sooner: Condvar::new(), me: me.clone() })
+        Arc::new_cyclic(|me| Clock {
+            epoch,
+            counter,
+            state: AtomicU64::new(state),
+            timers,
+            sooner: Condvar::new(),
+            me: me.clone(),
+        })
     }
 
     #[cold]

@@ -44,7 +44,8 @@ impl fmt::Debug for Rate {
 
 impl Rate {
     pub fn new(settings: &Settings) -> Arc<Self> {
-        let state = State { limiter: Limiter::new(settings), settings: (settings.n, settings.per), waiting: HashMap::new(), armed: None };
+        let state =
+            State { limiter: Limiter::new(settings), settings: (settings.n, settings.per), waiting: HashMap::new(), armed: None };
         Arc::new(Rate { state: Mutex::new(state), waits: Times::default() })
     }
 
