@@ -14,6 +14,12 @@ B = TypeVar("B")
 
 #: A median of fewer awaits would say nothing.
 AT_LEAST = 3
+#: So many calls make one half of a pair.
+BLOCK = 100
+#: Microseconds: what is less cannot be told from nothing.
+LEAST = 0.001
+
+Block = Callable[[Sequence[int]], Awaitable[Sample]]
 
 
 async def one_after_another(call: Callable[[A], Awaitable[B]], items: Sequence[A]) -> Sample:
@@ -24,6 +30,24 @@ async def one_after_another(call: Callable[[A], Awaitable[B]], items: Sequence[A
     for item in items:
         keep(await call(item))
     return Sample((_microseconds(start, len(items)),), answer)
+
+
+async def added(without: Block, call: Block, numbers: Sequence[int]) -> Sample:
+    """Microseconds that `call` takes more than `without`: the median of short pairs, each the other way round than the
+    one before, so that little of what else the machine does is seen in it."""
+    answer: list[int] = []
+    more: list[float] = []
+    for pair, start in enumerate(range(0, len(numbers), BLOCK)):
+        block = numbers[start : start + BLOCK]
+        turns = {each: await each(block) for each in ((without, call) if pair % 2 else (call, without))}
+        more.append(turns[call].figures[0] - turns[without].figures[0])
+        answer += [number for turn in turns.values() if isinstance(turn.answer, list) for number in turn.answer]
+    return Sample((max(statistics.median(more), LEAST),), answer)
+
+
+def in_pairs(numbers: Sequence[int]) -> list[int]:
+    """What `added` answers, if each call answers its number."""
+    return [number for start in numbers[::BLOCK] for number in [*numbers[start : start + BLOCK]] * 2]
 
 
 async def all_at_once(gather: Callable[[int], Awaitable[list[int]]], count: int) -> Sample:

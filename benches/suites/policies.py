@@ -5,14 +5,13 @@ is the price of being ready for it.
 """
 
 import asyncio
-import statistics
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 from benches.harness import OURS, OURS_TOO, Contest, Extra, Measure, Round, Sample, Samples, Scale, figures, optional
-from benches.workloads import one_after_another, side_by_side
+from benches.workloads import LEAST, added, in_pairs, one_after_another, side_by_side
 from mountain_runtime import Cache, CircuitBreaker, ConcurrencyLimit, Policy, RateLimit, Retry, Timeout, effect
 
 CASES: Mapping[str, tuple[str, ...]] = {
@@ -31,10 +30,8 @@ PERMITS = 10
 HOUR = 3600.0
 #: Turns, and in how many seconds: slower than callers come, so that all but the first wait; and so that nobody goes.
 OFTEN, NEVER = (1000, 0.05), (1, HOUR)
-#: So many calls make one half of a pair.
-BLOCK = 100
-#: What is less cannot be told from nothing: microseconds, and percent.
-LEAST, PERCENT = 0.001, 0.01
+#: What is less cannot be told from nothing: percent.
+PERCENT = 0.01
 
 BUCKET = OURS_TOO + "bucket"
 BY_RATE = OURS_TOO + "failure rate"
@@ -105,24 +102,14 @@ def _added(case: str, scale: Scale, ours: Mapping[str, Policy], peers: Mapping[s
     """Each with its policy, less the same without: an effect of no policies, and the bare function."""
     numbers = range(scale.pick(full=1000, quick=1000, tiny=20))
     bare = effect(trivial)
-    turns = {name: partial(_less, bare, effect(policy)(trivial), numbers) for name, policy in ours.items()}
-    turns |= {name: partial(_less, trivial, call, numbers) for name, call in peers.items()}
+    pairs = {name: (bare, effect(policy)(trivial)) for name, policy in ours.items()}
+    pairs |= {name: (trivial, call) for name, call in peers.items()}
+    turns = {
+        name: partial(added, partial(one_after_another, without), partial(one_after_another, call), numbers)
+        for name, (without, call) in pairs.items()
+    }
     rounds = scale.pick(full=100, quick=40, tiny=2)
-    expected = [number for start in numbers[::BLOCK] for number in [*numbers[start : start + BLOCK]] * 2]
-    return Contest(rounds, turns, expected, (Measure(case, "us"),), extras)
-
-
-async def _less(bare: Call, call: Call, numbers: Sequence[int]) -> Sample:
-    """Microseconds that `call` takes more than `bare`: the median of short pairs, each the other way round than the one
-    before, so that little of what else the machine does is seen in it."""
-    answer: list[int] = []
-    more: list[float] = []
-    for pair, start in enumerate(range(0, len(numbers), BLOCK)):
-        block = numbers[start : start + BLOCK]
-        turns = {each: await one_after_another(each, block) for each in ((bare, call) if pair % 2 else (call, bare))}
-        more.append(turns[call].figures[0] - turns[bare].figures[0])
-        answer += [number for turn in turns.values() if isinstance(turn.answer, list) for number in turn.answer]
-    return Sample((max(statistics.median(more), LEAST),), answer)
+    return Contest(rounds, turns, in_pairs(numbers), (Measure(case, "us"),), extras)
 
 
 def _beside(case: str, label: str, ours: str, peer: str, unit: str = "us", which: int = 0, least: float = 0.0) -> Extra:

@@ -49,6 +49,7 @@ __all__ = [
     "before_fork",
     "bind",
     "call_effect",
+    "count_effects",
     "current_limit",
     "current_within",
     "effect_statistics",
@@ -462,6 +463,7 @@ class Scope:
 
 def statistics() -> dict[str, int]: ...
 def effect_statistics() -> dict[str, tuple[int, int, int, int, int, int, int, int, float, float]]: ...
+def count_effects(on: bool, /) -> None: ...
 def metrics_text(*, openmetrics: bool) -> str:
     """All figures, as a scrape has them."""
 

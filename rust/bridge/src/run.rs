@@ -153,8 +153,10 @@ impl Run {
             return Err(e);
         }
         let (over, watch) = inherited(py)?;
-        plan.tally.count(Count::Started);
         self.began = self.step;
+        if self.began.is_some() {
+            plan.tally.count(Count::Started);
+        }
         if over.owner == Owner::Inherited && clock().now() >= over.at {
             let e = Fail::timed_out(TimedOut { owner: Owner::Inherited, attempts: 0, cause: None }).into_error(py, plan);
             plan.count_error(e.value(py), 0);
@@ -189,7 +191,7 @@ impl Run {
                 "this effect is already being awaited: await the effect itself to run it once more",
             ));
         }
-        me.step = Some(clock().ticks());
+        me.step = watchers::counting().then(|| clock().ticks());
         let park = me.park.take();
         if park.is_some() {
             Self::unpark(&me, slf);
@@ -299,7 +301,9 @@ impl Run {
         }
         match result {
             Ok(v) => {
-                plan.tally.ended(Count::Succeeded, took);
+                if began.is_some() {
+                    plan.tally.ended(Count::Succeeded, took);
+                }
                 if let Some(watch) = leaf.watch.get() {
                     watch.ended(py, None, clock().now());
                 }

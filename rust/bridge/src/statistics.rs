@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::process::{clock, graveyard, telemetry};
+use crate::watchers;
 
 /// Gauges of the process.
 #[pyfunction]
@@ -35,6 +36,13 @@ pub(crate) fn effect_statistics() -> BTreeMap<String, Row> {
         (started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded, p50, p99)
     };
     telemetry().effects.all().into_iter().map(|(name, t)| (name, row(&t))).collect()
+}
+
+/// Effects are counted and timed, or not: benchmarks measure the difference.
+#[pyfunction]
+#[pyo3(signature = (on, /))]
+pub(crate) fn count_effects(on: bool) {
+    watchers::set(watchers::COUNTING, on);
 }
 
 /// All figures, as a scrape has them.
