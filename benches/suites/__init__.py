@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from benches.harness import Suite
-from benches.suites import bridge, engine, files, lifecycle, policies, scheduler, timers
+from benches.suites import bridge, engine, files, lifecycle, observe, policies, scheduler, timers
 
 SUITES: Mapping[str, Suite] = {
     "engine": engine,
@@ -13,4 +13,5 @@ SUITES: Mapping[str, Suite] = {
     "files": files,
     "timers": timers,
     "lifecycle": lifecycle,
+    "observe": observe,
 }

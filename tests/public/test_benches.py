@@ -49,6 +49,13 @@ PROMISED = {
         "spawn": {"create_subprocess_exec"},
         "spawn-cpu": {"create_subprocess_exec"},
     },
+    "observe": {
+        "metrics": {"prometheus_client"},
+        "sampled-out": {"opentelemetry"},
+        "span": {"opentelemetry"},
+        "scrape": {"prometheus_client"},
+        "dashboard-gap": {"no page"},
+    },
     "timers": {"memory": CLOCKS, "submit": CLOCKS, "lateness": CLOCKS},
 }
 #: And the peer that a row of ours beside them needs.
@@ -68,6 +75,7 @@ EXTRAS = {
     ("admission", "create_task, until all have ended"): "create_task",
     ("keys", "aiolimiter, a first call"): "aiolimiter",
     ("keys", "aiolimiter, left when idle"): "aiolimiter",
+    ("dashboard-gap", "no page, percent of a core"): "no page",
 }
 #: What needs nothing that a user may not have: these peers are in every run.
 ALWAYS = {
@@ -82,6 +90,7 @@ ALWAYS = {
     "asyncio",
     "asyncio.Semaphore",
     "fifo",
+    "no page",
 }
 
 
