@@ -154,8 +154,7 @@ impl Effect {
         if over.owner == Owner::Inherited && clock().now() >= over.at {
             return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None));
         }
-        let watch =
-            if watchers::any(|| plan.get().is_first()) { watch::begin(py, plan.get(), clock().now(), over) } else { None };
+        let watch = if watchers::any(|| plan.get().is_first()) { watch::begin(py, plan.get(), over) } else { None };
         let observer = watch.as_ref().and_then(|watch| watch.observer()).cloned();
         let operation = if plan.get().stack.is_empty() && over.owner == Owner::Nobody {
             self.work.operation(py, detached)?

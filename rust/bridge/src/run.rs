@@ -84,7 +84,7 @@ pub(crate) struct Run {
     port: Option<Py<Port>>,
     park: Option<Py<Handle>>,
     started: bool,
-    /// From its first wait on: what never waits cannot be seen running.
+    /// From its first wait on, which counts it as started: what never waits cannot be seen running.
     begun: Option<Begun>,
     /// When it began, and when its last step did.
     began: Option<Ticks>,
@@ -154,20 +154,21 @@ impl Run {
         }
         let (over, watch) = inherited(py)?;
         self.began = self.step;
-        if self.began.is_some() {
-            plan.tally.count(Count::Started);
-        }
         if over.owner == Owner::Inherited && clock().now() >= over.at {
             let e = Fail::timed_out(TimedOut { owner: Owner::Inherited, attempts: 0, cause: None }).into_error(py, plan);
+            plan.tally.count(Count::Started);
             plan.count_error(e.value(py), 0);
             return Err(e);
         }
         if watch.is_some() {
             leaf.watched.store(true, Ordering::Relaxed);
         }
-        let terms = leaf.terms(py).inspect_err(|e| plan.count_error(e.value(py), 0))?;
+        let terms = leaf.terms(py).inspect_err(|e| {
+            plan.tally.count(Count::Started);
+            plan.count_error(e.value(py), 0);
+        })?;
         if watchers::any(|| plan.is_first())
-            && let Some(watch) = watch::begin(py, plan, clock().now(), over)
+            && let Some(watch) = watch::begin(py, plan, over)
         {
             let _ = leaf.watch.set(watch);
         }
@@ -242,7 +243,12 @@ impl Run {
     /// What to yield while the engine waits, and the task that is to be cancelled.
     fn pending<'py>(me: &mut PyRefMut<'py, Self>, slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Option<Py<PyAny>>)> {
         let py = slf.py();
-        me.begun.get_or_insert_with(Begun::now);
+        if me.begun.is_none() {
+            me.begun = Some(Begun::now());
+            if let (Some(leaf), Some(_)) = (&me.leaf, me.began) {
+                leaf.plan.get().tally.count(Count::Started);
+            }
+        }
         if let Some((yielded, owed)) = me.leaf.as_ref().and_then(|l| l.take_yielded(py)) {
             if let Some(wake) = &me.wake {
                 wake.waits(slf.as_ptr());
@@ -301,8 +307,10 @@ impl Run {
         }
         match result {
             Ok(v) => {
-                if began.is_some() {
-                    plan.tally.ended(Count::Succeeded, took);
+                match began {
+                    Some(_) if first => plan.tally.began_and_ended(Count::Succeeded, took),
+                    Some(_) => plan.tally.ended(Count::Succeeded, took),
+                    None => {}
                 }
                 if let Some(watch) = leaf.watch.get() {
                     watch.ended(py, None, clock().now());
@@ -312,6 +320,9 @@ impl Run {
             Err(fail) => {
                 let e = fail.into_error(py, plan);
                 let value = e.value(py);
+                if first {
+                    plan.tally.count(Count::Started);
+                }
                 plan.count_error(value, took);
                 if let Some(watch) = leaf.watch.get() {
                     watch.ended(py, Some(value), clock().now());

@@ -3,15 +3,14 @@
 //! batches, on a thread that is attached anyway.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mountain_core::observe::{Event, Found, Observer};
-use mountain_core::sync::Mutex;
 use mountain_core::telemetry::{Labels, Record};
 use mountain_core::time::Instant;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::PyList;
 use pyo3::{ffi, intern};
 
 use crate::face::face;
@@ -61,14 +60,15 @@ impl Tracing {
 }
 
 impl Tracing {
+    /// By the current span, where that is known. Each call of a traced program looks here, so CPython is asked without detours.
     fn fate(&self, py: Python<'_>) -> Option<u8> {
         let (root, sampled, unsampled) = self.fates;
         if root == sampled && sampled == unsampled {
             return Some(root);
         }
         let (var, key) = self.current.as_ref()?;
-        // SAFETY: a context variable gives an owned reference or null; of a dictionary and a tuple what is looked up is borrowed, and held by
-        // them while we look.
+        // SAFETY: attached; what the variable and the attribute give is owned, and dropped here; what the dictionary and the tuple give is
+        // borrowed, and held by them while we look. An error that is set is taken.
         unsafe {
             let mut context = std::ptr::null_mut();
             if ffi::PyContextVar_Get(var.as_ptr(), std::ptr::null_mut(), &raw mut context) < 0 {
@@ -76,18 +76,32 @@ impl Tracing {
                 return None;
             }
             let Some(context) = Bound::from_owned_ptr_or_opt(py, context) else { return Some(root) };
-            let context = context.cast::<PyDict>().ok()?;
+            if ffi::PyDict_Check(context.as_ptr()) == 0 {
+                return None;
+            }
             let span = ffi::PyDict_GetItemWithError(context.as_ptr(), key.as_ptr());
-            let Some(span) = Bound::from_borrowed_ptr_or_opt(py, span) else { return Some(root) };
-            let of = span.getattr(intern!(py, "_context")).ok()?;
-            let of = of.cast::<PyTuple>().ok()?;
-            let flags: u32 = of.get_borrowed_item(3).ok()?.extract().ok()?;
+            if span.is_null() {
+                return if PyErr::take(py).is_none() { Some(root) } else { None };
+            }
+            let Some(of) = Bound::from_owned_ptr_or_opt(py, ffi::PyObject_GetAttr(span, intern!(py, "_context").as_ptr())) else {
+                drop(PyErr::take(py));
+                return None;
+            };
+            if ffi::PyTuple_Check(of.as_ptr()) == 0 || ffi::PyTuple_GET_SIZE(of.as_ptr()) < 4 {
+                return None;
+            }
+            let flags = ffi::PyTuple_GET_ITEM(of.as_ptr(), 3);
+            if ffi::PyLong_Check(flags) == 0 {
+                return None;
+            }
+            let flags = ffi::PyLong_AsUnsignedLongMask(flags);
             Some(if flags & 1 == 1 { sampled } else { unsampled })
         }
     }
 }
 
-static TRACING: Mutex<Option<Arc<Py<Tracing>>>> = Mutex::new(None);
+/// Looked at by each call, so without a lock. A process sets its provider once; what is replaced stays.
+static TRACING: AtomicPtr<Py<Tracing>> = AtomicPtr::new(std::ptr::null_mut());
 /// What is to be added to a reading of the clock to make it a time of day.
 static WALL: AtomicU64 = AtomicU64::new(0);
 
@@ -96,8 +110,9 @@ static WALL: AtomicU64 = AtomicU64::new(0);
 #[pyo3(signature = (tracing, /))]
 pub(crate) fn trace(tracing: Option<Py<Tracing>>) {
     let on = tracing.is_some();
-    let replaced = std::mem::replace(&mut *TRACING.lock(), tracing.map(Arc::new));
-    drop(replaced);
+    if let Some(tracing) = tracing {
+        TRACING.store(Box::into_raw(Box::new(tracing)), Ordering::Release);
+    }
     watchers::set(watchers::TRACING, on);
     watchers::set(watchers::ASKING, false);
     set_wall();
@@ -115,8 +130,11 @@ pub(crate) fn spans_dropped(n: u64) {
     telemetry().spans_dropped.fetch_add(n, Ordering::Relaxed);
 }
 
-fn tracing(py: Python<'_>) -> Option<Py<Tracing>> {
-    TRACING.lock().as_ref().map(|tracing| tracing.clone_ref(py))
+/// The application's tracing, unless it makes no span here.
+pub(crate) fn wanted(py: Python<'_>) -> Option<&'static Tracing> {
+    // SAFETY: null, or of a box that is never freed.
+    let tracing = unsafe { TRACING.load(Ordering::Acquire).as_ref() }?.get();
+    (tracing.fate(py) != Some(DROPPED)).then_some(tracing)
 }
 
 fn set_wall() {
@@ -137,7 +155,7 @@ pub(crate) fn ask(py: Python<'_>) {
 }
 
 pub(crate) struct Span {
-    tracing: Py<Tracing>,
+    tracing: &'static Tracing,
     /// What is current inside.
     context: Py<PyAny>,
     /// None: it is not sampled, and only tells that to what is inside.
@@ -151,14 +169,9 @@ struct Kept {
     labels: Arc<Labels>,
 }
 
-pub(crate) fn begin(py: Python<'_>, plan: &Plan, started: Instant) -> Option<Span> {
-    let tracing = tracing(py)?;
-    let told = tracing.get();
-    if told.fate(py) == Some(DROPPED) {
-        return None;
-    }
+pub(crate) fn begin(py: Python<'_>, tracing: &'static Tracing, plan: &Plan, started: Instant) -> Option<Span> {
     let labels = plan.labels(py);
-    let made = match told.start.bind(py).call1((labels.effect.as_str(),)) {
+    let made = match tracing.start.bind(py).call1((labels.effect.as_str(),)) {
         Ok(made) if made.is_none() => return None,
         Ok(made) => made.extract::<(Py<PyAny>, Option<Py<PyAny>>)>(),
         Err(e) => Err(e),
@@ -187,11 +200,11 @@ impl Span {
             Some(kept) if retries => kept.span.bind(py).call_method1(intern!(py, "begin_attempt"), (&self.context,)).ok()?,
             _ => self.context.bind(py).clone(),
         };
-        self.tracing.get().attach.bind(py).call1((context,)).ok().map(Bound::unbind)
+        self.tracing.attach.bind(py).call1((context,)).ok().map(Bound::unbind)
     }
 
     pub(crate) fn detach(&self, py: Python<'_>, token: Py<PyAny>) {
-        if let Err(e) = self.tracing.get().detach.bind(py).call1((token,)) {
+        if let Err(e) = self.tracing.detach.bind(py).call1((token,)) {
             drop(e);
         }
     }
@@ -213,7 +226,7 @@ impl Span {
     }
 
     fn hand_over(&self, py: Python<'_>, kept: &Kept, error: Option<&Bound<'_, PyAny>>, now: Instant) -> PyResult<()> {
-        let told = self.tracing.get();
+        let told = self.tracing;
         let waiting = told.ended.bind(py);
         if waiting.len() >= MOST {
             telemetry().spans_dropped.fetch_add(1, Ordering::Relaxed);

@@ -18,8 +18,8 @@ use pyo3::types::PyInt;
 
 use crate::context::{get, parent_var};
 use crate::plan::Plan;
-use crate::process::telemetry;
-use crate::spans::{self, Span};
+use crate::process::{clock, telemetry};
+use crate::spans::{self, Span, Tracing};
 use crate::watchers::{ASKING, LIVE, TRACING, watchers};
 
 pub(crate) struct Watch {
@@ -31,14 +31,21 @@ pub(crate) struct Watch {
 }
 
 /// The watch of a call that begins, if it has one.
-#[cold]
-pub(crate) fn begin(py: Python<'_>, plan: &Plan, since: Instant, over: Deadline) -> Option<Box<Watch>> {
+pub(crate) fn begin(py: Python<'_>, plan: &Plan, over: Deadline) -> Option<Box<Watch>> {
     if watchers() & ASKING != 0 {
         spans::ask(py);
     }
     let watchers = watchers();
-    let span = if watchers & TRACING == 0 { None } else { spans::begin(py, plan, since) };
-    let entry = (watchers & LIVE != 0).then(|| {
+    let tracing = if watchers & TRACING == 0 { None } else { spans::wanted(py) };
+    let listed = watchers & LIVE != 0;
+    if tracing.is_none() && !listed { None } else { make(py, plan, over, tracing, listed) }
+}
+
+#[inline(never)]
+fn make(py: Python<'_>, plan: &Plan, over: Deadline, tracing: Option<&'static Tracing>, listed: bool) -> Option<Box<Watch>> {
+    let since = clock().now();
+    let span = tracing.and_then(|tracing| spans::begin(py, tracing, plan, since));
+    let entry = listed.then(|| {
         let parent = parent_var(py).and_then(get::<PyInt>).ok().flatten().and_then(|id| id.extract().ok());
         telemetry().live.begin(plan.labels(py), parent.unwrap_or(0), since, over.at)
     });

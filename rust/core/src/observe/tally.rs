@@ -68,6 +68,14 @@ impl Tally {
         part.times.record_as(nanos, alone);
     }
 
+    /// A run has begun, and ended so after so long. In one go: it is the most frequent thing that is counted.
+    pub fn began_and_ended(&self, what: Count, nanos: u64) {
+        let (part, alone) = self.parts.mine();
+        add(&part.counts[Count::Started as usize], 1, alone);
+        add(&part.counts[what as usize], 1, alone);
+        part.times.record_as(nanos, alone);
+    }
+
     /// How long a run took whose end is counted elsewhere.
     pub fn took(&self, nanos: u64) {
         let (part, alone) = self.parts.mine();

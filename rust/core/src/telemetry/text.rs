@@ -1,7 +1,7 @@
 //! The figures as text: OpenMetrics as prometheus-client writes it, and the older format of Prometheus, made of that.
 
 use std::fmt::{self, Write};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -14,13 +14,17 @@ use super::{Reading, Telemetry};
 use crate::observe::{Count, Summary};
 use crate::policy::breaker::State;
 
+/// About as long will the next text be.
+static LENGTH: AtomicUsize = AtomicUsize::new(1 << 16);
+
 /// `application/openmetrics-text; version=1.0.0`.
 pub fn openmetrics(telemetry: &'static Telemetry) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape(telemetry)));
-    let mut text = String::with_capacity(1 << 16);
+    let mut text = String::with_capacity(LENGTH.load(Ordering::Relaxed));
     // Nothing but running out of memory fails here.
     let _ = encode(&mut text, &registry);
+    LENGTH.store(text.len() + 4096, Ordering::Relaxed);
     text
 }
 
@@ -28,8 +32,13 @@ pub fn openmetrics(telemetry: &'static Telemetry) -> String {
 /// leaves out.
 pub fn prometheus(telemetry: &'static Telemetry) -> String {
     let text = openmetrics(telemetry);
-    let mut out = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
+    let mut out = String::with_capacity(text.len() + 4096);
+    let mut done = 0;
+    // Values are copied as they are; there are many of them.
+    for (at, _) in text.match_indices('#').filter(|(at, _)| *at == 0 || text.as_bytes()[at - 1] == b'\n') {
+        out.push_str(&text[done..at]);
+        let line = text[at..].split_inclusive('\n').next().unwrap_or_default();
+        done = at + line.len();
         if line.starts_with("# EOF") || line.starts_with("# UNIT") {
             continue;
         }
@@ -41,6 +50,7 @@ pub fn prometheus(telemetry: &'static Telemetry) -> String {
             _ => out.push_str(line),
         }
     }
+    out.push_str(&text[done..]);
     out
 }
 
