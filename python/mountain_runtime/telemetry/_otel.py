@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from .. import _native
-from . import _logs
+from . import _exports, _logs
 
 if TYPE_CHECKING:
     from ._spans import Made
@@ -43,6 +43,7 @@ def look() -> None:
 
     first_time = _provider is None
     _provider = provider
+    _exports.watch(provider)
     _native.trace(tracing(provider, _ended, _first, hand_over))
     if first_time:
         atexit.register(hand_over)
@@ -86,6 +87,7 @@ async def flush(seconds: float) -> int | None:
         return None
     hand_over()
     provider, force = _provider, getattr(_provider, "force_flush", None)
+    _exports.watch(provider)  # a processor may have come later
     if force is None:
         return None
     done = threading.Event()
@@ -109,14 +111,4 @@ async def flush(seconds: float) -> int | None:
             await told.wait()
     except TimeoutError:
         pass
-    left = _queued(provider)
-    if left:
-        _native.spans_dropped(left)
-    return left if left or not done.is_set() else None
-
-
-def _queued(provider: Any) -> int:
-    """Spans that the SDK's batching processors have not exported, as far as they tell."""
-    processors = getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ())
-    queues = (getattr(getattr(each, "_batch_processor", each), "_queue", ()) for each in processors)
-    return sum(len(queue) for queue in queues)
+    return None if done.is_set() else _exports.given_up(provider)

@@ -14,6 +14,7 @@ use crate::port::{self, Letter, Port};
 use crate::process::{clock, telemetry};
 use crate::pyref::empty_graveyard;
 use crate::run::Run;
+use crate::spans;
 use crate::value;
 
 /// Letters that one drain opens at most.
@@ -135,6 +136,7 @@ fn shut(slf: &Bound<'_, Port>) {
     }
     let scope = port.scope.lock().take();
     drop(scope);
+    spans::loop_closes(py);
     drop(port.shared.mailbox.close());
     empty_graveyard(py);
 }

@@ -195,7 +195,7 @@ impl Handle {
             Phase::Pending => {}
             Phase::Value(_) => plan.tally.ended(Count::Succeeded, took),
             Phase::Cancelled => plan.tally.ended(Count::Cancelled, took),
-            Phase::Error(e) => plan.count_error(e.bind(py), took),
+            Phase::Error(e) => plan.count_error(py, &PyErr::from_value(e.bind(py).clone()), took),
         }
     }
 

@@ -438,10 +438,14 @@ impl Leaf for PyLeaf {
             }
             (On::Nothing, _) | (_, Fail::Stopped) => Ok(Verdict::No),
         };
-        if let (Ok(Verdict::Yes | Verdict::After(_)), Fail::Raised(e, _)) = (&judged, &*fault) {
-            // One exception raised again and again would drag the frames of all its attempts along.
-            e.set_traceback(py, None);
-            if let Some(span) = self.watch.get().and_then(|watch| watch.span()) {
+        if let Ok(Verdict::Yes | Verdict::After(_)) = &judged {
+            if let Fail::Raised(e, _) = &*fault {
+                // One exception raised again and again would drag the frames of all its attempts along.
+                e.set_traceback(py, None);
+            }
+            if let Some(span) = self.watch.get().and_then(|watch| watch.span())
+                && let Some(e) = fault.raise(py, plan)
+            {
                 span.attempt_failed(py, e.value(py));
             }
         }

@@ -10,6 +10,7 @@ use mountain_core::policy;
 use mountain_core::sync::Mutex;
 use mountain_core::telemetry::{Labels, shortened};
 use pyo3::exceptions::{PyBaseException, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
@@ -374,8 +375,8 @@ impl Plan {
     }
 
     /// A run has ended with that error, after so many nanoseconds.
-    pub(crate) fn count_error(&self, e: &Bound<'_, PyAny>, took: u64) {
-        let py = e.py();
+    pub(crate) fn count_error(&self, py: Python<'_>, error: &PyErr, took: u64) {
+        let e = error.value(py);
         let is = |class: &Bound<'_, PyAny>| e.is_instance(class).unwrap_or(false);
         if is(face(py).timed_out.bind(py)) {
             self.tally.ended(Count::TimedOut, took);
@@ -387,16 +388,19 @@ impl Plan {
             self.tally.took(took);
             let class = e.get_type().fully_qualified_name().map_or_else(|_| "?".into(), |name| name.to_string());
             telemetry().failed(&self.tally, &class);
-            self.told_of_failure(e, &class);
+            self.told_of_failure(py, error, &class);
         }
     }
 
     /// Whoever shows the last failures hears of it.
-    fn told_of_failure(&self, e: &Bound<'_, PyAny>, class: &str) {
-        let py = e.py();
-        if telemetry().live.is_on()
-            && let Err(fault) = face(py).failed.bind(py).call1((&self.name, class, e))
-        {
+    fn told_of_failure(&self, py: Python<'_>, e: &PyErr, class: &str) {
+        if !telemetry().live.is_on() {
+            return;
+        }
+        let value = e.value(py);
+        // CPython 3.11 gives it to the exception when that is raised on.
+        let traced = e.traceback(py).map_or(Ok(()), |traceback| value.setattr(intern!(py, "__traceback__"), traceback));
+        if let Err(fault) = traced.and_then(|()| face(py).failed.bind(py).call1((&self.name, class, value)).map(drop)) {
             fault.write_unraisable(py, None);
         }
     }

@@ -157,7 +157,7 @@ impl Run {
         if over.owner == Owner::Inherited && clock().now() >= over.at {
             let e = Fail::timed_out(TimedOut { owner: Owner::Inherited, attempts: 0, cause: None }).into_error(py, plan);
             plan.tally.count(Count::Started);
-            plan.count_error(e.value(py), 0);
+            plan.count_error(py, &e, 0);
             return Err(e);
         }
         if watch.is_some() {
@@ -165,7 +165,7 @@ impl Run {
         }
         let terms = leaf.terms(py).inspect_err(|e| {
             plan.tally.count(Count::Started);
-            plan.count_error(e.value(py), 0);
+            plan.count_error(py, e, 0);
         })?;
         if watchers::any(|| plan.is_first())
             && let Some(watch) = watch::begin(py, plan, over)
@@ -323,7 +323,7 @@ impl Run {
                 if first {
                     plan.tally.count(Count::Started);
                 }
-                plan.count_error(value, took);
+                plan.count_error(py, &e, took);
                 if let Some(watch) = leaf.watch.get() {
                     watch.ended(py, Some(value), clock().now());
                 }

@@ -15,6 +15,7 @@ use pyo3::{ffi, intern};
 
 use crate::face::face;
 use crate::plan::Plan;
+use crate::port::Port;
 use crate::process::{clock, telemetry};
 use crate::watchers;
 
@@ -83,7 +84,9 @@ impl Tracing {
             if span.is_null() {
                 return if PyErr::take(py).is_none() { Some(root) } else { None };
             }
-            let Some(of) = Bound::from_owned_ptr_or_opt(py, ffi::PyObject_GetAttr(span, intern!(py, "_context").as_ptr())) else {
+            // Not by way of a class's own `__getattr__`: of such a span is asked.
+            let Some(of) = Bound::from_owned_ptr_or_opt(py, ffi::PyObject_GenericGetAttr(span, intern!(py, "_context").as_ptr()))
+            else {
                 drop(PyErr::take(py));
                 return None;
             };
@@ -150,6 +153,17 @@ pub(crate) fn wall(at: Instant) -> u64 {
 /// Whether there is tracing: the application may have set it up meanwhile.
 pub(crate) fn ask(py: Python<'_>) {
     if let Err(e) = face(py).look_for_tracing.bind(py).call0() {
+        e.write_unraisable(py, None);
+    }
+}
+
+/// A loop closes, and with it what was to hand over later.
+pub(crate) fn loop_closes(py: Python<'_>) {
+    // SAFETY: as in `wanted`.
+    let Some(told) = (unsafe { TRACING.load(Ordering::Acquire).as_ref() }).map(Py::get) else { return };
+    if !told.ended.bind(py).is_empty()
+        && let Err(e) = told.many.bind(py).call0()
+    {
         e.write_unraisable(py, None);
     }
 }
@@ -238,6 +252,8 @@ impl Span {
         match waiting.len() {
             1 => {
                 set_wall();
+                // So that its loop, if it closes soon, closes with `loop_closes`.
+                drop(Port::current(py));
                 told.first.bind(py).call0().map(drop)
             }
             n if n % 512 == 0 => told.many.bind(py).call0().map(drop),
