@@ -24,7 +24,7 @@ class Dump:
 
     def __str__(self) -> str:
         count = len(self.effects)
-        waiting = sum(each["state"] != "running" for each in self.effects)
+        waiting = sum(each["state"] in ("waiting", "backing off") for each in self.effects)
         are, wait = ("effect is", "waits") if count == 1 else ("effects are", "wait" if waiting != 1 else "waits")
         lines = [f"{count} {are} under way, {waiting} of which {wait}"]
         depth: list[int] = []
@@ -34,12 +34,20 @@ class Dump:
             on = f" on {each['on']}" if each["on"] else ""
             attempt = f", attempt {each['attempt']}" if each["attempt"] > 1 else ""
             task = f", in {each['task']}" if each["task"] else ""
-            lines.append(f"{indent}{each['name']}: {each['state']}{on}, {each['age']:.3f} s old{attempt}{task}")
+            lines.append(
+                f"{indent}{_printable(each['name'])}: {each['state']}{on}, {each['age']:.3f} s old{attempt}{task}"
+            )
             lines += [f"{indent}    {line}" for line in each["stack"]]
         return "\n".join(lines)
 
 
-def take(loop: asyncio.AbstractEventLoop | None, handles: Iterable[Any], threads: Iterable[tuple[int, str]]) -> Dump:
+def _printable(name: str) -> str:
+    return name if name.isprintable() else repr(name)[1:-1]
+
+
+def take(
+    loop: asyncio.AbstractEventLoop | None, handles: Iterable[Any], threads: Iterable[tuple[int, str, float]]
+) -> Dump:
     """What the tasks of `loop` await, the submitted calls behind `handles`, and the blocking functions on `threads`."""
     found: list[list[dict[str, Any]]] = []
     seen: set[int] = set()
@@ -51,10 +59,18 @@ def take(loop: asyncio.AbstractEventLoop | None, handles: Iterable[Any], threads
             found.append([each])
     found.sort(key=lambda chain: -chain[0]["age"])
     effects = _numbered(found)
-    effects += [
-        _entry(name, "in a thread", None, 0.0, 0, None, of_thread(ident), inside=None) for ident, name in threads
-    ]
+    for ident, name, age in threads:
+        _in_thread(effects, name, age, of_thread(ident))
     return Dump(tuple(effects))
+
+
+def _in_thread(effects: list[dict[str, Any]], name: str, age: float, stack: list[str]) -> None:
+    """A blocking function belongs to a call of its name that is seen to do nothing else, if its caller still waits."""
+    for each in effects:
+        if each["name"] == name and each["state"] == "running" and not each["stack"]:
+            each.update(state="in a thread", stack=stack)
+            return
+    effects.append(_entry(name, "in a thread", None, age, 0, None, stack, inside=None))
 
 
 def _tasks(loop: asyncio.AbstractEventLoop | None) -> list["asyncio.Task[Any]"]:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,8 @@ class Pool:
         self._idle = threading.Semaphore(0)
         self._grow = threading.Lock()
         self._threads = 0
-        #: The job of each thread that has one, by the thread's id, with its runtime.
-        self._running: dict[int, tuple[str, Scope | None]] = {}
+        #: The job of each thread that has one, by the thread's id, with its runtime, and when it began.
+        self._running: dict[int, tuple[str, Scope | None, float]] = {}
 
     def submit(self, job: Job, scope: Scope | None) -> None:
         """Hands a job to an idle thread, a new one, or the next that is free."""
@@ -60,11 +61,12 @@ class Pool:
 
     def running(self, scope: object) -> list[tuple[int, str]]:
         """The jobs of `scope` that are on a thread now: the thread's number and the job's name."""
-        return [(ident, name) for ident, (name, owner) in self._running.copy().items() if owner is scope]
+        return [(ident, name) for ident, (name, owner, _) in self._running.copy().items() if owner is scope]
 
-    def all_running(self) -> list[tuple[int, str]]:
-        """The same of everybody's."""
-        return [(ident, name) for ident, (name, _) in self._running.copy().items()]
+    def all_running(self) -> list[tuple[int, str, float]]:
+        """The same of everybody's, with their ages in seconds."""
+        now = time.monotonic()
+        return [(ident, name, now - begun) for ident, (name, _, begun) in self._running.copy().items()]
 
     def refuse(self, scope: object) -> bool:
         """Fails the jobs of `scope` that no thread has begun; says whether there were any."""
@@ -88,7 +90,7 @@ def _work(
     calls: "SimpleQueue[bool]",
     jobs: "Jobs[tuple[Job, Scope | None]]",
     idle: threading.Semaphore,
-    running: dict[int, tuple[str, Scope | None]],
+    running: dict[int, tuple[str, Scope | None, float]],
 ) -> None:
     """A thread's life. It holds no job while it waits for the next one, so that what a job refers to can go."""
     me = threading.get_ident()
@@ -99,7 +101,7 @@ def _work(
             continue
         job, scope = taken
         del taken
-        running[me] = (job.name, scope)
+        running[me] = (job.name, scope, time.monotonic())
         del scope
         answer = _call(job)
         running.pop(me, None)

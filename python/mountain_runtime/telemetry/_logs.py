@@ -44,13 +44,14 @@ def trace_id() -> str | None:
 
 def native(area: str, level: int, message: str, effect: str | None) -> None:
     """What the native side has to say. It comes on a loop's thread, a moment later."""
-    logger(area).log(level, "%s", message, extra={"effect": effect})
+    # The context here is that of the loop's reader, not of whoever it is about.
+    logger(area).log(level, "%s", message, extra={"effect": effect, "trace_id": None})
 
 
 _effect = logger("effect")
 
 
-def slow(effect: str, seconds: float) -> None:
+def slow(effect: str, attempt: int, seconds: float) -> None:
     """A step of an effect's code took so long: a warning, if it is more than its loop calls slow."""
     try:
         most: float = getattr(asyncio.get_running_loop(), "slow_callback_duration", 0.1)
@@ -61,5 +62,5 @@ def slow(effect: str, seconds: float) -> None:
             "effect '%s' held its event loop for %.3f s: await what takes long, or make it @blocking",
             effect,
             seconds,
-            extra={"effect": effect},
+            extra={"effect": effect, "attempt": attempt},
         )

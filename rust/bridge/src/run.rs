@@ -227,7 +227,7 @@ impl Run {
                     let leaf = if took > slow::NOTICED { me.leaf.clone() } else { None };
                     drop(me);
                     if let Some(leaf) = leaf {
-                        slow::step(py, &leaf.plan.get().name, took);
+                        slow::step(py, &leaf.plan.get().name, leaf.trace.attempts().max(1), took);
                     }
                     // Its time passed within the task's own step, as with `Timeout(0)`.
                     match owed.map(|task| task.call_method0(py, intern!(py, "cancel"))) {
@@ -303,7 +303,7 @@ impl Run {
         let took = began.map_or(0, |began| clock().took(began));
         let stepped = if first { took } else { step.map_or(0, |step| clock().took(step)) };
         if stepped > slow::NOTICED {
-            slow::step(py, &plan.name, stepped);
+            slow::step(py, &plan.name, attempts.max(1), stepped);
         }
         match result {
             Ok(v) => {

@@ -18,12 +18,12 @@ thread_local! {
 
 /// A step of that effect's took so many nanoseconds. The innermost of several that stand in one another is the one that was slow.
 #[cold]
-pub(crate) fn step(py: Python<'_>, effect: &str, took: u64) {
+pub(crate) fn step(py: Python<'_>, effect: &str, attempt: u32, took: u64) {
     if TOLD.get().is_some_and(|told| clock().took(told) < took) {
         return;
     }
     TOLD.set(Some(clock().ticks()));
-    if let Err(e) = face(py).slow.bind(py).call1((effect, took as f64 * 1e-9)) {
+    if let Err(e) = face(py).slow.bind(py).call1((effect, attempt, took as f64 * 1e-9)) {
         e.write_unraisable(py, None);
     }
 }
