@@ -1,5 +1,5 @@
 # Every target does all of its own set-up on a machine that has Rust and a Python of 3.11 or later, and does again only what has changed.
-#   make demo   [DEMO_PATH=folder]      find duplicate files, by default in Python's own library
+#   make demo   [DEMO_PATH=folder]      find duplicate files, by default in Python's own library; a live page shows the work
 #   make host   [HOST="--port 8080"]    a small shop: orders over HTTP, SQLite, a sidecar; until Ctrl-C
 #   make test   [PYTEST="-k port -x"]   Rust's tests, loom's models, Python's tests
 #   make bench  [BENCH="--quick"]       the comparison with other libraries
@@ -34,7 +34,7 @@ help:
 build: $(VENV)/.built-release
 
 demo: $(VENV)/.built-release $(VENV)/.has-examples
-	@$(PY) examples/duplicates/main.py "$(DEMO_PATH)" || { status=$$?; [ $$status = 1 ] || exit $$status; } # 1: there are duplicates
+	@$(PY) examples/duplicates/main.py --dashboard 127.0.0.1:0 "$(DEMO_PATH)" || { status=$$?; [ $$status = 1 ] || exit $$status; } # 1: there are duplicates
 
 host: $(VENV)/.built-release $(VENV)/.has-examples
 	@exec $(PY) examples/host/main.py $(HOST)

@@ -4,6 +4,7 @@ Exit codes: 0, there are no duplicates; 1, there are; 2, the folder cannot be se
 """
 
 import argparse
+import logging
 import os
 import sys
 import sysconfig
@@ -27,7 +28,7 @@ from rich.progress import (
 from rich.table import Table
 
 from mountain_runtime import Effect, Err, Ok, Runtime, Shutdown, amap, blocking, fs, run
-from mountain_runtime.errors import ShuttingDown
+from mountain_runtime.errors import ConfigError, ShuttingDown
 
 #: How many groups a terminal shows. Into a pipe or a file go all of them.
 ROWS = 15
@@ -168,13 +169,30 @@ def report(search: Search, took: float) -> None:
     )
 
 
+def effects(rt: Runtime) -> Table:
+    """What the runtime had to do for it."""
+    table = Table("effect", "runs", "failed", "p50", "p99", title="what ran")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, each in rt.statistics().effects.items():
+        if each.started:
+            times = (f"{seconds * 1e3:.2f} ms" for seconds in (each.p50, each.p99))
+            table.add_row(name, f"{each.started:,}", f"{each.failed:,}", *times)
+    return table
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="duplicates", description="Finds files of the same content below a folder.")
     parser.add_argument("path", nargs="?", default=sysconfig.get_path("stdlib"), help="by default Python's own library")
-    root = str(parser.parse_args().path)
+    parser.add_argument("--dashboard", metavar="HOST:PORT", help="serve a live page of the work there; port 0 is any")
+    chosen = parser.parse_args()
+    root = str(chosen.path)
     if not Path(root).is_dir():
         parser.error(f"{shown(root)} is not a folder")
 
+    if chosen.dashboard:
+        # Its address is logged.
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
     search = Search()
     began = time.monotonic()
 
@@ -185,11 +203,13 @@ def main() -> int:
             pass
 
     # What is being compared when Ctrl-C comes has a second to end; after that, or at a second Ctrl-C, it is cancelled.
-    runtime = Runtime(shutdown=Shutdown(drain=1))
+    runtime = Runtime(shutdown=Shutdown(drain=1), dashboard=chosen.dashboard)
     try:
         run(job, runtime=runtime)
     except KeyboardInterrupt:
         pass
+    except ConfigError as error:  # nothing can be served there
+        parser.error(str(error))
     except OSError as error:  # the folder itself: what is below it would have been skipped
         parser.error(f"{shown(root)}: {error.strerror or error}")
     if not search.finished:
@@ -197,6 +217,8 @@ def main() -> int:
         err.print(str(runtime.report), markup=False, soft_wrap=True)
         return 130
     report(search, time.monotonic() - began)
+    if chosen.dashboard:
+        err.print(effects(runtime))
     return 1 if search.groups else 0
 
 

@@ -14,6 +14,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
 use crate::context::{self, current_task, inherited};
+use crate::ends;
 use crate::error::timed_out;
 use crate::face::face;
 use crate::handle::{Handle, expected};
@@ -25,6 +26,7 @@ use crate::pyref::PyRef;
 use crate::run::Run;
 use crate::scope;
 use crate::slots;
+use crate::spans;
 use crate::watch;
 use crate::watchers;
 
@@ -49,8 +51,9 @@ impl Work {
             Work::Call { .. } => Ok(None),
             Work::Native { operation, .. } => Ok(Some(operation.clone())),
             Work::Group { children, mode } => {
+                let told = ends::counted(py, children)?;
                 let children = children.iter().map(|child| child.get().child(py, detached)).collect::<PyResult<Option<_>>>()?;
-                Ok(children.map(|children| Arc::new(Group { children, mode: *mode }) as Arc<dyn Operation>))
+                Ok(children.map(|children| Arc::new(Group { children, mode: *mode, told: Some(told) }) as Arc<dyn Operation>))
             }
         }
     }
@@ -234,7 +237,7 @@ impl Effect {
         let py = slf.py();
         slf.get().mark_used();
         let args = PyTuple::new(py, [slf.as_any(), &with])?.unbind();
-        let plan = Plan::bare(py, &slf.get().plan.get().name)?.unbind();
+        let plan = Plan::silent(py, &slf.get().plan.get().name)?.unbind();
         Effect::of(py, Work::Call { callable: by.clone_ref(py), args, kwargs: None }, plan)
     }
 }
@@ -500,7 +503,8 @@ fn group<'py>(py: Python<'py>, effects: Vec<Bound<'py, PyAny>>, mode: Mode, name
     for child in &children {
         child.get().mark_used();
     }
-    if !children.iter().all(|child| child.get().is_native()) {
+    // In a trace each of them has a span, which is what Python's side of it makes.
+    if spans::wanted(py).is_some() || !children.iter().all(|child| child.get().is_native()) {
         return Ok(None);
     }
     let children = children.into_iter().map(Bound::unbind).collect();

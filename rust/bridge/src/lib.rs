@@ -19,6 +19,7 @@ mod context;
 mod dashboard;
 mod drain;
 mod effect;
+mod ends;
 mod entry;
 mod error;
 mod face;

@@ -64,6 +64,8 @@ pub(crate) struct Plan {
     around: Mutex<Option<Around>>,
     /// Of what stands inside a cache: the address of the whole stack's plan, and how many layers it has around.
     part_of: Option<(usize, usize)>,
+    /// Around an effect of its name, which is counted and watched for itself: this is not.
+    pub(crate) silent: bool,
     /// A call of it has begun.
     met: AtomicBool,
     /// Made when somebody looks.
@@ -118,6 +120,7 @@ impl Plan {
             inside: Mutex::default(),
             around: Mutex::default(),
             part_of: None,
+            silent: false,
             met: AtomicBool::new(false),
             labels: OnceLock::new(),
         })
@@ -145,6 +148,12 @@ impl Plan {
     /// A plan without policies.
     pub(crate) fn bare<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, Plan>> {
         Bound::new(py, Plan::new(py, PyTuple::empty(py).unbind(), Vec::new(), name.to_owned(), None, 0, false, None)?)
+    }
+
+    /// The plan of what only passes on what an effect of that name gives.
+    pub(crate) fn silent<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, Plan>> {
+        let plan = Plan::new(py, PyTuple::empty(py).unbind(), Vec::new(), name.to_owned(), None, 0, false, None)?;
+        Bound::new(py, Plan { tally: Arc::default(), silent: true, ..plan })
     }
 
     /// Functions of the user's are asked about each call, which may know anything.
@@ -296,6 +305,7 @@ impl Plan {
                 let (whole, around) = me.place(slf);
                 (whole, around + from)
             }),
+            silent: false,
             met: AtomicBool::new(false),
             labels: OnceLock::new(),
         };

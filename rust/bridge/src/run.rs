@@ -149,7 +149,7 @@ impl Run {
         self.started = true;
         let plan = leaf.plan.get();
         if let Err(e) = scope::admit(py, &plan.name) {
-            plan.tally.count(Count::Rejected);
+            plan.parts.count(Count::Rejected);
             return Err(e);
         }
         let (over, watch) = inherited(py)?;
@@ -167,7 +167,8 @@ impl Run {
             plan.tally.count(Count::Started);
             plan.count_error(py, e, 0);
         })?;
-        if watchers::any(|| plan.is_first())
+        if !plan.silent
+            && watchers::any(|| plan.is_first())
             && let Some(watch) = watch::begin(py, plan, over)
         {
             let _ = leaf.watch.set(watch);

@@ -133,8 +133,11 @@ pub(crate) fn spans_dropped(n: u64) {
     telemetry().spans_dropped.fetch_add(n, Ordering::Relaxed);
 }
 
-/// The application's tracing, unless it makes no span here.
+/// The application's tracing, unless there is none, or it makes no span here.
 pub(crate) fn wanted(py: Python<'_>) -> Option<&'static Tracing> {
+    if watchers::watchers() & watchers::TRACING == 0 {
+        return None;
+    }
     // SAFETY: null, or of a box that is never freed.
     let tracing = unsafe { TRACING.load(Ordering::Acquire).as_ref() }?.get();
     (tracing.fate(py) != Some(DROPPED)).then_some(tracing)

@@ -20,7 +20,7 @@ use crate::context::{get, parent_var};
 use crate::plan::Plan;
 use crate::process::{clock, telemetry};
 use crate::spans::{self, Span, Tracing};
-use crate::watchers::{ASKING, LIVE, TRACING, watchers};
+use crate::watchers::{ASKING, LIVE, watchers};
 
 pub(crate) struct Watch {
     entry: Option<Listed>,
@@ -36,7 +36,7 @@ pub(crate) fn begin(py: Python<'_>, plan: &Plan, over: Deadline) -> Option<Box<W
         spans::ask(py);
     }
     let watchers = watchers();
-    let tracing = if watchers & TRACING == 0 { None } else { spans::wanted(py) };
+    let tracing = spans::wanted(py);
     let listed = watchers & LIVE != 0;
     if tracing.is_none() && !listed { None } else { make(py, plan, over, tracing, listed) }
 }

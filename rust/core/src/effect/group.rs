@@ -10,6 +10,7 @@ use crate::sync::Mutex;
 use super::begin::AT_ONCE;
 use super::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
 use crate::error::Error;
+use crate::time::{Clock, Ticks};
 use crate::value::{Memory, Value};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,10 +19,14 @@ pub enum Mode {
     Race,
 }
 
+/// Hears of each child that has begun how it ended, and after how many nanoseconds.
+pub type Told = Arc<dyn Fn(usize, &Outcome, u64) + Send + Sync>;
+
 /// Operations as one operation.
 pub struct Group {
     pub children: Vec<Arc<dyn Operation>>,
     pub mode: Mode,
+    pub told: Option<Told>,
 }
 
 struct Running {
@@ -35,6 +40,9 @@ struct Running {
     aborts: Mutex<Vec<Abort>>,
     root: Arc<dyn Sink>,
     token: usize,
+    told: Option<Told>,
+    clock: Arc<Clock>,
+    began: Ticks,
 }
 
 const NOBODY: usize = usize::MAX;
@@ -58,6 +66,9 @@ impl Operation for Group {
             aborts: Mutex::new(Vec::new()),
             root,
             token,
+            told: self.told.clone(),
+            clock: host.clock.clone(),
+            began: host.clock.ticks(),
         });
         let (children, host_) = (self.children.clone(), host.clone());
         let mut beginning = Beginning { running: running.clone(), begun: 0 };
@@ -71,7 +82,7 @@ impl Operation for Group {
                 // From here on the child answers for itself.
                 beginning.begun = i + 1;
                 if ours.decided.load(Ordering::Acquire) {
-                    ours.deliver(i, Err(Error::Cancelled));
+                    ours.ended(i, Err(Error::Cancelled));
                     continue;
                 }
                 match catch_unwind(AssertUnwindSafe(|| child.start(&host_, Done::new(ours.clone(), i).of(priority)))) {
@@ -156,6 +167,19 @@ fn race(outcomes: impl ExactSizeIterator<Item = Outcome>, asked: bool) -> Outcom
 
 impl Sink for Running {
     fn deliver(&self, i: usize, outcome: Outcome) {
+        if let Some(told) = &self.told {
+            told(i, &outcome, self.clock.took(self.began));
+        }
+        self.ended(i, outcome);
+    }
+
+    fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>) {
+        self.root.allocate(sizes, then);
+    }
+}
+
+impl Running {
+    fn ended(&self, i: usize, outcome: Outcome) {
         let decides = outcome.is_ok() == (self.mode == Mode::Race);
         let first = decides && !self.decided.swap(true, Ordering::AcqRel);
         *self.results[i].lock() = Some(outcome);
@@ -164,10 +188,6 @@ impl Sink for Running {
             self.abort_all();
         }
         self.child_ended();
-    }
-
-    fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>) {
-        self.root.allocate(sizes, then);
     }
 }
 

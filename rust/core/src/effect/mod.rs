@@ -15,7 +15,7 @@ mod terms;
 pub use begin::Starter;
 pub use call::{Around, Call, Deadline, Gate, Trace, call_instead, call_leaf};
 pub use flight::{Flight, Landed, Landing, Shared};
-pub use group::{Group, Mode};
+pub use group::{Group, Mode, Told};
 pub use keys::{Keys, Use};
 pub use leaf::{Begin, Class, Fault, Leaf, Verdict};
 pub use native::{NativeLeaf, OnErrno};

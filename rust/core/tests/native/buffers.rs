@@ -21,7 +21,7 @@ fn wrapped() -> Vec<Box<dyn Operation>> {
     vec![
         Box::new(asks()),
         Box::new(program(asks(), &stack)),
-        Box::new(program(Group { children: vec![Arc::new(program(asks(), &stack))], mode: Mode::All }, &stack)),
+        Box::new(program(Group { children: vec![Arc::new(program(asks(), &stack))], mode: Mode::All, told: None }, &stack)),
     ]
 }
 

@@ -11,7 +11,7 @@ use mountain_core::value::Value;
 use super::common::{Desk, Does, EAGAIN, ENOENT, Held, errno, int, limit, number, os, program, retry, secs};
 
 pub(crate) fn group(mode: Mode, children: Vec<Arc<dyn Operation>>) -> Group {
-    Group { children, mode }
+    Group { children, mode, told: None }
 }
 
 /// The numbers in a list that must have them.

@@ -142,7 +142,7 @@ fn each_group_is_answered_once_wherever_its_abort_falls() {
             let outcome: fn() -> Outcome = if i == token % 16 { || os(EAGAIN) } else { || int(7) };
             Arc::new(program(dawdles((token + i) % 5, outcome), &[limit(secs(60))])) as Arc<dyn Operation>
         });
-        let abort = works.start(token, &Group { children: children.collect(), mode });
+        let abort = works.start(token, &Group { children: children.collect(), mode, told: None });
         if token % 3 == 0 {
             (0..token % 13 * 100).for_each(|_| std::hint::spin_loop());
             abort.abort();
