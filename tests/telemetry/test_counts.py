@@ -169,7 +169,7 @@ async def test_a_part_that_fails_and_those_that_it_ends(tmp_path: Path) -> None:
 
 async def test_the_losers_of_a_race_are_cancelled() -> None:
     gained = Gained("sleep")
-    await race(_native.sleep(0), _native.sleep(30))
+    await race(_native.sleep(0.05), _native.sleep(30))  # long enough that both have begun
     assert gained.counts() == (2, 1, 0, 1)
 
 

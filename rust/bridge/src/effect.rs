@@ -51,7 +51,8 @@ impl Work {
             Work::Call { .. } => Ok(None),
             Work::Native { operation, .. } => Ok(Some(operation.clone())),
             Work::Group { children, mode } => {
-                let told = ends::counted(py, children)?;
+                let tallies = children.iter().map(|child| child.get().plan.get().tally.clone()).collect();
+                let told = ends::counted(py, tallies)?;
                 let children = children.iter().map(|child| child.get().child(py, detached)).collect::<PyResult<Option<_>>>()?;
                 Ok(children.map(|children| Arc::new(Group { children, mode: *mode, told: Some(told) }) as Arc<dyn Operation>))
             }

@@ -9,7 +9,6 @@ use mountain_providers::process::{Failed, Why};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
-use crate::effect::Effect;
 use crate::process::telemetry;
 
 /// Python's classes of system errors, by errno.
@@ -17,14 +16,13 @@ static CLASSES: OnceLock<Vec<String>> = OnceLock::new();
 /// Beyond it no system has one of its own.
 const ERRNOS: i32 = 256;
 
-/// Who counts the ends of these.
-pub(crate) fn counted(py: Python<'_>, children: &[Py<Effect>]) -> PyResult<Told> {
+/// Who counts the ends of parts, each on the tally of its place.
+pub(crate) fn counted(py: Python<'_>, tallies: Vec<Arc<Tally>>) -> PyResult<Told> {
     if CLASSES.get().is_none() {
         let class = |errno| PyOSError::new_err((errno, "")).value(py).get_type().name().map(|name| name.to_string());
         let classes = (0..ERRNOS).map(class).collect::<PyResult<_>>()?;
         let _ = CLASSES.set(classes);
     }
-    let tallies: Vec<Arc<Tally>> = children.iter().map(|child| child.get().plan.get().tally.clone()).collect();
     Ok(Arc::new(move |child, outcome: &Outcome, nanos| count(&tallies[child], outcome.as_ref().err(), nanos)))
 }
 
