@@ -16,7 +16,7 @@ from .. import _native
 from . import _exports, _logs
 
 if TYPE_CHECKING:
-    from ._spans import Made
+    from ._made import Made
 
 __all__ = ["flush", "look", "traces"]
 
