@@ -1,68 +1,29 @@
-"""What a scrape says: in both formats, of how many names, and as the statistics and the documentation say it."""
+"""What a scrape says of effects, in both formats, and that the documentation lists all of it."""
 
 import asyncio
-import gc
-import re
-import subprocess
-import sys
-import textwrap
 import threading
-import time
-from collections.abc import Iterable
-from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from prometheus_client import Metric
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
-from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from mountain_runtime import (
     Cache,
     CircuitBreaker,
     ConcurrencyLimit,
     Fallback,
-    Priority,
     RateLimit,
     Retry,
-    Runtime,
     Timeout,
     _native,
-    blocking,
     constant,
     effect,
     errors,
-    priority,
 )
 from mountain_runtime._statistics import snapshot
 from mountain_runtime.testing import VirtualClock
-from tests.lifecycle.support import until
 
-ROOT = Path(__file__).resolve().parents[2]
+from .scrapes import ROOT, Boom, named, scraped, value
 
-
-class Boom(Exception):
-    """A failure of ours."""
-
-
-def named(what: str = "metric") -> str:
-    return f"{what} {uuid4().hex[:8]}"
-
-
-def scraped(*, newer: bool = True) -> dict[str, Metric]:
-    """All families by name, as Prometheus' own parser reads them."""
-    text = _native.metrics_text(openmetrics=newer)
-    families: Iterable[Metric] = openmetrics(text) if newer else prometheus(text)
-    return {family.name: family for family in families}
-
-
-def value(name: str, **labels: str) -> float:
-    """One figure; what there is not is 0."""
-    family = scraped()[re.sub(r"_(total|bucket|sum|count)$", "", name)]
-    return sum(s.value for s in family.samples if s.name == name and labels.items() <= s.labels.items())
-
-
-# -- the table ---------------------------------------------------------------------------------------------------
+# -- the table -----------------------------------------------------------------------------------------------------
 
 
 def test_the_documentation_lists_what_there_is() -> None:
@@ -111,7 +72,7 @@ async def test_both_formats_have_the_same_figures() -> None:
     }
 
 
-# -- effects -----------------------------------------------------------------------------------------------------
+# -- effects -------------------------------------------------------------------------------------------------------
 
 
 async def test_what_becomes_of_calls_is_what_the_statistics_say() -> None:
@@ -255,314 +216,3 @@ async def test_a_scrape_beside_heavy_work_is_read_whole() -> None:
     thread.join(30)
     assert faults == []
     assert seen == sorted(seen)
-
-
-# -- policies ----------------------------------------------------------------------------------------------------
-
-
-async def test_limits(virtual_clock: VirtualClock) -> None:
-    name = named("limit")
-    limit = ConcurrencyLimit(2, name=name)
-
-    @effect(limit, name=named())
-    async def work() -> None:
-        await asyncio.sleep(1)
-
-    tasks = [asyncio.ensure_future(work()) for _ in range(3)]
-    with priority(Priority.HIGH):
-        tasks.append(asyncio.ensure_future(work()))
-    await virtual_clock.advance(0.25)
-    found = snapshot().limits[name]
-    assert value("mountain_limit_capacity", limit=name) == 2
-    assert value("mountain_limit_in_flight", limit=name) == found.in_flight == 2
-    for each in Priority:
-        waiting = value("mountain_limit_waiting", limit=name, priority=each.name.lower())
-        assert waiting == found.waiting[each] == {Priority.LOW: 0, Priority.NORMAL: 1, Priority.HIGH: 1}[each]
-    await asyncio.gather(*tasks)
-    assert value("mountain_limit_wait_seconds_count", limit=name) == 2
-    assert value("mountain_limit_wait_seconds_sum", limit=name) == pytest.approx(2, rel=0.01)
-    assert value("mountain_limit_in_flight", limit=name) == 0
-
-
-async def test_rates(virtual_clock: VirtualClock) -> None:
-    name = named("rate")
-    rate = RateLimit(1, per=10)
-
-    @effect(rate, name=name)
-    async def work() -> None:
-        pass
-
-    tasks = [asyncio.ensure_future(work()) for _ in range(3)]
-    await virtual_clock.advance(1)
-    assert value("mountain_rate_waiting", rate=name) == 2
-    await asyncio.gather(*tasks)
-    assert value("mountain_rate_waiting", rate=name) == 0
-    assert value("mountain_rate_wait_seconds_count", rate=name) == 2
-    assert value("mountain_rate_wait_seconds_sum", rate=name) == pytest.approx(30, rel=0.01)
-
-
-async def test_breakers(virtual_clock: VirtualClock) -> None:
-    name = named("breaker")
-    breaker = CircuitBreaker(name=name, failures=1, cooldown=10, key=lambda key: key)
-
-    @effect(breaker, name=named())
-    async def work(key: str) -> None:
-        if key != "good":
-            raise Boom
-
-    for key in ("bad", "worse", "good"):
-        await asyncio.gather(work(key), return_exceptions=True)
-    breaker.isolate("alone")
-    states = {"closed": 0.0, "open": 2.0, "half_open": 0.0, "isolated": 1.0}  # a key at rest is forgotten
-    assert {state: value("mountain_breaker_keys", breaker=name, state=state) for state in states} == states
-    assert value("mountain_breaker_opens_total", breaker=name) == 2
-    await virtual_clock.advance(11)
-    await asyncio.gather(work("bad"), return_exceptions=True)
-    assert value("mountain_breaker_opens_total", breaker=name) == 3
-
-
-async def test_caches(virtual_clock: VirtualClock) -> None:
-    name = named("cache")
-    cache = Cache(ttl=10, stale=100, max_size=2)
-
-    @effect(cache, name=name)
-    async def work(key: int) -> int:
-        return key
-
-    for key in (1, 1, 2, 3):
-        await work(key)
-    await virtual_clock.advance(20)
-    await work(3)
-    await virtual_clock.advance(1)
-    found = cache.statistics()
-    pairs = {
-        "hits_total": "hits",
-        "stale_hits_total": "stale_hits",
-        "misses_total": "misses",
-        "evicted_total": "evicted",
-        "size": "size",
-    }
-    for metric, field in pairs.items():
-        assert value(f"mountain_cache_{metric}", cache=name) == found[field], metric
-    assert value("mountain_cache_hits_total", cache=name) == 1
-    assert value("mountain_cache_stale_hits_total", cache=name) == 1
-    assert value("mountain_cache_evicted_total", cache=name) == 1
-
-
-async def test_of_two_with_one_name_both_are_there_and_the_gone_are_gone() -> None:
-    name = named("limit")
-    limits = [ConcurrencyLimit(capacity, name=name) for capacity in (3, 5)]
-
-    def capacities() -> dict[str, float]:
-        samples = scraped()["mountain_limit_capacity"].samples
-        return {s.labels["limit"]: s.value for s in samples if s.labels["limit"].startswith(name)}
-
-    async def use() -> None:
-        for limit in limits:
-            await effect(limit, name=named())(asyncio.sleep)(0)
-
-    await use()
-    assert capacities() == {name: 3, f"{name}#2": 5}
-    limits.clear()
-    gc.collect()
-    assert capacities() == {}
-
-
-# -- the runtime -------------------------------------------------------------------------------------------------
-
-
-async def test_what_runs_and_waits() -> None:
-    limit = ConcurrencyLimit(1)
-    release = asyncio.Event()
-
-    @effect(limit, name=named())
-    async def work() -> None:
-        await release.wait()
-
-    tasks = [asyncio.ensure_future(work()) for _ in range(3)]
-    await asyncio.sleep(0.01)
-    found = snapshot()
-    assert value("mountain_effects_running") == found.running >= 1
-    assert value("mountain_effects_waiting") == found.waiting >= 2
-    release.set()
-    await asyncio.gather(*tasks)
-
-
-async def test_threads_that_are_busy_and_that_are_abandoned() -> None:
-    go = threading.Event()
-
-    @blocking(name=named())
-    def work() -> None:
-        go.wait(30)
-
-    busy, abandoned = value("mountain_threads_busy"), value("mountain_threads_abandoned")
-    task = asyncio.ensure_future(work())
-    try:
-        await until(lambda: value("mountain_threads_busy") == busy + 1)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        assert value("mountain_threads_abandoned") == abandoned + 1
-    finally:
-        go.set()
-    await until(lambda: value("mountain_threads_abandoned") == abandoned)
-    await until(lambda: value("mountain_threads_busy") == busy)
-
-
-async def test_the_lag_of_a_loop_that_is_held_up_and_what_it_takes_in_one_go() -> None:
-    before, letters = value("mountain_loop_lag_seconds_sum"), value("mountain_loop_drain_letters_count")
-    async with Runtime() as rt:
-        handles = [rt.submit(_native.sleep(0.001)) for _ in range(100)]
-        time.sleep(0.1)  # real: the loop is to be late for what has ended natively meanwhile
-        for handle in handles:
-            await handle
-    assert value("mountain_loop_lag_seconds_sum") > before + 0.05
-    assert value("mountain_loop_drain_letters_count") > letters
-
-
-# -- names -------------------------------------------------------------------------------------------------------
-
-
-def run(program: str, **environment: str) -> str:
-    """What a program of its own prints: the figures are of the process."""
-    import os
-
-    made = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        env=os.environ | environment,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-    return made.stdout
-
-
-MANY = """
-import asyncio, re, resource, sys
-from mountain_runtime import ConcurrencyLimit, Runtime, _native, effect
-
-count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-
-async def work():
-    pass
-
-async def fails(kind):
-    raise kind
-
-async def main():
-    async with Runtime() as rt:
-        await effect(name="known")(work)()
-        limits = []
-        for n in range(count):
-            await effect(name=f"made up {n}")(work)()
-            if n % 50 == 0:
-                limits.append(ConcurrencyLimit(1, name=f"limit {n}"))
-                await effect(limits[-1], name="known")(work)()
-                error = type(f"E{n}", (Exception,), {})
-                await asyncio.gather(effect(name="fails")(fails)(error), return_exceptions=True)
-            if n == count // 2:
-                half = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - half
-        text = _native.metrics_text(openmetrics=True)
-        series = lambda name: len(re.findall(rf"^{name}(?:_total)?{{", text, re.M))
-        figure = lambda pattern: int(re.search(pattern, text, re.M)[1])
-        print(
-            series("mountain_effect_started"), series("mountain_limit_capacity"), series("mountain_effect_failed"),
-            figure(r'^mountain_effect_started_total{effect="known"} (\\d+)'),
-            figure(r'^mountain_effect_started_total{effect="other"} (\\d+)'),
-            figure(r'^mountain_names_folded_total{metric="effect"} (\\d+)'),
-            figure(r'^mountain_names_folded_total{metric="policy"} (\\d+)'),
-            rt.statistics().effects["known"].started, len(rt.statistics().effects), grown < 30_000,
-        )
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.processes
-@pytest.mark.parametrize(("series", "bound"), [(None, 1000), ("10", 10)])
-def test_a_hundred_thousand_names_are_a_bounded_number_of_series(series: str | None, bound: int) -> None:
-    """O2. Those that were known before go on to be counted by their names, the others together."""
-    environment = {} if series is None else {"MOUNTAIN_SERIES": series}
-    effects, limits, failed, known, other, folded, policies, counted, listed, small = run(MANY, **environment).split()
-    assert int(effects) <= bound + 1
-    assert int(limits) <= bound
-    assert int(failed) <= bound + 2
-    assert int(known) == int(counted) == 2001
-    assert int(other) + bound + 10 >= 100_000 > int(other)
-    assert int(folded) >= 98_000
-    assert int(policies) >= 2000 - bound
-    assert int(listed) == int(effects)
-    assert small == "True"
-
-
-@pytest.mark.processes
-def test_a_runtime_that_is_opened_three_times_has_each_series_once() -> None:
-    output = run(
-        """
-        import asyncio
-        from mountain_runtime import ConcurrencyLimit, Runtime, _native, effect
-
-        @effect(ConcurrencyLimit(2, name="limit"), name="work")
-        async def work():
-            pass
-
-        async def main():
-            for _ in range(3):
-                async with Runtime(dashboard="127.0.0.1:0") as rt:
-                    await rt.submit(work())
-
-        asyncio.run(main())
-        lines = [line.rsplit(" ", 1)[0] for line in _native.metrics_text(openmetrics=True).splitlines()]
-        print(len(lines) == len(set(lines)))
-        print([line for line in _native.metrics_text(openmetrics=True).splitlines() if "succeeded" in line][-1])
-        """
-    )
-    assert output == 'True\nmountain_effect_succeeded_total{effect="work"} 3\n'
-
-
-HOSTILE = [
-    "two\nlines",
-    'a "quote"',
-    "back\\slash",
-    "<script>alert(1)</script>",
-    "x" * 10_000,
-    "\u202e\x00\x1b[31m",
-    "ü" * 300,
-    '{a="b"} 1 # EOF',
-    "",
-]
-
-
-@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
-async def test_hostile_names_are_names(hostile: str) -> None:
-    mark = uuid4().hex[:8]
-    name = f"{mark}{hostile}"
-    kind = type(name.replace("\x00", ""), (Exception,), {})
-    limit, breaker = ConcurrencyLimit(2, name=name), CircuitBreaker(name=name)
-
-    @effect(Cache(ttl=1), breaker, limit, RateLimit(100, per=1), name=name)
-    async def work() -> None:
-        raise kind
-
-    with pytest.raises(kind):
-        await work()
-    for newer in (True, False):
-        families = scraped(newer=newer)
-        for family, label in {
-            "mountain_effect_failed": "effect",
-            "mountain_limit_capacity": "limit",
-            "mountain_breaker_opens": "breaker",
-            "mountain_rate_waiting": "rate",
-            "mountain_cache_size": "cache",
-        }.items():
-            mine = [s.labels[label] for s in families[family].samples if s.labels[label].startswith(mark)]
-            assert len(set(mine)) == 1, family
-            assert len(mine[0].encode()) <= 200
-            assert mine[0] == name or (len(name.encode()) > 200 and name.startswith(mine[0].partition("…")[0]))
-
-
-def test_names_must_be_text_that_there_is() -> None:
-    with pytest.raises((UnicodeEncodeError, errors.ConfigError)):
-        effect(name="\ud800")(asyncio.sleep)

@@ -1,5 +1,6 @@
 """What the tests of tracing share: an application that traces for a test, and what its exporter was given."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,29 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Sampler
 
-from mountain_runtime import _native
+from mountain_runtime import Retry, _native, constant, effect
 from mountain_runtime.telemetry import _otel
+
+#: A time of day and the engine's clock are read one after the other: nanoseconds that may lie between.
+APART = 1_000_000
+
+
+class Boom(Exception):
+    """A failure of ours."""
+
+
+RETRY = Retry(on=Boom, attempts=3, backoff=constant(0.001))
+
+
+@effect(name="leaf")
+async def leaf() -> int:
+    await asyncio.sleep(0)
+    return 1
+
+
+@effect(name="fails")
+async def fails() -> None:
+    raise Boom("it broke")
 
 
 class Spans:

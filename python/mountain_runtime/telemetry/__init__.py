@@ -1,1 +1,1 @@
-"""What an operator sees of a runtime: spans, logs, the last failures, the live page; no file here needs another one."""
+"""What an operator sees of a runtime: spans, logs, the last failures, the live page. The core knows none of them."""

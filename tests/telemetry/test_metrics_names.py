@@ -1,0 +1,166 @@
+"""Names in a scrape: how many there are, and that the hostile ones are names."""
+
+import asyncio
+import subprocess
+import sys
+import textwrap
+from uuid import uuid4
+
+import pytest
+
+from mountain_runtime import (
+    Cache,
+    CircuitBreaker,
+    ConcurrencyLimit,
+    RateLimit,
+    effect,
+    errors,
+)
+
+from .scrapes import scraped
+
+
+def run(program: str, **environment: str) -> str:
+    """What a program of its own prints: the figures are of the process."""
+    import os
+
+    made = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env=os.environ | environment,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    return made.stdout
+
+
+MANY = """
+import asyncio, re, resource, sys
+from mountain_runtime import ConcurrencyLimit, Runtime, _native, effect
+
+count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+
+async def work():
+    pass
+
+async def fails(kind):
+    raise kind
+
+async def main():
+    async with Runtime() as rt:
+        await effect(name="known")(work)()
+        limits = []
+        for n in range(count):
+            await effect(name=f"made up {n}")(work)()
+            if n % 50 == 0:
+                limits.append(ConcurrencyLimit(1, name=f"limit {n}"))
+                await effect(limits[-1], name="known")(work)()
+                error = type(f"E{n}", (Exception,), {})
+                await asyncio.gather(effect(name="fails")(fails)(error), return_exceptions=True)
+            if n == count // 2:
+                half = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - half
+        text = _native.metrics_text(openmetrics=True)
+        series = lambda name: len(re.findall(rf"^{name}(?:_total)?{{", text, re.M))
+        figure = lambda pattern: int(re.search(pattern, text, re.M)[1])
+        print(
+            series("mountain_effect_started"), series("mountain_limit_capacity"), series("mountain_effect_failed"),
+            figure(r'^mountain_effect_started_total{effect="known"} (\\d+)'),
+            figure(r'^mountain_effect_started_total{effect="other"} (\\d+)'),
+            figure(r'^mountain_names_folded_total{metric="effect"} (\\d+)'),
+            figure(r'^mountain_names_folded_total{metric="policy"} (\\d+)'),
+            rt.statistics().effects["known"].started, len(rt.statistics().effects), grown < 30_000,
+        )
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("series", "bound"), [(None, 1000), ("10", 10)])
+def test_a_hundred_thousand_names_are_a_bounded_number_of_series(series: str | None, bound: int) -> None:
+    """O2. Those that were known before go on to be counted by their names, the others together."""
+    environment = {} if series is None else {"MOUNTAIN_SERIES": series}
+    effects, limits, failed, known, other, folded, policies, counted, listed, small = run(MANY, **environment).split()
+    assert int(effects) <= bound + 1
+    assert int(limits) <= bound
+    assert int(failed) <= bound + 2
+    assert int(known) == int(counted) == 2001
+    assert int(other) + bound + 10 >= 100_000 > int(other)
+    assert int(folded) >= 98_000
+    assert int(policies) >= 2000 - bound
+    assert int(listed) == int(effects)
+    assert small == "True"
+
+
+@pytest.mark.processes
+def test_a_runtime_that_is_opened_three_times_has_each_series_once() -> None:
+    output = run(
+        """
+        import asyncio
+        from mountain_runtime import ConcurrencyLimit, Runtime, _native, effect
+
+        @effect(ConcurrencyLimit(2, name="limit"), name="work")
+        async def work():
+            pass
+
+        async def main():
+            for _ in range(3):
+                async with Runtime(dashboard="127.0.0.1:0") as rt:
+                    await rt.submit(work())
+
+        asyncio.run(main())
+        lines = [line.rsplit(" ", 1)[0] for line in _native.metrics_text(openmetrics=True).splitlines()]
+        print(len(lines) == len(set(lines)))
+        print([line for line in _native.metrics_text(openmetrics=True).splitlines() if "succeeded" in line][-1])
+        """
+    )
+    assert output == 'True\nmountain_effect_succeeded_total{effect="work"} 3\n'
+
+
+HOSTILE = [
+    "two\nlines",
+    'a "quote"',
+    "back\\slash",
+    "<script>alert(1)</script>",
+    "x" * 10_000,
+    "\u202e\x00\x1b[31m",
+    "ü" * 300,
+    '{a="b"} 1 # EOF',
+    "",
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
+async def test_hostile_names_are_names(hostile: str) -> None:
+    mark = uuid4().hex[:8]
+    name = f"{mark}{hostile}"
+    kind = type(name.replace("\x00", ""), (Exception,), {})
+    limit, breaker = ConcurrencyLimit(2, name=name), CircuitBreaker(name=name)
+
+    @effect(Cache(ttl=1), breaker, limit, RateLimit(100, per=1), name=name)
+    async def work() -> None:
+        raise kind
+
+    with pytest.raises(kind):
+        await work()
+    for newer in (True, False):
+        families = scraped(newer=newer)
+        for family, label in {
+            "mountain_effect_failed": "effect",
+            "mountain_limit_capacity": "limit",
+            "mountain_breaker_opens": "breaker",
+            "mountain_rate_waiting": "rate",
+            "mountain_cache_size": "cache",
+        }.items():
+            mine = [s.labels[label] for s in families[family].samples if s.labels[label].startswith(mark)]
+            assert len(set(mine)) == 1, family
+            assert len(mine[0].encode()) <= 200
+            assert mine[0] == name or (len(name.encode()) > 200 and name.startswith(mine[0].partition("…")[0]))
+
+
+def test_names_must_be_text_that_there_is() -> None:
+    with pytest.raises((UnicodeEncodeError, errors.ConfigError)):
+        effect(name="\ud800")(asyncio.sleep)

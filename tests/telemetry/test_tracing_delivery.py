@@ -1,0 +1,85 @@
+"""When spans are handed over, and what logs say of them."""
+
+import asyncio
+import gc
+import logging
+import time
+import tracemalloc
+
+import pytest
+
+from mountain_runtime import (
+    _native,
+    effect,
+)
+from mountain_runtime.telemetry import _logs, _otel
+
+from .tracing import Spans, dropped, leaf
+
+# -- delivery --------------------------------------------------------------------------------------------------
+
+
+async def test_spans_are_delivered_a_moment_later_by_themselves(spans: Spans) -> None:
+    await leaf()
+    assert spans._exporter.get_finished_spans() == ()
+    end = time.monotonic() + 2
+    while not spans._exporter.get_finished_spans():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
+def test_spans_of_a_loop_that_is_closed_wait_for_no_other(spans: Spans) -> None:
+    """Those of the loop before are delivered with those of the next, a moment later."""
+
+    async def main(seconds: float) -> None:
+        await leaf()
+        await asyncio.sleep(seconds)
+
+    asyncio.run(main(0))
+    asyncio.run(main(0.3))
+    assert len(spans._exporter.get_finished_spans()) == 2
+
+
+async def test_the_queue_is_bounded(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spans that nobody takes are counted, and take no memory."""
+    _native.trace(_tracing_without_hands(spans))
+    before = dropped()
+    for _ in range(8192):
+        await _native.noop()
+    assert (len(_otel._ended), dropped() - before) == (8192, 0)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for _ in range(2000):
+            await _native.noop()
+        gc.collect()
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(_otel._ended), dropped() - before) == (8192, 2000)
+    assert grown < 100_000
+
+
+def _tracing_without_hands(spans: Spans) -> _native.Tracing:
+    from mountain_runtime.telemetry._spans import tracing
+
+    return tracing(spans.provider, _otel._ended, lambda: None, lambda: None)
+
+
+# -- logs ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_log_record_carries_its_trace(spans: Spans, caplog: pytest.LogCaptureFixture) -> None:
+    log = _logs.logger("effect")
+
+    @effect(name="logs")
+    async def logs() -> None:
+        log.warning("hello")
+
+    with caplog.at_level(logging.WARNING):
+        await logs()
+        log.warning("outside")
+    inside, outside = caplog.records
+    assert inside.trace_id == format(spans.one("logs").context.trace_id, "032x")  # type: ignore[attr-defined]
+    assert (inside.effect, inside.attempt) == (None, None)  # type: ignore[attr-defined]
+    assert outside.trace_id is None  # type: ignore[attr-defined]
