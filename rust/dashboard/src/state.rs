@@ -24,6 +24,9 @@ pub(crate) struct Maker {
     effects: BTreeMap<String, Recent>,
 }
 
+/// A reading that weighs less has faded.
+const FADED: f64 = 0.05;
+
 /// The figures of about the last ten seconds: each second, what is older counts for a tenth less.
 #[derive(Default)]
 struct Recent {
@@ -45,19 +48,19 @@ impl Recent {
     }
 
     fn quantile(&self, q: f64) -> f64 {
-        let all: f64 = self.weights.iter().sum();
         // What has faded is not there any more.
-        if all < 0.05 {
-            return 0.0;
-        }
-        let mut left = all * q;
-        for (bucket, weight) in self.weights.iter().enumerate() {
+        let there = || self.weights.iter().enumerate().filter(|(_, weight)| **weight >= FADED);
+        let mut left = there().map(|(_, weight)| weight).sum::<f64>() * q;
+        let mut found = 0.0;
+        for (bucket, weight) in there() {
+            found = Summary::edge(bucket);
             left -= weight;
             if left <= 0.0 {
-                return Summary::edge(bucket);
+                break;
             }
         }
-        Summary::edge(Summary::BUCKETS - 1)
+        // The last one that is there, should rounding leave something over.
+        found
     }
 }
 
@@ -226,6 +229,24 @@ mod tests {
     use mountain_core::time::Clock;
 
     use super::*;
+
+    #[test]
+    fn the_longest_is_one_that_was_measured() {
+        let times = mountain_core::observe::Times::default();
+        let mut recent = Recent::default();
+        for n in 1..2000u64 {
+            for k in 0..n % 7 {
+                times.record(1_000_000 + k * 100_000);
+            }
+            recent.add(&times.summary());
+            assert!(recent.quantile(1.0) <= 0.0025, "round {n}: {}", recent.quantile(1.0));
+            assert!(recent.quantile(0.5) <= recent.quantile(1.0));
+        }
+        for _ in 0..200 {
+            recent.add(&times.summary());
+        }
+        assert!(recent.quantile(1.0).abs() < f64::EPSILON, "it has faded");
+    }
 
     fn telemetry() -> &'static Telemetry {
         Box::leak(Box::new(Telemetry::new(Clock::manual(), 1000, Gauges::default)))
