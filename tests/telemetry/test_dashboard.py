@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -20,7 +21,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
-from mountain_runtime import CircuitBreaker, ConcurrencyLimit, Effect, Retry, Runtime, effect, gather
+from mountain_runtime import CircuitBreaker, ConcurrencyLimit, Effect, Retry, Runtime, Timeout, effect, gather
 from mountain_runtime.errors import ConfigError
 from mountain_runtime.telemetry import _failures
 from tests.lifecycle.support import HEAD, until
@@ -466,6 +467,40 @@ async def test_what_runs_is_listed_under_what_started_it_until_it_ends(client: h
             release.set()
             await look.until(lambda state: not state["running"])
         await handle
+
+
+async def test_the_deadline_is_that_of_the_call_s_own_limit_or_of_who_called_it(client: httpx.AsyncClient) -> None:
+    parent, child, free, later = named("parent"), named("child"), named("free"), named("later")
+    release = asyncio.Event()
+
+    @effect(name=child)
+    async def below() -> None:
+        await release.wait()
+
+    @effect(Timeout(90), name=parent)
+    async def above() -> None:
+        await below()
+
+    @effect(name=free)
+    async def unlimited() -> None:
+        await release.wait()
+
+    @effect(Retry(on=Boom), Timeout(90), name=later)
+    async def each_attempt() -> None:
+        await release.wait()
+
+    async with Runtime(dashboard=HERE) as rt:
+        handles = [rt.submit(work()) for work in (above, unlimited, each_attempt)]
+        async with looking(client, rt) as look:
+            state = await look.until(lambda state: len(state["running"]) >= 4)
+            deadlines = {call["name"]: call.get("deadline") for call in state["running"].values()}
+            now = time.time()
+            assert deadlines[parent] == pytest.approx(now + 90, abs=5)
+            assert deadlines[child] == pytest.approx(now + 90, abs=5)
+            assert deadlines[free] is None
+            assert deadlines[later] is None, "it is the attempt's"
+        release.set()
+        await asyncio.gather(*handles)
 
 
 async def test_a_seventeenth_page_is_told_that_there_are_too_many(client: httpx.AsyncClient) -> None:

@@ -24,8 +24,10 @@ pub(crate) struct Maker {
     effects: BTreeMap<String, Recent>,
 }
 
-/// A reading that weighs less has faded.
+/// What weighs less has faded.
 const FADED: f64 = 0.05;
+/// So many readings stand for what was before the first look.
+const BEFORE: f64 = 10.0;
 
 /// The figures of about the last ten seconds: each second, what is older counts for a tenth less.
 #[derive(Default)]
@@ -36,13 +38,14 @@ struct Recent {
 
 impl Recent {
     fn add(&mut self, now: &Summary) {
-        let gained = match &self.last {
-            Some(last) => now.since(last),
-            None => now.clone(),
+        let (gained, share) = match &self.last {
+            Some(last) => (now.since(last), 1.0),
+            // All that was before the first look is no more than a few readings: it shows something, and fades.
+            None => (now.clone(), (BEFORE / (now.count() as f64).max(1.0)).min(1.0)),
         };
         self.weights.resize(Summary::BUCKETS, 0.0);
         for (weight, n) in self.weights.iter_mut().zip(gained.counts()) {
-            *weight = *weight * 0.9 + *n as f64;
+            *weight = *weight * 0.9 + *n as f64 * share;
         }
         self.last = Some(now.clone());
     }
@@ -229,6 +232,22 @@ mod tests {
     use mountain_core::time::Clock;
 
     use super::*;
+
+    #[test]
+    fn what_was_before_the_first_look_fades_within_a_minute() {
+        let times = mountain_core::observe::Times::default();
+        (0..1_000_000).for_each(|_| times.record(1_000));
+        let mut recent = Recent::default();
+        recent.add(&times.summary());
+        assert!(recent.quantile(0.99) < 1e-5, "what there is, is shown");
+        (0..20).for_each(|_| times.record(1_000_000_000));
+        recent.add(&times.summary());
+        assert!(recent.quantile(0.99) >= 1.0);
+        for _ in 0..60 {
+            recent.add(&times.summary());
+        }
+        assert!(recent.quantile(0.5).abs() < f64::EPSILON);
+    }
 
     #[test]
     fn the_longest_is_one_that_was_measured() {

@@ -14,6 +14,7 @@ use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::effect::{Around, Call, Deadline, Fault, Gate, Leaf, Shared, Terms, call_leaf};
 use crate::error::{Owner, TimedOut};
@@ -30,6 +31,16 @@ pub enum Layer {
     Breaker(Arc<Mutex<breaker::Breaker>>),
     Cache(Arc<cache::Cache>),
     Fallback,
+}
+
+/// The shortest limit that begins with the call: of those outside of whatever makes it wait.
+pub fn limit_from_the_start(stack: &[Layer]) -> Duration {
+    let waits = |layer: &&Layer| layer.queues() || matches!(layer, Layer::Retry(_) | Layer::Cache(_));
+    let limits = stack.iter().take_while(|layer| !waits(layer)).filter_map(|layer| match layer {
+        Layer::Timeout(timeout) => Some(timeout.limit),
+        _ => None,
+    });
+    limits.min().unwrap_or(Duration::MAX)
 }
 
 impl Layer {
