@@ -13,7 +13,7 @@ import pytest
 
 from mountain_runtime import ConcurrencyLimit, Retry, Runtime, Timeout, _native, constant, effect, errors, gather
 from mountain_runtime._statistics import snapshot as statistics
-from tests.telemetry.test_dashboard import HERE, looking, snapshot
+from tests.telemetry.looks import HERE, looking, snapshot
 from tests.telemetry.tracing import traces
 
 pytestmark = pytest.mark.timeout(900)

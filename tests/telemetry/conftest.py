@@ -1,7 +1,8 @@
 """What tests of telemetry are given: an application that traces, a client of the page."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
+import httpx
 import pytest
 
 from .tracing import Spans, traces
@@ -10,4 +11,10 @@ from .tracing import Spans, traces
 @pytest.fixture
 def spans() -> Iterator[Spans]:
     with traces() as made:
+        yield made
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as made:
         yield made

@@ -1,17 +1,31 @@
 """What a scrape says of effects, in both formats, and that the documentation lists all of it."""
 
 import asyncio
+import contextlib
+import gc
+import os
+import subprocess
+import sys
 import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
+import httpx
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from mountain_runtime import (
     Cache,
     CircuitBreaker,
     ConcurrencyLimit,
     Fallback,
+    Policy,
     RateLimit,
     Retry,
+    Runtime,
     Timeout,
     _native,
     constant,
@@ -216,3 +230,261 @@ async def test_a_scrape_beside_heavy_work_is_read_whole() -> None:
     thread.join(30)
     assert faults == []
     assert seen == sorted(seen)
+
+
+# -- text ----------------------------------------------------------------------------------------------------------
+
+#: Powers of two of nanoseconds, as docs/reference/metrics.md has them.
+BOUNDS = [13, 15, 17, *range(19, 35), 36, 38]
+
+
+def shown(label: str, name: str, *, newer: bool) -> list[tuple[Any, ...]]:
+    """All samples with that label, as often as the text has them."""
+    return [
+        (s.name, tuple(sorted(s.labels.items())), s.value)
+        for family in scraped(newer=newer).values()
+        for s in family.samples
+        if s.labels.get(label) == name
+    ]
+
+
+async def test_the_bounds_of_histograms_are_those_that_are_documented() -> None:
+    name, limit, rate = named(), ConcurrencyLimit(1, name=named()), RateLimit(100, per=1)
+    await effect(limit, rate, name=name)(asyncio.sleep)(0)
+    families = scraped()
+    histograms = {metric for metric, family in families.items() if family.type == "histogram"}
+    letters = "mountain_loop_drain_letters"
+    assert letters in histograms
+    for metric in histograms:
+        bounds: dict[Any, list[float]] = {}
+        for s in families[metric].samples:
+            if s.name.endswith("_bucket"):
+                of = tuple(sorted(item for item in s.labels.items() if item[0] != "le"))
+                bounds.setdefault(of, []).append(float(s.labels["le"]))
+        right = [2.0**n - 1 for n in range(3, 11)] if metric == letters else [2**n * 1e-9 for n in BOUNDS]
+        assert bounds, metric
+        assert all(found == [*right, float("inf")] for found in bounds.values()), metric
+
+
+async def test_policies_of_every_kind_are_the_same_in_both_formats_and_gone_with_their_program() -> None:
+    mark = named()
+    policies: dict[str, Policy] = {
+        "limit": ConcurrencyLimit(2, name=mark),
+        "breaker": CircuitBreaker(name=mark),
+        "rate": RateLimit(100, per=1),
+        "cache": Cache(ttl=1),
+    }
+    labels = list(policies)
+    for label in labels:
+        await effect(policies[label], name=mark)(asyncio.sleep)(0)
+    for label in labels:
+        newer, older = (shown(label, mark, newer=is_newer) for is_newer in (True, False))
+        there = {name for name, found in scraped().items() if any(s.labels.get(label) == mark for s in found.samples)}
+        assert there == {metric for metric, _, having, _ in _native.metrics_catalogue() if label in having}
+        assert newer == older
+        assert len({sample[:2] for sample in newer}) == len(newer)
+    policies.clear()
+    gc.collect()
+    assert [shown(label, mark, newer=newer) for label in labels for newer in (True, False)] == [[]] * 8
+
+
+def test_a_policy_is_there_whose_place_in_memory_was_that_of_another() -> None:
+    """When a name is taken again the memory of who had it goes to whoever comes next."""
+    lost = list[str]()
+    for _ in range(20):
+        name = named("again")
+        ConcurrencyLimit(1, name=name)
+        kept = {name: ConcurrencyLimit(2, name=name)}
+        kept |= {other: ConcurrencyLimit(3, name=other) for other in (named("next") for _ in range(10))}
+        there = {s.labels["limit"] for s in scraped()["mountain_limit_capacity"].samples}
+        lost += [each for each in kept if each not in there]
+    assert lost == []
+
+
+# -- hostile names -------------------------------------------------------------------------------------------------
+
+HOSTILE = ["two\nlines", 'a "quote"', "back\\slash", "<b>&amp;</b>", '"} 1\nforged{a="', "x" * 10_000, "\ud800", ""]
+
+
+@pytest.mark.parametrize("part", ["__qualname__", "__module__"])
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
+async def test_the_type_of_an_error_is_one_series_whatever_it_is_called(part: str, hostile: str) -> None:
+    name = named()
+    kind = type("Hostile", (Exception,), {})
+    setattr(kind, part, hostile)
+
+    async def fails() -> None:
+        raise kind
+
+    with pytest.raises(kind):
+        await effect(name=name)(fails)()
+    for newer in (True, False):
+        [sample] = [s for s in scraped(newer=newer)["mountain_effect_failed"].samples if s.labels["effect"] == name]
+        error = sample.labels["error"]
+        assert sample.value == 1
+        assert len(error.encode()) <= 200
+        if hostile != "\ud800":  # which no text in UTF-8 can hold; something stands for it
+            assert hostile[:100] in error
+
+
+@pytest.mark.parametrize("make", [partial(ConcurrencyLimit, 2), CircuitBreaker], ids=["limit", "breaker"])
+@pytest.mark.parametrize("bad", ["", "\ud800"], ids=["empty", "surrogate"])
+def test_what_is_no_name_is_refused_and_is_in_no_text(make: Callable[..., Policy], bad: str) -> None:
+    with pytest.raises((UnicodeEncodeError, errors.ConfigError)):
+        make(name=bad)
+    for newer in (True, False):
+        assert [shown(label, bad, newer=newer) for label in ("limit", "breaker")] == [[], []]
+
+
+async def test_without_a_name_an_effect_has_that_of_its_function() -> None:
+    function = named().replace(" ", "_")
+
+    async def work() -> None:
+        pass
+
+    work.__name__ = work.__qualname__ = function
+    await effect(name="")(work)()
+    for newer in (True, False):
+        assert shown("effect", "", newer=newer) == []
+        assert ("mountain_effect_started_total", (("effect", function),), 1) in shown("effect", function, newer=newer)
+
+
+# -- bounds --------------------------------------------------------------------------------------------------------
+
+MANY_THAT_FAIL = """
+import asyncio, re
+from mountain_runtime import _native, effect
+from mountain_runtime._statistics import snapshot
+
+async def fails(kind):
+    raise kind
+
+async def main():
+    before, sizes = len(snapshot().effects), []
+    for n in range(1, 5001):
+        work = effect(name=f"made up {n}")(fails)
+        await asyncio.gather(*(work(kind) for kind in (KeyError, ValueError, OSError)), return_exceptions=True)
+        if n in (2500, 5000):
+            sizes.append(len(_native.metrics_text(openmetrics=True)))
+    text = _native.metrics_text(openmetrics=True)
+    series = lambda name: len(re.findall(f"^{name}{{", text, re.M))
+    folded = int(re.search('names_folded_total{metric="effect"} ([0-9]+)', text)[1])
+    known = len(snapshot().effects) - 1 - before
+    failed = sum(int(n) for n in re.findall("^mountain_effect_failed_total{.*} ([0-9]+)", text, re.M))
+    print(
+        series("mountain_effect_started_total"), series("mountain_effect_failed_total"),
+        known + folded, failed, sizes[1] - sizes[0],
+    )
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module", params=["1000", "10"])
+def bounded(request: pytest.FixtureRequest) -> dict[str, int]:
+    """What 5,000 names of effects come to that fail with 3 types of errors each; the figures are of a process."""
+    environment = os.environ | {"MOUNTAIN_SERIES": request.param}
+    command = [sys.executable, "-c", MANY_THAT_FAIL]
+    made = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
+    assert made.returncode == 0, made.stderr
+    names = ["started", "failed", "names", "failures", "grown"]
+    return dict(zip(names, map(int, made.stdout.split()), strict=True)) | {"bound": int(request.param)}
+
+
+@pytest.mark.processes
+def test_names_that_found_no_room_are_counted_and_the_text_grows_no_more(bounded: dict[str, int]) -> None:
+    assert bounded["started"] == bounded["bound"] + 1
+    assert bounded["names"] == 5000
+    assert bounded["failures"] == 15_000
+    assert bounded["grown"] < 1000  # digits
+
+
+@pytest.mark.processes
+def test_failures_have_no_more_series_than_names_may_have(bounded: dict[str, int]) -> None:
+    """O2: a metric has 1,000 series, and that of the others."""
+    assert bounded["failed"] <= bounded["bound"] + 1
+
+
+# -- beside work ---------------------------------------------------------------------------------------------------
+
+
+def test_failures_by_their_types_are_all_counted_whoever_counts_them() -> None:
+    name = named()
+    kinds = [KeyError, ValueError, OSError, None]
+
+    @effect(name=name)
+    async def work(kind: type[Exception] | None) -> None:
+        if kind is not None:
+            raise kind
+
+    async def many() -> None:
+        for n in range(20_000):
+            with contextlib.suppress(KeyError, ValueError, OSError):
+                await work(kinds[n % 4])
+
+    threads = [threading.Thread(target=lambda: asyncio.run(many())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(50)
+    assert value("mountain_effect_started_total", effect=name) == 80_000
+    assert value("mountain_effect_succeeded_total", effect=name) == 20_000
+    assert value("mountain_effect_seconds_count", effect=name) == 80_000
+    for error in ("KeyError", "ValueError", "OSError"):
+        assert value("mountain_effect_failed_total", effect=name, error=error) == 20_000
+
+
+@pytest.mark.parametrize("many", [500, 3000], ids=["in one go", "in several goes"])
+async def test_completions_that_a_loop_takes_are_counted_once(many: int) -> None:
+    before = value("mountain_loop_drain_letters_sum")
+    sleeps = [asyncio.ensure_future(_native.sleep(0.001)) for _ in range(many)]
+    await asyncio.sleep(0)
+    time.sleep(0.2)  # real: all of them are to have ended natively before the loop looks
+    await asyncio.gather(*sleeps)
+    # Somebody else's may be among them.
+    assert many <= value("mountain_loop_drain_letters_sum") - before <= many + 10
+    counts = [s.value for s in scraped()["mountain_loop_drain_letters"].samples if s.name.endswith("_bucket")]
+    assert counts == sorted(counts)
+    assert counts[-1] == value("mountain_loop_drain_letters_count")
+
+
+@pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text"])
+async def test_a_scrape_is_answered_while_the_loop_stands_still(accept: str) -> None:
+    name, texts, over, enough = named(), list[str](), threading.Event(), threading.Semaphore(0)
+
+    @effect(ConcurrencyLimit(10, name=named()), name=name)
+    async def work() -> None:
+        await asyncio.sleep(0)
+
+    def scrape(url: str) -> None:
+        with httpx.Client(timeout=5, trust_env=False, headers={"Accept": accept}) as client:
+            while not over.is_set():
+                answer = client.get(url)
+                assert answer.status_code == 200
+                texts.append(answer.text)
+                enough.release()
+
+    async with Runtime(dashboard="127.0.0.1:0") as rt:
+        assert rt._page is not None
+        scraping = asyncio.ensure_future(asyncio.to_thread(scrape, rt._page.url + "metrics"))
+        try:
+            for _ in range(5):
+                await asyncio.gather(*(work() for _ in range(200)))
+                while enough.acquire(blocking=False):
+                    pass  # those that were answered beside the work
+                # Two, as the first may have been asked for before.
+                assert enough.acquire(timeout=10), "a scrape waits for the loop"
+                assert enough.acquire(timeout=10), "a scrape waits for the loop"
+        finally:
+            over.set()
+        await scraping
+    parse = openmetrics if "openmetrics" in accept else prometheus
+    seen = [
+        sum(s.value for s in family.samples if s.labels["effect"] == name and s.name.endswith("_total"))
+        for text in texts
+        for family in parse(text)
+        if family.name == "mountain_effect_started"
+    ]
+    assert len(seen) == len(texts) >= 10
+    assert seen == sorted(seen)
+    assert seen[-1] == 1000

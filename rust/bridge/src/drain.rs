@@ -44,7 +44,7 @@ impl Port {
         let port = slf.get();
         let mailbox = &port.shared.mailbox;
         let rung = mailbox.bell.silence();
-        let letters = mailbox.begin();
+        mailbox.begin();
         empty_graveyard(py);
         log::hand_over(py);
         // A direct wake-up skips `call_soon`, and with it what debug mode would say of a slow callback.
@@ -55,11 +55,12 @@ impl Port {
         if rung != 0 {
             pulse.lag.record(now.nanos().saturating_sub(rung));
         }
-        pulse.letters.record(letters as u64);
         let end = now.after(BUDGET);
         let mut fatal = Ok(());
+        let mut letters = 0;
         for _ in 0..BOUND {
             let Some(letter) = mailbox.pop() else { break };
+            letters += 1;
             // Only an exit or an interrupt comes out of a task's step; it goes to whoever runs the loop.
             fatal = open_letter(slf, letter, direct, now);
             now = clock.now();
@@ -67,6 +68,7 @@ impl Port {
                 break;
             }
         }
+        pulse.letters.record(letters);
         mailbox.end();
         fatal
     }

@@ -116,7 +116,7 @@ impl Summary {
         self.bounded(Self::BOUNDS.into_iter().map(|octave| ((1u64 << octave) as f64 * 1e-9, octave)))
     }
 
-    /// The same of numbers, with the bounds 4, 8 and so on to 2 to the power of `last`.
+    /// The same of numbers, with the bounds 7, 15 and so on to 2 to the power of `last`, less 1.
     pub fn powers(&self, last: u32) -> impl Iterator<Item = (f64, u64)> + '_ {
         self.bounded((3..=last).map(|octave| (2f64.powi(octave.cast_signed()) - 1.0, octave)))
     }

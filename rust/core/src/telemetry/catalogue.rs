@@ -67,8 +67,7 @@ pub(super) const LOOP_LAG: Metric =
     metric("mountain_loop_lag_seconds", Histogram, &[], "How long what was ready for an event loop lay there");
 pub(super) const LOOP_LETTERS: Metric =
     metric("mountain_loop_drain_letters", Histogram, &[], "Completions that a loop took in one go");
-pub(super) const FOLDED: Metric =
-    metric("mountain_names_folded", Counter, &["metric"], "Names that found no room and go by the name of other");
+pub(super) const FOLDED: Metric = metric("mountain_names_folded", Counter, &["metric"], "How often a name found no room");
 pub(super) const SPANS_DROPPED: Metric = metric("mountain_spans_dropped", Counter, &[], "Spans that no exporter was given");
 
 pub const CATALOGUE: &[&Metric] = &[

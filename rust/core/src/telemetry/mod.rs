@@ -80,8 +80,7 @@ impl Telemetry {
         tally.count(Count::Failed);
         let more = || self.errors_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok();
         if !tally.failed_with(&shortened(error), more) {
-            // One series more for each effect, at most: of errors that came too late to have a name.
-            tally.failed_with(OTHER, || true);
+            self.effects.of(OTHER).failed_with(OTHER, || true);
         }
     }
 }

@@ -2,25 +2,25 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::OnceLock;
 
 use super::OTHER;
 use crate::sync::Mutex;
 
-/// Characters of a name that are kept. A longer one ends in a number that tells it from others with the same beginning.
+/// Bytes of a name that are kept. A longer one ends in a number that tells it from others with the same beginning.
 const LONGEST: usize = 200;
 
 /// A name as it is shown.
 pub fn shortened(name: &str) -> Cow<'_, str> {
-    static HASHER: OnceLock<RandomState> = OnceLock::new();
     if name.len() <= LONGEST {
         return name.into();
     }
     let end = name.char_indices().map(|(at, _)| at).take_while(|at| *at <= LONGEST - 20).last().unwrap_or(0);
-    let hash = HASHER.get_or_init(RandomState::new).hash_one(name);
-    format!("{}…{:08x}", &name[..end], hash as u32).into()
+    // The same in each process, so that a series goes on after a restart.
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    format!("{}…{:08x}", &name[..end], hasher.finish() as u32).into()
 }
 
 pub struct Names<T> {

@@ -96,7 +96,8 @@ impl Policies {
         let mut state = self.state.lock();
         let State { known, names, folded } = &mut *state;
         let there = names.get(&(kind, of)).and_then(|name| known.get(&(kind, name.clone())));
-        if there.is_some_and(|known| (known.read)(now).is_some()) {
+        // At the address of one that has gone there may be another.
+        if there.is_some_and(|known| known.of == of && (known.read)(now).is_some()) {
             return;
         }
         if known.len() >= self.most {
@@ -116,7 +117,11 @@ impl Policies {
             name = format!("{base}#{number}");
         }
         names.insert((kind, of), name.clone());
-        known.insert((kind, name), Known { of, read: Box::new(read) });
+        if let Some(gone) = known.insert((kind, name), Known { of, read: Box::new(read) })
+            && gone.of != of
+        {
+            names.remove(&(kind, gone.of));
+        }
     }
 
     /// Those that there are, by name within their kinds.

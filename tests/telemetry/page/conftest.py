@@ -1,0 +1,35 @@
+"""One browser for all tests of the live page, and a fresh page for each."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+from selenium.webdriver import Chrome
+
+from tests.telemetry.page import browser
+from tests.telemetry.page.browser import Tab
+
+
+@pytest.fixture(scope="package")
+def driver() -> Iterator[Chrome]:
+    found = browser.start()
+    yield found
+    found.quit()
+
+
+@pytest.fixture(autouse=True)
+async def tab(driver: Chrome) -> AsyncIterator[Tab]:
+    """A fresh page. At the end nothing unexpected was said in it, and nobody else was asked for anything."""
+    old = driver.current_window_handle
+    driver.switch_to.new_window("tab")
+    new = driver.current_window_handle
+    driver.switch_to.window(old)
+    driver.close()
+    driver.switch_to.window(new)
+    browser.resize(driver, 1280, 900)
+    browser.said(driver), browser.requested(driver)
+    made = Tab(driver)
+    yield made
+    assert [line for line in browser.said(driver) if not any(part in line for part in made.expected)] == []
+    asked = [httpx.URL(each) for each in browser.requested(driver)]
+    assert {each.host for each in asked if each.scheme not in {"data", "about"}} <= {"127.0.0.1"}
