@@ -321,6 +321,8 @@ async def test_rates_are_of_the_last_seconds(tab: Tab) -> None:
         row = await eventually(lambda: tab.js(FIELDS, name), lambda row: float(row.get("rate", 0)) > 15)
         assert float(row["rate"]) < 55
         assert await tab.js(rate) > 15
+        # Charts that nobody sees are not drawn.
+        await tab.js("document.querySelector(`[data-effect='${args[0]}']`).scrollIntoView()", name)
         line = "return document.querySelector(`[data-effect='${args[0]}'] .spark .line`).getAttribute('d')"
         assert len((await tab.until(line, name)).split()) > 2, "its chart has more than one point"
         going.cancel()
