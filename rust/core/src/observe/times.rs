@@ -58,9 +58,9 @@ impl Default for Summary {
 impl Summary {
     pub const BUCKETS: usize = BUCKETS;
 
-    /// The bounds of exported buckets, as powers of two of nanoseconds: 8.2 us to 4.6 min, finest from a millisecond to 17 s. Each costs a line
+    /// The bounds of exported buckets, as powers of two of nanoseconds: 8.2 us to 2.3 min, finest from half a millisecond to 2 s. Each costs a line
     /// an effect in every scrape.
-    pub const BOUNDS: [u32; 21] = [13, 15, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 36, 38];
+    pub const BOUNDS: [u32; 19] = [13, 15, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 33, 35, 37];
 
     pub fn add(&mut self, times: &Times) {
         for (sum, count) in self.counts.iter_mut().zip(&times.buckets) {
