@@ -135,9 +135,12 @@ pub(crate) fn spans_dropped(n: u64) {
 
 /// The application's tracing, unless there is none, or it makes no span here.
 pub(crate) fn wanted(py: Python<'_>) -> Option<&'static Tracing> {
-    if watchers::watchers() & watchers::TRACING == 0 {
-        return None;
-    }
+    if watchers::watchers() & watchers::TRACING == 0 { None } else { kept(py) }
+}
+
+/// The same where the application traces.
+#[inline]
+pub(crate) fn kept(py: Python<'_>) -> Option<&'static Tracing> {
     // SAFETY: null, or of a box that is never freed.
     let tracing = unsafe { TRACING.load(Ordering::Acquire).as_ref() }?.get();
     (tracing.fate(py) != Some(DROPPED)).then_some(tracing)

@@ -21,7 +21,7 @@ use crate::context::{get, parent_var};
 use crate::plan::Plan;
 use crate::process::{clock, telemetry};
 use crate::spans::{self, Span, Tracing};
-use crate::watchers::{ASKING, LIVE, watchers};
+use crate::watchers::{ASKING, LIVE, TRACING, watchers};
 
 pub(crate) struct Watch {
     entry: Option<Listed>,
@@ -32,13 +32,15 @@ pub(crate) struct Watch {
 }
 
 /// The watch of a call that begins, if it has one.
+#[inline]
 pub(crate) fn begin(py: Python<'_>, plan: &Plan, over: Deadline) -> Option<Box<Watch>> {
-    if watchers() & ASKING != 0 {
+    let mut asked = watchers();
+    if asked & ASKING != 0 {
         spans::ask(py);
+        asked = watchers();
     }
-    let watchers = watchers();
-    let tracing = spans::wanted(py);
-    let listed = watchers & LIVE != 0;
+    let tracing = if asked & TRACING == 0 { None } else { spans::kept(py) };
+    let listed = asked & LIVE != 0;
     if tracing.is_none() && !listed { None } else { make(py, plan, over, tracing, listed) }
 }
 
