@@ -39,6 +39,7 @@ def _after_fork() -> None:
     _native.after_fork()
     _threads.after_fork()
     _forks.after_fork()
+    _otel.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, cast
 
 from ._native import Handle, Run
-from ._stacks import of_thread, through
+from ._stacks import of_frame, of_thread, through
 
 __all__ = ["Dump", "take"]
 
@@ -16,8 +17,9 @@ class Dump:
     """What was under way at one moment, the oldest first, each before what runs inside it.
 
     Of each: `name`, `state` (running, waiting, backing off, in a thread), `on` (the policy where it waits, or None),
-    `age` in seconds, `attempt`, `task` (the asyncio task in which it runs, or None), `inside` (the place in `effects`
-    of the effect in whose code it runs, or None), and `stack`, lines of Python with the outermost first.
+    `age` in seconds (None: it holds the loop up at this moment), `attempt`, `task` (the asyncio task in which it runs, or
+    None), `inside` (the place in `effects` of the effect in whose code it runs, or None), and `stack`, lines of Python
+    with the outermost first.
     """
 
     effects: tuple[Mapping[str, Any], ...]
@@ -34,9 +36,8 @@ class Dump:
             on = f" on {each['on']}" if each["on"] else ""
             attempt = f", attempt {each['attempt']}" if each["attempt"] > 1 else ""
             task = f", in {each['task']}" if each["task"] else ""
-            lines.append(
-                f"{indent}{_printable(each['name'])}: {each['state']}{on}, {each['age']:.3f} s old{attempt}{task}"
-            )
+            age = f", {each['age']:.3f} s old" if each["age"] is not None else ""
+            lines.append(f"{indent}{_printable(each['name'])}: {each['state']}{on}{age}{attempt}{task}")
             lines += [f"{indent}    {line}" for line in each["stack"]]
         return "\n".join(lines)
 
@@ -46,9 +47,15 @@ def _printable(name: str) -> str:
 
 
 def take(
-    loop: asyncio.AbstractEventLoop | None, handles: Iterable[Any], threads: Iterable[tuple[int, str, float]]
+    loop: asyncio.AbstractEventLoop | None,
+    at_work: FrameType | None,
+    handles: Iterable[Any],
+    threads: Iterable[tuple[int, str, float]],
 ) -> Dump:
-    """What the tasks of `loop` await, the submitted calls behind `handles`, and the blocking functions on `threads`."""
+    """What the tasks of `loop` await, the submitted calls behind `handles`, and the blocking functions on `threads`.
+
+    `at_work` is where the loop's thread is, for who looks from outside: a task that is in its step there awaits nothing.
+    """
     found: list[list[dict[str, Any]]] = []
     seen: set[int] = set()
     for task in _tasks(loop):
@@ -58,6 +65,9 @@ def take(
         if id(handle) not in seen and (each := _of_handle(handle)) is not None:
             found.append([each])
     found.sort(key=lambda chain: -chain[0]["age"])
+    if at_work is not None and (current := _in_its_step(loop)) is not None:
+        name, stack = str(getattr(current.get_coro(), "__name__", "task")), of_frame(at_work)
+        found.insert(0, [_entry(name, "running", None, None, 0, current.get_name(), stack, inside=None)])
     effects = _numbered(found)
     for ident, name, age in threads:
         _in_thread(effects, name, age, of_thread(ident))
@@ -80,6 +90,10 @@ def _tasks(loop: asyncio.AbstractEventLoop | None) -> list["asyncio.Task[Any]"]:
         return sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name())
     except RuntimeError:  # from another thread, tasks came and went meanwhile
         return []
+
+
+def _in_its_step(loop: asyncio.AbstractEventLoop | None) -> "asyncio.Task[Any] | None":
+    return None if loop is None or loop.is_closed() else asyncio.current_task(loop)
 
 
 def _of_task(task: "asyncio.Task[Any]", seen: set[int]) -> list[dict[str, Any]]:
@@ -115,7 +129,7 @@ def _entry(
     name: str,
     state: str,
     on: str | None,
-    age: float,
+    age: float | None,
     attempt: int,
     task: str | None,
     stack: list[str],

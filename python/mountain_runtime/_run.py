@@ -77,6 +77,10 @@ def _handlers_restored() -> Generator[None, None, None]:
                 signal.signal(number, handler)
 
 
+def _nothing() -> None:
+    """What a loop is to do that is only to be woken."""
+
+
 def _ended_by(number: int) -> BaseException:
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
 
@@ -148,7 +152,8 @@ class _Program:
         loop = asyncio.get_running_loop()
         dumps = signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
         if dumps:
-            loop.add_signal_handler(signal.SIGUSR1, self._dump)
+            loop.add_signal_handler(signal.SIGUSR1, _nothing)  # wakes the loop, whatever it waits for
+            signal.signal(signal.SIGUSR1, self._dump)
         listened = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         for number in listened:
             loop.add_signal_handler(number, self._hear, number)  # wakes the loop, whatever it waits for
@@ -161,8 +166,9 @@ class _Program:
             if dumps:
                 loop.remove_signal_handler(signal.SIGUSR1)
 
-    def _dump(self) -> None:
-        print(self._runtime.dump(), file=sys.stderr, flush=True)  # noqa: T201 - somebody looks at the terminal
+    def _dump(self, number: int, frame: FrameType | None) -> None:
+        """At once, wherever the main thread is: a loop that is stuck is what one wants to see."""
+        print(self._runtime._dump_from(frame), file=sys.stderr, flush=True)  # noqa: T201 - somebody looks at the terminal
 
     def _arrive(self, number: int, frame: FrameType | None) -> None:
         """At once, wherever the main thread is. A loop that has not heard of the first signal is stuck."""

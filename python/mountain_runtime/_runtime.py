@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import inspect
+import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from contextvars import Token, copy_context
 from math import inf
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self, TypeVar, cast, final
 
 from . import _children, _scope, _threads
@@ -71,6 +73,8 @@ class Runtime(Scope):
         self._settings = shutdown
         self.report = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: The loop's.
+        self._thread: int | None = None
         self._token: Token[Scope | None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = Stopping()
@@ -91,6 +95,7 @@ class Runtime(Scope):
             raise RuntimeError("a Runtime is entered once: make another")
         self._services.check()
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         _otel.look()
         if self._address is not None:
             self._page = _dashboard.Page(self, self._address)
@@ -285,9 +290,14 @@ class Runtime(Scope):
 
         From the loop's own thread it is exact; from another one it is as good as a look from outside.
         """
+        own = self._thread == threading.get_ident()
+        return self._dump_from(None if own or self._thread is None else sys._current_frames().get(self._thread))
+
+    def _dump_from(self, at_work: FrameType | None) -> Dump:
+        """The same for who looks from outside, and knows where the loop's thread is."""
         pool = self._pool or _threads.default_pool()
         handles: list[Any] = self._in_flight()
-        return take(self._loop, handles, pool.all_running())
+        return take(self._loop, at_work, handles, pool.all_running())
 
     def stopping(self) -> bool:
         """Whether the shutdown has begun."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from ._native import Effect, Run
 
-__all__ = ["of_task", "of_thread", "place"]
+__all__ = ["of_frame", "of_task", "of_thread", "place", "through"]
 
 
 def of_task(task: "asyncio.Future[Any]") -> list[str]:
@@ -45,7 +45,11 @@ def _first(of: Any, *names: str) -> Any:
 
 def of_thread(ident: int) -> list[str]:
     """The lines in which a thread runs, outermost first."""
-    frame = sys._current_frames().get(ident)
+    return of_frame(sys._current_frames().get(ident))
+
+
+def of_frame(frame: FrameType | None) -> list[str]:
+    """The same of the thread whose innermost frame this is."""
     return [] if frame is None else [_line(each) for each, _ in traceback.walk_stack(frame)][::-1]
 
 

@@ -211,8 +211,47 @@ async def test_it_may_be_taken_from_another_thread_while_the_loop_is_stuck() -> 
             looker.start()
             looker.join(LONG)  # the loop stands here
 
-        await stuck()
+        await asyncio.create_task(stuck())
     assert {each["name"] for each in taken[0].effects} >= {"outer", "inner"}
+    at_work = taken[0].effects[0]
+    assert (at_work["name"], at_work["state"], at_work["age"]) == ("stuck", "running", None)
+    assert any("in stuck" in line for line in at_work["stack"])
+    assert "stuck: running, in Task-" in str(taken[0])
+
+
+async def test_a_dump_whose_names_take_long_holds_no_wake_up_back() -> None:
+    """A key's own repr is Python code, in which other threads have their turn."""
+    looking, go_on = threading.Event(), threading.Event()
+
+    class Key:
+        def __call__(self) -> str:
+            return "one"
+
+        def __repr__(self) -> str:
+            looking.set()
+            go_on.wait(LONG)
+            return "slowly"
+
+    limit = ConcurrencyLimit(1, key=Key())
+    release = asyncio.Event()
+
+    @effect(limit, name="served")
+    async def served() -> None:
+        await release.wait()
+
+    async with Runtime() as rt:
+        tasks = [asyncio.ensure_future(served()) for _ in range(2)]
+        await asyncio.sleep(SOON)
+        looker = threading.Thread(target=rt.dump)
+        looker.start()
+        try:
+            assert await asyncio.to_thread(looking.wait, LONG)
+            release.set()
+            async with asyncio.timeout(5):
+                await asyncio.gather(*tasks)
+        finally:
+            go_on.set()
+            looker.join(LONG)
 
 
 async def test_a_dump_keeps_nothing_alive_and_is_plain_data() -> None:
@@ -251,6 +290,29 @@ def test_sigusr1_writes_it_to_stderr_and_the_program_goes_on() -> None:
     assert asked_for.count("stuck: running") == 2
     assert "in stuck" in asked_for
     assert "stuck: running" in report
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("held", ["time.sleep(1)", "while time.monotonic() < end: pass"])
+def test_sigusr1_is_answered_while_the_loop_is_held_up(held: str) -> None:
+    source = f"""
+@effect(name="greedy")
+async def greedy():
+    end = time.monotonic() + 1
+    print("ready", flush=True)
+    {held}
+    print("goes on", flush=True)
+
+async def main(rt):
+    await asyncio.create_task(greedy())
+
+run(main)
+"""
+    program = Program(source).wait_for("ready").signal(signal.SIGUSR1)
+    ended = program.end().quietly()
+    assert ended.lines == ["goes on"]
+    assert "greedy: running, in Task-" in ended.said
+    assert "in greedy" in ended.said
 
 
 @pytest.mark.processes

@@ -12,7 +12,7 @@ from .. import _native
 from .._health import Health
 from .._shutdown import Step
 from ..errors import ConfigError
-from . import _logs
+from . import _failures, _logs
 
 __all__ = ["Page", "check"]
 
@@ -37,25 +37,34 @@ class Page:
         try:
             self._native = _native.Dashboard(address, secrets.token_urlsafe(18), _program())
         except ValueError as error:
-            raise ConfigError(f"Runtime(dashboard={address!r}): {error}") from None
+            without_token = address.rpartition("@")[2]
+            raise ConfigError(f"Runtime(dashboard={without_token!r}): {error}") from None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         #: Where a browser finds it, with its token.
         self.url = self._native.url
-        # The token is nowhere else: whoever starts the program must be able to read it.
-        _log.log(30 if self._native.has_token else 20, "the dashboard is at %s", self.url)
+        if self._native.made_token:  # it is nowhere else: whoever starts the program must be able to read it
+            _log.warning("the dashboard is at %s", self.url)
+        else:
+            _log.info("the dashboard is at %s", self.url.partition("?")[0])
         self._look(self._loop.time())
 
     def _look(self, planned: float) -> None:
-        self.push(self._loop.time() - planned)
-        then = self._loop.time() + _EVERY
-        self._timer = self._loop.call_at(then, self._look, then)
+        now = self._loop.time()
+        self._timer = self._loop.call_at(now + _EVERY, self._look, now + _EVERY)
+        self.push(now - planned)
 
     def push(self, late: float = 0.0) -> None:
-        """Pins up how everything is now."""
-        health = self._runtime.health()
-        services = {name: (each.state, each.reason) for name, each in health.services.items()}
-        self._native.push(services, json.dumps(self._shutdown()), health.ready, late)
+        """Pins up how everything is now. That fails nobody."""
+        try:
+            health = self._runtime.health()
+            services = {
+                _failures.shown(name): (each.state, each.reason and _failures.shown(each.reason))
+                for name, each in health.services.items()
+            }
+            self._native.push(services, json.dumps(self._shutdown()), health.ready, late)
+        except Exception:
+            _log.exception("the dashboard cannot show how everything is")
 
     def _shutdown(self) -> Mapping[str, Any] | None:
         shutdown = self._runtime._shutdown_so_far()
@@ -68,11 +77,13 @@ class Page:
             "deadline": deadline,
             "steps": {
                 str(n): {
-                    "name": step.name,
+                    "name": _failures.shown(step.name),
                     "started": round(step.started, 3),
                     "took": round(step.took, 3),
                     "outcome": step.outcome if ended else "running",
-                    "error": None if step.error is None else f"{type(step.error).__name__}: {step.error}"[:500],
+                    "error": None
+                    if step.error is None
+                    else f"{type(step.error).__name__}: {_failures.said(step.error)}",
                 }
                 for n, (step, ended) in enumerate(steps)
             },

@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import _native
 
-__all__ = ["given_up", "watch"]
+__all__ = ["after_fork", "given_up", "watch"]
 
 #: By thread: spans that it is exporting.
 _flying: dict[int, int] = {}
@@ -51,6 +51,11 @@ def given_up(provider: Any) -> int:
     if left:
         _native.spans_dropped(left)
     return left
+
+
+def after_fork() -> None:
+    """In the child of a fork: what is on its way is the parent's."""
+    _flying.clear()
 
 
 def _processors(provider: Any) -> Iterator[Any]:

@@ -5,7 +5,7 @@ import traceback
 
 from .. import _native
 
-__all__ = ["note"]
+__all__ = ["note", "said", "shown"]
 
 #: Tracebacks a second, at most; of what fails more often, the first ones tell as much.
 _MOST = 20
@@ -26,22 +26,25 @@ def note(effect: str, kind: str, error: BaseException) -> None:
     _noted += 1
     if _noted > _MOST:
         return
-    _native.note_failure(effect, kind, _cut(_said(error), _SHORT), _cut(_shown(error), _LONG))
+    _native.note_failure(effect, kind, said(error), shown(_traced(error), _LONG))
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """What it says, whatever its own code does."""
     try:
-        return str(error)
+        return shown(str(error))
     except Exception:
         return f"<{type(error).__name__} cannot be shown>"
 
 
-def _shown(error: BaseException) -> str:
+def _traced(error: BaseException) -> str:
     try:
         return "".join(traceback.TracebackException.from_exception(error, limit=-20, compact=True).format())
     except Exception:  # an error's own code may fail
         return f"<the traceback of {type(error).__name__} cannot be shown>"
 
 
-def _cut(text: str, most: int) -> str:
+def shown(text: str, most: int = _SHORT) -> str:
+    """A text of so many characters at most, without what UTF-8 cannot say, as in names of files."""
+    text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= most else text[: most // 2] + "\n[...]\n" + text[-most // 2 :]

@@ -18,7 +18,7 @@ from . import _exports, _logs
 if TYPE_CHECKING:
     from ._made import Made
 
-__all__ = ["flush", "look", "traces"]
+__all__ = ["after_fork", "flush", "look", "traces"]
 
 _log = _logs.logger("telemetry")
 
@@ -26,6 +26,7 @@ _log = _logs.logger("telemetry")
 _WAIT = 0.05
 
 _ended: list[Any] = []
+_taking = threading.Lock()
 _provider: Any = None
 
 
@@ -50,7 +51,7 @@ def look() -> None:
 
 
 def _first() -> None:
-    """A span has ended, the first of a batch."""
+    """A span has ended, this thread's first of a batch."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -61,8 +62,9 @@ def _first() -> None:
 
 def hand_over() -> None:
     """Gives the provider's processors what has ended."""
-    batch = _ended[:]
-    del _ended[: len(batch)]
+    with _taking:
+        batch = _ended[:]
+        del _ended[: len(batch)]
     made: Made
     lost = 0
     for made, started, ended, error, events, more in batch:
@@ -74,6 +76,14 @@ def hand_over() -> None:
                 _log.exception("a span could not be handed over")
     if lost:
         _native.spans_dropped(lost)
+
+
+def after_fork() -> None:
+    """In the child of a fork: what waits is the parent's, and is exported there."""
+    global _taking
+    _taking = threading.Lock()
+    _ended.clear()
+    _exports.after_fork()
 
 
 def traces() -> bool:

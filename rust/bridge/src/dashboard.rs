@@ -10,7 +10,7 @@ use mountain_dashboard::{Address, Board, Failure, Service, Serving, serve};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::process::{clock, telemetry};
+use crate::process::{clock, forks, telemetry};
 use crate::watchers;
 
 /// Whoever shows failures.
@@ -24,8 +24,11 @@ pub(crate) struct Dashboard {
     serving: Mutex<Option<Serving>>,
     #[pyo3(get)]
     url: String,
+    /// The token is one that was made here.
     #[pyo3(get)]
-    has_token: bool,
+    made_token: bool,
+    /// How many forks lay behind the process that serves it.
+    forks: u32,
 }
 
 #[pymethods]
@@ -35,7 +38,7 @@ impl Dashboard {
     #[pyo3(signature = (address, token, program, /))]
     fn new(py: Python<'_>, address: &str, token: String, program: String) -> PyResult<Self> {
         let address = Address::parse(address, || token).map_err(|e| PyValueError::new_err(e.to_string()))?;
-        let has_token = address.token().is_some();
+        let made_token = address.made;
         let board = Arc::new(Board::default());
         let shown = board.clone();
         let serving = py.detach(move || serve(telemetry(), shown, address, program))?;
@@ -44,7 +47,7 @@ impl Dashboard {
             show(true);
         }
         let url = serving.url.clone();
-        Ok(Dashboard { board, serving: Mutex::new(Some(serving)), url, has_token })
+        Ok(Dashboard { board, serving: Mutex::new(Some(serving)), url, made_token, forks: forks() })
     }
 
     /// On the loop, `late` seconds after its time: how everything is. `shutdown` is JSON.
@@ -63,7 +66,7 @@ impl Dashboard {
     fn close(&self, py: Python<'_>) {
         let serving = self.serving.lock().take();
         if let Some(serving) = serving {
-            closed();
+            self.closed();
             py.detach(|| drop(serving));
         }
     }
@@ -72,14 +75,17 @@ impl Dashboard {
 impl Drop for Dashboard {
     fn drop(&mut self) {
         if self.serving.lock().is_some() {
-            closed();
+            self.closed();
         }
     }
 }
 
-fn closed() {
-    if OPEN.fetch_sub(1, Ordering::SeqCst) == 1 {
-        show(false);
+impl Dashboard {
+    fn closed(&self) {
+        // One of the parent's was none of this process.
+        if self.forks == forks() && OPEN.fetch_sub(1, Ordering::SeqCst) == 1 {
+            show(false);
+        }
     }
 }
 
@@ -103,7 +109,9 @@ pub(crate) fn note_failure(effect: &str, kind: &str, message: &str, traceback: &
 
 /// In the child of a fork no page is served: the parent's is.
 pub(crate) fn forget_parent() {
-    BOARDS.lock().clear();
+    if let Some(mut boards) = BOARDS.try_lock() {
+        boards.clear();
+    }
     OPEN.store(0, Ordering::SeqCst);
     mountain_dashboard::forget_parent();
     watchers::set(watchers::LIVE, false);

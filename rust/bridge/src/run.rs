@@ -339,8 +339,13 @@ impl Run {
     /// In a drain: this run was woken.
     pub(crate) fn woken(slf: &Bound<'_, Self>, direct: bool) -> PyResult<()> {
         let py = slf.py();
-        // Borrowed: its task is in the middle of a step, which will see for itself.
-        let Ok(mut me) = slf.try_borrow_mut() else { return Ok(()) };
+        let Ok(mut me) = slf.try_borrow_mut() else {
+            // Its task is in the middle of a step, which will see for itself; or somebody looks at it: then again, a moment later.
+            if let Some(wake) = slf.try_borrow().ok().and_then(|me| me.wake.clone()) {
+                wake.wake();
+            }
+            return Ok(());
+        };
         if let Some(park) = me.park.take() {
             Self::unpark(&me, slf);
             drop(me);
@@ -473,10 +478,12 @@ impl Run {
     }
     /// For a dump: seconds since it began, what it does, at which policy, and in which attempt.
     #[getter]
-    fn _under_way(&self, py: Python<'_>) -> (f64, &'static str, Option<String>, u32) {
-        let age = self.began.map_or(0.0, |began| clock().took(began) as f64 * 1e-9);
-        let Some(leaf) = &self.leaf else { return (age, "ended", None, 0) };
-        let (doing, policy) = leaf.plan.get().told_of(py, leaf.trace.now.doing());
+    fn _under_way(slf: &Bound<'_, Self>) -> (f64, &'static str, Option<String>, u32) {
+        // Borrowed for a moment only: what names the policies is Python code, and the run may be woken meanwhile.
+        let Ok((began, leaf)) = slf.try_borrow().map(|me| (me.began, me.leaf.clone())) else { return (0.0, "running", None, 0) };
+        let age = began.map_or(0.0, |began| clock().took(began) as f64 * 1e-9);
+        let Some(leaf) = leaf else { return (age, "ended", None, 0) };
+        let (doing, policy) = leaf.plan.get().told_of(slf.py(), leaf.trace.now.doing());
         (age, doing, policy, leaf.trace.attempts())
     }
     #[getter]

@@ -2,6 +2,7 @@
 //! is all that a call pays that is not sampled. What happens to the others is recorded natively, and handed over when they have ended, in
 //! batches, on a thread that is attached anyway.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -105,6 +106,14 @@ impl Tracing {
 
 /// Looked at by each call, so without a lock. A process sets its provider once; what is replaced stays.
 static TRACING: AtomicPtr<Py<Tracing>> = AtomicPtr::new(std::ptr::null_mut());
+/// Which batch of ended spans it is.
+static BATCH: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// The last batch that this thread's loop is to hand over: each does, since another may be held up.
+    static ARMED: Cell<u64> = const { Cell::new(0) };
+}
+
 /// What is to be added to a reading of the clock to make it a time of day.
 static WALL: AtomicU64 = AtomicU64::new(0);
 
@@ -255,15 +264,20 @@ impl Span {
         let (events, more) = kept.record.take();
         let events: Vec<_> = events.into_iter().map(|(event, at)| told_of(event, at, &kept.labels)).collect();
         waiting.append((&kept.span, wall(self.started), wall(now), error, events, more))?;
-        match waiting.len() {
-            1 => {
-                set_wall();
-                // So that its loop, if it closes soon, closes with `loop_closes`.
-                drop(Port::current(py));
-                told.first.bind(py).call0().map(drop)
-            }
-            n if n % 512 == 0 => told.many.bind(py).call0().map(drop),
-            _ => Ok(()),
+        let n = waiting.len();
+        if n == 1 {
+            set_wall();
+            BATCH.fetch_add(1, Ordering::Relaxed);
+        }
+        let batch = BATCH.load(Ordering::Relaxed);
+        if n % 512 == 0 {
+            told.many.bind(py).call0().map(drop)
+        } else if ARMED.replace(batch) != batch {
+            // The first of this thread's in the batch. So that its loop, if it closes soon, closes with `loop_closes`:
+            drop(Port::current(py));
+            told.first.bind(py).call0().map(drop)
+        } else {
+            Ok(())
         }
     }
 }

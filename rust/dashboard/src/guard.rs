@@ -12,9 +12,9 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 
-/// The longest header that is looked at.
+/// The longest header that is looked at, and the longest one of cookies, which all ports of a host share.
 const LONGEST: usize = 512;
-pub(crate) const COOKIE: &str = "mountain_token";
+const COOKIES: usize = 16 * 1024;
 
 /// `[token@]host:port`.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Address {
     pub at: SocketAddr,
     host: String,
     token: Option<String>,
+    /// The token is none that was given.
+    pub made: bool,
 }
 
 #[derive(Debug)]
@@ -53,20 +55,32 @@ impl Address {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_lowercase();
         let mut found = place.to_socket_addrs().map_err(|e| bad(&format!("cannot be found ({e})")))?;
         let at = found.next().ok_or_else(|| bad("cannot be found"))?;
-        let token = token.or_else(|| (!at.ip().is_loopback()).then(made));
-        Ok(Address { at, host, token })
+        let needs_one = token.is_none() && !at.ip().is_loopback();
+        let token = token.or_else(|| needs_one.then(made));
+        Ok(Address { at, host, token, made: needs_one })
     }
 
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
 
-    /// Where a browser finds it, once it listens at `at`.
-    pub fn url(&self, at: SocketAddr) -> String {
+    /// The same, once it listens at `at`.
+    #[must_use]
+    pub(crate) fn bound(self, at: SocketAddr) -> Self {
+        Address { at, ..self }
+    }
+
+    /// Where a browser finds it.
+    pub(crate) fn url(&self) -> String {
         match &self.token {
-            Some(token) => format!("http://{at}/?token={token}"),
-            None => format!("http://{at}/"),
+            Some(token) => format!("http://{}/?token={token}", self.at),
+            None => format!("http://{}/", self.at),
         }
+    }
+
+    /// The cookie's name: pages at other ports of this host have others.
+    pub(crate) fn cookie(&self) -> String {
+        format!("mountain_token_{}", self.at.port())
     }
 }
 
@@ -80,13 +94,13 @@ pub(crate) enum Verdict {
 }
 
 pub(crate) fn judge(address: &Address, headers: &HeaderMap, uri: &Uri) -> Verdict {
-    let Ok(Some(host)) = text(headers, header::HOST) else {
+    let Ok(Some(host)) = text(headers, header::HOST, LONGEST) else {
         return Verdict::Refuse(StatusCode::BAD_REQUEST, "no host\n");
     };
     if !is_ours(address, host) {
         return Verdict::Refuse(StatusCode::FORBIDDEN, "a foreign host\n");
     }
-    match text(headers, header::ORIGIN) {
+    match text(headers, header::ORIGIN, LONGEST) {
         Ok(None) => {}
         Ok(Some(origin)) if origin.strip_prefix("http://") == Some(host) => {}
         _ => return Verdict::Refuse(StatusCode::FORBIDDEN, "a foreign origin\n"),
@@ -95,9 +109,10 @@ pub(crate) fn judge(address: &Address, headers: &HeaderMap, uri: &Uri) -> Verdic
     if matches!(uri.path(), "/livez" | "/readyz") {
         return Verdict::Answer;
     }
-    let bearer = text(headers, header::AUTHORIZATION).ok().flatten().and_then(|h| h.strip_prefix("Bearer "));
-    let cookies = text(headers, header::COOKIE).ok().flatten().unwrap_or_default();
-    let cookie = cookies.split(';').filter_map(|c| c.trim().split_once('=')).find(|(name, _)| *name == COOKIE);
+    let bearer = text(headers, header::AUTHORIZATION, LONGEST).ok().flatten().and_then(|h| h.strip_prefix("Bearer "));
+    let cookies = text(headers, header::COOKIE, COOKIES).ok().flatten().unwrap_or_default();
+    let ours = address.cookie();
+    let cookie = cookies.split(';').filter_map(|c| c.trim().split_once('=')).find(|(name, _)| *name == ours);
     let query = uri.query().unwrap_or_default().split('&').filter_map(|q| q.split_once('=')).find(|(name, _)| *name == "token");
     if bearer.or(cookie.map(|(_, value)| value)).is_some_and(|given| same(given, token)) {
         return Verdict::Answer;
@@ -114,11 +129,11 @@ fn same(given: &str, token: &str) -> bool {
 }
 
 /// A header that is there at most once, and readable.
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<&str>, ()> {
+fn text(headers: &HeaderMap, name: header::HeaderName, longest: usize) -> Result<Option<&str>, ()> {
     let mut all = headers.get_all(name).iter();
     match (all.next(), all.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) if value.len() <= LONGEST => value.to_str().map(Some).map_err(drop),
+        (Some(value), None) if value.len() <= longest => value.to_str().map(Some).map_err(drop),
         _ => Err(()),
     }
 }
@@ -191,7 +206,7 @@ mod tests {
         let host = (header::HOST, "10.0.0.1:9600");
         let with = |uri, name: header::HeaderName, value| judged(&address, uri, &[host.clone(), (name, value)]);
         assert_eq!(with("/metrics", header::AUTHORIZATION, "Bearer secret"), Verdict::Answer);
-        assert_eq!(with("/events", header::COOKIE, "a=b; mountain_token=secret"), Verdict::Answer);
+        assert_eq!(with("/events", header::COOKIE, "a=b; mountain_token_9600=secret"), Verdict::Answer);
         assert_eq!(judged(&address, "/?token=secret", std::slice::from_ref(&host)), Verdict::Admit);
         for probe in ["/livez", "/readyz"] {
             assert_eq!(judged(&address, probe, std::slice::from_ref(&host)), Verdict::Answer);
@@ -202,7 +217,7 @@ mod tests {
             judged(&address, "/metrics?token=secret", std::slice::from_ref(&host)),
             with("/", header::AUTHORIZATION, "Bearer "),
             with("/", header::AUTHORIZATION, "secret"),
-            with("/", header::COOKIE, "mountain_token="),
+            with("/", header::COOKIE, "mountain_token_9600="),
         ] {
             assert!(refused(&verdict));
         }

@@ -1,11 +1,13 @@
 //! The server: one thread with a small tokio of its own. It starts with a listener that is bound already, and ends when it is told.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,18 +23,21 @@ use axum::serve::Listener;
 use futures_util::stream;
 use mountain_core::sync::Mutex;
 use mountain_core::telemetry::{Telemetry, openmetrics, prometheus};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, Sleep, interval, sleep};
 
 use crate::board::Board;
-use crate::guard::{Address, COOKIE, Verdict, judge};
+use crate::guard::{Address, Verdict, judge};
 use crate::hub::{Hub, Told};
 use crate::page::FILES;
 use crate::state::Maker;
 
 const TICK: Duration = Duration::from_secs(1);
+/// A connection to which nothing has been written for so long is let go of: it asks for nothing, or for ever. Events are more frequent.
+const QUIET: Duration = Duration::from_secs(20);
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS: usize = 64;
 /// What the page may do: show what this server sends, nothing else.
@@ -56,14 +61,17 @@ pub struct Serving {
     thread: Option<JoinHandle<()>>,
 }
 
-/// How many forks lie behind this process, and the sockets that listen in it.
-static LISTENING: Mutex<(u32, Vec<RawFd>)> = Mutex::new((0, Vec::new()));
+/// How many forks lie behind this process.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+/// The sockets that listen in it.
+static LISTENING: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
 /// In the child of a fork: the threads are the parent's, and so are those who connect.
 pub fn forget_parent() {
-    let mut listening = LISTENING.lock();
-    listening.0 += 1;
-    for fd in std::mem::take(&mut listening.1) {
+    FORKS.fetch_add(1, Ordering::SeqCst);
+    // Locked at this moment by a thread of the parent's, it stays locked here: the port is held a little longer then.
+    let Some(mut listening) = LISTENING.try_lock() else { return };
+    for fd in std::mem::take(&mut *listening) {
         // The child's copy of it: without it, the port is free when the parent ends.
         // SAFETY: nothing in the child uses the descriptor: what did was the parent's thread.
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
@@ -72,14 +80,12 @@ pub fn forget_parent() {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        let mut listening = LISTENING.lock();
-        if listening.0 != self.forks {
+        if FORKS.load(Ordering::SeqCst) != self.forks {
             // Of the parent's: its thread is not here to be told or waited for.
             std::mem::forget((self.stop.take(), self.thread.take()));
             return;
         }
-        listening.1.retain(|fd| *fd != self.fd);
-        drop(listening);
+        LISTENING.lock().retain(|fd| *fd != self.fd);
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             // It waits for no connection, and ends at once.
@@ -93,7 +99,9 @@ pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address,
     let listener = TcpListener::bind(address.at)?;
     listener.set_nonblocking(true)?;
     let (at, fd) = (listener.local_addr()?, listener.as_raw_fd());
-    let url = address.url(at);
+    let address = address.bound(at);
+    let url = address.url();
+    LISTENING.lock().push(fd);
     let tokio = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let hub = Arc::new(Hub::new(board, Maker::new(telemetry, program)));
     let shown = Shown { telemetry, hub, address: Arc::new(address) };
@@ -112,9 +120,7 @@ pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address,
         // Whoever is connected is let go of.
         tokio.shutdown_background();
     })?;
-    let mut listening = LISTENING.lock();
-    listening.1.push(fd);
-    Ok(Serving { at, url, fd, forks: listening.0, stop: Some(stop), thread: Some(thread) })
+    Ok(Serving { at, url, fd, forks: FORKS.load(Ordering::SeqCst), stop: Some(stop), thread: Some(thread) })
 }
 
 async fn tick(hub: &Hub) {
@@ -144,7 +150,7 @@ async fn guarded(State(shown): State<Shown>, request: Request, next: Next) -> Re
         Verdict::Answer => next.run(request).await,
         Verdict::Admit => {
             let token = shown.address.token().unwrap_or_default();
-            let cookie = format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/");
+            let cookie = format!("{}={token}; HttpOnly; SameSite=Strict; Path=/", shown.address.cookie());
             (StatusCode::SEE_OTHER, [(header::LOCATION, "/".to_owned()), (header::SET_COOKIE, cookie)]).into_response()
         }
         Verdict::Refuse(status, why) => (status, why).into_response(),
@@ -205,7 +211,19 @@ struct Few {
     places: Arc<Semaphore>,
 }
 
-struct Connection(TcpStream, #[expect(dead_code, reason = "held as long as the connection is")] OwnedSemaphorePermit);
+struct Connection {
+    stream: TcpStream,
+    quiet: Pin<Box<Sleep>>,
+    #[expect(dead_code, reason = "held as long as the connection is")]
+    place: OwnedSemaphorePermit,
+}
+
+impl Drop for Connection {
+    /// Closed for who is at the other end, too, where a forked child has a copy of it.
+    fn drop(&mut self) {
+        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
+    }
+}
 
 impl Listener for Few {
     type Io = Connection;
@@ -215,9 +233,9 @@ impl Listener for Few {
         loop {
             let Ok(place) = self.places.clone().acquire_owned().await else { std::future::pending().await };
             match self.listener.accept().await {
-                Ok((stream, from)) => return (Connection(stream, place), from),
+                Ok((stream, from)) => return (Connection { stream, quiet: Box::pin(sleep(QUIET)), place }, from),
                 // Descriptors have run out, say: they come back.
-                Err(_) => tokio::time::sleep(TICK).await,
+                Err(_) => sleep(TICK).await,
             }
         }
     }
@@ -229,18 +247,25 @@ impl Listener for Few {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        if self.quiet.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if matches!(written, Poll::Ready(Ok(n)) if n > 0) {
+            self.quiet = Box::pin(sleep(QUIET));
+        }
+        written
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
