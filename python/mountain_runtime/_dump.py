@@ -17,9 +17,9 @@ class Dump:
     """What was under way at one moment, the oldest first, each before what runs inside it.
 
     Of each: `name`, `state` (running, waiting, backing off, in a thread), `on` (the policy where it waits, or None),
-    `age` in seconds (None: it holds the loop up at this moment), `attempt`, `task` (the asyncio task in which it runs, or
-    None), `inside` (the place in `effects` of the effect in whose code it runs, or None), and `stack`, lines of Python
-    with the outermost first.
+    `age` in seconds (None: it holds the loop up at this moment), `attempt`, `task` (the asyncio task in which it runs,
+    or None), `inside` (the place in `effects` of the effect in whose code it runs, or None), and `stack`, lines of
+    Python with the outermost first.
     """
 
     effects: tuple[Mapping[str, Any], ...]
@@ -54,7 +54,7 @@ def take(
 ) -> Dump:
     """What the tasks of `loop` await, the submitted calls behind `handles`, and the blocking functions on `threads`.
 
-    `at_work` is where the loop's thread is, for who looks from outside: a task that is in its step there awaits nothing.
+    `at_work` is where the loop's thread is, for who looks from outside: a task that is in its step awaits nothing.
     """
     found: list[list[dict[str, Any]]] = []
     seen: set[int] = set()
@@ -104,6 +104,8 @@ def _of_task(task: "asyncio.Task[Any]", seen: set[int]) -> list[dict[str, Any]]:
         if line is not None:
             stack.append(line)
         if isinstance(awaited, Run):
+            if awaited.cr_running:  # it is in its step, and so is all inside
+                break
             age, state, on, attempt = awaited._under_way
             if chain:
                 chain[-1]["stack"], stack = stack, []
