@@ -13,7 +13,7 @@ import pytest
 
 from mountain_runtime import ConcurrencyLimit, Retry, Runtime, Timeout, _native, constant, effect, errors, gather
 from mountain_runtime._statistics import snapshot as statistics
-from tests.telemetry.looks import HERE, looking, snapshot
+from tests.telemetry.looks import HERE, looking, port, snapshot, url
 from tests.telemetry.tracing import traces
 
 pytestmark = pytest.mark.timeout(900)
@@ -136,3 +136,16 @@ def _run(loops: list[threading.Thread]) -> None:
         each.start()
     for each in loops:
         each.join(120)
+
+
+async def test_connections_that_say_nothing_keep_nobody_out_for_long() -> None:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client, Runtime(dashboard=HERE) as rt:
+        silent = [await asyncio.open_connection("127.0.0.1", port(rt)) for _ in range(100)]
+        for n, (_, writer) in enumerate(silent):
+            if n % 2:
+                writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ")  # half a head
+        # Real: it takes as long as such a connection is borne.
+        answer = await client.get(url(rt, "/livez"))
+        assert answer.status_code == 200
+        for _, writer in silent:
+            writer.close()

@@ -70,3 +70,98 @@ def test_a_forked_child_is_not_served_does_not_hang_and_keeps_no_port() -> None:
     assert "child ends" in output, said
     assert "Traceback" not in said
     assert "panicked" not in said
+
+
+DROPPED = """
+async def main():
+    rt = Runtime(dashboard="127.0.0.1:0")
+    async with rt:
+        child = os.fork()
+        if child == 0:
+            try:
+                asyncio.events._set_running_loop(None)
+                if sys.argv[1] == "close":
+                    rt._page.close()
+                page, rt._page = rt._page, None
+                page._timer.cancel()
+                page._native = None
+                del page
+                gc.collect()
+                print("child lists", asyncio.run(child_main()), flush=True)
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+
+async def child_main():
+    import httpx
+    release = asyncio.Event()
+
+    @effect(name="of the child")
+    async def work():
+        await release.wait()
+
+    async with Runtime(dashboard="127.0.0.1:0") as rt:
+        handle = rt.submit(work())
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            async with client.stream("GET", rt._page.url + "events") as response:
+                async for line in response.aiter_lines():
+                    if line.startswith("data:"):
+                        running = json.loads(line[5:])["running"]
+                        break
+        release.set()
+        await handle
+        return sorted(each["name"] for each in running.values())
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("how", ["close", "drop"])
+def test_what_the_parent_s_page_ends_with_is_nothing_to_the_child_s(how: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", HEAD + textwrap.dedent(DROPPED), how],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.stdout == "child lists ['of the child']\n", done.stderr
+
+
+STREAM = """
+import socket
+
+async def main():
+    async with Runtime(dashboard="127.0.0.1:0") as rt:
+        host, port = rt._page.url.split("/")[2].split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET /events HTTP/1.1\\r\\nHost: {host}:{port}\\r\\n\\r\\n".encode())
+        await reader.readline()
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+    try:
+        async with asyncio.timeout(5):
+            while await reader.read(65536):
+                pass
+        print("its end is seen")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.processes
+def test_whoever_looks_sees_the_page_end_while_a_child_goes_on() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", HEAD + textwrap.dedent(STREAM)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.stdout == "its end is seen\n", done.stderr

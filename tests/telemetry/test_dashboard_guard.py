@@ -88,6 +88,34 @@ async def test_an_address_that_others_reach_has_a_token_that_is_logged(
             assert (await client.get(here, headers={"Authorization": f"Bearer {token}"})).status_code == 200
 
 
+async def test_the_page_opens_beside_many_other_cookies_of_its_host(client: httpx.AsyncClient) -> None:
+    """Cookies are those of all ports of a host."""
+    async with Runtime(dashboard=f"s3cret@{HERE}") as rt:
+        admitted = await client.get(url(rt) + "?token=s3cret")
+        assert admitted.status_code == 303
+        name, _, value = admitted.headers["set-cookie"].partition(";")[0].partition("=")
+        assert str(port(rt)) in name
+        cookies = f"other={'x' * 4000}; {name}={value}; mountain_token_1=of-another-page"
+        assert (await client.get(url(rt), headers={"Cookie": cookies})).status_code == 200
+
+
+@pytest.mark.parametrize("given", ["s3cret@127.0.0.1:0", "127.0.0.1:0"])
+async def test_a_token_that_was_given_is_not_logged(given: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "mountain_runtime.dashboard"):
+        async with Runtime(dashboard=given) as rt:
+            address = url(rt)
+    [record] = caplog.records
+    assert (record.levelname, record.getMessage()) == ("INFO", f"the dashboard is at {address}")
+
+
+async def test_a_token_is_in_no_error() -> None:
+    with pytest.raises(ConfigError) as caught:
+        async with Runtime(dashboard="s3cret@127.0.0.1:none"):
+            pass
+    assert "s3cret" not in str(caught.value)
+    assert "127.0.0.1:none" in str(caught.value)
+
+
 # -- addresses -----------------------------------------------------------------------------------------------------
 
 

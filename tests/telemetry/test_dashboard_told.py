@@ -337,3 +337,64 @@ async def test_policies_are_shown_with_their_names(client: httpx.AsyncClient) ->
             release.set()
             await look.until(lambda state: state["limits"][limit_name]["in_flight"] == 0)
         await handle
+
+
+NO_UTF8 = "no file \udcff.txt"
+
+
+class Mute(Exception):
+    """Its own code fails."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("error", [ValueError(NO_UTF8), Mute()])
+async def test_texts_that_cannot_be_said_do_not_stop_the_page(
+    client: httpx.AsyncClient, error: Exception, complaints: list[str]
+) -> None:
+    name, release = named(), asyncio.Event()
+
+    @effect(name=name)
+    async def fails() -> None:
+        raise error
+
+    async def deferred() -> None:
+        raise error
+
+    async def last() -> None:
+        await release.wait()
+
+    rt = Runtime(dashboard=HERE)
+    leave = asyncio.Event()
+
+    async def program() -> None:
+        async with rt:
+            rt.defer(last)
+            rt.defer(deferred)
+            await leave.wait()
+
+    running = asyncio.create_task(program())
+    await until(lambda: rt._page is not None)
+    try:
+        with pytest.raises(type(error)):
+            await fails()
+        async with looking(client, rt) as look:
+            await look.until(lambda state: any(f["effect"] == name for f in state["failures"].values()))
+            leave.set()
+            shutdown = await look.until(
+                lambda state: any(
+                    s["outcome"] == "failed" for s in (state.get("shutdown") or {}).get("steps", {}).values()
+                )
+            )
+            [failed] = [s for s in shutdown["shutdown"]["steps"].values() if s["outcome"] == "failed"]
+            assert type(error).__name__ in failed["error"]
+            # It goes on to be told.
+            seen = len(look.kinds)
+            await look.until(lambda _: len(look.kinds) > seen + 1)
+            assert (await client.get(url(rt, "/livez"))).status_code == 200
+    finally:
+        leave.set()
+        release.set()
+        await running
+    assert complaints == []

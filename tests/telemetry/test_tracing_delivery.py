@@ -3,6 +3,10 @@
 import asyncio
 import gc
 import logging
+import subprocess
+import sys
+import textwrap
+import threading
 import time
 import tracemalloc
 
@@ -38,6 +42,79 @@ def test_spans_of_a_loop_that_is_closed_wait_for_no_other(spans: Spans) -> None:
     asyncio.run(main(0))
     asyncio.run(main(0.3))
     assert len(spans._exporter.get_finished_spans()) == 2
+
+
+def test_spans_of_a_loop_wait_for_no_other_that_is_held_up(spans: Spans) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    async def held_up() -> None:
+        await leaf()
+        began.set()
+        go_on.wait(20)
+
+    async def free() -> None:
+        await leaf()
+        end = time.monotonic() + 5
+        while len(spans._exporter.get_finished_spans()) < 2:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.01)
+
+    thread = threading.Thread(target=lambda: asyncio.run(held_up()))
+    thread.start()
+    try:
+        assert began.wait(5)
+        asyncio.run(free())
+    finally:
+        go_on.set()
+        thread.join(20)
+
+
+@pytest.mark.processes
+def test_a_forked_child_exports_its_own_spans_and_none_of_its_parent_s() -> None:
+    source = """
+        import asyncio, os, sys
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+        from mountain_runtime import effect
+
+        class Prints(SpanExporter):
+            def export(self, spans):
+                for span in spans:
+                    os.write(1, f"{who} {span.name}\\n".encode())
+                return SpanExportResult.SUCCESS
+
+        who = "parent"
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(Prints()))
+        trace.set_tracer_provider(provider)
+
+        async def main():
+            await effect(name="early")(asyncio.sleep)(0)
+            child = os.fork()
+            if child == 0:
+                global who
+                who = "child"
+                asyncio.events._set_running_loop(None)
+                asyncio.run(in_child())
+                os._exit(0)
+            os.waitpid(child, 0)
+            await asyncio.sleep(0.1)
+
+        async def in_child():
+            await effect(name="late")(asyncio.sleep)(0)
+            await asyncio.sleep(0.1)
+
+        asyncio.run(main())
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert sorted(done.stdout.splitlines()) == ["child late", "parent early"], done.stderr
 
 
 async def test_the_queue_is_bounded(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
