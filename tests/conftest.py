@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from mountain_runtime import _native
+
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 HERE = Path(__file__).parent
@@ -109,3 +111,10 @@ def new_loop(request: pytest.FixtureRequest, complaints: Complaints) -> LoopFact
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
     """A function is called by its name, not by its address: workers that run tests side by side must agree on them."""
     return getattr(val, "__qualname__", None) if callable(val) and not isinstance(val, type) else None
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_names() -> None:
+    """Names have figures of their own as long as there are few: those of effects that are gone take no room."""
+    gc.collect(1)
+    _native.forget_unused_names()

@@ -54,6 +54,7 @@ __all__ = [
     "current_within",
     "effect_statistics",
     "fail",
+    "forget_unused_names",
     "fs_hash",
     "fs_mkdir",
     "fs_read",
@@ -463,6 +464,7 @@ class Scope:
 
 def statistics() -> dict[str, int]: ...
 def effect_statistics() -> dict[str, tuple[int, int, int, int, int, int, int, int, float, float]]: ...
+def forget_unused_names() -> None: ...
 def count_effects(on: bool, /) -> None: ...
 def metrics_text(*, openmetrics: bool) -> str:
     """All figures, as a scrape has them."""

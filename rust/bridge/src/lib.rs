@@ -120,7 +120,7 @@ mod _native {
     #[pymodule_export]
     use super::spans::{Tracing, ask_for_tracing, spans_dropped, trace};
     #[pymodule_export]
-    use super::statistics::{count_effects, effect_statistics, metrics_catalogue, metrics_text, statistics};
+    use super::statistics::{count_effects, effect_statistics, forget_unused_names, metrics_catalogue, metrics_text, statistics};
     #[pymodule_export]
     use super::store::{Budget, Store};
     #[pymodule_export]

@@ -45,6 +45,12 @@ pub(crate) fn count_effects(on: bool) {
     watchers::set(watchers::COUNTING, on);
 }
 
+/// Effects that are gone have no figures from now on: tests of figures begin with few names.
+#[pyfunction]
+pub(crate) fn forget_unused_names() {
+    telemetry().effects.forget_unused();
+}
+
 /// All figures, as a scrape has them.
 #[pyfunction]
 #[pyo3(signature = (*, openmetrics))]

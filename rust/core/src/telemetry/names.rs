@@ -63,6 +63,11 @@ impl<T: Default> Names<T> {
         state.known.iter().map(|(name, t)| (name.clone(), t.clone())).chain(other).collect()
     }
 
+    /// Of what nobody uses any more there is nothing to be seen from now on.
+    pub fn forget_unused(&self) {
+        self.state.lock().known.retain(|_, known| Arc::strong_count(known) > 1);
+    }
+
     pub(super) fn inherit(&self, parent: &Names<T>) {
         if let Some(parent) = parent.state.try_lock() {
             let mut state = self.state.lock();
@@ -91,6 +96,16 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &names.of("name 0")));
         assert!(Arc::ptr_eq(&names.of("new"), &names.of(OTHER)));
         assert_eq!(names.all()[10].0, OTHER);
+    }
+
+    #[test]
+    fn what_is_used_is_not_forgotten() {
+        let names = Names::<u8>::new(10);
+        let kept = names.of("kept");
+        names.of("gone");
+        names.forget_unused();
+        assert!(names.all().iter().map(|(name, _)| name).eq(["kept"]));
+        assert!(Arc::ptr_eq(&kept, &names.of("kept")));
     }
 
     #[test]
