@@ -104,12 +104,13 @@ def _of_task(task: "asyncio.Task[Any]", seen: set[int]) -> list[dict[str, Any]]:
         if line is not None:
             stack.append(line)
         if isinstance(awaited, Run):
-            if awaited.cr_running:  # it is in its step, and so is all inside
+            under_way = awaited._under_way
+            if under_way is None:  # it is in its step, and so is all inside
                 break
-            age, state, on, attempt = awaited._under_way
+            name, age, state, on, attempt = under_way
             if chain:
                 chain[-1]["stack"], stack = stack, []
-            chain.append(_entry(awaited.__name__, state, on, age, attempt, task.get_name(), stack, inside=None))
+            chain.append(_entry(name, state, on, age, attempt, task.get_name(), stack, inside=None))
             stack = chain[-1]["stack"]
         elif isinstance(awaited, Handle):
             seen.add(id(cast(object, awaited)))

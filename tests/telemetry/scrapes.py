@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from prometheus_client import Metric
@@ -35,3 +36,13 @@ def value(name: str, **labels: str) -> float:
     """One figure; what there is not is 0."""
     family = scraped()[re.sub(r"_(total|bucket|sum|count)$", "", name)]
     return sum(s.value for s in family.samples if s.name == name and labels.items() <= s.labels.items())
+
+
+def shown(label: str, name: str, *, newer: bool) -> list[tuple[Any, ...]]:
+    """All samples with that label, as often as the text has them."""
+    return [
+        (s.name, tuple(sorted(s.labels.items())), s.value)
+        for family in scraped(newer=newer).values()
+        for s in family.samples
+        if s.labels.get(label) == name
+    ]

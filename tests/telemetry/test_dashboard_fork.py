@@ -1,6 +1,5 @@
 """The live page and forked children."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -45,7 +44,6 @@ asyncio.run(main())
 
 
 @pytest.mark.processes
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks are of POSIX")
 def test_a_forked_child_is_not_served_does_not_hang_and_keeps_no_port() -> None:
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", HEAD + textwrap.dedent(FORKS)],

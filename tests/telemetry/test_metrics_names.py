@@ -1,9 +1,12 @@
 """Names in a scrape: how many there are, and that the hostile ones are names."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -12,12 +15,13 @@ from mountain_runtime import (
     Cache,
     CircuitBreaker,
     ConcurrencyLimit,
+    Policy,
     RateLimit,
     effect,
     errors,
 )
 
-from .scrapes import scraped
+from .scrapes import named, scraped, shown
 
 
 def run(program: str, **environment: str) -> str:
@@ -164,3 +168,107 @@ async def test_hostile_names_are_names(hostile: str) -> None:
 def test_names_must_be_text_that_there_is() -> None:
     with pytest.raises((UnicodeEncodeError, errors.ConfigError)):
         effect(name="\ud800")(asyncio.sleep)
+
+
+# -- types of errors -------------------------------------------------------------------------------------------------
+
+ERRORS = ["two\nlines", 'a "quote"', "back\\slash", "<b>&amp;</b>", '"} 1\nforged{a="', "x" * 10_000, "\ud800", ""]
+
+
+@pytest.mark.parametrize("part", ["__qualname__", "__module__"])
+@pytest.mark.parametrize("hostile", ERRORS, ids=range(len(ERRORS)))
+async def test_the_type_of_an_error_is_one_series_whatever_it_is_called(part: str, hostile: str) -> None:
+    name = named()
+    kind = type("Hostile", (Exception,), {})
+    setattr(kind, part, hostile)
+
+    async def fails() -> None:
+        raise kind
+
+    with pytest.raises(kind):
+        await effect(name=name)(fails)()
+    for newer in (True, False):
+        [sample] = [s for s in scraped(newer=newer)["mountain_effect_failed"].samples if s.labels["effect"] == name]
+        error = sample.labels["error"]
+        assert sample.value == 1
+        assert len(error.encode()) <= 200
+        if hostile != "\ud800":  # which no text in UTF-8 can hold; something stands for it
+            assert hostile[:100] in error
+
+
+@pytest.mark.parametrize("make", [partial(ConcurrencyLimit, 2), CircuitBreaker], ids=["limit", "breaker"])
+@pytest.mark.parametrize("bad", ["", "\ud800"], ids=["empty", "surrogate"])
+def test_what_is_no_name_is_refused_and_is_in_no_text(make: Callable[..., Policy], bad: str) -> None:
+    with pytest.raises((UnicodeEncodeError, errors.ConfigError)):
+        make(name=bad)
+    for newer in (True, False):
+        assert [shown(label, bad, newer=newer) for label in ("limit", "breaker")] == [[], []]
+
+
+async def test_without_a_name_an_effect_has_that_of_its_function() -> None:
+    function = named().replace(" ", "_")
+
+    async def work() -> None:
+        pass
+
+    work.__name__ = work.__qualname__ = function
+    await effect(name="")(work)()
+    for newer in (True, False):
+        assert shown("effect", "", newer=newer) == []
+        assert ("mountain_effect_started_total", (("effect", function),), 1) in shown("effect", function, newer=newer)
+
+
+# -- failures --------------------------------------------------------------------------------------------------------
+
+MANY_THAT_FAIL = """
+import asyncio, re
+from mountain_runtime import _native, effect
+from mountain_runtime._statistics import snapshot
+
+async def fails(kind):
+    raise kind
+
+async def main():
+    before, sizes = len(snapshot().effects), []
+    for n in range(1, 5001):
+        work = effect(name=f"made up {n}")(fails)
+        await asyncio.gather(*(work(kind) for kind in (KeyError, ValueError, OSError)), return_exceptions=True)
+        if n in (2500, 5000):
+            sizes.append(len(_native.metrics_text(openmetrics=True)))
+    text = _native.metrics_text(openmetrics=True)
+    series = lambda name: len(re.findall(f"^{name}{{", text, re.M))
+    folded = int(re.search('names_folded_total{metric="effect"} ([0-9]+)', text)[1])
+    known = len(snapshot().effects) - 1 - before
+    failed = sum(int(n) for n in re.findall("^mountain_effect_failed_total{.*} ([0-9]+)", text, re.M))
+    print(
+        series("mountain_effect_started_total"), series("mountain_effect_failed_total"),
+        known + folded, failed, sizes[1] - sizes[0],
+    )
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module", params=["1000", "10"])
+def bounded(request: pytest.FixtureRequest) -> dict[str, int]:
+    """What 5,000 names of effects come to that fail with 3 types of errors each; the figures are of a process."""
+    environment = os.environ | {"MOUNTAIN_SERIES": request.param}
+    command = [sys.executable, "-c", MANY_THAT_FAIL]
+    made = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
+    assert made.returncode == 0, made.stderr
+    names = ["started", "failed", "names", "failures", "grown"]
+    return dict(zip(names, map(int, made.stdout.split()), strict=True)) | {"bound": int(request.param)}
+
+
+@pytest.mark.processes
+def test_names_that_found_no_room_are_counted_and_the_text_grows_no_more(bounded: dict[str, int]) -> None:
+    assert bounded["started"] == bounded["bound"] + 1
+    assert bounded["names"] == 5000
+    assert bounded["failures"] == 15_000
+    assert bounded["grown"] < 1000  # digits
+
+
+@pytest.mark.processes
+def test_failures_have_no_more_series_than_names_may_have(bounded: dict[str, int]) -> None:
+    """O2: a metric has 1,000 series, and that of the others."""
+    assert bounded["failed"] <= bounded["bound"] + 1

@@ -476,15 +476,15 @@ impl Run {
         let leaf = self.leaf.as_ref().and_then(|l| l.coroutine(py));
         leaf.or_else(|| self.park.as_ref().map(|p| p.clone_ref(py).into_any()))
     }
-    /// For a dump: seconds since it began, what it does, at which policy, and in which attempt.
+    /// For a dump: its name, seconds since it began, what it does, at which policy, and in which attempt. None while it is in its step.
     #[getter]
-    fn _under_way(slf: &Bound<'_, Self>) -> (f64, &'static str, Option<String>, u32) {
+    fn _under_way(slf: &Bound<'_, Self>) -> Option<(String, f64, &'static str, Option<String>, u32)> {
         // Borrowed for a moment only: what names the policies is Python code, and the run may be woken meanwhile.
-        let Ok((began, leaf)) = slf.try_borrow().map(|me| (me.began, me.leaf.clone())) else { return (0.0, "running", None, 0) };
-        let age = began.map_or(0.0, |began| clock().took(began) as f64 * 1e-9);
-        let Some(leaf) = leaf else { return (age, "ended", None, 0) };
-        let (doing, policy) = leaf.plan.get().told_of(slf.py(), leaf.trace.now.doing());
-        (age, doing, policy, leaf.trace.attempts())
+        let (began, leaf) = slf.try_borrow().map(|me| (me.began, me.leaf.clone())).ok()?;
+        let (plan, age) = (leaf.as_ref()?.plan.get(), began.map_or(0.0, |began| clock().took(began) as f64 * 1e-9));
+        let trace = &leaf.as_ref()?.trace;
+        let (doing, policy) = plan.told_of(slf.py(), trace.now.doing());
+        Some((plan.name.clone(), age, doing, policy, trace.attempts()))
     }
     #[getter]
     fn cr_frame(&self, py: Python<'_>) -> Option<Py<PyAny>> {
