@@ -83,6 +83,17 @@ def test_the_answer_on_a_made_tree(tree: Path) -> None:
     assert files_in(output) == files
 
 
+def test_with_a_live_page_it_says_where_and_what_ran(tree: Path) -> None:
+    code, output, said = execute(DUPLICATES, "--dashboard", "127.0.0.1:0", tree)
+    assert (code, groups_in(output)) == (1, count(tree)[0])
+    assert re.search(r"^the dashboard is at http://127\.0\.0\.1:\d+/$", said, re.MULTILINE)
+    [compared] = re.findall(r"(\d+) compared", output)
+    assert re.findall(r"fs\.hash\W+(\d+)", said) == [compared], "each file is hashed once"
+    code, _, said = execute(DUPLICATES, "--dashboard", "nowhere", tree)
+    assert code == 2
+    assert "has no port" in said
+
+
 def test_the_largest_waste_comes_first(tree: Path) -> None:
     _, output, _ = execute(DUPLICATES, tree)
     wastes = [int(waste) for waste in re.findall(r"^\d+ copies of \d+ bytes, (\d+) wasted$", output, re.MULTILINE)]
