@@ -2,6 +2,7 @@
 #   make demo   [DEMO_PATH=folder]      find duplicate files, by default in Python's own library; a live page shows the work
 #   make host   [HOST="--port 8080"]    a small shop: orders over HTTP, SQLite, a sidecar; until Ctrl-C
 #   make test   [PYTEST="-k port -x"]   Rust's tests, loom's models, Python's tests
+#   make test-page                      the live page's tests, with the browser that they need
 #   make bench  [BENCH="--quick"]       the comparison with other libraries
 #   make check                          style, types, floors
 #   make build                          the optimised module, in .venv
@@ -10,7 +11,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo host test test-rust test-python bench check clean help
+.PHONY: build demo host test test-rust test-python test-page bench check clean help
 
 VENV ?= .venv
 DEMO_PATH ?= $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
@@ -46,7 +47,12 @@ test-rust: $(VENV)/.has-build
 	scripts/loom
 
 test-python: $(VENV)/.built-light $(VENV)/.has-test
-	$(PY) -m pytest $(PYTEST)
+	$(PY) scripts/suite $(PYTEST)
+
+# The live page's tests alone; says what to install where there is no browser for them.
+test-page: $(VENV)/.built-light $(VENV)/.has-test
+	@scripts/setup --browser
+	$(PY) scripts/suite tests/telemetry/page
 
 bench: $(VENV)/.built-release $(VENV)/.has-bench
 	$(PY) benches/compare.py $(BENCH)

@@ -49,4 +49,4 @@ def tests(session: nox.Session) -> None:
     build = ["maturin", "build", "--quiet", "--profile", "light", "--interpreter", "python", "--out", str(wheels)]
     session.run(*build, env=environment)
     session.install("--force-reinstall", "--no-deps", *map(str, wheels.glob("*.whl")))
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "scripts/suite", *session.posargs)

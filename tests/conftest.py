@@ -113,6 +113,28 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     return getattr(val, "__qualname__", None) if callable(val) and not isinstance(val, type) else None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--part", choices=["parallel", "serial"], help="only tests that may run side by side, or the others"
+    )
+    parser.addoption(
+        "--without-page", action="store_true", help="leave out the live page's tests, which need a browser"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What these options leave out. Tests in tests/stress have the machine for themselves."""
+    part, without_page = config.getoption("part"), config.getoption("without_page")
+
+    def wanted(item: pytest.Item) -> bool:
+        alone = item.get_closest_marker("serial") is not None or item.path.is_relative_to(HERE / "stress")
+        page = item.path.is_relative_to(HERE / "telemetry" / "page")
+        return (part is None or alone == (part == "serial")) and not (page and without_page)
+
+    config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
+    items[:] = [item for item in items if wanted(item)]
+
+
 @pytest.fixture(autouse=True, scope="module")
 def few_names() -> None:
     """Names have figures of their own as long as there are few: those of effects that are gone take no room."""

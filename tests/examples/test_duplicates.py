@@ -203,6 +203,7 @@ def terminal() -> Iterator[Terminal]:
     made.close()
 
 
+@pytest.mark.serial
 def test_on_a_terminal_it_draws_a_bar_and_a_table(tree: Path, terminal: Terminal) -> None:
     program = terminal.start(DUPLICATES, tree, stdout=terminal.theirs)
     while terminal.read():
@@ -216,6 +217,7 @@ def test_on_a_terminal_it_draws_a_bar_and_a_table(tree: Path, terminal: Terminal
     assert re.search(rf"\({count(tree)[1]} bytes\) wasted", text)
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_stops_it_in_order(tmp_path: Path, terminal: Terminal, times: int) -> None:
     for number in range(400):  # sparse, so that only comparing them takes a while

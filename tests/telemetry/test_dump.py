@@ -280,6 +280,7 @@ async def main(rt):
 """
 
 
+@pytest.mark.serial
 @pytest.mark.processes
 def test_sigusr1_writes_it_to_stderr_and_the_program_goes_on() -> None:
     program = Program(STUCK + "\nrun(main, runtime=Runtime(shutdown=Shutdown(drain=0)))")
@@ -315,6 +316,7 @@ run(main)
     assert "in greedy" in ended.said
 
 
+@pytest.mark.serial
 @pytest.mark.processes
 def test_a_program_that_handles_sigusr1_goes_on_to_do_so() -> None:
     source = STUCK + (

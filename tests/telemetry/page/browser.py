@@ -3,17 +3,17 @@
 import asyncio
 import json
 import os
+import shutil
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
-CHROMIUM = Path("/usr/bin/chromium")
-DRIVER = Path("/usr/bin/chromedriver")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
 ARGUMENTS = [
     "--headless=new",
     "--no-sandbox",
@@ -32,18 +32,17 @@ LOOK = 0.02
 
 def start() -> Chrome:
     """A browser that keeps what is written to its console and what is requested. It fetches nothing for itself."""
-    for program in (CHROMIUM, DRIVER):
-        if not program.exists():
-            raise FileNotFoundError(f"{program} is not there: apt-get install chromium chromium-driver")
+    if CHROMIUM is None or DRIVER is None:
+        raise FileNotFoundError("Chromium or its driver is not there: `make test-page` says how to have them")
     options = ChromeOptions()
-    options.binary_location = str(CHROMIUM)
+    options.binary_location = CHROMIUM
     for argument in ARGUMENTS:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     options.add_experimental_option("perfLoggingPrefs", {"enableNetwork": True, "enablePage": False})
     # What is on this machine is asked for directly, whatever the environment says of others.
     with mock.patch.dict(os.environ, {"no_proxy": "*", "NO_PROXY": "*"}):
-        return Chrome(options=options, service=Service(executable_path=str(DRIVER)))
+        return Chrome(options=options, service=Service(executable_path=DRIVER))
 
 
 def resize(driver: Chrome, width: int, height: int, scale: float = 1) -> None:
