@@ -5,13 +5,14 @@
 #   make test-page                      the live page's tests, with the browser that they need
 #   make bench  [BENCH="--quick"]       the comparison with other libraries
 #   make check                          style, types, floors
+#   make docs                           the site, in site/
 #   make build                          the optimised module, in .venv
 # VENV=.venv-3.12 PYTHON=python3.12 makes another environment beside the first.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo host test test-rust test-python test-page bench check clean help
+.PHONY: build demo host test test-rust test-python test-page bench check docs clean help
 
 VENV ?= .venv
 DEMO_PATH ?= $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
@@ -57,7 +58,11 @@ test-page: $(VENV)/.built-light $(VENV)/.has-test
 bench: $(VENV)/.built-release $(VENV)/.has-bench
 	$(PY) benches/compare.py $(BENCH)
 
-check: $(VENV)/.built-light $(VENV)/.has-test $(VENV)/.has-check $(VENV)/.has-bench
+docs: $(VENV)/.has-docs
+	NO_MKDOCS_2_WARNING=1 $(abspath $(VENV))/bin/mkdocs build --quiet --strict
+	@echo "site/index.html"
+
+check: $(VENV)/.built-light $(VENV)/.has-test $(VENV)/.has-check $(VENV)/.has-bench $(VENV)/.has-docs
 	VENV=$(VENV) scripts/check
 
 # A set of requirements is installed again when its file has changed.
@@ -79,7 +84,7 @@ $(VENV)/.built-light: $(VENV)/.has-build $(SOURCES)
 	@touch $@
 
 clean:
-	rm -rf target .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf target site .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@[ ! -f $(VENV)/pyvenv.cfg ] || rm -rf $(VENV)
 	rm -f python/mountain_runtime/_native*.so
 	find python tests examples benches -name __pycache__ -prune -exec rm -rf {} +

@@ -55,7 +55,8 @@ def test_a_program_prints_what_is_shown(tmp_path: Path, text: str, output: str) 
 
 
 def test_the_readme_and_each_guide_begin_with_a_program() -> None:
-    pages = [ROOT / "README.md", *(ROOT / "docs" / "guides").glob("*.md")]
+    guides = [page for page in (ROOT / "docs" / "guides").glob("*.md") if page.name != "README.md"]
+    pages = [ROOT / "README.md", *guides]
     assert len(pages) >= 5
     for page in pages:
         first = FENCE.search(page.read_text())
