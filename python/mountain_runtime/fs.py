@@ -2,7 +2,8 @@
 
 What fails raises the builtin errors (FileNotFoundError and its kin) with errno and filename. A write is atomic: a
 reader sees the old file or the new one, whole, and a cancelled write leaves nothing behind; with `durable` it is on the
-disk when it returns.
+disk when it returns. A file that cannot be replaced (a mount, a folder that may not be written) is written in place,
+which is not atomic.
 """
 
 import os

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
+use mountain_core::error::Error;
 use mountain_core::value::Value;
 
 use super::{Entry, failure};
@@ -52,15 +53,13 @@ impl Mkdir {
 impl Operation for Mkdir {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         let (path, parents, exist_ok) = (self.path.clone(), self.parents, self.exist_ok);
-        pool::run(Grip::Firm, done, move |_| {
-            let made = mkdir(&path, parents, exist_ok);
-            Step::Answer(made.map(|()| Value::Unit).map_err(|e| failure(&e, &path)))
-        })
+        pool::run(Grip::Firm, done, move |_| Step::Answer(mkdir(&path, parents, exist_ok).map(|()| Value::Unit)))
     }
 }
 
-/// Parents that are there already, or that somebody else makes meanwhile, are fine.
-fn mkdir(path: &Path, parents: bool, exist_ok: bool) -> io::Result<()> {
+/// Parents that are there already, or that somebody else makes meanwhile, are fine. An error is about the folder that could not be
+/// made, a parent say.
+fn mkdir(path: &Path, parents: bool, exist_ok: bool) -> Result<(), Error> {
     let Err(e) = fs::create_dir(path) else { return Ok(()) };
     match (e.kind(), path.parent()) {
         (io::ErrorKind::NotFound, Some(above)) if parents && above != Path::new("") => {
@@ -69,7 +68,7 @@ fn mkdir(path: &Path, parents: bool, exist_ok: bool) -> io::Result<()> {
         }
         // Not only "it exists": on a read-only system, or at the root, a folder that is there can fail otherwise.
         _ if exist_ok && path.is_dir() => Ok(()),
-        _ => Err(e),
+        _ => Err(failure(&e, path)),
     }
 }
 
@@ -77,7 +76,6 @@ fn mkdir(path: &Path, parents: bool, exist_ok: bool) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::testing::{Folder, os_error, run};
-    use mountain_core::error::Error;
 
     fn entry(outcome: Outcome) -> Entry {
         match outcome {
@@ -126,7 +124,10 @@ mod tests {
         assert!(run(&Mkdir::new("/", false, true)).is_ok());
         let file = folder.file("file", b"");
         assert_eq!(os_error(run(&Mkdir::new(&file, true, true))), (libc::EEXIST, Some(file.clone())));
-        assert_eq!(os_error(run(&Mkdir::new(file.join("below"), true, true))).0, libc::ENOTDIR);
+        assert_eq!(os_error(run(&Mkdir::new(file.join("below"), true, true))), (libc::ENOTDIR, Some(file.join("below"))));
+        // It is the parent that cannot be made.
+        let below = os_error(run(&Mkdir::new("/proc/none/below/it", true, true)));
+        assert_eq!(below, (libc::ENOENT, Some(PathBuf::from("/proc/none"))));
         assert!(matches!(run(&Mkdir::new("a\0b", true, true)), Err(Error::Invalid(_))));
     }
 }

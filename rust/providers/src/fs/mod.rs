@@ -1,8 +1,10 @@
 //! Files: reads, durable writes, hashes, walks and what else a program asks of a file system. Each operation is one hop to the
 //! pool's threads and one back.
 
+mod attributes;
 mod entry;
 mod hash;
+mod in_place;
 mod many;
 mod meta;
 mod read;

@@ -1,8 +1,8 @@
 //! Writing a whole file: readers, and a machine that loses power, see the old content or the new, never a part.
 //!
-//! The content goes to a new file in the same folder, which then takes the name over. Links are followed, and mode and owner
-//! kept, as when a file is opened for writing; a second hard link keeps the old content. What cannot be replaced (a pipe, a
-//! device) is written into.
+//! The content goes to a new file in the same folder, which then takes the name over. Links are followed, and mode, owner and
+//! extended attributes kept, as when a file is opened for writing; a second hard link keeps the old content. A pipe or a device is
+//! written into, and so is a file that cannot be replaced (see [`in_place`]).
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
@@ -17,7 +17,7 @@ use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
 use mountain_core::value::Value;
 
 use super::source::wait;
-use super::{errno, failure};
+use super::{attributes, errno, failure, in_place};
 use crate::pool::{self, Grip, Job, Step};
 
 /// Bytes that somebody owns: a vector, or the host's own object.
@@ -28,7 +28,8 @@ const CHUNK: usize = 1 << 20;
 /// As many links in a row as Linux follows.
 const LINKS: usize = 40;
 
-/// Puts `data` in place of a file's content. Aborted or failed, it changes nothing and leaves nothing over.
+/// Puts `data` in place of a file's content. Aborted or failed, it changes nothing and leaves nothing over, unless the file had to
+/// be written in place: that is not aborted, and may fail in the middle.
 pub struct Write {
     pub path: Arc<Path>,
     pub data: Data,
@@ -58,11 +59,12 @@ fn write(job: &Job, path: &Path, data: &[u8], durable: bool) -> Outcome {
         Ok(old) => {
             // Replacing needs no right to write the file itself. Whoever took that right away meant it.
             may_write(path).map_err(fail)?;
-            replace(job, path, &fs::canonicalize(path).map_err(fail)?, data, durable, Some(&old))
+            let target = fs::canonicalize(path).map_err(fail)?;
+            put(job, &Put { named: path, target: &target, data, durable }, Some(&old), &|from, to| fs::rename(from, to))
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let target = end_of_links(path).map_err(fail)?;
-            replace(job, path, &target, data, durable, None)
+            put(job, &Put { named: path, target: &target, data, durable }, None, &|from, to| fs::rename(from, to))
         }
         Err(e) => Err(fail(e)),
     }
@@ -78,25 +80,53 @@ fn may_write(path: &Path) -> io::Result<()> {
     }
 }
 
-/// `named` is what the caller calls the file: errors are about that.
-fn replace(job: &Job, named: &Path, target: &Path, data: &[u8], durable: bool, old: Option<&Metadata>) -> Outcome {
+/// What is written, and where.
+struct Put<'a> {
+    /// What the caller calls the file: errors are about that.
+    named: &'a Path,
+    /// The end of its links.
+    target: &'a Path,
+    data: &'a [u8],
+    durable: bool,
+}
+
+/// As a new file that `rename` gives the name; `old` is what has the name now.
+fn put(job: &Job, put: &Put<'_>, old: Option<&Metadata>, rename: &dyn Fn(&Path, &Path) -> io::Result<()>) -> Outcome {
+    let Put { named, target, data, durable } = *put;
     let fail = |e: io::Error| failure(&e, named);
     let (folder, name) = split(target).map_err(|e| errno(e, named))?;
-    let mut fresh = Fresh::create(folder, name, old).map_err(fail)?;
-    for chunk in data.chunks(CHUNK) {
-        job.check()?;
-        fresh.file.write_all(chunk).map_err(fail)?;
+    let refused = match Fresh::create(folder, name, old.map(|old| (target, old))) {
+        Ok(mut fresh) => {
+            for chunk in data.chunks(CHUNK) {
+                job.check()?;
+                fresh.file.write_all(chunk).map_err(fail)?;
+            }
+            job.check()?;
+            if durable {
+                fresh.file.sync_all().map_err(fail)?;
+            }
+            job.commit()?;
+            match rename(&fresh.path, target) {
+                Ok(()) => {
+                    fresh.named = true;
+                    return if durable { sync_folder(folder) } else { Ok(()) }.map(|()| Value::Unit).map_err(fail);
+                }
+                Err(e) => e,
+            }
+        }
+        Err(e) => {
+            job.commit()?;
+            e
+        }
+    };
+    match old {
+        Some(_) if in_place::instead(&refused) => in_place::over(target, data, durable).map(|()| Value::Unit).map_err(fail),
+        // There is no file whose rights these could be: it is the folder that refuses.
+        None if matches!(refused.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS)) => {
+            Err(failure(&refused, folder))
+        }
+        _ => Err(fail(refused)),
     }
-    job.check()?;
-    if durable {
-        fresh.file.sync_all().map_err(fail)?;
-    }
-    job.commit()?;
-    fresh.rename(target).map_err(fail)?;
-    if durable {
-        sync_folder(folder).map_err(fail)?;
-    }
-    Ok(Value::Unit)
 }
 
 /// The new file before it has its name. Dropped, it is gone.
@@ -107,7 +137,8 @@ struct Fresh {
 }
 
 impl Fresh {
-    fn create(folder: &Path, name: &[u8], old: Option<&Metadata>) -> io::Result<Self> {
+    /// `old` is the file that it is to replace, with its path.
+    fn create(folder: &Path, name: &[u8], old: Option<(&Path, &Metadata)>) -> io::Result<Self> {
         // Readable for its owner only until it has the old file's mode. A file without a predecessor gets what `open` gives.
         let mode = if old.is_some() { 0o600 } else { 0o666 };
         loop {
@@ -115,8 +146,8 @@ impl Fresh {
             match OpenOptions::new().write(true).create_new(true).mode(mode).open(&path) {
                 Ok(file) => {
                     let fresh = Fresh { path, file, named: false };
-                    if let Some(old) = old {
-                        fresh.take_after(old)?;
+                    if let Some((path, old)) = old {
+                        fresh.take_after(path, old)?;
                     }
                     return Ok(fresh);
                 }
@@ -126,19 +157,15 @@ impl Fresh {
         }
     }
 
-    fn take_after(&self, old: &Metadata) -> io::Result<()> {
+    fn take_after(&self, path: &Path, old: &Metadata) -> io::Result<()> {
         let now = self.file.metadata()?;
         if (now.uid(), now.gid()) != (old.uid(), old.gid()) {
-            // Only root may give files away; for all others the new file is theirs, as it is with every editor.
-            drop(fchown(&self.file, Some(old.uid()), Some(old.gid())));
+            // Only root may give files away. In a file that is not its owner's, or of another group, others could read what they
+            // may not, and its owner not what is theirs.
+            fchown(&self.file, Some(old.uid()), Some(old.gid()))?;
         }
-        self.file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))
-    }
-
-    fn rename(&mut self, target: &Path) -> io::Result<()> {
-        fs::rename(&self.path, target)?;
-        self.named = true;
-        Ok(())
+        self.file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+        attributes::copy(path, &self.file)
     }
 }
 

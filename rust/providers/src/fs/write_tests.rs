@@ -1,4 +1,5 @@
 use std::fs;
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use mountain_core::error::Error;
 use mountain_core::value::Value;
 
-use super::{Data, Write, split, write};
+use super::{Data, Put, Write, put, split, write};
 use crate::pool::{Grip, Step};
 use crate::testing::{Call, Folder, Gate, os_error, run, start, start_job};
 
@@ -179,4 +180,56 @@ fn pipes_and_devices_are_written_into() {
         assert!(matches!(call.within(1000), Some(Err(Error::Cancelled))));
     }
     assert_eq!(folder.names(), ["fifo"]);
+}
+
+/// A write whose rename the system refuses with `refusal`.
+fn refused(path: &Path, content: &'static [u8], durable: bool, refusal: i32) -> Result<Value, Error> {
+    let target = path.to_path_buf();
+    let job = start_job(Grip::Firm, move |job| {
+        let old = fs::metadata(&target).ok();
+        let what = Put { named: &target, target: &target, data: content, durable };
+        Step::Answer(put(job, &what, old.as_ref(), &|_, _| Err(io::Error::from_raw_os_error(refusal))))
+    });
+    job.outcome()
+}
+
+#[test]
+fn a_file_whose_name_cannot_be_taken_over_is_written_in_place() {
+    let folder = Folder::new();
+    let path = folder.file("file", b"the old content");
+    let inode = fs::metadata(&path).unwrap().ino();
+    for (durable, refusal) in [(true, libc::EBUSY), (false, libc::EXDEV), (true, libc::EPERM), (false, libc::EACCES)] {
+        for content in [b"short".as_slice(), b"longer than the old content".as_slice(), b"".as_slice()] {
+            assert!(matches!(refused(&path, content, durable, refusal), Ok(Value::Unit)));
+            assert_eq!(fs::read(&path).unwrap(), content);
+        }
+    }
+    assert_eq!((folder.names(), fs::metadata(&path).unwrap().ino()), (vec!["file".to_string()], inode));
+}
+
+#[test]
+fn another_refusal_is_an_error_and_changes_nothing() {
+    let folder = Folder::new();
+    let path = folder.file("file", b"old");
+    for refusal in [libc::EIO, libc::ENOSPC, libc::EDQUOT] {
+        assert_eq!(os_error(refused(&path, b"new", true, refusal)), (refusal, Some(path.clone())));
+        assert_eq!((fs::read(&path).unwrap(), folder.names()), (b"old".to_vec(), vec!["file".to_string()]));
+    }
+    let new = folder.path("new");
+    assert_eq!(os_error(refused(&new, b"new", true, libc::EBUSY)), (libc::EBUSY, Some(new)));
+    let root = folder.root().to_path_buf();
+    let refuses = os_error(refused(&folder.path("new"), b"new", true, libc::EACCES));
+    assert_eq!((refuses.0, refuses.1.map(|path| path.components().collect())), (libc::EACCES, Some(root)));
+    assert_eq!(folder.names(), ["file"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_of_the_kernel_s_are_written_into() {
+    // No file can be made beside it.
+    let path = Path::new("/proc/self/task").join(std::process::id().to_string()).join("comm");
+    let old = fs::read(&path).unwrap();
+    run(&Write::new(&path, data("mountain"), true)).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"mountain\n");
+    fs::write(&path, old).unwrap();
 }
