@@ -99,9 +99,16 @@ class Runtime(Scope):
         _otel.look()
         if self._address is not None:
             self._page = _dashboard.Page(self, self._address)
-        self._enter()
+            self._services.changed = self._page.push
+        try:
+            self._enter()
+        except BaseException:
+            self._close_page()
+            raise
         _scope.by_loop[self._loop] = self
         self._token = scope_var.set(self)
+        if self._page is not None:
+            self._page.push()
         if self._services.any():
             await self._start_services()
         return self
@@ -333,8 +340,11 @@ class Runtime(Scope):
         try:
             self.report = await close(self, clock)
         finally:
-            if self._page is not None:
-                self._page.close()
+            self._close_page()
+
+    def _close_page(self) -> None:
+        if self._page is not None:
+            self._page.close()
 
     def _shutdown_so_far(  # pyright: ignore[reportUnusedFunction] - for the page
         self,

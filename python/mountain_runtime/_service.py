@@ -29,8 +29,9 @@ class Service:
     fallback of such a service stands by from the start.
     """
 
-    def __init__(self, provider: Provider, spawn: Spawn) -> None:
+    def __init__(self, provider: Provider, spawn: Spawn, changed: Callable[[], object]) -> None:
         self.provider = provider
+        self._changed = changed
         self.is_up = asyncio.Event()
         self.has_stopped = asyncio.Event()
         self._spawn = spawn
@@ -77,6 +78,7 @@ class Service:
         life = Life(self.provider.key, make, arguments, self._spawn, name)
         self._lives = [each for each in self._lives if not each.task.done()]
         self._lives.append(life)
+        life.task.add_done_callback(lambda _: self._changed())
         return life
 
     async def _up(self, life: Life, name: str) -> None:
@@ -172,6 +174,7 @@ class Service:
         self, state: Literal["starting", "up", "degraded", "failed", "stopping", "stopped"], reason: str | None = None
     ) -> None:
         self._state, self._reason = state, reason
+        self._changed()
 
     def health(self) -> ServiceHealth:
         """How it is."""

@@ -1,7 +1,7 @@
 """The services of a runtime: started in the order of their needs, stopped in reverse, each in a task of its own."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._graph import Provider, check, depths
@@ -30,6 +30,8 @@ class Services:
     def __init__(self) -> None:
         self._providers: dict[Any, Provider] = {}
         self._services: dict[Any, Service] = {}
+        #: Called when the health of one has changed.
+        self.changed: Callable[[], object] = lambda: None
 
     def add(self, provider: Provider) -> None:
         """A ConfigError if there is one of that key."""
@@ -65,7 +67,7 @@ class Services:
 
     async def start(self, spawn: Spawn) -> None:
         """All are up; or the first error, with the others still to be stopped."""
-        self._services = {key: Service(provider, spawn) for key, provider in self._providers.items()}
+        self._services = {key: Service(provider, spawn, self.changed) for key, provider in self._providers.items()}
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         left = len(self._services)
 

@@ -54,8 +54,8 @@ class Page:
         self._timer = self._loop.call_at(now + _EVERY, self._look, now + _EVERY)
         self.push(now - planned)
 
-    def push(self, late: float = 0.0) -> None:
-        """Pins up how everything is now. That fails nobody."""
+    def push(self, late: float | None = None) -> None:
+        """Shows how everything is now; its failure is logged. `late`: by how many seconds the loop missed the timer."""
         try:
             health = self._runtime.health()
             services = {

@@ -7,6 +7,8 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
+use crate::errno::message;
+
 /// A program that has run to its end: its exit code (or the signal that ended it, as a negative number), and what it wrote.
 #[pyclass(frozen, module = "mountain_runtime.process")]
 pub(crate) struct Completed {
@@ -52,11 +54,7 @@ impl Child {
     /// To the whole group.
     #[pyo3(signature = (number, /))]
     fn signal(&self, number: i32) -> PyResult<()> {
-        self.0.signal(number).map_err(|errno| {
-            let text = std::io::Error::from_raw_os_error(errno).to_string();
-            let text = text.split(" (os error").next().unwrap_or_default().to_owned();
-            PyOSError::new_err((errno, text))
-        })
+        self.0.signal(number).map_err(|errno| PyOSError::new_err((errno, message(errno))))
     }
 }
 

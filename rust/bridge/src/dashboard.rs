@@ -10,6 +10,7 @@ use mountain_dashboard::{Address, Board, Failure, Service, Serving, serve};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::errno::os_error;
 use crate::process::{clock, forks, telemetry};
 use crate::watchers;
 
@@ -37,11 +38,13 @@ impl Dashboard {
     #[new]
     #[pyo3(signature = (address, token, program, /))]
     fn new(py: Python<'_>, address: &str, token: String, program: String) -> PyResult<Self> {
-        let address = Address::parse(address, || token).map_err(|e| PyValueError::new_err(e.to_string()))?;
-        let made_token = address.made;
+        // Its host may have to be looked up.
+        let address = py.detach(|| Address::parse(address, || token)).map_err(|e| PyValueError::new_err(e.to_string()))?;
+        let (made_token, place) = (address.made, address.place.clone());
         let board = Arc::new(Board::default());
         let shown = board.clone();
-        let serving = py.detach(move || serve(telemetry(), shown, address, program))?;
+        let serving = py.detach(move || serve(telemetry(), shown, address, program));
+        let serving = serving.map_err(|e| os_error(&e, Some(&place)))?;
         BOARDS.lock().push(Arc::downgrade(&board));
         if OPEN.fetch_add(1, Ordering::SeqCst) == 0 {
             show(true);
@@ -50,15 +53,17 @@ impl Dashboard {
         Ok(Dashboard { board, serving: Mutex::new(Some(serving)), url, made_token, forks: forks() })
     }
 
-    /// On the loop, `late` seconds after its time: how everything is. `shutdown` is JSON.
+    /// On the loop: how everything is. `shutdown` is JSON. `late`: by how many seconds the loop missed the time for it, if it had one.
     #[pyo3(signature = (services, shutdown, ready, late, /))]
-    fn push(&self, services: BTreeMap<String, Service>, shutdown: &str, ready: bool, late: f64) -> PyResult<()> {
+    fn push(&self, services: BTreeMap<String, Service>, shutdown: &str, ready: bool, late: Option<f64>) -> PyResult<()> {
         let shutdown = shutdown.parse().map_err(|e| PyValueError::new_err(format!("a shutdown that is no JSON: {e}")))?;
         self.board.set_services(services);
         self.board.set_shutdown(shutdown);
         self.board.set_ready(ready);
         self.board.heard(clock().now());
-        telemetry().pulse.lag.record((late.max(0.0) * 1e9) as u64);
+        if let Some(late) = late {
+            telemetry().pulse.lag.record((late.max(0.0) * 1e9) as u64);
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
 use crate::child;
+use crate::errno::message;
 use crate::face::face;
 use crate::plan::Plan;
 use crate::pyref::PyRef;
@@ -109,8 +110,7 @@ pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr 
         Error::Cancelled => CancelledError::new_err(()),
         // OSError picks the class by errno: FileNotFoundError and its kin.
         Error::Os(os) => {
-            let text = std::io::Error::from_raw_os_error(os.errno).to_string();
-            let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+            let text = message(os.errno);
             match (os.path, os.path2) {
                 (None, _) => PyOSError::new_err((os.errno, text)),
                 (Some(path), None) => PyOSError::new_err((os.errno, text, path)),

@@ -1,7 +1,7 @@
 //! mountain_runtime._native: translates between Python and the engine, and decides nothing.
 //!
 //! Floors, each importing only what stands above it in this list:
-//!  - `face`, what Python hands down at import; `process`, what there is once a process; `watchers`, who looks at calls; `pyref`, references that may be dropped anywhere, and `payload`, bytes;
+//!  - `face`, what Python hands down at import; `process`, what there is once a process; `watchers`, who looks at calls; `errno`, the system's refusals; `pyref`, references that may be dropped anywhere, and `payload`, bytes;
 //!    `context`, where the current code runs; `slots`, what pyo3 has no word for;
 //!  - `keyed`, keys as numbers, and `jitter`; `permits`, `rates`, `circuit` and `store`, the states of policies; `layer`, one policy
 //!    compiled, and `plan`, a stack of them; `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
@@ -21,6 +21,7 @@ mod drain;
 mod effect;
 mod ends;
 mod entry;
+mod errno;
 mod error;
 mod face;
 mod fail;

@@ -23,6 +23,7 @@ use pyo3::{ffi, intern};
 
 use crate::bell::FdBell;
 use crate::context::running_loop;
+use crate::errno::os_error;
 use crate::process::PARKED;
 use crate::pyref::{PyRef, empty_graveyard, when_many};
 
@@ -180,7 +181,7 @@ impl Port {
                 parked: Mutex::default(),
                 flying: Mutex::default(),
                 scope: Mutex::default(),
-                shared: Arc::new(Shared { mailbox: Mailbox::new(FdBell::new()?) }),
+                shared: Arc::new(Shared { mailbox: Mailbox::new(FdBell::new().map_err(|e| os_error(&e, None))?) }),
             },
         )?;
         port.call_method1(intern!(py, "_attach"), (event_loop,))?;

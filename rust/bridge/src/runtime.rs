@@ -13,6 +13,7 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::effect::Effect;
+use crate::errno::os_error;
 use crate::handle::{Handle, expected, of_task};
 use crate::permits::Permits;
 use crate::port::Port;
@@ -60,7 +61,7 @@ impl Scope {
         let me = slf.get();
         if let Some(workers) = *me.workers.lock() {
             OWN_WORKERS.store(true, Ordering::Relaxed);
-            *me.own.lock() = Some(process::workers(Some(workers))?);
+            *me.own.lock() = Some(process::workers(Some(workers)).map_err(|e| os_error(&e, None))?);
         }
         // Out of the lock first: what goes may run code that looks for its runtime.
         let replaced = port.get().scope.lock().replace(slf.clone().into_any().unbind());

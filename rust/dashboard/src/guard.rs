@@ -1,11 +1,11 @@
-//! Who may look. On a loopback address everybody who is on the machine; elsewhere whoever has the token.
+//! Which requests are answered.
 //!
-//!  1. The Host header names an IP address, localhost, or the host that was given: a name that an attacker has made point here is refused,
-//!     whatever page the browser has come from (DNS rebinding).
-//!  2. An Origin header, if there is one, is the page's own.
-//!  3. Where there is a token, the request carries it: as a bearer, as a cookie, or once in the address, which makes the cookie.
-//!
-//! Probes need no token: they say one word.
+//!  1. A probe is, always: it says one word, and those who ask send little (HTTP/1.0 without a Host, say).
+//!  2. With a token, a request that carries it is: as a bearer, as a cookie, or once in the address, which makes the cookie. A web page that
+//!     made its own name point here has none of these.
+//!  3. Without a token, on a loopback address, a request is whose host is an IP address, localhost, or the host that was given: a name that an
+//!     attacker has made point here is refused, whatever page the browser has come from (DNS rebinding).
+//!  4. An Origin header, if there is one, is the page's own.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -19,7 +19,10 @@ const COOKIES: usize = 16 * 1024;
 /// `[token@]host:port`.
 #[derive(Clone, Debug)]
 pub struct Address {
-    pub at: SocketAddr,
+    /// All that its host stands for; the one of them where it listens, once it does.
+    pub at: Vec<SocketAddr>,
+    /// As it was given, without the token.
+    pub place: String,
     host: String,
     token: Option<String>,
     /// The token is none that was given.
@@ -53,11 +56,14 @@ impl Address {
             return Err(bad("has a port that is none"));
         }
         let host = host.trim_start_matches('[').trim_end_matches(']').to_lowercase();
-        let mut found = place.to_socket_addrs().map_err(|e| bad(&format!("cannot be found ({e})")))?;
-        let at = found.next().ok_or_else(|| bad("cannot be found"))?;
-        let needs_one = token.is_none() && !at.ip().is_loopback();
+        let found = place.to_socket_addrs().map_err(|e| bad(&format!("cannot be found ({e})")))?;
+        let at: Vec<_> = found.collect();
+        if at.is_empty() {
+            return Err(bad("cannot be found"));
+        }
+        let needs_one = token.is_none() && !at.iter().all(|at| at.ip().is_loopback());
         let token = token.or_else(|| needs_one.then(made));
-        Ok(Address { at, host, token, made: needs_one })
+        Ok(Address { at, place: place.to_owned(), host, token, made: needs_one })
     }
 
     pub fn token(&self) -> Option<&str> {
@@ -67,20 +73,25 @@ impl Address {
     /// The same, once it listens at `at`.
     #[must_use]
     pub(crate) fn bound(self, at: SocketAddr) -> Self {
-        Address { at, ..self }
+        Address { at: vec![at], ..self }
+    }
+
+    fn port(&self) -> u16 {
+        self.at.first().map_or(0, SocketAddr::port)
     }
 
     /// Where a browser finds it.
     pub(crate) fn url(&self) -> String {
+        let at = self.at.first().map(ToString::to_string).unwrap_or_default();
         match &self.token {
-            Some(token) => format!("http://{}/?token={token}", self.at),
-            None => format!("http://{}/", self.at),
+            Some(token) => format!("http://{at}/?token={token}"),
+            None => format!("http://{at}/"),
         }
     }
 
     /// The cookie's name: pages at other ports of this host have others.
     pub(crate) fn cookie(&self) -> String {
-        format!("mountain_token_{}", self.at.port())
+        format!("mountain_token_{}", self.port())
     }
 }
 
@@ -93,11 +104,20 @@ pub(crate) enum Verdict {
     Refuse(StatusCode, &'static str),
 }
 
+/// A path that says how the program is. A slash at its end, as some tools write it, changes nothing.
+pub(crate) const PROBES: [&str; 4] = ["/livez", "/readyz", "/livez/", "/readyz/"];
+
 pub(crate) fn judge(address: &Address, headers: &HeaderMap, uri: &Uri) -> Verdict {
-    let Ok(Some(host)) = text(headers, header::HOST, LONGEST) else {
+    if PROBES.contains(&uri.path()) {
+        return Verdict::Answer;
+    }
+    // What a request line names in full counts more than the header (RFC 9112, 3.2.2).
+    let header = text(headers, header::HOST, LONGEST);
+    let host = uri.authority().map_or(header.ok().flatten(), |authority| Some(authority.as_str()));
+    let Some(host) = host.filter(|_| header.is_ok()) else {
         return Verdict::Refuse(StatusCode::BAD_REQUEST, "no host\n");
     };
-    if !is_ours(address, host) {
+    if address.token.is_none() && !is_ours(address, host) {
         return Verdict::Refuse(StatusCode::FORBIDDEN, "a foreign host\n");
     }
     match text(headers, header::ORIGIN, LONGEST) {
@@ -106,9 +126,6 @@ pub(crate) fn judge(address: &Address, headers: &HeaderMap, uri: &Uri) -> Verdic
         _ => return Verdict::Refuse(StatusCode::FORBIDDEN, "a foreign origin\n"),
     }
     let Some(token) = &address.token else { return Verdict::Answer };
-    if matches!(uri.path(), "/livez" | "/readyz") {
-        return Verdict::Answer;
-    }
     let bearer = text(headers, header::AUTHORIZATION, LONGEST).ok().flatten().and_then(|h| h.strip_prefix("Bearer "));
     let cookies = text(headers, header::COOKIE, COOKIES).ok().flatten().unwrap_or_default();
     let ours = address.cookie();
@@ -192,6 +209,13 @@ mod tests {
             assert!(refused(&judged(&address, "/", &[(header::HOST, host)])), "{host}");
         }
         assert!(refused(&judged(&address, "/", &[])));
+        for probe in PROBES {
+            assert_eq!(judged(&address, probe, &[]), Verdict::Answer);
+            assert_eq!(judged(&address, probe, &[(header::HOST, "evil.example")]), Verdict::Answer);
+        }
+        let whole = |uri| judged(&address, uri, &[(header::HOST, "localhost")]);
+        assert_eq!(whole("http://127.0.0.1:9600/metrics"), Verdict::Answer);
+        assert!(refused(&whole("http://evil.example/metrics")), "the request line counts");
         assert!(refused(&judged(&address, "/", &[(header::HOST, "localhost"), (header::HOST, "localhost")])));
         let with = |origin| judged(&address, "/", &[(header::HOST, "127.0.0.1:9600"), (header::ORIGIN, origin)]);
         assert_eq!(with("http://127.0.0.1:9600"), Verdict::Answer);
@@ -208,6 +232,12 @@ mod tests {
         assert_eq!(with("/metrics", header::AUTHORIZATION, "Bearer secret"), Verdict::Answer);
         assert_eq!(with("/events", header::COOKIE, "a=b; mountain_token_9600=secret"), Verdict::Answer);
         assert_eq!(judged(&address, "/?token=secret", std::slice::from_ref(&host)), Verdict::Admit);
+        // By a name that only its network knows.
+        let named = (header::HOST, "shop.example:9600");
+        assert_eq!(judged(&address, "/?token=secret", std::slice::from_ref(&named)), Verdict::Admit);
+        let scraped = [named.clone(), (header::AUTHORIZATION, "Bearer secret")];
+        assert_eq!(judged(&address, "/metrics", &scraped), Verdict::Answer);
+        assert!(refused(&judged(&address, "/metrics", &[named, (header::ORIGIN, "http://evil.example")])));
         for probe in ["/livez", "/readyz"] {
             assert_eq!(judged(&address, probe, std::slice::from_ref(&host)), Verdict::Answer);
         }

@@ -96,7 +96,7 @@ impl Drop for Serving {
 
 /// Show `telemetry` and `board` at `address`, from now on. Fails where the address is taken.
 pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address, program: String) -> io::Result<Serving> {
-    let listener = TcpListener::bind(address.at)?;
+    let listener = TcpListener::bind(address.at.as_slice())?;
     listener.set_nonblocking(true)?;
     let (at, fd) = (listener.local_addr()?, listener.as_raw_fd());
     let address = address.bound(at);
@@ -139,8 +139,11 @@ fn router(shown: Shown) -> Router {
     files
         .route("/events", get(events))
         .route("/metrics", get(metrics))
+        .route("/metrics/", get(metrics))
         .route("/livez", get(livez))
+        .route("/livez/", get(livez))
         .route("/readyz", get(readyz))
+        .route("/readyz/", get(readyz))
         .layer(middleware::from_fn_with_state(shown.clone(), guarded))
         .with_state(shown)
 }
