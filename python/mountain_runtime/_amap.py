@@ -18,7 +18,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from . import _children, _scope
 from ._native import Limit, current_limit
-from .errors import ShuttingDown
+from .errors import ConfigError, ShuttingDown
 from .policy._base import name_of
 from .policy._numbers import count
 
@@ -40,6 +40,8 @@ def amap(
     then ShuttingDown is raised.
     """
     count(limit, "amap", "limit")
+    if not callable(cast("object", fn)):
+        raise ConfigError(f"amap({fn!r}, ...): must be a function that gives an effect of one item")
     if isinstance(items, AsyncIterable):
         return _Results(fn, None, aiter(items), limit, ordered)
     return _Results(fn, iter(items), None, limit, ordered)

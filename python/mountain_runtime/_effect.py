@@ -11,6 +11,7 @@ from . import _threads
 from ._native import Effect, EffectFunction
 from ._need import filled, needs, on_thread, without_needs
 from .errors import ConfigError
+from .policy._arguments import check_name
 from .policy._base import Policy, flatten, name_of, plan
 
 __all__ = ["BlockingDecorator", "EffectDecorator", "blocking", "effect"]
@@ -59,6 +60,8 @@ Make = Callable[[Callable[..., Any], tuple[Policy, ...], str], Callable[..., Any
 
 
 def _decorator(policies: tuple[Any, ...], name: str | None, check: Callable[[object], None], make: Make) -> Any:
+    check_name(name, "blocking" if check is _check_sync else "effect")
+
     def decorate(fn: Any, policies: tuple[Policy, ...]) -> Any:
         if isinstance(fn, (staticmethod, classmethod)):
             return _decorated_method(cast("Any", fn), decorate, policies)

@@ -25,7 +25,7 @@ from ._sidecar_run import Ready, Run, Settings, Stop, StrPath, log
 from .errors import ConfigError, Rejected
 from .policy import Backoff
 from .policy._numbers import Seconds, count, seconds
-from .process import Process
+from .process import Process, checked
 
 if TYPE_CHECKING:
     from ._runtime import Runtime
@@ -62,8 +62,7 @@ def sidecar(
     Raises ChildProcessError, with its exit code and last lines, from the start when it ends before it is ready, and
     from the end of the block when it had ended by itself. OSError (EADDRINUSE) if its port is taken before it starts.
     """
-    if not argv:
-        raise ConfigError("sidecar(): needs a program to run")
+    checked("sidecar", argv)
     is_port = isinstance(ready, int) and not isinstance(ready, bool) and 0 < ready < 65536
     if ready is not None and not callable(ready) and not is_port:
         raise ConfigError(f"sidecar(ready={ready!r}): must be a function of a line, or a port from 1 to 65535")

@@ -11,6 +11,7 @@ started, CalledProcessError, and TimeoutExpired as the cause of a TimedOut. No s
 
 import errno
 import os
+import reprlib
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -132,7 +133,7 @@ def run(
     """
     if max_output is not None:
         count(max_output, "process.run", "max_output")
-    return _native.process_run(_checked("run", argv), input, check, cwd, _pairs(env), max_output)
+    return _native.process_run(checked("process.run", argv), input, check, cwd, _pairs(env), max_output)
 
 
 def open(  # noqa: A001
@@ -146,7 +147,7 @@ def open(  # noqa: A001
 
     Raises OSError, with errno and filename, when it cannot be started.
     """
-    return opened(_checked("open", argv), cwd, env, stderr=False)
+    return opened(checked("process.open", argv), cwd, env, stderr=False)
 
 
 @asynccontextmanager
@@ -170,9 +171,16 @@ async def start(
     return await _native.process_open(argv, cwd, _pairs(env), stderr, None if scope is None else id(scope))
 
 
-def _checked(what: str, argv: tuple[StrPath, ...]) -> tuple[StrPath, ...]:
+def checked(owner: str, argv: tuple[StrPath, ...]) -> tuple[StrPath, ...]:
+    """A program and its arguments; a ConfigError if they can be none."""
     if not argv:
-        raise ConfigError(f"process.{what}(): needs a program to run")
+        raise ConfigError(f"{owner}(): needs a program to run")
+    for each in argv:
+        given: object = each
+        if not isinstance(given, (str, bytes, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            advice = f"write {owner}(*argv)" if isinstance(given, (list, tuple)) else "convert it by str()"
+            shown = reprlib.repr(given)
+            raise ConfigError(f"{owner}({shown}): takes the program and each argument as a text of its own: {advice}")
     return argv
 
 

@@ -109,7 +109,7 @@ def test_when_a_breaker_opens(breaker: CircuitBreaker, words: str) -> None:
         ([Retry(on=Boom, attempts=None, backoff=constant(0)), Timeout(0)], "no limit"),
         ([Timeout(9), Retry(on=Boom, attempts=None), Timeout(2)], "9 s"),
         ([Retry(on=Boom, attempts=5, backoff=exponential(1, max=4, jitter="full")), Timeout(1)], "16 s"),
-        ([Retry(on=Boom, attempts=3, backoff=exponential(10, max=4)), Timeout(1)], "11 s"),
+        ([Retry(on=Boom, attempts=3, backoff=exponential(4, max=4)), Timeout(1)], "11 s"),
         ([Retry(on=lambda _: 1, attempts=3, max_retry_after=7), Timeout(1)], "17 s"),
         ([Retry(on=lambda _: 1, attempts=3, max_retry_after=7, backoff=constant(9)), Timeout(1)], "21 s"),
         ([Retry(on=Boom, attempts=10**9, backoff=exponential(1, max=5)), Timeout(0)], "5e+09 s"),
@@ -167,7 +167,7 @@ ON_OPEN = Retry(on=(Boom, CircuitOpen), backoff=constant(1))
         (
             "the attempts are refused, too",
             [ON_OPEN, CircuitBreaker(cooldown=constant(9))],
-            [ON_OPEN, CircuitBreaker(cooldown=exponential(9))],
+            [ON_OPEN, CircuitBreaker(cooldown=exponential(9, max=9))],
         ),
         ("takes a turn, too", [RATE, CACHE], [CACHE, RATE]),
         ("needs a place, too", [LIMIT, CACHE], [CACHE, LIMIT]),

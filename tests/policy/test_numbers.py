@@ -100,7 +100,7 @@ def backs_off_at(attempt: int) -> Any:
 async def test_a_late_attempt_waits_no_longer_than_the_cap(attempt: int) -> None:
     """T3: powers of the factor are long infinite by then."""
     calls = Calls(*[Boom] * attempt, then_value=True)
-    backoff = exponential(1, factor=10, max=SOON, jitter="none")
+    backoff = exponential(SOON, factor=10, max=SOON, jitter="none")
     with Watch() as watch:
         found = await effect(Timeout(LONG), Retry(on=backs_off_at(attempt), attempts=None, backoff=backoff))(calls)()
     assert found == attempt + 1

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from ..errors import ConfigError
 
-__all__ = ["arity", "bound", "check_function", "is_method", "unhashable", "whole"]
+__all__ = ["arity", "bound", "check_name", "is_method", "unhashable", "whole"]
 
 
 def bound(
@@ -133,12 +133,3 @@ def check_name(given: str | None, owner: str) -> None:
     what = cast("object", given)
     if what is not None and (not isinstance(what, str) or not what):
         raise ConfigError(f"{owner}(name={what!r}): must be a name")
-
-
-def check_function(given: Callable[..., Hashable] | Callable[..., float] | None, owner: str, setting: str) -> None:
-    """A ConfigError if `given` is not a plain function of a call's arguments."""
-    what = cast("Any", given)
-    if what is None:
-        return
-    if not callable(what) or inspect.iscoroutinefunction(what):
-        raise ConfigError(f"{owner}({setting}={what!r}): must be a plain function of the call's arguments")

@@ -72,9 +72,10 @@ def exponential(
     """
     if jitter not in _KINDS:
         raise ConfigError(f"exponential(jitter={jitter!r}): must be one of {', '.join(map(repr, _KINDS))}")
-    return Backoff(
-        seconds(initial, "exponential", "initial"),
-        number(factor, "exponential", "factor", least=1),
-        seconds(max, "exponential", "max"),
-        jitter,
-    )
+    first, most = seconds(initial, "exponential", "initial"), seconds(max, "exponential", "max")
+    if first > most:
+        raise ConfigError(
+            f"exponential({written(initial)}, max={written(max)}): begins with more than its most. "
+            f"Give a larger max=, or write constant({written(max)})"
+        )
+    return Backoff(first, number(factor, "exponential", "factor", least=1), most, jitter)

@@ -1,18 +1,21 @@
 """What a policy is, and how a list of them becomes the plan that the engine runs by."""
 
 import functools
-from collections.abc import Awaitable, Callable, Iterable
-from typing import ClassVar, ParamSpec, TypeVar, cast
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast
 
 from .._native import Effect, Layer, Plan, call_effect
 from ..errors import ConfigError
 from ._arguments import arity, is_method
+from ._functions import check_arguments
 from ._part import Part
 
-__all__ = ["Policy", "flatten", "name_of", "plan", "under"]
+__all__ = ["Asks", "Policy", "flatten", "name_of", "plan", "under"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+Asks = Mapping[str, Callable[..., Any] | None]
 
 
 class Policy:
@@ -26,17 +29,32 @@ class Policy:
     #: Whether it holds state: such an object may stand in a stack once only, or it would count one call twice.
     _stateful: ClassVar[bool] = False
 
+    #: What to write in place of `async with policy:`.
+    _instead: ClassVar[str] = "give it to @effect(...), or write `await policy.call(function, ...)`"
+
     def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> Effect[T]:
         """An effect of `fn(*args, **kwargs)` under this policy, for a function that one did not write."""
         return call_effect(fn, args, kwargs or None, plan((self,), name_of(fn), fn))
+
+    if not TYPE_CHECKING:  # type checkers say by themselves that it is no context manager
+
+        def __enter__(self):
+            raise ConfigError(f"{self!r} is no block: {self._instead}")
+
+        def __exit__(self, *_): ...
+
+        async def __aenter__(self):
+            self.__enter__()
+
+        async def __aexit__(self, *_): ...
 
     def _flat(self) -> "tuple[Policy, ...]":
         """The single policies that it consists of, outermost first."""
         return (self,)
 
-    def _asks(self) -> str | None:
-        """The setting by which it asks for a call's arguments, if it does."""
-        return None
+    def _asks(self) -> Asks:
+        """What asks it for a call's arguments: settings, each with its function, or None where that takes any call."""
+        return {}
 
     def _part(self) -> Part:
         """What it does, in words and numbers."""
@@ -69,16 +87,18 @@ def plan(
     `native_call`, there are no arguments to ask for.
     """
     flat = flatten(policies, name)
-    if function is None and not native_call:
-        for policy in flat:
-            if setting := policy._asks():
-                raise ConfigError(
-                    f"{policy!r} has {setting}=, which asks for a call's arguments: '{name}' is made of other effects "
-                    "and has none. Put the policy on those",
-                    effect=name,
-                )
+    asking = [(policy, setting, each) for policy in flat for setting, each in policy._asks().items()]
+    for policy, setting, each in asking:
+        if function is None and not native_call:
+            raise ConfigError(
+                f"{policy!r} has {setting}=, which asks for a call's arguments: '{name}' is made of other effects "
+                "and has none. Put the policy on those",
+                effect=name,
+            )
+        if each is not None:
+            check_arguments(each, setting, policy, function, name)
     layers = [policy._layer() for policy in flat]
-    if any(policy._asks() for policy in flat):
+    if asking:
         return Plan(flat, layers, name, function, skip, is_method(function), arity(function))
     return Plan(flat, layers, name, function, skip)
 

@@ -5,11 +5,12 @@ from typing import Literal, cast, final
 
 from .._native import Circuit, Layer
 from ..errors import ConfigError
-from ._arguments import check_function, check_name
+from ._arguments import check_name
 from ._backoff import Backoff, constant
-from ._base import Policy
+from ._base import Asks, Policy
 from ._errors import check_classes, named
 from ._forks import note
+from ._functions import check_function
 from ._numbers import Seconds, count, number, seconds, written
 from ._part import Part
 
@@ -20,10 +21,11 @@ __all__ = ["CircuitBreaker"]
 class CircuitBreaker(Policy):
     """Refuses calls with `errors.CircuitOpen` for `cooldown` seconds after too many failed, then tries a few.
 
-    It opens after `failures` failures in a row; without that number, when of at least `minimum_calls` calls in the
-    last `window` seconds the part `failure_rate` failed. With `slow_call` it also opens when the part `slow_rate`
-    took longer than so many seconds. After the cooldown exactly `probes` calls are let through: if all succeed it
-    closes, and if one fails it opens again. A `cooldown` that is a backoff grows with each opening in a row.
+    It opens after `failures` failures in a row; without that number, when of at least `minimum_calls` calls (20) in
+    the last `window` seconds the part `failure_rate` (0.5) failed. With `slow_call` it also opens when the part
+    `slow_rate` (1.0) of at least so many calls took longer than so many seconds. After the cooldown exactly `probes`
+    calls are let through: if all succeed it closes, and if one fails it opens again. A `cooldown` that is a backoff
+    grows with each opening in a row.
 
     Failures are the errors that `on` names, and time that ran out, whichever Timeout's it was. A caller's cancel,
     `Rejected` and errors that `on` does not name say nothing of what is called. A call that ends in another state than
@@ -42,10 +44,10 @@ class CircuitBreaker(Policy):
         *,
         name: str | None = None,
         failures: int | None = None,
-        failure_rate: float = 0.5,
-        minimum_calls: int = 20,
+        failure_rate: float | None = None,
+        minimum_calls: int | None = None,
         slow_call: Seconds | None = None,
-        slow_rate: float = 1.0,
+        slow_rate: float | None = None,
         window: Seconds = 60,
         cooldown: Seconds | Backoff = 30,
         probes: int = 1,
@@ -56,6 +58,24 @@ class CircuitBreaker(Policy):
         check_name(name, owner)
         check_function(key, owner, "key")
         check_classes(on, owner)
+        share = None if failure_rate is None else _share(failure_rate, owner, "failure_rate")
+        slow_share = None if slow_rate is None else _share(slow_rate, owner, "slow_rate")
+        least = None if minimum_calls is None else min(count(minimum_calls, owner, "minimum_calls"), 2**31)
+        if failures is not None and share is not None:
+            raise ConfigError(
+                f"{owner}(failures={failures!r}, failure_rate={failure_rate!r}): counts failures in a row or by their "
+                "part; leave one of them out"
+            )
+        if failures is not None and least is not None and slow_call is None:
+            raise ConfigError(
+                f"{owner}(failures={failures!r}, minimum_calls={minimum_calls!r}): failures in a row need no other "
+                "calls; leave one of them out"
+            )
+        if slow_share is not None and slow_call is None:
+            raise ConfigError(
+                f"{owner}(slow_rate={slow_rate!r}): needs slow_call=, from how many seconds a call is slow"
+            )
+        share, slow_share, least = share or 0.5, slow_share or 1.0, least or 20
         wait = cooldown if isinstance(cooldown, Backoff) else constant(seconds(cooldown, owner, "cooldown"))
         self._name = name
         self._on = on
@@ -64,29 +84,29 @@ class CircuitBreaker(Policy):
         self._circuit = Circuit(
             name=name,
             failures=None if failures is None else min(count(failures, owner, "failures"), 2**31),
-            failure_rate=_share(failure_rate, owner, "failure_rate"),
-            minimum_calls=min(count(minimum_calls, owner, "minimum_calls"), 2**31),
+            failure_rate=share,
+            minimum_calls=least,
             slow_call=None if slow_call is None else seconds(slow_call, owner, "slow_call"),
-            slow_rate=_share(slow_rate, owner, "slow_rate"),
+            slow_rate=slow_share,
             window=_positive(window, owner, "window"),
             cooldown=(wait._initial, wait._factor, wait._max, wait._jitter),
             probes=min(count(probes, owner, "probes"), 2**31),
         )
         note(self)
         self._opens = (
-            f"{failure_rate:.4%} of at least {minimum_calls} calls in {written(window)} s failed".replace(".0000%", "%")
+            f"{share:.4%} of at least {least} calls in {written(window)} s failed".replace(".0000%", "%")
             if failures is None
             else f"{failures} failed in a row"
         )
         if slow_call is not None:
-            self._opens += f", or {slow_rate:.4%} took longer than {written(slow_call)} s".replace(".0000%", "%")
+            self._opens += f", or {slow_share:.4%} took longer than {written(slow_call)} s".replace(".0000%", "%")
         settings = {
             "name": (name, None, repr(name)),
             "failures": (failures, None, repr(failures)),
-            "failure_rate": (failure_rate, 0.5, repr(failure_rate)),
-            "minimum_calls": (minimum_calls, 20, repr(minimum_calls)),
+            "failure_rate": (failure_rate, None, repr(failure_rate)),
+            "minimum_calls": (minimum_calls, None, repr(minimum_calls)),
             "slow_call": (slow_call, None, "" if slow_call is None else written(slow_call)),
-            "slow_rate": (slow_rate, 1.0, repr(slow_rate)),
+            "slow_rate": (slow_rate, None, repr(slow_rate)),
             "window": (window, 60, written(window)),
             "cooldown": (cooldown, 30, repr(cooldown) if isinstance(cooldown, Backoff) else written(cooldown)),
             "probes": (probes, 1, repr(probes)),
@@ -113,8 +133,8 @@ class CircuitBreaker(Policy):
     def _after_fork(self) -> None:
         self._circuit.after_fork()
 
-    def _asks(self) -> str | None:
-        return None if self._key is None else "key"
+    def _asks(self) -> Asks:
+        return {} if self._key is None else {"key": self._key}
 
     def _part(self) -> Part:
         each = "" if self._key is None else ", each key for itself"

@@ -5,8 +5,9 @@ from math import inf
 from typing import Any, cast, final
 
 from .._native import Layer, Store
-from ._arguments import bound, check_function, is_method, whole
-from ._base import Policy
+from ._arguments import bound, is_method, whole
+from ._base import Asks, Policy
+from ._functions import check_function
 from ._numbers import Seconds, count, seconds, written
 from ._part import Part, span
 
@@ -84,8 +85,8 @@ class Cache(Policy):
             parts.append(f"key={getattr(self._key, '__qualname__', cast('object', self._key))}")
         return f"Cache({', '.join(parts)})"
 
-    def _asks(self) -> str | None:
-        return "key" if self._key is not None else "the arguments as its key"
+    def _asks(self) -> Asks:
+        return {"key": self._key} if self._key is not None else {"the arguments as its key": None}
 
     def _part(self) -> Part:
         kept = "as long as there is room" if self._ttl == inf else f"for {span(self._ttl)}"

@@ -13,9 +13,10 @@ from weakref import WeakSet
 from .._native import Layer, Permits, Plan, Slot, Within, try_slot, wait_for_slot, within_var
 from .._priority import Priority
 from ..errors import ConfigError
-from ._arguments import check_function, check_name
-from ._base import Policy
+from ._arguments import check_name
+from ._base import Asks, Policy
 from ._forks import note
+from ._functions import check_function
 from ._numbers import count
 from ._part import Part
 
@@ -53,6 +54,7 @@ class ConcurrencyLimit(Policy):
     __slots__ = ("__weakref__", "_key", "_max_waiting", "_n", "_name", "_overflow", "_permits")
 
     _stateful = True
+    _instead = "write `async with limit.slot():`"
 
     def __init__(
         self,
@@ -117,8 +119,8 @@ class ConcurrencyLimit(Policy):
     def _after_fork(self) -> None:
         self._permits.after_fork()
 
-    def _asks(self) -> str | None:
-        return None if self._key is None else "key"
+    def _asks(self) -> Asks:
+        return {} if self._key is None else {"key": self._key}
 
     def _part(self) -> Part:
         each = "" if self._key is None else " for each key"

@@ -9,6 +9,7 @@ from .._native import Layer
 from ..errors import ConfigError
 from ._base import Policy
 from ._errors import as_tuple, check_classes, named
+from ._functions import takes_one
 from ._part import Part
 
 __all__ = ["Fallback"]
@@ -30,6 +31,8 @@ class Fallback(Policy):
         given = cast("Any", self.to)
         if not callable(given) or inspect.isgeneratorfunction(given) or inspect.isasyncgenfunction(given):
             raise ConfigError(f"Fallback(to={given!r}): must be a function of the error, such as lambda error: []")
+        if not takes_one(given):
+            raise ConfigError(f"Fallback(to={named(given)}): is called with the error: write lambda error: ...")
         check_classes(self.on, "Fallback")
 
     def __repr__(self) -> str:

@@ -7,9 +7,9 @@ from typing import final
 
 from .._native import Effect, Layer, Rates, call_effect
 from ..errors import ConfigError
-from ._arguments import check_function
-from ._base import Policy, plan
+from ._base import Asks, Policy, plan
 from ._forks import note
+from ._functions import check_function
 from ._numbers import Seconds, number, seconds, written
 from ._part import Part, span
 
@@ -35,6 +35,7 @@ class RateLimit(Policy):
     __slots__ = ("__weakref__", "_burst", "_cost", "_key", "_max_wait", "_n", "_per", "_rates")
 
     _stateful = True
+    _instead = "write `await limit.acquire()`"
 
     def __init__(
         self,
@@ -100,8 +101,8 @@ class RateLimit(Policy):
     def _after_fork(self) -> None:
         self._rates.after_fork()
 
-    def _asks(self) -> str | None:
-        return "key" if self._key is not None else "cost" if self._cost is not None else None
+    def _asks(self) -> Asks:
+        return {name: each for name, each in (("key", self._key), ("cost", self._cost)) if each is not None}
 
     def _part(self) -> Part:
         wait = inf if self._max_wait is None else self._max_wait

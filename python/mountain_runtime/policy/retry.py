@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from math import inf
+from typing import cast
 
 from .._native import Layer
 from ..errors import ConfigError
@@ -12,6 +13,7 @@ from ._backoff import Backoff, exponential
 from ._base import Policy
 from ._budget import RetryBudget
 from ._errors import are_classes, as_tuple, named
+from ._functions import takes_one
 from ._numbers import Seconds, count, seconds
 from ._part import Part, span
 
@@ -99,6 +101,8 @@ def _check_on(on: object) -> None:
         )
     if inspect.iscoroutinefunction(on) or inspect.isgeneratorfunction(on) or inspect.isasyncgenfunction(on):
         raise ConfigError(f"Retry(on={text}): must be a plain function, which answers at once")
+    if not takes_one(cast("Callable[..., object]", on)):
+        raise ConfigError(f"Retry(on={text}): is called with the error: write lambda error: ...")
 
 
 def _can_be_called(on: object) -> bool:

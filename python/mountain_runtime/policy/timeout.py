@@ -21,6 +21,8 @@ class Timeout(Policy):
 
     seconds: Seconds
 
+    _instead = "write `async with deadline(seconds):`"
+
     def __post_init__(self) -> None:
         seconds(self.seconds, "Timeout", "seconds")
 

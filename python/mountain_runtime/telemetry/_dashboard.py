@@ -97,9 +97,17 @@ class Page:
 
 
 def check(address: object) -> None:
-    """A ConfigError, if that can be no address."""
-    if not isinstance(address, str):
-        raise ConfigError(f"Runtime(dashboard={address!r}): must be a text such as '127.0.0.1:9600'")
+    """A ConfigError, if that can be no address. Whether its host is known shows when the runtime is entered."""
+    shown = address
+    if isinstance(address, str):
+        shown = address.rpartition("@")[2]  # the token is in no message
+        _, colon, port = shown.rpartition(":")
+        if colon and port.isascii() and port.isdecimal() and int(port) < 65536:
+            return
+    raise ConfigError(
+        f"Runtime(dashboard={shown!r}): must be a text such as '127.0.0.1:9600', "
+        "or 'token@0.0.0.0:9600' to be seen from elsewhere"
+    )
 
 
 def _program() -> str:
