@@ -24,7 +24,7 @@ class EffectStatistics:
     degraded: int
     #: Seconds that a call took, half of them at most,
     p50: float
-    #: and 99 of 100 at most.
+    #: and 99 of 100 at most. Both are NaN while none has ended.
     p99: float
 
 

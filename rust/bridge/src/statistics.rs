@@ -25,14 +25,14 @@ pub(crate) fn statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 
 type Row = (u64, u64, u64, u64, u64, u64, u64, u64, f64, f64);
 
-/// By name: started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded, p50 and p99 in seconds.
+/// By name: started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded, p50 and p99 in seconds, NaN while none has ended.
 #[pyfunction]
 pub(crate) fn effect_statistics() -> BTreeMap<String, Row> {
     let row = |t: &Tally| {
         let [started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded] =
             Count::ALL.map(|what| t.total(what));
         let times = t.times();
-        let (p50, p99) = (times.quantile(0.5), times.quantile(0.99));
+        let [p50, p99] = [0.5, 0.99].map(|q| times.quantile(q).unwrap_or(f64::NAN));
         (started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded, p50, p99)
     };
     telemetry().effects.all().into_iter().map(|(name, t)| (name, row(&t))).collect()

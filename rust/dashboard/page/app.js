@@ -126,7 +126,8 @@ function receive(event, whole) {
   if (typeof patch !== 'object' || patch === null) return;
   state = merge(whole ? undefined : state, patch);
   heardAt = clock();
-  history.observe(state);
+  if (whole) history.begin(state);
+  else history.observe(state);
   if (!connected) setConnected(true);
   if (frozen) {
     missed += 1;

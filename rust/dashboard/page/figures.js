@@ -1,7 +1,7 @@
-// The strip of headline figures, each with its last two minutes.
+// The strip of headline figures, each with its last ten minutes.
 
 import { pill, sparkline } from './charts.js';
-import { compact, count, duration, el, percent, rate, setAttr, setText, span } from './format.js';
+import { compact, count, duration, el, isNumber, percent, rate, setAttr, setText, span } from './format.js';
 
 const FIGURES = [
   {
@@ -33,7 +33,7 @@ const FIGURES = [
     value: (v) => duration(v.state.loop?.lag_p99),
     note: (v) => {
       const { lag_max: most, drain_p99: letters } = v.state.loop ?? {};
-      return `max ${duration(most)} · drain p99 ${count(letters)}`;
+      return `max ${duration(most)} · drain p99 ${isNumber(letters) ? count(letters) : '–'}`;
     },
     tone: (v) => (v.state.loop?.lag_p99 > 0.1 ? 'bad' : v.state.loop?.lag_p99 > 0.02 ? 'warn' : ''),
   },

@@ -133,8 +133,11 @@ function breakers(root) {
       row.opens.classList.toggle('zero', !breaker.opens);
     },
     note(all) {
-      const open = all.filter(([, b]) => b.keys?.open > 0 || b.keys?.isolated > 0).length;
-      return open ? `${open} open` : 'all closed';
+      // A breaker counts once, as its badge: by the worst of its keys.
+      const worst = all.map(([, b]) => BREAKER.find(([state]) => b.keys?.[state] > 0)?.[3] ?? 'closed');
+      const words = BREAKER.map(([, , , word]) => [word, worst.filter((each) => each === word).length]);
+      const present = words.filter(([word, n]) => n > 0 && word !== 'closed');
+      return present.length ? present.map(([word, n]) => `${n} ${word}`).join(' · ') : 'all closed';
     },
   });
 }

@@ -1,9 +1,10 @@
-// The state as it arrives, and the bounded history that rates and sparklines are drawn from.
+// The state as it arrives, and the bounded history that rates and sparklines are drawn from: it begins with what the server kept.
 
-export const SAMPLES = 120;
+export const SAMPLES = 600; // as many as the server keeps, one a second
 const MAX_RINGS = 200;
 const STALE_AFTER = 30; // observations without a change before a series may lose its ring to another
 const SMOOTHING = 0.4;
+const SETTLED = 20; // what is older weighs nothing
 
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 
@@ -48,6 +49,19 @@ export class Ring {
     return most;
   }
 
+  /** The mean of the last values, of which each older one weighs less. */
+  recent() {
+    let mean = 0;
+    for (let i = Math.max(0, this.length - SETTLED); i < this.length; i += 1) mean += SMOOTHING * (this.at(i) - mean);
+    return mean;
+  }
+
+  static of(values) {
+    const ring = new Ring();
+    for (const value of values) ring.push(value);
+    return ring;
+  }
+
   clone() {
     const copy = new Ring();
     copy.values.set(this.values);
@@ -83,6 +97,23 @@ export class History {
       copy.effects.set(name, { ...record, ring: record.ring && record.ring.clone() });
     }
     return copy;
+  }
+
+  /** A whole state brings the past with it: what is known here is replaced. */
+  begin(state) {
+    this.reset();
+    this.observe(state);
+    const past = state.past ?? {};
+    delete state.past;
+    for (const name of HEADLINES) this.series[name] = Ring.of(past.headlines?.[name] ?? []);
+    for (const name of ['effects', 'errors']) this.rates[name] = this.series[name].recent();
+    for (const name in past.effects) {
+      const record = this.effects.get(name);
+      if (record === undefined || this.rings >= MAX_RINGS) continue;
+      record.ring = Ring.of(past.effects[name]);
+      record.rate = record.ring.recent();
+      this.rings += 1;
+    }
   }
 
   observe(state) {
@@ -126,7 +157,7 @@ export class History {
       record.started = begun;
       record.errors = wrong;
       record.seen = this.round;
-      if (record.ring === null && record.changed === this.round) wanting.push(record);
+      if (!first && record.ring === null && record.changed === this.round) wanting.push(record);
     }
     if (this.effects.size > names) {
       for (const [name, record] of this.effects) {

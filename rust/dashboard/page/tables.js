@@ -2,7 +2,7 @@
 
 import { bar, parts, pill, sparkline } from './charts.js';
 import {
-  Keyed, MAX_ROWS, ago, capped, clip, count, duration, el, entriesOf, percent, plural, rate, setAttr, setMore, setName, setText,
+  Keyed, MAX_ROWS, ago, capped, clip, count, duration, el, entriesOf, isNumber, percent, plural, rate, setAttr, setMore, setName, setText,
 } from './format.js';
 
 const COUNTERS = [
@@ -19,6 +19,9 @@ const MAX_ERROR_TYPES = 20;
 export function scroller(label, ...children) {
   return el('div', { class: 'scroll', role: 'region', 'aria-label': label, tabindex: '0' }, ...children);
 }
+
+/** How long calls took of late, or, if none ended then, since the program began. */
+const timeOf = (effect, field) => effect[field] ?? effect[`all_${field}`];
 
 let disclosures = 0;
 
@@ -107,8 +110,13 @@ export function effectsTable(root, note) {
       setText(cell, text);
       if (cell.zero !== (text === '0')) cell.classList.toggle('zero', (cell.zero = text === '0'));
     }
-    setText(row.cells.p50, duration(effect.p50));
-    setText(row.cells.p99, duration(effect.p99));
+    for (const field of ['p50', 'p99']) {
+      const cell = row.cells[field];
+      const late = !isNumber(effect[field]);
+      setText(cell, duration(timeOf(effect, field)));
+      setAttr(cell, 'title', late && isNumber(timeOf(effect, field)) ? 'None ended of late: since the program began' : null);
+      if (cell.zero !== late) cell.classList.toggle('zero', (cell.zero = late));
+    }
     setText(row.figure, rate(record?.rate ?? 0));
     row.ring = record?.ring ?? null;
     if (row.visible) row.spark.draw(row.ring);
@@ -142,7 +150,7 @@ export function effectsTable(root, note) {
 
     const { field, down } = sort;
     const sign = down ? -1 : 1;
-    const value = field === 'rate' ? ([, { record }]) => record?.rate ?? 0 : ([, { effect }]) => effect[field] ?? 0;
+    const value = field === 'rate' ? ([, { record }]) => record?.rate ?? 0 : ([, { effect }]) => timeOf(effect, field) ?? 0;
     list.sort(([a, x], [b, y]) => {
       const order = field === 'name' ? 0 : value([a, x]) - value([b, y]);
       return sign * (order || (field === 'name' ? 1 : sign) * (a < b ? -1 : 1));
@@ -177,12 +185,13 @@ export function effectsTable(root, note) {
   };
 }
 
-/** What a row opens to: two minutes of its rate, its outcomes and its types of error. */
+/** What a row opens to: ten minutes of its rate, its outcomes and its types of error. */
 function effectDetail(name, id) {
   const spark = sparkline('large', 56, 1);
   const peak = el('span');
   const outcome = parts('outcome');
   const outcomeText = el('p', { class: 'note' });
+  const times = el('p', { class: 'note times' });
   const errorRows = el('tbody');
   const errorTable = el('table', { class: 'errors' }, el('thead', { class: 'unseen' },
     el('tr', {}, el('th', { scope: 'col' }, 'Error'), el('th', { scope: 'col' }, 'Share'), el('th', { scope: 'col' }, 'Count'))), errorRows);
@@ -200,8 +209,8 @@ function effectDetail(name, id) {
       el('div', { class: 'unfold' },
         ...(name.length > 40 ? [el('p', { class: 'fullname' }, clip(name, 2000))] : []),
         el('div', {}, el('h3', {}, 'Started a second'), spark.node,
-          el('p', { class: 'axis' }, el('span', {}, 'two minutes ago'), peak, el('span', {}, 'now'))),
-        el('div', {}, el('h3', {}, 'Outcomes'), outcome.node, outcomeText),
+          el('p', { class: 'axis' }, el('span', {}, 'ten minutes ago'), peak, el('span', {}, 'now'))),
+        el('div', {}, el('h3', {}, 'Outcomes'), outcome.node, outcomeText, times),
         el('div', {}, el('h3', {}, 'Errors by type'), none, errorTable, more))));
   return {
     node,
@@ -217,6 +226,7 @@ function effectDetail(name, id) {
       outcome.set(outcomes);
       setText(outcomeText, whole === 0 ? 'Nothing has finished yet.'
         : outcomes.filter(([, n]) => n > 0).map(([, n, word]) => `${percent(n, whole)} ${word}`).join(' · '));
+      setText(times, `Since the program began: p50 ${duration(effect.all_p50)} · p99 ${duration(effect.all_p99)}`);
       const types = entriesOf(effect.errors).sort((a, b) => b[1] - a[1]);
       const most = types.length ? types[0][1] : 1;
       none.hidden = types.length > 0;

@@ -1,4 +1,5 @@
-//! Who looks: each is told the whole state once, then what changes. One state is made for all of them, and none while nobody looks.
+//! The pages that are open: each is sent the whole state once, with the past, then what changes. One state is made for all of them, and none
+//! while no page is open; the past is kept all the time.
 //!
 //! Whoever comes gets the state and a place among the listeners under one lock, under which the ticker makes the next state and sends what has
 //! changed: nobody misses a change, nor hears one twice. Who reads too slowly misses changes, notices, and is told the whole state again.
@@ -45,10 +46,11 @@ impl Hub {
         &self.board
     }
 
-    /// Once a second: what has changed, for those who look.
-    pub(crate) fn tick(&self) {
+    /// Once a second, `seconds` after the last time: what has changed, for the pages that are open.
+    pub(crate) fn tick(&self, seconds: f64) {
         let mut state = self.state.lock();
         let (maker, last) = &mut *state;
+        maker.tick(seconds);
         if self.changes.receiver_count() == 0 {
             return;
         }
@@ -83,6 +85,9 @@ impl Listener {
             *last = maker.make(&self.hub.board);
         }
         self.changes = Some(self.hub.changes.subscribe());
-        Some(Told::Snapshot(last.to_string()))
+        let mut whole = last.clone();
+        whole["past"] = maker.past();
+        drop(state);
+        Some(Told::Snapshot(whole.to_string()))
     }
 }

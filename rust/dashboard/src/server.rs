@@ -27,7 +27,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{MissedTickBehavior, Sleep, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, Sleep, interval, sleep};
 
 use crate::board::Board;
 use crate::guard::{Address, Verdict, judge};
@@ -126,9 +126,12 @@ pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address,
 async fn tick(hub: &Hub) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first is at once.
+    let mut last = ticks.tick().await;
     loop {
-        ticks.tick().await;
-        hub.tick();
+        let now = ticks.tick().await.max(Instant::now());
+        hub.tick((now - last).as_secs_f64());
+        last = now;
     }
 }
 

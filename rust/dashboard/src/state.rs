@@ -1,20 +1,22 @@
-//! All that the page shows, as one JSON value: what the core counts, what the board says. Made once a second, while somebody looks.
+//! All that the page shows, as one JSON value: what the core counts, what the board says. It is made once a second while a page is open; what it
+//! says of the last seconds is kept up all the time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mountain_core::observe::{Count, Doing, Summary};
+use mountain_core::observe::{Count, Doing, Summary, Tally};
 use mountain_core::policy::breaker;
 use mountain_core::telemetry::{Entry, Reading, Telemetry};
 use mountain_core::time::Instant;
 use serde_json::{Map, Value, json};
 
 use crate::board::Board;
+use crate::history::{Counted, Gauged, History};
 
 /// Calls that are listed: the oldest ones, among which are those that are stuck.
 const RUNNING: usize = 300;
 
-/// Makes states; it knows the last ones, for what is shown of the last seconds only.
+/// Makes states; it knows what was a moment ago, for what is shown of the last seconds and minutes.
 pub(crate) struct Maker {
     telemetry: &'static Telemetry,
     program: String,
@@ -22,41 +24,46 @@ pub(crate) struct Maker {
     lag: Recent,
     letters: Recent,
     effects: BTreeMap<String, Recent>,
+    history: History,
 }
 
 /// What weighs less has faded.
 const FADED: f64 = 0.05;
-/// So many readings stand for what was before the first look.
-const BEFORE: f64 = 10.0;
 
 /// The figures of about the last ten seconds: each second, what is older counts for a tenth less.
 #[derive(Default)]
 struct Recent {
-    last: Option<Summary>,
+    last: Summary,
     weights: Vec<f64>,
 }
 
 impl Recent {
-    fn add(&mut self, now: &Summary) {
-        let (gained, share) = match &self.last {
-            Some(last) => (now.since(last), 1.0),
-            // All that was before the first look is no more than a few readings: it shows something, and fades.
-            None => (now.clone(), (BEFORE / (now.count() as f64).max(1.0)).min(1.0)),
-        };
-        self.weights.resize(Summary::BUCKETS, 0.0);
-        for (weight, n) in self.weights.iter_mut().zip(gained.counts()) {
-            *weight = *weight * 0.9 + *n as f64 * share;
-        }
-        self.last = Some(now.clone());
+    /// What was recorded until now is no news.
+    fn since(now: Summary) -> Self {
+        Recent { last: now, weights: Vec::new() }
     }
 
-    fn quantile(&self, q: f64) -> f64 {
+    /// Once a second.
+    fn add(&mut self, now: Summary) {
+        let gained = now.since(&self.last);
+        if self.weights.is_empty() && gained.count() == 0 {
+            return; // most effects of a program rest
+        }
+        self.weights.resize(Summary::BUCKETS, 0.0);
+        for (weight, n) in self.weights.iter_mut().zip(gained.counts()) {
+            *weight = *weight * 0.9 + *n as f64;
+        }
+        self.last = now;
+    }
+
+    /// None: nothing was recorded of late.
+    fn quantile(&self, q: f64) -> Option<f64> {
         // What has faded is not there any more.
         let there = || self.weights.iter().enumerate().filter(|(_, weight)| **weight >= FADED);
         let mut left = there().map(|(_, weight)| weight).sum::<f64>() * q;
-        let mut found = 0.0;
+        let mut found = None;
         for (bucket, weight) in there() {
-            found = Summary::edge(bucket);
+            found = Some(Summary::edge(bucket));
             left -= weight;
             if left <= 0.0 {
                 break;
@@ -67,13 +74,54 @@ impl Recent {
     }
 }
 
+fn counted(tally: &Tally) -> Counted {
+    let wrong = tally.total(Count::Failed) + tally.total(Count::TimedOut);
+    Counted { started: tally.total(Count::Started), wrong }
+}
+
 impl Maker {
     pub(crate) fn new(telemetry: &'static Telemetry, program: String) -> Self {
-        let began = telemetry.clock.now();
-        Maker { telemetry, program, began, lag: Recent::default(), letters: Recent::default(), effects: BTreeMap::new() }
+        let all = telemetry.effects.all();
+        let history = History::new(all.iter().map(|(name, tally)| (name.as_str(), counted(tally))));
+        let effects = all.into_iter().map(|(name, tally)| (name, Recent::since(tally.times()))).collect();
+        let [lag, letters] = [&telemetry.pulse.lag, &telemetry.pulse.letters].map(|times| Recent::since(times.summary()));
+        Maker { telemetry, program, began: telemetry.clock.now(), lag, letters, effects, history }
     }
 
-    pub(crate) fn make(&mut self, board: &Board) -> Value {
+    /// Once a second, `seconds` after the last time: the last seconds and minutes move on.
+    pub(crate) fn tick(&mut self, seconds: f64) {
+        self.lag.add(self.telemetry.pulse.lag.summary());
+        self.letters.add(self.telemetry.pulse.letters.summary());
+        let all = self.telemetry.effects.all();
+        for (name, tally) in &all {
+            if let Some(recent) = self.effects.get_mut(name) {
+                recent.add(tally.times());
+            } else {
+                let mut recent = Recent::default();
+                recent.add(tally.times());
+                self.effects.insert(name.clone(), recent);
+            }
+        }
+        if self.effects.len() > all.len() {
+            let names: BTreeSet<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+            self.effects.retain(|name, _| names.contains(name.as_str()));
+        }
+        let now = self.telemetry.gauges();
+        let gauged = Gauged {
+            running: now.running,
+            waiting: now.waiting,
+            threads_busy: now.threads_busy,
+            lag: self.lag.quantile(0.99).unwrap_or_default(),
+        };
+        self.history.sample(seconds, all.iter().map(|(name, tally)| (name.as_str(), counted(tally))), gauged);
+    }
+
+    /// The last ten minutes.
+    pub(crate) fn past(&self) -> Value {
+        self.history.shown()
+    }
+
+    pub(crate) fn make(&self, board: &Board) -> Value {
         let now = self.telemetry.clock.now();
         let day = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
         let gauges = self.telemetry.gauges();
@@ -106,20 +154,18 @@ impl Maker {
         state
     }
 
-    fn pulse(&mut self) -> Value {
-        let pulse = &self.telemetry.pulse;
-        self.lag.add(&pulse.lag.summary());
-        self.letters.add(&pulse.letters.summary());
+    fn pulse(&self) -> Value {
+        let letters = |q| self.letters.quantile(q).map(|n| (n * 1e9).round());
         json!({
             "lag_p50": self.lag.quantile(0.5),
             "lag_p99": self.lag.quantile(0.99),
             "lag_max": self.lag.quantile(1.0),
-            "drain_p50": (self.letters.quantile(0.5) * 1e9).round(),
-            "drain_p99": (self.letters.quantile(0.99) * 1e9).round(),
+            "drain_p50": letters(0.5),
+            "drain_p99": letters(0.99),
         })
     }
 
-    fn effects(&mut self) -> Value {
+    fn effects(&self) -> Value {
         let mut shown = Map::new();
         for (name, tally) in self.telemetry.effects.all() {
             let [started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded] =
@@ -128,8 +174,8 @@ impl Maker {
             if started + rejected == 0 {
                 continue;
             }
-            let recent = self.effects.entry(name.clone()).or_default();
-            recent.add(&tally.times());
+            let (recent, times) = (self.effects.get(&name), tally.times());
+            let of_late = |q| recent.and_then(|recent| recent.quantile(q));
             shown.insert(
                 name,
                 json!({
@@ -141,8 +187,10 @@ impl Maker {
                     "retried": retried,
                     "rejected": rejected,
                     "degraded": degraded,
-                    "p50": recent.quantile(0.5),
-                    "p99": recent.quantile(0.99),
+                    "p50": of_late(0.5),
+                    "p99": of_late(0.99),
+                    "all_p50": times.quantile(0.5),
+                    "all_p99": times.quantile(0.99),
                     "errors": tally.errors(),
                 }),
             );
@@ -155,7 +203,7 @@ impl Maker {
         for (name, reading) in self.telemetry.policies.all(now) {
             let (wait_p50, wait_p99) = match &reading {
                 Reading::Limit { waits, .. } | Reading::Rate { waits, .. } => (waits.quantile(0.5), waits.quantile(0.99)),
-                _ => (0.0, 0.0),
+                _ => (None, None),
             };
             match reading {
                 Reading::Limit { capacity, in_flight, waiting: [low, normal, high], .. } => limits.insert(
@@ -234,19 +282,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_before_the_first_look_fades_within_a_minute() {
+    fn what_was_before_is_no_news_and_what_is_recent_fades_within_a_minute() {
         let times = mountain_core::observe::Times::default();
         (0..1_000_000).for_each(|_| times.record(1_000));
-        let mut recent = Recent::default();
-        recent.add(&times.summary());
-        assert!(recent.quantile(0.99) < 1e-5, "what there is, is shown");
+        let mut recent = Recent::since(times.summary());
+        recent.add(times.summary());
+        assert_eq!(recent.quantile(0.99), None);
         (0..20).for_each(|_| times.record(1_000_000_000));
-        recent.add(&times.summary());
-        assert!(recent.quantile(0.99) >= 1.0);
+        recent.add(times.summary());
+        assert!(recent.quantile(0.01).is_some_and(|seconds| seconds >= 1.0));
         for _ in 0..60 {
-            recent.add(&times.summary());
+            recent.add(times.summary());
         }
-        assert!(recent.quantile(0.5).abs() < f64::EPSILON);
+        assert_eq!(recent.quantile(0.5), None);
     }
 
     #[test]
@@ -257,14 +305,15 @@ mod tests {
             for k in 0..n % 7 {
                 times.record(1_000_000 + k * 100_000);
             }
-            recent.add(&times.summary());
-            assert!(recent.quantile(1.0) <= 0.0025, "round {n}: {}", recent.quantile(1.0));
-            assert!(recent.quantile(0.5) <= recent.quantile(1.0));
+            recent.add(times.summary());
+            let (half, most) = (recent.quantile(0.5), recent.quantile(1.0));
+            assert!(most.is_none_or(|most| most <= 0.0025), "round {n}: {most:?}");
+            assert!(half <= most);
         }
         for _ in 0..200 {
-            recent.add(&times.summary());
+            recent.add(times.summary());
         }
-        assert!(recent.quantile(1.0).abs() < f64::EPSILON, "it has faded");
+        assert_eq!(recent.quantile(1.0), None, "it has faded");
     }
 
     fn telemetry() -> &'static Telemetry {
@@ -282,7 +331,7 @@ mod tests {
         let listed = telemetry.live.begin(labels, 0, telemetry.clock.now(), Instant::NEVER);
         let Listed::In(entry) = &listed else { panic!("there is room") };
         entry.told(Event::Waits(0), telemetry.clock.now());
-        let mut maker = Maker::new(telemetry, "main.py".into());
+        let maker = Maker::new(telemetry, "main.py".into());
         let state = maker.make(&Board::default());
         assert_eq!(state["effects"].as_object().map(Map::len), Some(1));
         assert_eq!(state["effects"]["fetch"]["succeeded"], 1);
@@ -298,19 +347,22 @@ mod tests {
         let tally = telemetry.effects.of("fetch");
         tally.count(Count::Started);
         let mut maker = Maker::new(telemetry, String::new());
+        let shown = |maker: &Maker, what: &str| maker.make(&Board::default())["effects"]["fetch"][what].as_f64();
+        assert_eq!((shown(&maker, "p99"), shown(&maker, "all_p99")), (None, None), "none has ended");
         for _ in 0..1000 {
             tally.took(1_000_000_000);
         }
-        let mut p99 = || maker.make(&Board::default())["effects"]["fetch"]["p99"].as_f64().unwrap_or_default();
-        assert!(p99() > 0.9);
+        maker.tick(1.0);
+        assert!(shown(&maker, "p99") > Some(0.9));
         for _ in 0..60 {
             (0..1000).for_each(|_| tally.took(1_000_000));
-            p99();
+            maker.tick(1.0);
         }
-        assert!(p99() < 0.002);
+        assert!(shown(&maker, "p99").is_some_and(|p99| p99 < 0.002));
         for _ in 0..200 {
-            p99();
+            maker.tick(1.0);
         }
-        assert!(p99() < 1e-9, "nothing for a long time");
+        assert_eq!(shown(&maker, "p99"), None, "none ended for a long time");
+        assert_eq!(shown(&maker, "all_p99"), tally.times().quantile(0.99), "as in the statistics");
     }
 }
