@@ -14,7 +14,7 @@ from typing import Any
 from benches.loops import LOOPS
 from benches.memory import PAGE, resident
 from mountain_runtime import RateLimit, Runtime, effect
-from mountain_runtime._native import noop
+from mountain_runtime._native import trial_noop as noop
 
 Start = Callable[[int], Awaitable[int]]
 

@@ -13,7 +13,7 @@ from benches.loops import LOOPS
 from benches.memory import PAGE, resident
 from benches.peers import rust_peer
 from mountain_runtime import Runtime
-from mountain_runtime._native import sleep
+from mountain_runtime._native import trial_sleep as sleep
 
 Start = Callable[[float], Awaitable[object]]
 

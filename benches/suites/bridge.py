@@ -14,7 +14,7 @@ from benches.memory import PAGE, resident
 from benches.peers import rust_peer
 from benches.workloads import all_at_once, beside_a_busy_thread, one_after_another, side_by_side
 from mountain_runtime import Runtime, gather
-from mountain_runtime._native import noop
+from mountain_runtime._native import trial_noop as noop
 
 PEERS = ("pyo3-async-runtimes", "run_in_executor", "to_thread", "anyio", "create_task")
 CASES: Mapping[str, tuple[str, ...]] = dict.fromkeys(

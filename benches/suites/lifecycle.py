@@ -13,7 +13,7 @@ from time import perf_counter
 from benches.harness import OURS, Contest, Measure, Sample, Scale
 from benches.suites import spawn
 from mountain_runtime import Key, Runtime, Shutdown
-from mountain_runtime._native import sleep
+from mountain_runtime._native import trial_sleep as sleep
 
 CASES: Mapping[str, tuple[str, ...]] = {
     "start-stop": ("AsyncExitStack",),

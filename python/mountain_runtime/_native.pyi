@@ -53,7 +53,6 @@ __all__ = [
     "current_limit",
     "current_within",
     "effect_statistics",
-    "fail",
     "forget_unused_names",
     "fs_hash",
     "fs_mkdir",
@@ -70,10 +69,8 @@ __all__ = [
     "metrics_catalogue",
     "metrics_text",
     "next_deadline",
-    "noop",
     "note_failure",
     "now",
-    "panic",
     "priority_var",
     "process_close_stdin",
     "process_end",
@@ -86,12 +83,15 @@ __all__ = [
     "process_watch_output",
     "race_native",
     "scope_var",
-    "sleep",
     "spans_dropped",
     "statistics",
     "sweep_groups",
     "take_over",
-    "tick",
+    "trial_fail",
+    "trial_noop",
+    "trial_panic",
+    "trial_sleep",
+    "trial_tick",
     "trace",
     "try_slot",
     "wait_for_slot",
@@ -656,17 +656,17 @@ def at_rest(but: int, /) -> bool:
 
 # -- for tests and benchmarks ---------------------------------------------------------------------------------------
 
-def noop(value: int = 0, /) -> Effect[int]:
+def trial_noop(value: int = 0, /) -> Effect[int]:
     """Gives the value back, from a native worker."""
 
-def sleep(seconds: float, /) -> Effect[None]:
+def trial_sleep(seconds: float, /) -> Effect[None]:
     """Sleeps on the engine's clock."""
 
-def panic() -> Effect[None]:
+def trial_panic() -> Effect[None]:
     """Panics on a native worker."""
 
-def tick(path: str, seconds: float, /) -> Effect[None]:
+def trial_tick(path: str, seconds: float, /) -> Effect[None]:
     """Appends a byte to the file each so many seconds, until it is cancelled."""
 
-def fail(errno: int, /) -> Effect[None]:
+def trial_fail(errno: int, /) -> Effect[None]:
     """Fails with that OSError."""

@@ -11,7 +11,10 @@ from typing import Any, cast
 import pytest
 
 from mountain_runtime import Handle
-from mountain_runtime._native import Effect, fail, noop, sleep
+from mountain_runtime._native import Effect
+from mountain_runtime._native import trial_fail as fail
+from mountain_runtime._native import trial_noop as noop
+from mountain_runtime._native import trial_sleep as sleep
 from tests.effect.support import LONG, SOON, ticks
 
 VAR: contextvars.ContextVar[int] = contextvars.ContextVar("VAR", default=0)

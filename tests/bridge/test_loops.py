@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Effect, Retry, Timeout, constant, effect, gather
-from mountain_runtime._native import noop, sleep, statistics
+from mountain_runtime import ConcurrencyLimit, Effect, Retry, Timeout, constant, effect, gather
+from mountain_runtime._native import statistics
+from mountain_runtime._native import trial_noop as noop
+from mountain_runtime._native import trial_sleep as sleep
 from tests.effect.support import LONG, Boom, forever, ticks, value
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -218,3 +220,38 @@ def test_an_interrupt_comes_through_a_drain(new_loop: LoopFactory) -> None:
         assert loop.run_until_complete(noop(3)) == 3
     finally:
         loop.close()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning", "ignore:unclosed <:ResourceWarning")
+def test_a_loop_that_is_collected_takes_its_port_along(new_loop: LoopFactory, complaints: list[str]) -> None:
+    """The next loop is often made at its address, and has a port of its own that somebody reads."""
+    run(new_loop, noop())
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(60):
+        loop = new_loop()
+        kept = not isinstance(loop, asyncio.SelectorEventLoop)
+        assert loop.run_until_complete(asyncio.wait_for(noop(1), 3)) == 1
+        del loop
+        gc.collect()
+    assert [each for each in complaints if "ResourceWarning" not in each] == []
+    if not kept:  # uvloop keeps a loop that was not closed, and what belongs to it
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning", "ignore:unclosed <:ResourceWarning")
+def test_what_a_collected_loop_held_is_given_back() -> None:
+    limit = ConcurrencyLimit(1)
+    waiting = effect(limit)(value)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(effect(limit, Retry(on=Boom, attempts=2, backoff=constant(LONG)))(fails)())
+    waits = loop.create_task(waiting())
+    loop.run_until_complete(ticks())
+    assert limit.statistics().in_flight == 1
+    for each in (task, waits):
+        each._log_destroy_pending = False  # type: ignore[attr-defined]
+    del task, waits, each, loop
+    gc.collect()
+    assert limit.statistics().in_flight == 0
+    assert sum(limit.statistics().waiting.values()) == 0
+    run(asyncio.new_event_loop, waiting())

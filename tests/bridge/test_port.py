@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from mountain_runtime import Retry, Timeout, blocking, effect, gather
-from mountain_runtime._native import fail, noop, panic, sleep, statistics, tick
+from mountain_runtime._native import statistics
+from mountain_runtime._native import trial_fail as fail
+from mountain_runtime._native import trial_noop as noop
+from mountain_runtime._native import trial_panic as panic
+from mountain_runtime._native import trial_sleep as sleep
+from mountain_runtime._native import trial_tick as tick
 from mountain_runtime.errors import InternalError
 from tests.effect.support import LONG, Boom, heartbeat, ticks, value
 

@@ -9,7 +9,8 @@ import threading
 import pytest
 
 from mountain_runtime import Effect, Handle, Runtime, Timeout, effect
-from mountain_runtime._native import noop, sleep
+from mountain_runtime._native import trial_noop as noop
+from mountain_runtime._native import trial_sleep as sleep
 from tests.effect.support import LONG, Boom, forever, ticks, value
 
 
@@ -143,7 +144,7 @@ except ImportError as error:
     assert str(error)
 ''') is None
 import mountain_runtime, asyncio
-assert asyncio.run(mountain_runtime._native.noop(3)) == 3
+assert asyncio.run(mountain_runtime._native.trial_noop(3)) == 3
 print("fine")
 """
 

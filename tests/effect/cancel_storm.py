@@ -5,7 +5,8 @@ import random
 from dataclasses import dataclass, field
 
 from mountain_runtime import Effect, Retry, Timeout, constant, effect, gather, race
-from mountain_runtime._native import noop, sleep
+from mountain_runtime._native import trial_noop as noop
+from mountain_runtime._native import trial_sleep as sleep
 from mountain_runtime.errors import TimedOut
 
 from .support import Boom

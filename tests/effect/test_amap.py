@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from mountain_runtime import Timeout, amap, effect
-from mountain_runtime._native import noop, sleep
+from mountain_runtime._native import trial_noop as noop
+from mountain_runtime._native import trial_sleep as sleep
 from mountain_runtime.errors import ConfigError
 
 from .support import SOON, Boom, Stop, forever, ticks, value

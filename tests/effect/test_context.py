@@ -6,7 +6,8 @@ import threading
 from typing import Any
 
 from mountain_runtime import Retry, Timeout, amap, blocking, constant, effect, gather
-from mountain_runtime._native import noop, sleep
+from mountain_runtime._native import trial_noop as noop
+from mountain_runtime._native import trial_sleep as sleep
 
 from .support import LONG, Boom, ticks
 

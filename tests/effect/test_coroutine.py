@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mountain_runtime import Effect, Retry, Runtime, Timeout, amap, constant, effect
-from mountain_runtime._native import noop, sleep
+from mountain_runtime._native import trial_noop as noop
+from mountain_runtime._native import trial_sleep as sleep
 
 from .support import LONG, Boom, collect, forever, ticks, value
 

@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 
 from mountain_runtime import Retry, Timeout, constant, deadline, effect, gather
-from mountain_runtime._native import current_limit, noop, sleep
+from mountain_runtime._native import current_limit
+from mountain_runtime._native import trial_noop as noop
+from mountain_runtime._native import trial_sleep as sleep
 from mountain_runtime.errors import ConfigError, TimedOut
 
 from .support import LONG, SOON, Boom, cancelling, forever, value

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import pytest
 
 from mountain_runtime import Pipeline, Retry, Timeout, blocking, effect, gather
-from mountain_runtime._native import noop
+from mountain_runtime._native import trial_noop as noop
 from mountain_runtime.errors import ConfigError
 
 from .support import LONG, Boom, value

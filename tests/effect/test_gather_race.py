@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from mountain_runtime import Retry, Timeout, constant, effect, gather, race
-from mountain_runtime._native import fail, is_native, noop, sleep
+from mountain_runtime._native import is_native
+from mountain_runtime._native import trial_fail as fail
+from mountain_runtime._native import trial_noop as noop
+from mountain_runtime._native import trial_sleep as sleep
 from mountain_runtime.errors import ConfigError, TimedOut
 
 from .support import LONG, SOON, Boom, Stop, cancelling, forever, ticks, value

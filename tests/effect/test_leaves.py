@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mountain_runtime import Effect, Pipeline, Retry, Timeout, constant, effect
-from mountain_runtime._native import noop
+from mountain_runtime._native import trial_noop as noop
 
 from .support import LONG, SOON, Boom, collect, forever, ticks, value
 

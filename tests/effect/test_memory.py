@@ -22,7 +22,10 @@ from mountain_runtime import (
     constant,
     effect,
 )
-from mountain_runtime._native import fail, noop, sleep, statistics
+from mountain_runtime._native import statistics
+from mountain_runtime._native import trial_fail as fail
+from mountain_runtime._native import trial_noop as noop
+from mountain_runtime._native import trial_sleep as sleep
 
 from .support import LONG, SOON, Boom, collect, forever, ticks
 

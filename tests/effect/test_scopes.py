@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from mountain_runtime import Retry, Timeout, constant, effect
-from mountain_runtime._native import sleep
+from mountain_runtime._native import trial_sleep as sleep
 from mountain_runtime.errors import TimedOut
 
 from .support import LONG, SOON, Boom, cancelling, forever, value

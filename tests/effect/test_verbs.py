@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from mountain_runtime import ConcurrencyLimit, Effect, Err, Ok, Pipeline, Retry, Timeout, constant, effect
-from mountain_runtime._native import fail, is_native, noop, sleep
+from mountain_runtime._native import is_native
+from mountain_runtime._native import trial_fail as fail
+from mountain_runtime._native import trial_noop as noop
+from mountain_runtime._native import trial_sleep as sleep
 from mountain_runtime.errors import ConfigError, TimedOut
 
 from .support import LONG, SOON, Boom, cancelling, forever, ticks, value

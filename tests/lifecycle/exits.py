@@ -8,7 +8,7 @@ number = int(sys.argv[1])
 
 @effect(Timeout(60), Retry(on=OSError))
 async def work(n):
-    await _native.sleep(0.0005 * (n % 8))
+    await _native.trial_sleep(0.0005 * (n % 8))
     return n
 
 @blocking
@@ -19,7 +19,8 @@ done = []
 async def main():
     runtime = Runtime()
     await runtime.__aenter__()
-    kinds = [work, on_thread, _native.noop, lambda n: _native.sleep(0.0003 * n), lambda n: _native.noop(n).map(str)]
+    noop, sleep = _native.trial_noop, _native.trial_sleep
+    kinds = [work, on_thread, noop, lambda n: sleep(0.0003 * n), lambda n: noop(n).map(str)]
     for n in range(100):
         runtime.submit(kinds[n % len(kinds)](n)).add_done_callback(done.append)
     await asyncio.sleep(0.0002 * number)

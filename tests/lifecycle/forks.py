@@ -9,8 +9,8 @@ warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on a fork with 
 
 @effect(Timeout(10), Retry(on=OSError))
 async def work(n):
-    await _native.sleep(0.001)
-    return await on_thread(n) + await _native.noop(1)
+    await _native.trial_sleep(0.001)
+    return await on_thread(n) + await _native.trial_noop(1)
 
 @blocking
 def on_thread(n):
@@ -29,7 +29,7 @@ def child(runtime):
             return 3
     async def body():
         async with Runtime() as own:
-            return await work(40) + await own.submit(_native.noop(1))
+            return await work(40) + await own.submit(_native.trial_noop(1))
     if asyncio.run(body()) != 42:
         return 4
     for _ in range(3):
@@ -60,7 +60,7 @@ def forked(runtime):
 
 async def body():
     async with Runtime() as runtime:
-        pending = [asyncio.create_task(work(n)) for n in range(5)] + [runtime.submit(_native.sleep(0.01))]
+        pending = [asyncio.create_task(work(n)) for n in range(5)] + [runtime.submit(_native.trial_sleep(0.01))]
         await asyncio.sleep(0)
         print(forked(runtime))
         await asyncio.gather(*pending)

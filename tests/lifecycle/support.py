@@ -38,7 +38,7 @@ async def until(true: Callable[[], bool], within: float = 5) -> None:
 def refuses(runtime: Runtime) -> bool:
     """Whether it takes no new work."""
     try:
-        runtime.submit(_native.noop())
+        runtime.submit(_native.trial_noop())
     except ShuttingDown:
         return True
     return False

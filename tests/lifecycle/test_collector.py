@@ -21,7 +21,7 @@ def functions():
     return effect(plain), blocking(len), blocking(int), effect(Timeout(1), Retry(on=OSError))(plain), Api().method
 
 def effects():
-    made = [work(), _native.noop(), Api().method(), work().under(Timeout(1)), blocking(int)()]
+    made = [work(), _native.trial_noop(), Api().method(), work().under(Timeout(1)), blocking(int)()]
     for each in made:
         each.close()
     return made
@@ -31,12 +31,12 @@ def runtimes():
 
 async def runs():
     await work()
-    await gather([work(), _native.noop(), blocking(int)()])
-    await race(work().map(str), _native.noop().map(str))
+    await gather([work(), _native.trial_noop(), blocking(int)()])
+    await race(work().map(str), _native.trial_noop().map(str))
     async with Runtime() as runtime:
         handle = runtime.submit(work())
-        await asyncio.wait([handle, asyncio.ensure_future(runtime.submit(_native.noop()))])
-        runtime.submit(_native.sleep(60)).cancel()
+        await asyncio.wait([handle, asyncio.ensure_future(runtime.submit(_native.trial_noop()))])
+        runtime.submit(_native.trial_sleep(60)).cancel()
 
 make = dict(functions=functions, effects=effects, runtimes=runtimes, runs=lambda: asyncio.run(runs()))[sys.argv[1]]
 gc.set_threshold(2, 1, 1)
@@ -95,7 +95,7 @@ def test_workers_that_are_stuck_do_not_hold_up_whoever_drops_their_runtime() -> 
         + """
 async def main():
     scope = await entered(Scope(), workers=1)
-    scope.submit(_native.tick(pipe, 0))
+    scope.submit(_native.trial_tick(pipe, 0))
     await asyncio.sleep(0.1)  # a moment in which its worker opens the pipe, which nobody reads
 
 pipe = os.path.join(tempfile.mkdtemp(), "pipe")
@@ -117,7 +117,7 @@ def test_a_runtime_that_another_one_replaces_may_run_code_as_it_goes() -> None:
         + """
 class Last(Scope):
     def __del__(self):
-        _native.noop().__await__()  # looks for the runtime of the running loop
+        _native.trial_noop().__await__()  # looks for the runtime of the running loop
         print("gone")
 
 async def main():
@@ -140,7 +140,7 @@ class Message:
 
 async def main():
     global handle
-    handle = _native.sleep(30).__await__()
+    handle = _native.trial_sleep(30).__await__()
     handle.cancel(Message())
     handle.cancel("the second")
     try:

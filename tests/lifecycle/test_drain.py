@@ -38,7 +38,7 @@ async def test_new_work_is_refused_and_accepted_work_goes_on() -> None:
     @effect
     async def accepted() -> None:
         await until(lambda: refuses(runtime))
-        answers["native"] = await answer(_native.noop(1))
+        answers["native"] = await answer(_native.trial_noop(1))
         answers["python"] = await answer(nested())
         answers["gathered"] = await answer(gather([nested(), nested()]))
         answers["on a thread"] = await answer(blocking(lambda: "thread")())
@@ -57,7 +57,7 @@ async def test_new_work_is_refused_and_accepted_work_goes_on() -> None:
         """A task of the body's: nobody promised it anything."""
         await until(lambda: refuses(runtime))
         answers["outsider, python"] = await answer(nested())
-        answers["outsider, native"] = await answer(_native.noop(1))
+        answers["outsider, native"] = await answer(_native.trial_noop(1))
 
     async with runtime:
         stranger = asyncio.create_task(outsider())
@@ -97,7 +97,7 @@ async def test_what_runs_on_is_cancelled_when_the_drain_ends_and_its_cleanup_is_
 
     loop = asyncio.get_running_loop()
     async with Runtime(shutdown=BRIEF) as runtime:
-        handle, native = runtime.submit(hangs()), runtime.submit(_native.sleep(LONG))
+        handle, native = runtime.submit(hangs()), runtime.submit(_native.trial_sleep(LONG))
         await asyncio.sleep(SOON)  # both have begun
         begun = loop.time()
     assert 0.1 <= loop.time() - begun < 0.1 + AT_ONCE
@@ -210,7 +210,7 @@ async def test_nothing_to_drain_takes_no_time() -> None:
     loop = asyncio.get_running_loop()
     begun = loop.time()
     async with Runtime(shutdown=Shutdown(deadline=LONG, drain=LONG)) as runtime:
-        await runtime.submit(_native.noop())
+        await runtime.submit(_native.trial_noop())
     assert loop.time() - begun < AT_ONCE
 
 

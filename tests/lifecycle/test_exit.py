@@ -18,7 +18,7 @@ def test_the_status_is_the_programs_own() -> None:
     ended = execute(
         """
         async def main():
-            tasks = [asyncio.create_task(_native.sleep(60)) for _ in range(10)]
+            tasks = [asyncio.create_task(_native.trial_sleep(60)) for _ in range(10)]
             await asyncio.sleep(0)
             sys.exit(3)
         asyncio.run(main())
@@ -38,7 +38,7 @@ def test_an_exit_takes_less_than_two_seconds_while_everything_is_busy() -> None:
         async def main():
             runtime = await Runtime(workers=2, threads=2).__aenter__()
             kept.append(runtime)
-            for make in (nap, waits, lambda: _native.sleep(60)):
+            for make in (nap, waits, lambda: _native.trial_sleep(60)):
                 kept.extend(runtime.submit(make()) for _ in range(5))
             await asyncio.sleep(0.05)  # so that the threads are asleep
         kept = []

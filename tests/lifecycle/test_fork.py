@@ -30,7 +30,7 @@ def test_children_of_multiprocessing_work() -> None:
         warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on a fork with threads warns
         @effect
         async def work(n):
-            await _native.noop()
+            await _native.trial_noop()
             return n * n
         def square(n):
             return asyncio.run(work(n))
@@ -54,7 +54,7 @@ def test_a_child_begins_what_its_parent_has_under_way() -> None:
         @effect(cache)
         async def work(n):
             if os.getpid() == parent:
-                await _native.sleep(0.05)
+                await _native.trial_sleep(0.05)
             return os.getpid() == parent, n
         async def call(n):
             return await work(n)
@@ -93,7 +93,7 @@ def test_in_a_child_nobody_holds_what_its_parents_calls_hold() -> None:
             raise OSError
         @effect(limit)
         async def limited():
-            await _native.sleep(0.01)
+            await _native.trial_sleep(0.01)
             return limit.statistics().in_flight
         async def probe():
             return breaker.state()
@@ -147,7 +147,7 @@ def test_a_child_that_imports_it_in_the_middle_of_its_parents_loop() -> None:
                 return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             from mountain_runtime import _native
             try:
-                _native.noop().__await__()
+                _native.trial_noop().__await__()
             except RuntimeError as error:
                 print(error, flush=True)
                 os._exit(7)

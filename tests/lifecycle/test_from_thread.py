@@ -25,7 +25,7 @@ async def test_it_runs_on_the_entered_loop_and_gives_the_value() -> None:
     async with Runtime() as runtime:
         found = await asyncio.to_thread(on_thread, lambda: runtime.from_thread(where()))
         assert found == (loop, threading.get_ident())
-        assert await asyncio.to_thread(on_thread, lambda: runtime.from_thread(_native.noop(8))) == 8
+        assert await asyncio.to_thread(on_thread, lambda: runtime.from_thread(_native.trial_noop(8))) == 8
 
 
 async def test_it_raises_what_the_effect_raises() -> None:
@@ -37,7 +37,7 @@ async def test_it_raises_what_the_effect_raises() -> None:
         with pytest.raises(Boom, match="here"):
             await asyncio.to_thread(on_thread, lambda: runtime.from_thread(fails()))
         with pytest.raises(FileNotFoundError):
-            await asyncio.to_thread(on_thread, lambda: runtime.from_thread(_native.fail(2)))
+            await asyncio.to_thread(on_thread, lambda: runtime.from_thread(_native.trial_fail(2)))
         with pytest.raises(TimedOut):
             await asyncio.to_thread(on_thread, lambda: runtime.from_thread(effect(Timeout(SOON))(forever)()))
 
@@ -47,7 +47,7 @@ async def test_it_works_inside_blocking_functions() -> None:
 
         @blocking
         def work() -> int:
-            return runtime.from_thread(_native.noop(5)) + runtime.from_thread(effect(asyncio.sleep)(0, 6))
+            return runtime.from_thread(_native.trial_noop(5)) + runtime.from_thread(effect(asyncio.sleep)(0, 6))
 
         assert await work() == 11
 
@@ -55,7 +55,7 @@ async def test_it_works_inside_blocking_functions() -> None:
 async def test_many_threads_at_once() -> None:
     @effect
     async def add(n: int) -> int:
-        await _native.noop()
+        await _native.trial_noop()
         return n + 1
 
     async with Runtime() as runtime:
@@ -70,7 +70,7 @@ async def test_many_threads_at_once() -> None:
 async def test_inside_a_running_loop_it_names_the_async_call() -> None:
     """B12: and the effect is no never-awaited one, or the warning would be an error here."""
     async with Runtime() as runtime:
-        for make in (_native.noop, effect(forever)):
+        for make in (_native.trial_noop, effect(forever)):
             with pytest.raises(RuntimeError, match="await"):
                 runtime.from_thread(make())
             gc.collect()
@@ -80,7 +80,7 @@ async def test_inside_another_threads_loop_it_names_the_async_call() -> None:
     async with Runtime() as runtime:
 
         async def in_another_loop() -> None:
-            runtime.from_thread(_native.noop())
+            runtime.from_thread(_native.trial_noop())
 
         with pytest.raises(RuntimeError, match="await"):
             await asyncio.to_thread(asyncio.run, in_another_loop())
@@ -124,7 +124,7 @@ async def python():
 @effect
 async def native():
     try:
-        await _native.sleep(60)
+        await _native.trial_sleep(60)
     finally:
         print("cancelled")
 

@@ -55,7 +55,7 @@ async def test_native_work_and_python_work_share_the_places() -> None:
     async with Runtime(max_in_flight=1, shutdown=Shutdown(drain=LONG)) as runtime:
         first = runtime.submit(works("first"))
         await until(lambda: works.begun == ["first"])
-        native = runtime.submit(_native.noop())
+        native = runtime.submit(_native.trial_noop())
         await asyncio.sleep(SOON)
         assert not native.done()
         works.open.set()
@@ -67,7 +67,7 @@ async def test_native_work_and_python_work_share_the_places() -> None:
 async def test_what_is_awaited_is_not_counted() -> None:
     async with Runtime(max_in_flight=1) as runtime:
         hangs = runtime.submit(effect(forever)())
-        await runtime.run(_native.noop())
+        await runtime.run(_native.trial_noop())
         hangs.cancel()
 
 
@@ -77,7 +77,7 @@ async def test_who_waits_when_the_drain_is_over_never_begins(kind: str) -> None:
     works = Works()
     makes: dict[str, Callable[[], Effect[object]]] = {
         "python": lambda: works("second"),
-        "native": lambda: _native.sleep(LONG),
+        "native": lambda: _native.trial_sleep(LONG),
     }
     async with Runtime(max_in_flight=1, shutdown=Shutdown(deadline=1, drain=0.05)) as runtime:
         first = runtime.submit(works("first"))

@@ -38,9 +38,9 @@ STOPS: dict[str, Callable[[], Effect[Any]]] = {
     "thread": stops_on_a_thread,
     "thread, under policies": lambda: stops_on_a_thread().under(Timeout(LONG)),
     "function of an awaitable": lambda: Timeout(LONG).call(stops),
-    "map": lambda: _native.noop().map(stops),
+    "map": lambda: _native.trial_noop().map(stops),
     "map of a coroutine": lambda: effect(asyncio.sleep)(0).map(stops),
-    "then": lambda: _native.noop().then(stops),
+    "then": lambda: _native.trial_noop().then(stops),
     "gathered": lambda: gather([stops_on_a_thread(), stops_in_a_coroutine()]),
 }
 
@@ -74,12 +74,15 @@ async def test_a_value_that_is_a_stopiteration_is_a_value() -> None:
 async def test_a_panic_is_a_typed_error_and_the_next_effect_works() -> None:
     """B14."""
     async with Runtime(workers=1) as runtime:
-        for start in (lambda: asyncio.create_task(awaits(_native.panic())), lambda: runtime.submit(_native.panic())):
+        for start in (
+            lambda: asyncio.create_task(awaits(_native.trial_panic())),
+            lambda: runtime.submit(_native.trial_panic()),
+        ):
             with pytest.raises(InternalError) as raised:
                 await asyncio.wait_for(start(), AT_ONCE)
             assert raised.value.effect == "panic"
-            assert await runtime.submit(_native.noop(3)) == 3
-            assert await _native.noop(4) == 4
+            assert await runtime.submit(_native.trial_noop(3)) == 3
+            assert await _native.trial_noop(4) == 4
 
 
 @pytest.mark.processes
@@ -99,7 +102,7 @@ def test_a_subinterpreter_can_import_it_or_gets_a_clean_importerror() -> None:
         else:
             import asyncio
             async def main():
-                return await m._native.noop(5)
+                return await m._native.trial_noop(5)
             print("works:", asyncio.run(main()), flush=True)
         '''
         import textwrap
@@ -107,7 +110,7 @@ def test_a_subinterpreter_can_import_it_or_gets_a_clean_importerror() -> None:
         failed = interpreters.run_string(number, textwrap.dedent(code))
         assert failed is None, failed
         interpreters.destroy(number)
-        print("main:", asyncio.run(_native.noop(6)))
+        print("main:", asyncio.run(_native.trial_noop(6)))
         """
     )
     first, main = ended.quietly().lines

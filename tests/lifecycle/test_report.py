@@ -25,7 +25,7 @@ async def closed(*, stuck: bool) -> ShutdownReport:
         if stuck:
             runtime.submit(gets())
             await until(begun.is_set)
-        runtime.submit(_native.sleep(SOON))
+        runtime.submit(_native.trial_sleep(SOON))
     release.set()
     assert runtime.report is not None
     await until(lambda: _native.statistics()["abandoned_threads"] == 0)
@@ -75,7 +75,7 @@ async def test_an_exception_out_of_the_body_has_a_report_too() -> None:
     runtime = Runtime(shutdown=Shutdown(deadline=1))
     with pytest.raises(KeyError):
         async with runtime:
-            runtime.submit(_native.sleep(LONG))
+            runtime.submit(_native.trial_sleep(LONG))
             raise KeyError
     assert runtime.report is not None
     assert runtime.report.ok
@@ -88,7 +88,7 @@ async def test_phases_come_in_the_order_of_the_page() -> None:
 
     def state() -> str:
         try:
-            runtime.submit(_native.noop())
+            runtime.submit(_native.trial_noop())
         except ShuttingDown:
             return "refused"
         return "taken"
@@ -102,7 +102,7 @@ async def test_phases_come_in_the_order_of_the_page() -> None:
             await asyncio.sleep(LONG)
         finally:
             log.append("cancelled")
-            log.append(f"native work still runs: {await _native.noop(1)}")
+            log.append(f"native work still runs: {await _native.trial_noop(1)}")
 
     async with runtime:
         runtime.submit(work())
@@ -129,7 +129,7 @@ runtime = Runtime(shutdown=Shutdown(deadline=1, drain=0.5))
 print(run(main, runtime=runtime))
 print(runtime.report)
 try:
-    runtime.submit(_native.noop())
+    runtime.submit(_native.trial_noop())
 except errors.ShuttingDown as error:
     print("late:", error)
 """

@@ -25,7 +25,7 @@ async def test_a_clean_exit_drains() -> None:
 
     async with Runtime() as runtime:
         runtime.submit(work())
-        runtime.submit(_native.sleep(SOON).map(lambda _: log.append("native")))
+        runtime.submit(_native.trial_sleep(SOON).map(lambda _: log.append("native")))
         assert runtime.report is None
     assert sorted(log) == ["done", "native"]
     assert runtime.report is not None
@@ -48,7 +48,7 @@ async def test_an_exception_cancels_and_awaits_the_cleanup() -> None:
     begun = loop.time()
     with pytest.raises(Boom):
         async with Runtime() as runtime:
-            handles = [runtime.submit(work()), runtime.submit(_native.sleep(LONG))]
+            handles = [runtime.submit(work()), runtime.submit(_native.trial_sleep(LONG))]
             await asyncio.sleep(SOON)  # both have begun
             raise Boom
     assert log == ["cleaned"]
@@ -85,7 +85,7 @@ async def test_it_is_entered_once() -> None:
     async with runtime:
         with pytest.raises(RuntimeError, match="once"):
             await runtime.__aenter__()
-        assert await runtime.submit(_native.noop(4)) == 4  # the failed attempt has broken nothing
+        assert await runtime.submit(_native.trial_noop(4)) == 4  # the failed attempt has broken nothing
     with pytest.raises(RuntimeError, match="once"):
         await runtime.__aenter__()
 
@@ -93,8 +93,8 @@ async def test_it_is_entered_once() -> None:
 async def test_two_one_after_another() -> None:
     for n in range(2):
         async with Runtime() as runtime:
-            assert await runtime.submit(_native.noop(n)) == n
-    assert await _native.noop(9) == 9
+            assert await runtime.submit(_native.trial_noop(n)) == n
+    assert await _native.trial_noop(9) == 9
 
 
 def test_one_for_each_of_several_loops_and_threads() -> None:
@@ -106,7 +106,7 @@ def test_one_for_each_of_several_loops_and_threads() -> None:
 
         @effect
         async def where() -> bool:
-            await _native.sleep(0.001)
+            await _native.trial_sleep(0.001)
             return asyncio.get_running_loop() is loop
 
         async with Runtime() as runtime:
@@ -126,28 +126,28 @@ def test_one_for_each_of_several_loops_and_threads() -> None:
 
 async def test_run_is_an_await_in_this_runtime() -> None:
     async with Runtime() as runtime:
-        assert await runtime.run(_native.noop(3)) == 3
+        assert await runtime.run(_native.trial_noop(3)) == 3
         assert await runtime.run(effect(asyncio.sleep)(0, "v")) == "v"
         with pytest.raises(FileNotFoundError):
-            await runtime.run(_native.fail(2))
+            await runtime.run(_native.trial_fail(2))
 
 
 async def test_before_and_after_its_time_it_says_what_to_do() -> None:
     runtime = Runtime()
     with pytest.raises(RuntimeError, match="async with"):
-        runtime.submit(_native.noop())
+        runtime.submit(_native.trial_noop())
     with pytest.raises(RuntimeError, match="enter"):
-        await asyncio.to_thread(lambda: runtime.from_thread(_native.noop()))
+        await asyncio.to_thread(lambda: runtime.from_thread(_native.trial_noop()))
     async with runtime:
         pass
     with pytest.raises(ShuttingDown, match="closed"):
-        runtime.submit(_native.noop())
+        runtime.submit(_native.trial_noop())
     with pytest.raises(ShuttingDown, match="closed"):
-        await asyncio.to_thread(lambda: runtime.from_thread(_native.noop()))
+        await asyncio.to_thread(lambda: runtime.from_thread(_native.trial_noop()))
     with pytest.raises(ShuttingDown, match="closed"):
-        await runtime.run(_native.noop())
+        await runtime.run(_native.trial_noop())
     # no runtime is needed to await
-    assert await _native.noop(5) == 5
+    assert await _native.trial_noop(5) == 5
     assert await effect(asyncio.sleep)(0, 6) == 6
 
 
@@ -169,10 +169,10 @@ if sys.platform == "linux":  # elsewhere threads of other languages have no name
 
     @pytest.mark.parametrize("count", [1, 3])
     async def test_workers_are_its_own_and_end_with_it(count: int) -> None:
-        await _native.noop()  # the process's own workers are there from now on
+        await _native.trial_noop()  # the process's own workers are there from now on
         before = workers()
         async with Runtime(workers=count) as runtime:
-            assert await runtime.submit(_native.noop(1)) == 1
+            assert await runtime.submit(_native.trial_noop(1)) == 1
             await until(lambda: workers() == before + count)
         await until(lambda: workers() == before)
 

@@ -20,7 +20,7 @@ async def main(runtime):
     print("ready")
     while True:
         try:
-            runtime.submit(_native.noop())
+            runtime.submit(_native.trial_noop())
         except errors.ShuttingDown:
             return 7
         await asyncio.sleep(0.005)
@@ -45,7 +45,7 @@ def test_work_that_was_accepted_before_the_signal_is_awaited_by_main_as_ever() -
         @effect
         async def write(n):
             await asyncio.sleep(0.3)  # a write at the very end
-            return await _native.noop(n)
+            return await _native.trial_noop(n)
         async def main(runtime):
             print("ready")
             while runtime._phase < 2:
@@ -63,7 +63,7 @@ async def main(runtime):
     try:
         await asyncio.sleep(60)
     except asyncio.CancelledError:
-        await _native.noop()  # its cleanup is admitted
+        await _native.trial_noop()  # its cleanup is admitted
         print("cancelled")
         return "cut short"
 
@@ -90,7 +90,7 @@ def nap():
 async def main(runtime):
     runtime.submit(job())
     runtime.submit(nap())
-    runtime.submit(_native.sleep(60))
+    runtime.submit(_native.trial_sleep(60))
     print("ready")
     await asyncio.sleep(60)
 
@@ -152,7 +152,7 @@ def test_python_s_own_handlers_come_back() -> None:
     ended = execute(
         """
         before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-        async def main(runtime): return await _native.noop(3)
+        async def main(runtime): return await _native.trial_noop(3)
         assert run(main) == 3
         assert run(main) == 3
         assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
@@ -172,7 +172,7 @@ def test_a_runtime_in_a_side_thread_leaves_signals_alone() -> None:
         async def main(runtime):
             ready.set()
             await asyncio.to_thread(go.wait)
-            return await runtime.submit(_native.noop(4))
+            return await runtime.submit(_native.trial_noop(4))
         for enter in (run, lambda main: asyncio.run(within(main))):
             async def within(main):
                 async with Runtime() as runtime:

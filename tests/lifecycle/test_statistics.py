@@ -96,12 +96,12 @@ async def test_native_work_is_counted_alike() -> None:
         before = runtime.statistics().effects
         had = {each: counts(before[each]) if each in before else {} for each in ("noop", "fail", "sleep")}
         for n in range(10):
-            await _native.noop(n)
+            await _native.trial_noop(n)
         with pytest.raises(OSError, match="error"):
-            await _native.fail(5).under(Retry(on=OSError, attempts=4, backoff=constant(0)))
+            await _native.trial_fail(5).under(Retry(on=OSError, attempts=4, backoff=constant(0)))
         with pytest.raises(TimedOut):
-            await _native.sleep(LONG).under(Timeout(SOON))
-        task = asyncio.create_task(_native.sleep(LONG))
+            await _native.trial_sleep(LONG).under(Timeout(SOON))
+        task = asyncio.create_task(_native.trial_sleep(LONG))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
@@ -130,7 +130,7 @@ async def test_a_snapshot_does_not_change(name: str) -> None:
 async def test_what_runs_and_waits_now() -> None:
     async with Runtime() as runtime:
         idle = runtime.statistics()
-        handles = [runtime.submit(_native.sleep(LONG)) for _ in range(5)] + [
+        handles = [runtime.submit(_native.trial_sleep(LONG)) for _ in range(5)] + [
             runtime.submit(effect(forever)()) for _ in range(3)
         ]
         await asyncio.sleep(SOON)  # all have begun

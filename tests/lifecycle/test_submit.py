@@ -21,12 +21,12 @@ async def test_dropped_handles_lose_nothing() -> None:
     @effect
     async def work(n: int) -> None:
         await asyncio.sleep(0)
-        await _native.noop()
+        await _native.trial_noop()
         done.append(n)
 
     async with Runtime() as runtime:
         for n in range(1000):
-            runtime.submit(work(n) if n % 2 else _native.sleep(0.001).map(lambda _, n=n: done.append(n)))
+            runtime.submit(work(n) if n % 2 else _native.trial_sleep(0.001).map(lambda _, n=n: done.append(n)))
         for _ in range(20):
             gc.collect()
             await asyncio.sleep(0)
@@ -37,7 +37,7 @@ async def test_dropped_native_handles_are_drained_too() -> None:
     before = _native.effect_statistics().get("sleep", (0,) * 9)[1]
     async with Runtime() as runtime:
         for _ in range(1000):
-            runtime.submit(_native.sleep(SOON))
+            runtime.submit(_native.trial_sleep(SOON))
         gc.collect()
     assert _native.effect_statistics()["sleep"][1] - before == 1000
 
@@ -53,8 +53,8 @@ async def test_an_error_that_nobody_retrieves_is_reported_once() -> None:
 
     async with Runtime() as runtime:
         runtime.submit(fails())
-        runtime.submit(_native.fail(2))
-        runtime.submit(_native.noop())
+        runtime.submit(_native.trial_fail(2))
+        runtime.submit(_native.trial_noop())
         await asyncio.sleep(SOON)  # all have ended
         gc.collect()
     gc.collect()
@@ -65,7 +65,7 @@ async def test_an_error_that_nobody_retrieves_is_reported_once() -> None:
 def test_an_error_that_nobody_retrieves_is_logged_when_the_loop_is_gone(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> Handle[None]:
         async with Runtime() as runtime:
-            handle = runtime.submit(_native.fail(2))
+            handle = runtime.submit(_native.trial_fail(2))
             await asyncio.wait([handle])
             return handle
 
@@ -87,7 +87,7 @@ async def test_an_error_that_somebody_retrieves_is_reported_to_nobody_else(compl
         with pytest.raises(Boom):
             await runtime.submit(fails())
         with pytest.raises(FileNotFoundError):
-            await runtime.submit(_native.fail(2))
+            await runtime.submit(_native.trial_fail(2))
         asked = runtime.submit(fails())
         await until(asked.done)
         assert isinstance(asked.exception(), Boom)
@@ -114,7 +114,7 @@ async def test_it_starts_without_being_awaited_and_gives_a_handle() -> None:
         await asyncio.wait_for(begun.wait(), AT_ONCE)
         assert await handle == "value"
         assert await handle == "value"
-        native = runtime.submit(_native.noop(4))
+        native = runtime.submit(_native.trial_noop(4))
         assert isinstance(native, Handle)
         assert await native == 4
 
@@ -134,7 +134,7 @@ async def test_an_effect_can_be_submitted_again_and_again() -> None:
 
 async def test_a_handle_cancels_its_work() -> None:
     async with Runtime() as runtime:
-        for work in (effect(forever)(), _native.sleep(LONG)):
+        for work in (effect(forever)(), _native.trial_sleep(LONG)):
             handle = runtime.submit(work)
             await asyncio.sleep(SOON)  # it has begun
             assert handle.cancel()
@@ -144,7 +144,7 @@ async def test_a_handle_cancels_its_work() -> None:
 
 async def test_another_thread_is_told_to_use_from_thread() -> None:
     async with Runtime() as runtime:
-        for make in (_native.noop, effect(forever)):
+        for make in (_native.trial_noop, effect(forever)):
             with pytest.raises(RuntimeError, match="from_thread"):
                 await asyncio.to_thread(on_thread, lambda make=make: runtime.submit(make()))
     gc.collect()  # no warning either that the effect was never awaited
@@ -162,13 +162,13 @@ async def test_it_captures_the_context_but_no_deadline_and_no_cancel() -> None:
     @effect
     async def work() -> str:
         await asyncio.sleep(SOON * 2)  # past the deadline of whoever submitted it
-        await _native.noop()
+        await _native.trial_noop()
         return word.get()
 
     async with Runtime() as runtime:
         word.set("captured")
         async with deadline(SOON):
-            handle, native = runtime.submit(work()), runtime.submit(_native.sleep(SOON * 2))
+            handle, native = runtime.submit(work()), runtime.submit(_native.trial_sleep(SOON * 2))
         word.set("later")
         assert await handle == "captured"
         assert await native is None

@@ -159,7 +159,7 @@ def test_a_loop_that_is_closed_frees_the_slots_of_its_probes(new_loop: LoopFacto
 )
 async def test_native_work_stays_native_where_on_names_errors_of_the_system(on: Any, native: bool) -> None:
     breaker = CircuitBreaker(failures=2, on=on)
-    work = _native.noop(3).under(breaker)
+    work = _native.trial_noop(3).under(breaker)
     assert _native.is_native(work) == native
     assert await work == 3
 
@@ -169,9 +169,9 @@ async def test_native_failures_count_by_class(on: Any) -> None:
     breaker = CircuitBreaker(failures=2, on=on)
     for _ in range(2):
         assert breaker.state() == "closed"
-        assert isinstance(await outcome(_native.fail(errno.ENOENT).under(breaker)), FileNotFoundError)
+        assert isinstance(await outcome(_native.trial_fail(errno.ENOENT).under(breaker)), FileNotFoundError)
     assert breaker.state() == "open"
-    refused = await outcome(_native.fail(errno.ENOENT).under(breaker))
+    refused = await outcome(_native.trial_fail(errno.ENOENT).under(breaker))
     assert isinstance(refused, CircuitOpen)
     assert (refused.effect, refused.policy, refused.attempt) == ("fail", repr(breaker), 1)
 
@@ -180,27 +180,27 @@ async def test_native_failures_count_by_class(on: Any) -> None:
 async def test_native_failures_of_other_classes_are_nothing(on: Any) -> None:
     breaker = CircuitBreaker(failures=1, on=on)
     for _ in range(3):
-        assert isinstance(await outcome(_native.fail(errno.ENOENT).under(breaker)), FileNotFoundError)
+        assert isinstance(await outcome(_native.trial_fail(errno.ENOENT).under(breaker)), FileNotFoundError)
     assert breaker.state() == "closed"
 
 
 async def test_natively_timeouts_count_and_cancels_do_not() -> None:
     breaker = CircuitBreaker(failures=2)
     for _ in range(5):
-        task = asyncio.create_task(_native.sleep(LONG).under(breaker))
+        task = asyncio.create_task(_native.trial_sleep(LONG).under(breaker))
         await asyncio.sleep(0.002)  # so that it is under way on its worker
         task.cancel()
         await asyncio.wait([task])
-    assert isinstance(await outcome(_native.sleep(LONG).under(breaker, Timeout(SOON))), TimedOut)
+    assert isinstance(await outcome(_native.trial_sleep(LONG).under(breaker, Timeout(SOON))), TimedOut)
     assert breaker.state() == "closed"
-    assert isinstance(await outcome(_native.sleep(LONG).under(Timeout(SOON), breaker)), TimedOut)
+    assert isinstance(await outcome(_native.trial_sleep(LONG).under(Timeout(SOON), breaker)), TimedOut)
     assert breaker.state() == "open"
 
 
 async def test_natively_a_retry_outside_ends_when_it_opens() -> None:
     breaker = CircuitBreaker(failures=2)
     again = Retry(on=OSError, attempts=10, backoff=constant(0))
-    refused = await outcome(_native.fail(errno.ENOENT).under(again, breaker))
+    refused = await outcome(_native.trial_fail(errno.ENOENT).under(again, breaker))
     assert isinstance(refused, CircuitOpen)
     assert refused.attempt == 3
 
@@ -209,16 +209,16 @@ async def test_submitted_and_gathered_it_counts() -> None:
     breaker = CircuitBreaker(failures=6)
     call = effect(breaker)(fails)
     async with Runtime() as runtime:
-        handles = [runtime.submit(call()), runtime.submit(_native.fail(errno.ENOENT).under(breaker))]
+        handles = [runtime.submit(call()), runtime.submit(_native.trial_fail(errno.ENOENT).under(breaker))]
         assert [type(await outcome(handle)) for handle in handles] == [Boom, FileNotFoundError]
-    for work in (gather(call(), _native.noop()), gather([_native.fail(errno.ENOENT).under(breaker)])):
+    for work in (gather(call(), _native.trial_noop()), gather([_native.trial_fail(errno.ENOENT).under(breaker)])):
         await outcome(work)
     assert breaker.state() == "closed"
     await outcome(call())
     await outcome(call())
     assert breaker.state() == "open"
     with Watch() as watch:
-        assert isinstance(await outcome(gather(_native.sleep(LONG), call())), CircuitOpen)
+        assert isinstance(await outcome(gather(_native.trial_sleep(LONG), call())), CircuitOpen)
     assert watch.took < AT_ONCE
 
 
@@ -264,7 +264,7 @@ async def test_it_stands_once_in_a_stack() -> None:
     with pytest.raises(ConfigError, match="twice"):
         effect(breaker, Timeout(1), breaker)(asyncio.sleep)
     keyed = CircuitBreaker(key=lambda *_: 1)
-    work = gather(_native.noop(1), _native.noop(2))
+    work = gather(_native.trial_noop(1), _native.trial_noop(2))
     with pytest.raises(ConfigError, match="arguments"):
         work.under(keyed)
     assert await work == (1, 2)

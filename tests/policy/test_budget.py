@@ -115,7 +115,7 @@ async def test_infinite_is_no_limit() -> None:
 
 async def test_native_effects() -> None:
     budget = RetryBudget(ratio=0, min_per_second=0.1)
-    work = _native.fail(2).under(Retry(on=FileNotFoundError, attempts=4, backoff=NOW, budget=budget))
+    work = _native.trial_fail(2).under(Retry(on=FileNotFoundError, attempts=4, backoff=NOW, budget=budget))
     assert _native.is_native(work)
     first, second = await outcome(work), await outcome(work)
     assert any("2 times" in note for note in first.__notes__)

@@ -190,8 +190,8 @@ async def test_many_readers_of_one_file_read_it_once(tmp_path: Path) -> None:
 
 def test_what_is_made_of_other_effects_has_no_arguments() -> None:
     cache = Cache(ttl=LONG)
-    mapped = _native.noop(1).map(str)
-    both = gather([_native.noop(1), _native.noop(2)])
+    mapped = _native.trial_noop(1).map(str)
+    both = gather([_native.trial_noop(1), _native.trial_noop(2)])
     for work in (mapped, both):
         with pytest.raises(ConfigError, match=r"Cache\(ttl=30\) has the arguments as its key"):
             work.under(cache)

@@ -316,7 +316,7 @@ def test_who_waits_on_a_loop_that_is_closed_is_passed_over(new_loop: LoopFactory
     with asyncio.Runner() as runner:
         slot = limit.slot()
         runner.run(slot.__aenter__())
-        left = abandon(limit.call(forever), in_slot(), _native.noop(1).under(limit))
+        left = abandon(limit.call(forever), in_slot(), _native.trial_noop(1).under(limit))
         waiter = runner.get_loop().create_task(main())
         runner.run(tick())
         runner.run(slot.__aexit__(None, None, None))

@@ -254,7 +254,7 @@ async def test_idle_keys_are_forgotten() -> None:
     del mine
     assert limit._permits.keys > 1
     await until(lambda: limit._permits.keys == 1)  # the one that is in use
-    await _native.noop()  # what nobody holds any more is dropped on a loop's thread
+    await _native.trial_noop()  # what nobody holds any more is dropped on a loop's thread
     gc.collect()
     assert seen() is None
     room.doors.set()
@@ -296,7 +296,7 @@ async def test_a_key_on_what_is_made_of_other_effects_is_refused() -> None:
         f(1).then(f),
         f(1).attempt(Boom),
         gather(f(1), f(2)),
-        gather([_native.noop(1), _native.noop(2)]),
+        gather([_native.trial_noop(1), _native.trial_noop(2)]),
     ]
     for work in composed:
         for policies in ((limit,), (Retry(on=Boom), limit), (Pipeline(limit, name="p"),)):

@@ -54,7 +54,7 @@ def degraded(name: str) -> int:
         of_effect,
         lambda error: effect(suspends)(f"instead of {error}"),
         lambda error: asyncio.ensure_future(awaits(error)),
-        lambda error: _native.noop(1).map(lambda _: f"instead of {error}"),
+        lambda error: _native.trial_noop(1).map(lambda _: f"instead of {error}"),
     ],
     ids=["value", "coroutine", "effect inside", "effect", "future", "native effect"],
 )
@@ -333,11 +333,11 @@ async def test_native_effects(tmp_path: Path) -> None:
     assert await missing.under(Fallback(lambda e: e.errno, on=FileNotFoundError)) == 2
     assert await missing.under(Fallback(awaits, on=OSError)) == f"instead of {await outcome(missing)}"
     assert isinstance(await outcome(missing.under(Fallback(awaits, on=PermissionError))), FileNotFoundError)
-    slow = _native.sleep(LONG).under(Fallback(lambda _: "late", on=TimedOut), Timeout(SOON))
+    slow = _native.trial_sleep(LONG).under(Fallback(lambda _: "late", on=TimedOut), Timeout(SOON))
     assert await slow == "late"
-    retried = _native.fail(2).under(Retry(on=FileNotFoundError, backoff=constant(0)))
+    retried = _native.trial_fail(2).under(Retry(on=FileNotFoundError, backoff=constant(0)))
     assert await retried.under(Fallback(type, on=OSError)) is FileNotFoundError
-    assert await _native.noop(1).under(Fallback(awaits, on=OSError)) == 1
+    assert await _native.trial_noop(1).under(Fallback(awaits, on=OSError)) == 1
 
 
 async def test_composed_effects() -> None:

@@ -39,14 +39,14 @@ INLINE: list[Any] = [
 
 @pytest.mark.parametrize("on", NATIVE, ids=lambda on: str(on).partition(" at 0x")[0])
 async def test_builtin_os_errors_run_natively(on: Any) -> None:
-    work = _native.noop(3).under(Timeout(LONG), Retry(on=on, backoff=NOW), Timeout(LONG))
+    work = _native.trial_noop(3).under(Timeout(LONG), Retry(on=on, backoff=NOW), Timeout(LONG))
     assert _native.is_native(work)
     assert await work == 3
 
 
 @pytest.mark.parametrize("on", INLINE, ids=lambda on: str(on).partition(" at 0x")[0])
 async def test_other_classes_and_functions_run_inline_with_the_same_result(on: Any) -> None:
-    work = _native.noop(3).under(Timeout(LONG), Retry(on=on, backoff=NOW))
+    work = _native.trial_noop(3).under(Timeout(LONG), Retry(on=on, backoff=NOW))
     assert not _native.is_native(work)
     assert await work == 3
 
@@ -77,8 +77,8 @@ async def retried(work: Effect[Any], **settings: Any) -> tuple[Any, int]:
 async def test_native_and_inline_agree(code: int, on: Any, again: int) -> None:
     """The same failure judged by its errno, and by its class."""
     classes = on if isinstance(on, tuple) else (on,)
-    native, times = await retried(_native.fail(code), on=on)
-    inline, times_inline = await retried(_native.fail(code), on=(Odd, *classes))
+    native, times = await retried(_native.trial_fail(code), on=on)
+    inline, times_inline = await retried(_native.trial_fail(code), on=(Odd, *classes))
     assert times == times_inline == again
     assert isinstance(native, OSError)
     assert type(native) is type(inline) is type(OSError(code, ""))
@@ -90,7 +90,7 @@ async def test_native_and_inline_agree(code: int, on: Any, again: int) -> None:
 
 async def test_a_limit_names_itself_on_both_ways() -> None:
     for on in (OSError, (Odd, OSError)):
-        work = _native.sleep(LONG).under(Timeout(LONG), Retry(on=on, attempts=2, backoff=NOW), Timeout(SOON))
+        work = _native.trial_sleep(LONG).under(Timeout(LONG), Retry(on=on, attempts=2, backoff=NOW), Timeout(SOON))
         with Watch() as watch, pytest.raises(TimedOut) as ended:
             await work
         assert watch.took < AT_ONCE
@@ -99,7 +99,7 @@ async def test_a_limit_names_itself_on_both_ways() -> None:
 
 async def test_a_total_has_the_last_failure_as_its_cause_on_both_ways() -> None:
     for on in (FileNotFoundError, (Odd, FileNotFoundError)):
-        work = _native.fail(errno.ENOENT).under(Timeout(LONG), Retry(on=on, backoff=constant(LONG * 2)))
+        work = _native.trial_fail(errno.ENOENT).under(Timeout(LONG), Retry(on=on, backoff=constant(LONG * 2)))
         with Watch() as watch, pytest.raises(TimedOut) as ended:
             await work
         assert watch.took < AT_ONCE

@@ -20,8 +20,8 @@ ENDLESS: list[Any] = [1e12, math.inf, sys.float_info.max, 10**400, timedelta.max
 async def test_a_huge_limit_is_none(seconds: Any) -> None:
     """T4."""
     assert await effect(Timeout(seconds))(suspends)(5) == 5
-    assert await _native.noop(6).under(Timeout(seconds)) == 6
-    await _native.sleep(0.001).under(Timeout(seconds))  # long enough that its limit has to be armed
+    assert await _native.trial_noop(6).under(Timeout(seconds)) == 6
+    await _native.trial_sleep(0.001).under(Timeout(seconds))  # long enough that its limit has to be armed
     async with deadline(seconds):
         assert await effect(suspends)(7) == 7
 
@@ -44,9 +44,11 @@ async def test_zero_gives_one_poll_and_a_value_wins() -> None:
 
     assert await effect(Timeout(0))(at_once)() == "value"
     assert await effect(Timeout(-0.0))(at_once)() == "value"
-    assert await _native.noop(7).under(Timeout(0)) == 7  # it ends as it begins: its value is there at the first poll
+    assert (
+        await _native.trial_noop(7).under(Timeout(0)) == 7
+    )  # it ends as it begins: its value is there at the first poll
     with pytest.raises(TimedOut):
-        await _native.sleep(LONG).under(Timeout(0))
+        await _native.trial_sleep(LONG).under(Timeout(0))
     with pytest.raises(Boom):
         await effect(Timeout(timedelta(0)))(Calls(Boom))()
 
@@ -56,7 +58,7 @@ async def test_zero_ends_what_would_wait() -> None:
         with pytest.raises(TimedOut) as ended:
             await effect(Timeout(0), name="waits")(forever)()
         with pytest.raises(TimedOut):
-            await _native.sleep(LONG).under(Timeout(0))
+            await _native.trial_sleep(LONG).under(Timeout(0))
     assert watch.took < AT_ONCE
     assert (ended.value.effect, ended.value.policy, ended.value.attempt) == ("waits", "Timeout(0)", 1)
 
@@ -69,7 +71,7 @@ async def test_a_deadline_that_has_passed_starts_nothing() -> None:
     assert calls.count == 0
     with pytest.raises(TimedOut):
         async with deadline(0):
-            await _native.fail(5)  # would be an OSError, had it started
+            await _native.trial_fail(5)  # would be an OSError, had it started
 
 
 async def test_waits_of_zero_are_not_slept() -> None:

@@ -44,14 +44,14 @@ async def test_it_can_hold_others_and_stand_among_others() -> None:
 async def test_an_empty_one_changes_nothing() -> None:
     empty = Pipeline(name="nothing")
     assert await effect(empty)(suspends)(4) == 4
-    native = _native.noop(1).under(empty)
+    native = _native.trial_noop(1).under(empty)
     assert _native.is_native(native)
     assert await native == 1
 
 
 async def test_it_keeps_native_work_native() -> None:
     files = Pipeline(Timeout(5), Retry(on=OSError, backoff=constant(0)), name="files")
-    work = _native.noop(9).under(files)
+    work = _native.trial_noop(9).under(files)
     assert _native.is_native(work)
     assert await work == 9
 
@@ -92,7 +92,7 @@ async def test_call_takes_whatever_gives_an_awaitable() -> None:
         return future
 
     assert await Timeout(5).call(give_a_future, 3) == 3
-    assert await Timeout(5).call(lambda: _native.noop(4)) == 4
+    assert await Timeout(5).call(lambda: _native.trial_noop(4)) == 4
     assert await Timeout(5).call(effect(suspends), 5) == 5
 
 

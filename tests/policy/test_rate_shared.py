@@ -98,7 +98,7 @@ async def test_idle_keys_are_forgotten() -> None:
 
     class Key: ...
 
-    await _native.noop()  # now the clock's thread has a loop to wake
+    await _native.trial_noop()  # now the clock's thread has a loop to wake
     for _ in range(10_000):
         await call(Key())
 
@@ -120,7 +120,7 @@ async def test_idle_keys_are_forgotten() -> None:
     del limit, call
     while left():
         assert watch.so_far() < LONG
-        await _native.noop()  # the clock may have let go of it just now, off the loop: as above
+        await _native.trial_noop()  # the clock may have let go of it just now, off the loop: as above
     assert _native.statistics()["timers"] <= others
 
 
@@ -227,10 +227,10 @@ def test_a_loop_that_is_closed_gives_its_turns_on(new_loop: LoopFactory, complai
 
 async def test_native_work_under_it_stays_native(tmp_path: Path) -> None:
     limit = RateLimit(2, per=PER)
-    work = _native.noop(7).under(limit)
+    work = _native.trial_noop(7).under(limit)
     assert _native.is_native(work)
     begun = time.monotonic()
-    assert await asyncio.gather(work, *[_native.noop(n).under(limit) for n in range(5)]) == [7, 0, 1, 2, 3, 4]
+    assert await asyncio.gather(work, *[_native.trial_noop(n).under(limit) for n in range(5)]) == [7, 0, 1, 2, 3, 4]
     assert PER * 2 - HELD_UP <= time.monotonic() - begun < PER * 2 + AT_ONCE
     (tmp_path / "file").write_text("text")
     keyed = RateLimit(1, per=LONG, key=lambda path, *_, **__: path, max_wait=0)
@@ -250,8 +250,8 @@ async def test_natively_it_is_refused_and_given_up_as_inline() -> None:
     await limit.acquire()
     with Watch() as watch:
         with pytest.raises(RateLimited):
-            await _native.noop().under(Timeout(LONG / 2), limit)
-        task = asyncio.create_task(_native.noop().under(limit))
+            await _native.trial_noop().under(Timeout(LONG / 2), limit)
+        task = asyncio.create_task(_native.trial_noop().under(limit))
         while not limit._rates.waiting:
             await asyncio.sleep(0.001)  # it gets there on a worker: there is nothing to wait on
         task.cancel()
@@ -269,13 +269,13 @@ async def test_submitted_and_gathered_it_holds() -> None:
     begun = time.monotonic()
     async with Runtime() as runtime:
         inline = [runtime.submit(call()) for _ in range(3)]
-        native = [runtime.submit(_native.noop(n).under(limit)) for n in range(3)]
+        native = [runtime.submit(_native.trial_noop(n).under(limit)) for n in range(3)]
         assert [await handle for handle in inline] == [1, 1, 1]
         assert [await handle for handle in native] == [0, 1, 2]
     assert time.monotonic() - begun >= PER * 2 - HELD_UP
     begun = time.monotonic()
-    assert await gather(call(), _native.noop(5).under(limit), call()) == (1, 5, 1)
-    assert await gather([_native.noop(n).under(limit) for n in range(3)]) == [0, 1, 2]
+    assert await gather(call(), _native.trial_noop(5).under(limit), call()) == (1, 5, 1)
+    assert await gather([_native.trial_noop(n).under(limit) for n in range(3)]) == [0, 1, 2]
     assert time.monotonic() - begun >= PER * 2 - HELD_UP
 
 
@@ -296,7 +296,7 @@ async def test_it_stands_once_in_a_stack_and_is_compared_by_identity() -> None:
 
 async def test_a_key_needs_the_arguments_of_a_call() -> None:
     for limit in (RateLimit(1, per=1, key=lambda *_: 1), RateLimit(1, per=1, cost=lambda *_: 1)):
-        work = gather(_native.noop(1), _native.noop(2))
+        work = gather(_native.trial_noop(1), _native.trial_noop(2))
         with pytest.raises(ConfigError, match="arguments"):
             work.under(limit)
         assert await work == (1, 2)

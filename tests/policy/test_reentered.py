@@ -108,7 +108,7 @@ async def test_a_block_in_a_block_and_a_call_in_a_block() -> None:
         with pytest.raises(Reentered):
             await limit.call(asyncio.sleep, 0)
         with pytest.raises(Reentered):
-            await _native.noop(1).under(limit)
+            await _native.trial_noop(1).under(limit)
         async with other.slot(), other.slot():
             with pytest.raises(Reentered):
                 await other.call(asyncio.sleep, 0)
@@ -176,19 +176,19 @@ async def test_our_own_children_are_waited_for() -> None:
 
     async def races() -> Any:
         try:
-            return await race(call(), _native.noop(1).under(limit))
+            return await race(call(), _native.trial_noop(1).under(limit))
         except ExceptionGroup as group:
             if [type(e) for e in group.exceptions] != [Reentered] * 2:
                 raise
             raise group.exceptions[0] from None
 
-    native = gather([_native.noop(1).under(limit)])
+    native = gather([_native.trial_noop(1).under(limit)])
     assert _native.is_native(native)
     ways: list[Callable[[], Awaitable[Any]]] = [
         lambda: gather([call(), call()]),
         lambda: gather([leaf_effect(), gather([call()])]),
-        lambda: gather([_native.noop(1).under(limit), call()]),
-        lambda: gather([_native.noop(1).under(limit)]),
+        lambda: gather([_native.trial_noop(1).under(limit), call()]),
+        lambda: gather([_native.trial_noop(1).under(limit)]),
         lambda: native,  # made elsewhere, and waited for here
         lambda: race(call()),
         races,
@@ -260,11 +260,11 @@ async def test_a_task_that_a_holder_starts_waits_as_others_do() -> None:
         def start() -> None:
             started.append(asyncio.create_task(limit.call(leaf)))
             started.append(asyncio.ensure_future(gather([limit.call(leaf), limit.call(leaf)])))
-            started.append(asyncio.create_task(_native.noop(1).under(limit)))
+            started.append(asyncio.create_task(_native.trial_noop(1).under(limit)))
             started.append(runtime.submit(limit.call(leaf)))
-            started.append(runtime.submit(_native.noop(1).under(limit)))
-            started.append(runtime.submit(gather([_native.noop(1).under(limit)] * 2)))
-            started.append(asyncio.create_task(gather([_native.noop(1).under(limit)] * 2)))
+            started.append(runtime.submit(_native.trial_noop(1).under(limit)))
+            started.append(runtime.submit(gather([_native.trial_noop(1).under(limit)] * 2)))
+            started.append(asyncio.create_task(gather([_native.trial_noop(1).under(limit)] * 2)))
 
         async def starts() -> None:
             start()

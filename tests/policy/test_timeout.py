@@ -76,7 +76,7 @@ async def test_an_inherited_deadline_counts_as_well() -> None:
 async def test_a_child_never_outlives_the_limit_of_its_parent() -> None:
     @effect(Timeout(LONG))
     async def child() -> None:
-        await _native.sleep(LONG)
+        await _native.trial_sleep(LONG)
 
     @effect(Timeout(SOON), name="parent")
     async def parent() -> None:
@@ -186,7 +186,7 @@ async def test_a_late_error_on_a_thread_is_reported_to_nobody_else(complaints: l
 async def test_a_native_error_after_a_cancelled_wait_is_reported_to_nobody(complaints: list[Any]) -> None:
     """T11, for a native effect whose caller goes in the moment in which it fails."""
     for _ in range(50):
-        task = asyncio.create_task(_native.fail(2))
+        task = asyncio.create_task(_native.trial_fail(2))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])

@@ -63,7 +63,9 @@ async def timeout(dice: random.Random) -> None:
 async def native(dice: random.Random) -> None:
     """The same for native work."""
     time = dice.uniform(0, 0.0004)
-    work = _native.sleep(time if dice.random() < 0.5 else LONG).under(Timeout(time), Retry(on=OSError, attempts=1))
+    work = _native.trial_sleep(time if dice.random() < 0.5 else LONG).under(
+        Timeout(time), Retry(on=OSError, attempts=1)
+    )
     task = asyncio.create_task(work)
     accepted = False
 

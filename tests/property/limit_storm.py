@@ -84,7 +84,7 @@ class Storm:
 
         match caller.kind:
             case "native" if not self.keyed:
-                return _native.sleep(0.0002 * caller.ticks).under(*outside, *policies, *inside)
+                return _native.trial_sleep(0.0002 * caller.ticks).under(*outside, *policies, *inside)
             case "thread":
                 return blocking(*outside, *policies, *inside)(on_thread)(key)
             case "slot":
@@ -139,7 +139,7 @@ class Storm:
             if leaves:
                 # What was at work on a loop that is closed goes when nobody refers to it. The answer to a native call
                 # of its, which came too late, lies with the others that a loop drops in passing.
-                tidy.run_until_complete(_native.noop())
+                tidy.run_until_complete(_native.trial_noop())
                 gc.collect()
         tidy.close()
         for thread in threads:

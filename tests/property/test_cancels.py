@@ -71,7 +71,7 @@ async def wait(kind: str) -> None:
         case "sleep":
             await asyncio.sleep(0.001)  # about as long as the limits: what comes first is luck
         case "native":
-            await _native.sleep(0.0005)
+            await _native.trial_sleep(0.0005)
         case "thread":
             await on_thread()
         case "boom":
@@ -94,11 +94,11 @@ def build(plan: Plan, ledger: Ledger) -> Effect[Any]:
 
     match plan.kind:
         case "native":
-            return _native.sleep(0.001).under(*plan.policies)
+            return _native.trial_sleep(0.001).under(*plan.policies)
         case "gather":
-            return gather([leaf(), leaf(), _native.sleep(0.0005)])
+            return gather([leaf(), leaf(), _native.trial_sleep(0.0005)])
         case "race":
-            return race(leaf(), _native.sleep(0.001), leaf())
+            return race(leaf(), _native.trial_sleep(0.001), leaf())
         case _:
             return leaf()
 

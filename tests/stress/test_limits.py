@@ -53,7 +53,7 @@ def test_cancelled_at_the_grant(kind: str, loop: str) -> None:
                 case "slot":
                     return asyncio.create_task(in_slot())
                 case _:
-                    return asyncio.create_task(_native.noop(1).under(limit))
+                    return asyncio.create_task(_native.trial_noop(1).under(limit))
 
         for n in range(30_000):
             slot = limit.slot()

@@ -69,7 +69,7 @@ async def _storm(dice: random.Random, name: str, calls: int) -> None:
         if kind == 1:
             await asyncio.sleep(dice.random() * 0.1)
         elif kind == 2:
-            await gather(_native.noop(1), _native.sleep(dice.random() * 0.01))
+            await gather(_native.trial_noop(1), _native.trial_sleep(dice.random() * 0.01))
         else:
             await asyncio.sleep(0)
         return kind

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from mountain_runtime._native import fail, noop, statistics
+from mountain_runtime._native import statistics
+from mountain_runtime._native import trial_fail as fail
+from mountain_runtime._native import trial_noop as noop
 from tests.bridge.test_loops import runs_with_work_in_flight
 from tests.effect.test_memory import polls
 

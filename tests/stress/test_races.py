@@ -36,13 +36,13 @@ def test_dropped_handles_lose_nothing(loop: str) -> None:
         async def work() -> None:
             nonlocal done
             await asyncio.sleep(0)
-            await _native.noop()
+            await _native.trial_noop()
             done += 1
 
         async with Runtime() as runtime:
             for n in range(1000):
                 runtime.submit(work())
-                runtime.submit(_native.sleep(0.0001 * (n % 10)))
+                runtime.submit(_native.trial_sleep(0.0001 * (n % 10)))
             gc.collect()
         assert done == 1000
 

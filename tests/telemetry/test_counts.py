@@ -68,7 +68,7 @@ def named() -> str:
 COMPOSED: dict[str, Any] = {
     "map": lambda work: work.map(str),
     "attempt": lambda work: work.attempt(OSError),
-    "then": lambda work: work.then(lambda _: _native.noop(1)),
+    "then": lambda work: work.then(lambda _: _native.trial_noop(1)),
     "all": lambda work: work.map(str).map(len).attempt(OSError),
 }
 
@@ -159,7 +159,7 @@ async def test_parts_of_a_native_group_are_counted_as_they_are_alone(tmp_path: P
 async def test_a_part_that_fails_and_those_that_it_ends(tmp_path: Path) -> None:
     fails, slept = Gained("fs.stat"), Gained("sleep")
     with pytest.raises(FileNotFoundError):
-        await gather(fs.stat(tmp_path / "none"), _native.sleep(30), _native.sleep(30))
+        await gather(fs.stat(tmp_path / "none"), _native.trial_sleep(30), _native.trial_sleep(30))
     assert fails.counts() == (1, 0, 1, 0)
     assert fails.failures() == {"FileNotFoundError": 1}
     started, succeeded, failed, cancelled = slept.counts()
@@ -169,7 +169,7 @@ async def test_a_part_that_fails_and_those_that_it_ends(tmp_path: Path) -> None:
 
 async def test_the_losers_of_a_race_are_cancelled() -> None:
     gained = Gained("sleep")
-    await race(_native.sleep(0.05), _native.sleep(30))  # long enough that both have begun
+    await race(_native.trial_sleep(0.05), _native.trial_sleep(30))  # long enough that both have begun
     assert gained.counts() == (2, 1, 0, 1)
 
 
@@ -186,18 +186,21 @@ async def test_policies_of_a_part_and_what_they_decide(tmp_path: Path) -> None:
 async def test_a_part_that_is_out_of_time_or_refused() -> None:
     before = snapshot().effects["sleep"]
     with pytest.raises(errors.TimedOut):
-        await gather(_native.sleep(30).under(Timeout(0.01)), _native.noop(1))
+        await gather(_native.trial_sleep(30).under(Timeout(0.01)), _native.trial_noop(1))
     after = snapshot().effects["sleep"]
     assert after.timed_out == before.timed_out + 1
     limit = ConcurrencyLimit(1, max_waiting=0)
     with pytest.raises(errors.QueueFull):
-        await gather(_native.sleep(30).under(limit), _native.sleep(30).under(limit))
+        await gather(_native.trial_sleep(30).under(limit), _native.trial_sleep(30).under(limit))
     assert snapshot().effects["sleep"].rejected == after.rejected + 1
 
 
 async def test_groups_in_groups() -> None:
     gained, groups = Gained("noop"), Gained("gather")
-    await gather(gather(_native.noop(1), _native.noop(2)), gather(_native.noop(3), _native.noop(4)))
+    await gather(
+        gather(_native.trial_noop(1), _native.trial_noop(2)),
+        gather(_native.trial_noop(3), _native.trial_noop(4)),
+    )
     assert gained.counts() == (4, 4, 0, 0)
     assert groups.counts() == (3, 3, 0, 0)
 
@@ -212,7 +215,7 @@ async def test_a_part_s_error_has_the_type_that_python_raises(kind: str, tmp_pat
         "FileExistsError": lambda: fs.mkdir(tmp_path / "file"),
     }
     names = {name: Gained(name) for name in ("fs.read_bytes", "fs.mkdir")}
-    for work in (make[kind](), gather(make[kind](), _native.noop(1))):
+    for work in (make[kind](), gather(make[kind](), _native.trial_noop(1))):
         with pytest.raises(OSError) as caught:
             await work
         assert type(caught.value).__name__ == kind
@@ -221,7 +224,7 @@ async def test_a_part_s_error_has_the_type_that_python_raises(kind: str, tmp_pat
 
 async def test_a_program_that_fails_in_a_group() -> None:
     gained = Gained("process.run")
-    for work in (process.run("false"), gather(process.run("false"), _native.noop(1))):
+    for work in (process.run("false"), gather(process.run("false"), _native.trial_noop(1))):
         with pytest.raises(Exception, match="non-zero exit status"):
             await work
     assert gained.failures() == {"subprocess.CalledProcessError": 2}
@@ -229,7 +232,7 @@ async def test_a_program_that_fails_in_a_group() -> None:
 
 async def test_in_a_trace_each_part_of_a_native_group_has_a_span() -> None:
     with traces() as spans:
-        assert await gather(_native.noop(1), _native.noop(2)) == (1, 2)
+        assert await gather(_native.trial_noop(1), _native.trial_noop(2)) == (1, 2)
         assert sorted(spans.names()) == ["gather", "noop", "noop"]
         assert {spans.parent_of(span) for span in spans.named("noop")} == {"gather"}
 
@@ -237,5 +240,5 @@ async def test_in_a_trace_each_part_of_a_native_group_has_a_span() -> None:
 async def test_parts_of_groups_on_all_workers_are_all_counted() -> None:
     gained = Gained("noop")
     for _ in range(20):
-        await gather([_native.noop(n) for n in range(1000)])
+        await gather([_native.trial_noop(n) for n in range(1000)])
     assert gained.counts() == (20_000, 20_000, 0, 0)

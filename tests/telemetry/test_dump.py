@@ -22,7 +22,7 @@ from mountain_runtime import (
     effect,
     gather,
 )
-from mountain_runtime._native import sleep
+from mountain_runtime._native import trial_sleep as sleep
 from mountain_runtime.testing import VirtualClock
 from tests.lifecycle.support import LONG, SOON, Program, forever
 

@@ -160,7 +160,7 @@ async def test_they_are_of_no_trace_of_somebody_else_s(caplog: pytest.LogCapture
     """The loop's reader, which hands them over, may have been made within a span."""
     with traces() as spans, caplog.at_level(logging.INFO, "mountain_runtime"):
         with spans.tracer.start_as_current_span("above"):
-            await _native.sleep(0)
+            await _native.trial_sleep(0)
             await _open_a_breaker("the till")
             await until(lambda: bool(of(caplog, "policy")))
         assert [record.trace_id for record in of(caplog, "policy")] == [None]  # type: ignore[attr-defined]

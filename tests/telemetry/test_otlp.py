@@ -149,7 +149,7 @@ async def tries():
 async def main():
     async with Runtime(shutdown=Shutdown(deadline=5)) as runtime:
         with trace.get_tracer("application").start_as_current_span("above"):
-            await _native.noop()
+            await _native.trial_noop()
             try:
                 await tries()
             except ValueError:

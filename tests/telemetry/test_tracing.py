@@ -198,8 +198,8 @@ async def test_a_thread_that_outlives_its_parent_keeps_the_trace(spans: Spans) -
 async def test_native_work_has_a_span_within_its_parents(spans: Spans, kind: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
     make = {
-        "sleep": lambda: _native.sleep(0.001),
-        "noop": lambda: _native.noop(1),
+        "sleep": lambda: _native.trial_sleep(0.001),
+        "noop": lambda: _native.trial_noop(1),
         "read_text": lambda: fs.read_text(tmp_path / "file"),
     }[kind]
 
@@ -228,7 +228,7 @@ async def test_native_work_has_a_span_within_its_parents(spans: Spans, kind: str
 
 async def test_native_work_that_is_gathered_natively_has_its_parent(spans: Spans) -> None:
     with spans.tracer.start_as_current_span("above"):
-        assert await gather(_native.noop(1), _native.noop(2)) == (1, 2)
+        assert await gather(_native.trial_noop(1), _native.trial_noop(2)) == (1, 2)
     roots = [span.name for span in spans.all() if span.parent is None]
     assert roots == ["above"]
 

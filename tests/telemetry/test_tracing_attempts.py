@@ -169,7 +169,7 @@ async def test_a_cancelled_effect_says_so(spans: Spans, native: bool) -> None:
     async def long() -> None:
         await asyncio.sleep(30)
 
-    task = asyncio.ensure_future(_native.sleep(30) if native else long())
+    task = asyncio.ensure_future(_native.trial_sleep(30) if native else long())
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -180,7 +180,7 @@ async def test_a_cancelled_effect_says_so(spans: Spans, native: bool) -> None:
 
 async def test_a_timeout_is_told(spans: Spans) -> None:
     with pytest.raises(errors.TimedOut):
-        await _native.sleep(30).under(Timeout(0.005))
+        await _native.trial_sleep(30).under(Timeout(0.005))
     [span] = spans.all()
     assert attributes(span)["error.type"] == "mountain_runtime.errors.TimedOut"
     assert span.status.status_code is StatusCode.ERROR

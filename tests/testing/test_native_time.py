@@ -26,30 +26,32 @@ async def nobody_is_left_at_work() -> AsyncIterator[None]:
 
 async def test_native_waits_are_jumped(virtual_clock: VirtualClock) -> None:
     with Real() as real:
-        await _native.sleep(3600)
+        await _native.trial_sleep(3600)
         assert virtual_clock.time() == 3600.0
         with pytest.raises(TimedOut):
-            await _native.sleep(3600).under(Timeout(5))
+            await _native.trial_sleep(3600).under(Timeout(5))
         assert virtual_clock.time() == 3605.0
-        await gather(_native.sleep(10), _native.sleep(20), _native.sleep(15))
+        await gather(_native.trial_sleep(10), _native.trial_sleep(20), _native.trial_sleep(15))
         assert virtual_clock.time() == 3625.0
-        await race(_native.sleep(10), _native.sleep(20))
+        await race(_native.trial_sleep(10), _native.trial_sleep(20))
         assert virtual_clock.time() == 3635.0
         waits = Retry(on=OSError, attempts=4, backoff=exponential(1, max=60, jitter="none"))
-        failing = _native.fail(errno.EAGAIN).under(waits)
+        failing = _native.trial_fail(errno.EAGAIN).under(waits)
         assert _native.is_native(failing)
         with pytest.raises(BlockingIOError):
             await failing
         assert virtual_clock.time() == 3642.0
         with pytest.raises(TimedOut) as ended:
-            await _native.fail(errno.EPIPE).under(Timeout(5), Retry(on=OSError, attempts=None, backoff=constant(2)))
+            await _native.trial_fail(errno.EPIPE).under(
+                Timeout(5), Retry(on=OSError, attempts=None, backoff=constant(2))
+            )
         assert isinstance(ended.value.__cause__, BrokenPipeError)
         assert virtual_clock.time() == 3646.0
     assert real.took < NO_TIME
 
 
 async def test_an_hour_of_native_retries_takes_no_time(virtual_clock: VirtualClock) -> None:
-    failing = _native.fail(errno.EAGAIN).under(Retry(on=OSError, attempts=3601, backoff=constant(1)))
+    failing = _native.trial_fail(errno.EAGAIN).under(Retry(on=OSError, attempts=3601, backoff=constant(1)))
     assert _native.is_native(failing)
     with Real() as real, pytest.raises(BlockingIOError):
         await failing
@@ -98,17 +100,21 @@ async def test_native_work_that_hangs_holds_time_until_it_is_overtaken(
 async def test_workers_of_a_runtimes_own_are_waited_for_and_forgotten_with_it(virtual_clock: VirtualClock) -> None:
     for workers in (1, 3):
         async with Runtime(workers=workers) as rt:
-            retried = _native.fail(errno.EAGAIN).under(Retry(on=OSError, attempts=11, backoff=constant(1)))
+            retried = _native.trial_fail(errno.EAGAIN).under(Retry(on=OSError, attempts=11, backoff=constant(1)))
             handles = [rt.submit(retried) for _ in range(10)]
-            handles += [rt.submit(_native.sleep(10)) for _ in range(10)]
+            handles += [rt.submit(_native.trial_sleep(10)) for _ in range(10)]
             await asyncio.wait(handles)
             assert all(isinstance(handle.exception(), BlockingIOError) for handle in handles[:10])
-        await _native.sleep(5)
+        await _native.trial_sleep(5)
     assert virtual_clock.time() == 30.0
 
 
 #: A native wait, asyncio's own, and one that stands under a limit.
-WAYS: list[Callable[[float], Awaitable[object]]] = [_native.sleep, asyncio.sleep, effect(Timeout(60))(asyncio.sleep)]
+WAYS: list[Callable[[float], Awaitable[object]]] = [
+    _native.trial_sleep,
+    asyncio.sleep,
+    effect(Timeout(60))(asyncio.sleep),
+]
 
 
 async def scene(clock: VirtualClock, seed: int) -> Log:
@@ -119,12 +125,12 @@ async def scene(clock: VirtualClock, seed: int) -> Log:
     async def chain(number: int, waits: list[float]) -> None:
         for step, wait in enumerate(waits):
             await asyncio.sleep(wait)
-            await _native.noop()
+            await _native.trial_noop()
             log.add(("chain", number, step))
 
     def once(number: int) -> Effect[None]:
         every = 0.1 + number * 0.001
-        failing = _native.fail(errno.EAGAIN).under(
+        failing = _native.trial_fail(errno.EAGAIN).under(
             Timeout(3600), Retry(on=OSError, attempts=8, backoff=constant(every))
         )
         return failing.attempt(OSError).map(lambda _: None)
@@ -133,8 +139,8 @@ async def scene(clock: VirtualClock, seed: int) -> Log:
     for number in range(8):
         work += [
             log.start(("native", number), once(number)),
-            log.start(("nap", number), _native.sleep(choose.randrange(10**6) / 1e6).under(Timeout(60))),
-            log.start(("limit", number), _native.sleep(60).under(Timeout(choose.random())).attempt(TimedOut)),
+            log.start(("nap", number), _native.trial_sleep(choose.randrange(10**6) / 1e6).under(Timeout(60))),
+            log.start(("limit", number), _native.trial_sleep(60).under(Timeout(choose.random())).attempt(TimedOut)),
             log.start(
                 ("inline", number), Retry(on=ConnectionError, backoff=constant(choose.random())).call(Failing(2))
             ),
@@ -168,9 +174,9 @@ async def test_at_one_instant_the_engines_waits_end_before_the_loops(virtual_clo
         del log[:]
         work = [
             log.start("sleep", asyncio.sleep(1)),
-            log.start("nap", _native.sleep(1)),
+            log.start("nap", _native.trial_sleep(1)),
             log.start("inline", again.call(Failing(1))),
-            log.start("native", _native.fail(errno.EAGAIN).under(again).attempt(OSError)),
+            log.start("native", _native.trial_fail(errno.EAGAIN).under(again).attempt(OSError)),
         ]
         await asyncio.wait(work)
         assert [what for _, what in log][-1] == "sleep"

@@ -26,7 +26,7 @@ def check_function(given: Callable[..., Hashable] | Callable[..., float] | None,
         raise ConfigError(f"{owner}({setting}={what!r}): must be a plain function of the call's arguments")
 
 
-def check_arguments(given: Callable[..., Any], setting: str, policy: object, function: object, name: str) -> None:
+def check_arguments(given: Callable[..., Any], setting: str, policy: object, function: Any, name: str) -> None:
     """A ConfigError if no call of `function` has arguments that `given`, the policy's `setting`, takes.
 
     Tried are calls with as many arguments by position as the function takes, from the required ones to all.

@@ -36,16 +36,38 @@ fn task_type(py: Python<'_>) -> *mut ffi::PyTypeObject {
 
 /// Call `callback(argument)` in `context`.
 pub(crate) fn call_in(context: &Bound<'_, PyAny>, callback: &Bound<'_, PyAny>, argument: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = context.py();
-    // SAFETY: `context` is a context object; enter and exit are paired.
-    unsafe {
-        if ffi::PyContext_Enter(context.as_ptr()) != 0 {
-            return Err(PyErr::fetch(py));
+    let entered = Entered::new(context)?;
+    let result = callback.call1((argument,));
+    entered.exit()?;
+    result.map(drop)
+}
+
+/// A context that this thread has entered. A panic leaves it too.
+struct Entered<'a, 'py>(&'a Bound<'py, PyAny>);
+
+impl<'a, 'py> Entered<'a, 'py> {
+    fn new(context: &'a Bound<'py, PyAny>) -> PyResult<Self> {
+        // SAFETY: `context` is a context object.
+        if unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0 {
+            Ok(Entered(context))
+        } else {
+            Err(PyErr::fetch(context.py()))
         }
-        let result = callback.call1((argument,));
-        if ffi::PyContext_Exit(context.as_ptr()) != 0 {
-            return Err(PyErr::fetch(py));
+    }
+
+    fn exit(self) -> PyResult<()> {
+        let context = self.0;
+        std::mem::forget(self);
+        // SAFETY: the context that this thread entered last.
+        if unsafe { ffi::PyContext_Exit(context.as_ptr()) } == 0 { Ok(()) } else { Err(PyErr::fetch(context.py())) }
+    }
+}
+
+impl Drop for Entered<'_, '_> {
+    fn drop(&mut self) {
+        // SAFETY: as in `exit`.
+        if unsafe { ffi::PyContext_Exit(self.0.as_ptr()) } != 0 {
+            drop(PyErr::take(self.0.py()));
         }
-        result.map(|_| ())
     }
 }

@@ -89,6 +89,11 @@ impl Port {
         }
         Ok(())
     }
+
+    fn __clear__(&self) {
+        let gone = (self.take_parked(), std::mem::take(&mut *self.flying.lock()), self.scope.lock().take());
+        drop(gone);
+    }
 }
 
 fn open_letter(slf: &Bound<'_, Port>, letter: Letter, direct: bool, now: Instant) -> PyResult<()> {
@@ -100,11 +105,13 @@ fn open_letter(slf: &Bound<'_, Port>, letter: Letter, direct: bool, now: Instant
             None => Ok(()),
         },
         Letter::Done(handle, outcome) => {
-            let handle = handle.into_cast::<Handle>(py);
+            // SAFETY: the reference of such a letter is a handle's.
+            let handle = unsafe { handle.into_cast::<Handle>(py) };
             Handle::ended(&handle, outcome, direct, now)
         }
         Letter::Object(handle, result) => {
-            let handle = handle.into_cast::<Handle>(py);
+            // SAFETY: the reference of such a letter is a handle's.
+            let handle = unsafe { handle.into_cast::<Handle>(py) };
             let phase = match result {
                 Ok(value) => Phase::Value(value.into_bound(py).unbind()),
                 Err(e) => Phase::Error(e.into_bound(py).unbind()),
@@ -124,7 +131,7 @@ fn shut(slf: &Bound<'_, Port>) {
     let py = slf.py();
     let port = slf.get();
     port::remove(port);
-    let parked = std::mem::take(&mut *port.parked.lock());
+    let parked = port.take_parked();
     for run in parked.into_values() {
         if let Ok(run) = run.bind(py).cast::<Run>() {
             Run::reap(run);
@@ -155,7 +162,10 @@ impl CloseHook {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         let Some(close) = self.close.lock().as_ref().map(|c| c.clone_ref(py)) else { return Ok(()) };
         let port = self.port.bind(py);
-        let event_loop = port.get().event_loop(py)?;
+        // To a weak reference a loop that the collector ends is gone before its `__del__` closes it; its method still knows it.
+        let Some(event_loop) = port.get().event_loop(py).ok().or(close.bind(py).getattr_opt(intern!(py, "__self__"))?) else {
+            return close.call0(py).map(drop);
+        };
         let truthy = |name: &str| event_loop.call_method0(name)?.is_truthy();
         if !truthy("is_running")? && !truthy("is_closed")? && !port.get().shared.mailbox.closed() {
             shut(port);
@@ -163,6 +173,13 @@ impl CloseHook {
         }
         close.call0(py)?;
         Ok(())
+    }
+
+    /// Its loop, as of the method that it stands in for.
+    #[getter]
+    fn __self__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let close = self.close.lock().as_ref().map(|close| close.clone_ref(py));
+        close.map_or_else(|| Ok(py.None()), |close| close.getattr(py, intern!(py, "__self__")))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

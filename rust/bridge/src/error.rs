@@ -136,7 +136,10 @@ pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr 
             e
         }
         Error::Of(origin, e) => {
-            let inside = origin.0.downcast_ref::<PyRef>().map(|p| p.clone_as::<Plan>(py));
+            let inside = origin.0.downcast_ref::<PyRef>().map(|p| {
+                // SAFETY: an origin is the reference to a plan.
+                unsafe { p.clone_as::<Plan>(py) }
+            });
             to_python(py, *e, inside.as_ref().map(Bound::get).or(plan))
         }
         Error::Other(any) => match any.downcast::<process::Failed>() {

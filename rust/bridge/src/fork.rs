@@ -13,7 +13,7 @@ pub(crate) fn after_fork(py: Python<'_>) {
     log::forget_parent();
     mountain_providers::pool::forget_after_fork();
     mountain_providers::process::forget_after_fork();
-    port::forget_all(|landing| {
+    port::forget_all(py, |landing| {
         // Whoever asks for the same here begins another flight.
         if let Ok(landing) = landing.bind(py).cast::<Landing>() {
             landing.get().forget();

@@ -26,7 +26,8 @@ pub(crate) fn intern(keys: &Arc<Keys>, key: &Bound<'_, PyAny>) -> PyResult<Use> 
         new.set(true);
         PyRef::new(key.clone().unbind()).into_token()
     };
-    let used = keys.intern(clock(), hash(key)?, token, |known| same(key, known))?;
+    // SAFETY: the keys own what they ask about.
+    let used = keys.intern(clock(), hash(key)?, token, |known| unsafe { same(key, known) })?;
     // Old ones may have been forgotten off the interpreter, by the clock, in a program whose loops never drain.
     if new.get() {
         empty_graveyard(key.py());
@@ -36,7 +37,8 @@ pub(crate) fn intern(keys: &Arc<Keys>, key: &Bound<'_, PyAny>) -> PyResult<Use> 
 
 /// The number of `key`, if it has one.
 pub(crate) fn find(keys: &Arc<Keys>, key: &Bound<'_, PyAny>) -> PyResult<Option<Use>> {
-    keys.find(hash(key)?, |known| same(key, known))
+    // SAFETY: as in `intern`.
+    keys.find(hash(key)?, |known| unsafe { same(key, known) })
 }
 
 fn hash(key: &Bound<'_, PyAny>) -> PyResult<u64> {
@@ -52,8 +54,10 @@ fn hash(key: &Bound<'_, PyAny>) -> PyResult<u64> {
     }
 }
 
-fn same(key: &Bound<'_, PyAny>, known: usize) -> PyResult<bool> {
-    // SAFETY: whoever asks keeps the number in use, and with it the token's reference.
+/// # Safety
+/// `known` is a token of `intern`, whose reference lives as long as this call.
+unsafe fn same(key: &Bound<'_, PyAny>, known: usize) -> PyResult<bool> {
+    // SAFETY: by the contract.
     let known = unsafe { Bound::from_borrowed_ptr(key.py(), known as *mut ffi::PyObject) };
     if known.is(key) { Ok(true) } else { known.eq(key) }
 }

@@ -9,6 +9,7 @@
 //! What races with 3: a cancel from outside, before or after; both are counted by the task, and 4 tells them apart by the count alone.
 
 use std::any::Any;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -312,18 +313,17 @@ impl PyLeaf {
                 None => return Poll::Pending,
             }
         };
-        // SAFETY: paired with the leave below; it sets RecursionError when it fails.
-        if unsafe { ffi::Py_EnterRecursiveCall(c" while running an effect".as_ptr()) } != 0 {
-            return Poll::Ready(self.settle(py, Err(PyErr::fetch(py))));
-        }
+        let deeper = match Deeper::new(py) {
+            Ok(deeper) => deeper,
+            Err(e) => return Poll::Ready(self.settle(py, Err(e))),
+        };
         let resumed = held.map(Holder::from);
         let holder = match begin {
             Some(Begin::Call(around) | Begin::Instead(around)) => around.held,
             None => resumed.as_ref(),
         };
         let stepped = under(py, over, holder, || Self::step(py, &coroutine, resume));
-        // SAFETY: as above.
-        unsafe { ffi::Py_LeaveRecursiveCall() };
+        drop(deeper);
         match stepped {
             Ok(Err(yielded)) => {
                 // Without a policy nobody will ever ask it to stop, and what is awaited passes through as it would without us.
@@ -387,9 +387,10 @@ impl Leaf for PyLeaf {
         if begin.is_some() {
             watch.enter(py, self.plan.get().retries);
         }
+        let ended = Ended(py, watch);
         let polled = self.poll_once(py, begin);
-        if polled.is_ready() {
-            watch.leave(py);
+        if polled.is_pending() {
+            std::mem::forget(ended);
         }
         polled
     }
@@ -510,6 +511,36 @@ impl Leaf for PyLeaf {
             Some(job) => job.keep(what),
             None => drop(what),
         }
+    }
+}
+
+/// One level of recursion more, as long as it lives: a panic leaves it too.
+struct Deeper<'py>(PhantomData<Python<'py>>);
+
+impl<'py> Deeper<'py> {
+    fn new(py: Python<'py>) -> PyResult<Self> {
+        // SAFETY: paired with the leave below; it sets RecursionError when it fails.
+        if unsafe { ffi::Py_EnterRecursiveCall(c" while running an effect".as_ptr()) } == 0 {
+            Ok(Deeper(PhantomData))
+        } else {
+            Err(PyErr::fetch(py))
+        }
+    }
+}
+
+impl Drop for Deeper<'_> {
+    fn drop(&mut self) {
+        // SAFETY: paired with the enter above, on the same thread, which `Python` does not leave.
+        unsafe { ffi::Py_LeaveRecursiveCall() };
+    }
+}
+
+/// The leaf leaves what its watch has entered when this is dropped: as it ends, or as it panics.
+struct Ended<'a, 'py>(Python<'py>, &'a Watch);
+
+impl Drop for Ended<'_, '_> {
+    fn drop(&mut self) {
+        self.1.leave(self.0);
     }
 }
 

@@ -4,7 +4,7 @@
 //!  2. The loop sees the descriptor readable and calls `_drain` (in `drain.rs`) as a plain handle, with no current task.
 //!  3. `_drain` opens at most `BOUND` letters, and none after `BUDGET` has passed; if any are left, the bell rings again, so that timers and
 //!     sockets get their turn in between.
-//!  4. Closing the loop drops every engine that waits on it, inside the loop's thread, so that what was granted to them is given back. Letters
+//!  4. Closing the loop, or collecting one that was not closed, drops every engine that waits on it, inside the loop's thread, so that what was granted to them is given back. Letters
 //!     that come later are dropped where they are posted, and their references go to the graveyard.
 
 use std::cell::Cell;
@@ -43,6 +43,8 @@ pub(crate) enum Letter {
 /// The part of a port that other threads see.
 pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox<Letter, FdBell>,
+    /// How many runs are parked.
+    parked: AtomicUsize,
 }
 
 impl Sink for Shared {
@@ -128,7 +130,14 @@ pub(crate) struct Port {
     pub(crate) scope: Mutex<Option<Py<PyAny>>>,
 }
 
-static PORTS: Mutex<Option<HashMap<usize, Py<Port>>>> = Mutex::new(None);
+/// The ports by their loops' addresses. Weak: a port belongs to its loop, whose reader and `close` hold it, and goes with that, closed or collected.
+static PORTS: Mutex<Option<HashMap<usize, Known>>> = Mutex::new(None);
+
+struct Known {
+    port: Py<PyWeakrefReference>,
+    shared: Arc<Shared>,
+}
+
 /// Changes whenever a port goes: what a thread remembers from before is void.
 static EPOCH: AtomicU64 = AtomicU64::new(1);
 
@@ -155,7 +164,7 @@ impl Port {
         let key = event_loop.as_ptr() as usize;
         let (last, port, epoch) = LAST.get();
         if last == key && epoch == EPOCH.load(Ordering::Acquire) {
-            // SAFETY: the registry holds the port as long as the epoch stands.
+            // SAFETY: the loop holds its port, and the epoch changes when a port goes.
             return Ok(unsafe { Bound::from_borrowed_ptr(py, port as *mut ffi::PyObject).cast_into_unchecked() });
         }
         Self::look_up(event_loop, key)
@@ -164,8 +173,9 @@ impl Port {
     fn look_up<'py>(running: &Bound<'py, PyAny>, key: usize) -> PyResult<Bound<'py, Port>> {
         let py = running.py();
         let epoch = EPOCH.load(Ordering::Acquire);
-        let known = PORTS.lock().as_ref().and_then(|ports| ports.get(&key).map(|p| p.clone_ref(py)));
-        let port = if let Some(port) = known { port.into_bound(py) } else { Self::open(running, key)? };
+        // Another loop may have been collected at this address, and its port not yet.
+        let own = |port: &Bound<'_, Port>| port.get().event_loop(py).is_ok_and(|event_loop| event_loop.is(running));
+        let port = if let Some(port) = known(py, key).filter(own) { port } else { Self::open(running, key)? };
         LAST.set((key, port.as_ptr() as usize, epoch));
         Ok(port)
     }
@@ -181,13 +191,21 @@ impl Port {
                 parked: Mutex::default(),
                 flying: Mutex::default(),
                 scope: Mutex::default(),
-                shared: Arc::new(Shared { mailbox: Mailbox::new(FdBell::new().map_err(|e| os_error(&e, None))?) }),
+                shared: Arc::new(Shared {
+                    mailbox: Mailbox::new(FdBell::new().map_err(|e| os_error(&e, None))?),
+                    parked: AtomicUsize::new(0),
+                }),
             },
         )?;
         port.call_method1(intern!(py, "_attach"), (event_loop,))?;
         when_many(ring_all);
         let _ = PARKED.set(parked);
-        PORTS.lock().get_or_insert_default().insert(key, port.clone().unbind());
+        let known = Known { port: PyWeakrefReference::new(&port)?.unbind(), shared: port.get().shared.clone() };
+        let replaced = PORTS.lock().get_or_insert_default().insert(key, known);
+        if replaced.is_some() {
+            EPOCH.fetch_add(1, Ordering::AcqRel);
+        }
+        drop(replaced);
         empty_graveyard(py);
         Ok(port)
     }
@@ -213,7 +231,15 @@ impl Port {
     }
 
     pub(crate) fn park(&self, run: &Bound<'_, PyAny>) {
-        self.parked.lock().insert(run.as_ptr() as usize, run.clone().unbind());
+        if self.parked.lock().insert(run.as_ptr() as usize, run.clone().unbind()).is_none() {
+            self.shared.parked.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn take_parked(&self) -> HashMap<usize, Py<PyAny>> {
+        let parked = std::mem::take(&mut *self.parked.lock());
+        self.shared.parked.fetch_sub(parked.len(), Ordering::Relaxed);
+        parked
     }
 
     pub(crate) fn flies(&self, landing: &Bound<'_, PyAny>) {
@@ -227,42 +253,66 @@ impl Port {
 
     pub(crate) fn unpark(&self, run: &Bound<'_, PyAny>) {
         let gone = self.parked.lock().remove(&(run.as_ptr() as usize));
+        if gone.is_some() {
+            self.shared.parked.fetch_sub(1, Ordering::Relaxed);
+        }
         drop(gone);
+    }
+}
+
+/// Collected with its loop, which was not closed.
+impl Drop for Port {
+    fn drop(&mut self) {
+        remove(self);
+        drop(self.shared.mailbox.close());
     }
 }
 
 /// Runs that wait for something native, on all loops.
 pub(crate) fn parked() -> usize {
-    PORTS.lock().iter().flat_map(HashMap::values).map(|port| port.get().parked.lock().len()).sum()
+    PORTS.lock().iter().flat_map(HashMap::values).map(|known| known.shared.parked.load(Ordering::Relaxed)).sum()
 }
 
 /// Have every loop drain, which empties the graveyard. From any thread; nothing, while somebody is at the ports.
 fn ring_all() {
     let Some(ports) = PORTS.try_lock() else { return };
-    ports.iter().flat_map(HashMap::values).for_each(|port| port.get().shared.mailbox.bell.ring());
+    ports.iter().flat_map(HashMap::values).for_each(|known| known.shared.mailbox.bell.ring());
 }
 
 /// Have one loop drain, which takes in passing what others have left. From any thread; nothing, while somebody is at the ports.
 pub(crate) fn call_one() {
     let Some(ports) = PORTS.try_lock() else { return };
-    if let Some(port) = ports.iter().flat_map(HashMap::values).next() {
-        port.get().shared.mailbox.bell.ring();
+    if let Some(known) = ports.iter().flat_map(HashMap::values).next() {
+        known.shared.mailbox.bell.ring();
     }
+}
+
+/// The port of the loop at that address.
+fn known(py: Python<'_>, key: usize) -> Option<Bound<'_, Port>> {
+    let weak = PORTS.lock().as_ref().and_then(|ports| ports.get(&key).map(|known| known.port.clone_ref(py)))?;
+    weak.bind(py).upgrade().and_then(|port| port.cast_into::<Port>().ok())
 }
 
 /// A port is no longer its loop's.
 pub(crate) fn remove(port: &Port) {
-    let known = PORTS.lock().as_mut().and_then(|ports| ports.remove(&port.key));
+    let mut ports = PORTS.lock();
+    let ours = |known: &Known| Arc::ptr_eq(&known.shared, &port.shared);
+    let known =
+        ports.as_mut().and_then(|ports| if ports.get(&port.key).is_some_and(ours) { ports.remove(&port.key) } else { None });
+    drop(ports);
     drop(known);
     EPOCH.fetch_add(1, Ordering::AcqRel);
 }
 
 /// In the child of a fork: ports are the parent's. They are forgotten, not dropped: their descriptors are shared. `flying` is told of each flight.
-pub(crate) fn forget_all(mut flying: impl FnMut(&Py<PyAny>)) {
+pub(crate) fn forget_all(py: Python<'_>, mut flying: impl FnMut(&Py<PyAny>)) {
     EPOCH.fetch_add(1, Ordering::AcqRel);
     let ports = PORTS.lock().take();
-    for port in ports.iter().flat_map(HashMap::values) {
-        port.get().flying.lock().values().for_each(&mut flying);
+    for known in ports.iter().flat_map(HashMap::values) {
+        if let Some(port) = known.port.bind(py).upgrade().and_then(|port| port.cast_into::<Port>().ok()) {
+            port.get().flying.lock().values().for_each(&mut flying);
+            std::mem::forget(port);
+        }
     }
     std::mem::forget(ports);
 }

@@ -32,14 +32,19 @@ impl PyRef {
         unsafe { Bound::from_owned_ptr(py, ptr) }
     }
 
-    pub(crate) fn into_cast<T: PyTypeInfo>(self, py: Python<'_>) -> Bound<'_, T> {
-        // SAFETY: callers cast back to the type that they made the reference from.
+    /// # Safety
+    /// It was made from a `T`.
+    pub(crate) unsafe fn into_cast<T: PyTypeInfo>(self, py: Python<'_>) -> Bound<'_, T> {
+        // SAFETY: by the contract.
         unsafe { self.into_bound(py).cast_into_unchecked() }
     }
 
-    /// Another reference to it, as what it was made from.
-    pub(crate) fn clone_as<'py, T: PyTypeInfo>(&self, py: Python<'py>) -> Bound<'py, T> {
-        // SAFETY: a live object; callers name the type that they made the reference from.
+    /// Another reference to it.
+    ///
+    /// # Safety
+    /// It was made from a `T`.
+    pub(crate) unsafe fn clone_as<'py, T: PyTypeInfo>(&self, py: Python<'py>) -> Bound<'py, T> {
+        // SAFETY: a live object; the type by the contract.
         unsafe { Bound::from_borrowed_ptr(py, self.0.as_ptr()).cast_into_unchecked() }
     }
 
@@ -77,14 +82,20 @@ pub(crate) fn when_many(call: fn()) {
     let _ = CALL.set(call);
 }
 
+/// Whether this thread is attached: the interpreter's current thread state is this thread's own. An address is compared and never followed, since
+/// on CPython 3.11 the current one may be another thread's. `PyGILState_Check` answers yes on every thread once there has been a subinterpreter.
+fn is_attached() -> bool {
+    // SAFETY: both may be called by any thread at any time; they are null where there is no such state.
+    let (current, own) = unsafe { (ffi::compat::PyThreadState_GetUnchecked(), ffi::PyGILState_GetThisThreadState()) };
+    !current.is_null() && current == own
+}
+
 impl Drop for PyRef {
     fn drop(&mut self) {
-        // SAFETY: asks only whether this thread is attached; if it is, the count may be touched.
-        unsafe {
-            if ffi::PyGILState_Check() == 1 {
-                ffi::Py_DECREF(self.0.as_ptr());
-                return;
-            }
+        if is_attached() {
+            // SAFETY: the reference is this one's to give back, and the thread may touch its count.
+            unsafe { ffi::Py_DECREF(self.0.as_ptr()) };
+            return;
         }
         let mut dead = graveyard().lock();
         dead.push(self.0.as_ptr() as usize);

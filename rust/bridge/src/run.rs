@@ -63,14 +63,18 @@ impl LazyWake {
         lazy.0.borrow_mut().get_or_insert_with(RunWake::new).clone()
     }
 
-    fn clone(data: *const ()) -> RawWaker {
-        // SAFETY: the vtable's functions get the data that it was made with.
+    /// # Safety
+    /// As in `made`.
+    unsafe fn clone(data: *const ()) -> RawWaker {
+        // SAFETY: by the contract.
         let waker = ManuallyDrop::new(Waker::from(unsafe { Self::made(data) }));
         RawWaker::new(waker.data(), waker.vtable())
     }
 
-    fn wake(data: *const ()) {
-        // SAFETY: as in `clone`.
+    /// # Safety
+    /// As in `made`.
+    unsafe fn wake(data: *const ()) {
+        // SAFETY: by the contract.
         unsafe { Self::made(data) }.wake();
     }
 }

@@ -31,7 +31,13 @@ pub(crate) fn share(object: Py<PyAny>) -> Shared {
 }
 
 pub(crate) fn shared<'py>(py: Python<'py>, shared: &Shared) -> Bound<'py, PyAny> {
-    shared.downcast_ref::<PyRef>().map_or_else(|| py.None().into_bound(py), |object| object.clone_as::<PyAny>(py))
+    shared.downcast_ref::<PyRef>().map_or_else(
+        || py.None().into_bound(py),
+        |object| {
+            // SAFETY: any object is a `PyAny`.
+            unsafe { object.clone_as::<PyAny>(py) }
+        },
+    )
 }
 
 #[pymethods]

@@ -1,4 +1,4 @@
-//! Effects that only measure and test the way there and back.
+//! Effects that tests and benchmarks run: each does one thing that no provider does on purpose. Their names begin with `trial_`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::plan::Plan;
 
 /// Runs on a worker and yields `value`.
 #[pyfunction]
-#[pyo3(signature = (value = 0, /))]
+#[pyo3(name = "trial_noop", signature = (value = 0, /))]
 pub(crate) fn noop(py: Python<'_>, value: i64) -> PyResult<Bound<'_, Effect>> {
     static PLAN: pyo3::sync::PyOnceLock<Py<Plan>> = pyo3::sync::PyOnceLock::new();
     let plan = PLAN.get_or_try_init(py, || Plan::bare(py, "noop").map(Bound::unbind))?;
@@ -21,7 +21,7 @@ pub(crate) fn noop(py: Python<'_>, value: i64) -> PyResult<Bound<'_, Effect>> {
 
 /// Asleep on the deadline heap.
 #[pyfunction]
-#[pyo3(signature = (seconds, /))]
+#[pyo3(name = "trial_sleep", signature = (seconds, /))]
 pub(crate) fn sleep(py: Python<'_>, #[pyo3(from_py_with = to_seconds)] seconds: Duration) -> PyResult<Bound<'_, Effect>> {
     static PLAN: pyo3::sync::PyOnceLock<Py<Plan>> = pyo3::sync::PyOnceLock::new();
     let plan = PLAN.get_or_try_init(py, || Plan::bare(py, "sleep").map(Bound::unbind))?;
@@ -30,20 +30,21 @@ pub(crate) fn sleep(py: Python<'_>, #[pyo3(from_py_with = to_seconds)] seconds: 
 
 /// Panics on a worker.
 #[pyfunction]
+#[pyo3(name = "trial_panic")]
 pub(crate) fn panic(py: Python<'_>) -> PyResult<Bound<'_, Effect>> {
     Effect::native(py, "panic", trial::Panic)
 }
 
 /// Fails with that errno.
 #[pyfunction]
-#[pyo3(signature = (errno, /))]
+#[pyo3(name = "trial_fail", signature = (errno, /))]
 pub(crate) fn fail(py: Python<'_>, errno: i32) -> PyResult<Bound<'_, Effect>> {
     Effect::native(py, "fail", trial::Fail(errno))
 }
 
 /// Appends a byte to the file every so often, for ever.
 #[pyfunction]
-#[pyo3(signature = (path, seconds, /))]
+#[pyo3(name = "trial_tick", signature = (path, seconds, /))]
 pub(crate) fn tick(
     py: Python<'_>,
     path: PathBuf,
