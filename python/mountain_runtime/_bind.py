@@ -3,7 +3,7 @@
 import os
 import warnings
 
-from . import _compose, _flights, _native, _threads, errors
+from . import _abandoned, _compose, _flights, _native, _threads, errors
 from .policy import _forks
 from .policy._arguments import bound, unhashable, whole
 from .policy._base import under
@@ -32,6 +32,7 @@ _native.bind(
     slow=_logs.slow,
     log=_logs.native,
     failed=_failures.note,
+    disown_abandoned=_abandoned.disown,
 )
 
 

@@ -40,8 +40,12 @@ def _start(work: Awaitable[T]) -> "asyncio.Future[T]":
 
 async def _awaited_within(work: Awaitable[T], within: Within) -> T:
     """The same, as a child of what waits for it."""
-    within_var.set(within.here())
-    return await work
+    here = within.here()
+    within_var.set(here)
+    try:
+        return await work
+    finally:
+        here.over()
 
 
 async def awaited(work: Awaitable[T]) -> T:

@@ -34,7 +34,8 @@ async def _fly(
     plan: Plan,
     landing: Landing,
 ) -> None:
-    within_var.set(landing.within())
+    within = landing.within()
+    within_var.set(within)
     try:
         value = await call_effect(callable, args, kwargs, plan)
     except (KeyboardInterrupt, SystemExit):
@@ -49,6 +50,8 @@ async def _fly(
         landing.fail(error)
     else:
         landing.succeed(value)
+    finally:
+        within.over()
 
 
 def _cancelling() -> int:

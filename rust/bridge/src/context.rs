@@ -10,12 +10,13 @@ use std::time::Duration;
 use mountain_core::effect::{Deadline, Flight, Held, Holder};
 use mountain_core::error::Owner;
 use mountain_core::schedule::Priority;
+use mountain_core::sync::Mutex;
 use mountain_core::time::{Instant, seconds};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyInt;
-use pyo3::{PyTypeInfo, ffi};
+use pyo3::{PyTraverseError, PyTypeInfo, PyVisit, ffi};
 
 use crate::face::face;
 use crate::process::{clock, id};
@@ -118,7 +119,7 @@ pub(crate) fn within(py: Python<'_>) -> PyResult<Waiting> {
     }
     let Some(within) = get::<Within>(within_var(py)?)? else { return Ok((call, None)) };
     let within = within.get();
-    if within.task != task_id(py)? {
+    if !within.is_of(&current_task(py)?) {
         return Ok((call, None));
     }
     let block = within.held.as_ref().filter(|block| call.as_ref().is_none_or(|call| block.is_inside(call))).cloned();
@@ -135,12 +136,13 @@ fn eager_task(py: Python<'_>) -> usize {
     if face(py).tasks.is_some() { 0 } else { task_id(py).unwrap_or(0) }
 }
 
-/// What waits for a task.
+/// What waits for a task. Copies of the task's context hold it too, in tasks for which it does not hold.
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct Within {
     held: Option<Arc<Held>>,
     flight: Option<Arc<Flight>>,
-    task: usize,
+    /// The task itself: another one may come to have its address. None: nothing waits for it any more, or it was none.
+    task: Mutex<Option<Py<PyAny>>>,
 }
 
 #[pymethods]
@@ -149,12 +151,31 @@ impl Within {
     fn here(&self, py: Python<'_>) -> PyResult<Self> {
         Self::new(py, self.held.clone(), self.flight.clone())
     }
+
+    /// Nothing waits for the task any more.
+    pub(crate) fn over(&self) {
+        let task = self.task.lock().take();
+        drop(task);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.task.try_lock().map_or(Ok(()), |task| visit.call(&*task))
+    }
+
+    fn __clear__(&self) {
+        self.over();
+    }
 }
 
 impl Within {
     pub(crate) fn new(py: Python<'_>, held: Option<Arc<Held>>, flight: Option<Arc<Flight>>) -> PyResult<Self> {
         WITHINS.store(true, Ordering::Relaxed);
-        Ok(Within { held, flight, task: task_id(py)? })
+        let task = current_task(py)?;
+        Ok(Within { held, flight, task: Mutex::new((!task.is_none()).then(|| task.unbind())) })
+    }
+
+    fn is_of(&self, task: &Bound<'_, PyAny>) -> bool {
+        self.task.lock().as_ref().is_some_and(|of| of.is(task))
     }
 }
 

@@ -3,8 +3,8 @@
 //! Floors, each importing only what stands above it in this list:
 //!  - `face`, what Python hands down at import; `process`, what there is once a process; `watchers`, who looks at calls; `errno`, the system's refusals; `pyref`, references that may be dropped anywhere, and `payload`, bytes;
 //!    `context`, where the current code runs; `slots`, what pyo3 has no word for;
-//!  - `keyed`, keys as numbers, and `jitter`; `permits`, `rates`, `circuit` and `store`, the states of policies; `layer`, one policy
-//!    compiled, and `plan`, a stack of them; `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
+//!  - `keyed`, keys as numbers, and `jitter`; `permits`, `rates`, `circuit` and `store`, the states of policies; `reentry`, who holds a permit;
+//!    `layer`, one policy compiled, and `plan`, a stack of them; `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
 //!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `spans` and `watch`, what looks at a call; `handle`,
 //!    what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread;
 //!  - `fail`, how a coroutine fails; `leaf` and `run`, one driven inside its own task, and `slow`, which says that it holds the loop up; `scope`, a runtime's share;
@@ -46,6 +46,7 @@ mod process;
 mod processes;
 mod pyref;
 mod rates;
+mod reentry;
 mod run;
 mod runtime;
 mod scope;

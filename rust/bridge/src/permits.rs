@@ -66,25 +66,47 @@ impl Permits {
 pub(crate) struct Slot {
     permit: Mutex<Option<Permit>>,
     held: Arc<Held>,
+    within: Mutex<Option<Py<Within>>>,
 }
 
 impl Slot {
     pub(crate) fn new(permit: Permit) -> Self {
         let held = permit.held().clone();
-        Slot { permit: Mutex::new(Some(permit)), held }
+        Slot { permit: Mutex::new(Some(permit)), held, within: Mutex::default() }
     }
 }
 
 #[pymethods]
 impl Slot {
     /// For the context variable of the current task.
-    fn within(&self, py: Python<'_>) -> PyResult<Within> {
+    fn within<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Within>> {
         let (_, flight) = context::within(py)?;
-        Within::new(py, Some(self.held.clone()), flight)
+        let within = Bound::new(py, Within::new(py, Some(self.held.clone()), flight)?)?;
+        *self.within.lock() = Some(within.clone().unbind());
+        Ok(within)
+    }
+
+    /// Its block was abandoned.
+    fn disown(&self) {
+        if let Some(permit) = &*self.permit.lock() {
+            permit.disown();
+        }
     }
 
     fn release(&self) {
-        let permit = self.permit.lock().take();
+        let (permit, within) = (self.permit.lock().take(), self.within.lock().take());
+        if let Some(within) = within {
+            within.get().over();
+        }
         drop(permit);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.within.try_lock().map_or(Ok(()), |within| visit.call(&*within))
+    }
+
+    fn __clear__(&self) {
+        let within = self.within.lock().take();
+        drop(within);
     }
 }

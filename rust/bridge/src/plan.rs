@@ -20,6 +20,7 @@ use crate::face::face;
 use crate::keyed;
 use crate::layer::{Asks, Layer, On, native_on, read_on};
 use crate::process::telemetry;
+use crate::reentry;
 
 /// Policies, whether the calls' arguments are known, and the plan of both.
 type Around = (Py<PyTuple>, bool, Py<Plan>);
@@ -176,10 +177,20 @@ impl Plan {
         }
         let py = args.py();
         let (priority, (held, flight)) = (context::priority(py)?, context::within(py)?);
-        let held = held.map(Holder::from);
-        if self.asks.is_empty() {
-            return Ok(Terms { priority, layers: Vec::new(), held, flight });
+        let mut terms = Terms { priority, layers: self.ask(args, kwargs)?, held: None, flight };
+        if let Some(held) = held {
+            reentry::disown_abandoned(py, &held, || reentry::reenters(&self.stack, &terms, &held))?;
+            terms.held = Some(Holder::from(held));
         }
+        Ok(terms)
+    }
+
+    /// What the user's functions say of a call with these arguments, by layer.
+    fn ask(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Term>> {
+        if self.asks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let py = args.py();
         let args = if self.skip > 0 { args.get_slice(self.skip, args.len()) } else { args.clone() };
         // What was given by position is so already.
         let (args, kwargs) = match (&self.function, kwargs.filter(|k| !k.is_empty())) {
@@ -210,8 +221,7 @@ impl Plan {
             }
             Ok(term)
         };
-        let layers = self.asks.iter().map(term).collect::<PyResult<_>>()?;
-        Ok(Terms { priority, layers, held, flight })
+        self.asks.iter().map(term).collect()
     }
 
     /// The key of a whole call: (function, ...), with what `key` makes of the arguments, or the arguments.

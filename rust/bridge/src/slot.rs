@@ -10,6 +10,7 @@ use crate::keyed;
 use crate::permits::{Permits, Slot};
 use crate::plan::Plan;
 use crate::process::clock;
+use crate::reentry;
 
 /// A permit, if there is one and nobody waits; else None.
 #[pyfunction]
@@ -33,5 +34,8 @@ pub(crate) fn wait_for_slot<'py>(
     let permits = permits.get();
     let key = key.map(|key| keyed::intern(&permits.keys, &key)).transpose()?;
     let (priority, held) = (context::priority(py)?, context::within(py)?.0);
+    if let Some(held) = &held {
+        reentry::disown_abandoned(py, held, || permits.limit.reenters(key.as_ref().map_or(0, Use::number), held))?;
+    }
     Effect::of(py, Work::native(Queued { limit: permits.limit.clone(), key, priority, held, then: Then::Hand }), plan)
 }

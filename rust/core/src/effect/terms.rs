@@ -86,14 +86,21 @@ pub struct Held {
     pub key: u32,
     /// How many wait for another permit of the same limit inside the call. This and `gone` change under the limit's lock.
     pub waits: AtomicU32,
-    /// The permit was given back.
+    /// The permit was given back, or its block abandoned: what runs where it was taken holds it no more.
     pub gone: AtomicBool,
     pub up: Option<Arc<Held>>,
+    /// A block of code took it, or one further out: the host knows of a block only that it was entered, not that it was left to itself.
+    pub by_block: bool,
 }
 
 impl Held {
     pub fn new(limit: usize, key: u32, up: Option<Arc<Held>>) -> Arc<Self> {
-        Arc::new(Held { limit, key, waits: AtomicU32::new(0), gone: AtomicBool::new(false), up })
+        let by_block = up.as_ref().is_some_and(|up| up.by_block);
+        Arc::new(Held { limit, key, waits: AtomicU32::new(0), gone: AtomicBool::new(false), up, by_block })
+    }
+
+    pub fn of_block(limit: usize, key: u32, up: Option<Arc<Held>>) -> Arc<Self> {
+        Arc::new(Held { limit, key, waits: AtomicU32::new(0), gone: AtomicBool::new(false), up, by_block: true })
     }
 
     /// It was taken by what runs inside `call`.

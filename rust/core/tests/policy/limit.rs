@@ -150,3 +150,33 @@ fn a_call_that_goes_on_without_its_caller_keeps_its_permit() {
     assert_eq!(stage.leaf.let_go(), 1);
     assert_eq!(one.counts().0, 0);
 }
+
+/// What waits inside the block is counted as waiting for it until then, and the permit is still out.
+#[test]
+fn an_abandoned_block_holds_its_permit_for_nobody() {
+    for waits_before in [true, false] {
+        let two = of(2, None, Overflow::Reject);
+        let mut stage = Stage::new([Act::value(secs(0))]);
+        let [block, other] = [0, 1].map(|_| two.try_permit(&stage.clock, 0, None).unwrap());
+        stage.terms.held = Some(block.held().clone().into());
+        let (stack, call) = ([Layer::Limit(two.clone())], stage.call());
+        let mut inside = Run::new(&stage, &call, &stack, Deadline::NONE, true);
+        assert!(!waits_before || inside.poll().is_pending());
+        assert_eq!(two.reenters(0, other.held()), waits_before);
+        block.disown();
+        block.disown();
+        assert!(!two.reenters(0, block.held()) && !two.reenters(0, other.held()));
+        assert!(inside.poll().is_pending());
+        assert_eq!(two.counts(), (2, [0, 1, 0]));
+        drop(block);
+        assert!(inside.woken() && inside.poll().is_ready());
+        // Nothing is left over of it: as before, it takes all holders to wait.
+        let more = two.try_permit(&stage.clock, 0, Some(other.held().clone())).unwrap();
+        assert!(two.reenters(0, more.held()));
+        let again = two.try_permit(&stage.clock, 0, None);
+        assert!(again.is_none());
+        drop(more);
+        let more = two.try_permit(&stage.clock, 0, None).unwrap();
+        assert!(!two.reenters(0, more.held()) && !two.reenters(0, other.held()));
+    }
+}

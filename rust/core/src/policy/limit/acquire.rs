@@ -60,6 +60,11 @@ impl Limit {
         self.machine.lock().take(key).then(|| Permit::new(self, clock, key, up))
     }
 
+    /// A call that runs under `held` would be refused: it would wait for itself.
+    pub fn reenters(self: &Arc<Self>, key: u32, held: &Arc<Held>) -> bool {
+        self.machine.lock().reenters(self.name(), key, held)
+    }
+
     pub(super) fn acquire<'a>(self: &'a Arc<Self>, clock: &'a Arc<Clock>, caller: Caller<'a>) -> Acquire<'a> {
         Acquire { limit: self, clock, caller, name: self.name(), number: None }
     }
@@ -175,7 +180,7 @@ pub struct Permit {
 
 impl Permit {
     fn new(limit: &Arc<Limit>, clock: &Arc<Clock>, key: u32, up: Option<Arc<Held>>) -> Self {
-        Self::of(limit, clock, Held::new(limit.name(), key, up))
+        Self::of(limit, clock, Held::of_block(limit.name(), key, up))
     }
 
     pub(super) fn of(limit: &Arc<Limit>, clock: &Arc<Clock>, held: Arc<Held>) -> Self {
@@ -185,6 +190,13 @@ impl Permit {
     /// What runs inside knows the permit by this.
     pub fn held(&self) -> &Arc<Held> {
         &self.held
+    }
+
+    /// Its block was abandoned, and will be left by other code than entered it: what runs there now does not hold the permit.
+    pub fn disown(&self) {
+        if self.held.limit == self.limit.name() {
+            self.limit.machine.lock().disown(self.held.key, &self.held);
+        }
     }
 }
 

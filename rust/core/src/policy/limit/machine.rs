@@ -144,6 +144,25 @@ impl<W> Machine<W> {
         Asked::Wait(number, sent)
     }
 
+    /// Whether `ask` would refuse it as Reentered.
+    pub(super) fn reenters(&mut self, limit: usize, key: u32, held: &Arc<Held>) -> bool {
+        let n = self.settings.n;
+        let seats = self.seats(key);
+        if seats.taken < n && seats.lanes.is_none() {
+            return false;
+        }
+        let all_wait = mark(seats, Some(held), limit, key) && seats.blocked == seats.taken;
+        unmark(seats, Some(held), limit, key);
+        all_wait
+    }
+
+    /// Nothing that waits under that permit waits for it any more. It is still out.
+    pub(super) fn disown(&mut self, key: u32, held: &Held) {
+        if is_blocked_for_the_last_time(held) {
+            self.seats(key).blocked -= 1;
+        }
+    }
+
     /// He waits no more, and will hear why when he looks.
     fn send_away(&mut self, limit: usize, number: u32, why: Why) -> Option<W> {
         self.out(limit, number);
@@ -177,7 +196,7 @@ impl<W> Machine<W> {
     pub(super) fn give_back(&mut self, limit: usize, key: u32, held: Option<&Held>, now: impl Fn() -> Instant) -> Option<W> {
         let seats = self.seats(key);
         seats.taken -= 1;
-        if held.is_some_and(|held| held.gone.swap(true, Ordering::Relaxed) || held.waits.load(Ordering::Relaxed) > 0) {
+        if held.is_some_and(is_blocked_for_the_last_time) {
             seats.blocked -= 1;
         }
         self.in_flight -= 1;
@@ -304,16 +323,22 @@ fn chain(held: Option<&Arc<Held>>) -> impl Iterator<Item = &Held> {
 }
 
 fn holds(held: Option<&Arc<Held>>, limit: usize, key: u32) -> bool {
-    chain(held).any(|held| held.limit == limit && held.key == key)
+    chain(held).any(|held| held.limit == limit && held.key == key && !held.gone.load(Ordering::Relaxed))
+}
+
+/// From now on the permit counts as nobody's. True: it counted as a blocked one until now.
+fn is_blocked_for_the_last_time(held: &Held) -> bool {
+    !held.gone.swap(true, Ordering::Relaxed) && held.waits.load(Ordering::Relaxed) > 0
 }
 
 /// Those under whose permits he runs wait with him. False: he holds none of this limit's.
 fn mark(seats: &mut Seats, held: Option<&Arc<Held>>, limit: usize, key: u32) -> bool {
     let mut any = false;
     for held in chain(held).filter(|held| held.limit == limit && held.key == key) {
-        any = true;
-        if held.waits.fetch_add(1, Ordering::Relaxed) == 0 && !held.gone.load(Ordering::Relaxed) {
-            seats.blocked += 1;
+        let first = held.waits.fetch_add(1, Ordering::Relaxed) == 0;
+        if !held.gone.load(Ordering::Relaxed) {
+            any = true;
+            seats.blocked += u32::from(first);
         }
     }
     any
