@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from . import _native
 from ._dump import Dump
-from ._native import now
 from ._stacks import of_task, place
 from .errors import TimedOut
 from .policy._numbers import Seconds, seconds
@@ -28,7 +28,7 @@ _TURNS = 3
 
 def _now() -> float:
     """Seconds on the engine's clock, which tests can move."""
-    return now() / 1e9
+    return _native.now() / 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +62,13 @@ class Step:
 class ShutdownReport:
     """What a shutdown did; `str(report)` is a table of it, with what was under way when a step ran out of time."""
 
-    __slots__ = ("_dump", "ok", "steps")
+    __slots__ = ("_dump", "ok", "spans_dropped", "steps")
 
-    def __init__(self, steps: tuple[Step, ...], dump: Dump | None = None) -> None:
+    def __init__(self, steps: tuple[Step, ...], dump: Dump | None = None, spans_dropped: int = 0) -> None:
         self.steps = steps
         self._dump = dump
+        #: Spans that no exporter took, since the process began.
+        self.spans_dropped = spans_dropped
         #: Every step was done in its time.
         self.ok = all(step.outcome == "done" for step in steps)
 
@@ -77,6 +79,8 @@ class ShutdownReport:
         for step in self.steps:
             line = f"  {step.name:<{width}}{step.started:>8.2f} s  +{step.took:.2f} s  {step.outcome}"
             lines.append(line if step.error is None else f"{line}: {step.error}")
+        if self.spans_dropped:
+            lines.append(f"spans that no exporter took: {self.spans_dropped}")
         if self._dump is not None:
             lines += ["when the time first ran out:", *(f"  {line}" for line in str(self._dump).splitlines())]
         return "\n".join(lines)
@@ -98,7 +102,7 @@ class ShutdownReport:
             for step in self.steps
         ]
         under_way = [] if self._dump is None else [dict(each) for each in self._dump.effects]
-        return json.dumps({"ok": self.ok, "steps": steps, "under_way": under_way})
+        return json.dumps({"ok": self.ok, "steps": steps, "under_way": under_way, "spans_dropped": self.spans_dropped})
 
     def raise_if_failed(self) -> None:
         """An ExceptionGroup of what went wrong, if anything did."""
@@ -279,7 +283,7 @@ class Steps:
 
     def report(self) -> ShutdownReport:
         """What happened so far."""
-        return ShutdownReport(tuple(self._steps), self._dump)
+        return ShutdownReport(tuple(self._steps), self._dump, _native.statistics()["spans_dropped"])
 
     def so_far(self) -> "list[tuple[Step, bool]]":
         """The steps that have ended, and those that go on, which have no outcome yet."""

@@ -39,10 +39,19 @@ class Statistics:
     waiting: int
     #: Threads whose callers were released, and which still run.
     abandoned_threads: int
+    #: Spans that no exporter took, since the process began: they were too many, refused, or late.
+    spans_dropped: int
 
 
 def snapshot() -> Statistics:
     """What the process has counted until now."""
     effects = {name: EffectStatistics(*row) for name, row in _native.effect_statistics().items()}
     gauges = _native.statistics()
-    return Statistics(effects, by_name(), gauges["running"], gauges["waiting"], gauges["abandoned_threads"])
+    return Statistics(
+        effects,
+        by_name(),
+        gauges["running"],
+        gauges["waiting"],
+        gauges["abandoned_threads"],
+        gauges["spans_dropped"],
+    )

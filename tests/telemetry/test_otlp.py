@@ -59,7 +59,9 @@ async def main():
         begun = time.monotonic()
     stopped = time.monotonic() - begun
     steps = {step.name: step.outcome for step in runtime.report.steps}
-    ends(took=took, stopped=stopped, steps=steps)
+    report = runtime.report
+    lost = [report.spans_dropped, json.loads(report.to_json())["spans_dropped"], runtime.statistics().spans_dropped]
+    ends(took=took, stopped=stopped, steps=steps, lost=lost, report=str(report))
 
 asyncio.run(main())
 """
@@ -209,6 +211,9 @@ def bounded(found: Any) -> None:
     """The effects and the end of the runtime took no longer than they may."""
     assert found["took"] < 1
     assert found["stopped"] < 3
+    # The report, its JSON and the statistics say how many, and the report's text where there were any.
+    assert found["lost"] == [found["dropped"]] * 3
+    assert (f"spans that no exporter took: {found['dropped']}" in found["report"]) == (found["dropped"] > 0)
     natively = {outcome for name, outcome in found["steps"].items() if name.startswith("native")}
     assert natively == {"done"}
 

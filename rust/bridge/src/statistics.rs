@@ -1,6 +1,7 @@
 //! What the native side counts, as Python sees it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use mountain_core::observe::{Count, Tally};
 use mountain_core::telemetry::{CATALOGUE, Kind, openmetrics, prometheus};
@@ -18,6 +19,7 @@ pub(crate) fn statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     d.set_item("running", now.running)?;
     d.set_item("waiting", now.waiting)?;
     d.set_item("abandoned_threads", now.threads_abandoned)?;
+    d.set_item("spans_dropped", telemetry().spans_dropped.load(Ordering::Relaxed))?;
     d.set_item("timers", clock().armed())?;
     d.set_item("graveyard", graveyard().lock().len())?;
     Ok(d)
