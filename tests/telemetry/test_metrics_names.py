@@ -212,7 +212,9 @@ async def test_without_a_name_an_effect_has_that_of_its_function() -> None:
         pass
 
     work.__name__ = work.__qualname__ = function
-    await effect(name="")(work)()
+    with pytest.raises(errors.ConfigError, match="must be a name"):
+        effect(name="")(work)
+    await effect(name=None)(work)()
     for newer in (True, False):
         assert shown("effect", "", newer=newer) == []
         assert ("mountain_effect_started_total", (("effect", function),), 1) in shown("effect", function, newer=newer)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mountain_core::effect::{Keys, Use};
-use mountain_core::policy::breaker::{Breaker, Settings, State};
+use mountain_core::policy::breaker::{Breaker, Settings};
 use mountain_core::policy::retry::Backoff;
 use mountain_core::sync::Mutex;
 use mountain_core::time::Instant;
@@ -69,13 +69,7 @@ impl Circuit {
 
     #[pyo3(signature = (key, /))]
     fn state(&self, key: Option<Bound<'_, PyAny>>) -> PyResult<&'static str> {
-        let state = self.with(key.as_ref(), |breaker, key, now| breaker.state(key, now))?;
-        Ok(match state {
-            State::Closed => "closed",
-            State::Open => "open",
-            State::HalfOpen => "half_open",
-            State::Isolated => "isolated",
-        })
+        self.with(key.as_ref(), |breaker, key, now| breaker.state(key, now).name())
     }
 
     #[pyo3(signature = (key, /))]

@@ -1,19 +1,23 @@
 //! The live page of a runtime: its server, and the board on which Python pins up what only it knows.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mountain_core::sync::Mutex;
-use mountain_dashboard::{Address, Board, Failure, Service, Serving, serve};
+use mountain_core::time::Instant;
+use mountain_dashboard::{Address, Board, Failure, Keys, Service, Serving, serve};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::errno::os_error;
+use crate::keyed;
 use crate::process::{clock, forks, telemetry};
 use crate::watchers;
 
+/// How often keys are looked at while a page is open: a little more often than a page is told.
+const KEYS_EVERY: Duration = Duration::from_millis(900);
 /// Whoever shows failures.
 static BOARDS: Mutex<Vec<Weak<Board>>> = Mutex::new(Vec::new());
 /// Pages that are open: calls are listed while there is one.
@@ -30,6 +34,8 @@ pub(crate) struct Dashboard {
     made_token: bool,
     /// How many forks lay behind the process that serves it.
     forks: u32,
+    /// When its board last had the keys of policies, in nanoseconds of the clock.
+    keys_shown: AtomicU64,
 }
 
 #[pymethods]
@@ -50,17 +56,33 @@ impl Dashboard {
             show(true);
         }
         let url = serving.url.clone();
-        Ok(Dashboard { board, serving: Mutex::new(Some(serving)), url, made_token, forks: forks() })
+        Ok(Dashboard {
+            board,
+            serving: Mutex::new(Some(serving)),
+            url,
+            made_token,
+            forks: forks(),
+            keys_shown: AtomicU64::new(0),
+        })
     }
 
     /// On the loop: how everything is. `shutdown` is JSON. `late`: by how many seconds the loop missed the time for it, if it had one.
     #[pyo3(signature = (services, shutdown, ready, late, /))]
-    fn push(&self, services: BTreeMap<String, Service>, shutdown: &str, ready: bool, late: Option<f64>) -> PyResult<()> {
+    fn push(
+        &self,
+        py: Python<'_>,
+        services: BTreeMap<String, Service>,
+        shutdown: &str,
+        ready: bool,
+        late: Option<f64>,
+    ) -> PyResult<()> {
         let shutdown = shutdown.parse().map_err(|e| PyValueError::new_err(format!("a shutdown that is no JSON: {e}")))?;
         self.board.set_services(services);
         self.board.set_shutdown(shutdown);
         self.board.set_ready(ready);
-        self.board.heard(clock().now());
+        let now = clock().now();
+        self.board.heard(now);
+        self.push_keys(py, now);
         if let Some(late) = late {
             telemetry().pulse.lag.record((late.max(0.0) * 1e9) as u64);
         }
@@ -86,6 +108,29 @@ impl Drop for Dashboard {
 }
 
 impl Dashboard {
+    /// Keys are the program's own objects: what they are called only its thread can say. It does so once a second, while a page is open.
+    fn push_keys(&self, py: Python<'_>, now: Instant) {
+        let serving = self.serving.lock();
+        if !serving.as_ref().is_some_and(Serving::is_watched) {
+            return;
+        }
+        drop(serving);
+        let last = Instant::from_nanos(self.keys_shown.load(Ordering::Relaxed));
+        if now.since(last) < KEYS_EVERY {
+            return;
+        }
+        self.keys_shown.store(now.nanos(), Ordering::Relaxed);
+        let shown = telemetry().policies.by_key(now).into_iter().map(|found| {
+            let keys = found.keys.into_iter().map(|(held, reading)| {
+                let text = held.map_or_else(|| "without a key".to_owned(), |(used, token)| keyed::shown(py, &used, token));
+                (text, reading)
+            });
+            let keys = keys.collect();
+            Keys { kind: found.kind, name: found.name, keys, others: found.others, other: found.other }
+        });
+        self.board.set_keys(shown.collect());
+    }
+
     fn closed(&self) {
         // One of the parent's was none of this process.
         if self.forks == forks() && OPEN.fetch_sub(1, Ordering::SeqCst) == 1 {

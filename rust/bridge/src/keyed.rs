@@ -62,6 +62,23 @@ unsafe fn same(key: &Bound<'_, PyAny>, known: usize) -> PyResult<bool> {
     if known.is(key) { Ok(true) } else { known.eq(key) }
 }
 
+/// The characters of a key that are shown, at most.
+const LONGEST: usize = 120;
+
+/// A key as text, for people. It is the user's own code that says it.
+pub(crate) fn shown(py: Python<'_>, _used: &Use, token: usize) -> String {
+    // SAFETY: `_used` keeps the number in use, and with it the token's reference.
+    let key = unsafe { Bound::from_borrowed_ptr(py, token as *mut ffi::PyObject) };
+    let text = match key.str() {
+        Ok(text) => text.to_string_lossy().into_owned(),
+        Err(_) => format!("<{} cannot be shown>", key.get_type().name().map_or_else(|_| "a key".into(), |n| n.to_string())),
+    };
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
 /// The keys that have a number.
 pub(crate) fn all<'py>(py: Python<'py>, keys: &Keys) -> Vec<Bound<'py, PyAny>> {
     let mut found = Vec::new();

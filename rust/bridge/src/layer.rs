@@ -138,10 +138,10 @@ impl Layer {
 impl Layer {
     /// Those who look find its state by this name, unless it has one.
     pub(crate) fn known_as(&self, name: &str) {
-        let known = &telemetry().policies;
+        let (known, keys) = (&telemetry().policies, self.asks.key.as_ref().map(|(_, keys)| keys));
         match (&self.core, &self.keys) {
-            (policy::Layer::Limit(limit), _) => known.limit(limit, name),
-            (policy::Layer::Rate(rate), _) => known.rate(rate, name),
+            (policy::Layer::Limit(limit), _) => known.limit(limit, keys, name),
+            (policy::Layer::Rate(rate), _) => known.rate(rate, keys, name),
             (policy::Layer::Breaker(breaker), Some(keys)) => known.breaker(breaker, keys, name),
             (policy::Layer::Cache(cache), _) => known.cache(cache, name),
             _ => {}

@@ -29,11 +29,12 @@ impl Permits {
     fn new(n: u32, max_waiting: Option<u32>, shed: bool, name: Option<&str>) -> Self {
         let overflow = if shed { Overflow::Shed } else { Overflow::Reject };
         let limit = Limit::new(Settings { n, most_waiting: max_waiting, overflow });
-        if let Some(name) = name {
-            telemetry().policies.limit(&limit, name);
-        }
         let of = limit.clone();
-        Permits { limit, keys: keyed::keys(REST, move |key, _| of.rest(key)) }
+        let keys = keyed::keys(REST, move |key, _| of.rest(key));
+        if let Some(name) = name {
+            telemetry().policies.limit(&limit, Some(&keys), name);
+        }
+        Permits { limit, keys }
     }
 
     fn resize(&self, n: u32) {

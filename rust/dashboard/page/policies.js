@@ -1,10 +1,13 @@
 // The policies effects share: concurrency limits, rate limits, circuit breakers and caches.
 
 import { bar, donut, parts, pill, stackedBars } from './charts.js';
-import { Keyed, byName, capped, count, duration, el, entriesOf, percent, plural, setMore, setName, setText } from './format.js';
+import { Keyed, byName, capped, count, duration, el, entriesOf, percent, plural, setAttr, setMore, setName, setText } from './format.js';
+import { STATES as BREAKER, keysDetail } from './keys.js';
 import { scroller } from './tables.js';
 
 const PRIORITIES = ['high', 'normal', 'low'];
+
+let disclosures = 0;
 
 /** One panel with one table; `columns` is a list of [label, class], `row` makes and `update` writes its cells. */
 function policy(root, { title, kind, columns, empty, row, update, note }) {
@@ -15,24 +18,57 @@ function policy(root, { title, kind, columns, empty, row, update, note }) {
   const none = el('p', { class: 'empty' }, empty);
   const summary = el('span', { class: 'note' });
   root.append(el('div', { class: 'panel' }, el('div', { class: 'subhead' }, el('h3', {}, title), summary), box, more, none));
+  const open = new Set();
+  let last = {};
   const keyed = new Keyed(body, (name) => {
     const label = el('span', { class: 'name' });
     setName(label, name);
+    // It opens only if its policy has keys.
+    const button = el('button', { type: 'button', class: 'disclose' }, label);
     const made = row();
-    const tr = el('tr', {}, el('th', { scope: 'row', class: 'col-name' }, label), ...made.cells);
+    const tr = el('tr', {}, el('th', { scope: 'row', class: 'col-name' }, button), ...made.cells);
     tr.setAttribute(`data-${kind}`, name);
-    return { ...made, tr, nodes: [tr] };
+    const found = { ...made, name, button, id: `${kind}-detail-${(disclosures += 1)}`, detail: null, tr, nodes: [tr] };
+    button.addEventListener('click', () => {
+      if (!open.delete(name)) open.add(name);
+      render(last);
+    });
+    return found;
   });
-  return (map) => {
+
+  function unfold(row, policy) {
+    const keys = policy.by_key !== undefined;
+    row.button.disabled = !keys;
+    const wanted = keys && open.has(row.name);
+    setAttr(row.button, 'aria-expanded', keys ? String(wanted) : null);
+    setAttr(row.button, 'aria-controls', wanted ? row.id : null);
+    if (wanted && row.detail === null) {
+      row.detail = keysDetail(kind, columns.length, row.id);
+      row.nodes.push(row.detail.node);
+    } else if (!wanted && row.detail !== null) {
+      row.nodes.pop().remove();
+      row.detail = null;
+    }
+    row.detail?.update(policy);
+  }
+
+  const render = (map) => {
+    last = map;
     const all = entriesOf(map).sort(byName);
     const [shown, left] = capped(all);
-    keyed.render(shown, update);
+    keyed.render(shown, (row, policy) => {
+      update(row, policy);
+      unfold(row, policy);
+    });
     setMore(more, left);
     box.hidden = all.length === 0;
     none.hidden = all.length > 0;
     setText(summary, all.length ? note?.(all) ?? '' : '');
   };
+  return render;
 }
+
+const isFull = ({ capacity = 0, in_flight: busy = 0, fullest = busy }) => capacity > 0 && fullest >= capacity;
 
 const waits = [['Wait p50', 'num wait'], ['p99', 'num wait']];
 
@@ -57,9 +93,12 @@ function limits(root) {
       };
     },
     update(row, limit) {
-      const { capacity = 0, in_flight: busy = 0 } = limit;
-      row.use.set(capacity > 0 ? busy / capacity : 0, capacity > 0 && busy >= capacity ? 'warn' : 'accent');
-      setText(row.figure, `${busy}/${capacity}`);
+      const { capacity = 0, in_flight: busy = 0, fullest = busy, keys } = limit;
+      const keyed = keys !== undefined;
+      // The places are those of each key: what is full is a key.
+      row.use.set(capacity > 0 ? fullest / capacity : 0, isFull(limit) ? 'warn' : 'accent');
+      setText(row.figure, keyed ? `${busy} in ${plural(keys, 'key')}` : `${busy}/${capacity}`);
+      setAttr(row.figure, 'title', keyed ? `${capacity} places for each key, of which ${fullest} are taken where most are` : null);
       const depth = PRIORITIES.map((name) => limit.waiting?.[name] ?? 0);
       row.depths.set(depth, Math.max(capacity, ...depth));
       setText(row.numbers, depth.join(' · '));
@@ -68,7 +107,7 @@ function limits(root) {
       setText(row.p99, duration(limit.wait_p99));
     },
     note(all) {
-      const full = all.filter(([, l]) => l.capacity > 0 && l.in_flight >= l.capacity).length;
+      const full = all.filter(([, l]) => isFull(l)).length;
       return full ? `${full} full` : '';
     },
   });
@@ -95,14 +134,6 @@ function rateLimits(root) {
     },
   });
 }
-
-// From the worst: what one looks for in a breaker is whether any of its keys is open.
-const BREAKER = [
-  ['isolated', 'square', 'bad', 'isolated'],
-  ['open', 'diamond', 'bad', 'open'],
-  ['half_open', 'half', 'warn', 'half open'],
-  ['closed', 'dot', 'ok', 'closed'],
-];
 
 function breakers(root) {
   return policy(root, {

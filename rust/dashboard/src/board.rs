@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use mountain_core::policy::breaker::State;
 use mountain_core::sync::Mutex;
+use mountain_core::telemetry::KeyReading;
 use mountain_core::time::Instant;
 use serde_json::{Value, json};
 
@@ -25,8 +27,19 @@ pub struct Failure {
     pub at: f64,
 }
 
+/// The busiest keys of a policy, by the words of its host.
+pub struct Keys {
+    /// As the page calls them: `limits`, say.
+    pub kind: &'static str,
+    pub name: String,
+    pub keys: Vec<(String, KeyReading)>,
+    pub others: u64,
+    pub other: KeyReading,
+}
+
 #[derive(Default)]
 pub struct Board {
+    keys: Mutex<Vec<Keys>>,
     services: Mutex<BTreeMap<String, Service>>,
     shutdown: Mutex<Value>,
     failures: Mutex<(u64, VecDeque<Failure>)>,
@@ -43,6 +56,10 @@ impl Board {
     /// The shutdown, as JSON that the page understands.
     pub fn set_shutdown(&self, shutdown: Value) {
         *self.shutdown.lock() = shutdown;
+    }
+
+    pub fn set_keys(&self, keys: Vec<Keys>) {
+        *self.keys.lock() = keys;
     }
 
     pub fn set_ready(&self, ready: bool) {
@@ -75,6 +92,20 @@ impl Board {
     pub(crate) fn services(&self) -> Value {
         let services = self.services.lock();
         services.iter().map(|(name, (state, reason))| (name.clone(), json!({"state": state, "reason": reason}))).collect()
+    }
+
+    /// Puts the keys where the policies are, of those that are there.
+    pub(crate) fn add_keys(&self, state: &mut Value) {
+        let shown = |r: &KeyReading| json!({"in_flight": r.in_flight, "waiting": r.waiting, "state": r.state.map(State::name)});
+        for each in self.keys.lock().iter() {
+            let Some(policy) = state[each.kind].get_mut(&each.name) else { continue };
+            let keys = each.keys.iter().map(|(key, reading)| {
+                let mut row = shown(reading);
+                row["key"] = json!(key);
+                row
+            });
+            policy["by_key"] = json!({"keys": keys.collect::<Vec<_>>(), "others": each.others, "other": shown(&each.other)});
+        }
     }
 
     pub(crate) fn shutdown(&self) -> Value {

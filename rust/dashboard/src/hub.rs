@@ -51,7 +51,7 @@ impl Hub {
         let mut state = self.state.lock();
         let (maker, last) = &mut *state;
         maker.tick(seconds);
-        if self.changes.receiver_count() == 0 {
+        if !self.is_watched() {
             return;
         }
         let next = maker.make(&self.board);
@@ -60,6 +60,11 @@ impl Hub {
             let _ = self.changes.send(delta.to_string().into());
         }
         *last = next;
+    }
+
+    /// Whether a page is open.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.changes.receiver_count() > 0
     }
 
     /// `None`: too many look already.

@@ -14,6 +14,6 @@ mod patch;
 mod server;
 mod state;
 
-pub use board::{Board, Failure, Service};
+pub use board::{Board, Failure, Keys, Service};
 pub use guard::{Address, BadAddress};
 pub use server::{Serving, forget_parent, serve};

@@ -13,6 +13,7 @@ pub(crate) const FILES: &[File] = &[
     ("/charts.js", SCRIPT, include_str!("../page/charts.js")),
     ("/figures.js", SCRIPT, include_str!("../page/figures.js")),
     ("/format.js", SCRIPT, include_str!("../page/format.js")),
+    ("/keys.js", SCRIPT, include_str!("../page/keys.js")),
     ("/policies.js", SCRIPT, include_str!("../page/policies.js")),
     ("/services.js", SCRIPT, include_str!("../page/services.js")),
     ("/state.js", SCRIPT, include_str!("../page/state.js")),

@@ -57,6 +57,7 @@ pub struct Serving {
     pub url: String,
     fd: RawFd,
     forks: u32,
+    hub: Arc<Hub>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -75,6 +76,13 @@ pub fn forget_parent() {
         // The child's copy of it: without it, the port is free when the parent ends.
         // SAFETY: nothing in the child uses the descriptor: what did was the parent's thread.
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+}
+
+impl Serving {
+    /// Whether a page is open.
+    pub fn is_watched(&self) -> bool {
+        self.hub.is_watched()
     }
 }
 
@@ -104,7 +112,7 @@ pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address,
     LISTENING.lock().push(fd);
     let tokio = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let hub = Arc::new(Hub::new(board, Maker::new(telemetry, program)));
-    let shown = Shown { telemetry, hub, address: Arc::new(address) };
+    let shown = Shown { telemetry, hub: hub.clone(), address: Arc::new(address) };
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new().name("mountain-dashboard".into()).spawn(move || {
         tokio.block_on(async move {
@@ -120,7 +128,7 @@ pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address,
         // Whoever is connected is let go of.
         tokio.shutdown_background();
     })?;
-    Ok(Serving { at, url, fd, forks: FORKS.load(Ordering::SeqCst), stop: Some(stop), thread: Some(thread) })
+    Ok(Serving { at, url, fd, forks: FORKS.load(Ordering::SeqCst), hub, stop: Some(stop), thread: Some(thread) })
 }
 
 async fn tick(hub: &Hub) {

@@ -150,7 +150,7 @@ impl Maker {
             "shutdown": board.shutdown(),
             "failures": board.failures(),
         });
-        self.policies(now, &mut state);
+        self.policies(now, board, &mut state);
         state
     }
 
@@ -198,7 +198,7 @@ impl Maker {
         Value::Object(shown)
     }
 
-    fn policies(&self, now: Instant, state: &mut Value) {
+    fn policies(&self, now: Instant, board: &Board, state: &mut Value) {
         let (mut limits, mut rates, mut breakers, mut caches) = (Map::new(), Map::new(), Map::new(), Map::new());
         for (name, reading) in self.telemetry.policies.all(now) {
             let (wait_p50, wait_p99) = match &reading {
@@ -206,11 +206,13 @@ impl Maker {
                 _ => (None, None),
             };
             match reading {
-                Reading::Limit { capacity, in_flight, waiting: [low, normal, high], .. } => limits.insert(
+                Reading::Limit { capacity, in_flight, fullest, keys, waiting: [low, normal, high], .. } => limits.insert(
                     name,
                     json!({
                         "capacity": capacity,
                         "in_flight": in_flight,
+                        "fullest": fullest,
+                        "keys": keys,
                         "waiting": {"low": low, "normal": normal, "high": high},
                         "wait_p50": wait_p50,
                         "wait_p99": wait_p99,
@@ -240,6 +242,7 @@ impl Maker {
         state["rates"] = Value::Object(rates);
         state["breakers"] = Value::Object(breakers);
         state["caches"] = Value::Object(caches);
+        board.add_keys(state);
     }
 }
 

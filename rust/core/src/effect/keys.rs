@@ -33,6 +33,8 @@ struct Inner {
     hand: usize,
     /// The clock's reminder to look at all.
     timed: Option<(Weak<Clock>, Key)>,
+    /// There was ever one.
+    used: bool,
 }
 
 struct Slot {
@@ -112,6 +114,7 @@ impl Keys {
 
     /// A key has come: time to look at a few others.
     fn came(self: &Arc<Self>, mut inner: std::sync::MutexGuard<'_, Inner>, clock: &Arc<Clock>) {
+        inner.used = true;
         let now = clock.now();
         // In the child of a fork the clock is another one, and the parent's never fires.
         if inner.timed.as_ref().is_none_or(|(on, _)| !std::ptr::eq(on.as_ptr(), Arc::as_ptr(clock))) {
@@ -142,7 +145,7 @@ impl Keys {
             }
         }
         if inner.slots.is_empty() && end > AT_ONCE {
-            *inner = Inner { timed: inner.timed.take(), ..Inner::default() };
+            *inner = Inner { timed: inner.timed.take(), used: true, ..Inner::default() };
         }
         gone
     }
@@ -156,6 +159,27 @@ impl Keys {
             gone.into_iter().for_each(self.forget);
             left -= most;
         }
+    }
+
+    /// The key of a number, in use, with its token; `None` if it is nobody's.
+    pub fn hold(self: &Arc<Self>, number: u32) -> Option<(Use, usize)> {
+        let mut inner = self.inner.lock();
+        let slot = inner.slots.get_mut((number as usize).checked_sub(1)?)?;
+        slot.users += 1;
+        Some((Use { keys: self.clone(), number }, slot.token))
+    }
+
+    /// Which numbers are a key's at this moment.
+    pub fn taken(&self) -> impl Fn(u32) -> bool + use<> {
+        let inner = self.inner.lock();
+        let mut taken = vec![false; inner.slots.capacity() + 1];
+        inner.slots.iter().for_each(|(at, _)| taken[at + 1] = true);
+        move |number| taken.get(number as usize).copied().unwrap_or(false)
+    }
+
+    /// Whether there was ever a key.
+    pub fn used(&self) -> bool {
+        self.inner.lock().used
     }
 
     pub fn len(&self) -> usize {

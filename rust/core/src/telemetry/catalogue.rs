@@ -39,6 +39,8 @@ pub(super) const LIMIT_CAPACITY: Metric =
     metric("mountain_limit_capacity", Gauge, &["limit"], "Places of a concurrency limit, for each key");
 pub(super) const LIMIT_IN_FLIGHT: Metric =
     metric("mountain_limit_in_flight", Gauge, &["limit"], "Places that are taken, over all keys");
+pub(super) const LIMIT_FULLEST: Metric =
+    metric("mountain_limit_fullest", Gauge, &["limit"], "Places that are taken of the key that has most of them taken");
 pub(super) const LIMIT_WAITING: Metric =
     metric("mountain_limit_waiting", Gauge, &["limit", "priority"], "Calls that wait for a place");
 pub(super) const LIMIT_WAIT: Metric =
@@ -82,6 +84,7 @@ pub const CATALOGUE: &[&Metric] = &[
     &SECONDS,
     &LIMIT_CAPACITY,
     &LIMIT_IN_FLIGHT,
+    &LIMIT_FULLEST,
     &LIMIT_WAITING,
     &LIMIT_WAIT,
     &RATE_WAITING,

@@ -1,6 +1,7 @@
 //! Figures of the whole process, for whoever looks at them: what is counted by name, what stateful policies say of themselves, what is under way.
 //! It is read from any thread without stopping anybody, and is bounded whatever the program names.
 
+mod by_key;
 mod catalogue;
 mod live;
 mod names;
@@ -9,6 +10,7 @@ mod pulse;
 mod record;
 mod text;
 
+pub use by_key::{ByKey, KEYS, KeyReading};
 pub use catalogue::{CATALOGUE, Kind, Metric};
 pub use live::{Entry, Listed, Live};
 pub use names::{Names, shortened};

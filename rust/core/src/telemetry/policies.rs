@@ -2,9 +2,10 @@
 //! is gone from here, and its name is free.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use super::shortened;
+use super::by_key::Busiest;
+use super::{ByKey, KeyReading, shortened};
 use crate::effect::Keys;
 use crate::observe::Summary;
 use crate::policy::breaker::Breaker;
@@ -14,9 +15,10 @@ use crate::policy::rate::Rate;
 use crate::sync::Mutex;
 use crate::time::Instant;
 
-/// A policy as it is now, over all its keys.
+/// A policy as it is now, over all its keys; but `capacity` is that of each key, of which `fullest` is taken where most is. `keys` is `None`
+/// where none is told apart.
 pub enum Reading {
-    Limit { capacity: u32, in_flight: u32, waiting: [u32; 3], waits: Summary },
+    Limit { capacity: u32, in_flight: u32, fullest: u32, keys: Option<usize>, waiting: [u32; 3], waits: Summary },
     Rate { n: f64, per: f64, waiting: usize, waits: Summary },
     Breaker { states: [u64; 4], opens: u64 },
     Cache { counts: Counts, size: usize, max_size: usize },
@@ -30,11 +32,33 @@ enum Kind {
     Cache,
 }
 
+impl Kind {
+    /// As a page calls them.
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Limit => "limits",
+            Kind::Rate => "rates",
+            Kind::Breaker => "breakers",
+            Kind::Cache => "caches",
+        }
+    }
+}
+
 struct Known {
     /// Its address, by which it is known again while it lives.
     of: usize,
     read: Box<dyn Fn(Instant) -> Option<Reading> + Send>,
+    keys: Option<Keyed>,
 }
+
+/// A policy that is kept for each key.
+struct Keyed {
+    keys: Weak<Keys>,
+    busiest: Box<Busy>,
+}
+
+/// A look at the keys that are some: it takes none of their locks while it holds the policy's.
+type Busy = dyn Fn(Instant, &dyn Fn(&(u32, KeyReading)) -> bool) -> Option<Busiest> + Send;
 
 pub struct Policies {
     most: usize,
@@ -48,23 +72,45 @@ struct State {
     folded: u64,
 }
 
+impl Keyed {
+    fn new(
+        keys: &Arc<Keys>,
+        busiest: impl Fn(Instant, &dyn Fn(&(u32, KeyReading)) -> bool) -> Option<Busiest> + Send + 'static,
+    ) -> Self {
+        Keyed { keys: Arc::downgrade(keys), busiest: Box::new(busiest) }
+    }
+}
+
 impl Policies {
     pub(super) fn new(most: usize) -> Self {
         Policies { most, state: Mutex::default() }
     }
 
-    pub fn limit(&self, limit: &Arc<Limit>, name: &str) {
+    pub fn limit(&self, limit: &Arc<Limit>, keys: Option<&Arc<Keys>>, name: &str) {
         let weak = Arc::downgrade(limit);
-        self.add(Kind::Limit, Arc::as_ptr(limit) as usize, name, move |_| {
+        let keyed = keys.map(|keys| {
+            let weak = weak.clone();
+            let of = |(number, in_flight, waiting)| (number, KeyReading { in_flight, waiting, state: None });
+            Keyed::new(keys, move |_, there| Some(weak.upgrade()?.by_key(|all| Busiest::of(all.map(of).filter(there)))))
+        });
+        let keys = keys.map(Arc::downgrade);
+        self.add(Kind::Limit, Arc::as_ptr(limit) as usize, name, keyed, move |_| {
             let limit = weak.upgrade()?;
             let (in_flight, waiting) = limit.counts();
-            Some(Reading::Limit { capacity: limit.capacity(), in_flight, waiting, waits: limit.waits.summary() })
+            let keys = keys.as_ref().and_then(Weak::upgrade).filter(|keys| keys.used()).map(|keys| keys.len());
+            let (capacity, fullest) = (limit.capacity(), limit.fullest());
+            Some(Reading::Limit { capacity, in_flight, fullest, keys, waiting, waits: limit.waits.summary() })
         });
     }
 
-    pub fn rate(&self, rate: &Arc<Rate>, name: &str) {
+    pub fn rate(&self, rate: &Arc<Rate>, keys: Option<&Arc<Keys>>, name: &str) {
         let weak = Arc::downgrade(rate);
-        self.add(Kind::Rate, Arc::as_ptr(rate) as usize, name, move |_| {
+        let keyed = keys.map(|keys| {
+            let weak = weak.clone();
+            let of = |(number, n): (u32, usize)| (number, KeyReading { waiting: n as u32, ..KeyReading::default() });
+            Keyed::new(keys, move |_, there| Some(weak.upgrade()?.by_key(|all| Busiest::of(all.map(of).filter(there)))))
+        });
+        self.add(Kind::Rate, Arc::as_ptr(rate) as usize, name, keyed, move |_| {
             let rate = weak.upgrade()?;
             let (n, per) = rate.settings();
             Some(Reading::Rate { n, per: per.as_secs_f64(), waiting: rate.waiting(), waits: rate.waits.summary() })
@@ -73,9 +119,14 @@ impl Policies {
 
     pub fn breaker(&self, breaker: &Arc<Mutex<Breaker>>, keys: &Arc<Keys>, name: &str) {
         breaker.lock().name.get_or_insert_with(|| shortened(name).into());
-        let (weak, keys) = (Arc::downgrade(breaker), Arc::downgrade(keys));
-        self.add(Kind::Breaker, Arc::as_ptr(breaker) as usize, name, move |now| {
-            let (breaker, keys) = (weak.upgrade()?, keys.upgrade().map_or(0, |keys| keys.len()));
+        let (weak, known) = (Arc::downgrade(breaker), Arc::downgrade(keys));
+        let keyed = {
+            let weak = weak.clone();
+            let of = |(number, state)| (number, KeyReading { state: Some(state), ..KeyReading::default() });
+            Keyed::new(keys, move |now, there| Some(Busiest::of(weak.upgrade()?.lock().by_key(now).map(of).filter(there))))
+        };
+        self.add(Kind::Breaker, Arc::as_ptr(breaker) as usize, name, Some(keyed), move |now| {
+            let (breaker, keys) = (weak.upgrade()?, known.upgrade().map_or(0, |keys| keys.len()));
             let (states, opens) = breaker.lock().states(keys, now);
             Some(Reading::Breaker { states, opens })
         });
@@ -83,7 +134,7 @@ impl Policies {
 
     pub fn cache(&self, cache: &Arc<Cache>, name: &str) {
         let weak = Arc::downgrade(cache);
-        self.add(Kind::Cache, Arc::as_ptr(cache) as usize, name, move |_| {
+        self.add(Kind::Cache, Arc::as_ptr(cache) as usize, name, None, move |_| {
             let cache = weak.upgrade()?;
             let (counts, size) = cache.counts();
             Some(Reading::Cache { counts, size, max_size: cache.max_size() })
@@ -91,7 +142,14 @@ impl Policies {
     }
 
     /// A policy that is known keeps the name it was first given. Of two with one name, the later is `name#2`.
-    fn add(&self, kind: Kind, of: usize, name: &str, read: impl Fn(Instant) -> Option<Reading> + Send + 'static) {
+    fn add(
+        &self,
+        kind: Kind,
+        of: usize,
+        name: &str,
+        keys: Option<Keyed>,
+        read: impl Fn(Instant) -> Option<Reading> + Send + 'static,
+    ) {
         let now = Instant::from_nanos(0);
         let mut state = self.state.lock();
         let State { known, names, folded } = &mut *state;
@@ -117,7 +175,7 @@ impl Policies {
             name = format!("{base}#{number}");
         }
         names.insert((kind, of), name.clone());
-        if let Some(gone) = known.insert((kind, name), Known { of, read: Box::new(read) })
+        if let Some(gone) = known.insert((kind, name), Known { of, read: Box::new(read), keys })
             && gone.of != of
         {
             names.remove(&(kind, gone.of));
@@ -128,6 +186,26 @@ impl Policies {
     pub fn all(&self, now: Instant) -> Vec<(String, Reading)> {
         let state = self.state.lock();
         state.known.iter().filter_map(|((_, name), known)| Some((name.clone(), (known.read)(now)?))).collect()
+    }
+
+    /// The busiest keys of each that is in use with keys. A key's number may have become another's since its policy was read: then it is shown
+    /// under that one's name until the next look.
+    pub fn by_key(&self, now: Instant) -> Vec<ByKey> {
+        let state = self.state.lock();
+        let keyed = state.known.iter().filter_map(|((kind, name), known)| Some((kind.name(), name, known.keys.as_ref()?)));
+        let read = keyed.filter_map(|(kind, name, keyed)| {
+            let keys = keyed.keys.upgrade().filter(|keys| keys.used())?;
+            let taken = keys.taken();
+            // Number 0 is that of calls without a key, of which there may be none.
+            let there = |(number, r): &(u32, KeyReading)| taken(*number) || (*number == 0 && r.in_flight + r.waiting > 0);
+            let Busiest { keys: found, others, other } = (keyed.busiest)(now, &there)?;
+            let held = |(number, reading)| match number {
+                0 => Some((None, reading)),
+                _ => Some((Some(keys.hold(number)?), reading)),
+            };
+            Some(ByKey { kind, name: name.clone(), keys: found.into_iter().filter_map(held).collect(), others, other })
+        });
+        read.collect()
     }
 
     pub(super) fn inherit(&self, parent: &Policies) {
@@ -144,8 +222,12 @@ impl Policies {
 
 #[cfg(test)]
 mod tests {
+    use super::super::KEYS;
     use super::*;
+    use crate::effect::Use;
     use crate::policy::limit::{Overflow, Settings};
+    use crate::time::Clock;
+    use std::time::Duration;
 
     fn limit() -> Arc<Limit> {
         Limit::new(Settings { n: 1, most_waiting: None, overflow: Overflow::Reject })
@@ -159,14 +241,14 @@ mod tests {
     fn a_policy_has_one_name_and_a_name_one_policy() {
         let policies = Policies::new(10);
         let (a, b) = (limit(), limit());
-        policies.limit(&a, "github");
-        policies.limit(&a, "stars");
-        policies.limit(&b, "github");
+        policies.limit(&a, None, "github");
+        policies.limit(&a, None, "stars");
+        policies.limit(&b, None, "github");
         assert_eq!(names(&policies), ["github", "github#2"]);
         drop(a);
         assert_eq!(names(&policies), ["github#2"]);
         let c = limit();
-        policies.limit(&c, "github");
+        policies.limit(&c, None, "github");
         assert_eq!(names(&policies), ["github", "github#2"]);
     }
 
@@ -174,14 +256,40 @@ mod tests {
     fn those_that_come_and_go_leave_nothing_and_there_is_a_bound() {
         let policies = Policies::new(10);
         for n in 0..10_000 {
-            policies.limit(&limit(), &format!("limit {n}"));
+            policies.limit(&limit(), None, &format!("limit {n}"));
         }
         assert!(policies.state.lock().known.len() <= 10 && policies.state.lock().names.len() <= 11);
         assert_eq!(policies.folded(), 0);
         let kept: Vec<_> = (0..15).map(|_| limit()).collect();
         for limit in &kept {
-            policies.limit(limit, "kept");
+            policies.limit(limit, None, "kept");
         }
         assert_eq!((names(&policies).len(), policies.folded()), (10, 5));
+    }
+
+    #[test]
+    fn the_busiest_keys_are_held_by_their_tokens() {
+        let (policies, clock) = (Policies::new(10), Clock::manual());
+        let keys = Keys::new(|_| (), Duration::from_secs(1), |_, _| true);
+        let (limit, rests) = (limit(), limit());
+        policies.limit(&limit, Some(&keys), "github");
+        policies.limit(&rests, None, "without keys");
+        let interned = |key: usize| keys.intern(&clock, key as u64, || key, |token| Ok::<_, ()>(token == key)).unwrap();
+        let used: Vec<Use> = (100..130).map(interned).collect();
+        let permits: Vec<_> = used.iter().filter_map(|key| limit.try_permit(&clock, key.number(), None)).collect();
+        let without = limit.try_permit(&clock, 0, None);
+        let [found] = &policies.by_key(clock.now())[..] else { panic!("one has keys") };
+        assert_eq!((found.kind, found.name.as_str(), found.keys.len(), found.others), ("limits", "github", KEYS, 11));
+        assert!(found.keys[0].0.is_none() && found.keys.iter().all(|(_, reading)| reading.in_flight == 1));
+        let tokens: Vec<usize> = found.keys[1..].iter().filter_map(|(key, _)| Some(key.as_ref()?.1)).collect();
+        assert_eq!(tokens, (100..119).collect::<Vec<_>>());
+        let Some((_, Reading::Limit { capacity: 1, in_flight: 31, fullest: 1, keys: Some(30), .. })) =
+            policies.all(clock.now()).into_iter().find(|(name, _)| name == "github")
+        else {
+            panic!("in flight over all keys, places for each")
+        };
+        drop((permits, without));
+        let [found] = &policies.by_key(clock.now())[..] else { panic!("its keys are known") };
+        assert!(found.keys.is_empty(), "they rest");
     }
 }

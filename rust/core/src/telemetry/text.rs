@@ -147,8 +147,8 @@ impl Scrape {
         let (mut limits, mut rates, mut breakers, mut caches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (name, reading) in &all {
             match reading {
-                Reading::Limit { capacity, in_flight, waiting, waits } => {
-                    limits.push((name, capacity, in_flight, waiting, waits));
+                Reading::Limit { capacity, in_flight, fullest, waiting, waits, .. } => {
+                    limits.push((name, capacity, in_flight, fullest, waiting, waits));
                 }
                 Reading::Rate { waiting, waits, .. } => rates.push((name, waiting, waits)),
                 Reading::Breaker { states, opens } => breakers.push((name, states, opens)),
@@ -159,8 +159,10 @@ impl Scrape {
         limits.iter().try_for_each(|(name, n, ..)| series.gauge(&[("limit", name)], u64::from(**n)))?;
         let mut series = Series::of(encoder, &is::LIMIT_IN_FLIGHT)?;
         limits.iter().try_for_each(|(name, _, n, ..)| series.gauge(&[("limit", name)], u64::from(**n)))?;
+        let mut series = Series::of(encoder, &is::LIMIT_FULLEST)?;
+        limits.iter().try_for_each(|(name, _, _, n, ..)| series.gauge(&[("limit", name)], u64::from(**n)))?;
         let mut series = Series::of(encoder, &is::LIMIT_WAITING)?;
-        for (name, _, _, waiting, _) in &limits {
+        for (name, _, _, _, waiting, _) in &limits {
             for (priority, n) in ["low", "normal", "high"].into_iter().zip(**waiting) {
                 series.gauge(&[("limit", name), ("priority", priority)], u64::from(n))?;
             }

@@ -98,6 +98,11 @@ impl Breaker {
         (states, self.opens)
     }
 
+    /// The state of each number that ever had one.
+    pub fn by_key(&self, now: Instant) -> impl Iterator<Item = (u32, State)> {
+        (0..self.keys.len() as u32).map(move |key| (key, self.state(key, now)))
+    }
+
     /// Whether a call could be admitted now; if not, when to try again: after what is left of the cooldown, or `Duration::MAX` if it has no end.
     /// When probes hold all slots it is a second, or the first cooldown where that is shorter: any of them may end the next moment.
     pub fn peek(&self, key: u32, now: Instant) -> Result<(), Duration> {

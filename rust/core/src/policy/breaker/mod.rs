@@ -48,6 +48,11 @@ pub enum State {
 impl State {
     /// As they are called, in their order.
     pub const NAMES: [&str; 4] = ["closed", "open", "half_open", "isolated"];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -292,6 +292,13 @@ impl<W> Machine<W> {
         0..self.seats.len() as u32
     }
 
+    /// Of each key that is not at rest: its number, the permits that are out, and how many wait.
+    pub(super) fn by_key(&self) -> impl Iterator<Item = (u32, u32, u32)> {
+        let counts = |seats: &Seats| (seats.taken, seats.lanes.as_ref().map_or(0, |lanes| lanes.len() as u32));
+        let all = (0u32..).zip(self.seats.iter().map(counts));
+        all.filter(|(_, (taken, waiting))| taken + waiting > 0).map(|(key, (taken, waiting))| (key, taken, waiting))
+    }
+
     /// Nobody holds a permit of that key, nobody waits for one: then nothing is kept of it.
     pub(super) fn rest(&mut self, key: u32) -> bool {
         let idle = |seats: &Seats| seats.taken == 0 && seats.lanes.is_none();

@@ -70,6 +70,14 @@ impl Keys {
         })
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &State)> {
+        let chunks = self.chunks.iter().enumerate().filter_map(|(i, chunk)| Some((i, chunk.as_ref()?)));
+        chunks.flat_map(|(i, chunk)| {
+            let states = chunk.states.iter().enumerate().filter(|(at, _)| chunk.used >> at & 1 != 0);
+            states.map(move |(at, state)| ((i * CHUNK + at) as u32, state))
+        })
+    }
+
     /// What it holds of the allocator, without the logs and lines of the keys.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {

@@ -243,6 +243,11 @@ impl Limiter {
         self.waiters.len()
     }
 
+    /// Of each key that is not forgotten: its number, and how many wait.
+    pub fn by_key(&self) -> impl Iterator<Item = (u32, usize)> {
+        self.keys.iter().map(|(key, state)| (key, state.waiting()))
+    }
+
     #[must_use]
     pub fn waiting_on(&self, key: u32) -> usize {
         self.keys.get(key).map_or(0, machine::State::waiting)

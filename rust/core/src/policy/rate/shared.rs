@@ -90,6 +90,11 @@ impl Rate {
         self.state.lock().limiter.waiting()
     }
 
+    /// What `read` makes of the keys that are not forgotten: a number, and how many wait.
+    pub fn by_key<T>(&self, read: impl FnOnce(&mut dyn Iterator<Item = (u32, usize)>) -> T) -> T {
+        read(&mut self.state.lock().limiter.by_key())
+    }
+
     /// In the child of a fork, before anything else runs there: of those who waited nobody comes back. What would call them is left to
     /// itself, as it may not run here.
     pub fn forget_parent(&self) {

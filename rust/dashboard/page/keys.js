@@ -1,0 +1,82 @@
+// What a policy that is kept for each key opens to: its busiest keys one by one, the others together.
+
+import { bar, pill } from './charts.js';
+import { Keyed, count, el, plural, setMore, setName, setText } from './format.js';
+
+// From the worst.
+export const STATES = [
+  ['isolated', 'square', 'bad', 'isolated'],
+  ['open', 'diamond', 'bad', 'open'],
+  ['half_open', 'half', 'warn', 'half open'],
+  ['closed', 'dot', 'ok', 'closed'],
+];
+
+/** What is shown of a key by each kind of policy: [label, class, make]; `make` gives a node and what writes it. */
+const COLUMNS = {
+  __proto__: null,
+  limit: [
+    ['In flight', 'use', () => {
+      const use = bar();
+      const figure = el('span', { class: 'figure' });
+      return [el('div', { class: 'line' }, use.node, figure), (key, { capacity = 0 }) => {
+        use.set(capacity > 0 ? key.in_flight / capacity : 0, capacity > 0 && key.in_flight >= capacity ? 'warn' : 'accent');
+        setText(figure, `${count(key.in_flight)}/${capacity}`);
+      }];
+    }],
+    ['Waiting', 'num', number((key) => key.waiting)],
+  ],
+  rate: [['Waiting', 'num', number((key) => key.waiting)]],
+  breaker: [['State', 'state', () => {
+    const state = pill();
+    return [state.node, (key) => {
+      const [, shape, tone, word] = STATES.find(([name]) => name === key.state) ?? STATES.at(-1);
+      state.set(shape, tone, word);
+    }];
+  }]],
+};
+
+function number(of) {
+  return () => {
+    const node = el('span');
+    return [node, (key) => setText(node, count(of(key)))];
+  };
+}
+
+/** The row below a policy's own, over `span` columns. */
+export function keysDetail(kind, span, id) {
+  const columns = COLUMNS[kind];
+  const body = el('tbody');
+  const head = el('tr', {}, el('th', { scope: 'col' }, 'Key'), ...columns.map(([label, name]) => el('th', { scope: 'col', class: name }, label)));
+  const table = el('table', { class: 'keys' }, el('thead', {}, head), body);
+  const more = el('p', { class: 'more' });
+  const none = el('p', { class: 'empty' }, 'All keys are at rest.');
+  const node = el('tr', { class: 'detail', id }, el('td', { colspan: span }, el('div', { class: 'by-key' }, table, none, more)));
+  // By place: two keys may be written alike.
+  const keyed = new Keyed(body, () => {
+    const label = el('th', { scope: 'row' });
+    const cells = columns.map(([, name, make]) => {
+      const [inside, write] = make();
+      return { node: el('td', { class: name }, inside), write };
+    });
+    return { nodes: [el('tr', {}, label, ...cells.map((cell) => cell.node))], label, cells };
+  });
+  return {
+    node,
+    update(policy) {
+      const { keys = [], others = 0, other = {} } = policy.by_key ?? {};
+      keyed.render(keys.map((key, place) => [String(place), key]), (row, key) => {
+        setName(row.label, key.key);
+        row.nodes[0].setAttribute('data-key', key.key);
+        for (const cell of row.cells) cell.write(key, policy);
+      });
+      table.hidden = keys.length === 0;
+      none.hidden = keys.length > 0;
+      setMore(more, 0);
+      if (others > 0) {
+        const figures = kind === 'breaker' ? '' : [other.in_flight > 0 ? `${other.in_flight} in flight` : '', `${count(other.waiting)} waiting`].filter(Boolean).join(' · ');
+        more.hidden = false;
+        setText(more, `other: ${plural(others, 'key')}${figures && ` · ${figures}`}`);
+      }
+    },
+  };
+}
