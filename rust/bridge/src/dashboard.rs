@@ -148,13 +148,23 @@ fn show(on: bool) {
 #[pyfunction]
 #[pyo3(signature = (effect, kind, message, traceback, /))]
 pub(crate) fn note_failure(effect: &str, kind: &str, message: &str, traceback: &str) {
+    for_each_board(|board, at| {
+        let (effect, kind, message, traceback) = (effect.to_owned(), kind.to_owned(), message.to_owned(), traceback.to_owned());
+        board.fail(Failure { effect, kind, message, traceback, at });
+    });
+}
+
+/// For the pages that are open: a policy has said that it has changed.
+pub(crate) fn note_change(text: &str) {
+    for_each_board(|board, at| board.change(text, at));
+}
+
+/// With the time of day, in seconds.
+fn for_each_board(note: impl Fn(&Board, f64)) {
     let mut boards = BOARDS.lock();
     boards.retain(|board| board.strong_count() > 0);
     let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-    for board in boards.iter().filter_map(Weak::upgrade) {
-        let (effect, kind, message, traceback) = (effect.to_owned(), kind.to_owned(), message.to_owned(), traceback.to_owned());
-        board.fail(Failure { effect, kind, message, traceback, at });
-    }
+    boards.iter().filter_map(Weak::upgrade).for_each(|board| note(&board, at));
 }
 
 /// In the child of a fork no page is served: the parent's is.

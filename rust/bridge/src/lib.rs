@@ -9,7 +9,7 @@
 //!    what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread;
 //!  - `fail`, how a coroutine fails; `leaf` and `run`, one driven inside its own task, and `slow`, which says that it holds the loop up; `scope`, a runtime's share;
 //!  - `effect`, `function`, `files`, `walk`, `processes`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `drain`,
-//!    which opens what the port has, and `log`, what the native side says; `dashboard`, `fork`, `statistics` and `virtual_time`.
+//!    which opens what the port has; `dashboard`, and `log`, what the native side says; `fork`, `statistics` and `virtual_time`.
 
 mod bell;
 mod callback;

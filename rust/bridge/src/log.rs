@@ -9,11 +9,15 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use crate::dashboard;
 use crate::face::face;
 use crate::port;
 
 /// Messages that wait; the oldest go first.
 const MOST: usize = 1024;
+
+/// The area in which policies say how they change: that is on the live page, too, whatever `logging` keeps.
+const POLICY: &str = "policy";
 
 static SAID: Mutex<VecDeque<Said>> = Mutex::new(VecDeque::new());
 
@@ -95,6 +99,9 @@ pub(crate) fn listen() {
 pub(crate) fn hand_over(py: Python<'_>) {
     let Some(said) = SAID.try_lock().filter(|said| !said.is_empty()).map(|mut said| std::mem::take(&mut *said)) else { return };
     for Said { area, level, message, effect } in said {
+        if area == POLICY {
+            dashboard::note_change(&message);
+        }
         if let Err(e) = face(py).log.bind(py).call1((area, level, message, effect)) {
             e.write_unraisable(py, None);
         }

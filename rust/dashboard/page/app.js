@@ -6,7 +6,7 @@ import { ago, clip, plural, setAttr, setText, uptime } from './format.js';
 import { policyPanels } from './policies.js';
 import { servicesTable, shutdownPanel } from './services.js';
 import { History, merge } from './state.js';
-import { effectsTable, failuresList } from './tables.js';
+import { changesList, effectsTable, failuresList } from './tables.js';
 import { runningTree } from './tree.js';
 
 const QUIET_AFTER = 5; // seconds without a message before the page says so
@@ -83,6 +83,7 @@ const sections = [
   effects,
   runningTree(byId('now-panel'), byId('now-note')),
   policyPanels(byId('policies-panels')),
+  changesList(byId('changes')),
   servicesTable(byId('services-panel'), byId('services-note')),
   failuresList(byId('failures-panel'), byId('failures-note')),
 ];

@@ -240,6 +240,35 @@ function effectDetail(name, id) {
   };
 }
 
+/** What policies have said of themselves: which opened, for which key, and why. */
+export function changesList(root) {
+  const list = el('ol', { class: 'changes', reversed: '' });
+  const box = scroller('Changes', list);
+  root.append(el('div', { class: 'panel' }, el('div', { class: 'subhead' }, el('h3', {}, 'Changes'), el('span', { class: 'note' }, 'newest first')), box));
+  const keyed = new Keyed(list, (id) => {
+    const when = el('span', { class: 'when' });
+    const text = el('span', { class: 'text' });
+    const item = el('li', {}, when, text);
+    item.setAttribute('data-change', id);
+    return { nodes: [item], when, text, at: 0 };
+  });
+  const panel = root.lastChild;
+  return {
+    render({ state, now }) {
+      const all = entriesOf(state.changes).sort(([a], [b]) => b - a);
+      keyed.render(all.slice(0, MAX_ROWS), (row, change) => {
+        row.at = change.at;
+        setText(row.when, ago(now - change.at));
+        setText(row.text, clip(change.text, 1000));
+      });
+      panel.hidden = all.length === 0;
+    },
+    tick(now) {
+      for (const row of keyed) setText(row.when, ago(now - row.at));
+    },
+  };
+}
+
 export function failuresList(root, note) {
   const list = el('ol', { class: 'failures', reversed: '' });
   const box = scroller('Failures', list);

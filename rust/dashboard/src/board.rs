@@ -10,8 +10,11 @@ use mountain_core::telemetry::KeyReading;
 use mountain_core::time::Instant;
 use serde_json::{Value, json};
 
-/// Failures that are kept.
+/// Failures that are kept, and changes of policies.
 const FAILURES: usize = 50;
+const CHANGES: usize = 50;
+/// The bytes of a change that are kept, at most.
+const LONGEST: usize = 1000;
 /// A loop that has not been heard of for so long is stuck: somebody should end the process.
 const STUCK: Duration = Duration::from_mins(1);
 
@@ -37,12 +40,20 @@ pub struct Keys {
     pub other: KeyReading,
 }
 
+/// What a policy has said of itself: which breaker opened, say, for which key, and why.
+struct Change {
+    text: String,
+    /// Seconds since 1970.
+    at: f64,
+}
+
 #[derive(Default)]
 pub struct Board {
     keys: Mutex<Vec<Keys>>,
     services: Mutex<BTreeMap<String, Service>>,
     shutdown: Mutex<Value>,
     failures: Mutex<(u64, VecDeque<Failure>)>,
+    changes: Mutex<(u64, VecDeque<Change>)>,
     ready: AtomicBool,
     /// When the loop was last heard of, in nanoseconds of the clock; 0 before it was.
     heard: AtomicU64,
@@ -89,6 +100,18 @@ impl Board {
         }
     }
 
+    /// A policy has changed, at a time of day in seconds.
+    pub fn change(&self, text: &str, at: f64) {
+        let mut changes = self.changes.lock();
+        changes.0 += 1;
+        let text =
+            if text.len() <= LONGEST { text.to_owned() } else { format!("{}…", &text[..text.floor_char_boundary(LONGEST)]) };
+        changes.1.push_back(Change { text, at });
+        if changes.1.len() > CHANGES {
+            changes.1.pop_front();
+        }
+    }
+
     pub(crate) fn services(&self) -> Value {
         let services = self.services.lock();
         services.iter().map(|(name, (state, reason))| (name.clone(), json!({"state": state, "reason": reason}))).collect()
@@ -113,12 +136,21 @@ impl Board {
     }
 
     pub(crate) fn failures(&self) -> Value {
-        let failures = self.failures.lock();
-        let first = failures.0 - failures.1.len() as u64 + 1;
         let shown =
             |f: &Failure| json!({"at": f.at, "effect": f.effect, "type": f.kind, "message": f.message, "traceback": f.traceback});
-        (first..).zip(&failures.1).map(|(n, failure)| (n.to_string(), shown(failure))).collect()
+        numbered(&self.failures, shown)
     }
+
+    pub(crate) fn changes(&self) -> Value {
+        numbered(&self.changes, |change| json!({"at": change.at, "text": change.text}))
+    }
+}
+
+/// The last ones of all that there were, by their numbers.
+fn numbered<T>(all: &Mutex<(u64, VecDeque<T>)>, shown: impl Fn(&T) -> Value) -> Value {
+    let all = all.lock();
+    let first = all.0 - all.1.len() as u64 + 1;
+    (first..).zip(&all.1).map(|(n, each)| (n.to_string(), shown(each))).collect()
 }
 
 #[cfg(test)]
@@ -138,6 +170,17 @@ mod tests {
         assert_eq!(failures.as_object().map(serde_json::Map::len), Some(FAILURES));
         assert_eq!(failures["1000"]["effect"], "effect 999");
         assert_eq!(failures["951"]["message"], "message 950");
+    }
+
+    #[test]
+    fn the_last_changes_are_kept_and_cut() {
+        let board = Board::default();
+        (0..200).for_each(|n| board.change(&format!("change {n}"), f64::from(n)));
+        board.change(&"é".repeat(1000), 200.0);
+        let changes = board.changes();
+        assert_eq!(changes.as_object().map(serde_json::Map::len), Some(CHANGES));
+        assert_eq!(changes["200"], json!({"at": 199.0, "text": "change 199"}));
+        assert_eq!(changes["201"]["text"], "é".repeat(LONGEST / 2) + "…");
     }
 
     #[test]

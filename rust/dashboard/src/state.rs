@@ -149,6 +149,7 @@ impl Maker {
             "services": board.services(),
             "shutdown": board.shutdown(),
             "failures": board.failures(),
+            "changes": board.changes(),
         });
         self.policies(now, board, &mut state);
         state
