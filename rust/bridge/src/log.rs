@@ -99,7 +99,8 @@ pub(crate) fn listen() {
 pub(crate) fn hand_over(py: Python<'_>) {
     let Some(said) = SAID.try_lock().filter(|said| !said.is_empty()).map(|mut said| std::mem::take(&mut *said)) else { return };
     for Said { area, level, message, effect } in said {
-        if area == POLICY {
+        // What is of an effect's call is the call's, as that it is tried again.
+        if area == POLICY && effect.is_none() {
             dashboard::note_change(&message);
         }
         if let Err(e) = face(py).log.bind(py).call1((area, level, message, effect)) {

@@ -47,7 +47,7 @@ export function keysDetail(kind, span, id) {
   const columns = COLUMNS[kind];
   const body = el('tbody');
   const head = el('tr', {}, el('th', { scope: 'col' }, 'Key'), ...columns.map(([label, name]) => el('th', { scope: 'col', class: name }, label)));
-  const table = el('table', { class: 'keys' }, el('thead', {}, head), body);
+  const table = el('table', { class: 'key-rows' }, el('thead', {}, head), body);
   const more = el('p', { class: 'more' });
   const none = el('p', { class: 'empty' }, 'All keys are at rest.');
   const node = el('tr', { class: 'detail', id }, el('td', { colspan: span }, el('div', { class: 'by-key' }, table, none, more)));

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.processes
 
 #: The rows of the keys of a policy that is open.
 ROWS = """
-const rows = [...document.querySelectorAll('.keys tbody tr')];
+const rows = [...document.querySelectorAll('.key-rows tbody tr')];
 return rows.map((row) => [...row.cells].map((cell) => cell.textContent));
 """
 

@@ -15,8 +15,8 @@ use crate::policy::rate::Rate;
 use crate::sync::Mutex;
 use crate::time::Instant;
 
-/// A policy as it is now, over all its keys; but `capacity` is that of each key, of which `fullest` is taken where most is. `keys` is `None`
-/// where none is told apart.
+/// A policy as it is now, over all its keys; but `capacity` is that of each key, of which `fullest` is taken where most is; `keys` have
+/// calls at work, `None` where none is told apart.
 pub enum Reading {
     Limit { capacity: u32, in_flight: u32, fullest: u32, keys: Option<usize>, waiting: [u32; 3], waits: Summary },
     Rate { n: f64, per: f64, waiting: usize, waits: Summary },
@@ -97,9 +97,13 @@ impl Policies {
         self.add(Kind::Limit, Arc::as_ptr(limit) as usize, name, keyed, move |_| {
             let limit = weak.upgrade()?;
             let (in_flight, waiting) = limit.counts();
-            let keys = keys.as_ref().and_then(Weak::upgrade).filter(|keys| keys.used()).map(|keys| keys.len());
-            let (capacity, fullest) = (limit.capacity(), limit.fullest());
-            Some(Reading::Limit { capacity, in_flight, fullest, keys, waiting, waits: limit.waits.summary() })
+            let keyed = keys.as_ref().and_then(Weak::upgrade).is_some_and(|keys| keys.used());
+            let add = |(fullest, keys): (u32, usize), (number, taken, _): (u32, u32, u32)| {
+                (fullest.max(taken), keys + usize::from(number > 0 && taken > 0))
+            };
+            let (fullest, at_work) = limit.by_key(|all| all.fold((0, 0), add));
+            let keys = keyed.then_some(at_work);
+            Some(Reading::Limit { capacity: limit.capacity(), in_flight, fullest, keys, waiting, waits: limit.waits.summary() })
         });
     }
 

@@ -146,11 +146,6 @@ impl Limit {
         (machine.in_flight, machine.waiting)
     }
 
-    /// The permits that are out of the key that has most of them out.
-    pub fn fullest(&self) -> u32 {
-        self.machine.lock().by_key().map(|(_, taken, _)| taken).max().unwrap_or(0)
-    }
-
     /// What `read` makes of the keys that are not at rest: a number, the permits that are out, and how many wait.
     pub fn by_key<T>(&self, read: impl FnOnce(&mut dyn Iterator<Item = (u32, u32, u32)>) -> T) -> T {
         read(&mut self.machine.lock().by_key())
