@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
 from . import _children, _scope
+from ._exits import error_of, task_of
 from ._native import Limit, current_limit
 from .errors import ConfigError, ShuttingDown
 from .policy._base import name_of
@@ -176,7 +177,7 @@ class _Results(AbstractAsyncContextManager[AsyncIterator[tuple[A, T]]], AsyncIte
             if _scope.draining():
                 self._exhausted = self._refused = True
             elif self._asource is not None:
-                self._pull = asyncio.create_task(_children.awaited(anext(self._asource)))
+                self._pull = task_of(anext(self._asource))
                 self._pull.add_done_callback(self._pulled)
             else:
                 assert self._source is not None
@@ -198,7 +199,7 @@ class _Results(AbstractAsyncContextManager[AsyncIterator[tuple[A, T]]], AsyncIte
         self._pull = None
         if pull.cancelled():
             self._fail(asyncio.CancelledError())
-        elif isinstance(error := pull.exception(), StopAsyncIteration):
+        elif isinstance(error := error_of(pull), StopAsyncIteration):
             self._exhausted = True
         elif error is not None:
             self._fail(error)
@@ -226,7 +227,7 @@ class _Results(AbstractAsyncContextManager[AsyncIterator[tuple[A, T]]], AsyncIte
         if self._state != "open":
             return
         if _failed(task):
-            self._fail(asyncio.CancelledError() if task.cancelled() else task.exception())
+            self._fail(asyncio.CancelledError() if task.cancelled() else error_of(task))
         elif not self._ordered:
             self._queue.append((item, task))
         self._happened()

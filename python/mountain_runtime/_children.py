@@ -6,6 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar, cast
 
+from ._exits import carried, task_of
 from ._native import Effect, Limit, Within, adopt, current_within, is_native, limit_var, within_var
 
 __all__ = ["end", "first", "start"]
@@ -16,7 +17,7 @@ T = TypeVar("T")
 def start(work: Awaitable[T], limit: Limit | None) -> "asyncio.Future[T]":
     """Starts `work` as a child of the current code, under `limit` and in a copy of its context.
 
-    A native effect needs no task, only its handle.
+    A native effect needs no task, only its handle. Read what became of it by `_exits.result_of` or `error_of`.
     """
     if limit is None:
         return _start(work)
@@ -32,10 +33,12 @@ def _start(work: Awaitable[T]) -> "asyncio.Future[T]":
         if is_native(work):
             return cast("asyncio.Future[T]", work.__await__())  # which starts it, and gives its handle
         adopt(work)
-    elif asyncio.isfuture(work) or asyncio.iscoroutine(work):
+    elif asyncio.isfuture(work):
         return asyncio.ensure_future(work)
+    elif asyncio.iscoroutine(work):
+        return cast("asyncio.Future[T]", task_of(work))
     within = current_within()
-    return asyncio.create_task(awaited(work) if within is None else _awaited_within(work, within))
+    return asyncio.create_task(carried(work) if within is None else _awaited_within(work, within))
 
 
 async def _awaited_within(work: Awaitable[T], within: Within) -> T:
@@ -43,14 +46,9 @@ async def _awaited_within(work: Awaitable[T], within: Within) -> T:
     here = within.here()
     within_var.set(here)
     try:
-        return await work
+        return await carried(work)
     finally:
         here.over()
-
-
-async def awaited(work: Awaitable[T]) -> T:
-    """A coroutine that awaits `work`: a task is bound to its coroutine, whereas an effect can be awaited again."""
-    return await work
 
 
 async def first(

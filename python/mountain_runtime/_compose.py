@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar, overload
 
 from . import _children
+from ._exits import result_of
 from ._native import Effect, call_effect, current_limit, gather_native, race_native
 from ._outcome import Err, Ok
 from .errors import ConfigError
@@ -102,7 +103,7 @@ async def _gather(effects: Sequence[Effect[Any]], shape: Callable[[Iterable[Any]
     finally:
         await _children.end(tasks)
     try:
-        return failed.result() if failed else shape([task.result() for task in tasks])
+        return result_of(failed) if failed else shape([task.result() for task in tasks])
     finally:
         del tasks, failed  # an error's traceback holds this frame
 
@@ -119,7 +120,7 @@ async def _race(effects: Sequence[Effect[Any]]) -> Any:
         await _children.end(tasks)
     try:
         if winner:
-            return winner.result()
+            return result_of(winner)
         errors = [error for task in tasks if isinstance(error := task.exception(), Exception)]
         raise ExceptionGroup(f"all {len(tasks)} effects of a race failed", errors)
     finally:

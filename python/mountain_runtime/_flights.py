@@ -38,9 +38,6 @@ async def _fly(
     within_var.set(within)
     try:
         value = await call_effect(callable, args, kwargs, plan)
-    except (KeyboardInterrupt, SystemExit):
-        landing.lose()
-        raise
     except asyncio.CancelledError as error:
         if _cancelling():  # by nobody who waits: whoever does begins another
             landing.lose()

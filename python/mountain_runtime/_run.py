@@ -178,6 +178,7 @@ class _Program:
 
     def _interrupt(self, number: int) -> NoReturn:
         self._second = number
+        self._runtime._aborted = True
         raise _ended_by(number)
 
     def _hear(self, number: int) -> None:

@@ -13,9 +13,10 @@ from math import inf
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self, TypeVar, cast, final
 
-from . import _children, _scope, _threads
+from . import _scope, _threads
 from ._close import close
 from ._dump import Dump, take
+from ._exits import EXITS, Exit, carried, closing
 from ._from_thread import call
 from ._graph import Make, Provider
 from ._health import Health
@@ -87,6 +88,12 @@ class Runtime(Scope):
         self._address = dashboard
         self._page: _dashboard.Page | None = None
         self._steps: Steps | None = None
+        #: The task whose block this is, until it leaves.
+        self._holder: asyncio.Task[Any] | None = None
+        #: What work of its own raised to end the program.
+        self._exit: BaseException | None = None
+        #: The program was told twice to end: an exit goes through the event loop at once.
+        self._aborted = False
 
     # -- the block --------------------------------------------------------------------------------------------------
 
@@ -96,6 +103,7 @@ class Runtime(Scope):
         self._services.check()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
+        self._holder = asyncio.current_task()
         _otel.look()
         if self._address is not None:
             self._page = _dashboard.Page(self, self._address)
@@ -128,11 +136,33 @@ class Runtime(Scope):
         """Services, and what is deferred, are accepted work: they may use effects until they have ended."""
         context = copy_context()
         context.run(self._accept)
-        return asyncio.get_running_loop().create_task(work, name=name, context=context)
+        task = asyncio.get_running_loop().create_task(self._exiting(work), name=name, context=context)
+        return closing(task, work)
+
+    async def _exiting(self, work: Coroutine[Any, Any, None]) -> None:
+        """`work`, whose exit is the program's."""
+        try:
+            await carried(work)
+        except Exit as exit:  # noqa: A001
+            self._exits(exit.of)
+            raise
+
+    def _exits(self, error: BaseException) -> None:
+        """Work of this runtime ends the program: everything stops in order, and then the block raises `error`."""
+        if self._aborted:
+            raise error  # at once
+        if self._exit is None:
+            self._exit = error
+        _ = self._begin_close(drain=False)
+        self._stop_draining()
+        if (holder := self._holder) is not None:
+            self._holder = None
+            holder.cancel()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
+        holder, self._holder = self._holder, None
         closing = self._begin_close(drain=error is None)
         if error is not None:
             self._stop_draining()
@@ -152,6 +182,13 @@ class Runtime(Scope):
             ):  # entered in another context, as fixtures do: there is nothing to reset here
                 scope_var.reset(self._token)
         closing.result()
+        if self._exit is not None:
+            if holder is None and (task := asyncio.current_task()) is not None:
+                task.uncancel()  # the cancel was ours
+            try:
+                raise self._exit
+            finally:
+                del self._exit, cancelled
         if cancelled is not None:
             try:
                 raise cancelled
@@ -207,23 +244,30 @@ class Runtime(Scope):
         self, effect: Awaitable[T], name: str | None
     ) -> "asyncio.Task[T]":
         """A task of the runtime's own, for what is submitted."""
-        return self._task(_children.awaited(effect) if self._limit is None else self._queued(effect), effect, name)
+        return self._task(self._owned(effect) if self._limit is None else self._queued(effect), effect, name)
 
     def _task(self, work: Coroutine[Any, Any, T], effect: Awaitable[T], name: str | None) -> "asyncio.Task[T]":
-        """Of the caller's context, without its deadline."""
+        """Of the caller's context, without its deadline. An exit cancels it."""
         context = copy_context()
         context.run(self._accept)
         name = name or getattr(effect, "__name__", None)
         return asyncio.get_running_loop().create_task(work, name=name, context=context)
 
+    async def _owned(self, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except EXITS as error:
+            self._exits(error)
+            raise asyncio.CancelledError(f"it raised {error!r}") from None
+
     async def _queued(self, effect: Awaitable[T]) -> T:
         assert self._limit is not None
         async with self._limit._slot_for(getattr(effect, "__name__", "effect")):
-            return await effect
+            return await self._owned(effect)
 
     def _start(self, effect: Awaitable[T], name: str | None) -> "asyncio.Task[T]":
         """Such a task without a handle: run's main, and what accepted work starts from a thread during the drain."""
-        task = self._task(_children.awaited(effect), effect, name)
+        task = self._task(self._owned(effect), effect, name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -333,6 +377,7 @@ class Runtime(Scope):
             self._clock.stop_draining()
 
     def _abort(self) -> None:
+        self._aborted = True
         if self._clock is not None:
             self._clock.abort()
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from ._exits import error_of
 from ._graph import Make, Provider
 from ._health import ServiceHealth
 from ._life import Life, Spawn
@@ -116,7 +117,7 @@ class Service:
         """The primary's task has ended. Unless it was asked to, something inside it has failed."""
         if self._state not in ("up", "degraded"):
             return
-        error = None if task.cancelled() else task.exception()
+        error = None if task.cancelled() else error_of(task)
         reason = f"it ended by itself: {error!r}" if error is not None else "it ended by itself"
         if self.provider.fallback is None:
             _log.error("service %s has failed: %s", self.provider.name, reason, exc_info=error)

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from . import _native
 from ._dump import Dump
-from ._stacks import of_task, place
+from ._exits import error_of
+from ._stacks import of_task, of_traceback, place
 from .errors import TimedOut
 from .policy._numbers import Seconds, seconds
 
@@ -276,7 +277,7 @@ class Steps:
             error = TimedOut(f"{name} did not end in its time, and {what}{place(where)}", policy="Shutdown")
             _note(error, name, where)
         else:
-            error = next((e for task in tasks if not task.cancelled() and (e := task.exception()) is not None), None)
+            error = next((e for task in tasks if (e := _why_cut(task, name)) is not None), None)
             outcome = "done" if error is None else "failed"
         self.record(name, began, outcome, error)
         return error
@@ -302,6 +303,22 @@ class Left:
 
     name: str
     where: list[str] = field(default_factory=list)
+
+
+def _why_cut(task: "asyncio.Task[Any]", name: str) -> BaseException | None:
+    """Why a task did not end well: its error, or a cancel that came out of it although none was asked of it."""
+    if not task.cancelled():
+        return error_of(task)
+    if task.cancelling():
+        return None
+    where: list[str] = []
+    try:
+        task.result()
+    except asyncio.CancelledError as cancelled:
+        where = of_traceback(cancelled.__traceback__)
+    error = asyncio.CancelledError(f"{name} was cut short: a cancel came out of it{place(where)}")
+    _note(error, name, where)
+    return error
 
 
 #: Of so many the report says where they stood.

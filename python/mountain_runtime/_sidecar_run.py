@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _native
+from ._exits import EXITS, Exit, result_of, task_of
 from ._native import Child
 from ._stopping import Stopping
 from .policy import Backoff
@@ -91,11 +92,11 @@ class Run:
             return
         # Virtual time stands still while a program starts; not while a port is looked at again and again.
         ended = asyncio.ensure_future(_native.process_watch_end(self.child, callable(ready)))
-        waiting = asyncio.ensure_future(self._port(ready) if isinstance(ready, int) else self._line(ready))
+        waiting = task_of(self._port(ready) if isinstance(ready, int) else self._line(ready))
         try:
             await asyncio.wait([ended, waiting], return_when=asyncio.FIRST_COMPLETED)
             if waiting.done():
-                await waiting
+                result_of(waiting)
             else:
                 raise await self.failure("before it was ready")
         finally:
@@ -162,6 +163,8 @@ class Run:
                 self._said.set_result(None)
         except Exception as error:
             self._said.set_exception(error)
+        except EXITS as error:
+            self._said.set_exception(Exit(error))
 
     def _note(self, line: str) -> None:
         self._last.append(line)

@@ -7,12 +7,12 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
 from ._native import Effect, Run
 
-__all__ = ["of_frame", "of_task", "of_thread", "place", "through"]
+__all__ = ["of_frame", "of_task", "of_thread", "of_traceback", "place", "through"]
 
 
 def of_task(task: "asyncio.Future[Any]") -> list[str]:
@@ -43,6 +43,11 @@ def _first(of: Any, *names: str) -> Any:
     return None
 
 
+def of_traceback(traceback_: TracebackType | None) -> list[str]:
+    """The lines through which an error came, outermost first."""
+    return [_line(frame, number) for frame, number in traceback.walk_tb(traceback_)]
+
+
 def of_thread(ident: int) -> list[str]:
     """The lines in which a thread runs, outermost first."""
     return of_frame(sys._current_frames().get(ident))
@@ -53,9 +58,9 @@ def of_frame(frame: FrameType | None) -> list[str]:
     return [] if frame is None else [_line(each) for each, _ in traceback.walk_stack(frame)][::-1]
 
 
-def _line(frame: FrameType) -> str:
+def _line(frame: FrameType, number: int | None = None) -> str:
     code = frame.f_code
-    return f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname.rpartition('<locals>.')[2]}"
+    return f"{code.co_filename}:{number or frame.f_lineno} in {code.co_qualname.rpartition('<locals>.')[2]}"
 
 
 def place(stack: list[str]) -> str:

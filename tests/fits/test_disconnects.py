@@ -22,10 +22,10 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.fixture
-def events(server: Server) -> Iterator[list[str]]:
+def events(server: Server) -> list[str]:
     """What happened before the test, for it to compare with."""
     before: list[str] = server.get("/events").json()
-    yield before
+    return before
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
