@@ -34,9 +34,9 @@ def _start(work: Awaitable[T]) -> "asyncio.Future[T]":
             return cast("asyncio.Future[T]", work.__await__())  # which starts it, and gives its handle
         adopt(work)
     elif asyncio.isfuture(work):
-        return asyncio.ensure_future(work)
+        return cast("asyncio.Future[T]", work)
     elif asyncio.iscoroutine(work):
-        return cast("asyncio.Future[T]", task_of(work))
+        return task_of(work)
     within = current_within()
     return asyncio.create_task(carried(work) if within is None else _awaited_within(work, within))
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
+from . import _scope
+from ._exits import EXITS
 from ._native import Landing, Plan, call_effect, limit_var, within_var
 
 __all__ = ["begin"]
@@ -38,6 +40,12 @@ async def _fly(
     within_var.set(within)
     try:
         value = await call_effect(callable, args, kwargs, plan)
+    except EXITS as error:
+        landing.lose()  # who waits on another loop begins another
+        runtime: Any = _scope.current()
+        if runtime is None or runtime._loop is not asyncio.get_running_loop():
+            raise
+        runtime._exits(error)
     except asyncio.CancelledError as error:
         if _cancelling():  # by nobody who waits: whoever does begins another
             landing.lose()
