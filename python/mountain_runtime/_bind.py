@@ -31,6 +31,7 @@ _native.bind(
     look_for_tracing=_otel.look,
     slow=_logs.slow,
     log=_logs.native,
+    hears_policy=_logs.hears_policy,
     failed=_failures.note,
     disown_abandoned=_abandoned.disown,
 )

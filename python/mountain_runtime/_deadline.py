@@ -45,7 +45,7 @@ class _Deadline(AbstractAsyncContextManager[None]):
             return
         outer = limit_var.get(None)
         if outer is None or outer.remaining() > self._seconds:
-            self._token = limit_var.set(Limit(self._seconds))
+            self._token = limit_var.set(Limit(self._seconds, _block(task)))
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._seconds, self._expire) if self._seconds else loop.call_soon(self._expire)
 
@@ -64,10 +64,15 @@ class _Deadline(AbstractAsyncContextManager[None]):
         assert self._task is not None
         if self._expired and self._task.uncancel() <= self._outside and isinstance(error, asyncio.CancelledError):
             what = f"deadline({written(self._seconds)})"
-            block = getattr(self._task.get_coro(), "__qualname__", "")
+            block = _block(self._task)
             raise TimedOut(
                 f"{what} ran out in '{block}'. What it awaited may have run: repeat only what may run twice, "
                 "or give it more time",
                 effect=block,
                 policy=what,
             ) from error
+
+
+def _block(task: "asyncio.Task[object]") -> str:
+    """The code that a block stands in, by its task."""
+    return getattr(task.get_coro(), "__qualname__", "")

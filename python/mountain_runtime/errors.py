@@ -36,7 +36,7 @@ class MountainError(Exception):
 
     #: The effect's name; empty where there is none.
     effect: str
-    #: The policy that decided, as it is written: `Timeout(2)`.
+    #: The policy that decided, as it is written: `Timeout(2)`; of another effect, with that one's name.
     policy: str | None
     #: Counted from 1.
     attempt: int
@@ -89,7 +89,10 @@ class ServiceMissing(Rejected):
 
 
 class TimedOut(MountainError, TimeoutError):
-    """Time ran out; the last failure before that, if there was one, is the `__cause__`."""
+    """Time ran out; the last failure before that, if there was one, is the `__cause__`.
+
+    Of an inherited limit, `policy` names what set it: `Timeout(3) of effect 'checkout'`, `deadline(5) in 'main'`.
+    """
 
     def __str__(self) -> str:
         if any(self.args):

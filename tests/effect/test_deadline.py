@@ -119,10 +119,9 @@ async def test_a_sleep_that_ends_after_it_is_not_slept() -> None:
     async def leaf() -> None:
         raise Boom
 
-    with pytest.raises(TimedOut) as caught:
+    with pytest.raises(Boom):
         async with deadline(LONG / 2):
             await leaf()
-    assert isinstance(caught.value.__cause__, Boom)
     assert time.perf_counter() - began < LONG / 4
 
 

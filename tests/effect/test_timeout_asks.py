@@ -190,8 +190,9 @@ async def test_what_is_no_exception_wins_over_the_timeout() -> None:
 
 
 async def test_the_last_failure_is_the_cause_of_the_outer_timeout() -> None:
-    @effect(Timeout(0.05), Retry(on=Boom, attempts=None, backoff=constant(0.02)))
+    @effect(Timeout(0.05), Retry(on=Boom, attempts=None, backoff=constant(0)))
     async def fails() -> None:
+        await asyncio.sleep(0.01)
         raise Boom
 
     with pytest.raises(TimedOut) as caught:

@@ -97,14 +97,25 @@ async def test_a_limit_names_itself_on_both_ways() -> None:
         assert (ended.value.effect, ended.value.policy, ended.value.attempt) == ("sleep", f"Timeout({SOON})", 2)
 
 
-async def test_a_total_has_the_last_failure_as_its_cause_on_both_ways() -> None:
+async def test_a_wait_that_does_not_fit_is_given_up_on_both_ways() -> None:
     for on in (FileNotFoundError, (Odd, FileNotFoundError)):
         work = _native.trial_fail(errno.ENOENT).under(Timeout(LONG), Retry(on=on, backoff=constant(LONG * 2)))
-        with Watch() as watch, pytest.raises(TimedOut) as ended:
+        with Watch() as watch, pytest.raises(FileNotFoundError) as ended:
             await work
         assert watch.took < AT_ONCE
+        [note] = ended.value.__notes__
+        assert note.startswith(
+            "effect 'fail' was not tried again: the wait of 60 s does not fit Timeout(30), of which "
+        )
+
+
+async def test_a_total_has_the_last_failure_as_its_cause_on_both_ways() -> None:
+    for on in (FileNotFoundError, (Odd, FileNotFoundError)):
+        work = _native.trial_fail(errno.ENOENT).under(Timeout(SOON), Retry(on=on, attempts=None, backoff=constant(0)))
+        with pytest.raises(TimedOut) as ended:
+            await work
         assert isinstance(ended.value.__cause__, FileNotFoundError)
-        assert (ended.value.policy, ended.value.attempt) == ("Timeout(30)", 1)
+        assert ended.value.policy == f"Timeout({SOON})"
 
 
 async def test_files_are_native_under_policies(tmp_path: Path) -> None:

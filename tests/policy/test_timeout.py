@@ -56,17 +56,16 @@ async def test_a_wait_that_would_outlast_the_limit_is_not_slept() -> None:
     last = Boom("last")
     calls = Calls(Boom, Boom, last)
     backoff = exponential(0.1, jitter="none")
-    with Watch() as watch, pytest.raises(TimedOut) as ended:
+    with Watch() as watch, pytest.raises(Boom) as ended:
         await effect(Timeout(0.5), Retry(on=Boom, attempts=None, backoff=backoff))(calls)()
     assert calls.count == 3
     assert 0.3 <= watch.took < 0.49
-    assert ended.value.__cause__ is last
-    assert (ended.value.policy, ended.value.attempt) == ("Timeout(0.5)", 3)
+    assert ended.value is last
 
 
 async def test_an_inherited_deadline_counts_as_well() -> None:
     calls = Calls(Boom)
-    with Watch() as watch, pytest.raises(TimedOut):
+    with Watch() as watch, pytest.raises(Boom):
         async with deadline(LONG / 2):
             await effect(Retry(on=Boom, backoff=constant(LONG)))(calls)()
     assert calls.count == 1

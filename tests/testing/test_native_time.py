@@ -41,11 +41,10 @@ async def test_native_waits_are_jumped(virtual_clock: VirtualClock) -> None:
         with pytest.raises(BlockingIOError):
             await failing
         assert virtual_clock.time() == 3642.0
-        with pytest.raises(TimedOut) as ended:
+        with pytest.raises(BrokenPipeError):
             await _native.trial_fail(errno.EPIPE).under(
                 Timeout(5), Retry(on=OSError, attempts=None, backoff=constant(2))
             )
-        assert isinstance(ended.value.__cause__, BrokenPipeError)
         assert virtual_clock.time() == 3646.0
     assert real.took < NO_TIME
 

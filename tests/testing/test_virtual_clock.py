@@ -37,9 +37,8 @@ async def test_a_retry_backs_off_to_the_nanosecond(virtual_clock: VirtualClock) 
 
 async def test_a_total_ends_retries_without_end(virtual_clock: VirtualClock) -> None:
     policy = Pipeline(Timeout(5), Retry(on=ConnectionError, attempts=None, backoff=constant(2)), name="t")
-    with pytest.raises(TimedOut) as ended:
+    with pytest.raises(ConnectionError):
         await policy.call(Failing(math.inf))
-    assert isinstance(ended.value.__cause__, ConnectionError)
     assert virtual_clock.time() == 4.0  # the next attempt would come too late
 
 

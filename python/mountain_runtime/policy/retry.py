@@ -28,8 +28,9 @@ On = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool 
 class Retry(Policy):
     """Calls again when the call fails with what `on` names; the last error is raised, with the attempts noted.
 
-    The TimedOut of a Timeout that stands inside it counts as named. `Rejected` is tried again only when it, or a
-    subclass of it, is named.
+    A wait that would end after the limit around it is not slept: the last error is raised at once, with a note that
+    says what did not fit. The TimedOut of a Timeout that stands inside it counts as named. `Rejected` is tried again
+    only when it, or a subclass of it, is named.
     """
 
     #: Classes of errors; or a function that decides by itself: True or False, or the seconds to wait, such as a

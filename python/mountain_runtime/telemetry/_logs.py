@@ -8,7 +8,7 @@ import logging
 import sys
 from typing import Any
 
-__all__ = ["logger", "native", "slow"]
+__all__ = ["hears_policy", "logger", "native", "slow"]
 
 
 class _Fields(logging.Filter):
@@ -42,10 +42,16 @@ def trace_id() -> str | None:
     return format(context.trace_id, "032x") if context.is_valid else None
 
 
-def native(area: str, level: int, message: str, effect: str | None) -> None:
-    """What the native side has to say. It comes on a loop's thread, a moment later."""
-    # The context here is that of the loop's reader, not of whoever it is about.
-    logger(area).log(level, "%s", message, extra={"effect": effect, "trace_id": None})
+def native(area: str, level: int, message: str, effect: str | None, attempt: int | None, current: bool = False) -> None:
+    """What the native side has to say: of the code that runs now, or of work elsewhere, a moment later."""
+    extra: dict[str, object] = {"effect": effect, "attempt": attempt}
+    if not current:  # the context here is that of the loop's reader
+        extra["trace_id"] = None
+    logger(area).log(level, "%s", message, extra=extra)
+
+
+#: Asked before a record of a retry is made.
+hears_policy = logger("policy").isEnabledFor
 
 
 _effect = logger("effect")

@@ -15,22 +15,34 @@ use mountain_core::time::{Instant, seconds};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyInt;
+use pyo3::types::{PyFloat, PyInt, PyTuple};
 use pyo3::{PyTraverseError, PyTypeInfo, PyVisit, ffi};
 
 use crate::face::face;
+use crate::limit_source::LimitSource;
 use crate::process::{clock, id};
 
+/// The earliest limit over a leaf, and how to find out where it comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Over<'a> {
+    pub(crate) at: Instant,
+    pub(crate) source: Option<&'a dyn Fn() -> Option<LimitSource>>,
+}
+
+impl Over<'_> {
+    pub(crate) const NONE: Over<'static> = Over { at: Instant::NEVER, source: None };
+}
+
 thread_local! {
-    /// The earliest limit over the leaf that this thread is stepping now. Whatever starts within the step stands under it.
-    static OVER: Cell<Instant> = const { Cell::new(Instant::NEVER) };
+    /// The limit over the leaf that this thread is stepping now. Whatever starts within the step stands under it.
+    static OVER: Cell<Over<'static>> = const { Cell::new(Over::NONE) };
     /// The permits that it holds, and the task that it runs in, where a task may begin within another's step.
     static HELD: Cell<Option<(NonNull<Holder<'static>>, usize)>> = const { Cell::new(None) };
 }
 
-/// Run `step` with `limit` over it, and under those permits, if it holds any.
-pub(crate) fn under<T>(py: Python<'_>, limit: Instant, holder: Option<&Holder<'_>>, step: impl FnOnce() -> T) -> T {
-    struct Restore(Instant);
+/// Run `step` with that limit over it, and under those permits, if it holds any.
+pub(crate) fn under<T>(py: Python<'_>, over: Over<'_>, holder: Option<&Holder<'_>>, step: impl FnOnce() -> T) -> T {
+    struct Restore(Over<'static>);
     impl Drop for Restore {
         fn drop(&mut self) {
             OVER.set(self.0);
@@ -42,7 +54,8 @@ pub(crate) fn under<T>(py: Python<'_>, limit: Instant, holder: Option<&Holder<'_
             HELD.set(self.0);
         }
     }
-    let _restore = Restore(OVER.replace(limit));
+    // SAFETY: looked at within the step only, and let go of with it: `over` outlives both.
+    let _restore = Restore(OVER.replace(unsafe { std::mem::transmute::<Over<'_>, Over<'static>>(over) }));
     // Looked at within the step only, and let go of with it.
     let _let = holder.map(|holder| Let(HELD.replace(Some((NonNull::from(holder).cast(), eager_task(py))))));
     step()
@@ -199,21 +212,23 @@ pub(crate) fn get<'py, T: PyTypeInfo>(var: &Bound<'py, PyAny>) -> PyResult<Optio
     Ok(value.and_then(|v| v.cast_into::<T>().ok()))
 }
 
-/// A deadline that code carries with it, and the task that watches over it already.
+/// A deadline that code carries with it, the task that watches over it already, and where it comes from.
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct Limit {
     at: Instant,
     task: usize,
+    source: Option<LimitSource>,
 }
 
 #[pymethods]
 impl Limit {
+    /// Of a block in the code of that name.
     #[new]
-    #[pyo3(signature = (seconds, /))]
-    fn new(py: Python<'_>, #[pyo3(from_py_with = to_seconds)] seconds: Duration) -> PyResult<Self> {
-        LIMITS.store(true, Ordering::Relaxed);
-        let task = current_task(py)?;
-        Ok(Limit { at: clock().now().after(seconds), task: if task.is_none() { 0 } else { task.as_ptr() as usize } })
+    #[pyo3(signature = (seconds, name, /))]
+    fn new(py: Python<'_>, seconds: f64, name: Bound<'_, PyAny>) -> PyResult<Self> {
+        let block = PyTuple::new(py, [PyFloat::new(py, seconds).into_any(), name])?.unbind();
+        let at = clock().now().after(duration(seconds)?);
+        Limit::of(py, at, Some(LimitSource::block(block)))
     }
 
     /// The time has passed.
@@ -225,45 +240,64 @@ impl Limit {
     fn remaining(&self) -> f64 {
         if self.at == Instant::NEVER { f64::INFINITY } else { self.at.since(clock().now()).as_secs_f64() }
     }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.source.as_ref().map_or(Ok(()), |source| source.traverse(&visit))
+    }
+}
+
+impl Limit {
+    fn of(py: Python<'_>, at: Instant, source: Option<LimitSource>) -> PyResult<Self> {
+        LIMITS.store(true, Ordering::Relaxed);
+        let task = current_task(py)?;
+        Ok(Limit { at, task: if task.is_none() { 0 } else { task.as_ptr() as usize }, source })
+    }
 }
 
 pub(crate) fn to_seconds(v: &Bound<'_, PyAny>) -> PyResult<Duration> {
-    let s: f64 = v.extract()?;
+    duration(v.extract()?)
+}
+
+fn duration(s: f64) -> PyResult<Duration> {
     seconds(s).ok_or_else(|| PyValueError::new_err(format!("seconds must be 0 or more, not {s}")))
 }
 
 /// The earliest limit over the code that runs now; `None` if there is none.
 #[pyfunction]
 pub(crate) fn current_limit(py: Python<'_>) -> PyResult<Option<Limit>> {
-    let (deadline, _) = inherited(py)?;
-    if deadline.at == Instant::NEVER {
-        return Ok(None);
-    }
-    LIMITS.store(true, Ordering::Relaxed);
-    let task = current_task(py)?;
-    Ok(Some(Limit { at: deadline.at, task: if task.is_none() { 0 } else { task.as_ptr() as usize } }))
+    let Inherited { over, source, .. } = inherited(py)?;
+    if over.at == Instant::NEVER { Ok(None) } else { Limit::of(py, over.at, source).map(Some) }
 }
 
 /// Whoever set a limit in another task tells the tasks beneath him when it passes: an effect acts on it so much later, if nobody has told it.
 /// Both at once would be two cancels, and the second would cut short the cleanup that the first began.
 pub(crate) const LAG: Duration = Duration::from_millis(10);
 
-/// The limit that an effect starting here stands under, and when it must act on it itself: never on a limit of this very task, over which
-/// whoever set it watches.
-pub(crate) fn inherited(py: Python<'_>) -> PyResult<(Deadline, Option<Instant>)> {
+/// The limit that an effect starting here stands under.
+pub(crate) struct Inherited {
+    pub(crate) over: Deadline,
+    /// When the effect must act on it itself: never on a limit of this very task, which is watched where it was set.
+    pub(crate) watch: Option<Instant>,
+    pub(crate) source: Option<LimitSource>,
+}
+
+pub(crate) fn inherited(py: Python<'_>) -> PyResult<Inherited> {
     let over = OVER.get();
-    let mut watch = None;
-    let mut at = over;
     if LIMITS.load(Ordering::Relaxed)
         && let Some(limit) = get::<Limit>(limit_var(py)?)?
     {
         let limit = limit.get();
-        if limit.at < at {
-            at = limit.at;
-            watch = (limit.task != current_task(py)?.as_ptr() as usize).then(|| at.after(LAG));
+        if limit.at < over.at {
+            let watch = (limit.task != current_task(py)?.as_ptr() as usize).then(|| limit.at.after(LAG));
+            let over = Deadline { at: limit.at, owner: Owner::Inherited };
+            return Ok(Inherited { over, watch, source: limit.source.as_ref().map(|source| source.clone_ref(py)) });
         }
     }
-    Ok((if at == Instant::NEVER { Deadline::NONE } else { Deadline { at, owner: Owner::Inherited } }, watch))
+    if over.at == Instant::NEVER {
+        return Ok(Inherited { over: Deadline::NONE, watch: None, source: None });
+    }
+    let source = over.source.and_then(|source| source());
+    Ok(Inherited { over: Deadline { at: over.at, owner: Owner::Inherited }, watch: None, source })
 }
 
 /// The running loop, or None.

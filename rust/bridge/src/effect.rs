@@ -13,16 +13,18 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
-use crate::context::{self, current_task, inherited};
+use crate::context::{self, Inherited, current_task, inherited};
 use crate::ends;
 use crate::error::timed_out;
 use crate::face::face;
 use crate::handle::{Handle, expected};
 use crate::leaf::PyLeaf;
+use crate::limit_source::LimitSource;
 use crate::plan::Plan;
 use crate::port::Port;
 use crate::process::clock;
 use crate::pyref::PyRef;
+use crate::retried;
 use crate::run::Run;
 use crate::scope;
 use crate::slots;
@@ -123,7 +125,9 @@ impl Effect {
             terms: Arc::new(terms),
             tally: Some(plan.tally.clone()),
             observer: None,
+            retries: None,
             origin: None,
+            limit: None,
         }))
     }
 
@@ -134,7 +138,8 @@ impl Effect {
         }
         let origin = Origin(Arc::new(PyRef::new(self.plan.clone_ref(py))));
         let program = self.program(py, Deadline::NONE, detached)?;
-        Ok(program.map(|program| Arc::new(Program { origin: Some(origin), ..program }) as Arc<dyn Operation>))
+        let retries = retried::natively(py, self.plan.get(), None);
+        Ok(program.map(|program| Arc::new(Program { origin: Some(origin), retries, ..program }) as Arc<dyn Operation>))
     }
 
     pub(crate) fn is_native(&self) -> bool {
@@ -154,9 +159,10 @@ impl Effect {
         let priority = context::priority(py)?;
         let plan = self.plan.bind(py);
         // Submitted work carries no deadline; what a task awaits stands under the task's.
-        let over = if detached { Deadline::NONE } else { inherited(py)?.0 };
+        let none = Inherited { over: Deadline::NONE, watch: None, source: None };
+        let Inherited { over, source, .. } = if detached { none } else { inherited(py)? };
         if over.owner == Owner::Inherited && clock().now() >= over.at {
-            return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None));
+            return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None, || source.as_ref().map(|s| s.clone_ref(py))));
         }
         let watch = if watchers::any(|| plan.get().is_first()) { watch::begin(py, plan.get(), over) } else { None };
         let observer = watch.as_ref().and_then(|watch| watch.observer()).cloned();
@@ -164,7 +170,9 @@ impl Effect {
             self.work.operation(py, detached)?
         } else {
             let program = self.program(py, over, detached)?;
-            program.map(|program| Arc::new(Program { observer, ..program }) as Arc<dyn Operation>)
+            let retries = retried::natively(py, plan.get(), source.as_ref());
+            let limit = source.map(LimitSource::into_origin);
+            program.map(|program| Arc::new(Program { observer, retries, limit, ..program }) as Arc<dyn Operation>)
         };
         let Some(operation) = operation else { return Err(PyRuntimeError::new_err("not a native effect")) };
         let operation = match limit {

@@ -18,12 +18,18 @@ const ERRNOS: i32 = 256;
 
 /// Who counts the ends of parts, each on the tally of its place.
 pub(crate) fn counted(py: Python<'_>, tallies: Vec<Arc<Tally>>) -> PyResult<Told> {
+    know_classes(py)?;
+    Ok(Arc::new(move |child, outcome: &Outcome, nanos| count(&tallies[child], outcome.as_ref().err(), nanos)))
+}
+
+/// From now on `class` knows the system's.
+pub(crate) fn know_classes(py: Python<'_>) -> PyResult<()> {
     if CLASSES.get().is_none() {
         let class = |errno| PyOSError::new_err((errno, "")).value(py).get_type().name().map(|name| name.to_string());
         let classes = (0..ERRNOS).map(class).collect::<PyResult<_>>()?;
         let _ = CLASSES.set(classes);
     }
-    Ok(Arc::new(move |child, outcome: &Outcome, nanos| count(&tallies[child], outcome.as_ref().err(), nanos)))
+    Ok(())
 }
 
 fn count(tally: &Tally, error: Option<&Error>, nanos: u64) {
@@ -32,7 +38,8 @@ fn count(tally: &Tally, error: Option<&Error>, nanos: u64) {
         Some(Error::Cancelled) => tally.began_and_ended(Count::Cancelled, nanos),
         Some(Error::TimedOut(_)) => tally.began_and_ended(Count::TimedOut, nanos),
         Some(Error::Refused(_)) => tally.began_and_ended(Count::Rejected, nanos),
-        Some(Error::Attempted(_, e) | Error::Of(_, e)) => count(tally, Some(e), nanos),
+        Some(Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e)) => count(tally, Some(e), nanos),
+        Some(Error::GaveUp(gave_up)) => count(tally, Some(&gave_up.1), nanos),
         Some(e) => {
             tally.count(Count::Started);
             tally.took(nanos);
@@ -42,11 +49,15 @@ fn count(tally: &Tally, error: Option<&Error>, nanos: u64) {
 }
 
 /// The class that Python would raise.
-fn class(e: &Error) -> &str {
+pub(crate) fn class(e: &Error) -> &str {
     let of_errno = |errno: i32| CLASSES.get()?.get(usize::try_from(errno).ok()?);
     match e {
         Error::Os(os) => of_errno(os.errno).map_or("OSError", |class| class),
+        Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) => class(e),
+        Error::GaveUp(gave_up) => class(&gave_up.1),
         Error::Invalid(_) => "ValueError",
+        Error::TimedOut(_) => "mountain_runtime.errors.TimedOut",
+        Error::Refused(_) => "mountain_runtime.errors.Rejected",
         Error::All(_) => "ExceptionGroup",
         Error::Other(any) => match any.downcast_ref::<Failed>().map(|failed| &failed.why) {
             Some(Why::Code) => "subprocess.CalledProcessError",

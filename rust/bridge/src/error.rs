@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mountain_core::error::{Error, Owner, Reason, Refused};
+use mountain_core::error::{Error, Origin, Owner, Reason, Refused};
 use mountain_providers::process;
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyBaseExceptionGroup, PyOSError, PyValueError};
@@ -13,6 +13,8 @@ use pyo3::types::{PyDict, PyType};
 use crate::child;
 use crate::errno::message;
 use crate::face::face;
+use crate::limit_source::LimitSource;
+use crate::note;
 use crate::plan::Plan;
 use crate::pyref::PyRef;
 
@@ -27,8 +29,16 @@ pub(crate) fn make(py: Python<'_>, class: &Py<PyType>, message: &str, effect: &s
     made.map_or_else(|e| e, PyErr::from_value)
 }
 
-pub(crate) fn timed_out(py: Python<'_>, plan: &Plan, owner: Owner, attempts: u32, cause: Option<PyErr>) -> PyErr {
-    let policy = plan.whose(py, owner);
+/// `source` is where the limit comes from that the effect inherited.
+pub(crate) fn timed_out(
+    py: Python<'_>,
+    plan: &Plan,
+    owner: Owner,
+    attempts: u32,
+    cause: Option<PyErr>,
+    source: impl Fn() -> Option<LimitSource>,
+) -> PyErr {
+    let policy = plan.whose(py, owner, source);
     let effect = plan.name.as_str();
     let limit = policy.as_deref().unwrap_or("its time limit");
     let message = match attempts {
@@ -94,17 +104,13 @@ pub(crate) fn internal(py: Python<'_>, effect: &str, what: &str) -> PyErr {
     make(py, &face(py).internal_error, &message, effect, None, 1)
 }
 
-/// The last error carries how often it was tried, once. An exception that takes no note does without.
-pub(crate) fn note_attempts(e: &Bound<'_, PyAny>, name: &str, attempts: u32) {
-    let py = e.py();
-    let note = format!("effect '{name}' was attempted {attempts} times; this is the last failure");
-    let known = e.getattr(intern!(py, "__notes__")).and_then(|n| n.contains(&note)).unwrap_or(false);
-    if !known {
-        let _ = e.call_method1(intern!(py, "add_note"), (note,));
-    }
+pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr {
+    translated(py, e, plan, None)
 }
 
-pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr {
+/// `limit` is where the limit comes from that the call inherited.
+fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, limit: Option<&Origin>) -> PyErr {
+    let source = || limit.and_then(|limit| LimitSource::of_origin(py, limit));
     let name = plan.map_or("effect", |p| p.name.as_str());
     match e {
         Error::Cancelled => CancelledError::new_err(()),
@@ -119,9 +125,9 @@ pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr 
         }
         Error::Invalid(what) => PyValueError::new_err(what),
         Error::TimedOut(t) => {
-            let cause = t.cause.map(|c| to_python(py, c, plan));
+            let cause = t.cause.map(|c| translated(py, c, plan, limit));
             match plan {
-                Some(plan) => timed_out(py, plan, t.owner, t.attempts, cause),
+                Some(plan) => timed_out(py, plan, t.owner, t.attempts, cause, source),
                 None => internal(py, name, "a timeout without a plan"),
             }
         }
@@ -131,23 +137,31 @@ pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr 
         },
         Error::Panic(what) => internal(py, name, &what),
         Error::Attempted(attempts, last) => {
-            let e = to_python(py, *last, plan);
-            note_attempts(e.value(py), name, attempts);
+            let e = translated(py, *last, plan, limit);
+            note::attempts(e.value(py), name, attempts);
             e
         }
+        Error::GaveUp(gave_up) => {
+            let (misfit, e) = *gave_up;
+            let e = translated(py, e, plan, limit);
+            let whose = plan.and_then(|plan| plan.whose(py, misfit.owner, source)).unwrap_or_default();
+            note::gave_up(e.value(py), name, &misfit, &whose);
+            e
+        }
+        Error::Under(limit, e) => translated(py, *e, plan, Some(&limit)),
         Error::Of(origin, e) => {
             let inside = origin.0.downcast_ref::<PyRef>().map(|p| {
                 // SAFETY: an origin is the reference to a plan.
                 unsafe { p.clone_as::<Plan>(py) }
             });
-            to_python(py, *e, inside.as_ref().map(Bound::get).or(plan))
+            translated(py, *e, inside.as_ref().map(Bound::get).or(plan), limit)
         }
         Error::Other(any) => match any.downcast::<process::Failed>() {
             Ok(failed) => child::failed(py, *failed).unwrap_or_else(|e| e),
             Err(_) => internal(py, name, "a failure that the bridge does not know"),
         },
         Error::All(all) => {
-            let all: Vec<_> = all.into_iter().map(|e| to_python(py, e, plan).into_value(py)).collect();
+            let all: Vec<_> = all.into_iter().map(|e| translated(py, e, plan, limit).into_value(py)).collect();
             PyBaseExceptionGroup::new_err((format!("every effect of race '{name}' failed"), all))
         }
     }

@@ -29,6 +29,8 @@ pub(crate) struct Face {
     pub(crate) look_for_tracing: Py<PyAny>,
     /// The native side has something to say.
     pub(crate) log: Py<PyAny>,
+    /// Whether the logger of the area `policy` takes records of a level.
+    pub(crate) hears_policy: Py<PyAny>,
     /// A step took long.
     pub(crate) slow: Py<PyAny>,
     /// A call failed, while failures are shown.
@@ -101,6 +103,7 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
         fly: get("fly")?.unbind(),
         look_for_tracing: get("look_for_tracing")?.unbind(),
         log: get("log")?.unbind(),
+        hears_policy: get("hears_policy")?.unbind(),
         slow: get("slow")?.unbind(),
         failed: get("failed")?.unbind(),
         disown_abandoned: get("disown_abandoned")?.unbind(),

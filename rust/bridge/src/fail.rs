@@ -3,13 +3,14 @@
 use mountain_core::effect::{Class, Fault, Verdict};
 use mountain_core::error::{Refused, TimedOut};
 use pyo3::exceptions::asyncio::CancelledError;
-use pyo3::exceptions::{PyException, PyRuntimeError, PyStopIteration, PyTypeError};
+use pyo3::exceptions::{PyBaseException, PyException, PyRuntimeError, PyStopIteration, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
 use crate::error;
 use crate::face::face;
+use crate::limit_source::LimitSource;
 use crate::plan::Plan;
 
 /// How a Python leaf fails.
@@ -33,23 +34,24 @@ impl Fail {
         Fail::Raised(e, class)
     }
 
-    pub(crate) fn into_error(self, py: Python<'_>, plan: &Plan) -> PyErr {
+    /// `source` is where the limit comes from that its run inherited.
+    pub(crate) fn into_error(self, py: Python<'_>, plan: &Plan, source: impl Fn() -> Option<LimitSource>) -> PyErr {
         match self {
             Fail::Stopped => CancelledError::new_err(()),
             Fail::Raised(e, _) => e,
             Fail::TimedOut(t) => {
-                let cause = t.cause.map(|c| c.into_error(py, plan));
-                error::timed_out(py, plan, t.owner, t.attempts, cause)
+                let cause = t.cause.map(|c| c.into_error(py, plan, &source as &dyn Fn() -> Option<LimitSource>));
+                error::timed_out(py, plan, t.owner, t.attempts, cause, source)
             }
             Fail::Refused(r) => error::refused(py, plan, r),
         }
     }
 
     /// As the exception that the caller would see; to the policies it stays what it was.
-    pub(crate) fn raise(&mut self, py: Python<'_>, plan: &Plan) -> Option<&PyErr> {
+    pub(crate) fn raise(&mut self, py: Python<'_>, plan: &Plan, source: impl Fn() -> Option<LimitSource>) -> Option<&PyErr> {
         if !matches!(self, Fail::Raised(..)) {
             let class = self.class();
-            let e = std::mem::replace(self, Fail::Stopped).into_error(py, plan);
+            let e = std::mem::replace(self, Fail::Stopped).into_error(py, plan, source);
             *self = Fail::Raised(e, class);
         }
         match self {
@@ -78,21 +80,27 @@ impl Fault for Fail {
     }
 }
 
-/// `e` was raised while `error` was handled, as in an `except` block: the first of what led to it has that as its context.
+/// An exception with its traceback, which CPython 3.11 gives to it only when it is caught.
+pub(crate) fn with_frames<'py>(py: Python<'py>, e: &PyErr) -> Bound<'py, PyBaseException> {
+    e.clone_ref(py).into_value(py).into_bound(py)
+}
+
+/// `e` was raised while `error` was handled, as in an `except` block: the first of what led to it has that as its context. As the interpreter
+/// does it, so that a frozen exception has one too.
 pub(crate) fn while_handling(e: &PyErr, error: &Bound<'_, PyAny>) {
     let py = error.py();
-    let mut first = e.value(py).clone().into_any();
+    let mut first = e.clone_ref(py);
     // A chain may be a ring, made by hand.
     for _ in 0..1000 {
-        if first.is(error) {
+        if first.value(py).is(error) {
             return;
         }
-        match first.getattr(intern!(py, "__context__")) {
-            Ok(before) if !before.is_none() => first = before,
-            _ => break,
+        match first.context(py) {
+            Some(before) => first = before,
+            None => break,
         }
     }
-    first.setattr(intern!(py, "__context__"), error).ok();
+    first.set_context(py, Some(PyErr::from_value(error.clone())));
 }
 
 /// StopIteration would look like the end of an await: it becomes a RuntimeError, as in PEP 479.

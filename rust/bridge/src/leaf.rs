@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{Begin, Class, Held, Holder, Landing, Leaf, Shared, Terms, Trace, Verdict};
+use mountain_core::effect::{Begin, Class, Course, Deadline, GaveUp, Held, Holder, Landing, Leaf, Shared, Terms, Trace, Verdict};
 use mountain_core::error::Owner;
 use mountain_core::sync::Mutex;
 use mountain_core::time::Instant;
@@ -24,14 +24,17 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
-use crate::context::{LAG, running, under};
+use crate::context::{LAG, Over, running, under};
 use crate::face::face;
-use crate::fail::{Fail, answer, no_stop, while_handling};
+use crate::fail::{Fail, answer, no_stop, while_handling, with_frames};
 use crate::handle::Handle;
 use crate::landing;
 use crate::layer::On;
+use crate::limit_source::LimitSource;
+use crate::note;
 use crate::plan::Plan;
 use crate::process::clock;
+use crate::retried;
 use crate::stage::Stage;
 use crate::store;
 use crate::watch::Watch;
@@ -53,7 +56,9 @@ struct State {
     resume: Resume,
     yielded: Option<Py<PyAny>>,
     /// The limit over the call: what starts within its steps stands under it.
-    over: Option<Instant>,
+    over: Option<Deadline>,
+    /// Where the limit comes from that the whole run inherited.
+    inherits: Option<LimitSource>,
     /// The permits that it holds.
     held: Option<Arc<Held>>,
     /// The thread's job that it last waited for.
@@ -145,6 +150,30 @@ impl PyLeaf {
         None
     }
 
+    /// The run stands under a limit from there.
+    pub(crate) fn inherits(&self, source: LimitSource) {
+        self.state.lock().inherits = Some(source);
+    }
+
+    /// Where a limit over the call comes from, for what starts within its steps.
+    pub(crate) fn limit_source(&self, py: Python<'_>, owner: Owner) -> Option<LimitSource> {
+        match owner {
+            Owner::Layer(layer) => Some(LimitSource::policy(self.plan.clone_ref(py).into_any(), layer)),
+            Owner::Inherited => self.state.lock().inherits.as_ref().map(|source| source.clone_ref(py)),
+            Owner::Nobody => None,
+        }
+    }
+
+    /// A fault as the exception that the caller would see.
+    fn raise<'a>(&self, py: Python<'_>, fault: &'a mut Fail) -> Option<&'a PyErr> {
+        fault.raise(py, self.plan.get(), || self.limit_source(py, Owner::Inherited))
+    }
+
+    /// What the run ended with, as the exception that the caller sees.
+    pub(crate) fn error(&self, py: Python<'_>, fault: Fail) -> PyErr {
+        fault.into_error(py, self.plan.get(), || self.limit_source(py, Owner::Inherited))
+    }
+
     /// Whoever set the limit that has just passed told this task of it, a moment ago.
     fn was_told(&self, py: Python<'_>) -> bool {
         let (told, task, baseline) = {
@@ -203,8 +232,8 @@ impl PyLeaf {
         let fault = self.state.lock().fault.take();
         let Some((layer, mut fault)) = fault else { return Ok(Err(py.None())) };
         let plan = self.plan.get();
-        let Some(error) = fault.raise(py, plan) else { return Ok(Err(py.None())) };
-        let error = error.value(py);
+        let Some(error) = self.raise(py, &mut fault) else { return Ok(Err(py.None())) };
+        let error = &with_frames(py, error);
         let given = plan.stand_in(py, layer, error).map_err(|e| {
             while_handling(&e, error);
             no_stop(py, e, "a fallback raised StopIteration")
@@ -293,12 +322,14 @@ impl PyLeaf {
     fn poll_once(&self, py: Python<'_>, begin: Option<Begin<'_>>) -> Poll<Result<Py<PyAny>, Fail>> {
         let (coroutine, resume, over, held) = if let Some(begin) = begin {
             let (Begin::Call(around) | Begin::Instead(around)) = begin;
-            let started = under(py, around.over.at, around.held, || match begin {
+            let source = || self.limit_source(py, around.over.owner);
+            let over = Over { at: around.over.at, source: Some(&source) };
+            let started = under(py, over, around.held, || match begin {
                 Begin::Call(_) => self.begin(py).map(Ok),
                 Begin::Instead(_) => self.begin_instead(py),
             });
             match started {
-                Ok(Ok(c)) => (c, Resume::Send, around.over.at, None),
+                Ok(Ok(c)) => (c, Resume::Send, around.over, None),
                 Ok(Err(value)) => return Poll::Ready(Ok(value)),
                 Err(e) => return Poll::Ready(Err(Fail::raised(py, e))),
             }
@@ -307,7 +338,7 @@ impl PyLeaf {
             if matches!(s.resume, Resume::No) {
                 return Poll::Pending;
             }
-            let over = s.over.unwrap_or(Instant::NEVER);
+            let over = s.over.unwrap_or(Deadline::NONE);
             match s.coroutine.take() {
                 Some(c) => (c, std::mem::take(&mut s.resume), over, s.held.clone()),
                 None => return Poll::Pending,
@@ -322,7 +353,9 @@ impl PyLeaf {
             Some(Begin::Call(around) | Begin::Instead(around)) => around.held,
             None => resumed.as_ref(),
         };
-        let stepped = under(py, over, holder, || Self::step(py, &coroutine, resume));
+        let source = || self.limit_source(py, over.owner);
+        let limit = Over { at: over.at, source: Some(&source) };
+        let stepped = under(py, limit, holder, || Self::step(py, &coroutine, resume));
         drop(deeper);
         match stepped {
             Ok(Err(yielded)) => {
@@ -363,6 +396,9 @@ impl PyLeaf {
             visit.call(&s.task)?;
             visit.call(&s.event_loop)?;
             visit.call(&s.stands_for)?;
+            if let Some(source) = &s.inherits {
+                source.traverse(visit)?;
+            }
         }
         Ok(())
     }
@@ -370,7 +406,7 @@ impl PyLeaf {
     pub(crate) fn clear(&self) {
         let old = {
             let mut s = self.state.lock();
-            (s.coroutine.take(), s.yielded.take(), s.task.take(), s.event_loop.take(), s.stands_for.take())
+            (s.coroutine.take(), s.yielded.take(), s.task.take(), s.event_loop.take(), s.stands_for.take(), s.inherits.take())
         };
         drop(old);
     }
@@ -422,7 +458,7 @@ impl Leaf for PyLeaf {
             (On::Classes { .. }, Fail::TimedOut(_) | Fail::Raised(_, Class::TimedOut(_))) => Ok(Verdict::Yes),
             (On::Classes { rejected, .. }, Fail::Refused(..)) => {
                 let yes =
-                    !rejected.bind(py).is_empty() && fault.raise(py, plan).is_some_and(|e| e.is_instance(py, rejected.bind(py)));
+                    !rejected.bind(py).is_empty() && self.raise(py, fault).is_some_and(|e| e.is_instance(py, rejected.bind(py)));
                 Ok(if yes { Verdict::Yes } else { Verdict::No })
             }
             (On::Classes { named, rejected }, Fail::Raised(e, _)) => {
@@ -430,34 +466,53 @@ impl Leaf for PyLeaf {
                 Ok(if e.is_instance(py, classes.bind(py)) { Verdict::Yes } else { Verdict::No })
             }
             (On::Function(f), _) => {
-                let Some(e) = fault.raise(py, plan) else { return Ok(Verdict::No) };
-                answer(
-                    &f.bind(py)
-                        .call1((e.value(py),))
-                        .map_err(|e| Fail::raised(py, no_stop(py, e, "a retry's on= raised StopIteration")))?,
-                )
+                let Some(e) = self.raise(py, fault) else { return Ok(Verdict::No) };
+                let error = with_frames(py, e);
+                f.bind(py).call1((&error,)).and_then(|said| answer(&said)).map_err(|e| {
+                    while_handling(&e, &error);
+                    no_stop(py, e, "a retry's on= raised StopIteration")
+                })
             }
             (On::Nothing, _) | (_, Fail::Stopped) => Ok(Verdict::No),
         };
-        if let Ok(Verdict::Yes | Verdict::After(_)) = &judged {
-            if let Fail::Raised(e, _) = &*fault {
-                // One exception raised again and again would drag the frames of all its attempts along.
-                e.set_traceback(py, None);
-            }
-            if let Some(span) = self.watch.get().and_then(|watch| watch.span())
-                && let Some(e) = fault.raise(py, plan)
-            {
-                span.attempt_failed(py, e.value(py));
-            }
-        }
         judged.map_err(|e| Fail::raised(py, e))
+    }
+
+    fn retried(&self, _layer: usize, attempt: u32, course: Course, fault: &mut Fail) {
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        if let (Course::Again(_), Fail::Raised(e, _)) = (course, &*fault) {
+            // One exception raised again and again would drag the frames of all its attempts along.
+            e.set_traceback(py, None);
+        }
+        let span = self.watch.get().and_then(|watch| watch.span());
+        let heard = retried::is_heard(py, course);
+        let misfit = match course {
+            Course::GivesUp(GaveUp::TooLate(misfit)) => Some(misfit),
+            _ => None,
+        };
+        if span.is_none() && misfit.is_none() && !heard {
+            return;
+        }
+        let Some(error) = self.raise(py, fault) else { return };
+        let (plan, error) = (self.plan.get(), error.value(py));
+        if let Some(span) = span {
+            span.attempt_failed(py, error);
+        }
+        let limit = misfit.and_then(|m| plan.whose(py, m.owner, || self.limit_source(py, Owner::Inherited))).unwrap_or_default();
+        if let Some(misfit) = &misfit {
+            note::gave_up(error, &plan.name, misfit, &limit);
+        }
+        if heard {
+            retried::say(py, &plan.name, attempt, course, &limit, error);
+        }
     }
 
     fn names(&self, layer: usize, fault: &mut Fail) -> bool {
         // SAFETY: as in `poll`.
         let py = unsafe { Python::assume_attached() };
         let plan = self.plan.get();
-        match (plan.on(layer), fault.raise(py, plan)) {
+        match (plan.on(layer), self.raise(py, fault)) {
             (On::Classes { named, .. }, Some(e)) => e.is_instance(py, named.bind(py)),
             _ => false,
         }
@@ -496,7 +551,7 @@ impl Leaf for PyLeaf {
             let kwargs = self.kwargs.as_ref().map(|k| k.bind(py));
             let args = (self.callable.bind(py), self.args.bind(py), kwargs, inner, landing);
             // An eager task takes its first step in here, and stands under no limit of its first caller's all the same.
-            under(py, Instant::NEVER, None, || face(py).fly.bind(py).call1(args)).map(drop)
+            under(py, Over::NONE, None, || face(py).fly.bind(py).call1(args)).map(drop)
         };
         begin().map_err(|e| Fail::raised(py, e))
     }

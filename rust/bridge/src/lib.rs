@@ -2,14 +2,14 @@
 //!
 //! Floors, each importing only what stands above it in this list:
 //!  - `face`, what Python hands down at import; `process`, what there is once a process; `watchers`, who looks at calls; `errno`, the system's refusals; `pyref`, references that may be dropped anywhere, and `payload`, bytes;
-//!    `context`, where the current code runs; `slots`, what pyo3 has no word for;
+//!    `limit_source`, where a limit comes from, and `context`, where the current code runs; `slots`, what pyo3 has no word for;
 //!  - `keyed`, keys as numbers, and `jitter`; `permits`, `rates`, `circuit` and `store`, the states of policies; `reentry`, who holds a permit;
-//!    `layer`, one policy compiled, and `plan`, a stack of them; `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
+//!    `layer`, one policy compiled, and `plan`, a stack of them; `note`, `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
 //!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `spans` and `watch`, what looks at a call; `handle`,
-//!    what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread;
-//!  - `fail`, how a coroutine fails; `leaf` and `run`, one driven inside its own task, and `slow`, which says that it holds the loop up; `scope`, a runtime's share;
+//!    what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread; `dashboard`, and `log`, what the native side says; `ends`, how a group's parts end;
+//!  - `fail`, how a coroutine fails; `retried`, what the log says of retries; `leaf` and `run`, one driven inside its own task, and `slow`, which says that it holds the loop up; `scope`, a runtime's share;
 //!  - `effect`, `function`, `files`, `walk`, `processes`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `drain`,
-//!    which opens what the port has; `dashboard`, and `log`, what the native side says; `fork`, `statistics` and `virtual_time`.
+//!    which opens what the port has; `fork`, `statistics` and `virtual_time`.
 
 mod bell;
 mod callback;
@@ -36,7 +36,9 @@ mod keyed;
 mod landing;
 mod layer;
 mod leaf;
+mod limit_source;
 mod log;
+mod note;
 mod owned;
 mod payload;
 mod permits;
@@ -47,6 +49,7 @@ mod processes;
 mod pyref;
 mod rates;
 mod reentry;
+mod retried;
 mod run;
 mod runtime;
 mod scope;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mountain_core::sync::Mutex;
 use pyo3::prelude::*;
@@ -20,6 +21,8 @@ const MOST: usize = 1024;
 const POLICY: &str = "policy";
 
 static SAID: Mutex<VecDeque<Said>> = Mutex::new(VecDeque::new());
+/// There may be some: the end of each run looks here.
+static ANY: AtomicBool = AtomicBool::new(false);
 
 struct Said {
     area: &'static str,
@@ -27,6 +30,7 @@ struct Said {
     level: u8,
     message: String,
     effect: Option<String>,
+    attempt: Option<u32>,
 }
 
 /// The one subscriber of this module's own `tracing`. The areas are our targets.
@@ -78,15 +82,21 @@ impl Subscriber for ToLogging {
             Level::WARN => 30,
             _ => 20,
         };
-        {
-            let mut said = SAID.lock();
-            if said.len() >= MOST {
-                said.pop_front();
-            }
-            said.push_back(Said { area: event.metadata().target(), level, message: fields.message, effect: fields.effect });
-        }
-        port::call_one();
+        say(event.metadata().target(), level, fields.message, fields.effect, None);
     }
+}
+
+/// A loop's thread hands it over to `logging`, a moment later.
+pub(crate) fn say(area: &'static str, level: u8, message: String, effect: Option<String>, attempt: Option<u32>) {
+    {
+        let mut said = SAID.lock();
+        if said.len() >= MOST {
+            said.pop_front();
+        }
+        said.push_back(Said { area, level, message, effect, attempt });
+    }
+    ANY.store(true, Ordering::Release);
+    port::call_one();
 }
 
 /// From now on it is heard.
@@ -95,15 +105,24 @@ pub(crate) fn listen() {
     let _ = tracing::subscriber::set_global_default(ToLogging);
 }
 
-/// On an attached thread: what was said goes to `logging`.
+/// On an attached thread: what was said goes to `logging`. A drain does that, and the end of a run, as a loop that has no native work has no port.
+#[inline]
 pub(crate) fn hand_over(py: Python<'_>) {
+    if ANY.load(Ordering::Acquire) {
+        hand_over_all(py);
+    }
+}
+
+#[cold]
+fn hand_over_all(py: Python<'_>) {
+    ANY.store(false, Ordering::Release);
     let Some(said) = SAID.try_lock().filter(|said| !said.is_empty()).map(|mut said| std::mem::take(&mut *said)) else { return };
-    for Said { area, level, message, effect } in said {
+    for Said { area, level, message, effect, attempt } in said {
         // What is of an effect's call is the call's, as that it is tried again.
         if area == POLICY && effect.is_none() {
             dashboard::note_change(&message);
         }
-        if let Err(e) = face(py).log.bind(py).call1((area, level, message, effect)) {
+        if let Err(e) = face(py).log.bind(py).call1((area, level, message, effect, attempt)) {
             e.write_unraisable(py, None);
         }
     }

@@ -10,7 +10,6 @@ use mountain_core::policy;
 use mountain_core::sync::Mutex;
 use mountain_core::telemetry::{Labels, shortened};
 use pyo3::exceptions::{PyBaseException, PyTypeError, PyValueError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
@@ -19,6 +18,7 @@ use crate::context;
 use crate::face::face;
 use crate::keyed;
 use crate::layer::{Asks, Layer, On, native_on, read_on};
+use crate::limit_source::LimitSource;
 use crate::process::telemetry;
 use crate::reentry;
 
@@ -379,11 +379,11 @@ impl Plan {
         Some(policy.repr().map_or_else(|_| "?".into(), |r| r.to_string()))
     }
 
-    /// Whose limit it was, for a message.
-    pub(crate) fn whose(&self, py: Python<'_>, owner: Owner) -> Option<String> {
+    /// Whose limit it was, for a message; one that was inherited comes from `source`.
+    pub(crate) fn whose(&self, py: Python<'_>, owner: Owner, source: impl Fn() -> Option<LimitSource>) -> Option<String> {
         match owner {
             Owner::Layer(layer) => self.policy(py, layer),
-            Owner::Inherited => Some("deadline".into()),
+            Owner::Inherited => Some(source().map_or_else(|| "a limit around it".into(), |source| source.text(py))),
             Owner::Nobody => None,
         }
     }
@@ -417,10 +417,9 @@ impl Plan {
         if !telemetry().live.is_on() {
             return;
         }
-        let value = e.value(py);
-        // CPython 3.11 gives it to the exception when that is raised on.
-        let traced = e.traceback(py).map_or(Ok(()), |traceback| value.setattr(intern!(py, "__traceback__"), traceback));
-        if let Err(fault) = traced.and_then(|()| face(py).failed.bind(py).call1((&self.name, class, value)).map(drop)) {
+        // With its traceback, which CPython 3.11 gives to the exception only when it is caught.
+        let value = e.clone_ref(py).into_value(py);
+        if let Err(fault) = face(py).failed.bind(py).call1((&self.name, class, value)) {
             fault.write_unraisable(py, None);
         }
     }

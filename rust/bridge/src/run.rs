@@ -29,11 +29,13 @@ use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::context::inherited;
-use crate::error::{self, internal};
+use crate::context::{Inherited, inherited};
+use crate::error::internal;
 use crate::fail::Fail;
 use crate::handle::{Backing, Handle, Phase};
 use crate::leaf::{PyLeaf, Resume};
+use crate::log;
+use crate::note;
 use crate::port::{Port, RunWake};
 use crate::process::{Begun, clock};
 use crate::scope;
@@ -156,10 +158,13 @@ impl Run {
             plan.parts.count(Count::Rejected);
             return Err(e);
         }
-        let (over, watch) = inherited(py)?;
+        let Inherited { over, watch, source } = inherited(py)?;
+        if let Some(source) = source {
+            leaf.inherits(source);
+        }
         self.began = self.step;
         if over.owner == Owner::Inherited && clock().now() >= over.at {
-            let e = Fail::timed_out(TimedOut { owner: Owner::Inherited, attempts: 0, cause: None }).into_error(py, plan);
+            let e = leaf.error(py, Fail::timed_out(TimedOut { owner: Owner::Inherited, attempts: 0, cause: None }));
             plan.tally.count(Count::Started);
             plan.count_error(py, &e, 0);
             return Err(e);
@@ -299,6 +304,7 @@ impl Run {
         drop(me);
         drop(engine);
         let Some(leaf) = leaf else { return Step::Error(used_up()) };
+        log::hand_over(py);
         let plan = leaf.plan.get();
         let attempts = leaf.trace.attempts();
         plan.count_attempts(attempts);
@@ -323,7 +329,7 @@ impl Run {
                 Step::Return(v.into_bound(py))
             }
             Err(fail) => {
-                let e = fail.into_error(py, plan);
+                let e = leaf.error(py, fail);
                 let value = e.value(py);
                 if first {
                     plan.tally.count(Count::Started);
@@ -333,7 +339,7 @@ impl Run {
                     watch.ended(py, Some(value), clock().now());
                 }
                 if attempts > 1 && value.is_instance_of::<PyException>() {
-                    error::note_attempts(value, &plan.name, attempts);
+                    note::attempts(value, &plan.name, attempts);
                 }
                 Step::Error(e)
             }

@@ -23,15 +23,19 @@ pub enum Error {
     Panic(String),
     /// The last failure of that many attempts.
     Attempted(u32, Box<Error>),
+    /// The failure with which a retry gave up, because its wait did not fit.
+    GaveUp(Box<(Misfit, Error)>),
     /// A failure of a call inside another, with what the host knows that call by: owners and attempts in it are those of its own stack.
     Of(Origin, Box<Error>),
+    /// A failure of a call under a limit from outside, with what the host knows that limit by.
+    Under(Origin, Box<Error>),
     /// All contestants of a race failed.
     All(Vec<Error>),
     /// A provider's own failure, which the port knows by name.
     Other(Box<dyn Any + Send + Sync>),
 }
 
-/// What the host knows a call by.
+/// What the host knows a call, or a limit, by.
 #[derive(Clone)]
 pub struct Origin(pub Arc<dyn Any + Send + Sync>);
 
@@ -55,6 +59,14 @@ impl Error {
     pub fn io(e: &std::io::Error, path: impl Into<Option<OsString>>) -> Self {
         const EIO: i32 = 5;
         Error::Os(Box::new(OsError { errno: e.raw_os_error().unwrap_or(EIO), path: path.into(), path2: None }))
+    }
+
+    /// The failure, without what retries of its own stack have noted on it.
+    pub fn itself(&self) -> &Self {
+        match self {
+            Error::GaveUp(gave_up) => gave_up.1.itself(),
+            e => e,
+        }
     }
 
     /// What a caught panic said.
@@ -97,6 +109,15 @@ pub struct TimedOut<E> {
     pub owner: Owner,
     pub attempts: u32,
     pub cause: Option<E>,
+}
+
+/// A wait that would have ended after the earliest limit over it, and is not slept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    pub wait: Duration,
+    /// Whose limit it was, and how much was left of it.
+    pub owner: Owner,
+    pub left: Duration,
 }
 
 /// A policy did not let a call begin: which, and why.

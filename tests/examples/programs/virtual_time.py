@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from mountain_runtime import CircuitBreaker, Pipeline, Retry, Timeout, constant, effect, exponential
-from mountain_runtime.errors import CircuitOpen, TimedOut
+from mountain_runtime.errors import CircuitOpen
 from mountain_runtime.testing import VirtualClock
 
 
@@ -30,10 +30,9 @@ async def test_backs_off(virtual_clock: VirtualClock) -> None:
 async def test_total_beats_attempts(virtual_clock: VirtualClock) -> None:
     flaky = Flaky(failures=99)
     policy = Pipeline(Timeout(5), Retry(on=httpx.TransportError, attempts=None, backoff=constant(2)), name="t")
-    with pytest.raises(TimedOut) as info:
+    with pytest.raises(httpx.ConnectError):
         await policy.call(flaky)
-    assert isinstance(info.value.__cause__, httpx.ConnectError)
-    assert virtual_clock.time() == 4.0
+    assert virtual_clock.time() == 4.0  # the next attempt would begin after the Timeout
 
 
 async def test_breaker_opens_and_probes(virtual_clock: VirtualClock) -> None:

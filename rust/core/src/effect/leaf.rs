@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::{Around, Held, Landing, Shared};
-use crate::error::{Owner, Refused, TimedOut};
+use crate::error::{Misfit, Owner, Refused, TimedOut};
 
 /// What an effect finally calls. The engine starts it, polls it, and may ask a running call to end; it never stops it by force.
 pub trait Leaf: Send + Sync {
@@ -24,6 +25,9 @@ pub trait Leaf: Send + Sync {
 
     /// What the `on` of the retry at `layer` says of a fault. An error is one that `on` itself raised.
     fn verdict(&self, layer: usize, fault: &mut Self::Err) -> Result<Verdict, Self::Err>;
+
+    /// The retry at `layer` has judged the fault of this attempt, and goes on so.
+    fn retried(&self, layer: usize, attempt: u32, course: Course, fault: &mut Self::Err);
 
     /// The `on` of the breaker or fallback at `layer` names a fault.
     fn names(&self, layer: usize, fault: &mut Self::Err) -> bool;
@@ -62,6 +66,28 @@ pub enum Verdict {
     Yes,
     /// The delay in seconds that a server asked for; not yet checked.
     After(f64),
+}
+
+/// How a retry goes on from a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// It calls again after that wait.
+    Again(Duration),
+    /// It raises the failure.
+    GivesUp(GaveUp),
+}
+
+/// Why a retry does not call again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GaveUp {
+    /// There were as many attempts as there may be.
+    Attempts,
+    /// Its `on` says no.
+    Unnamed,
+    /// Its budget is used up.
+    Budget,
+    /// The wait would end after the limit over it.
+    TooLate(Misfit),
 }
 
 /// What the engine must know of a failure.

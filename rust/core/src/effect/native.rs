@@ -6,7 +6,9 @@ use std::task::{Context, Poll, Waker};
 
 use crate::sync::Mutex;
 
-use super::{Abort, Begin, Class, Done, Fault, Held, Host, Landing, Leaf, Operation, Outcome, Shared, Sink, Verdict};
+use super::{
+    Abort, Begin, Class, Course, Done, Fault, GaveUp, Held, Host, Landing, Leaf, Operation, Outcome, Shared, Sink, Verdict,
+};
 use crate::error::{Error, Owner, Refused, TimedOut};
 use crate::schedule::Priority;
 use crate::value::{Memory, Value};
@@ -14,12 +16,17 @@ use crate::value::{Memory, Value};
 /// Which native failures a retry goes on from: by errno. `None` stands for every OS error.
 pub type OnErrno = Option<Vec<i32>>;
 
+/// Hears how retries go on: with the number of the attempt that failed, and its failure.
+pub type Retries = Arc<dyn Fn(u32, Course, &Error) + Send + Sync>;
+
 pub struct NativeLeaf {
     operation: Arc<dyn Operation>,
     host: Arc<Host>,
     slot: Arc<Slot>,
     on: Vec<OnErrno>,
     priority: Priority,
+    /// Only where somebody wants to hear of retries.
+    retries: Option<Retries>,
 }
 
 struct Slot {
@@ -64,8 +71,10 @@ impl NativeLeaf {
         root: Arc<dyn Sink>,
         on: Vec<OnErrno>,
         priority: Priority,
+        retries: Option<Retries>,
     ) -> Self {
-        NativeLeaf { operation, host, slot: Arc::new(Slot { state: Mutex::default(), root }), on, priority }
+        let slot = Arc::new(Slot { state: Mutex::default(), root });
+        NativeLeaf { operation, host, slot, on, priority, retries }
     }
 
     /// Begin no further call, and ask a running one to end.
@@ -132,11 +141,21 @@ impl Leaf for NativeLeaf {
 
     fn verdict(&self, layer: usize, fault: &mut Error) -> Result<Verdict, Error> {
         let on = self.on.get(layer).and_then(Option::as_deref);
-        let yes = match fault {
+        let yes = match fault.itself() {
             Error::TimedOut(t) => t.owner.inside(layer),
             e => names(on, e),
         };
         Ok(if yes { Verdict::Yes } else { Verdict::No })
+    }
+
+    fn retried(&self, _layer: usize, attempt: u32, course: Course, fault: &mut Error) {
+        if let Some(heard) = &self.retries {
+            heard(attempt, course, fault);
+        }
+        if let Course::GivesUp(GaveUp::TooLate(misfit)) = course {
+            let failed = std::mem::replace(fault, Error::Cancelled);
+            *fault = Error::GaveUp(Box::new((misfit, failed)));
+        }
     }
 
     fn names(&self, layer: usize, fault: &mut Error) -> bool {
@@ -181,7 +200,8 @@ fn names(on: Option<&[i32]>, e: &Error) -> bool {
     match e {
         Error::Os(e) => on.is_none_or(|on| on.contains(&e.errno)),
         Error::TimedOut(_) => on.is_none_or(|on| on.contains(&ETIMEDOUT)),
-        Error::Attempted(_, e) | Error::Of(_, e) => names(on, e),
+        Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) => names(on, e),
+        Error::GaveUp(gave_up) => names(on, &gave_up.1),
         _ => false,
     }
 }
@@ -202,13 +222,13 @@ impl Fault for Error {
     }
 
     fn class(&self) -> Class {
-        match self {
+        match self.itself() {
             Error::Cancelled => Class::Stopped,
             Error::TimedOut(t) => Class::TimedOut(t.owner),
             Error::Refused(r) => Class::Refused(Some(r.layer)),
             Error::Panic(_) => Class::Passes,
             // Out of a call inside, with a stack of its own: a layer there is none of this one's.
-            Error::Attempted(_, e) | Error::Of(_, e) => match e.class() {
+            Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) => match e.class() {
                 Class::TimedOut(_) => Class::Failure,
                 Class::Refused(_) => Class::Refused(None),
                 class => class,

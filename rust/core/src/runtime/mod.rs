@@ -13,7 +13,9 @@ use std::task::{Context, Poll, Waker};
 
 use crate::sync::Mutex;
 
-use crate::effect::{Abort, Abortable, Call, Deadline, Done, Host, Leaf, NativeLeaf, OnErrno, Operation, Outcome, Terms, Trace};
+use crate::effect::{
+    Abort, Abortable, Call, Deadline, Done, Host, Leaf, NativeLeaf, OnErrno, Operation, Outcome, Retries, Terms, Trace,
+};
 use crate::error::{Error, Origin, Owner};
 use crate::observe::{Count, Doing, Observer, Tally};
 use crate::policy::{self, Layer};
@@ -30,8 +32,12 @@ pub struct Program {
     pub tally: Option<Arc<Tally>>,
     /// Who hears of the call.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Who hears of its retries.
+    pub retries: Option<Retries>,
     /// Names it in its failures when it runs inside another call.
     pub origin: Option<Origin>,
+    /// Names what set the inherited limit.
+    pub limit: Option<Origin>,
 }
 
 impl Operation for Program {
@@ -44,7 +50,8 @@ impl Operation for Program {
             return self.operation.start(host, done);
         }
         let root = done.sink();
-        let leaf = Arc::new(NativeLeaf::new(self.operation.clone(), host.clone(), root, self.on.to_vec(), done.priority));
+        let (operation, on, retries) = (self.operation.clone(), self.on.to_vec(), self.retries.clone());
+        let leaf = Arc::new(NativeLeaf::new(operation, host.clone(), root, on, done.priority, retries));
         let cancel = Arc::new(Cancel {
             leaf: leaf.clone(),
             trace: Trace::default(),
@@ -52,8 +59,8 @@ impl Operation for Program {
             waker: Mutex::new(None),
         });
         let (stack, inherited, clock, ours) = (self.stack.clone(), self.inherited, host.clock.clone(), cancel.clone());
-        let (terms, tally, origin, observer) =
-            (self.terms.clone(), self.tally.clone(), self.origin.clone(), self.observer.clone());
+        let (terms, tally, observer) = (self.terms.clone(), self.tally.clone(), self.observer.clone());
+        let (origin, limit) = (self.origin.clone(), self.limit.clone());
         let watch = (inherited.owner == Owner::Inherited).then_some(inherited.at);
         let engine = async move {
             let trace = &ours.trace;
@@ -69,8 +76,12 @@ impl Operation for Program {
                 e => {
                     let attempts = trace.attempts();
                     let e = if attempts > 1 { Error::Attempted(attempts, Box::new(e)) } else { e };
-                    match origin {
+                    let e = match origin {
                         Some(origin) => Error::Of(origin, Box::new(e)),
+                        None => e,
+                    };
+                    match limit {
+                        Some(limit) => Error::Under(limit, Box::new(e)),
                         None => e,
                     }
                 }

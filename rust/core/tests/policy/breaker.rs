@@ -1,6 +1,7 @@
 //! CircuitBreaker as a layer: what counts, and that a probe takes its slot when the inside has admitted it.
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use mountain_core::effect::{Deadline, Verdict};
 use mountain_core::error::{Reason, Refused};
@@ -11,7 +12,7 @@ use mountain_core::policy::retry::{Backoff, Jitter};
 use mountain_core::sync::Mutex;
 use mountain_core::time::Clock;
 
-use super::common::{Act, End, Fail, Run, Stage, at_once, limit, secs};
+use super::common::{Act, End, Fail, On, Run, Stage, at_once, doubling, limit, secs};
 
 fn after(failures: u32) -> Arc<Mutex<Breaker>> {
     let cooldown = Backoff { initial: 30.0, factor: 1.0, max: 30.0, jitter: Jitter::None };
@@ -53,11 +54,28 @@ fn a_limit_inside_or_outside_counts_once_and_a_cancel_not_at_all() {
 }
 
 #[test]
+fn a_retry_inside_that_gives_up_counts_by_its_failure() {
+    let all: On = |_, _| Ok(Verdict::Yes);
+    let the_retry_only: On = |layer, _| Ok(if layer == 2 { Verdict::Yes } else { Verdict::No });
+    for (on, then) in [(all, State::Open), (the_retry_only, State::Closed)] {
+        let breaker = after(1);
+        let stage = Stage::on([Act::fails(1)], on);
+        let (result, _) = stage.play(&[limit(4), Layer::Breaker(breaker.clone()), doubling(None)]);
+        assert!(matches!(result, Err(Fail::Plain(1))));
+        assert_eq!(state(&breaker, &stage), then);
+    }
+}
+
+#[test]
 fn a_limit_that_passes_in_a_backoff_inside_counts() {
     let breaker = after(1);
     let stage = Stage::new([Act::fails(1)]);
-    let waiting = super::common::doubling(None);
-    let _ = stage.play(&[limit(4), Layer::Breaker(breaker.clone()), waiting]);
+    let (call, stack) = (stage.call(), [limit(4), Layer::Breaker(breaker.clone()), doubling(None)]);
+    let mut run = Run::new(&stage, &call, &stack, Deadline::NONE, true);
+    assert!(run.poll().is_pending());
+    stage.clock.advance(secs(60));
+    assert!(matches!(run.poll(), Poll::Ready(Err(Fail::TimedOut(_)))), "woken late, as by a loop that was held up");
+    drop(run);
     assert_eq!(state(&breaker, &stage), State::Open);
 }
 

@@ -1,7 +1,7 @@
 //! A limit from outside the stack: kept here when nobody else watches over it, and known to backoffs in any case.
 
-use mountain_core::effect::Deadline;
-use mountain_core::error::Owner;
+use mountain_core::effect::{Course, Deadline, GaveUp};
+use mountain_core::error::{Misfit, Owner};
 
 use super::common::{Act, End, Fail, Reply, Stage, at, doubling, inherited, limit, secs};
 
@@ -28,8 +28,10 @@ fn a_backoff_that_would_outlast_it_is_not_slept() {
     for watch in [true, false] {
         let stage = Stage::new([Act::fails(1)]);
         let (result, end) = stage.play_under(&[doubling(None)], inherited(5), watch);
-        assert!(matches!(result.unwrap_err().parts(), (Owner::Inherited, 3, Some(Fail::Plain(1)))));
-        assert_eq!(end, at(3));
+        assert!(matches!(result, Err(Fail::Plain(1))));
+        let last = stage.leaf.courses().pop().unwrap();
+        let misfit = Misfit { wait: secs(4), owner: Owner::Inherited, left: secs(2) };
+        assert_eq!((last, end), ((0, 3, Course::GivesUp(GaveUp::TooLate(misfit))), at(3)));
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::task::Poll;
 
-use mountain_core::effect::{Deadline, Verdict};
-use mountain_core::error::Owner;
+use mountain_core::effect::{Course, Deadline, GaveUp, Verdict};
+use mountain_core::error::{Misfit, Owner};
+use mountain_core::policy::retry::{Backoff, Jitter};
+use mountain_core::policy::{Layer, retry};
 
 use super::common::{Act, End, Fail, Reply, Run, Stage, at, at_once, doubling, limit, play, secs};
 
@@ -51,25 +53,61 @@ fn a_late_failure_comes_before_a_retried_one() {
 fn a_backoff_that_would_outlast_the_limit_is_not_slept() {
     let stage = Stage::new([Act::fails(1), Act::fails(2), Act::fails(3)]);
     let (result, end) = stage.play(&[limit(5), doubling(None)]);
-    assert!(matches!(result.unwrap_err().parts(), (Owner::Layer(0), 3, Some(Fail::Plain(3)))));
+    assert!(matches!(result, Err(Fail::Plain(3))), "no time has run out: the failure is the result");
     assert_eq!(end, at(3), "waits of 1 and 2; the one of 4 would end at 7");
     assert_eq!(stage.leaf.begun(), [at(0), at(1), at(3)]);
+    let misfit = Misfit { wait: secs(4), owner: Owner::Layer(0), left: secs(2) };
+    let again = |wait| Course::Again(secs(wait));
+    let courses = [(1, 1, again(1)), (1, 2, again(2)), (1, 3, Course::GivesUp(GaveUp::TooLate(misfit)))];
+    assert_eq!(stage.leaf.courses(), courses);
 }
 
 #[test]
 fn nor_one_that_would_end_with_it() {
     let (result, end) = play(&[limit(3), doubling(None)], [Act::fails(1)]);
-    assert!(matches!(result.unwrap_err().parts(), (Owner::Layer(0), 2, Some(Fail::Plain(1)))));
+    assert!(matches!(result, Err(Fail::Plain(1))));
     assert_eq!(end, at(1));
 }
 
 #[test]
-fn the_earliest_limit_is_named_by_whom_it_stops() {
+fn what_stands_outside_of_a_retry_that_gives_up_has_its_turn() {
+    let stage = Stage::new([Act::fails(1), Act::fails(2), Act::value(secs(1))]);
+    let (result, end) = stage.play(&[limit(3), Layer::Fallback, doubling(None), limit(9), waiting_long()]);
+    assert_eq!((result.unwrap(), end), (7, at(2)));
+    let courses: Vec<_> = stage.leaf.courses().into_iter().map(|(layer, attempt, _)| (layer, attempt)).collect();
+    assert_eq!(
+        courses,
+        [(4, 1), (2, 1), (4, 2), (2, 2)],
+        "the inner one gives up, and the outer one tries again as long as it may"
+    );
+    assert!(matches!(stage.leaf.stood_in_for()[..], [(1, Fail::Plain(2))]));
+}
+
+/// A retry whose waits fit into no limit here.
+fn waiting_long() -> Layer {
+    let backoff = Backoff { initial: 60.0, factor: 1.0, max: 60.0, jitter: Jitter::None };
+    Layer::Retry(retry::Settings { attempts: None, backoff, max_retry_after: secs(60), budget: None })
+}
+
+#[test]
+fn the_earliest_limit_is_the_one_that_a_wait_does_not_fit() {
     for (stack, owner) in [([limit(5), limit(60), doubling(None)], 0), ([limit(60), limit(5), doubling(None)], 1)] {
-        let (result, end) = play(&stack, [Act::fails(1)]);
-        assert!(matches!(result.unwrap_err().parts(), (Owner::Layer(i), 3, Some(Fail::Plain(1))) if i == owner));
-        assert_eq!(end, at(3));
+        let stage = Stage::new([Act::fails(1)]);
+        let (result, end) = stage.play(&stack);
+        assert!(matches!(result, Err(Fail::Plain(1))));
+        let last = stage.leaf.courses().pop().unwrap();
+        let Course::GivesUp(GaveUp::TooLate(misfit)) = last.2 else { panic!("{last:?}") };
+        assert_eq!((misfit.owner, end), (Owner::Layer(owner), at(3)));
     }
+}
+
+#[test]
+fn retries_without_a_wait_go_on_until_time_is_up() {
+    let stage =
+        Stage::new([Act::new(secs(2), End::Plain(1)), Act::new(secs(2), End::Plain(2)), Act::new(secs(1), End::Plain(3))]);
+    let (result, end) = stage.play(&[limit(5), at_once(None)]);
+    assert!(matches!(result.unwrap_err().parts(), (Owner::Layer(0), 3, Some(Fail::Plain(3)))));
+    assert_eq!(end, at(5));
 }
 
 #[test]

@@ -69,6 +69,13 @@ fn over_all(stack: &[Layer], inherited: Deadline) -> Instant {
     outer.chain([inherited.at]).min().expect("one at least")
 }
 
+fn limit_of(layer: &Layer) -> Duration {
+    match layer {
+        Layer::Timeout(timeout) => timeout.limit,
+        _ => Duration::MAX,
+    }
+}
+
 /// How long a call may go on after it was asked to stop.
 fn slack(script: &[Act]) -> Duration {
     let after = script.iter().map(|act| match act.reply {
@@ -119,6 +126,12 @@ proptest! {
                 owner => owner == inherited.owner,
             };
             prop_assert!(there, "nobody's limit: {:?}", t);
+            let has_passed = match t.owner {
+                // One inside a retry began with one of its attempts.
+                Owner::Layer(i) => begun.iter().any(|&b| b.after(limit_of(&stack[i])) <= stage.clock.now()),
+                _ => inherited.at <= stage.clock.now(),
+            };
+            prop_assert!(has_passed, "time is left: {:?}", t);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::machine::{Decision, decide};
-use crate::effect::{Call, Deadline, Fault, Leaf, Verdict};
+use crate::effect::{Call, Course, Deadline, Fault, GaveUp, Leaf, Verdict};
 use crate::error::TimedOut;
 use crate::observe::Event;
 use crate::time::{Instant, sleep_until};
@@ -34,7 +34,7 @@ where
             sleep_until(call.clock, again).await;
             // Woken late, as by a stalled loop: nothing begins after the limit.
             if call.now() >= over.at {
-                return Err(too_late(call, over, call.trace.take_last(over.owner)));
+                return Err(timed_out(call, over, call.trace.take_last(over.owner)));
             }
         }
     }
@@ -49,27 +49,31 @@ fn judge<L: Leaf>(
     attempt: u32,
     mut e: L::Err,
 ) -> Result<Instant, L::Err> {
-    let verdict = match e.class() {
-        // A limit outside this retry has passed, a breaker outside is open, or the failure is nobody's to judge.
-        class if !class.is_inside(layer) => Verdict::No,
-        _ if settings.attempts.is_some_and(|most| attempt >= most) => Verdict::No,
-        _ => call.leaf.verdict(layer, &mut e)?,
-    };
-    if verdict == Verdict::No {
+    // A limit outside this retry has passed, a breaker outside is open, or the failure is not the retry's to judge.
+    if !e.class().is_inside(layer) {
         return Err(e);
     }
-    match decide(settings, attempt, verdict, call.now(), over, fastrand::f64()) {
-        Decision::GiveUp => Err(e),
-        Decision::TooLate => Err(too_late(call, over, Some(e))),
-        Decision::Again(_) if settings.budget.as_ref().is_some_and(|budget| !budget.lock().withdraw(call.now())) => Err(e),
+    let is_last = settings.attempts.is_some_and(|most| attempt >= most);
+    let verdict = if is_last { Verdict::No } else { call.leaf.verdict(layer, &mut e)? };
+    let now = call.now();
+    let why = match decide(settings, attempt, verdict, now, over, fastrand::f64()) {
+        Decision::TimeIsUp => return Err(timed_out(call, over, Some(e))),
+        Decision::GiveUp(why) => why,
+        Decision::Again(_) if settings.budget.as_ref().is_some_and(|budget| !budget.lock().withdraw(now)) => GaveUp::Budget,
         Decision::Again(at) => {
+            call.leaf.retried(layer, call.trace.attempts(), Course::Again(at.since(now)), &mut e);
             call.trace.failed(layer, e);
             call.tell(Event::BacksOff(layer, at));
-            Ok(at)
+            return Ok(at);
         }
+    };
+    // One that fails at once with what it need not try again has not retried.
+    if attempt > 1 || matches!(why, GaveUp::Budget | GaveUp::TooLate(_)) {
+        call.leaf.retried(layer, call.trace.attempts(), Course::GivesUp(why), &mut e);
     }
+    Err(e)
 }
 
-fn too_late<L: Leaf>(call: &Call<'_, L>, over: Deadline, cause: Option<L::Err>) -> L::Err {
+fn timed_out<L: Leaf>(call: &Call<'_, L>, over: Deadline, cause: Option<L::Err>) -> L::Err {
     L::Err::timed_out(TimedOut { owner: over.owner, attempts: call.trace.attempts(), cause })
 }

@@ -3,30 +3,41 @@
 use std::time::Duration;
 
 use super::Settings;
-use crate::effect::{Deadline, Verdict};
+use crate::effect::{Deadline, GaveUp, Verdict};
+use crate::error::Misfit;
 use crate::time::{Instant, seconds};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// The failure is the result.
-    GiveUp,
+    GiveUp(GaveUp),
     /// Call again at that time.
     Again(Instant),
-    /// The wait would end after the deadline: its owner's time is up now.
-    TooLate,
+    /// The deadline has passed: its owner's time is up.
+    TimeIsUp,
 }
 
 /// `attempt` is the number of the one that failed, counted from 1; `dice` is in [0, 1).
 pub(super) fn decide(s: &Settings, attempt: u32, verdict: Verdict, now: Instant, over: Deadline, dice: f64) -> Decision {
-    if verdict == Verdict::No || s.attempts.is_some_and(|most| attempt >= most) {
-        return Decision::GiveUp;
+    if s.attempts.is_some_and(|most| attempt >= most) {
+        return Decision::GiveUp(GaveUp::Attempts);
+    }
+    if verdict == Verdict::No {
+        return Decision::GiveUp(GaveUp::Unnamed);
+    }
+    let limited = over.at != Instant::NEVER;
+    if limited && now >= over.at {
+        return Decision::TimeIsUp;
     }
     let wait = match verdict {
         Verdict::After(asked) => asked_for(asked, s.max_retry_after).unwrap_or_else(|| s.backoff.wait(attempt, dice)),
         _ => s.backoff.wait(attempt, dice),
     };
     let at = now.after(wait);
-    if at >= over.at && over.at != Instant::NEVER { Decision::TooLate } else { Decision::Again(at) }
+    if limited && at >= over.at {
+        return Decision::GiveUp(GaveUp::TooLate(Misfit { wait, owner: over.owner, left: over.at.since(now) }));
+    }
+    Decision::Again(at)
 }
 
 /// The delay that a server asked for, capped; nonsense is no answer.
@@ -54,8 +65,8 @@ mod tests {
         let s = settings(Some(3));
         assert_eq!(decide(&s, 1, Verdict::Yes, at(0), Deadline::NONE, 0.0), Decision::Again(at(1)));
         assert_eq!(decide(&s, 2, Verdict::Yes, at(0), Deadline::NONE, 0.0), Decision::Again(at(2)));
-        assert_eq!(decide(&s, 3, Verdict::Yes, at(0), Deadline::NONE, 0.0), Decision::GiveUp);
-        assert_eq!(decide(&s, 1, Verdict::No, at(0), Deadline::NONE, 0.0), Decision::GiveUp);
+        assert_eq!(decide(&s, 3, Verdict::Yes, at(0), Deadline::NONE, 0.0), Decision::GiveUp(GaveUp::Attempts));
+        assert_eq!(decide(&s, 1, Verdict::No, at(0), Deadline::NONE, 0.0), Decision::GiveUp(GaveUp::Unnamed));
         assert!(matches!(decide(&settings(None), u32::MAX, Verdict::Yes, at(0), Deadline::NONE, 0.0), Decision::Again(_)));
     }
 
@@ -63,9 +74,25 @@ mod tests {
     fn a_wait_that_would_outlast_the_deadline_is_not_slept() {
         let over = Deadline { at: at(5), owner: Owner::Layer(0) };
         let s = settings(None);
+        let too_late = |wait, left| {
+            let (wait, left) = (Duration::from_secs(wait), Duration::from_secs(left));
+            Decision::GiveUp(GaveUp::TooLate(Misfit { wait, owner: Owner::Layer(0), left }))
+        };
         assert_eq!(decide(&s, 2, Verdict::Yes, at(1), over, 0.0), Decision::Again(at(3)));
-        assert_eq!(decide(&s, 3, Verdict::Yes, at(3), over, 0.0), Decision::TooLate);
-        assert_eq!(decide(&s, 1, Verdict::After(0.0), at(5), over, 0.0), Decision::TooLate);
+        assert_eq!(decide(&s, 3, Verdict::Yes, at(3), over, 0.0), too_late(4, 2));
+        assert_eq!(decide(&s, 1, Verdict::After(7.0), at(4), over, 0.0), too_late(7, 1));
+    }
+
+    #[test]
+    fn time_is_up_when_it_has_passed_and_not_before() {
+        let over = Deadline { at: at(5), owner: Owner::Layer(0) };
+        let s = settings(None);
+        let just_before = Instant::from_nanos(5 * SECOND - 1);
+        assert_eq!(decide(&s, 1, Verdict::After(0.0), just_before, over, 0.0), Decision::Again(just_before));
+        for verdict in [Verdict::After(0.0), Verdict::After(7.0), Verdict::Yes] {
+            assert_eq!(decide(&s, 1, verdict, at(5), over, 0.0), Decision::TimeIsUp);
+        }
+        assert_eq!(decide(&s, 1, Verdict::No, at(5), over, 0.0), Decision::GiveUp(GaveUp::Unnamed));
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(crate) fn program(operation: impl Operation + 'static, stack: &[Layer]) -> P
 pub(crate) fn on(operation: impl Operation + 'static, stack: &[Layer], on: &[OnErrno]) -> Program {
     Program {
         observer: None,
+        retries: None,
+        limit: None,
         operation: Arc::new(operation),
         stack: stack.into(),
         on: on.into(),

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{Begin, Deadline, Held, Landing, Leaf, Shared, Verdict};
+use mountain_core::effect::{Begin, Course, Deadline, Held, Landing, Leaf, Shared, Verdict};
 use mountain_core::error::Owner;
 use mountain_core::time::{Clock, Instant, Key};
 
@@ -33,6 +33,8 @@ struct State {
     kept: Vec<Box<dyn Any + Send>>,
     /// What fallbacks were asked to stand in for, by layer.
     instead: Vec<(usize, Fail)>,
+    /// What retries did about failures: their place, the attempt, and how they went on.
+    courses: Vec<(usize, u32, Course)>,
     /// Flights that the test lands.
     flights: Vec<(usize, Landing)>,
 }
@@ -85,6 +87,10 @@ impl Scripted {
 
     pub(crate) fn stood_in_for(&self) -> Vec<(usize, Fail)> {
         std::mem::take(&mut self.state().instead)
+    }
+
+    pub(crate) fn courses(&self) -> Vec<(usize, u32, Course)> {
+        std::mem::take(&mut self.state().courses)
     }
 
     pub(crate) fn flights(&self) -> Vec<(usize, Landing)> {
@@ -145,6 +151,10 @@ impl Leaf for Scripted {
 
     fn verdict(&self, layer: usize, fault: &mut Fail) -> Result<Verdict, Fail> {
         (self.on)(layer, fault)
+    }
+
+    fn retried(&self, layer: usize, attempt: u32, course: Course, _fault: &mut Fail) {
+        self.state().courses.push((layer, attempt, course));
     }
 
     fn names(&self, layer: usize, fault: &mut Fail) -> bool {
