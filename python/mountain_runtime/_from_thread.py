@@ -65,7 +65,13 @@ def call(runtime: Entered, effect: Effect[T]) -> T:
         while not concurrent.futures.wait([result], timeout=1.0).done:
             if loop.is_closed():
                 raise ShuttingDown("the runtime's loop was closed before the effect ended", effect=effect.__name__)
-        return result.result()
+        error = result.exception()
+        if error is None:
+            return result.result()
+        try:
+            raise error  # not by `result()`, which takes an error that is false for none
+        finally:
+            del error
     except BaseException:
         if not result.done() and not loop.is_closed():
             loop.call_soon_threadsafe(cancel)

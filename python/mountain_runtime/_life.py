@@ -54,7 +54,7 @@ class Life:
     def _ended(self, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()
         if not self.up.done():
-            self.up.set_exception(error or asyncio.CancelledError())
+            self.up.set_exception(asyncio.CancelledError() if error is None else error)
             self.up.exception()  # it is the task's, and said there
         if not self._asked.done():
             self._asked.cancel()

@@ -1,8 +1,9 @@
 """`priority`: how urgent a block of code is, and all that it awaits or starts."""
 
-from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
+from contextvars import Token
 from enum import IntEnum
+from types import TracebackType
 from typing import cast
 
 from ._native import has_priorities, priority_var
@@ -28,15 +29,25 @@ def priority(p: Priority, /) -> AbstractContextManager[None]:
     given = cast("object", p)
     if not isinstance(given, int) or isinstance(given, bool) or given not in tuple(Priority):
         raise ConfigError(f"priority({p!r}): must be Priority.LOW, Priority.NORMAL or Priority.HIGH")
-    return _block(Priority(given))
+    return _Block(Priority(given))
 
 
-@contextmanager
-def _block(p: Priority) -> Generator[None]:
-    has_priorities()
-    token = priority_var.set(p)
-    try:
-        yield
-    finally:
+class _Block(AbstractContextManager[None]):
+    __slots__ = ("_priority", "_token")
+
+    def __init__(self, p: Priority) -> None:
+        self._priority = p
+        self._token: Token[int] | None = None
+
+    def __enter__(self) -> None:
+        if self._token is not None:
+            raise RuntimeError("a priority() is entered once: make another")
+        has_priorities()
+        self._token = priority_var.set(self._priority)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        assert self._token is not None
         with suppress(ValueError):  # closed in another context, as what a loop leaves behind is
-            priority_var.reset(token)
+            priority_var.reset(self._token)

@@ -1,11 +1,11 @@
 """`run`: a whole program, from its event loop to its signals."""
 
 import asyncio
-import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -41,7 +41,7 @@ def run(
     if rt._phase != _scope.NEW:
         raise RuntimeError("a Runtime is entered once: make another")
     program = _Program(rt)
-    with _handlers_restored(), asyncio.Runner(loop_factory=_factory(loop)) as runner:
+    with _HandlersRestored(), asyncio.Runner(loop_factory=_factory(loop)) as runner:
         value: T = runner.run(program.supervise(main))
     return value
 
@@ -65,14 +65,14 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-@contextlib.contextmanager
-def _handlers_restored() -> Generator[None, None, None]:
+class _HandlersRestored(AbstractContextManager[None]):
     """The user's own handlers are back afterwards."""
-    before = {number: signal.getsignal(number) for number in _SIGNALS} if _in_main_thread() else {}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+
+    def __enter__(self) -> None:
+        self._before = {number: signal.getsignal(number) for number in _SIGNALS} if _in_main_thread() else {}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             if handler is not None:  # None: installed by other means than Python's
                 signal.signal(number, handler)
 
@@ -98,9 +98,12 @@ class _Program:
 
     async def supervise(self, main: Callable[[Runtime], Awaitable[T]]) -> T:
         try:
-            with self._listening():
+            stop_listening = self._listen()
+            try:
                 async with self._runtime as runtime:
                     value = await self._finished(runtime, main)
+            finally:
+                stop_listening()
         except BaseException as error:
             self._log_report()
             if self._second is not None:
@@ -144,11 +147,10 @@ class _Program:
 
     # -- signals ----------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _listening(self) -> Generator[None, None, None]:
+    def _listen(self) -> Callable[[], None]:
+        """Hears the signals from now on; what it gives ends that."""
         if not _in_main_thread():
-            yield
-            return
+            return _nothing
         loop = asyncio.get_running_loop()
         dumps = signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
         if dumps:
@@ -158,13 +160,14 @@ class _Program:
         for number in listened:
             loop.add_signal_handler(number, self._hear, number)  # wakes the loop, whatever it waits for
             signal.signal(number, self._arrive)
-        try:
-            yield
-        finally:
+
+        def stop() -> None:
             for number in listened:
                 loop.remove_signal_handler(number)
             if dumps:
                 loop.remove_signal_handler(signal.SIGUSR1)
+
+        return stop
 
     def _dump(self, number: int, frame: FrameType | None) -> None:
         """At once, wherever the main thread is: a loop that is stuck is what one wants to see."""
@@ -196,7 +199,7 @@ class _Program:
 
 
 def _log_failure(closing: "asyncio.Task[None]") -> None:
-    if not closing.cancelled() and (error := closing.exception()):
+    if not closing.cancelled() and (error := closing.exception()) is not None:
         _log.error("the shutdown failed", exc_info=error)
 
 

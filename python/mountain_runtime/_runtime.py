@@ -26,6 +26,7 @@ from ._services import Services
 from ._shutdown import Clock, Shutdown, ShutdownReport, Step, Steps
 from ._statistics import Statistics, snapshot
 from ._stopping import Stopping
+from ._users_errors import written
 from .errors import ConfigError, ShuttingDown
 from .policy._numbers import Seconds, count, seconds
 from .policy.concurrency import ConcurrencyLimit
@@ -258,7 +259,7 @@ class Runtime(Scope):
             return await work
         except EXITS as error:
             self._exits(error)
-            raise asyncio.CancelledError(f"it raised {error!r}") from None
+            raise asyncio.CancelledError(f"it raised {written(error)}") from None
 
     async def _queued(self, effect: Awaitable[T]) -> T:
         assert self._limit is not None

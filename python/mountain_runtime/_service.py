@@ -10,6 +10,7 @@ from ._exits import error_of
 from ._graph import Make, Provider
 from ._health import ServiceHealth
 from ._life import Life, Spawn
+from ._users_errors import note, written
 from .errors import ServiceMissing, TimedOut
 from .policy._backoff import exponential
 from .policy.breaker import CircuitBreaker
@@ -58,11 +59,11 @@ class Service:
             await self._enter_primary()
         except Exception as error:
             if self.provider.fallback is None:
-                self._is("failed", repr(error))
+                self._is("failed", written(error))
                 raise
-            _log.warning("service %s did not start and is degraded: %r", self.provider.name, error)
+            _log.warning("service %s did not start and is degraded: %s", self.provider.name, written(error))
             await self._enter_standby(error)
-            self._is("degraded", f"it did not start: {error!r}")
+            self._is("degraded", f"it did not start: {written(error)}")
             self._retry()
         else:
             if self._breaker() is not None:
@@ -105,10 +106,10 @@ class Service:
         try:
             await self._up(life, name)
         except Exception as second:
-            self._is("failed", repr(error or second))
+            self._is("failed", written(second if error is None else error))
             if error is None:
                 raise
-            error.add_note(f"its fallback did not start either: {second!r}")
+            note(error, f"its fallback did not start either: {written(second)}")
             raise error from second
 
     # -- in its place -----------------------------------------------------------------------------------------------
@@ -118,10 +119,11 @@ class Service:
         if self._state not in ("up", "degraded"):
             return
         error = None if task.cancelled() else error_of(task)
-        reason = f"it ended by itself: {error!r}" if error is not None else "it ended by itself"
+        reason = f"it ended by itself: {written(error)}" if error is not None else "it ended by itself"
         if self.provider.fallback is None:
             _log.error("service %s has failed: %s", self.provider.name, reason, exc_info=error)
-            self.crash = error or RuntimeError(f"service {self.provider.name} ended by itself")
+            ended = RuntimeError(f"service {self.provider.name} ended by itself")
+            self.crash = ended if error is None else error
             self._is("failed", reason)
             return
         _log.warning("service %s is degraded: %s", self.provider.name, reason, exc_info=error)
@@ -137,13 +139,13 @@ class Service:
             try:
                 await self._enter_standby(None)
             except Exception as error:
-                _log.warning("the fallback of service %s did not start: %r", self.provider.name, error)
+                _log.warning("the fallback of service %s did not start: %s", self.provider.name, written(error))
         for retry in itertools.count():
             await asyncio.sleep(_RETRIES.wait(retry, random.random()))
             try:
                 await self._enter_primary()
             except Exception as error:
-                _log.info("service %s is still degraded: %r", self.provider.name, error)
+                _log.info("service %s is still degraded: %s", self.provider.name, written(error))
                 continue
             self._is("up")
             _log.info("service %s is back", self.provider.name)
@@ -201,7 +203,7 @@ class Service:
     def stopped(self, error: BaseException | None) -> None:
         """It has ended, or was left behind."""
         if error is not None:
-            self._is("failed", repr(error))
+            self._is("failed", written(error))
         elif self._state == "stopping":
             self._is("stopped")
         self.has_stopped.set()

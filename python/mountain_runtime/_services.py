@@ -128,7 +128,8 @@ class Services:
         name, error = f"stop {service.provider.name}", service.crash
         try:
             if tasks := service.ask():
-                error = await steps.end(name, tasks, lambda: until(POLITE), lambda: until(1)) or error
+                ended = await steps.end(name, tasks, lambda: until(POLITE), lambda: until(1))
+                error = error if ended is None else ended
             elif error is not None:
                 steps.record(name, began, "failed", error)
         finally:  # whatever happens, what it needs may stop

@@ -10,6 +10,7 @@ from . import _native
 from ._dump import Dump
 from ._exits import error_of
 from ._stacks import of_task, of_traceback, place
+from ._users_errors import notes, said
 from .errors import TimedOut
 from .policy._numbers import Seconds, seconds
 
@@ -79,7 +80,7 @@ class ShutdownReport:
         width = max((len(step.name) for step in self.steps), default=0)
         for step in self.steps:
             line = f"  {step.name:<{width}}{step.started:>8.2f} s  +{step.took:.2f} s  {step.outcome}"
-            lines.append(line if step.error is None else f"{line}: {step.error}")
+            lines.append(line if step.error is None else f"{line}: {said(step.error)}")
         if self.spans_dropped:
             lines.append(f"spans that no exporter took: {self.spans_dropped}")
         if self._dump is not None:
@@ -97,8 +98,8 @@ class ShutdownReport:
                 "started": step.started,
                 "took": step.took,
                 "outcome": step.outcome,
-                "error": None if step.error is None else f"{type(step.error).__name__}: {step.error}",
-                "where": getattr(step.error, "__notes__", []),
+                "error": None if step.error is None else f"{type(step.error).__name__}: {said(step.error)}",
+                "where": notes(step.error),
             }
             for step in self.steps
         ]

@@ -13,15 +13,17 @@ What races: 3 with 5. Stopping cancels the watch first, so that nothing is start
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import copy_context
+from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
 from . import _native
 from ._native import limit_var
 from ._scope import current
 from ._sidecar_run import Ready, Run, Settings, Stop, StrPath, log
+from ._users_errors import note, said
 from .errors import ConfigError, Rejected
 from .policy import Backoff
 from .policy._numbers import Seconds, count, seconds
@@ -73,27 +75,42 @@ def sidecar(
     )
 
     def make() -> AbstractAsyncContextManager[Process]:
-        return _block(settings)
+        return _Block(settings)
 
     make.__qualname__ = make.__name__ = f"sidecar({settings.name!r})"
     return make
 
 
-@asynccontextmanager
-async def _block(settings: Settings) -> AsyncGenerator[Process, None]:
-    life = _Life(settings, await Run.begin(settings))
-    context = copy_context()
-    context.run(limit_var.set, None)  # the limit on its start is none on its life
-    loop = asyncio.get_running_loop()
-    watch = loop.create_task(life.watch(), name=f"sidecar {settings.name}", context=context)
-    try:
-        yield _Sidecar(life)
-    except BaseException as error:
-        if failure := await life.stop(watch):
-            error.add_note(str(failure))
-        raise
-    if failure := await life.stop(watch):
-        raise failure
+class _Block(AbstractAsyncContextManager[Process]):
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._entered = False
+        self._life: tuple[_Life, asyncio.Task[None]] | None = None
+
+    async def __aenter__(self) -> Process:
+        if self._entered:
+            raise RuntimeError("a sidecar's block is entered once: make another")
+        self._entered = True
+        settings = self._settings
+        life = _Life(settings, await Run.begin(settings))
+        context = copy_context()
+        context.run(limit_var.set, None)  # the limit on its start is none on its life
+        loop = asyncio.get_running_loop()
+        watch = loop.create_task(life.watch(), name=f"sidecar {settings.name}", context=context)
+        self._life = life, watch
+        return _Sidecar(life)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        assert self._life is not None
+        life, watch = self._life
+        failure = await life.stop(watch)
+        if failure is None:
+            return
+        if error is None:
+            raise failure
+        note(error, said(failure))
 
 
 class _Life:
@@ -129,7 +146,7 @@ class _Life:
                 restarts.popleft()
             if len(restarts) >= _MOST:
                 self._failure = ChildProcessError(
-                    f"{self._failure}\nIt was started {_MOST} times again in {_WITHIN:g} s: enough"
+                    f"{said(self._failure)}\nIt was started {_MOST} times again in {_WITHIN:g} s: enough"
                 )
                 _give_up(self._failure)
                 return None
@@ -147,7 +164,7 @@ class _Life:
             else:
                 log.warning("sidecar %r runs again, as process %d", self.settings.name, fresh.child.pid)
                 return fresh
-            log.warning("%s", self._failure)
+            log.warning("%s", said(self._failure))
 
     async def stop(self, watch: "asyncio.Task[None]") -> Exception | None:
         """Step 5: nothing is started any more, and what runs is stopped. Gives why it had ended before, if it had."""
@@ -186,12 +203,12 @@ class _Sidecar(Process):
 
     async def send(self, line: bytes) -> None:
         run = await self._run()
-        with _noticing(run):
+        with _Noticing(run):
             await run.process.send(line)
 
     async def receive(self) -> bytes:
         run = await self._answering()
-        with _noticing(run):
+        with _Noticing(run):
             await run.take_early()
             return await run.process.receive()
 
@@ -233,13 +250,15 @@ class _Sidecar(Process):
         return self._last
 
 
-@contextmanager
-def _noticing(run: Run) -> Generator[None, None, None]:
-    try:
-        yield
-    except BrokenPipeError:
-        run.broken = True
-        raise
+class _Noticing(AbstractContextManager[None]):
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        if isinstance(error, BrokenPipeError):
+            self._run.broken = True
 
 
 def _give_up(why: Exception) -> None:

@@ -13,6 +13,7 @@ from . import _native
 from ._exits import EXITS, Exit, result_of, task_of
 from ._native import Child
 from ._stopping import Stopping
+from ._users_errors import written
 from .policy import Backoff
 from .process import Process, start
 from .telemetry import _logs
@@ -221,7 +222,7 @@ async def _tried(stopping: Awaitable[None], grace: float, name: str) -> bool:
         async with asyncio.timeout(grace):
             await stopping
     except Exception as error:
-        log.warning("sidecar %r was asked to stop: %r", name, error)
+        log.warning("sidecar %r was asked to stop: %s", name, written(error))
         return False
     return True
 

@@ -13,8 +13,9 @@ import errno
 import os
 import reprlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 from . import _native, _scope
 from ._native import Child, Completed, Effect
@@ -147,20 +148,27 @@ def open(  # noqa: A001
 
     Raises OSError, with errno and filename, when it cannot be started.
     """
-    return opened(checked("process.open", argv), cwd, env, stderr=False)
+    return _Block(checked("process.open", argv), cwd, env)
 
 
-@asynccontextmanager
-async def opened(
-    argv: tuple[StrPath, ...], cwd: StrPath | None, env: Mapping[str, str] | None, *, stderr: bool
-) -> AsyncGenerator[Process, None]:
-    child = await start(argv, cwd, env, stderr=stderr)
-    grace = 0.0
-    try:
-        yield Process(child)
-        grace = _GRACE
-    finally:
-        await _native.process_end(child, grace)
+class _Block(AbstractAsyncContextManager[Process]):
+    def __init__(self, argv: tuple[StrPath, ...], cwd: StrPath | None, env: Mapping[str, str] | None) -> None:
+        self._command = argv, cwd, env
+        self._entered = False
+        self._child: Child | None = None
+
+    async def __aenter__(self) -> Process:
+        if self._entered:
+            raise RuntimeError("a process.open() is entered once: make another")
+        self._entered = True
+        self._child = await start(*self._command, stderr=False)
+        return Process(self._child)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        assert self._child is not None
+        await _native.process_end(self._child, _GRACE if kind is None else 0.0)
 
 
 async def start(

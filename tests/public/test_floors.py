@@ -166,6 +166,12 @@ def test_no_module_of_the_package_needs_one_that_needs_it() -> None:
     TopologicalSorter({name: imported(name) - {"_native"} for name in MODULES}).prepare()  # raises CycleError
 
 
+def test_no_block_of_the_package_sets_attributes_of_what_passes_through_it() -> None:
+    """contextlib's decorators do, which a frozen exception does not take. No user's exception passes through a fixture."""
+    made = re.compile(r"^\s*@(?:contextlib\.)?(?:async)?contextmanager", re.MULTILINE)
+    assert [name for name, file in MODULES.items() if made.search(file.read_text())] == ["testing"]
+
+
 def test_examples_import_public_names_only() -> None:
     files = sorted((ROOT / "examples").rglob("*.py"))
     assert files

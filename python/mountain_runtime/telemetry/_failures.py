@@ -3,7 +3,7 @@
 import time
 import traceback
 
-from .. import _native
+from .. import _native, _users_errors
 
 __all__ = ["note", "said", "shown"]
 
@@ -31,10 +31,7 @@ def note(effect: str, kind: str, error: BaseException) -> None:
 
 def said(error: BaseException) -> str:
     """What it says, whatever its own code does."""
-    try:
-        return shown(str(error))
-    except Exception:
-        return f"<{type(error).__name__} cannot be shown>"
+    return shown(_users_errors.said(error))
 
 
 def _traced(error: BaseException) -> str:
