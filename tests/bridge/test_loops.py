@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import ConcurrencyLimit, Effect, Retry, Timeout, constant, effect, gather
+from mountain_runtime import Cache, ConcurrencyLimit, Effect, Retry, Runtime, Timeout, constant, effect, gather
 from mountain_runtime._native import statistics
 from mountain_runtime._native import trial_noop as noop
 from mountain_runtime._native import trial_sleep as sleep
 from tests.effect.support import LONG, Boom, forever, ticks, value
+from tests.policy.room import until
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -255,3 +256,82 @@ def test_what_a_collected_loop_held_is_given_back() -> None:
     assert limit.statistics().in_flight == 0
     assert sum(limit.statistics().waiting.values()) == 0
     run(asyncio.new_event_loop, waiting())
+
+
+# -- what is parked on a closed loop, and kept by somebody -----------------------------------------------------------
+
+
+async def enters(limit: ConcurrencyLimit) -> None:
+    async with limit.slot():
+        pass
+
+
+PARKED: dict[str, Callable[[ConcurrencyLimit], Any]] = {
+    "a slot": enters,
+    "an effect": lambda limit: effect(limit)(value)(),
+    "a native effect": lambda limit: awaits(noop().under(limit)),
+    "native ones side by side": lambda limit: awaits(gather([noop().under(limit), noop().under(limit)])),
+    "in a gather of asyncio's": lambda limit: gathers(noop().under(limit), noop().under(limit)),
+    "under a deadline": lambda limit: effect(Timeout(LONG), limit)(value)(),
+    "a cached call": lambda limit: effect(Cache(ttl=LONG), limit)(value)(),
+}
+
+
+async def awaits(work: Effect[Any]) -> None:
+    await work
+
+
+async def gathers(*work: Effect[Any]) -> None:
+    await asyncio.gather(*(each.__await__() for each in work))
+
+
+@pytest.mark.parametrize("kind", PARKED)
+def test_what_waits_on_a_closed_loop_gives_back_its_seat(new_loop: LoopFactory, kind: str) -> None:
+    """Also where its task is kept: it will never run again."""
+    limit = ConcurrencyLimit(1, max_waiting=2)
+    kept: list[asyncio.Task[Any]] = []
+
+    def elsewhere() -> None:
+        loop = new_loop()
+        made = PARKED[kind](limit)
+        kept.append(loop.create_task(made))
+        loop.run_until_complete(until(lambda: sum(limit.statistics().waiting.values()) >= 1))
+        loop.close()
+
+    async def main() -> None:
+        async with limit.slot():
+            await asyncio.to_thread(elsewhere)
+            await until(lambda: sum(limit.statistics().waiting.values()) == 0)
+        await effect(limit)(value)()
+        assert limit.statistics().in_flight == 0
+
+    run(new_loop, main())
+    for task in kept:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
+def test_what_a_runtime_on_a_closed_loop_had_queued_is_let_go(new_loop: LoopFactory) -> None:
+    limit = ConcurrencyLimit(1)
+    kept: list[Any] = []
+
+    def elsewhere() -> None:
+        loop = new_loop()
+
+        async def submits() -> None:
+            runtime = Runtime(max_in_flight=1)
+            await runtime.__aenter__()
+            kept.extend(
+                [runtime, runtime.submit(sleep(LONG)), *(runtime.submit(noop().under(limit)) for _ in range(3))]
+            )
+
+        loop.run_until_complete(submits())
+        loop.close()
+
+    async def main() -> None:
+        async with limit.slot():
+            await asyncio.to_thread(elsewhere)
+            await until(lambda: sum(limit.statistics().waiting.values()) == 0)
+        before = statistics()["running"]
+        await until(lambda: statistics()["running"] <= before)
+
+    run(new_loop, main())

@@ -320,3 +320,26 @@ async def test_a_retry_outside_shares_the_next_flight_too() -> None:
 
     assert await asyncio.gather(*[get() for _ in range(10)]) == [2] * 10
     assert len(calls) == 2
+
+
+async def test_an_error_says_where_it_was_raised() -> None:
+    """The user's frames stand in it, for every follower alike, and none of ours behind them."""
+
+    def looks_up() -> int:
+        empty: dict[str, int] = {}
+        return empty["missing"]
+
+    @effect(Cache(ttl=LONG))
+    async def get() -> int:
+        await asyncio.sleep(0)
+        return looks_up()
+
+    async def names() -> list[str]:
+        try:
+            await get()
+        except KeyError as error:
+            return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+        raise AssertionError
+
+    for found in await asyncio.gather(*[names() for _ in range(5)]):
+        assert found == ["names", "get", "looks_up"]

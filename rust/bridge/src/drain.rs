@@ -13,7 +13,9 @@ use crate::log;
 use crate::port::{self, Letter, Port};
 use crate::process::{clock, telemetry};
 use crate::pyref::empty_graveyard;
+use crate::reap;
 use crate::run::Run;
+use crate::scope::Scope;
 use crate::spans;
 use crate::value;
 
@@ -127,10 +129,13 @@ fn open_letter(slf: &Bound<'_, Port>, letter: Letter, direct: bool, now: Instant
 }
 
 /// Let go of everything that waits on this loop. What the dropped runs do in turn is done before this returns.
-fn shut(slf: &Bound<'_, Port>) {
+fn shut(slf: &Bound<'_, Port>, event_loop: &Bound<'_, PyAny>) {
     let py = slf.py();
     let port = slf.get();
     port::remove(port);
+    if let Err(e) = reap::let_go(event_loop) {
+        e.write_unraisable(py, Some(event_loop));
+    }
     let parked = port.take_parked();
     for run in parked.into_values() {
         if let Ok(run) = run.bind(py).cast::<Run>() {
@@ -144,6 +149,9 @@ fn shut(slf: &Bound<'_, Port>) {
         }
     }
     let scope = port.scope.lock().take();
+    if let Some(scope) = scope.as_ref().and_then(|scope| scope.bind(py).cast::<Scope>().ok()) {
+        scope.get().owned.all(py).iter().for_each(|handle| reap::let_go_of(handle.bind(py)));
+    }
     drop(scope);
     spans::loop_closes(py);
     drop(port.shared.mailbox.close());
@@ -168,7 +176,7 @@ impl CloseHook {
         };
         let truthy = |name: &str| event_loop.call_method0(name)?.is_truthy();
         if !truthy("is_running")? && !truthy("is_closed")? && !port.get().shared.mailbox.closed() {
-            shut(port);
+            shut(port, &event_loop);
             event_loop.call_method1("remove_reader", (port.get().shared.mailbox.bell.fd(),))?;
         }
         close.call0(py)?;

@@ -155,6 +155,21 @@ impl Handle {
         }
     }
 
+    /// Its loop is closed: a native call ends, and gives back what it holds or waits for.
+    pub(crate) fn let_go(&self) {
+        let abort = {
+            let mut s = self.state.lock();
+            if !matches!((&s.phase, &s.backing), (Phase::Pending, Backing::Native(_))) {
+                return;
+            }
+            s.asked = true;
+            std::mem::replace(&mut s.backing, Backing::Native(Abort::Never))
+        };
+        if let Backing::Native(abort) = abort {
+            abort.abort();
+        }
+    }
+
     pub(crate) fn pending(&self) -> bool {
         matches!(self.state.lock().phase, Phase::Pending)
     }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use mountain_core::effect::{self, Abort, Abortable, Flight, Held, Landed};
 use mountain_core::sync::Mutex;
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::context::Within;
 use crate::port::{Letter, Port, Shared};
 use crate::pyref::PyRef;
-use crate::store::share;
+use crate::store::{share, share_error};
 
 #[pyclass(frozen, weakref, module = "mountain_runtime._native")]
 pub(crate) struct Landing {
@@ -78,8 +79,8 @@ impl Landing {
     }
 
     #[pyo3(signature = (exc, /))]
-    fn fail(slf: &Bound<'_, Self>, exc: Py<PyAny>) {
-        Self::end(slf, Landed::Failed(share(exc)));
+    fn fail(slf: &Bound<'_, Self>, exc: Bound<'_, PyBaseException>) {
+        Self::end(slf, Landed::Failed(share_error(exc)));
     }
 
     /// Nobody knows; unless it was said how it ended.

@@ -530,9 +530,7 @@ impl Leaf for PyLeaf {
     fn failed(&self, fault: &Shared) -> Fail {
         // SAFETY: as in `poll`.
         let py = unsafe { Python::assume_attached() };
-        let e = PyErr::from_value(store::shared(py, fault));
-        // One exception for many: none drags the frames of the others along.
-        e.set_traceback(py, None);
+        let e = store::shared_error(py, fault);
         let plan = self.plan.bind(py);
         let (whole, around) = plan.get().place(plan);
         let by = e.value(py).getattr_opt(intern!(py, "_by")).ok().flatten().and_then(|by| by.extract::<(usize, usize)>().ok());

@@ -8,8 +8,8 @@
 //!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `spans` and `watch`, what looks at a call; `handle`,
 //!    what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread; `dashboard`, and `log`, what the native side says; `ends`, how a group's parts end;
 //!  - `fail`, how a coroutine fails; `retried`, what the log says of retries; `leaf` and `run`, one driven inside its own task, and `slow`, which says that it holds the loop up; `scope`, a runtime's share;
-//!  - `effect`, `function`, `files`, `walk`, `processes`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `drain`,
-//!    which opens what the port has; `fork`, `statistics` and `virtual_time`.
+//!  - `effect`, `function`, `files`, `walk`, `processes`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `reap`, what a
+//!    closed loop lets go of; `drain`, which opens what the port has; `fork`, `statistics` and `virtual_time`.
 
 mod bell;
 mod callback;
@@ -48,6 +48,7 @@ mod process;
 mod processes;
 mod pyref;
 mod rates;
+mod reap;
 mod reentry;
 mod retried;
 mod run;

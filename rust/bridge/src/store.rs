@@ -8,9 +8,10 @@ use mountain_core::effect::{Keys, Shared};
 use mountain_core::policy::cache::{Cache, Settings};
 use mountain_core::policy::retry;
 use mountain_core::sync::Mutex;
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::types::{PyDict, PyTraceback, PyTuple};
+use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::context::to_seconds;
 use crate::keyed;
@@ -38,6 +39,31 @@ pub(crate) fn shared<'py>(py: Python<'py>, shared: &Shared) -> Bound<'py, PyAny>
             unsafe { object.clone_as::<PyAny>(py) }
         },
     )
+}
+
+/// An error of a flight, with the traceback that it had when the flight ended.
+struct Failure {
+    error: PyRef,
+    traceback: Option<PyRef>,
+}
+
+/// An error for all who wait. `error` was caught by the flight's own task, whose frame is left out of its traceback.
+pub(crate) fn share_error(error: Bound<'_, PyBaseException>) -> Shared {
+    let own = error.getattr_opt(intern!(error.py(), "__traceback__")).ok().flatten().filter(|own| !own.is_none());
+    let inside = own.and_then(|own| own.getattr(intern!(own.py(), "tb_next")).ok()).filter(|inside| !inside.is_none());
+    Arc::new(Failure { traceback: inside.map(|inside| PyRef::new(inside.unbind())), error: PyRef::new(error.unbind()) })
+}
+
+/// That error for one who waits. Each has the traceback of the flight: none drags the frames of the others along.
+pub(crate) fn shared_error(py: Python<'_>, shared: &Shared) -> PyErr {
+    let Some(failure) = shared.downcast_ref::<Failure>() else { return PyErr::from_value(self::shared(py, shared)) };
+    // SAFETY: made from an exception and a traceback in `share_error`.
+    let (error, traceback) = unsafe {
+        (failure.error.clone_as::<PyAny>(py), failure.traceback.as_ref().map(|traceback| traceback.clone_as::<PyTraceback>(py)))
+    };
+    let error = PyErr::from_value(error);
+    error.set_traceback(py, traceback);
+    error
 }
 
 #[pymethods]
