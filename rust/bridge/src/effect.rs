@@ -18,6 +18,7 @@ use crate::ends;
 use crate::error::timed_out;
 use crate::face::face;
 use crate::handle::{Handle, expected};
+use crate::idle::{Idle, Reused};
 use crate::leaf::PyLeaf;
 use crate::limit_source::LimitSource;
 use crate::plan::Plan;
@@ -74,6 +75,15 @@ pub(crate) struct Effect {
     used: AtomicBool,
     /// Driven as a coroutine: the run, and the task that it is bound to.
     driven: Mutex<Option<(Py<PyAny>, usize)>>,
+}
+
+impl Reused for Effect {
+    const MOST: usize = 1024;
+
+    fn idle() -> &'static Idle {
+        static IDLE: Idle = Idle::new();
+        &IDLE
+    }
 }
 
 impl Effect {

@@ -20,6 +20,7 @@ use pyo3::types::{PyDict, PyType};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
 use crate::callback::{call_in, gathers, wakes_a_task};
+use crate::idle::{Idle, Reused};
 use crate::owned::Owned;
 use crate::plan::Plan;
 use crate::port::Port;
@@ -77,6 +78,15 @@ pub(crate) struct Handle {
     plan: Option<Py<Plan>>,
     created: Instant,
     state: Mutex<State>,
+}
+
+impl Reused for Handle {
+    const MOST: usize = 16384;
+
+    fn idle() -> &'static Idle {
+        static IDLE: Idle = Idle::new();
+        &IDLE
+    }
 }
 
 impl Handle {

@@ -1,8 +1,8 @@
 //! mountain_runtime._native: translates between Python and the engine, and decides nothing.
 //!
 //! Floors, each importing only what stands above it in this list:
-//!  - `face`, what Python hands down at import; `process`, what there is once a process; `watchers`, who looks at calls; `errno`, the system's refusals; `pyref`, references that may be dropped anywhere, and `payload`, bytes;
-//!    `limit_source`, where a limit comes from, and `context`, where the current code runs; `slots`, what pyo3 has no word for;
+//!  - `allocator`; `face`, what Python hands down at import; `process`, what there is once a process; `watchers`, who looks at calls; `errno`, the system's refusals; `pyref`, references that may be dropped anywhere, and `payload`, bytes;
+//!    `limit_source`, where a limit comes from, and `context`, where the current code runs; `slots`, what pyo3 has no word for, and `idle`, memory of its objects;
 //!  - `keyed`, keys as numbers, and `jitter`; `permits`, `rates`, `circuit` and `store`, the states of policies; `reentry`, who holds a permit;
 //!    `layer`, one policy compiled, and `plan`, a stack of them; `note`, `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
 //!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `spans` and `watch`, what looks at a call; `handle`,
@@ -11,6 +11,7 @@
 //!  - `effect`, `function`, `files`, `walk`, `processes`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `reap`, what a
 //!    closed loop lets go of; `drain`, which opens what the port has; `fork`, `statistics` and `virtual_time`.
 
+mod allocator;
 mod bell;
 mod callback;
 mod child;
@@ -29,6 +30,7 @@ mod files;
 mod fork;
 mod function;
 mod handle;
+mod idle;
 mod jitter;
 mod job;
 mod jobs;
@@ -70,7 +72,7 @@ mod watchers;
 
 /// docs/decisions/0008-allocator.md
 #[global_allocator]
-static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static GLOBAL: allocator::Allocator = allocator::Allocator;
 
 use pyo3::prelude::*;
 
@@ -136,7 +138,7 @@ mod _native {
     #[pymodule_export]
     use super::walk::Walk;
 
-    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, log, process, slots};
+    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, idle, log, process, slots};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -145,6 +147,9 @@ mod _native {
         log::listen();
         slots::install::<Handle>(py);
         slots::install::<Run>(py);
+        idle::install::<Effect>(py);
+        idle::install::<Handle>(py);
+        idle::install::<Run>(py);
         m.add("DEBUG", cfg!(debug_assertions))?;
         m.add("limit_var", context::limit_var(py)?)?;
         m.add("scope_var", context::scope_var(py)?)?;

@@ -33,6 +33,7 @@ use crate::context::{Inherited, inherited};
 use crate::error::internal;
 use crate::fail::Fail;
 use crate::handle::{Backing, Handle, Phase};
+use crate::idle::{Idle, Reused};
 use crate::leaf::{PyLeaf, Resume};
 use crate::log;
 use crate::note;
@@ -95,6 +96,15 @@ pub(crate) struct Run {
     /// When it began, and when its last step did.
     began: Option<Ticks>,
     step: Option<Ticks>,
+}
+
+impl Reused for Run {
+    const MOST: usize = 1024;
+
+    fn idle() -> &'static Idle {
+        static IDLE: Idle = Idle::new();
+        &IDLE
+    }
 }
 
 impl Run {
