@@ -7,6 +7,7 @@ from . import _abandoned, _compose, _flights, _native, _threads, errors
 from .policy import _forks
 from .policy._arguments import bound, unhashable, whole
 from .policy._base import under
+from .policy._calls import called, code_of, refuse
 from .telemetry import _failures, _logs, _otel
 
 __all__: list[str] = []
@@ -24,6 +25,9 @@ _native.bind(
     then=_compose.then,
     attempt=_compose.attempt,
     under=under,
+    called=called,
+    code_of=code_of,
+    refuse=refuse,
     bound=bound,
     whole=whole,
     unhashable=unhashable,

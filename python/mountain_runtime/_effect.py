@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import inspect
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -73,7 +72,9 @@ def _decorator(policies: tuple[Any, ...], name: str | None, check: Callable[[obj
         made = functools.update_wrapper(made, fn, updated=("__dict__",) if inspect.isfunction(fn) else ())
         if needs(fn):
             cast("Any", made).__signature__ = without_needs(fn)
-        return _marked(made)
+        if not hasattr(made, "__name__"):  # of a partial, or an object
+            made.__name__ = made.__qualname__ = name or name_of(fn)
+        return made
 
     if len(policies) == 1 and name is None and not _is_policy(policies[0]):
         return decorate(policies[0], ())
@@ -107,14 +108,6 @@ def _make_blocking(fn: Callable[..., Any], policies: tuple[Policy, ...], name: s
             fn, plan(policies, name, fn, skip=1), on_thread(functools.partial(_threads.start, name), fn, name)
         ),
     )
-
-
-def _marked(made: Any) -> Any:
-    """Frameworks that ask whether a function is a coroutine function are told that it is."""
-    if sys.version_info >= (3, 12):
-        return inspect.markcoroutinefunction(made)
-    made._is_coroutine = _MARK
-    return made
 
 
 # -- which functions can be what -----------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ __all__ = [
     "before_fork",
     "bind",
     "call_effect",
+    "check_call",
     "count_effects",
     "current_limit",
     "current_within",
@@ -159,6 +160,13 @@ class EffectFunction(Generic[_P, _T]):
     def __new__(
         cls, function: Callable[_P, object], plan: Plan, call: Callable[..., Awaitable[Any]] | None = None
     ) -> Self: ...
+    @property
+    def __code__(self) -> CodeType: ...
+    @property
+    def __defaults__(self) -> tuple[Any, ...] | None: ...
+    @property
+    def __kwdefaults__(self) -> dict[str, Any] | None: ...
+    def __reduce__(self) -> str: ...
     @property
     def plan(self) -> Plan: ...
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> Effect[_T]: ...
@@ -316,6 +324,7 @@ class Plan:
     @property
     def name(self) -> str: ...
 
+def check_call(callable: object, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, /) -> None: ...  # noqa: A002
 def call_effect(
     callable: Callable[..., Awaitable[_T]],  # noqa: A002
     args: tuple[Any, ...],

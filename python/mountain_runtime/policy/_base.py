@@ -4,7 +4,7 @@ import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast
 
-from .._native import Effect, Layer, Plan, call_effect
+from .._native import Effect, Layer, Plan, call_effect, check_call
 from ..errors import ConfigError
 from ._arguments import arity, is_method
 from ._functions import check_arguments
@@ -34,7 +34,9 @@ class Policy:
 
     def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> Effect[T]:
         """An effect of `fn(*args, **kwargs)` under this policy, for a function that one did not write."""
-        return call_effect(fn, args, kwargs or None, plan((self,), name_of(fn), fn))
+        made = plan((self,), name_of(fn), fn)
+        check_call(fn, args, kwargs or None)
+        return call_effect(fn, args, kwargs or None, made)
 
     if not TYPE_CHECKING:  # type checkers say by themselves that it is no context manager
 

@@ -30,6 +30,7 @@ use crate::run::Run;
 use crate::scope;
 use crate::slots;
 use crate::spans;
+use crate::takes;
 use crate::watch;
 use crate::watchers;
 
@@ -348,18 +349,21 @@ impl Effect {
     /// The same work, with `f` applied to its value.
     #[pyo3(signature = (f, /))]
     fn map<'py>(slf: &Bound<'py, Self>, f: Bound<'py, PyAny>) -> PyResult<Bound<'py, Effect>> {
+        takes::check_one(&f, "map")?;
         Self::composed(slf, &face(slf.py()).map, f)
     }
 
     /// This, then the effect that `f` makes of its value.
     #[pyo3(signature = (f, /))]
     fn then<'py>(slf: &Bound<'py, Self>, f: Bound<'py, PyAny>) -> PyResult<Bound<'py, Effect>> {
+        takes::check_one(&f, "then")?;
         Self::composed(slf, &face(slf.py()).then, f)
     }
 
     /// `Ok(value)`, or `Err(error)` for the named classes; other errors are raised.
     #[pyo3(signature = (*classes))]
     fn attempt<'py>(slf: &Bound<'py, Self>, classes: Bound<'py, PyTuple>) -> PyResult<Bound<'py, Effect>> {
+        takes::check_errors(&classes)?;
         Self::composed(slf, &face(slf.py()).attempt, classes.into_any())
     }
 

@@ -17,6 +17,12 @@ pub(crate) struct Face {
     pub(crate) then: Py<PyAny>,
     pub(crate) attempt: Py<PyAny>,
     pub(crate) under: Py<PyAny>,
+    /// What a callable calls in the end, and what it gives of its own.
+    pub(crate) called: Py<PyAny>,
+    /// The code of a coroutine function that takes what a callable takes.
+    pub(crate) code_of: Py<PyAny>,
+    /// Raises the TypeError of wrong arguments.
+    pub(crate) refuse: Py<PyAny>,
     /// A call's arguments as its function sees them.
     pub(crate) bound: Py<PyAny>,
     /// The same, with what was not given.
@@ -97,6 +103,9 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
         then: get("then")?.unbind(),
         attempt: get("attempt")?.unbind(),
         under: get("under")?.unbind(),
+        called: get("called")?.unbind(),
+        code_of: get("code_of")?.unbind(),
+        refuse: get("refuse")?.unbind(),
         bound: get("bound")?.unbind(),
         whole: get("whole")?.unbind(),
         unhashable: get("unhashable")?.unbind(),

@@ -1,12 +1,15 @@
 //! What a decorator returns: called, it builds an effect. It binds as a method like a function, and has a `__dict__` for what it wraps.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::effect::Effect;
+use crate::face::face;
 use crate::plan::Plan;
+use crate::takes::{self, Takes};
 
 #[pyclass(frozen, dict, weakref, module = "mountain_runtime._native")]
 pub(crate) struct EffectFunction {
@@ -18,6 +21,7 @@ pub(crate) struct EffectFunction {
 struct Made {
     function: Py<PyAny>,
     plan: Py<Plan>,
+    takes: Takes,
     /// Calls the function, where it cannot be awaited itself.
     call: Option<Py<PyAny>>,
 }
@@ -26,14 +30,22 @@ impl EffectFunction {
     fn made(&self) -> &Made {
         self.made.as_ref().expect("an effect function is made whole")
     }
+
+    /// The user's function, which is asked what it takes.
+    fn asked(&self) -> &Py<PyAny> {
+        let made = self.made();
+        made.plan.get().function.as_ref().unwrap_or(&made.function)
+    }
 }
 
 #[pymethods]
 impl EffectFunction {
     #[new]
     #[pyo3(signature = (function, plan, call = None))]
-    fn new(function: Py<PyAny>, plan: Py<Plan>, call: Option<Py<PyAny>>) -> Self {
-        EffectFunction { made: Some(Made { function, plan, call }) }
+    fn new(py: Python<'_>, function: Py<PyAny>, plan: Py<Plan>, call: Option<Py<PyAny>>) -> PyResult<Self> {
+        // What is called may be a wrapper that fills in needs, and takes anything.
+        let takes = Takes::of(plan.get().function.as_ref().unwrap_or(&function).bind(py))?;
+        Ok(EffectFunction { made: Some(Made { function, plan, takes, call }) })
     }
 
     #[pyo3(signature = (*args, **kwargs))]
@@ -44,6 +56,9 @@ impl EffectFunction {
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, Effect>> {
         let made = self.made();
+        if !made.takes.is_sound(py, args.len(), kwargs.as_ref()) {
+            takes::refuse(self.asked().bind(py), &args, kwargs.as_ref())?;
+        }
         let (callable, args) = match &made.call {
             None => (&made.function, args),
             Some(call) => {
@@ -63,6 +78,27 @@ impl EffectFunction {
         METHOD.import(slf.py(), "types", "MethodType")?.call1((slf, instance))
     }
 
+    // To `inspect` it is a coroutine function, on every Python: that asks the code of what looks like a function. A mark
+    // would go with the `__dict__`, which `functools.wraps` copies to functions that are none.
+
+    #[getter]
+    fn __code__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        face(py).code_of.bind(py).call1((self.asked(),))
+    }
+    #[getter]
+    fn __defaults__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.asked().bind(py).getattr_opt(intern!(py, "__defaults__"))
+    }
+    #[getter]
+    fn __kwdefaults__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.asked().bind(py).getattr_opt(intern!(py, "__kwdefaults__"))
+    }
+
+    /// As a function, it is pickled by its name and is its own copy.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.getattr(intern!(slf.py(), "__qualname__"))
+    }
+
     #[getter]
     fn plan(&self, py: Python<'_>) -> Py<Plan> {
         self.made().plan.clone_ref(py)
@@ -76,6 +112,7 @@ impl EffectFunction {
         let Some(made) = &self.made else { return Ok(()) };
         visit.call(&made.function)?;
         visit.call(&made.plan)?;
+        made.takes.traverse(&visit)?;
         visit.call(&made.call)
     }
 }

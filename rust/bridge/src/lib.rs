@@ -4,7 +4,7 @@
 //!  - `allocator`; `face`, what Python hands down at import; `process`, what there is once a process; `watchers`, who looks at calls; `errno`, the system's refusals; `pyref`, references that may be dropped anywhere, and `payload`, bytes;
 //!    `limit_source`, where a limit comes from, and `context`, where the current code runs; `slots`, what pyo3 has no word for, and `idle`, memory of its objects;
 //!  - `keyed`, keys as numbers, and `jitter`; `permits`, `rates`, `circuit` and `store`, the states of policies; `reentry`, who holds a permit;
-//!    `layer`, one policy compiled, and `plan`, a stack of them; `note`, `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
+//!    `layer`, one policy compiled, and `plan`, a stack of them; `takes`, which calls a callable takes; `note`, `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
 //!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `spans` and `watch`, what looks at a call; `handle`,
 //!    what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread; `dashboard`, and `log`, what the native side says; `ends`, how a group's parts end;
 //!  - `fail`, how a coroutine fails; `retried`, what the log says of retries; `leaf` and `run`, one driven inside its own task, and `slow`, which says that it holds the loop up; `scope`, a runtime's share;
@@ -63,6 +63,7 @@ mod spans;
 mod stage;
 mod statistics;
 mod store;
+mod takes;
 mod trial;
 mod value;
 mod virtual_time;
@@ -131,6 +132,8 @@ mod _native {
     use super::statistics::{count_effects, effect_statistics, forget_unused_names, metrics_catalogue, metrics_text, statistics};
     #[pymodule_export]
     use super::store::{Budget, Store};
+    #[pymodule_export]
+    use super::takes::check_call;
     #[pymodule_export]
     use super::trial::{fail, noop, panic, sleep, tick};
     #[pymodule_export]

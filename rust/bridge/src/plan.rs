@@ -47,7 +47,7 @@ pub(crate) struct Plan {
     takes_terms: bool,
     /// The function that is called, whose signature says what its arguments are. None where there is none to ask.
     #[pyo3(get)]
-    function: Option<Py<PyAny>>,
+    pub(crate) function: Option<Py<PyAny>>,
     /// The first ones are none of the function's.
     #[pyo3(get)]
     skip: usize,
