@@ -2,6 +2,7 @@
 
 import errno
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from mountain_runtime import (
     CircuitBreaker,
     Effect,
     Fallback,
+    RateLimit,
     Retry,
     RetryBudget,
     Timeout,
@@ -19,7 +21,7 @@ from mountain_runtime import (
     effect,
     gather,
 )
-from mountain_runtime.errors import TimedOut
+from mountain_runtime.errors import RateLimited, TimedOut
 from mountain_runtime.testing import VirtualClock
 
 from .support import LONG, Boom, Calls, outcome
@@ -111,6 +113,67 @@ async def test_a_part_of_a_native_gather_says_it_of_itself(virtual_clock: Virtua
     part = _native.trial_fail(errno.ENOENT).under(Timeout(3), Retry(on=OSError, backoff=constant(7)))
     error = await raised(gather([part, _native.trial_noop(1)]))
     assert error.__notes__ == [f"effect 'fail' {fits_not('Timeout(3)', '3')}"]
+
+
+def part() -> Effect[Any]:
+    return _native.trial_fail(errno.ENOENT).under(Retry(on=OSError, backoff=constant(7)))
+
+
+@pytest.mark.parametrize(
+    ("group", "limit"),
+    [
+        (lambda: gather([part()]).under(Timeout(3)), "Timeout(3) of effect 'gather'"),
+        (
+            lambda: gather([part()]).under(Timeout(3), Retry(on=OSError, backoff=constant(7))),
+            "Timeout(3) of effect 'gather'",
+        ),
+        (lambda: gather([part()]).under(Timeout(3), Fallback(again, on=KeyError)), "Timeout(3) of effect 'gather'"),
+        (lambda: gather([gather([part()])]).under(Timeout(3)), "Timeout(3) of effect 'gather'"),
+        (lambda: effect(Timeout(3), name="outer")(awaits)(gather([part()])), "Timeout(3) of effect 'outer'"),
+        (lambda: effect(Timeout(3), name="outer")(awaits)(gather([part()]).map(str)), "Timeout(3) of effect 'outer'"),
+        (
+            lambda: effect(Timeout(3), name="outer")(awaits)(gather([part()]).under(SERVER_SAYS)),
+            "Timeout(3) of effect 'outer'",
+        ),
+    ],
+)
+async def test_the_parts_of_a_native_group_know_the_limit_over_it(
+    group: Callable[[], Effect[Any]], limit: str, virtual_clock: VirtualClock
+) -> None:
+    error = await raised(group())
+    assert isinstance(error, FileNotFoundError)
+    assert error.__notes__[0] == f"effect 'fail' {fits_not(limit, '3')}"
+    assert virtual_clock.time() == 0
+
+
+async def test_a_rate_limit_in_a_part_of_a_native_group_refuses_what_would_come_too_late(
+    virtual_clock: VirtualClock,
+) -> None:
+    rate = RateLimit(1, per=60)
+    await rate.call(_native.trial_noop)
+    error = await raised(gather([_native.trial_noop(1).under(rate), _native.trial_sleep(1)]).under(Timeout(3)))
+    assert isinstance(error, RateLimited)
+    assert virtual_clock.time() == 0
+
+
+async def test_the_parts_of_a_native_group_leave_the_limit_to_it(virtual_clock: VirtualClock) -> None:
+    for work in (
+        _native.trial_sleep(9),
+        _native.trial_sleep(9).under(Timeout(8)),
+        _native.trial_sleep(9).under(Retry(on=OSError)),
+    ):
+        with pytest.raises(TimedOut) as ended:
+            await gather([work, _native.trial_sleep(2)]).under(Timeout(3))
+        assert (ended.value.effect, ended.value.policy, ended.value.__cause__) == ("gather", "Timeout(3)", None)
+    assert virtual_clock.time() == 9
+
+
+async def awaits(work: Effect[Any]) -> Any:
+    return await work
+
+
+def again(error: Exception) -> None:
+    raise error
 
 
 async def test_a_limit_from_outside_is_named_with_what_set_it(virtual_clock: VirtualClock) -> None:

@@ -133,6 +133,7 @@ impl Effect {
             stack: plan.stack.clone(),
             on,
             inherited: over,
+            watched: true,
             terms: Arc::new(terms),
             tally: Some(plan.tally.clone()),
             observer: None,
@@ -173,7 +174,7 @@ impl Effect {
         let none = Inherited { over: Deadline::NONE, watch: None, source: None };
         let Inherited { over, source, .. } = if detached { none } else { inherited(py)? };
         if over.owner == Owner::Inherited && clock().now() >= over.at {
-            return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None, || source.as_ref().map(|s| s.clone_ref(py))));
+            return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None, || source.as_ref().map(|source| source.text(py))));
         }
         let watch = if watchers::any(|| plan.get().is_first()) { watch::begin(py, plan.get(), over) } else { None };
         let observer = watch.as_ref().and_then(|watch| watch.observer()).cloned();
@@ -272,9 +273,18 @@ struct NativeCall {
 impl NativeCall {
     #[pyo3(signature = (*_args))]
     fn __call__<'py>(&self, py: Python<'py>, _args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, Handle>> {
-        let Some(operation) = self.effect.get().work.operation(py, false)? else {
+        let effect = self.effect.get();
+        let Some(mut operation) = effect.work.operation(py, false)? else {
             return Err(PyRuntimeError::new_err("not a native effect"));
         };
+        if let Work::Group { .. } = effect.work {
+            let Inherited { over, source, .. } = inherited(py)?;
+            if over.owner == Owner::Inherited {
+                // Its parts stand under the limit, on which the run acts.
+                let limit = source.map(LimitSource::into_origin);
+                operation = Arc::new(Program { limit, ..Program::passing(operation, over) });
+            }
+        }
         let port = Port::current(py)?;
         let host = scope::host(&port)?;
         Handle::start(&port, self.effect.get().plan.bind(py), &host, operation, context::priority(py)?, false, None)

@@ -38,7 +38,7 @@ fn count(tally: &Tally, error: Option<&Error>, nanos: u64) {
         Some(Error::Cancelled) => tally.began_and_ended(Count::Cancelled, nanos),
         Some(Error::TimedOut(_)) => tally.began_and_ended(Count::TimedOut, nanos),
         Some(Error::Refused(_)) => tally.began_and_ended(Count::Rejected, nanos),
-        Some(Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e)) => count(tally, Some(e), nanos),
+        Some(Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e)) => count(tally, Some(e), nanos),
         Some(Error::GaveUp(gave_up)) => count(tally, Some(&gave_up.1), nanos),
         Some(e) => {
             tally.count(Count::Started);
@@ -53,7 +53,7 @@ pub(crate) fn class(e: &Error) -> &str {
     let of_errno = |errno: i32| CLASSES.get()?.get(usize::try_from(errno).ok()?);
     match e {
         Error::Os(os) => of_errno(os.errno).map_or("OSError", |class| class),
-        Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) => class(e),
+        Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) => class(e),
         Error::GaveUp(gave_up) => class(&gave_up.1),
         Error::Invalid(_) => "ValueError",
         Error::TimedOut(_) => "mountain_runtime.errors.TimedOut",

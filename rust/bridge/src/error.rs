@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mountain_core::error::{Error, Origin, Owner, Reason, Refused};
+use mountain_core::error::{Error, Owner, Reason, Refused};
 use mountain_providers::process;
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyBaseExceptionGroup, PyOSError, PyValueError};
@@ -29,16 +29,16 @@ pub(crate) fn make(py: Python<'_>, class: &Py<PyType>, message: &str, effect: &s
     made.map_or_else(|e| e, PyErr::from_value)
 }
 
-/// `source` is where the limit comes from that the effect inherited.
+/// `inherited` writes out the limit that the effect inherited.
 pub(crate) fn timed_out(
     py: Python<'_>,
     plan: &Plan,
     owner: Owner,
     attempts: u32,
     cause: Option<PyErr>,
-    source: impl Fn() -> Option<LimitSource>,
+    inherited: impl Fn() -> Option<String>,
 ) -> PyErr {
-    let policy = plan.whose(py, owner, source);
+    let policy = plan.whose(py, owner, inherited);
     let effect = plan.name.as_str();
     let limit = policy.as_deref().unwrap_or("its time limit");
     let message = match attempts {
@@ -105,12 +105,11 @@ pub(crate) fn internal(py: Python<'_>, effect: &str, what: &str) -> PyErr {
 }
 
 pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr {
-    translated(py, e, plan, None)
+    translated(py, e, plan, &|| None)
 }
 
-/// `limit` is where the limit comes from that the call inherited.
-fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, limit: Option<&Origin>) -> PyErr {
-    let source = || limit.and_then(|limit| LimitSource::of_origin(py, limit));
+/// `inherited` writes out the limit that the call inherited.
+fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, inherited: &dyn Fn() -> Option<String>) -> PyErr {
     let name = plan.map_or("effect", |p| p.name.as_str());
     match e {
         Error::Cancelled => CancelledError::new_err(()),
@@ -125,9 +124,9 @@ fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, limit: Option<&Orig
         }
         Error::Invalid(what) => PyValueError::new_err(what),
         Error::TimedOut(t) => {
-            let cause = t.cause.map(|c| translated(py, c, plan, limit));
+            let cause = t.cause.map(|c| translated(py, c, plan, inherited));
             match plan {
-                Some(plan) => timed_out(py, plan, t.owner, t.attempts, cause, source),
+                Some(plan) => timed_out(py, plan, t.owner, t.attempts, cause, inherited),
                 None => internal(py, name, "a timeout without a plan"),
             }
         }
@@ -137,31 +136,40 @@ fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, limit: Option<&Orig
         },
         Error::Panic(what) => internal(py, name, &what),
         Error::Attempted(attempts, last) => {
-            let e = translated(py, *last, plan, limit);
+            let e = translated(py, *last, plan, inherited);
             note::attempts(e.value(py), name, attempts);
             e
         }
         Error::GaveUp(gave_up) => {
             let (misfit, e) = *gave_up;
-            let e = translated(py, e, plan, limit);
-            let whose = plan.and_then(|plan| plan.whose(py, misfit.owner, source)).unwrap_or_default();
+            let e = translated(py, e, plan, inherited);
+            let whose = plan.and_then(|plan| plan.whose(py, misfit.owner, inherited)).unwrap_or_default();
             note::gave_up(e.value(py), name, &misfit, &whose);
             e
         }
-        Error::Under(limit, e) => translated(py, *e, plan, Some(&limit)),
+        Error::Under(limit, e) => translated(py, *e, plan, &|| LimitSource::of_origin(py, &limit).map(|source| source.text(py))),
+        Error::Within(owner, e) => {
+            let of = |plan: &Plan, layer| plan.policy(py, layer).map(|policy| format!("{policy} of effect '{}'", plan.name));
+            let outer = || match owner {
+                Owner::Layer(layer) => plan.and_then(|plan| of(plan, layer)),
+                Owner::Inherited => inherited(),
+                Owner::Nobody => None,
+            };
+            translated(py, *e, plan, &outer)
+        }
         Error::Of(origin, e) => {
             let inside = origin.0.downcast_ref::<PyRef>().map(|p| {
                 // SAFETY: an origin is the reference to a plan.
                 unsafe { p.clone_as::<Plan>(py) }
             });
-            translated(py, *e, inside.as_ref().map(Bound::get).or(plan), limit)
+            translated(py, *e, inside.as_ref().map(Bound::get).or(plan), inherited)
         }
         Error::Other(any) => match any.downcast::<process::Failed>() {
             Ok(failed) => child::failed(py, *failed).unwrap_or_else(|e| e),
             Err(_) => internal(py, name, "a failure that the bridge does not know"),
         },
         Error::All(all) => {
-            let all: Vec<_> = all.into_iter().map(|e| translated(py, e, plan, limit).into_value(py)).collect();
+            let all: Vec<_> = all.into_iter().map(|e| translated(py, e, plan, inherited).into_value(py)).collect();
             PyBaseExceptionGroup::new_err((format!("every effect of race '{name}' failed"), all))
         }
     }

@@ -10,7 +10,6 @@ use pyo3::types::PyBool;
 
 use crate::error;
 use crate::face::face;
-use crate::limit_source::LimitSource;
 use crate::plan::Plan;
 
 /// How a Python leaf fails.
@@ -34,24 +33,24 @@ impl Fail {
         Fail::Raised(e, class)
     }
 
-    /// `source` is where the limit comes from that its run inherited.
-    pub(crate) fn into_error(self, py: Python<'_>, plan: &Plan, source: impl Fn() -> Option<LimitSource>) -> PyErr {
+    /// `inherited` writes out the limit that its run inherited.
+    pub(crate) fn into_error(self, py: Python<'_>, plan: &Plan, inherited: &dyn Fn() -> Option<String>) -> PyErr {
         match self {
             Fail::Stopped => CancelledError::new_err(()),
             Fail::Raised(e, _) => e,
             Fail::TimedOut(t) => {
-                let cause = t.cause.map(|c| c.into_error(py, plan, &source as &dyn Fn() -> Option<LimitSource>));
-                error::timed_out(py, plan, t.owner, t.attempts, cause, source)
+                let cause = t.cause.map(|c| c.into_error(py, plan, inherited));
+                error::timed_out(py, plan, t.owner, t.attempts, cause, inherited)
             }
             Fail::Refused(r) => error::refused(py, plan, r),
         }
     }
 
     /// As the exception that the caller would see; to the policies it stays what it was.
-    pub(crate) fn raise(&mut self, py: Python<'_>, plan: &Plan, source: impl Fn() -> Option<LimitSource>) -> Option<&PyErr> {
+    pub(crate) fn raise(&mut self, py: Python<'_>, plan: &Plan, inherited: &dyn Fn() -> Option<String>) -> Option<&PyErr> {
         if !matches!(self, Fail::Raised(..)) {
             let class = self.class();
-            let e = std::mem::replace(self, Fail::Stopped).into_error(py, plan, source);
+            let e = std::mem::replace(self, Fail::Stopped).into_error(py, plan, inherited);
             *self = Fail::Raised(e, class);
         }
         match self {

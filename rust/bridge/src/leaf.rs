@@ -178,14 +178,19 @@ impl PyLeaf {
         }
     }
 
+    /// The limit that the run inherited, written out.
+    fn inherited(&self, py: Python<'_>) -> Option<String> {
+        self.limit_source(py, Owner::Inherited).map(|source| source.text(py))
+    }
+
     /// A fault as the exception that the caller would see.
     fn raise<'a>(&self, py: Python<'_>, fault: &'a mut Fail) -> Option<&'a PyErr> {
-        fault.raise(py, self.plan.get(), || self.limit_source(py, Owner::Inherited))
+        fault.raise(py, self.plan.get(), &|| self.inherited(py))
     }
 
     /// What the run ended with, as the exception that the caller sees.
     pub(crate) fn error(&self, py: Python<'_>, fault: Fail) -> PyErr {
-        fault.into_error(py, self.plan.get(), || self.limit_source(py, Owner::Inherited))
+        fault.into_error(py, self.plan.get(), &|| self.inherited(py))
     }
 
     /// Whoever set the limit that has just passed told this task of it, a moment ago.
@@ -527,7 +532,7 @@ impl Leaf for PyLeaf {
         if let Some(span) = span {
             span.attempt_failed(py, error);
         }
-        let limit = misfit.and_then(|m| plan.whose(py, m.owner, || self.limit_source(py, Owner::Inherited))).unwrap_or_default();
+        let limit = misfit.and_then(|m| plan.whose(py, m.owner, || self.inherited(py))).unwrap_or_default();
         if let Some(misfit) = &misfit {
             note::gave_up(error, &plan.name, misfit, &limit);
         }

@@ -18,7 +18,6 @@ use crate::context;
 use crate::face::face;
 use crate::keyed;
 use crate::layer::{Asks, Layer, On, native_on, read_on};
-use crate::limit_source::LimitSource;
 use crate::process::telemetry;
 use crate::reentry;
 
@@ -379,11 +378,11 @@ impl Plan {
         Some(policy.repr().map_or_else(|_| "?".into(), |r| r.to_string()))
     }
 
-    /// Whose limit it was, for a message; one that was inherited comes from `source`.
-    pub(crate) fn whose(&self, py: Python<'_>, owner: Owner, source: impl Fn() -> Option<LimitSource>) -> Option<String> {
+    /// Whose limit it was, for a message; `inherited` writes out one that was.
+    pub(crate) fn whose(&self, py: Python<'_>, owner: Owner, inherited: impl Fn() -> Option<String>) -> Option<String> {
         match owner {
             Owner::Layer(layer) => self.policy(py, layer),
-            Owner::Inherited => Some(source().map_or_else(|| "a limit around it".into(), |source| source.text(py))),
+            Owner::Inherited => Some(inherited().unwrap_or_else(|| "a limit around it".into())),
             Owner::Nobody => None,
         }
     }

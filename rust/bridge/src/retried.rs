@@ -85,7 +85,7 @@ fn said(e: &Error, labels: &Labels) -> String {
         }
         Error::Invalid(what) => what.clone(),
         // Of a call inside: the policies are others.
-        Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) => said(e, &Labels::default()),
+        Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) => said(e, &Labels::default()),
         _ => String::new(),
     }
 }

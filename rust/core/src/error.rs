@@ -29,6 +29,8 @@ pub enum Error {
     Of(Origin, Box<Error>),
     /// A failure of a call under a limit from outside, with what the host knows that limit by.
     Under(Origin, Box<Error>),
+    /// A failure of a call inside another: what it inherited is that limit of the other's.
+    Within(Owner, Box<Error>),
     /// All contestants of a race failed.
     All(Vec<Error>),
     /// A provider's own failure, which the port knows by name.

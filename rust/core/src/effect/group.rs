@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::Mutex;
 
 use super::begin::AT_ONCE;
-use super::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
+use super::{Abort, Abortable, Deadline, Done, Host, Operation, Outcome, Sink};
 use crate::error::Error;
 use crate::time::{Clock, Ticks};
 use crate::value::{Memory, Value};
@@ -49,6 +49,10 @@ const NOBODY: usize = usize::MAX;
 
 impl Operation for Group {
     fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
+        self.start_under(host, done, Deadline::NONE)
+    }
+
+    fn start_under(&self, host: &Arc<Host>, done: Done, over: Deadline) -> Abort {
         let n = self.children.len();
         if n == 0 {
             done.finish(Ok(Value::List(Vec::new())));
@@ -85,7 +89,8 @@ impl Operation for Group {
                     ours.ended(i, Err(Error::Cancelled));
                     continue;
                 }
-                match catch_unwind(AssertUnwindSafe(|| child.start(&host_, Done::new(ours.clone(), i).of(priority)))) {
+                match catch_unwind(AssertUnwindSafe(|| child.start_under(&host_, Done::new(ours.clone(), i).of(priority), over)))
+                {
                     Ok(Abort::Never) => {}
                     Ok(abort) => ours.aborts.lock().push(abort),
                     // Its `Done`, lost in the panic, has answered with a cancel already: say what it was.

@@ -108,7 +108,7 @@ impl Leaf for NativeLeaf {
             let fault = self.slot.state.lock().fault.take();
             return Poll::Ready(Err(fault.unwrap_or(Error::Cancelled)));
         }
-        if begin.is_some() {
+        if let Some(Begin::Call(around)) = begin {
             {
                 let mut state = self.slot.state.lock();
                 if state.ended {
@@ -116,7 +116,8 @@ impl Leaf for NativeLeaf {
                 }
                 (state.running, state.waker) = (true, Some(cx.waker().clone()));
             }
-            let abort = self.operation.start(&self.host, Done::new(self.slot.clone(), 0).of(self.priority));
+            let done = Done::new(self.slot.clone(), 0).of(self.priority);
+            let abort = self.operation.start_under(&self.host, done, around.over);
             self.slot.state.lock().abort = Some(abort);
         }
         let mut state = self.slot.state.lock();
@@ -200,7 +201,7 @@ fn names(on: Option<&[i32]>, e: &Error) -> bool {
     match e {
         Error::Os(e) => on.is_none_or(|on| on.contains(&e.errno)),
         Error::TimedOut(_) => on.is_none_or(|on| on.contains(&ETIMEDOUT)),
-        Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) => names(on, e),
+        Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) => names(on, e),
         Error::GaveUp(gave_up) => names(on, &gave_up.1),
         _ => false,
     }
@@ -232,7 +233,7 @@ impl Fault for Error {
             Error::Refused(r) => Class::Refused(Some(r.layer)),
             Error::Panic(_) => Class::Passes,
             // Out of a call inside, with a stack of its own: a layer there is none of this one's.
-            Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) => match e.class() {
+            Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) => match e.class() {
                 Class::TimedOut(_) => Class::Failure,
                 Class::Refused(_) => Class::Refused(None),
                 class => class,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Starter;
+use super::{Deadline, Starter};
 use crate::error::Error;
 use crate::observe::Doing;
 use crate::schedule::Priority;
@@ -28,6 +28,13 @@ impl Host {
 pub trait Operation: Send + Sync {
     /// Begin. Must not block: it is called on an event loop's thread.
     fn start(&self, host: &Arc<Host>, done: Done) -> Abort;
+
+    /// The same under the earliest limit of what runs it, which tells it when that has passed. It need only be known to what it begins, so that none
+    /// waits for what would come too late.
+    fn start_under(&self, host: &Arc<Host>, done: Done, over: Deadline) -> Abort {
+        let _ = over;
+        self.start(host, done)
+    }
 
     /// A worker had better begin it: it spawns a task, or does its little work as it begins.
     fn wants_a_worker(&self) -> bool {

@@ -27,6 +27,8 @@ pub struct Program {
     /// What each layer, if it is a retry, goes on from.
     pub on: Arc<[OnErrno]>,
     pub inherited: Deadline,
+    /// It acts on the inherited limit itself.
+    pub watched: bool,
     /// Read on the caller's thread.
     pub terms: Arc<Terms>,
     pub tally: Option<Arc<Tally>>,
@@ -46,8 +48,12 @@ impl Operation for Program {
     }
 
     fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
+        self.start_under(host, done, Deadline::NONE)
+    }
+
+    fn start_under(&self, host: &Arc<Host>, done: Done, over: Deadline) -> Abort {
         if self.is_bare() {
-            return self.operation.start(host, done);
+            return self.operation.start_under(host, done, over);
         }
         let root = done.sink();
         let (operation, on, retries) = (self.operation.clone(), self.on.to_vec(), self.retries.clone());
@@ -58,10 +64,13 @@ impl Operation for Program {
             asked: AtomicBool::new(false),
             waker: Mutex::new(None),
         });
-        let (stack, inherited, clock, ours) = (self.stack.clone(), self.inherited, host.clock.clone(), cancel.clone());
+        // Whatever runs it acts on the limit over it.
+        let within = (over.at < self.inherited.at).then_some(over.owner);
+        let watch = (self.watched && self.inherited.owner == Owner::Inherited).then_some(self.inherited.at);
+        let inherited = if within.is_some() { Deadline { at: over.at, owner: Owner::Inherited } } else { self.inherited };
+        let (stack, clock, ours) = (self.stack.clone(), host.clock.clone(), cancel.clone());
         let (terms, tally, observer) = (self.terms.clone(), self.tally.clone(), self.observer.clone());
         let (origin, limit) = (self.origin.clone(), self.limit.clone());
-        let watch = (inherited.owner == Owner::Inherited).then_some(inherited.at);
         let engine = async move {
             let trace = &ours.trace;
             let outcome = {
@@ -80,9 +89,10 @@ impl Operation for Program {
                         Some(origin) => Error::Of(origin, Box::new(e)),
                         None => e,
                     };
-                    match limit {
-                        Some(limit) => Error::Under(limit, Box::new(e)),
-                        None => e,
+                    match (within, limit) {
+                        (Some(owner), _) => Error::Within(owner, Box::new(e)),
+                        (None, Some(limit)) => Error::Under(limit, Box::new(e)),
+                        (None, None) => e,
                     }
                 }
             })
@@ -97,6 +107,23 @@ impl Operation for Program {
 }
 
 impl Program {
+    /// The operation without policies, under a limit on which others act.
+    pub fn passing(operation: Arc<dyn Operation>, over: Deadline) -> Self {
+        Program {
+            operation,
+            stack: Arc::default(),
+            on: Arc::default(),
+            inherited: over,
+            watched: false,
+            terms: Arc::default(),
+            tally: None,
+            observer: None,
+            retries: None,
+            origin: None,
+            limit: None,
+        }
+    }
+
     fn is_bare(&self) -> bool {
         self.stack.is_empty() && self.inherited.owner == Owner::Nobody
     }

@@ -48,6 +48,7 @@ pub(crate) fn on(operation: impl Operation + 'static, stack: &[Layer], on: &[OnE
         stack: stack.into(),
         on: on.into(),
         inherited: Deadline::NONE,
+        watched: true,
         terms: Arc::default(),
         tally: None,
         origin: None,
