@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar, cast
 
 from ._exits import carried, task_of
-from ._native import Effect, Limit, Within, adopt, current_within, is_native, limit_var, within_var
+from ._native import Effect, Handle, Limit, Within, adopt, current_within, is_native, limit_var, within_var
 
-__all__ = ["end", "first", "start"]
+__all__ = ["bound", "end", "first", "start"]
 
 T = TypeVar("T")
 
@@ -29,6 +29,8 @@ def start(work: Awaitable[T], limit: Limit | None) -> "asyncio.Future[T]":
 
 
 def _start(work: Awaitable[T]) -> "asyncio.Future[T]":
+    if isinstance(work, Handle):
+        work._awaited_here()
     if isinstance(work, Effect):
         if is_native(work):
             return cast("asyncio.Future[T]", work.__await__())  # which starts it, and gives its handle
@@ -43,12 +45,17 @@ def _start(work: Awaitable[T]) -> "asyncio.Future[T]":
 
 async def _awaited_within(work: Awaitable[T], within: Within) -> T:
     """The same, as a child of what waits for it."""
-    here = within.here()
-    within_var.set(here)
+    return await bound(carried, work, within.here())
+
+
+async def bound(run: Callable[[Awaitable[T]], Awaitable[T]], work: Awaitable[T], within: Within) -> T:
+    """Awaits `run(work)` as the task of `within`."""
+    within.begin()
+    within_var.set(within)
     try:
-        return await carried(work)
+        return await run(work)
     finally:
-        here.over()
+        within.over()
 
 
 async def first(

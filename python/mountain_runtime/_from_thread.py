@@ -44,7 +44,12 @@ def call(runtime: Entered, effect: Effect[T]) -> T:
         if result.done():
             return
         try:
-            handle: Any = runtime.submit(effect) if runtime._phase == _scope.RUNNING else runtime._admitted(effect)
+            handle: Any
+            if runtime._phase == _scope.RUNNING:
+                handle = runtime.submit(effect)
+                handle._awaited_here()  # by the blocking function whose thread this is, if it is one
+            else:
+                handle = runtime._admitted(effect)
         except BaseException as error:
             effect.close()
             result.set_exception(error)

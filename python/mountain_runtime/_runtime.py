@@ -13,14 +13,14 @@ from math import inf
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self, TypeVar, cast, final
 
-from . import _scope, _threads
+from . import _children, _scope, _threads
 from ._close import close
 from ._dump import Dump, take
 from ._exits import EXITS, Exit, carried, closing
 from ._from_thread import call
 from ._graph import Make, Provider
 from ._health import Health
-from ._native import Effect, Scope, accepted_var, adopt, limit_var, scope_var
+from ._native import Effect, Scope, Within, accepted_var, adopt, limit_var, scope_var
 from ._need import Key, check_key, shown
 from ._services import Services
 from ._shutdown import Clock, Shutdown, ShutdownReport, Step, Steps
@@ -242,10 +242,11 @@ class Runtime(Scope):
         raise ShuttingDown(f"effect '{name}' was not started: its runtime {state}", effect=name)
 
     def _spawn(  # pyright: ignore[reportUnusedFunction] - called by submit, natively
-        self, effect: Awaitable[T], name: str | None
+        self, effect: Awaitable[T], name: str | None, within: Within | None = None
     ) -> "asyncio.Task[T]":
-        """A task of the runtime's own, for what is submitted."""
-        return self._task(self._owned(effect) if self._limit is None else self._queued(effect), effect, name)
+        """A task of the runtime's own, for what is submitted; `within`, if who submits it holds something."""
+        run = self._owned if self._limit is None else self._queued
+        return self._task(run(effect) if within is None else _children.bound(run, effect, within), effect, name)
 
     def _task(self, work: Coroutine[Any, Any, T], effect: Awaitable[T], name: str | None) -> "asyncio.Task[T]":
         """Of the caller's context, without its deadline. An exit cancels it."""

@@ -89,8 +89,8 @@ NUMBERS: list[Numbers] = [
 USES: dict[str, Use] = {
     "slot": uses_a_slot,
     "call": lambda limit: limit.call(suspends),
-    "native": lambda limit: _native.noop(1).under(limit),
-    "child": lambda limit: gather([limit.call(suspends), _native.noop(1).under(limit)]),
+    "native": lambda limit: _native.trial_noop(1).under(limit),
+    "child": lambda limit: gather([limit.call(suspends), _native.trial_noop(1).under(limit)]),
 }
 
 

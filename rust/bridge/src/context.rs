@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mountain_core::effect::{Deadline, Flight, Held, Holder};
+use mountain_core::effect::{Deadline, Flight, Held, Holder, Submitted};
 use mountain_core::error::Owner;
 use mountain_core::schedule::Priority;
 use mountain_core::sync::Mutex;
@@ -16,7 +16,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyFloat, PyInt, PyTuple};
-use pyo3::{PyTraverseError, PyTypeInfo, PyVisit, ffi};
+use pyo3::{PyTraverseError, PyTypeInfo, PyVisit, ffi, intern};
 
 use crate::face::face;
 use crate::limit_source::LimitSource;
@@ -156,6 +156,8 @@ pub(crate) struct Within {
     flight: Option<Arc<Flight>>,
     /// The task itself: another one may come to have its address. None: nothing waits for it any more, or it was none.
     task: Mutex<Option<Py<PyAny>>>,
+    /// It is of a thread's job, which has not ended, and waits for what it has done on the loop outside of any task.
+    of_job: AtomicBool,
 }
 
 #[pymethods]
@@ -165,8 +167,17 @@ impl Within {
         Self::new(py, self.held.clone(), self.flight.clone())
     }
 
+    /// The current task is its task.
+    fn begin(&self, py: Python<'_>) -> PyResult<()> {
+        let task = current_task(py)?.unbind();
+        let replaced = self.task.lock().replace(task);
+        drop(replaced);
+        Ok(())
+    }
+
     /// Nothing waits for the task any more.
     pub(crate) fn over(&self) {
+        self.of_job.store(false, Ordering::Relaxed);
         let task = self.task.lock().take();
         drop(task);
     }
@@ -184,12 +195,42 @@ impl Within {
     pub(crate) fn new(py: Python<'_>, held: Option<Arc<Held>>, flight: Option<Arc<Flight>>) -> PyResult<Self> {
         WITHINS.store(true, Ordering::Relaxed);
         let task = current_task(py)?;
-        Ok(Within { held, flight, task: Mutex::new((!task.is_none()).then(|| task.unbind())) })
+        let task = Mutex::new((!task.is_none()).then(|| task.unbind()));
+        Ok(Within { held, flight, task, of_job: AtomicBool::new(false) })
+    }
+
+    /// For the task of submitted work, which is not yet there.
+    pub(crate) fn of_work(py: Python<'_>, held: Arc<Held>) -> PyResult<Bound<'_, Self>> {
+        WITHINS.store(true, Ordering::Relaxed);
+        let flight = held.work.as_ref().and_then(|work| work.flight()).cloned();
+        Bound::new(py, Within { held: Some(held), flight, task: Mutex::default(), of_job: AtomicBool::new(false) })
+    }
+
+    /// What waits for a thread's job that is made here; to be set in the job's `context`.
+    pub(crate) fn of_job(context: &Bound<'_, PyAny>) -> PyResult<Option<Py<Self>>> {
+        let py = context.py();
+        let (held, flight) = within(py)?;
+        if held.is_none() && flight.is_none() {
+            return Ok(None);
+        }
+        WITHINS.store(true, Ordering::Relaxed);
+        let within = Bound::new(py, Within { held, flight, task: Mutex::default(), of_job: AtomicBool::new(true) })?;
+        context.call_method1(intern!(py, "run"), (within_var(py)?.getattr(intern!(py, "set"))?, &within))?;
+        Ok(Some(within.unbind()))
     }
 
     fn is_of(&self, task: &Bound<'_, PyAny>) -> bool {
+        if task.is_none() {
+            return self.of_job.load(Ordering::Relaxed);
+        }
         self.task.lock().as_ref().is_some_and(|of| of.is(task))
     }
+}
+
+/// What work that is submitted here is known by, if the current code holds something for which the work may come to wait.
+pub(crate) fn submitted(py: Python<'_>) -> PyResult<Option<Arc<Held>>> {
+    let (held, flight) = within(py)?;
+    Ok((held.is_some() || flight.is_some()).then(|| Held::of_work(Submitted::new(flight.is_some()))))
 }
 
 /// What waits for the current code, for a child that is waited for too.

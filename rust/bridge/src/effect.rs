@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mountain_core::effect::{Deadline, Group, Host, Mode, Operation};
+use mountain_core::effect::{Deadline, Group, Held, Holder, Host, Mode, Operation};
 use mountain_core::error::{Origin, Owner};
 use mountain_core::policy::limit::Limit;
 use mountain_core::runtime::{Program, Queued, Then};
@@ -34,6 +34,18 @@ use crate::takes;
 use crate::watch;
 use crate::watchers;
 
+/// How a native effect is started.
+pub(crate) enum Start {
+    /// By whoever waits for it.
+    Awaited,
+    /// By whoever may not: it stands under no deadline of the caller's, and begins under a permit of its runtime's, if that has a limit.
+    Submitted {
+        limit: Option<Arc<Limit>>,
+        /// What it is a part of when it is awaited; None where nothing that could wait for it submits it.
+        work: Option<Arc<Held>>,
+    },
+}
+
 pub(crate) enum Work {
     /// A function that gives an awaitable.
     Call { callable: Py<PyAny>, args: Py<PyTuple>, kwargs: Option<Py<PyDict>> },
@@ -50,14 +62,14 @@ impl Work {
     }
 
     /// What one run of it starts, if it is native. A group's children bring to their policies what holds for whoever runs the group.
-    fn operation(&self, py: Python<'_>, detached: bool) -> PyResult<Option<Arc<dyn Operation>>> {
+    fn operation(&self, py: Python<'_>, start: &Start) -> PyResult<Option<Arc<dyn Operation>>> {
         match self {
             Work::Call { .. } => Ok(None),
             Work::Native { operation, .. } => Ok(Some(operation.clone())),
             Work::Group { children, mode } => {
                 let tallies = children.iter().map(|child| child.get().plan.get().tally.clone()).collect();
                 let told = ends::counted(py, tallies)?;
-                let children = children.iter().map(|child| child.get().child(py, detached)).collect::<PyResult<Option<_>>>()?;
+                let children = children.iter().map(|child| child.get().child(py, start)).collect::<PyResult<Option<_>>>()?;
                 Ok(children.map(|children| Arc::new(Group { children, mode: *mode, told: Some(told) }) as Arc<dyn Operation>))
             }
         }
@@ -115,18 +127,19 @@ impl Effect {
     }
 
     /// The whole effect as a native operation: its leaf is native, and so is what its policies ask.
-    fn program(&self, py: Python<'_>, over: Deadline, detached: bool) -> PyResult<Option<Program>> {
+    fn program(&self, py: Python<'_>, over: Deadline, start: &Start) -> PyResult<Option<Program>> {
         let plan = self.plan.get();
         let Some(on) = plan.native_on().cloned() else { return Ok(None) };
-        let Some(operation) = self.work.operation(py, detached)? else { return Ok(None) };
+        let Some(operation) = self.work.operation(py, start)? else { return Ok(None) };
         let args = match &self.work {
             Work::Native { args: Some(args), .. } => args.bind(py).clone(),
             _ => PyTuple::empty(py),
         };
         let mut terms = plan.terms(&args, None)?;
-        if detached {
-            // Who submits it does not wait for it.
-            (terms.held, terms.flight) = (None, None);
+        if let Start::Submitted { work, .. } = start {
+            // Who submits it does not wait for it, unless he awaits it.
+            terms.flight = work.as_ref().and_then(|held| held.work.as_ref()).and_then(|work| work.flight()).cloned();
+            terms.held = work.clone().map(Holder::from);
         }
         Ok(Some(Program {
             operation,
@@ -144,12 +157,12 @@ impl Effect {
     }
 
     /// The same, as a part of another native effect, whose failures name it.
-    fn child(&self, py: Python<'_>, detached: bool) -> PyResult<Option<Arc<dyn Operation>>> {
+    fn child(&self, py: Python<'_>, start: &Start) -> PyResult<Option<Arc<dyn Operation>>> {
         if self.plan.get().stack.is_empty() {
-            return self.work.operation(py, detached);
+            return self.work.operation(py, start);
         }
         let origin = Origin(Arc::new(PyRef::new(self.plan.clone_ref(py))));
-        let program = self.program(py, Deadline::NONE, detached)?;
+        let program = self.program(py, Deadline::NONE, start)?;
         let retries = retried::natively(py, self.plan.get(), None);
         Ok(program.map(|program| Arc::new(Program { origin: Some(origin), retries, ..program }) as Arc<dyn Operation>))
     }
@@ -159,37 +172,33 @@ impl Effect {
     }
 
     /// Start a native effect for whoever runs on `port`'s loop.
-    /// What is `detached` stands under no deadline of the caller's, and begins under a permit of its runtime's, if that has a limit.
-    pub(crate) fn launch<'py>(
-        &self,
-        port: &Bound<'py, Port>,
-        host: &Arc<Host>,
-        detached: bool,
-        limit: Option<Arc<Limit>>,
-    ) -> PyResult<Bound<'py, Handle>> {
+    pub(crate) fn launch<'py>(&self, port: &Bound<'py, Port>, host: &Arc<Host>, start: &Start) -> PyResult<Bound<'py, Handle>> {
         let py = port.py();
         let priority = context::priority(py)?;
         let plan = self.plan.bind(py);
         // Submitted work carries no deadline; what a task awaits stands under the task's.
         let none = Inherited { over: Deadline::NONE, watch: None, source: None };
-        let Inherited { over, source, .. } = if detached { none } else { inherited(py)? };
+        let Inherited { over, source, .. } = if let Start::Submitted { .. } = start { none } else { inherited(py)? };
         if over.owner == Owner::Inherited && clock().now() >= over.at {
             return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None, || source.as_ref().map(|source| source.text(py))));
         }
         let watch = if watchers::any(|| plan.get().is_first()) { watch::begin(py, plan.get(), over) } else { None };
         let observer = watch.as_ref().and_then(|watch| watch.observer()).cloned();
         let operation = if plan.get().stack.is_empty() && over.owner == Owner::Nobody {
-            self.work.operation(py, detached)?
+            self.work.operation(py, start)?
         } else {
-            let program = self.program(py, over, detached)?;
+            let program = self.program(py, over, start)?;
             let retries = retried::natively(py, plan.get(), source.as_ref());
             let limit = source.map(LimitSource::into_origin);
             program.map(|program| Arc::new(Program { observer, retries, limit, ..program }) as Arc<dyn Operation>)
         };
         let Some(operation) = operation else { return Err(PyRuntimeError::new_err("not a native effect")) };
-        let operation = match limit {
-            Some(limit) => Arc::new(Queued { limit, key: None, priority, held: None, then: Then::Begin(operation) }),
-            None => operation,
+        let operation = match start {
+            Start::Submitted { limit: Some(limit), work } => {
+                let (limit, held) = (limit.clone(), work.clone());
+                Arc::new(Queued { limit, key: None, priority, held, then: Then::Begin(operation) })
+            }
+            _ => operation,
         };
         Handle::start(port, plan, host, operation, priority, true, watch)
     }
@@ -208,7 +217,7 @@ impl Effect {
                 scope::admit(py, &me.plan.get().name)?;
                 let port = Port::current(py)?;
                 let host = scope::host(&port)?;
-                return Ok(me.launch(&port, &host, false, None)?.into_any());
+                return Ok(me.launch(&port, &host, &Start::Awaited)?.into_any());
             }
             // Native work under a policy that asks Python: its leaf gives a handle, and the run drives that.
             work => {
@@ -274,7 +283,7 @@ impl NativeCall {
     #[pyo3(signature = (*_args))]
     fn __call__<'py>(&self, py: Python<'py>, _args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, Handle>> {
         let effect = self.effect.get();
-        let Some(mut operation) = effect.work.operation(py, false)? else {
+        let Some(mut operation) = effect.work.operation(py, &Start::Awaited)? else {
             return Err(PyRuntimeError::new_err("not a native effect"));
         };
         if let Work::Group { .. } = effect.work {

@@ -60,7 +60,7 @@ pub(crate) fn timed_out(
 pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused) -> PyErr {
     // Who stops is the runtime, whose queue is none of the effect's policies.
     let known = if matches!(refused.why, Reason::Stopping) { None } else { plan.policy(py, refused.layer) };
-    let policy = known.as_deref().unwrap_or("its policy");
+    let policy = known.as_deref().unwrap_or("max_in_flight of its runtime");
     let (name, face) = (plan.name.as_str(), face(py));
     let (class, why, after) = match refused.why {
         Reason::Full(n) => {
@@ -97,6 +97,12 @@ pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused) -> PyErr {
         let _ = e.value(py).setattr(intern!(py, "retry_after"), seconds);
     }
     e
+}
+
+/// The submitted effect of that name is awaited by the cached call for which it waits.
+pub(crate) fn circle(py: Python<'_>, name: &str) -> PyErr {
+    let message = format!("effect '{name}' waits for the cached call that awaits it: neither can go on");
+    make(py, &face(py).reentered, &message, name, None, 1)
 }
 
 pub(crate) fn internal(py: Python<'_>, effect: &str, what: &str) -> PyErr {

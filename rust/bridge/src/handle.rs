@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mountain_core::effect::{Abort, Done, Host, Operation, Outcome, Starter};
+use mountain_core::effect::{Abort, Done, Held, Host, Operation, Outcome, Starter, Submitted};
 use mountain_core::error::Error;
 use mountain_core::observe::{Count, Doing};
 use mountain_core::schedule::Priority;
@@ -29,7 +29,7 @@ use crate::pyref::PyRef;
 use crate::slots::Steps;
 use crate::stage::Stage;
 use crate::watch::Watch;
-use crate::{error, slots, value};
+use crate::{context, error, gathered, slots, value};
 
 pub(crate) enum Phase {
     Pending,
@@ -69,6 +69,8 @@ struct State {
     watch: Option<Box<Watch>>,
     /// Among the calls of the runtime that owns it: its place there.
     owner: Option<(Arc<Owned>, u32)>,
+    /// What it is to those who await it, where that matters.
+    work: Option<Arc<Submitted>>,
 }
 
 /// Work that has started; it is an asyncio Future to all of asyncio: it can be awaited, gathered, waited for, shielded and cancelled.
@@ -114,6 +116,7 @@ impl Handle {
             begun,
             watch,
             owner: None,
+            work: None,
         };
         // Only what somebody may look at needs its age.
         let created = if plan.is_some() { clock().now() } else { Instant::from_nanos(0) };
@@ -151,10 +154,21 @@ impl Handle {
     }
 
     /// A runtime owns this call from now on.
-    pub(crate) fn owned(&self, owner: Arc<Owned>, place: u32) {
+    pub(crate) fn owned(&self, owner: Arc<Owned>, place: u32, work: Option<Arc<Held>>) {
         let mut s = self.state.lock();
         s.owner = Some((owner, place));
+        s.work = work.and_then(|held| held.work.clone());
         s.retrieved = false;
+    }
+
+    /// The current code awaits it, and holds what it holds until it has ended.
+    fn awaited_here(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(work) = self.state.lock().work.clone() else { return Ok(()) };
+        let (held, flight) = context::within(py)?;
+        if work.awaited_by(held.as_ref(), flight.as_ref()) {
+            return Ok(());
+        }
+        Err(error::circle(py, self.name()))
     }
 
     /// Of a thread's job: how far it is.
@@ -228,7 +242,7 @@ impl Handle {
     pub(crate) fn resolve(slf: &Bound<'_, Self>, phase: Phase, direct: bool) -> PyResult<()> {
         let py = slf.py();
         let me = slf.get();
-        let (first, more, backing, owner) = {
+        let (first, more, backing, owner, work) = {
             let mut s = me.state.lock();
             if !matches!(s.phase, Phase::Pending) {
                 drop(s);
@@ -239,9 +253,12 @@ impl Handle {
             if let Phase::Error(_) = &s.phase {
                 slots::track(slf);
             }
-            (s.first.take(), s.more.take(), std::mem::replace(&mut s.backing, Backing::Parked), s.owner.take())
+            (s.first.take(), s.more.take(), std::mem::replace(&mut s.backing, Backing::Parked), s.owner.take(), s.work.take())
         };
         drop(backing);
+        if let Some(work) = work {
+            work.over();
+        }
         if let Some((owner, place)) = owner {
             owner.release(place);
         }
@@ -317,7 +334,12 @@ impl Steps for Handle {
             return slots::Step::Error(PyRuntimeError::new_err("await wasn't used with a handle"));
         }
         s.blocking = true;
+        let is_work = s.work.is_some();
         drop(s);
+        if is_work && let Err(e) = slf.get().awaited_here(py) {
+            slf.get().state.lock().blocking = false;
+            return slots::Step::Error(e);
+        }
         slots::Step::Yield(slf.clone().into_any())
     }
 }
@@ -358,6 +380,12 @@ impl Handle {
         };
         let (doing, policy) = plan.told_of(py, doing);
         Some((plan.name.clone(), clock().now().since(self.created).as_secs_f64(), doing, policy))
+    }
+
+    /// The current code waits for it in another way than by an await.
+    #[pyo3(name = "_awaited_here")]
+    fn is_awaited_here(&self, py: Python<'_>) -> PyResult<()> {
+        self.awaited_here(py)
     }
 
     fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -478,13 +506,16 @@ impl Handle {
             return slf.get().port.get().call_soon(&r#fn, slf, context.as_ref());
         }
         slots::track(slf);
+        let gathered = s.work.clone().filter(|_| gathers(&r#fn)).map(|work| (work, r#fn.clone()));
         let callback = (r#fn.unbind(), context.map(Bound::unbind));
         if s.first.is_none() && s.more.is_none() {
             s.first = Some(callback);
         } else {
             s.more.get_or_insert_default().push(callback);
         }
-        Ok(())
+        drop(s);
+        gathered
+            .map_or(Ok(()), |(work, callback)| gathered::look_later(slf.get().port.bind(py), work, slf.get().name(), &callback))
     }
 
     #[pyo3(signature = (r#fn, /))]

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi};
 
+use crate::context::Within;
 use crate::handle::{Backing, Handle};
 use crate::plan::Plan;
 use crate::port::{Letter, Port, Shared};
@@ -28,6 +29,8 @@ pub(crate) struct Job {
     handle: Py<Handle>,
     port: Arc<Shared>,
     stage: Arc<Stage>,
+    /// What waits for it.
+    within: Option<Py<Within>>,
 }
 
 #[pymethods]
@@ -42,9 +45,9 @@ impl Job {
         // SAFETY: makes a new reference to a copy of the current context.
         let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
         let shared = port.get().shared.clone();
-        let job =
-            Job { r#fn, args, kwargs, name, context: context.unbind(), handle: handle.clone().unbind(), port: shared, stage };
-        Bound::new(py, job)
+        let within = Within::of_job(&context)?;
+        let (context, handle) = (context.unbind(), handle.unbind());
+        Bound::new(py, Job { r#fn, args, kwargs, name, context, handle, port: shared, stage, within })
     }
 
     #[getter]
@@ -78,12 +81,16 @@ impl Job {
         visit.call(&self.args)?;
         visit.call(&self.kwargs)?;
         visit.call(&self.context)?;
+        visit.call(&self.within)?;
         visit.call(&self.handle)
     }
 }
 
 impl Job {
     fn end(&self, py: Python<'_>, result: Result<PyRef, PyRef>) {
+        if let Some(within) = &self.within {
+            within.get().over();
+        }
         self.stage.end(|| self.port.mailbox.post(Letter::Object(PyRef::new(self.handle.clone_ref(py)), result)));
     }
 }

@@ -12,7 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::effect::Effect;
+use crate::context::{self, Within};
+use crate::effect::{Effect, Start};
 use crate::errno::os_error;
 use crate::handle::{Handle, expected, of_task};
 use crate::permits::Permits;
@@ -121,19 +122,23 @@ impl Scope {
             }
             port.bind(py).clone()
         };
+        let work = context::submitted(py)?;
         let handle = if e.is_native() {
             let host = me.host();
-            let limit = me.limit.lock().clone();
-            e.launch(&port, &host, true, limit)?
+            let start = Start::Submitted { limit: me.limit.lock().clone(), work: work.clone() };
+            e.launch(&port, &host, &start)?
         } else {
             let kwargs = PyDict::new(py);
             kwargs.set_item(intern!(py, "name"), name)?;
+            if let Some(work) = work.clone() {
+                kwargs.set_item(intern!(py, "within"), Within::of_work(py, work)?)?;
+            }
             let task = slf.call_method(intern!(py, "_spawn"), (effect,), Some(&kwargs))?;
             of_task(&port, e.plan.clone_ref(py), &task)?
         };
         if handle.get().pending() {
             let place = me.owned.keep(handle.clone().into_any().unbind());
-            handle.get().owned(me.owned.clone(), place);
+            handle.get().owned(me.owned.clone(), place, work);
         }
         Ok(handle)
     }

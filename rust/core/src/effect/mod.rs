@@ -1,5 +1,5 @@
 //! Effects: what a leaf and a native operation are; the call that policies share, with the terms and keys by which they know it, and
-//! flights, calls that many wait for; native operations that run together, and when native work is at rest. Nothing here knows a policy.
+//! flights, calls that many wait for, and work that was submitted; native operations that run together, and when native work is at rest. Nothing here knows a policy.
 
 mod begin;
 mod call;
@@ -10,6 +10,7 @@ mod leaf;
 mod native;
 mod operation;
 mod rest;
+mod submitted;
 mod terms;
 
 pub use begin::Starter;
@@ -21,4 +22,5 @@ pub use leaf::{Begin, Class, Course, Fault, GaveUp, Leaf, Verdict};
 pub use native::{NativeLeaf, OnErrno, Retries};
 pub use operation::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
 pub use rest::{AtWork, at_rest};
+pub use submitted::{Awaited, Submitted};
 pub use terms::{Held, Holder, Term, Terms};

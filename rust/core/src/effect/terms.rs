@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, OnceLock};
 
-use super::Flight;
 use super::keys::Use;
+use super::{Flight, Submitted};
 use crate::schedule::Priority;
 
 #[derive(Default)]
@@ -91,16 +91,29 @@ pub struct Held {
     pub up: Option<Arc<Held>>,
     /// A block of code took it, or one further out: the host knows of a block only that it was entered, not that it was left to itself.
     pub by_block: bool,
+    /// The submitted work in which it is held.
+    pub work: Option<Arc<Submitted>>,
 }
 
 impl Held {
     pub fn new(limit: usize, key: u32, up: Option<Arc<Held>>) -> Arc<Self> {
         let by_block = up.as_ref().is_some_and(|up| up.by_block);
-        Arc::new(Held { limit, key, waits: AtomicU32::new(0), gone: AtomicBool::new(false), up, by_block })
+        Self::made(limit, key, up, by_block)
     }
 
     pub fn of_block(limit: usize, key: u32, up: Option<Arc<Held>>) -> Arc<Self> {
-        Arc::new(Held { limit, key, waits: AtomicU32::new(0), gone: AtomicBool::new(false), up, by_block: true })
+        Self::made(limit, key, up, true)
+    }
+
+    fn made(limit: usize, key: u32, up: Option<Arc<Held>>, by_block: bool) -> Arc<Self> {
+        let work = up.as_ref().and_then(|up| up.work.clone());
+        Arc::new(Held { limit, key, waits: AtomicU32::new(0), gone: AtomicBool::new(false), up, by_block, work })
+    }
+
+    /// What submitted work begins with: a permit of no limit.
+    pub fn of_work(work: Arc<Submitted>) -> Arc<Self> {
+        let (waits, gone) = (AtomicU32::new(0), AtomicBool::new(true));
+        Arc::new(Held { limit: 0, key: 0, waits, gone, up: None, by_block: false, work: Some(work) })
     }
 
     /// It was taken by what runs inside `call`.

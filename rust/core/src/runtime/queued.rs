@@ -9,7 +9,7 @@ use std::task::{Wake, Waker};
 use crate::effect::{Abort, Abortable, Done, Held, Holder, Host, Operation, Outcome, Sink, Starter, Use};
 use crate::error::{Error, Reason, Refused};
 use crate::observe::Doing;
-use crate::policy::limit::{Limit, Queue};
+use crate::policy::limit::{Limit, Noted, Queue};
 use crate::schedule::Priority;
 use crate::sync::Mutex;
 use crate::value::{Memory, Value};
@@ -42,20 +42,20 @@ impl Operation for Queued {
             host: host.clone(),
             held: self.held.clone(),
             then: self.then.clone(),
-            state: Mutex::new(State::Queued(done, None)),
+            state: Mutex::new(State::Queued(done, None, None)),
         });
         let holder = self.held.clone().map(Holder::from);
         let queued = {
             // Held while it asks: a permit may be handed over before its number is noted.
             let mut state = call.state.lock();
             let queued = self.limit.queue(call.key(), self.priority, holder.as_ref(), || Waker::from(call.clone()));
-            if let (Queue::Wait(number), State::Queued(_, slot)) = (&queued, &mut *state) {
+            if let (Queue::Wait(number), State::Queued(_, slot, _)) = (&queued, &mut *state) {
                 *slot = Some(*number);
             }
             queued
         };
         match queued {
-            Queue::Wait(_) => {}
+            Queue::Wait(number) => call.note(number),
             Queue::Go => call.granted(),
             Queue::Refused(why) => call.refused(why),
         }
@@ -75,8 +75,8 @@ struct Call {
 }
 
 enum State {
-    /// With its number in the limit's queue, while it is its own.
-    Queued(Done, Option<u32>),
+    /// With its number in the limit's queue, while it is its own, and where it waits in submitted work.
+    Queued(Done, Option<u32>, Option<Box<Noted>>),
     /// It has a permit, and this to answer to.
     Begun(Done, Ask),
     Ended,
@@ -96,10 +96,20 @@ impl Call {
         self.key.as_ref().map_or(0, Use::number)
     }
 
+    /// Out of the state's lock: it may be refused at once.
+    fn note(&self, number: u32) {
+        let noted = self.limit.note_wait(number, self.held.as_ref());
+        if let (Some(noted), State::Queued(_, Some(_), slot)) = (noted, &mut *self.state.lock()) {
+            *slot = Some(Box::new(noted));
+        }
+    }
+
     fn refused(&self, why: Reason) {
         let was = std::mem::replace(&mut *self.state.lock(), State::Ended);
-        if let State::Queued(done, _) = was {
-            done.finish(Err(Error::Refused(Refused { layer: 0, why, attempt: 1 })));
+        if let State::Queued(done, ..) = was {
+            // A runtime's limit is none of the effect's policies.
+            let layer = if let Then::Hand = self.then { 0 } else { usize::MAX };
+            done.finish(Err(Error::Refused(Refused { layer, why, attempt: 1 })));
         }
     }
 
@@ -110,7 +120,7 @@ impl Call {
             Then::Hand => {
                 let permit = self.limit.permit_granted(&self.host.clock, self.key(), self.held.clone());
                 let was = std::mem::replace(&mut *self.state.lock(), State::Ended);
-                if let State::Queued(done, _) = was {
+                if let State::Queued(done, ..) = was {
                     done.finish(Ok(Value::Other(Box::new(permit))));
                 }
             }
@@ -120,7 +130,7 @@ impl Call {
     fn begin(self: &Arc<Self>, operation: &Arc<dyn Operation>) {
         let mut state = self.state.lock();
         let done = match std::mem::replace(&mut *state, State::Ended) {
-            State::Queued(done, _) => done,
+            State::Queued(done, ..) => done,
             was => {
                 // Asked to end as its permit came.
                 *state = was;
@@ -148,10 +158,10 @@ impl Wake for Call {
     fn wake(self: Arc<Self>) {
         // Looked for under the lock: a number that was found out about is somebody else's a moment later, and no longer one to leave by.
         let found = match &mut *self.state.lock() {
-            State::Queued(_, slot) => {
+            State::Queued(_, slot, noted) => {
                 let found = slot.and_then(|number| self.limit.look(number, || Waker::from(self.clone())));
                 if found.is_some() {
-                    *slot = None;
+                    (*slot, *noted) = (None, None);
                 }
                 found
             }
@@ -198,8 +208,8 @@ impl Abortable for Call {
     fn abort(&self) {
         let mut state = self.state.lock();
         match std::mem::replace(&mut *state, State::Ended) {
-            State::Queued(done, number) => {
-                drop(state);
+            State::Queued(done, number, noted) => {
+                drop((state, noted));
                 if let Some(number) = number {
                     self.limit.leave(self.name, number, &self.host.clock);
                 }

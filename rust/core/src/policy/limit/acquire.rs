@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::Settings;
 use super::machine::{Asked, Caller, Machine};
-use crate::effect::{Held, Holder};
+use crate::effect::{Awaited, Held, Holder, Submitted};
 use crate::error::Reason;
 use crate::observe::Times;
 use crate::schedule::Priority;
@@ -66,7 +66,7 @@ impl Limit {
     }
 
     pub(super) fn acquire<'a>(self: &'a Arc<Self>, clock: &'a Arc<Clock>, caller: Caller<'a>) -> Acquire<'a> {
-        Acquire { limit: self, clock, caller, name: self.name(), number: None }
+        Acquire { limit: self, clock, caller, name: self.name(), number: None, noted: None }
     }
 
     /// The same without a future: `wake` calls whoever waits, and he looks.
@@ -89,6 +89,17 @@ impl Limit {
                 Queue::Wait(number)
             }
         }
+    }
+
+    /// Note that `number` waits in submitted work, where he does: his place among those of the work.
+    pub fn note_wait(self: &Arc<Self>, number: u32, held: Option<&Arc<Held>>) -> Option<Noted> {
+        let work = held?.work.as_ref()?;
+        let (place, is_awaited) = work.waits(self.clone(), number);
+        let noted = Noted { work: work.clone(), place };
+        if is_awaited {
+            self.clone().look_again(number, work);
+        }
+        Some(noted)
     }
 
     /// `None`: he waits on. A number that was found out about is nobody's any more.
@@ -167,6 +178,27 @@ impl Limit {
     }
 }
 
+impl Awaited for Limit {
+    fn look_again(self: Arc<Self>, number: u32, work: &Arc<Submitted>) {
+        let sent = self.machine.lock().look_again(self.name(), number, work);
+        if let Some(sent) = sent {
+            sent.wake();
+        }
+    }
+}
+
+/// A wait that is noted in the work in which it waits, until it is dropped.
+pub struct Noted {
+    work: Arc<Submitted>,
+    place: u32,
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        self.work.waits_no_more(self.place);
+    }
+}
+
 /// What becomes of a caller who asks without a future.
 pub enum Queue {
     /// A permit is his.
@@ -218,6 +250,7 @@ pub(super) struct Acquire<'a> {
     caller: Caller<'a>,
     name: usize,
     number: Option<u32>,
+    noted: Option<Noted>,
 }
 
 impl Future for Acquire<'_> {
@@ -238,12 +271,13 @@ impl Future for Acquire<'_> {
                     if let Some(sent) = sent {
                         sent.wake();
                     }
-                    None
+                    me.noted = me.limit.note_wait(number, me.caller.held.map(Holder::held).as_ref());
+                    me.noted.as_ref().and_then(|_| me.limit.machine.lock().look(number, wake))
                 }
             }
         };
         let Some(found) = found else { return Poll::Pending };
-        me.number = None;
+        (me.number, me.noted) = (None, None);
         Poll::Ready(found)
     }
 }

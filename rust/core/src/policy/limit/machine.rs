@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use slab::Slab;
 
 use super::{Overflow, Settings};
-use crate::effect::{Held, Holder};
+use crate::effect::{Held, Holder, Submitted};
 use crate::error::Reason;
 use crate::schedule::{Lanes, Place, Priority};
 use crate::time::Instant;
@@ -42,6 +42,9 @@ struct Waiter<W> {
     until: Instant,
     wake: Option<W>,
     held: Option<Arc<Held>>,
+    /// Permits of this key whose holders await the submitted work in which he waits. Most wait in none.
+    #[expect(clippy::box_collection, reason = "one word where most waiters have nothing")]
+    above: Option<Box<Vec<Arc<Held>>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -137,7 +140,7 @@ impl<W> Machine<W> {
         }
         let (key, priority, until) = (caller.key, caller.priority, caller.until);
         let wake = Some(wake());
-        let number = self.waiters.insert(Waiter { key, priority, state: State::Granted, until, wake, held }) as u32;
+        let number = self.waiters.insert(Waiter { key, priority, state: State::Granted, until, wake, held, above: None }) as u32;
         let place = self.seats(key).lanes.get_or_insert_default().push(priority, number);
         self.waiters[number as usize].state = State::Waiting(place);
         self.waiting[priority as usize] += 1;
@@ -171,24 +174,53 @@ impl<W> Machine<W> {
         waiter.wake.take()
     }
 
-    /// Out of his lane.
-    fn out(&mut self, limit: usize, number: u32) {
-        let waiter = &mut self.waiters[number as usize];
-        let State::Waiting(place) = waiter.state else { return };
-        let (key, priority, held) = (waiter.key, waiter.priority, waiter.held.take());
-        let seats = self.seats(key);
-        if let Some(lanes) = &mut seats.lanes {
-            lanes.remove(place);
+    /// Others than before may await the work in which he waits. Whom to wake: him, if now all holders wait for him.
+    pub(super) fn look_again(&mut self, limit: usize, number: u32, work: &Arc<Submitted>) -> Option<W> {
+        let waiter = self.waiters.get_mut(number as usize)?;
+        let in_work = waiter.held.as_ref().and_then(|held| held.work.as_ref()).is_some_and(|its| Arc::ptr_eq(its, work));
+        if !in_work || !matches!(waiter.state, State::Waiting(_)) {
+            return None;
         }
-        self.unlisted(limit, key, priority, held.as_ref());
+        let key = waiter.key;
+        let mut above = Vec::new();
+        work.each_holder(|held| {
+            if held.limit == limit && held.key == key && !above.iter().any(|known| Arc::ptr_eq(known, held)) {
+                above.push(held.clone());
+            }
+        });
+        let before = waiter.above.take().unwrap_or_default();
+        let seats = self.seats(key);
+        let mut any = false;
+        for held in &above {
+            any |= mark_one(seats, held);
+        }
+        for held in &*before {
+            unmark_one(seats, held);
+        }
+        let all_wait = any && seats.blocked == seats.taken;
+        self.waiters[number as usize].above = (!above.is_empty()).then(|| Box::new(above));
+        if all_wait { self.send_away(limit, number, Why::Reentered) } else { None }
     }
 
-    fn unlisted(&mut self, limit: usize, key: u32, priority: Priority, held: Option<&Arc<Held>>) {
+    /// Out of his lane.
+    fn out(&mut self, limit: usize, number: u32) {
+        let State::Waiting(place) = self.waiters[number as usize].state else { return };
+        let key = self.waiters[number as usize].key;
+        if let Some(lanes) = &mut self.seats(key).lanes {
+            lanes.remove(place);
+        }
+        self.unlisted(limit, number);
+    }
+
+    fn unlisted(&mut self, limit: usize, number: u32) {
+        let waiter = &mut self.waiters[number as usize];
+        let (key, priority, held, above) = (waiter.key, waiter.priority, waiter.held.take(), waiter.above.take());
         let seats = self.seats(key);
         if seats.lanes.as_ref().is_some_and(|lanes| lanes.is_empty()) {
             seats.lanes = None;
         }
-        unmark(seats, held, limit, key);
+        unmark(seats, held.as_ref(), limit, key);
+        above.iter().flat_map(|above| above.iter()).for_each(|held| unmark_one(seats, held));
         self.waiting[priority as usize] -= 1;
     }
 
@@ -216,9 +248,9 @@ impl<W> Machine<W> {
             let seats = self.seats(key);
             let number = seats.lanes.as_mut()?.take_next()?;
             let waiter = &mut self.waiters[number as usize];
-            let (late, priority, held) = (waiter.until <= now, waiter.priority, waiter.held.take());
+            let late = waiter.until <= now;
             waiter.state = State::Late;
-            self.unlisted(limit, key, priority, held.as_ref());
+            self.unlisted(limit, number);
             if late {
                 continue;
             }
@@ -236,7 +268,7 @@ impl<W> Machine<W> {
         if seats.taken == 0 || seats.blocked < seats.taken {
             return None;
         }
-        let inside = |w: &Waiter<W>| w.key == key && matches!(w.state, State::Waiting(_)) && holds(w.held.as_ref(), limit, key);
+        let inside = |w: &Waiter<W>| w.key == key && matches!(w.state, State::Waiting(_)) && holds(w, limit);
         let newest = self.waiters.iter().filter(|(_, w)| inside(w)).map(|(number, _)| number as u32).next_back()?;
         self.send_away(limit, newest, Why::Reentered)
     }
@@ -329,8 +361,10 @@ fn chain(held: Option<&Arc<Held>>) -> impl Iterator<Item = &Held> {
     std::iter::successors(held.map(|held| &**held), |held| held.up.as_deref())
 }
 
-fn holds(held: Option<&Arc<Held>>, limit: usize, key: u32) -> bool {
-    chain(held).any(|held| held.limit == limit && held.key == key && !held.gone.load(Ordering::Relaxed))
+fn holds<W>(waiter: &Waiter<W>, limit: usize) -> bool {
+    let own = chain(waiter.held.as_ref()).filter(|held| held.limit == limit && held.key == waiter.key);
+    let above = waiter.above.iter().flat_map(|above| above.iter().map(|held| &**held));
+    own.chain(above).any(|held| !held.gone.load(Ordering::Relaxed))
 }
 
 /// From now on the permit counts as nobody's. True: it counted as a blocked one until now.
@@ -341,20 +375,24 @@ fn is_blocked_for_the_last_time(held: &Held) -> bool {
 /// Those under whose permits he runs wait with him. False: he holds none of this limit's.
 fn mark(seats: &mut Seats, held: Option<&Arc<Held>>, limit: usize, key: u32) -> bool {
     let mut any = false;
-    for held in chain(held).filter(|held| held.limit == limit && held.key == key) {
-        let first = held.waits.fetch_add(1, Ordering::Relaxed) == 0;
-        if !held.gone.load(Ordering::Relaxed) {
-            any = true;
-            seats.blocked += u32::from(first);
-        }
-    }
+    chain(held).filter(|held| held.limit == limit && held.key == key).for_each(|held| any |= mark_one(seats, held));
     any
 }
 
+/// False: the permit is nobody's.
+fn mark_one(seats: &mut Seats, held: &Held) -> bool {
+    let first = held.waits.fetch_add(1, Ordering::Relaxed) == 0;
+    let counts = !held.gone.load(Ordering::Relaxed);
+    seats.blocked += u32::from(first && counts);
+    counts
+}
+
 fn unmark(seats: &mut Seats, held: Option<&Arc<Held>>, limit: usize, key: u32) {
-    for held in chain(held).filter(|held| held.limit == limit && held.key == key) {
-        if held.waits.fetch_sub(1, Ordering::Relaxed) == 1 && !held.gone.load(Ordering::Relaxed) {
-            seats.blocked -= 1;
-        }
+    chain(held).filter(|held| held.limit == limit && held.key == key).for_each(|held| unmark_one(seats, held));
+}
+
+fn unmark_one(seats: &mut Seats, held: &Held) {
+    if held.waits.fetch_sub(1, Ordering::Relaxed) == 1 && !held.gone.load(Ordering::Relaxed) {
+        seats.blocked -= 1;
     }
 }

@@ -6,7 +6,7 @@ mod machine;
 #[cfg(all(test, loom))]
 mod races;
 
-pub use acquire::{Limit, Permit, Queue};
+pub use acquire::{Limit, Noted, Permit, Queue};
 pub use layer::enter;
 
 #[derive(Clone, Copy, Debug)]

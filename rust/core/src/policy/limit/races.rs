@@ -14,6 +14,7 @@ use loom::thread;
 
 use super::machine::Caller;
 use super::{Limit, Overflow, Permit, Settings};
+use crate::effect::{Held, Holder, Submitted};
 use crate::error::Reason;
 use crate::schedule::Priority::{self, High, Low, Normal};
 use crate::time::{Clock, Instant};
@@ -185,6 +186,27 @@ fn who_is_sent_away_hears_of_it() {
         drop(permit);
         assert_eq!(high.join().unwrap(), Ok(()));
         assert!(matches!(low.join().unwrap(), Ok(()) | Err(Reason::Full(1))));
+        assert!(scene.is_idle());
+    });
+}
+
+/// The holder awaits work, that awaits other work, and that waits for the holder: whichever link is made last, the circle is seen.
+#[test]
+fn what_waits_for_itself_through_submitted_work_is_refused() {
+    loom::model(|| {
+        let (scene, permit) = Scene::one(None, Overflow::Reject);
+        let [outer, inner] = [(), ()].map(|()| Submitted::new(false));
+        let (outer_held, inner_held) = (Held::of_work(outer.clone()), Held::of_work(inner.clone()));
+        let waits = spawn(&scene, move |scene| {
+            let holder = Holder::from(inner_held);
+            let caller = Caller { key: 0, priority: Normal, until: Instant::NEVER, held: Some(&holder) };
+            wait(pin!(scene.limit.acquire(&scene.clock, caller)))
+        });
+        let links = spawn(&scene, move |_| inner.awaited_by(Some(&outer_held), None));
+        outer.awaited_by(Some(permit.held()), None);
+        assert!(matches!(waits.join().unwrap(), Err(Reason::Reentered)));
+        assert!(links.join().unwrap());
+        drop(permit);
         assert!(scene.is_idle());
     });
 }

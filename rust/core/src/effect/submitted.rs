@@ -1,0 +1,141 @@
+//! Work that goes on by itself, as a part of what awaits it: what a holder of permits submits, and then awaits, waits for the holder too.
+//!
+//!  1. What waits in the work, for a permit, is noted here with its limit: [`Submitted::waits`].
+//!  2. A holder begins to await the work: [`Submitted::awaited_by`]. Each limit for which the work waits looks at that wait again.
+//!  3. The work is over: it is a part of nothing any more.
+//!
+//! What races: 1 against 2, on several threads. Each is noted under the lock in which the other is looked for, so that one at least sees the
+//! other; and a limit that looks again asks for everything anew. A limit asks under its own lock; none is taken under the one here.
+
+use std::sync::{Arc, Weak};
+
+use slab::Slab;
+
+use super::{Flight, Held};
+#[cfg(loom)]
+use crate::sync::Modelled as Mutex;
+#[cfg(not(loom))]
+use crate::sync::Mutex;
+
+/// What can be waited for.
+pub trait Awaited: Send + Sync {
+    /// Others than before may wait for the work in which `number` waits.
+    fn look_again(self: Arc<Self>, number: u32, work: &Arc<Submitted>);
+}
+
+pub struct Submitted {
+    state: Mutex<State>,
+    /// What it waits for of cached calls. None: no cached call submitted it.
+    flight: Option<Arc<Flight>>,
+}
+
+#[derive(Default)]
+struct State {
+    over: bool,
+    /// The permits of those who await it.
+    holders: Vec<Arc<Held>>,
+    /// The cached calls that do.
+    flights: Vec<Arc<Flight>>,
+    waits: Slab<(Arc<dyn Awaited>, u32)>,
+    /// Other such work that is awaited within it.
+    parts: Vec<Weak<Submitted>>,
+}
+
+impl Submitted {
+    pub fn new(in_flight: bool) -> Arc<Self> {
+        Arc::new(Submitted { state: Mutex::new(State::default()), flight: in_flight.then(Arc::default) })
+    }
+
+    pub fn flight(&self) -> Option<&Arc<Flight>> {
+        self.flight.as_ref()
+    }
+
+    /// Something in it waits, as `number` of `limit`. Its place here, and whether a holder awaits the work.
+    pub fn waits(&self, limit: Arc<dyn Awaited>, number: u32) -> (u32, bool) {
+        let mut state = self.state.lock();
+        (state.waits.insert((limit, number)) as u32, !state.holders.is_empty())
+    }
+
+    pub fn waits_no_more(&self, place: u32) {
+        let gone = self.state.lock().waits.try_remove(place as usize);
+        drop(gone);
+    }
+
+    /// Code awaits it that holds `held`, or is a part of `flight`. False: the work waits for that flight.
+    pub fn awaited_by(self: &Arc<Self>, held: Option<&Arc<Held>>, flight: Option<&Arc<Flight>>) -> bool {
+        if let (Some(own), Some(flight)) = (&self.flight, flight) {
+            if !flight.waits_for(own) {
+                return false;
+            }
+            self.state.lock().flights.push(flight.clone());
+        }
+        let Some(held) = held else { return true };
+        if let Some(whole) = &held.work {
+            let mut state = whole.state.lock();
+            if state.parts.len() == state.parts.capacity() {
+                state.parts.retain(|part| part.strong_count() > 0);
+            }
+            state.parts.push(Arc::downgrade(self));
+        }
+        {
+            let mut state = self.state.lock();
+            if state.over {
+                return true;
+            }
+            state.holders.push(held.clone());
+        }
+        self.look_again(&mut Vec::new());
+        true
+    }
+
+    /// It has ended.
+    pub fn over(self: &Arc<Self>) {
+        let (holders, flights) = {
+            let mut state = self.state.lock();
+            state.over = true;
+            (std::mem::take(&mut state.holders), std::mem::take(&mut state.flights))
+        };
+        if let Some(own) = &self.flight {
+            for flight in &flights {
+                flight.waits_no_more(own);
+            }
+        }
+        if !holders.is_empty() {
+            self.look_again(&mut Vec::new());
+        }
+    }
+
+    fn look_again(self: &Arc<Self>, seen: &mut Vec<Arc<Self>>) {
+        if seen.iter().any(|known| Arc::ptr_eq(known, self)) {
+            return;
+        }
+        seen.push(self.clone());
+        let (waits, parts) = {
+            let state = self.state.lock();
+            let waits: Vec<_> = state.waits.iter().map(|(_, wait)| wait.clone()).collect();
+            (waits, state.parts.clone())
+        };
+        for (limit, number) in waits {
+            limit.look_again(number, self);
+        }
+        parts.iter().filter_map(Weak::upgrade).for_each(|part| part.look_again(seen));
+    }
+
+    /// The permits of all who wait for it, through other such work too. Some may come more than once.
+    pub fn each_holder(self: &Arc<Self>, mut each: impl FnMut(&Arc<Held>)) {
+        let mut works = vec![self.clone()];
+        let mut next = 0;
+        while let Some(work) = works.get(next).cloned() {
+            next += 1;
+            let holders = work.state.lock().holders.clone();
+            for held in &holders {
+                std::iter::successors(Some(held), |held| held.up.as_ref()).for_each(&mut each);
+                if let Some(further) = &held.work
+                    && !works.iter().any(|known| Arc::ptr_eq(known, further))
+                {
+                    works.push(further.clone());
+                }
+            }
+        }
+    }
+}
