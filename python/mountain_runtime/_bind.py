@@ -3,7 +3,7 @@
 import os
 import warnings
 
-from . import _abandoned, _compose, _flights, _native, _threads, errors
+from . import _abandoned, _compose, _flights, _native, _shown, _threads, errors
 from .policy import _forks
 from .policy._arguments import bound, unhashable, whole
 from .policy._base import under
@@ -27,6 +27,7 @@ _native.bind(
     under=under,
     called=called,
     code_of=code_of,
+    shown=_shown.shown,
     refuse=refuse,
     bound=bound,
     whole=whole,

@@ -80,12 +80,12 @@ def hash(path: StrPath, algorithm: Literal["blake3", "sha256"] = "blake3") -> Ef
 
 def write_bytes(path: StrPath, data: bytes, *, durable: bool = True) -> Effect[None]:
     """Replaces the file, or makes it."""
-    return _native.fs_write(path, data, durable)
+    return _native.fs_write(path, data, durable, False)
 
 
 def write_text(path: StrPath, text: str, *, encoding: str = "utf-8", durable: bool = True) -> Effect[None]:
     """Replaces the file, or makes it; line ends stay as they are."""
-    return _native.fs_write(path, text.encode(encoding), durable)
+    return _native.fs_write(path, text.encode(encoding), durable, True)
 
 
 def stat(path: StrPath, *, follow_symlinks: bool = True) -> Effect[Entry]:

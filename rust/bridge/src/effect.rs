@@ -50,7 +50,7 @@ pub(crate) enum Work {
     /// A function that gives an awaitable.
     Call { callable: Py<PyAny>, args: Py<PyTuple>, kwargs: Option<Py<PyDict>> },
     /// With the arguments of the call that made it, where there were some.
-    Native { operation: Arc<dyn Operation>, args: Option<Py<PyTuple>> },
+    Native { operation: Arc<dyn Operation>, given: Option<Box<Given>> },
     /// Native effects, run together.
     Group { children: Vec<Py<Effect>>, mode: Mode },
 }
@@ -58,7 +58,7 @@ pub(crate) enum Work {
 impl Work {
     /// Of no call that a policy's key could be asked about.
     pub(crate) fn native(operation: impl Operation + 'static) -> Self {
-        Work::Native { operation: Arc::new(operation), args: None }
+        Work::Native { operation: Arc::new(operation), given: None }
     }
 
     /// What one run of it starts, if it is native. A group's children bring to their policies what holds for whoever runs the group.
@@ -73,6 +73,18 @@ impl Work {
                 Ok(children.map(|children| Arc::new(Group { children, mode: *mode, told: Some(told) }) as Arc<dyn Operation>))
             }
         }
+    }
+}
+
+/// What a native effect was called with, as far as it was said: a policy's key asks for `args`, a repr for `options` too.
+pub(crate) struct Given {
+    pub(crate) args: Py<PyTuple>,
+    pub(crate) options: Option<Py<PyDict>>,
+}
+
+impl Given {
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        Given { args: self.args.clone_ref(py), options: self.options.as_ref().map(|options| options.clone_ref(py)) }
     }
 }
 
@@ -132,7 +144,7 @@ impl Effect {
         let Some(on) = plan.native_on().cloned() else { return Ok(None) };
         let Some(operation) = self.work.operation(py, start)? else { return Ok(None) };
         let args = match &self.work {
-            Work::Native { args: Some(args), .. } => args.bind(py).clone(),
+            Work::Native { given: Some(given), .. } => given.args.bind(py).clone(),
             _ => PyTuple::empty(py),
         };
         let mut terms = plan.terms(&args, None)?;
@@ -222,7 +234,7 @@ impl Effect {
             // Native work under a policy that asks Python: its leaf gives a handle, and the run drives that.
             work => {
                 let args = match work {
-                    Work::Native { args: Some(args), .. } => args.clone_ref(py),
+                    Work::Native { given: Some(given), .. } => given.args.clone_ref(py),
                     _ => PyTuple::empty(py).unbind(),
                 };
                 let bare = Bound::new(py, NativeCall { effect: slf.clone().unbind() })?;
@@ -392,7 +404,7 @@ impl Effect {
         let py = slf.py();
         let me = slf.get();
         // Native work that knows its arguments has no function to ask about them.
-        let native_call = matches!(&me.work, Work::Native { args: Some(_), .. });
+        let native_call = matches!(&me.work, Work::Native { given: Some(_), .. });
         let plan = Plan::under(me.plan.bind(py), policies, native_call)?;
         me.mark_used();
         match &me.work {
@@ -400,9 +412,9 @@ impl Effect {
                 let kwargs = kwargs.as_ref().map(|k| k.bind(py).clone());
                 Effect::of_call(py, callable.clone_ref(py), args.bind(py).clone(), kwargs, plan.unbind())
             }
-            Work::Native { operation, args } => {
-                let args = args.as_ref().map(|args| args.clone_ref(py));
-                Effect::of(py, Work::Native { operation: operation.clone(), args }, plan.unbind())
+            Work::Native { operation, given } => {
+                let given = given.as_ref().map(|given| Box::new(given.clone_ref(py)));
+                Effect::of(py, Work::Native { operation: operation.clone(), given }, plan.unbind())
             }
             Work::Group { children, mode } => {
                 let children = children.iter().map(|child| child.clone_ref(py)).collect();
@@ -436,21 +448,30 @@ impl Effect {
         self.of_run(py, "cr_running").is_some_and(|r| r.is_truthy(py).unwrap_or(false))
     }
 
-    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        let py = slf.py();
-        let me = slf.get();
-        let plan = me.plan.get();
-        let mut parts = Vec::new();
-        if let Work::Call { args, kwargs, .. } = &me.work {
-            for a in args.bind(py) {
-                // A composed effect stands for itself: its own call says more than its name.
-                parts.push(short(&a)?);
+    /// What it is made of, to be shown: a callable, arguments by position and by name; or the effects of a group.
+    #[getter]
+    fn _made_of<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let none = || py.None().into_bound(py);
+        let of = |o: &Option<Py<PyDict>>| o.as_ref().map_or_else(none, |o| o.bind(py).clone().into_any());
+        let parts = match &self.work {
+            Work::Call { callable, args, kwargs } => {
+                [callable.bind(py).clone(), args.bind(py).clone().into_any(), of(kwargs), none()]
             }
-            for (k, v) in kwargs.iter().flat_map(|k| k.bind(py).iter()) {
-                parts.push(format!("{k}={}", short(&v)?));
+            Work::Native { given: None, .. } => [none(), none(), none(), none()],
+            Work::Native { given: Some(given), .. } => {
+                [none(), given.args.bind(py).clone().into_any(), of(&given.options), none()]
             }
-        }
-        Ok(format!("<Effect {}({}){}>", plan.name, parts.join(", "), plan.describe(py)?))
+            Work::Group { children, .. } => [none(), none(), none(), PyTuple::new(py, children)?.into_any()],
+        };
+        PyTuple::new(py, parts)
+    }
+    #[getter]
+    fn _plan(&self, py: Python<'_>) -> Py<Plan> {
+        self.plan.clone_ref(py)
+    }
+
+    fn __repr__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        face(slf.py()).shown.bind(slf.py()).call1((slf,))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -461,7 +482,12 @@ impl Effect {
                 visit.call(args)?;
                 visit.call(kwargs)?;
             }
-            Work::Native { args, .. } => visit.call(args)?,
+            Work::Native { given, .. } => {
+                if let Some(given) = given {
+                    visit.call(&given.args)?;
+                    visit.call(&given.options)?;
+                }
+            }
             Work::Group { children, .. } => children.iter().try_for_each(|child| visit.call(child))?,
         }
         if let Some(driven) = self.driven.try_lock()
@@ -483,11 +509,6 @@ impl Effect {
         let run = self.driven.lock().as_ref().map(|(run, _)| run.clone_ref(py))?;
         run.getattr(py, name).ok()
     }
-}
-
-fn short(v: &Bound<'_, PyAny>) -> PyResult<String> {
-    let text = v.repr()?.to_string();
-    Ok(if text.chars().count() > 60 { text.chars().take(57).chain("...".chars()).collect() } else { text })
 }
 
 impl Drop for Effect {

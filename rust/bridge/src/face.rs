@@ -21,6 +21,8 @@ pub(crate) struct Face {
     pub(crate) called: Py<PyAny>,
     /// The code of a coroutine function that takes what a callable takes.
     pub(crate) code_of: Py<PyAny>,
+    /// An effect as one would write it.
+    pub(crate) shown: Py<PyAny>,
     /// Raises the TypeError of wrong arguments.
     pub(crate) refuse: Py<PyAny>,
     /// A call's arguments as its function sees them.
@@ -105,6 +107,7 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
         under: get("under")?.unbind(),
         called: get("called")?.unbind(),
         code_of: get("code_of")?.unbind(),
+        shown: get("shown")?.unbind(),
         refuse: get("refuse")?.unbind(),
         bound: get("bound")?.unbind(),
         whole: get("whole")?.unbind(),

@@ -1,6 +1,6 @@
 //! A plan: a stack of policies as users wrote it, and as the engine runs it. Made where the effect is written, shared by all its calls.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use mountain_core::effect::{Holder, Keys, OnErrno, Term, Terms, Use};
@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     part_of: Option<(usize, usize)>,
     /// Around an effect of its name, which is counted and watched for itself: this is not.
     pub(crate) silent: bool,
+    /// How many of its policies, from the outermost, were put around the function's own.
+    added: AtomicUsize,
     /// A call of it has begun.
     met: AtomicBool,
     /// Made when somebody looks.
@@ -121,9 +123,15 @@ impl Plan {
             around: Mutex::default(),
             part_of: None,
             silent: false,
+            added: AtomicUsize::new(0),
             met: AtomicBool::new(false),
             labels: OnceLock::new(),
         })
+    }
+
+    #[getter]
+    fn added(&self) -> usize {
+        self.added.load(Ordering::Relaxed)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -270,6 +278,8 @@ impl Plan {
         }
         let plan = face(py).under.bind(py).call1((&policies, slf, native_call))?.cast_into::<Plan>()?;
         let made = plan.get();
+        let more = made.policies.bind(py).len() - me.policies.bind(py).len();
+        made.added.store(me.added.load(Ordering::Relaxed) + more, Ordering::Relaxed);
         let functions =
             made.asks_python() || made.to.iter().any(Option::is_some) || made.on.iter().any(|on| matches!(on, On::Function(_)));
         if !functions {
@@ -315,6 +325,7 @@ impl Plan {
                 (whole, around + from)
             }),
             silent: false,
+            added: AtomicUsize::new(0),
             met: AtomicBool::new(false),
             labels: OnceLock::new(),
         };

@@ -11,11 +11,11 @@ use mountain_core::schedule::Priority;
 use mountain_providers::process::{self, Command, Data, Part};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::child::Child;
 use crate::context::to_seconds;
-use crate::effect::{Effect, Work};
+use crate::effect::{Effect, Given, Work};
 use crate::handle::Handle;
 use crate::payload::Payload;
 use crate::plan::{Plan, plan};
@@ -38,6 +38,33 @@ fn command(argv: &Bound<'_, PyTuple>, cwd: Option<PathBuf>, env: Environment, st
     })
 }
 
+/// Those of its options that a repr shows: neither its input nor an environment, which may be secret.
+fn shown(
+    py: Python<'_>,
+    data: Option<&Bound<'_, PyAny>>,
+    check: bool,
+    cwd: Option<&PathBuf>,
+    max_output: Option<usize>,
+) -> PyResult<Option<Py<PyDict>>> {
+    if data.is_none() && check && cwd.is_none() && max_output.is_none() {
+        return Ok(None);
+    }
+    let options = PyDict::new(py);
+    if data.is_some() {
+        options.set_item("input", py.Ellipsis())?;
+    }
+    if !check {
+        options.set_item("check", false)?;
+    }
+    if let Some(cwd) = cwd {
+        options.set_item("cwd", cwd.as_os_str())?;
+    }
+    if let Some(most) = max_output {
+        options.set_item("max_output", most)?;
+    }
+    Ok(Some(options.unbind()))
+}
+
 #[pyfunction]
 #[pyo3(signature = (argv, data, check, cwd, env, max_output, /))]
 pub(crate) fn process_run<'py>(
@@ -49,10 +76,12 @@ pub(crate) fn process_run<'py>(
     env: Environment,
     max_output: Option<usize>,
 ) -> PyResult<Bound<'py, Effect>> {
+    let options = shown(py, data.as_ref(), check, cwd.as_ref(), max_output)?;
     let command = command(&argv, cwd, env, true)?;
     let input = data.map(|data| Payload::of(&data).map(|payload| payload as Data)).transpose()?;
     let operation: Arc<dyn Operation> = Arc::new(process::Run { command, input, check, max_output });
-    Effect::of(py, Work::Native { operation, args: Some(argv.unbind()) }, plan!(py, "process.run")?)
+    let given = Given { args: argv.unbind(), options };
+    Effect::of(py, Work::Native { operation, given: Some(Box::new(given)) }, plan!(py, "process.run")?)
 }
 
 #[pyfunction]
