@@ -55,3 +55,22 @@ def test_importing_and_ending_starts_no_thread() -> None:
         "print(len(os.listdir('/proc/self/task')) if os.path.isdir('/proc') else threading.active_count())"
     ).quietly()
     assert ended.lines == ["1"]
+
+
+def test_an_error_that_lives_until_the_modules_are_gone_is_reported_to_nothing() -> None:
+    """A handle that a global keeps to the interpreter's end: by then there is no logging to import."""
+    ended = execute(
+        """
+        @effect
+        async def fails(): raise ValueError("unseen")
+        kept = []
+        async def main():
+            async with Runtime() as runtime:
+                kept.append(runtime.submit(fails()))
+                await asyncio.sleep(0.01)  # so that it has failed
+            raise AssertionError("the last line")
+        asyncio.run(main())
+        """
+    )
+    assert ended.status == 1
+    assert ended.said.rstrip().endswith("AssertionError: the last line")

@@ -616,7 +616,9 @@ impl Drop for Handle {
         // A deallocation: attached, unless the interpreter is going, when there is nobody left to tell.
         Python::try_attach(|py| {
             let pending = PyErr::take(py);
-            if let Err(x) = self.report(py, &e) {
+            if can_import(py)
+                && let Err(x) = self.report(py, &e)
+            {
                 x.write_unraisable(py, None);
             }
             drop(e);
@@ -625,6 +627,14 @@ impl Drop for Handle {
             }
         });
     }
+}
+
+/// The interpreter has not given up its modules yet.
+fn can_import(_py: Python<'_>) -> bool {
+    // SAFETY: attached; gives a borrowed reference or null, and sets no error.
+    let meta_path = unsafe { ffi::PySys_GetObject(c"meta_path".as_ptr()) };
+    // SAFETY: compares addresses.
+    !meta_path.is_null() && meta_path != unsafe { ffi::Py_None() }
 }
 
 /// A handle around a task, for `submit`.
