@@ -5,7 +5,7 @@ from math import inf
 from typing import Any, cast, final
 
 from .._native import Layer, Store
-from ._arguments import bound, is_method, whole
+from ._arguments import bound, check_name, is_method, whole
 from ._base import Asks, Policy
 from ._functions import check_function
 from ._numbers import Seconds, count, seconds, written
@@ -29,10 +29,12 @@ class Cache(Policy):
     lives as long as its values. Or `key` makes the key from the arguments. A cached call that needs its own value is
     refused with `errors.Reentered`.
 
+    `name` is what metrics and the live page call it.
+
     An object with state: share it to share its room; each function's values stay its own.
     """
 
-    __slots__ = ("__weakref__", "_key", "_max_size", "_stale", "_store", "_ttl")
+    __slots__ = ("__weakref__", "_key", "_max_size", "_name", "_stale", "_store", "_ttl")
 
     _stateful = True
 
@@ -43,13 +45,16 @@ class Cache(Policy):
         max_size: int = 1024,
         stale: Seconds = 0,
         key: Callable[..., Hashable] | None = None,
+        name: str | None = None,
     ) -> None:
+        check_name(name, "Cache")
+        self._name = name
         self._ttl = seconds(ttl, "Cache", "ttl")
         self._stale = seconds(stale, "Cache", "stale")
         self._max_size = min(count(max_size, "Cache", "max_size"), 2**31)
         check_function(key, "Cache", "key")
         self._key = key
-        self._store = Store(self._ttl, self._stale, self._max_size)
+        self._store = Store(self._ttl, self._stale, self._max_size, name)
 
     def invalidate(self, *args: Any, **kwargs: Any) -> None:
         """Forgets what calls with these arguments gave, of every function that shares this cache.
@@ -83,6 +88,8 @@ class Cache(Policy):
             parts.append(f"stale={written(self._stale)}")
         if self._key is not None:
             parts.append(f"key={getattr(self._key, '__qualname__', cast('object', self._key))}")
+        if self._name is not None:
+            parts.append(f"name={self._name!r}")
         return f"Cache({', '.join(parts)})"
 
     def _asks(self) -> Asks:

@@ -7,6 +7,7 @@ from typing import final
 
 from .._native import Effect, Layer, Rates, call_effect
 from ..errors import ConfigError
+from ._arguments import check_name
 from ._base import Asks, Policy, plan
 from ._forks import note
 from ._functions import check_function
@@ -29,10 +30,12 @@ class RateLimit(Policy):
     call counts, 1 by default. A call whose turn comes after its deadline, or after `max_wait` seconds, is refused at
     once with `errors.RateLimited`, which says when there may be room.
 
+    `name` is what messages, metrics and the live page call it.
+
     An object with state: share it to share the rate, among functions, event loops and threads.
     """
 
-    __slots__ = ("__weakref__", "_burst", "_cost", "_key", "_max_wait", "_n", "_per", "_rates")
+    __slots__ = ("__weakref__", "_burst", "_cost", "_key", "_max_wait", "_n", "_name", "_per", "_rates")
 
     _stateful = True
     _instead = "write `await limit.acquire()`"
@@ -46,7 +49,10 @@ class RateLimit(Policy):
         key: Callable[..., Hashable] | None = None,
         cost: Callable[..., float] | None = None,
         max_wait: Seconds | None = None,
+        name: str | None = None,
     ) -> None:
+        check_name(name, "RateLimit")
+        self._name = name
         self._burst = None if burst is None else _above_0(burst, "RateLimit", "burst")
         check_function(key, "RateLimit", "key")
         check_function(cost, "RateLimit", "cost")
@@ -54,13 +60,15 @@ class RateLimit(Policy):
         self._cost = cost
         self._n, self._per = self._rate(n, per, "RateLimit")
         self._max_wait = None if max_wait is None else seconds(max_wait, "RateLimit", "max_wait")
-        self._rates = Rates(self._n, self._per, self._burst, self._max_wait)
+        self._rates = Rates(self._n, self._per, self._burst, self._max_wait, name)
         note(self)
 
     def acquire(self, key: Hashable = None, *, cost: float = 1) -> Effect[None]:
         """An effect that waits for a turn, for work that is no call of an effect."""
         price = _finite(cost, "RateLimit.acquire", "cost", 0)
-        return call_effect(_nothing, (), None, plan((_Turn(self, key, price),), "RateLimit.acquire", _nothing))
+        return call_effect(
+            _nothing, (), None, plan((_Turn(self, key, price),), f"{self._name or 'RateLimit'}.acquire", _nothing)
+        )
 
     def charge(self, cost: float, key: Hashable = None) -> None:
         """Corrects what a call has cost, after the fact: more than was counted, or less, if negative."""
@@ -84,6 +92,8 @@ class RateLimit(Policy):
                 parts.append(f"{name}={getattr(function, '__qualname__', function)}")
         if self._max_wait is not None:
             parts.append(f"max_wait={written(self._max_wait)}")
+        if self._name is not None:
+            parts.append(f"name={self._name!r}")
         return f"RateLimit({', '.join(parts)})"
 
     def _rate(self, n: float, per: Seconds, owner: str) -> tuple[float, float]:

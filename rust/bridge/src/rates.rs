@@ -10,7 +10,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::context::to_seconds;
 use crate::keyed;
-use crate::process::clock;
+use crate::process::{clock, telemetry};
 
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct Rates {
@@ -27,12 +27,22 @@ impl Rates {
 #[pymethods]
 impl Rates {
     #[new]
-    #[pyo3(signature = (n, per, burst, max_wait, /))]
-    fn new(n: f64, #[pyo3(from_py_with = to_seconds)] per: Duration, burst: Option<f64>, max_wait: Option<f64>) -> Self {
+    #[pyo3(signature = (n, per, burst, max_wait, name, /))]
+    fn new(
+        n: f64,
+        #[pyo3(from_py_with = to_seconds)] per: Duration,
+        burst: Option<f64>,
+        max_wait: Option<f64>,
+        name: Option<&str>,
+    ) -> Self {
         let max_wait = max_wait.and_then(mountain_core::time::seconds);
         let rate = Rate::new(&Settings { n, per, burst, max_wait });
         let of = rate.clone();
-        Rates { rate, keys: keyed::keys(per, move |key, now| of.rest(key, now)) }
+        let keys = keyed::keys(per, move |key, now| of.rest(key, now));
+        if let Some(name) = name {
+            telemetry().policies.rate(&rate, Some(&keys), name);
+        }
+        Rates { rate, keys }
     }
 
     #[pyo3(signature = (cost, key, /))]

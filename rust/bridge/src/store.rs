@@ -15,6 +15,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::context::to_seconds;
 use crate::keyed;
+use crate::process::telemetry;
 use crate::pyref::PyRef;
 
 /// How often keys are looked at that nobody uses.
@@ -69,14 +70,19 @@ pub(crate) fn shared_error(py: Python<'_>, shared: &Shared) -> PyErr {
 #[pymethods]
 impl Store {
     #[new]
-    #[pyo3(signature = (ttl, stale, max_size, /))]
+    #[pyo3(signature = (ttl, stale, max_size, name, /))]
     fn new(
         #[pyo3(from_py_with = to_seconds)] ttl: Duration,
         #[pyo3(from_py_with = to_seconds)] stale: Duration,
         max_size: usize,
+        name: Option<&str>,
     ) -> Self {
+        let cache = Cache::new(Settings { ttl, stale, max_size });
+        if let Some(name) = name {
+            telemetry().policies.cache(&cache, name);
+        }
         // A key that a value stands under is in use.
-        Store { cache: Cache::new(Settings { ttl, stale, max_size }), keys: keyed::keys(REST, |_, _| true) }
+        Store { cache, keys: keyed::keys(REST, |_, _| true) }
     }
 
     /// The functions whose calls it has keys of: each key is (function, ...).
