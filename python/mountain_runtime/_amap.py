@@ -1,9 +1,9 @@
 """`amap`: a function over many items, so many at a time."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Awaitable,
@@ -13,12 +13,14 @@ from collections.abc import (
     Iterator,
 )
 from contextlib import AbstractAsyncContextManager
+from contextvars import Context, copy_context
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
 from . import _children, _scope
-from ._exits import error_of, task_of
+from ._exits import error_of, result_of
 from ._native import Limit, current_limit
+from ._source import Source
 from .errors import ConfigError, ShuttingDown
 from .policy._base import name_of
 from .policy._numbers import count
@@ -59,14 +61,16 @@ class _Results(AbstractAsyncContextManager[AsyncIterator[tuple[A, T]]], AsyncIte
     ) -> None:
         self._fn = fn
         self._source = source
-        self._asource = asource
+        self._asource = None if asource is None else Source(asource)
         self._limit = limit
         self._ordered = ordered
         #: In flight, with their items.
         self._flying: dict[asyncio.Future[T], A] = {}
         #: To be handed out from the left: all that was started, or as they end.
         self._queue: deque[tuple[A, asyncio.Future[T]]] = deque()
-        self._pull: asyncio.Task[A] | None = None
+        self._pull: asyncio.Future[A] | None = None
+        #: In which the items come, and the function is called: what a generator of items sets holds for their work.
+        self._context: Context | None = None
         self._exhausted = False
         self._failure: BaseException | None = None
         self._refused = False
@@ -82,6 +86,7 @@ class _Results(AbstractAsyncContextManager[AsyncIterator[tuple[A, T]]], AsyncIte
         if self._state != "new":
             raise RuntimeError("an amap is entered once: make another")
         self._state = "open"
+        self._context = copy_context()
         self._over = current_limit()  # asked here, since a pulled item may be started from a callback
         return self
 
@@ -93,22 +98,28 @@ class _Results(AbstractAsyncContextManager[AsyncIterator[tuple[A, T]]], AsyncIte
             await self._stop()
         finally:
             self._failure = None
-            await self._close_source()
+            self._close_source()
 
     async def _stop(self) -> None:
         self._exhausted = True
         asked, self._asked = self._asked, True
-        tasks: list[asyncio.Future[Any]] = [*self._flying, *(task for _, task in self._queue)]
-        if self._pull is not None:
-            tasks.append(self._pull)
         self._pull = None
-        await _children.end(tasks, asked=asked)
+        tasks: list[asyncio.Future[Any]] = [*self._flying, *(task for _, task in self._queue)]
+        await _children.end(tasks, asked=asked, ending=self._end_source())
 
-    async def _close_source(self) -> None:
-        if isinstance(self._asource, AsyncGenerator):
-            await cast("AsyncGenerator[A, None]", self._asource).aclose()
+    def _end_source(self) -> "asyncio.Task[None] | None":
+        with contextlib.suppress(RuntimeError):  # its loop is closed or gone, and it with that
+            return None if self._asource is None else self._asource.end()
+        return None
+
+    def _close_source(self) -> None:
+        """What the close of a generator raised is raised here."""
+        ended = self._end_source()
+        if ended is not None and ended.done() and not ended.cancelled():
+            ended.result()
         elif isinstance(self._source, Generator):
-            cast("Generator[A, None, None]", self._source).close()
+            assert self._context is not None
+            self._context.run(cast("Generator[A, None, None]", self._source).close)
 
     # -- the iterator -----------------------------------------------------------------------------------------------
 
@@ -125,7 +136,7 @@ class _Results(AbstractAsyncContextManager[AsyncIterator[tuple[A, T]]], AsyncIte
             if (ready := self._take()) is not None:
                 item, task = ready
                 self._fill()  # its place is free: others go on while the caller looks at it
-                return item, task.result()
+                return item, result_of(task)
             if self._failure is not None:
                 await self._stop()
                 self._queue.clear()
@@ -155,9 +166,9 @@ class _Results(AbstractAsyncContextManager[AsyncIterator[tuple[A, T]]], AsyncIte
                 stopping.discard(self._wake)
             self._wake = None
         if waits_for_source_only and _scope.draining() and self._pull is not None and not self._pull.done():
-            pull, self._pull = self._pull, None
+            self._pull = None
             self._exhausted = self._refused = True
-            await _children.end([pull])
+            await _children.end([], ending=self._end_source())
 
     def _happened(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -176,30 +187,33 @@ class _Results(AbstractAsyncContextManager[AsyncIterator[tuple[A, T]]], AsyncIte
         while not self._exhausted and self._pull is None and self._room():
             if _scope.draining():
                 self._exhausted = self._refused = True
-            elif self._asource is not None:
-                self._pull = task_of(anext(self._asource))
-                self._pull.add_done_callback(self._pulled)
             else:
-                assert self._source is not None
-                try:
-                    item = next(self._source)
-                except StopIteration:
-                    self._exhausted = True
-                except Exception as error:
-                    self._fail(error)
+                assert self._context is not None
+                if self._asource is not None:
+                    self._pull = self._asource.pull(self._context)
+                    self._pull.add_done_callback(self._pulled, context=self._context)
                 else:
-                    self._start(item)
+                    self._context.run(self._next)
+
+    def _next(self) -> None:
+        assert self._source is not None
+        try:
+            item = next(self._source)
+        except StopIteration:
+            self._exhausted = True
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._start(item)
 
     def _room(self) -> bool:
         return (len(self._queue) if self._ordered else len(self._flying) + len(self._queue)) < self._limit
 
-    def _pulled(self, pull: "asyncio.Task[A]") -> None:
+    def _pulled(self, pull: "asyncio.Future[A]") -> None:
         if pull is not self._pull:
             return  # it was given up
         self._pull = None
-        if pull.cancelled():
-            self._fail(asyncio.CancelledError())
-        elif isinstance(error := error_of(pull), StopAsyncIteration):
+        if isinstance(error := pull.exception(), StopAsyncIteration):
             self._exhausted = True
         elif error is not None:
             self._fail(error)
@@ -240,8 +254,8 @@ class _Results(AbstractAsyncContextManager[AsyncIterator[tuple[A, T]]], AsyncIte
             self._asked = True
             for task in list(self._flying):
                 task.cancel()
-            if self._pull is not None:
-                self._pull.cancel()
+            self._pull = None
+            self._end_source()
 
 
 def _failed(task: "asyncio.Future[Any]") -> bool:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from ._exits import carried, task_of
 from ._native import Effect, Handle, Limit, Within, adopt, current_within, is_native, limit_var, within_var
+from ._outlast import outlast
 
 __all__ = ["bound", "end", "first", "start"]
 
@@ -85,27 +86,26 @@ async def first(
             task.remove_done_callback(ended)
 
 
-async def end(tasks: Collection["asyncio.Future[Any]"], *, asked: bool = False) -> None:
-    """Cancels what has not ended, unless it was `asked` before, and waits until everything has.
+async def end(
+    tasks: Collection["asyncio.Future[Any]"], *, asked: bool = False, ending: "asyncio.Future[Any] | None" = None
+) -> None:
+    """Cancels what has not ended, unless it was `asked` before, and waits until everything has, `ending` as well.
 
     A cancel that comes meanwhile does not cut the cleanup short: it is raised afterwards.
     """
-    cancelled: asyncio.CancelledError | None = None
-    left: set[asyncio.Future[Any]] = {task for task in tasks if not task.done()}
+    left = [task for task in tasks if not task.done()]
     for task in () if asked else left:
         with contextlib.suppress(RuntimeError):  # its loop is closed or gone, and it with that
             task.cancel()
-    if isinstance(sys.exception(), GeneratorExit):
+    error = sys.exception()
+    if isinstance(error, GeneratorExit):
         return  # the caller's coroutine is being thrown away, which allows no wait
-    while left:
-        try:
-            _, left = await asyncio.wait(left)
-        except asyncio.CancelledError as error:
-            cancelled = error
-            left = {task for task in left if not task.done()}
+    if ending is not None and not ending.done():
+        left.append(ending)
+    cancelled = await outlast(left, asked=isinstance(error, asyncio.CancelledError)) if left else None
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # seen: nobody shall report that it was not
+            task.exception()  # seen: it is not to be reported as never retrieved
     if cancelled is not None:
         try:
             raise cancelled

@@ -1,11 +1,12 @@
 """The shutdown of a runtime: each step is bounded and reported, and the next one goes on whatever happens.
 
     refuse      readiness is gone; after the propagation delay no new work is taken
-    drain       what is in flight goes on, until the drain is over
+    drain       what is in flight goes on, and what it submits, until the drain is over
     cancel      what remains is cancelled, and its cleanup awaited, before anything that it depends on closes
     threads     blocking functions come back
     defer ...   what was deferred, the last first
-    stop ...    services, each when nobody needs it any more
+    stop ...    services, each when no other needs it any more
+    ... late    what has been submitted since the drain
     sweep       programs that are left over are killed
     spans       what was traced is exported, where the application traces
     native ...  admission, port, timers, threads, tokio, as the core lists them
@@ -20,6 +21,7 @@ from typing import Any, Protocol
 
 from . import _scope, _stacks, _threads
 from ._dump import Dump
+from ._in_flight import InFlight
 from ._native import sweep_groups
 from ._services import Services
 from ._shutdown import POLITE, Clock, Left, ShutdownReport, Steps
@@ -55,7 +57,8 @@ class Closing(Protocol):
     def _next_part(self) -> str | None: ...
     def _end_part(self, timeout: float) -> bool: ...
     def _forget_loop(self) -> None: ...
-    def _spawn_accepted(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]": ...
+    def _accept(self) -> None: ...
+    def _begin(self, work: Coroutine[Any, Any, None], name: str, enter: Callable[[], None]) -> "asyncio.Task[None]": ...
 
 
 async def close(runtime: Closing, clock: Clock) -> ShutdownReport:
@@ -63,14 +66,17 @@ async def close(runtime: Closing, clock: Clock) -> ShutdownReport:
     steps = runtime._steps = Steps(clock, runtime.dump)
     more = bool(runtime._deferred) or runtime._services.any()
     await steps.run("refuse", "timed_out", lambda: _refuse(runtime, clock))
+    in_flight = InFlight(runtime, clock, steps)
     if clock.drains:
-        await steps.run("drain", "timed_out", lambda: _ended(runtime, clock, lambda: clock.drained))
+        await steps.run("drain", "timed_out", lambda: in_flight.drain(lambda: clock.drained))
     part = _PART if more else 1.0
-    await steps.run("cancel", "abandoned", lambda: _cancel(runtime, clock, part))
+    await steps.run("cancel", "abandoned", lambda: _cancel(runtime, in_flight, part))
     await steps.run("threads", "abandoned", lambda: _join(runtime, clock, part))
+    await in_flight.end_late("threads", part)
     while runtime._deferred:
-        await _call_deferred(runtime, runtime._deferred.pop(), clock, steps)
+        await _call_deferred(runtime, runtime._deferred.pop(), clock, steps, in_flight)
     await runtime._services.stop(clock, steps)
+    await in_flight.end_late("stop", _PART)
     await steps.run("sweep", "abandoned", functools.partial(_sweep, runtime))
     if _otel.traces():
         await steps.run("spans", "abandoned", lambda: _export(clock))
@@ -85,23 +91,14 @@ async def _refuse(runtime: Closing, clock: Clock) -> list[Left]:
     return []
 
 
-async def _ended(runtime: Closing, clock: Clock, until: Callable[[], float]) -> list[Left]:
-    """What has not ended by then. Accepted work may start more meanwhile."""
-    while pending := runtime._pending():
-        if not await clock.wait(pending, until):
-            return [_left(work) for work in runtime._pending()]
-    return []
-
-
-async def _cancel(runtime: Closing, clock: Clock, part: float) -> list[Left]:
+async def _cancel(runtime: Closing, in_flight: InFlight, part: float) -> list[Left]:
     runtime._phase = _scope.CANCELLING
     runtime._refuse_queued()
     if (runtime._pool or _threads.default_pool()).refuse(runtime) or runtime._limit is not None:
         for _ in range(5):  # who waits for those hears of it before the cancel
             await asyncio.sleep(0)
-    for work in runtime._pending():
-        work.cancel()
-    return await _ended(runtime, clock, clock.part(part))
+    in_flight.cancel()
+    return await in_flight.end(part)
 
 
 async def _join(runtime: Closing, clock: Clock, part: float) -> list[Left]:
@@ -111,13 +108,16 @@ async def _join(runtime: Closing, clock: Clock, part: float) -> list[Left]:
     return [Left(name, _stacks.of_thread(ident)) for ident, name in running]
 
 
-async def _call_deferred(runtime: Closing, fn: Callable[[], Awaitable[None]], clock: Clock, steps: Steps) -> None:
+async def _call_deferred(
+    runtime: Closing, fn: Callable[[], Awaitable[None]], clock: Clock, steps: Steps, in_flight: InFlight
+) -> None:
     async def called() -> None:
         await fn()
 
     name = f"defer {getattr(fn, '__qualname__', repr(fn))}"
     polite, last = clock.part(_PART * POLITE), clock.part(_PART)
-    await steps.end(name, [runtime._spawn_accepted(called(), name)], polite, last)
+    await steps.end(name, [runtime._begin(called(), name, runtime._accept)], polite, last)
+    await in_flight.end_late(name, _PART)
 
 
 async def _sweep(runtime: Closing) -> list[Left]:
@@ -141,10 +141,3 @@ async def _tear_down(runtime: Closing, clock: Clock, name: str) -> list[Left]:
     if name == "port":
         runtime._forget_loop()
     return [] if ended else [Left("a native operation")]
-
-
-def _left(work: "asyncio.Future[Any]") -> Left:
-    if isinstance(work, asyncio.Task):
-        return Left(work.get_name(), _stacks.of_task(work))
-    task: asyncio.Task[Any] | None = getattr(work, "_task", None)
-    return Left(repr(work), [] if task is None else _stacks.of_task(task))

@@ -6,7 +6,6 @@ import functools
 from contextvars import copy_context
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from . import _scope
 from ._native import Effect, Handle
 from .errors import ShuttingDown
 
@@ -20,10 +19,7 @@ class Entered(Protocol):
 
     _loop: asyncio.AbstractEventLoop | None
 
-    @property
-    def _phase(self) -> int: ...
     def submit(self, effect: Effect[T], /, *, name: str | None = None) -> Handle[T]: ...
-    def _admitted(self, effect: Effect[T]) -> "asyncio.Task[T]": ...
     def _refuse(self, effect: object, verb: str) -> NoReturn: ...
 
 
@@ -44,12 +40,8 @@ def call(runtime: Entered, effect: Effect[T]) -> T:
         if result.done():
             return
         try:
-            handle: Any
-            if runtime._phase == _scope.RUNNING:
-                handle = runtime.submit(effect)
-                handle._awaited_here()  # by the blocking function whose thread this is, if it is one
-            else:
-                handle = runtime._admitted(effect)
+            handle: Any = runtime.submit(effect)
+            handle._awaited_here()  # by the blocking function whose thread this is, if it is one
         except BaseException as error:
             effect.close()
             result.set_exception(error)

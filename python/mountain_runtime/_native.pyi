@@ -84,6 +84,7 @@ __all__ = [
     "process_watch_output",
     "race_native",
     "scope_var",
+    "serving_var",
     "spans_dropped",
     "statistics",
     "sweep_groups",
@@ -459,6 +460,7 @@ within_var: ContextVar[Within | None]
 scope_var: ContextVar[Scope | None]
 #: The runtime whose accepted work the current code descends from.
 accepted_var: ContextVar[Scope | None]
+serving_var: ContextVar[Scope | None]
 
 def current_limit() -> Limit | None:
     """The earliest deadline over the current code."""
@@ -476,6 +478,7 @@ class Scope:
         """Starts it now; the runtime owns it, goes on when the handle is dropped, and drains it at shutdown."""
 
     def _setup(self, workers: int | None = None, permits: Permits | None = None) -> None: ...
+    def _admits(self) -> bool: ...
     def _refuse_queued(self) -> None: ...
     def _enter(self) -> None: ...
     def _leave(self) -> None: ...

@@ -20,8 +20,9 @@ from ._exits import EXITS, Exit, carried, closing
 from ._from_thread import call
 from ._graph import Make, Provider
 from ._health import Health
-from ._native import Effect, Scope, Within, accepted_var, adopt, limit_var, scope_var
+from ._native import Effect, Scope, Within, accepted_var, limit_var, scope_var, serving_var
 from ._need import Key, check_key, shown
+from ._outlast import outlast
 from ._services import Services
 from ._shutdown import Clock, Shutdown, ShutdownReport, Step, Steps
 from ._statistics import Statistics, snapshot
@@ -124,7 +125,7 @@ class Runtime(Scope):
 
     async def _start_services(self) -> None:
         """All are up. If not, what had started is unwound, and the first error raised."""
-        self._entering = self._spawn_accepted(self._services.start(self._spawn_accepted), "start services")
+        self._entering = self._spawn_service(self._services.start(self._spawn_service), "start services")
         try:
             await self._entering
         except BaseException as error:
@@ -133,10 +134,13 @@ class Runtime(Scope):
         finally:
             self._entering = None
 
-    def _spawn_accepted(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
-        """Services, and what is deferred, are accepted work: they may use effects until they have ended."""
+    def _spawn_service(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        return self._begin(work, name, self._serve)
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str, enter: Callable[[], None]) -> "asyncio.Task[None]":
+        """A task for services and what is deferred: they may await effects until they have ended."""
         context = copy_context()
-        context.run(self._accept)
+        context.run(enter)
         task = asyncio.get_running_loop().create_task(self._exiting(work), name=name, context=context)
         return closing(task, work)
 
@@ -167,16 +171,18 @@ class Runtime(Scope):
         closing = self._begin_close(drain=error is None)
         if error is not None:
             self._stop_draining()
-        cancelled: asyncio.CancelledError | None = None
-        while not closing.done():
-            try:
-                await asyncio.wait([closing])
-            except asyncio.CancelledError as again:  # the first ends the drain, the second the cleanup
-                if cancelled is None:
-                    self._stop_draining()
-                else:
-                    self._abort()
-                cancelled = again
+        asked = False
+
+        def notice() -> None:
+            """The first cancel ends the drain, the second the cleanup."""
+            nonlocal asked
+            if asked:
+                self._abort()
+            else:
+                self._stop_draining()
+            asked = True
+
+        cancelled = await outlast([closing], asked=isinstance(error, asyncio.CancelledError), notice=notice)
         if self._token is not None:
             with contextlib.suppress(
                 ValueError
@@ -200,7 +206,7 @@ class Runtime(Scope):
 
     async def run(self, effect: Awaitable[T], /) -> T:
         """`await effect`, in this runtime."""
-        if self._phase != _scope.RUNNING and not self._admits():
+        if not self._admits():
             self._refuse(effect, "run")
         tokens = scope_var.set(self), accepted_var.set(self)
         try:
@@ -212,18 +218,6 @@ class Runtime(Scope):
     def from_thread(self, effect: Effect[T], /) -> T:
         """Runs an effect on this runtime's loop, from a thread that runs none, and waits for it. Ctrl-C cancels it."""
         return call(self, effect)
-
-    def _admitted(  # pyright: ignore[reportUnusedFunction] - for from_thread
-        self, effect: Effect[T]
-    ) -> "asyncio.Task[T]":
-        if not self._admits():
-            self._refuse(effect, "from_thread")
-        adopt(effect)
-        return self._start(effect, None)
-
-    def _admits(self) -> bool:
-        """While it drains, what accepted work starts is let in."""
-        return _scope.DRAINING <= self._phase < _scope.CLOSED and accepted_var.get(None) is self
 
     def _refuse(self, effect: object, verb: str) -> NoReturn:
         close: Callable[[], None] | None = getattr(effect, "close", None)
@@ -267,8 +261,10 @@ class Runtime(Scope):
         async with self._limit._slot_for(getattr(effect, "__name__", "effect")):
             return await self._owned(effect)
 
-    def _start(self, effect: Awaitable[T], name: str | None) -> "asyncio.Task[T]":
-        """Such a task without a handle: run's main, and what accepted work starts from a thread during the drain."""
+    def _start(  # pyright: ignore[reportUnusedFunction] - for run
+        self, effect: Awaitable[T], name: str | None
+    ) -> "asyncio.Task[T]":
+        """Such a task without a handle: run's main."""
         task = self._task(self._owned(effect), effect, name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -278,6 +274,11 @@ class Runtime(Scope):
         scope_var.set(self)
         accepted_var.set(self)
         limit_var.set(None)
+
+    def _serve(self) -> None:
+        self._accept()
+        accepted_var.set(None)
+        serving_var.set(self)
 
     # -- services ---------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from ._users_errors import notes, said
 from .errors import TimedOut
 from .policy._numbers import Seconds, seconds
 
-__all__ = ["POLITE", "Clock", "Left", "Shutdown", "ShutdownReport", "Step", "Steps"]
+__all__ = ["POLITE", "Clock", "Left", "Shutdown", "ShutdownReport", "Step", "Steps", "left_behind"]
 
 #: The share of the deadline that is kept for cancelling and cleanup, however long the drain may be.
 _KEPT = 0.2
@@ -304,6 +304,14 @@ class Left:
 
     name: str
     where: list[str] = field(default_factory=list)
+
+
+def left_behind(work: "asyncio.Future[Any]") -> Left:
+    """A task, or what was submitted."""
+    if isinstance(work, asyncio.Task):
+        return Left(work.get_name(), of_task(work))
+    task: asyncio.Task[Any] | None = getattr(work, "_task", None)
+    return Left(repr(work), [] if task is None else of_task(task))
 
 
 def _why_cut(task: "asyncio.Task[Any]", name: str) -> BaseException | None:

@@ -12,6 +12,7 @@ What races: 3 with 5. Stopping cancels the watch first, so that nothing is start
 
 import asyncio
 import random
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, cast
 
 from . import _native
 from ._native import limit_var
+from ._outlast import shielded
 from ._scope import current
 from ._sidecar_run import Ready, Run, Settings, Stop, StrPath, log
 from ._users_errors import note, said
@@ -105,7 +107,8 @@ class _Block(AbstractAsyncContextManager[Process]):
     ) -> None:
         assert self._life is not None
         life, watch = self._life
-        failure = await life.stop(watch)
+        with shielded(error):
+            failure = await life.stop(watch)
         if failure is None:
             return
         if error is None:
@@ -178,7 +181,8 @@ class _Life:
             await run.end()
         finally:
             # A cancel cut the waiting short: not even now is anything left.
-            await run.kill()
+            with shielded(sys.exception()):
+                await run.kill()
             run.replaced.set()
         if not watch.cancelled() and (error := watch.exception()) is not None:
             return error if isinstance(error, Exception) else None

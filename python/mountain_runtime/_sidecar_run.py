@@ -12,6 +12,7 @@ from typing import Any
 from . import _native
 from ._exits import EXITS, Exit, result_of, task_of
 from ._native import Child
+from ._outlast import shielded
 from ._stopping import Stopping
 from ._users_errors import written
 from .policy import Backoff
@@ -82,8 +83,9 @@ class Run:
         run = cls(settings, await start(settings.argv, None, None, stderr=True))
         try:
             await run._until_ready()
-        except BaseException:
-            await run.kill()
+        except BaseException as error:
+            with shielded(error):
+                await run.kill()
             raise
         return run
 

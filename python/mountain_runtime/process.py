@@ -19,6 +19,7 @@ from types import TracebackType
 
 from . import _native, _scope
 from ._native import Child, Completed, Effect
+from ._outlast import shielded
 from .errors import ConfigError
 from .policy._numbers import count
 
@@ -168,7 +169,8 @@ class _Block(AbstractAsyncContextManager[Process]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         assert self._child is not None
-        await _native.process_end(self._child, _GRACE if kind is None else 0.0)
+        with shielded(error):
+            await _native.process_end(self._child, _GRACE if kind is None else 0.0)
 
 
 async def start(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mountain_runtime import Runtime, _native
+from mountain_runtime import Runtime, _native, _scope
 from mountain_runtime.errors import ShuttingDown
 
 #: A time that never comes within a test.
@@ -35,8 +35,13 @@ async def until(true: Callable[[], bool], within: float = 5) -> None:
         await asyncio.sleep(0.001)  # a short look every millisecond
 
 
+def drains(runtime: Runtime) -> bool:
+    """Whether it takes work of accepted work only."""
+    return runtime._phase >= _scope.DRAINING
+
+
 def refuses(runtime: Runtime) -> bool:
-    """Whether it takes no new work."""
+    """Whether it takes no work of the code that asks."""
     try:
         runtime.submit(_native.trial_noop())
     except ShuttingDown:

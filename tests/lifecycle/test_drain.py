@@ -12,7 +12,7 @@ import pytest
 from mountain_runtime import Runtime, Shutdown, _native, amap, blocking, effect, fs, gather
 from mountain_runtime.errors import Rejected, ShuttingDown
 
-from .support import AT_ONCE, LONG, SOON, Boom, forever, on_thread, refuses, until
+from .support import AT_ONCE, LONG, SOON, Boom, drains, forever, on_thread, refuses, until
 
 #: Long enough to look around in, short enough to wait for.
 BRIEF = Shutdown(deadline=2, drain=0.1)
@@ -37,27 +37,30 @@ async def test_new_work_is_refused_and_accepted_work_goes_on() -> None:
 
     @effect
     async def accepted() -> None:
-        await until(lambda: refuses(runtime))
+        await until(lambda: drains(runtime))
         answers["native"] = await answer(_native.trial_noop(1))
         answers["python"] = await answer(nested())
         answers["gathered"] = await answer(gather([nested(), nested()]))
         answers["on a thread"] = await answer(blocking(lambda: "thread")())
         answers["in a task of its own"] = await asyncio.create_task(answer(nested()))
         answers["runtime.run"] = await answer(runtime.run(nested()))
-        try:
-            runtime.submit(nested())
-        except ShuttingDown as error:
-            answers["submit"] = error
-        try:
-            await asyncio.to_thread(on_thread, lambda: runtime.from_thread(nested()))
-        except ShuttingDown as error:
-            answers["from_thread"] = error
+        answers["submit"] = await answer(runtime.submit(nested()))
+        answers["submit, native"] = await answer(runtime.submit(_native.trial_noop(2)))
+        answers["from_thread"] = await answer(asyncio.to_thread(runtime.from_thread, nested()))
+        # A thread that is started as threads are has none of the context of its starter.
+        answers["outsider, from_thread"] = await answer(
+            asyncio.to_thread(on_thread, lambda: runtime.from_thread(nested()))
+        )
 
     async def outsider() -> None:
         """A task of the body's: nobody promised it anything."""
         await until(lambda: refuses(runtime))
         answers["outsider, python"] = await answer(nested())
         answers["outsider, native"] = await answer(_native.trial_noop(1))
+        try:
+            runtime.submit(nested())
+        except ShuttingDown as error:
+            answers["outsider, submit"] = error
 
     async with runtime:
         stranger = asyncio.create_task(outsider())
@@ -66,9 +69,11 @@ async def test_new_work_is_refused_and_accepted_work_goes_on() -> None:
     await stranger
 
     refused = {name for name, got in answers.items() if isinstance(got, ShuttingDown)}
-    assert refused == {"submit", "from_thread", "outsider, python", "outsider, native"}
+    assert refused == {"outsider, python", "outsider, native", "outsider, submit", "outsider, from_thread"}
     assert answers["native"] == 1
     assert answers["python"] == answers["in a task of its own"] == answers["runtime.run"] == "nested"
+    assert answers["submit"] == answers["from_thread"] == "nested"
+    assert answers["submit, native"] == 2
     assert answers["gathered"] == ["nested", "nested"]
     assert answers["on a thread"] == "thread"
     assert isinstance(answers["outsider, python"], Rejected)

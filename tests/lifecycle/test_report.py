@@ -7,9 +7,8 @@ import threading
 import pytest
 
 from mountain_runtime import Runtime, Shutdown, ShutdownReport, Step, _native, blocking, effect
-from mountain_runtime.errors import ShuttingDown
 
-from .support import AT_ONCE, LONG, SOON, Program, execute, until
+from .support import AT_ONCE, LONG, SOON, Program, drains, execute, until
 
 
 async def closed(*, stuck: bool) -> ShutdownReport:
@@ -86,17 +85,10 @@ async def test_phases_come_in_the_order_of_the_page() -> None:
     log: list[str] = []
     runtime = Runtime(shutdown=Shutdown(deadline=2, drain=0.1))
 
-    def state() -> str:
-        try:
-            runtime.submit(_native.trial_noop())
-        except ShuttingDown:
-            return "refused"
-        return "taken"
-
     @effect
     async def work() -> None:
-        log.append(state())
-        await until(lambda: state() == "refused")
+        log.append("taken")
+        await until(lambda: drains(runtime))
         log.append("draining")
         try:
             await asyncio.sleep(LONG)

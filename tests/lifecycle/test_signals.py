@@ -18,12 +18,10 @@ async def job():
 async def main(runtime):
     runtime.submit(job())
     print("ready")
-    while True:
-        try:
-            runtime.submit(_native.trial_noop())
-        except errors.ShuttingDown:
-            return 7
+    while not runtime.stopping():
+        runtime.submit(_native.trial_noop())
         await asyncio.sleep(0.005)
+    return 7
 
 runtime = Runtime()
 print(run(main, runtime=runtime, loop=sys.argv[1]))

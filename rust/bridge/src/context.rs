@@ -67,6 +67,7 @@ static PRIORITY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static WITHIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static PARENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static ACCEPTED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static SERVING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 /// A `Limit` was ever made: before that nobody pays for looking it up.
 static LIMITS: AtomicBool = AtomicBool::new(false);
 
@@ -86,6 +87,11 @@ pub(crate) fn scope_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 }
 pub(crate) fn accepted_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     var(py, &ACCEPTED, c"mountain_runtime.accepted")
+}
+
+/// The runtime that the current code is a service of: while that drains it may await effects, and submit none.
+pub(crate) fn serving_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    var(py, &SERVING, c"mountain_runtime.serving")
 }
 
 pub(crate) fn priority_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {

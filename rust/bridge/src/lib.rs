@@ -159,6 +159,7 @@ mod _native {
         m.add("scope_var", context::scope_var(py)?)?;
         m.add("priority_var", context::priority_var(py)?)?;
         m.add("within_var", context::within_var(py)?)?;
+        m.add("serving_var", context::serving_var(py)?)?;
         m.add("accepted_var", context::accepted_var(py)?)
     }
 }

@@ -19,7 +19,7 @@ use crate::handle::{Handle, expected, of_task};
 use crate::permits::Permits;
 use crate::port::Port;
 use crate::process;
-use crate::scope::{CLOSED, DRAINS, NEW, OWN_WORKERS, RUNNING, Scope};
+use crate::scope::{CLOSED, DRAINS, NEW, OWN_WORKERS, RUNNING, Scope, admits, takes};
 
 thread_local! {
     static THREAD: ThreadId = std::thread::current().id();
@@ -85,6 +85,12 @@ impl Scope {
         }
     }
 
+    /// Whether the current code may await effects in it.
+    #[pyo3(name = "_admits")]
+    fn admits_here(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        admits(slf)
+    }
+
     #[getter(_phase)]
     fn phase(&self) -> u8 {
         self.phase.load(Ordering::SeqCst)
@@ -109,7 +115,7 @@ impl Scope {
         let Ok(effect) = effect.cast::<Effect>() else { return Err(expected("an Effect", effect)) };
         let e = effect.get();
         e.mark_used();
-        if me.phase.load(Ordering::SeqCst) != RUNNING || me.forks != process::forks() {
+        if me.forks != process::forks() || !takes(slf)? {
             return Err(me.refuse(py, &e.plan.get().name));
         }
         let port = {

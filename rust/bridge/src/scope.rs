@@ -11,7 +11,7 @@ use mountain_core::sync::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::context::{accepted_var, get, scope_var};
+use crate::context::{accepted_var, get, scope_var, serving_var};
 use crate::error::make;
 use crate::face::face;
 use crate::owned::Owned;
@@ -82,21 +82,35 @@ impl Scope {
     }
 }
 
-/// May an effect start here? While a runtime drains, only what descends from accepted work goes on; when it is closed, nothing of its own does.
+/// May an effect be awaited here? While a runtime drains, by what descends from accepted work or a service; closed, by neither.
 pub(crate) fn admit(py: Python<'_>, effect: &str) -> PyResult<()> {
     if !DRAINS.load(Ordering::Relaxed) {
         return Ok(());
     }
     let Some(scope) = current(py)? else { return Ok(()) };
-    let me = scope.get();
-    match me.phase.load(Ordering::SeqCst) {
-        NEW | RUNNING => Ok(()),
-        CLOSED => Err(me.refuse(py, effect)),
-        _ => {
-            let accepted = get::<Scope>(accepted_var(py)?)?;
-            if accepted.is_some_and(|a| a.is(&scope)) { Ok(()) } else { Err(me.refuse(py, effect)) }
-        }
+    if scope.get().phase.load(Ordering::SeqCst) == NEW || admits(&scope)? {
+        Ok(())
+    } else {
+        Err(scope.get().refuse(py, effect))
     }
+}
+
+/// The same of an entered runtime.
+pub(crate) fn admits(scope: &Bound<'_, Scope>) -> PyResult<bool> {
+    Ok(takes(scope)? || scope.get().phase.load(Ordering::SeqCst) != CLOSED && is(serving_var(scope.py())?, scope)?)
+}
+
+/// Does it take on work that the current code submits? While it drains, only that of accepted work.
+pub(crate) fn takes(scope: &Bound<'_, Scope>) -> PyResult<bool> {
+    match scope.get().phase.load(Ordering::SeqCst) {
+        RUNNING => Ok(true),
+        NEW | CLOSED => Ok(false),
+        _ => is(accepted_var(scope.py())?, scope),
+    }
+}
+
+fn is(var: &Bound<'_, PyAny>, scope: &Bound<'_, Scope>) -> PyResult<bool> {
+    Ok(get::<Scope>(var)?.is_some_and(|found| found.is(scope)))
 }
 
 /// The runtime of the current code: by context, else by the running loop.
