@@ -88,11 +88,7 @@ pub(crate) fn admit(py: Python<'_>, effect: &str) -> PyResult<()> {
         return Ok(());
     }
     let Some(scope) = current(py)? else { return Ok(()) };
-    if scope.get().phase.load(Ordering::SeqCst) == NEW || admits(&scope)? {
-        Ok(())
-    } else {
-        Err(scope.get().refuse(py, effect))
-    }
+    if scope.get().phase.load(Ordering::SeqCst) == NEW || admits(&scope)? { Ok(()) } else { Err(scope.get().refuse(py, effect)) }
 }
 
 /// The same of an entered runtime.
