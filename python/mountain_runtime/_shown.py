@@ -5,7 +5,7 @@ import inspect
 import reprlib
 from collections.abc import Iterable
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
 from . import _compose, fs
 from ._native import Effect
