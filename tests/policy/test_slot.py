@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -240,3 +242,95 @@ async def test_it_is_no_hindrance_to_effects_that_know_nothing_of_it() -> None:
         assert await effect(asyncio.sleep)(0, 1) == 1
         assert await _native.trial_noop(2) == 2
     assert counts(limit) == (0, 0)
+
+
+async def test_what_enters_and_leaves_it_is_a_coroutine_to_asyncio() -> None:
+    limit = ConcurrencyLimit(1)
+    slot, second = limit.slot(), limit.slot()
+    await asyncio.create_task(slot.__aenter__())  # type: ignore[arg-type]
+    assert counts(limit) == (1, 0)
+    waits = asyncio.create_task(second.__aenter__())  # type: ignore[arg-type]
+    await until(lambda: counts(limit) == (1, 1))
+    await asyncio.create_task(slot.__aexit__(None, None, None))  # type: ignore[arg-type]
+    await waits
+    assert counts(limit) == (1, 0)
+    await second.__aexit__(None, None, None)
+    assert counts(limit) == (0, 0)
+
+
+async def test_nothing_happens_before_it_is_awaited() -> None:
+    limit = ConcurrencyLimit(1)
+    slot = limit.slot()
+    entering = slot.__aenter__()
+    assert counts(limit) == (0, 0)
+    with pytest.raises(RuntimeError, match="entered once"):
+        slot.__aenter__()
+    with pytest.raises(RuntimeError, match="when it has been entered"):
+        await slot.__aexit__(None, None, None)
+    await entering
+    leaving = slot.__aexit__(None, None, None)
+    assert counts(limit) == (1, 0)
+    await leaving
+    assert counts(limit) == (0, 0)
+
+
+@pytest.mark.parametrize("end", ["close", "throw"])
+async def test_a_wait_that_is_ended_from_outside_leaves_the_queue(end: str) -> None:
+    limit = ConcurrencyLimit(1)
+
+    async def block() -> None:
+        async with limit.slot():
+            pytest.fail("there was no place")
+
+    async with taken(limit):
+        waits = block()
+        assert asyncio.isfuture(waits.send(None))
+        assert counts(limit) == (1, 1)
+        if end == "close":
+            waits.close()
+        else:
+            with pytest.raises(Boom):
+                waits.throw(Boom())
+        await until(lambda: counts(limit) == (1, 0))
+    assert counts(limit) == (0, 0)
+
+
+async def test_a_place_is_given_back_with_a_slot_that_nobody_left() -> None:
+    limit = ConcurrencyLimit(1)
+    await limit.slot().__aenter__()
+    gc.collect()
+    assert counts(limit) == (0, 0)
+
+
+async def test_one_in_a_circle_is_collected() -> None:
+    class Owner:
+        def __init__(self) -> None:
+            self.limit = ConcurrencyLimit(1)
+            self.slot = self.limit.slot(key=self)
+
+    for _ in range(3):  # its memory is used again
+        owner = Owner()
+        await owner.slot.__aenter__()
+        gone = weakref.ref(owner)
+        del owner
+        gc.collect()
+        assert gone() is None
+
+
+async def test_blocks_that_wait_together_leave_no_circle() -> None:
+    async def crowd() -> "weakref.ref[ConcurrencyLimit]":
+        limit = ConcurrencyLimit(1, max_waiting=2)
+
+        async def block() -> None:
+            async with limit.slot():
+                await tick()
+
+        results = await asyncio.gather(*[block() for _ in range(4)], return_exceptions=True)
+        (refused,) = [found for found in results if isinstance(found, QueueFull)]
+        assert (refused.effect, refused.policy) == ("ConcurrencyLimit.slot", repr(limit))
+        return weakref.ref(limit)
+
+    gone = await crowd()
+    await tick()
+    gc.collect()
+    assert gone() is None

@@ -1,16 +1,13 @@
 """ConcurrencyLimit: how many calls may be at work at the same time, and who goes next."""
 
-import contextlib
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager
-from contextvars import Token
 from dataclasses import dataclass
 from math import inf
-from types import TracebackType
 from typing import Literal, cast, final
 from weakref import WeakSet
 
-from .._native import Layer, Permits, Plan, Slot, Within, try_slot, wait_for_slot, within_var
+from .._native import Layer, Permits, Slot
 from .._priority import Priority
 from ..errors import ConfigError
 from ._arguments import check_name
@@ -88,11 +85,11 @@ class ConcurrencyLimit(Policy):
 
     def slot(self, key: Hashable = None) -> AbstractAsyncContextManager[None]:
         """`async with limit.slot():` holds a place for a block of code. It is entered once."""
-        return _Slot(self, key, f"{self._name or 'ConcurrencyLimit'}.slot")
+        return Slot(self._permits, self, key)
 
     def _slot_for(self, name: str) -> AbstractAsyncContextManager[None]:  # pyright: ignore[reportUnusedFunction]
         """A slot for what errors call `name`."""
-        return _Slot(self, None, name)
+        return Slot(self._permits, self, None, name)
 
     def resize(self, n: int, /) -> None:
         """From now on `n` places. Calls that are at work beyond that end in their own time."""
@@ -147,35 +144,3 @@ def by_name() -> Mapping[str, LimitStatistics]:
             now = LimitStatistics(before.in_flight + now.in_flight, waiting)
         found[name] = now
     return found
-
-
-class _Slot(AbstractAsyncContextManager[None]):
-    def __init__(self, limit: ConcurrencyLimit, key: Hashable, name: str) -> None:
-        self._limit = limit
-        self._key = key
-        self._name = name
-        self._entered = False
-        self._slot: Slot | None = None
-        self._token: Token[Within | None] | None = None
-
-    async def __aenter__(self) -> None:
-        if self._entered:
-            raise RuntimeError("a slot is entered once: ask for another")
-        self._entered = True
-        limit = self._limit
-        found = try_slot(limit._permits, self._key)
-        if found is None:
-            # Made here, since a plan knows its policies: a limit that kept it would be a cycle.
-            plan = Plan((limit,), [], self._name)
-            found = await wait_for_slot(limit._permits, self._key, plan)
-        self._slot = found
-        self._token = within_var.set(found.within())
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
-        if self._token is not None:
-            with contextlib.suppress(ValueError):  # entered in another context, as generators do
-                within_var.reset(self._token)
-        if self._slot is not None:
-            self._slot.release()

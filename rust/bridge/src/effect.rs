@@ -215,6 +215,15 @@ impl Effect {
         Handle::start(port, plan, host, operation, priority, true, watch)
     }
 
+    /// One run of it, natively, for the code that awaits it.
+    pub(crate) fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Handle>> {
+        self.mark_used();
+        scope::admit(py, &self.plan.get().name)?;
+        let port = Port::current(py)?;
+        let host = scope::host(&port)?;
+        self.launch(&port, &host, &Start::Awaited)
+    }
+
     /// One run of it, as an iterator that an await drives.
     fn begin<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
@@ -225,12 +234,7 @@ impl Effect {
                 let kwargs = kwargs.as_ref().map(|k| k.clone_ref(py));
                 PyLeaf::new(callable.clone_ref(py), args.clone_ref(py), kwargs, me.plan.clone_ref(py))
             }
-            _ if me.is_native() => {
-                scope::admit(py, &me.plan.get().name)?;
-                let port = Port::current(py)?;
-                let host = scope::host(&port)?;
-                return Ok(me.launch(&port, &host, &Start::Awaited)?.into_any());
-            }
+            _ if me.is_native() => return Ok(me.start(py)?.into_any()),
             // Native work under a policy that asks Python: its leaf gives a handle, and the run drives that.
             work => {
                 let args = match work {

@@ -400,7 +400,7 @@ impl Handle {
 
     /// Ask it to end. True if it was pending. A native call answers when it has ended; a thread's job is left to itself at once.
     #[pyo3(signature = (msg = None))]
-    fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
+    pub(crate) fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
         enum Way {
             Abort,
             Task(Py<PyAny>),

@@ -111,7 +111,7 @@ mod _native {
     #[pymodule_export]
     use super::layer::Layer;
     #[pymodule_export]
-    use super::permits::{Permits, Slot};
+    use super::permits::Permits;
     #[pymodule_export]
     use super::plan::Plan;
     #[pymodule_export]
@@ -126,7 +126,7 @@ mod _native {
     #[pymodule_export]
     use super::scope::Scope;
     #[pymodule_export]
-    use super::slot::{try_slot, wait_for_slot};
+    use super::slot::Slot;
     #[pymodule_export]
     use super::spans::{Tracing, ask_for_tracing, spans_dropped, trace};
     #[pymodule_export]
@@ -151,9 +151,11 @@ mod _native {
         log::listen();
         slots::install::<Handle>(py);
         slots::install::<Run>(py);
+        slots::install::<Slot>(py);
         idle::install::<Effect>(py);
         idle::install::<Handle>(py);
         idle::install::<Run>(py);
+        idle::install::<Slot>(py);
         m.add("DEBUG", cfg!(debug_assertions))?;
         m.add("limit_var", context::limit_var(py)?)?;
         m.add("scope_var", context::scope_var(py)?)?;

@@ -1,15 +1,15 @@
-//! The state of a ConcurrencyLimit, and a permit of it that a block of code holds.
+//! The state of a ConcurrencyLimit, and a permit of it on its way to a block of code.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use mountain_core::effect::{Held, Keys};
+use mountain_core::effect::Keys;
 use mountain_core::policy::limit::{Limit, Overflow, Permit, Settings};
 use mountain_core::sync::Mutex;
 use pyo3::prelude::*;
+use pyo3::types::PyWeakrefReference;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::context::{self, Within};
 use crate::keyed;
 use crate::process::{clock, telemetry};
 
@@ -20,6 +20,9 @@ const REST: Duration = Duration::from_secs(1);
 pub(crate) struct Permits {
     pub(crate) limit: Arc<Limit>,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) name: Option<String>,
+    /// The plan of its blocks that wait, weakly: a plan knows its policies.
+    pub(crate) plan: Mutex<Option<Py<PyWeakrefReference>>>,
 }
 
 #[pymethods]
@@ -34,7 +37,7 @@ impl Permits {
         if let Some(name) = name {
             telemetry().policies.limit(&limit, Some(&keys), name);
         }
-        Permits { limit, keys }
+        Permits { limit, keys, name: name.map(str::to_owned), plan: Mutex::default() }
     }
 
     fn resize(&self, n: u32) {
@@ -62,52 +65,16 @@ impl Permits {
     }
 }
 
-/// A permit that a block of code holds.
-#[pyclass(frozen, module = "mountain_runtime._native")]
-pub(crate) struct Slot {
-    permit: Mutex<Option<Permit>>,
-    held: Arc<Held>,
-    within: Mutex<Option<Py<Within>>>,
-}
+/// A permit on its way to a block of code that waited for it. Dropped, it is given back.
+#[pyclass(frozen)]
+pub(crate) struct Granted(Mutex<Option<Permit>>);
 
-impl Slot {
+impl Granted {
     pub(crate) fn new(permit: Permit) -> Self {
-        let held = permit.held().clone();
-        Slot { permit: Mutex::new(Some(permit)), held, within: Mutex::default() }
-    }
-}
-
-#[pymethods]
-impl Slot {
-    /// For the context variable of the current task.
-    fn within<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Within>> {
-        let (_, flight) = context::within(py)?;
-        let within = Bound::new(py, Within::new(py, Some(self.held.clone()), flight)?)?;
-        *self.within.lock() = Some(within.clone().unbind());
-        Ok(within)
+        Granted(Mutex::new(Some(permit)))
     }
 
-    /// Its block was abandoned.
-    fn disown(&self) {
-        if let Some(permit) = &*self.permit.lock() {
-            permit.disown();
-        }
-    }
-
-    fn release(&self) {
-        let (permit, within) = (self.permit.lock().take(), self.within.lock().take());
-        if let Some(within) = within {
-            within.get().over();
-        }
-        drop(permit);
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.within.try_lock().map_or(Ok(()), |within| visit.call(&*within))
-    }
-
-    fn __clear__(&self) {
-        let within = self.within.lock().take();
-        drop(within);
+    pub(crate) fn take(&self) -> Option<Permit> {
+        self.0.lock().take()
     }
 }

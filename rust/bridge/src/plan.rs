@@ -158,6 +158,13 @@ impl Plan {
         Bound::new(py, Plan::new(py, PyTuple::empty(py).unbind(), Vec::new(), name.to_owned(), None, 0, false, None)?)
     }
 
+    /// The plan by which a block of code waits for that policy: errors name both.
+    pub(crate) fn of_block<'py>(policy: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, Plan>> {
+        let py = policy.py();
+        let policies = PyTuple::new(py, [policy])?.unbind();
+        Bound::new(py, Plan::new(py, policies, Vec::new(), name.to_owned(), None, 0, false, None)?)
+    }
+
     /// The plan of what only passes on what an effect of that name gives.
     pub(crate) fn silent<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, Plan>> {
         let plan = Plan::new(py, PyTuple::empty(py).unbind(), Vec::new(), name.to_owned(), None, 0, false, None)?;

@@ -110,11 +110,20 @@ unsafe fn iternext<T: Steps>(py: Python<'_>, o: *mut ffi::PyObject) -> PyResult<
     Ok(std::ptr::null_mut())
 }
 
+/// # Safety
+/// Called by the interpreter through a slot, with a live object.
+unsafe extern "C" fn itself(o: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: by the contract.
+    unsafe { ffi::Py_NewRef(o) }
+}
+
+/// `T` is its own iterator, which an await drives.
 pub(crate) fn install<T: Steps>(py: Python<'_>) {
     let tp = T::type_object_raw(py);
     // SAFETY: a heap type of ours, changed before any instance exists; it has `__await__`, so the table is there.
     unsafe {
         (*(*tp).tp_as_async).am_send = Some(am_send::<T>);
+        (*(*tp).tp_as_async).am_await = Some(itself);
         (*tp).tp_iternext = Some(iternextfunc::<Slot<T>>);
         ffi::PyType_Modified(tp);
     }

@@ -13,7 +13,7 @@ use pyo3::types::{PyBytes, PyList, PyString};
 
 use crate::child::{Child, Completed};
 use crate::entry::Entry;
-use crate::permits::Slot;
+use crate::permits::Granted;
 use crate::pyref::PyRef;
 
 pub(crate) fn to_python(py: Python<'_>, v: Value) -> PyResult<Bound<'_, PyAny>> {
@@ -48,7 +48,7 @@ fn other_to_python(py: Python<'_>, any: Box<dyn Any + Send>) -> PyResult<Bound<'
                 Ok(PyList::new(py, entries)?.into_any().unbind())
             })
         })
-        .or_else(|any| is(any, |permit: Permit| Ok(Py::new(py, Slot::new(permit))?.into_any())))
+        .or_else(|any| is(any, |permit: Permit| Ok(Py::new(py, Granted::new(permit))?.into_any())))
         .or_else(|any| is(any, |ended: process::Completed| Ok(Py::new(py, Completed::new(py, ended))?.into_any())))
         .or_else(|any| is(any, |live: process::Live| Ok(Py::new(py, Child(Arc::new(live)))?.into_any())));
     match known {
