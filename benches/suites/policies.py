@@ -67,8 +67,15 @@ def _limit(scale: Scale) -> Contest:
         async with semaphore:
             return number
 
-    peers = {"asyncio.Semaphore": with_semaphore}
-    return _added("limit", scale, {OURS: ConcurrencyLimit(MANY)}, peers)
+    limit = ConcurrencyLimit(MANY)
+
+    async def with_slot(number: int) -> int:
+        async with limit.slot():
+            return number
+
+    peers = {"asyncio.Semaphore": with_semaphore, SLOT: with_slot}
+    slot = _beside("limit", "asyncio.Semaphore, ours by slot()", SLOT, "asyncio.Semaphore")
+    return _added("limit", scale, {OURS: ConcurrencyLimit(MANY)}, peers, slot)
 
 
 def _rate(scale: Scale) -> Contest:

@@ -68,6 +68,7 @@ EXTRAS = {
     ("rate", "aiolimiter, ours a token bucket"): "aiolimiter",
     ("breaker", "purgatory, ours by failure rate"): "purgatory",
     ("stack", "overhead over bare"): "pyresilience",
+    ("limit", "asyncio.Semaphore, ours by slot()"): "asyncio.Semaphore",
     ("contended", "asyncio.Semaphore, ours by slot()"): "asyncio.Semaphore",
     ("waiters", "aiolimiter, ours a token bucket"): "aiolimiter",
     ("waiters", "aiolimiter, while nobody goes"): "aiolimiter",
