@@ -5,7 +5,7 @@ import inspect
 import reprlib
 from collections.abc import Iterable
 from types import MethodType
-from typing import Any, cast
+from typing import Any
 
 from . import _compose, fs
 from ._native import Effect
@@ -96,9 +96,9 @@ def _effects(effects: Iterable[Effect[Any]], depth: int) -> str:
     return ", ".join([*texts, "..."] if len(some) > _SEVERAL else texts)
 
 
-def _value(value: object, depth: int = 0) -> str:
+def _value(value: Any, depth: int = 0) -> str:
     if isinstance(value, Effect):
-        return _cut(_written(cast("Effect[Any]", value), depth - 1), 2 * _VALUE) if depth else "..."
+        return _cut(_written(value, depth - 1), 2 * _VALUE) if depth else "..."
     return "..." if value is ... else _cut(_values.repr(value), 2 * _VALUE)
 
 
