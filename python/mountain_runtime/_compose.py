@@ -17,6 +17,11 @@ T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+F = TypeVar("F")
+G = TypeVar("G")
+H = TypeVar("H")
 X = TypeVar("X", bound=Exception)
 
 
@@ -48,6 +53,22 @@ def gather(a: Effect[A], b: Effect[B], /) -> Effect[tuple[A, B]]: ...
 @overload
 def gather(a: Effect[A], b: Effect[B], c: Effect[C], /) -> Effect[tuple[A, B, C]]: ...
 @overload
+def gather(a: Effect[A], b: Effect[B], c: Effect[C], d: Effect[D], /) -> Effect[tuple[A, B, C, D]]: ...
+@overload
+def gather(a: Effect[A], b: Effect[B], c: Effect[C], d: Effect[D], e: Effect[E], /) -> Effect[tuple[A, B, C, D, E]]: ...
+@overload
+def gather(
+    a: Effect[A], b: Effect[B], c: Effect[C], d: Effect[D], e: Effect[E], f: Effect[F], /
+) -> Effect[tuple[A, B, C, D, E, F]]: ...
+@overload
+def gather(
+    a: Effect[A], b: Effect[B], c: Effect[C], d: Effect[D], e: Effect[E], f: Effect[F], g: Effect[G], /
+) -> Effect[tuple[A, B, C, D, E, F, G]]: ...
+@overload
+def gather(
+    a: Effect[A], b: Effect[B], c: Effect[C], d: Effect[D], e: Effect[E], f: Effect[F], g: Effect[G], h: Effect[H], /
+) -> Effect[tuple[A, B, C, D, E, F, G, H]]: ...
+@overload
 def gather(effects: Iterable[Effect[A]], /) -> Effect[list[A]]: ...
 def gather(*effects: Any) -> Effect[Any]:
     """Runs effects side by side and gives all results, in the order of the arguments.
@@ -57,7 +78,7 @@ def gather(*effects: Any) -> Effect[Any]:
     if len(effects) == 1 and not isinstance(effects[0], Effect):
         return _gathered(_effects("gather", effects[0]), list)
     if len(effects) < 2:
-        raise TypeError("gather() needs two or three effects, or one iterable of effects")
+        raise TypeError("gather() needs two effects or more, or one iterable of effects")
     return _gathered(_effects("gather", effects), tuple)
 
 

@@ -1,15 +1,31 @@
 """What is under way, as data and text: each effect, what it does, on what it waits, where its Python code stands."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, cast
+from typing import Any, Literal, TypedDict, cast
 
 from ._native import Handle, Run
 from ._stacks import of_frame, of_thread, through
 
 __all__ = ["Dump", "take"]
+
+
+State = Literal["running", "waiting", "backing off", "in a thread"]
+
+
+class EffectUnderWay(TypedDict):
+    """One effect of a `Dump`."""
+
+    name: str
+    state: State
+    on: str | None
+    age: float | None
+    attempt: int
+    task: str | None
+    inside: int | None
+    stack: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +38,7 @@ class Dump:
     Python with the outermost first.
     """
 
-    effects: tuple[Mapping[str, Any], ...]
+    effects: tuple[EffectUnderWay, ...]
 
     def __str__(self) -> str:
         count = len(self.effects)
@@ -31,7 +47,7 @@ class Dump:
         lines = [f"{count} {are} under way, {waiting} of which {wait}"]
         depth: list[int] = []
         for each in self.effects:
-            depth.append(0 if each["inside"] is None else depth[int(each["inside"])] + 1)
+            depth.append(0 if each["inside"] is None else depth[each["inside"]] + 1)
             indent = "  " * depth[-1]
             on = f" on {each['on']}" if each["on"] else ""
             attempt = f", attempt {each['attempt']}" if each["attempt"] > 1 else ""
@@ -56,7 +72,7 @@ def take(
 
     `at_work` is where the loop's thread is, for who looks from outside: a task that is in its step awaits nothing.
     """
-    found: list[list[dict[str, Any]]] = []
+    found: list[list[EffectUnderWay]] = []
     seen: set[int] = set()
     for task in _tasks(loop):
         if chain := _of_task(task, seen):
@@ -64,7 +80,7 @@ def take(
     for handle in handles:
         if id(handle) not in seen and (each := _of_handle(handle)) is not None:
             found.append([each])
-    found.sort(key=lambda chain: -chain[0]["age"])
+    found.sort(key=lambda chain: -(chain[0]["age"] or 0))
     if at_work is not None and (current := _in_its_step(loop)) is not None:
         name, stack = str(getattr(current.get_coro(), "__name__", "task")), of_frame(at_work)
         found.insert(0, [_entry(name, "running", None, None, 0, current.get_name(), stack, inside=None)])
@@ -74,11 +90,11 @@ def take(
     return Dump(tuple(effects))
 
 
-def _in_thread(effects: list[dict[str, Any]], name: str, age: float, stack: list[str]) -> None:
+def _in_thread(effects: list[EffectUnderWay], name: str, age: float, stack: list[str]) -> None:
     """A blocking function belongs to a call of its name that is seen to do nothing else, if its caller still waits."""
     for each in effects:
         if each["name"] == name and each["state"] == "running" and not each["stack"]:
-            each.update(state="in a thread", stack=stack)
+            each["state"], each["stack"] = "in a thread", stack
             return
     effects.append(_entry(name, "in a thread", None, age, 0, None, stack, inside=None))
 
@@ -96,9 +112,9 @@ def _in_its_step(loop: asyncio.AbstractEventLoop | None) -> "asyncio.Task[Any] |
     return None if loop is None or loop.is_closed() else asyncio.current_task(loop)
 
 
-def _of_task(task: "asyncio.Task[Any]", seen: set[int]) -> list[dict[str, Any]]:
+def _of_task(task: "asyncio.Task[Any]", seen: set[int]) -> list[EffectUnderWay]:
     """The effects that a task awaits, each inside the one before. The innermost has what is left of the stack."""
-    chain: list[dict[str, Any]] = []
+    chain: list[EffectUnderWay] = []
     stack: list[str] = []
     for awaited, line in through(task):
         if line is not None:
@@ -115,11 +131,12 @@ def _of_task(task: "asyncio.Task[Any]", seen: set[int]) -> list[dict[str, Any]]:
         elif isinstance(awaited, Handle):
             seen.add(id(cast(object, awaited)))
             if (each := _of_handle(awaited)) is not None and not (chain and chain[-1]["name"] == each["name"]):
-                chain.append(each | {"task": task.get_name()})
+                each["task"] = task.get_name()
+                chain.append(each)
     return chain
 
 
-def _of_handle(handle: Any) -> dict[str, Any] | None:
+def _of_handle(handle: Any) -> EffectUnderWay | None:
     """A native call, or a thread's."""
     under_way = handle._under_way
     if under_way is None:
@@ -130,14 +147,14 @@ def _of_handle(handle: Any) -> dict[str, Any] | None:
 
 def _entry(
     name: str,
-    state: str,
+    state: State,
     on: str | None,
     age: float | None,
     attempt: int,
     task: str | None,
     stack: list[str],
     inside: int | None,
-) -> dict[str, Any]:
+) -> EffectUnderWay:
     return {
         "name": name,
         "state": state,
@@ -150,8 +167,8 @@ def _entry(
     }
 
 
-def _numbered(chains: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    effects: list[dict[str, Any]] = []
+def _numbered(chains: list[list[EffectUnderWay]]) -> list[EffectUnderWay]:
+    effects: list[EffectUnderWay] = []
     for chain in chains:
         inside = None
         for each in chain:

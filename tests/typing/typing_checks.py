@@ -5,7 +5,7 @@ takes the ignores away to see that these lines, and only these, are refused.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from functools import partial
 from operator import attrgetter
 from typing import Literal, Protocol, assert_type
@@ -122,6 +122,20 @@ async def reversed_(text: str) -> str:
     return text[::-1]
 
 
+def kind(item: str, *, tags: str = "") -> str:
+    """Asked by name, too."""
+    return item + tags
+
+
+KEYS = (
+    Cache(ttl=1, key=lambda url: url.host),
+    ConcurrencyLimit(1, key=lambda self, url, n=1: (url.host, n)),
+    CircuitBreaker(key=lambda a, b, c, d: a),
+    RateLimit(1, 1, key=lambda item: item.kind, cost=lambda item: item.weight),
+    RateLimit(1, 1, key=kind, cost=len),
+)
+
+
 class Shop:
     """Methods of every kind."""
 
@@ -160,6 +174,11 @@ VALUES = (
     assert_type(load(1).under(Timeout(1), Retry(on=OSError)), Effect[bytes]),
     assert_type(gather(shout("a"), load(1)), Effect[tuple[str, bytes]]),
     assert_type(gather(shout("a"), load(1), words("a")), Effect[tuple[str, bytes, list[str]]]),
+    assert_type(gather(load(1), load(1), load(1), shout("a")), Effect[tuple[bytes, bytes, bytes, str]]),
+    assert_type(
+        gather(load(1), words("a"), load(1), shout("a"), load(1), count("a"), load(1), words("a")),
+        Effect[tuple[bytes, list[str], bytes, str, bytes, int, bytes, list[str]]],
+    ),
     assert_type(gather(load(n) for n in range(3)), Effect[list[bytes]]),
     assert_type(race(load(1), load(2)), Effect[bytes]),
     assert_type(fs.read_bytes("a"), Effect[bytes]),
@@ -194,7 +213,10 @@ async def used(rt: Runtime) -> int:
     assert_type(places.statistics(), LimitStatistics)
     assert_type(places.statistics().waiting[Priority.LOW], int)
     assert_type(breaker.state(), Literal["closed", "open", "half_open", "isolated"])
-    assert_type(cache.statistics(), Mapping[str, int])
+    assert_type(cache.statistics()["stale_hits"], int)
+    for each in rt.dump().effects:
+        assert_type(each["age"], float | None)
+        assert_type(each["inside"], int | None)
     cache.invalidate(1)
     rate.charge(-3)
     rate.pause(2)
@@ -237,6 +259,12 @@ async def refused(rt: Runtime) -> None:
     RateLimit(10)  # type: ignore[call-arg]  # expect_error: without a time
     Fallback(lambda: 1, on=OSError)  # type: ignore[arg-type, misc]  # expect_error: takes no error
     Fallback(lambda error: 1)  # type: ignore[call-arg]  # expect_error: without on=
+    Cache(ttl=1, key=lambda url: [url])  # type: ignore[arg-type]  # expect_error: no key
+    ConcurrencyLimit(1, key="url")  # type: ignore[arg-type]  # expect_error: no function
+    RateLimit(1, 1, cost=lambda item: "a")  # type: ignore[arg-type]  # expect_error: no number
+    RateLimit(1, 1, cost=kind)  # type: ignore[arg-type]  # expect_error: no number either
+    cache.statistics()["hit"]  # type: ignore[typeddict-item]  # expect_error: no such count
+    rt.dump().effects[0]["nam"]  # type: ignore[typeddict-item]  # expect_error: no such fact
     Pipeline(Timeout(1))  # type: ignore[call-arg]  # expect_error: without a name
     priority("high")  # type: ignore[arg-type]  # expect_error: no Priority
     await rate.acquire("key", 2)  # type: ignore[call-arg]  # expect_error: a keyword as a position
@@ -247,6 +275,9 @@ async def refused(rt: Runtime) -> None:
     await wrong
     await load(1).under(1)  # type: ignore[arg-type]  # expect_error: no policy
     await load(1).attempt(KeyboardInterrupt)  # type: ignore[type-var]  # expect_error: no Exception
+    five: Effect[int] = gather(load(1), load(2), load(3), load(4), load(5))  # type: ignore[assignment]  # expect_error: a tuple
+    await five
+    await gather(load(1), load(2), load(3), asyncio.sleep(1))  # type: ignore[call-overload]  # expect_error: no effect
     await gather(asyncio.sleep(1), load(1))  # type: ignore[call-overload]  # expect_error: no effect
     amap(load, ["a"], limit=1)  # type: ignore[arg-type]  # expect_error: items of another type
     await rt.submit(asyncio.sleep(1))  # type: ignore[arg-type]  # expect_error: no effect

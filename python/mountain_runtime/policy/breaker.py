@@ -1,11 +1,12 @@
 """CircuitBreaker: leaves alone what has failed too often."""
 
-from collections.abc import Callable, Hashable
-from typing import Literal, cast, final
+from collections.abc import Hashable
+from typing import Literal, ParamSpec, cast, final
 
 from .._native import Circuit, Layer
 from ..errors import ConfigError
 from ._arguments import check_name
+from ._asked import KeyFunction
 from ._backoff import Backoff, constant
 from ._base import Asks, Policy
 from ._errors import check_classes, named
@@ -15,6 +16,8 @@ from ._numbers import Seconds, count, number, seconds, written
 from ._part import Part
 
 __all__ = ["CircuitBreaker"]
+
+P = ParamSpec("P")
 
 
 @final
@@ -52,7 +55,7 @@ class CircuitBreaker(Policy):
         cooldown: Seconds | Backoff = 30,
         probes: int = 1,
         on: type[Exception] | tuple[type[Exception], ...] = Exception,
-        key: Callable[..., Hashable] | None = None,
+        key: KeyFunction[P] | None = None,
     ) -> None:
         owner = "CircuitBreaker"
         check_name(name, owner)

@@ -1,17 +1,29 @@
 """Cache: the value of a call, for a time, for everybody who makes the same call."""
 
-from collections.abc import Callable, Hashable, Mapping
 from math import inf
-from typing import Any, cast, final
+from typing import Any, ParamSpec, TypedDict, cast, final
 
 from .._native import Layer, Store
 from ._arguments import bound, check_name, is_method, whole
+from ._asked import KeyFunction
 from ._base import Asks, Policy
 from ._functions import check_function
 from ._numbers import Seconds, count, seconds, written
 from ._part import Part, span
 
 __all__ = ["Cache"]
+
+P = ParamSpec("P")
+
+
+class CacheStatistics(TypedDict):
+    """What a cache has been asked since it was made, and its `size` now."""
+
+    hits: int
+    misses: int
+    stale_hits: int
+    evicted: int
+    size: int
 
 
 @final
@@ -44,7 +56,7 @@ class Cache(Policy):
         ttl: Seconds,
         max_size: int = 1024,
         stale: Seconds = 0,
-        key: Callable[..., Hashable] | None = None,
+        key: KeyFunction[P] | None = None,
         name: str | None = None,
     ) -> None:
         check_name(name, "Cache")
@@ -76,9 +88,9 @@ class Cache(Policy):
         """Forgets everything."""
         self._store.clear()
 
-    def statistics(self) -> Mapping[str, int]:
+    def statistics(self) -> CacheStatistics:
         """`hits`, `misses`, `stale_hits` and `evicted` since it was made; `size` now."""
-        return self._store.statistics()
+        return cast("CacheStatistics", self._store.statistics())
 
     def __repr__(self) -> str:
         parts = [f"ttl={written(self._ttl)}"]

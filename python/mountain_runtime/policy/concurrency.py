@@ -1,16 +1,27 @@
 """ConcurrencyLimit: how many calls may be at work at the same time, and who goes next."""
 
+<<<<<<< HEAD
 from collections.abc import Callable, Hashable, Mapping
+=======
+import contextlib
+from collections.abc import Hashable, Mapping
+>>>>>>> c8389f5 (fix: gather of eight, lambdas as keys, statistics of a cache and what a dump lists are typed exactly; pyrefly checks it too)
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from math import inf
+<<<<<<< HEAD
 from typing import Literal, cast, final
+=======
+from types import TracebackType
+from typing import Literal, ParamSpec, cast, final
+>>>>>>> c8389f5 (fix: gather of eight, lambdas as keys, statistics of a cache and what a dump lists are typed exactly; pyrefly checks it too)
 from weakref import WeakSet
 
 from .._native import Layer, Permits, Slot
 from .._priority import Priority
 from ..errors import ConfigError
 from ._arguments import check_name
+from ._asked import KeyFunction
 from ._base import Asks, Policy
 from ._forks import note
 from ._functions import check_function
@@ -18,6 +29,8 @@ from ._numbers import count
 from ._part import Part
 
 __all__ = ["ConcurrencyLimit", "LimitStatistics", "by_name"]
+
+P = ParamSpec("P")
 
 #: More than any program has at work.
 _MOST = 2**31
@@ -57,7 +70,7 @@ class ConcurrencyLimit(Policy):
         self,
         n: int,
         *,
-        key: Callable[..., Hashable] | None = None,
+        key: KeyFunction[P] | None = None,
         max_waiting: int | None = 1000,
         overflow: Literal["reject", "shed"] = "reject",
         name: str | None = None,

@@ -1,13 +1,14 @@
 """RateLimit: how many calls may start in a time."""
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from math import inf
-from typing import final
+from typing import ParamSpec, final
 
 from .._native import Effect, Layer, Rates, call_effect
 from ..errors import ConfigError
 from ._arguments import check_name
+from ._asked import CostFunction, KeyFunction
 from ._base import Asks, Policy, plan
 from ._forks import note
 from ._functions import check_function
@@ -15,6 +16,9 @@ from ._numbers import Seconds, number, seconds, written
 from ._part import Part, span
 
 __all__ = ["RateLimit"]
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
 
 
 @final
@@ -46,8 +50,8 @@ class RateLimit(Policy):
         per: Seconds,
         *,
         burst: float | None = None,
-        key: Callable[..., Hashable] | None = None,
-        cost: Callable[..., float] | None = None,
+        key: KeyFunction[P] | None = None,
+        cost: CostFunction[Q] | None = None,
         max_wait: Seconds | None = None,
         name: str | None = None,
     ) -> None:
