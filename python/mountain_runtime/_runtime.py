@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import Token, copy_context
 from math import inf
 from types import FrameType, TracebackType
-from typing import Any, NoReturn, Self, TypeVar, cast, final
+from typing import Any, NoReturn, Self, TypeVar, cast, final, overload
 
 from . import _children, _scope, _threads
 from ._close import close
@@ -282,13 +282,35 @@ class Runtime(Scope):
 
     # -- services ---------------------------------------------------------------------------------------------------
 
+    @overload
     def provide(
         self,
-        key: Key[S] | Callable[..., S],
+        key: Key[S],
         make: Callable[..., AbstractAsyncContextManager[S]],
         /,
         *,
         fallback: Callable[..., AbstractAsyncContextManager[S]] | None = None,
+        start_timeout: Seconds | None = None,
+        stop_timeout: Seconds | None = None,
+    ) -> Self: ...
+    @overload
+    def provide(
+        self,
+        key: Callable[..., S],
+        make: Callable[..., AbstractAsyncContextManager[S]],
+        /,
+        *,
+        fallback: Callable[..., AbstractAsyncContextManager[S]] | None = None,
+        start_timeout: Seconds | None = None,
+        stop_timeout: Seconds | None = None,
+    ) -> Self: ...
+    def provide(
+        self,
+        key: Any,
+        make: Callable[..., AbstractAsyncContextManager[Any]],
+        /,
+        *,
+        fallback: Callable[..., AbstractAsyncContextManager[Any]] | None = None,
         start_timeout: Seconds | None = None,
         stop_timeout: Seconds | None = None,
     ) -> Self:

@@ -234,6 +234,28 @@ async def used(rt: Runtime) -> int:
     return 0
 
 
+class Opened:
+    """Makes a service as its own manager."""
+
+    def __init__(self, path: str = "") -> None:
+        """With a default, as a maker is called with nothing."""
+
+    async def __aenter__(self) -> str:
+        """The service."""
+        return ""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Its end."""
+
+
+DSN = Key[str]("dsn")
+PROVIDED = (
+    Runtime().provide(Key[str]("dsn"), Opened).provide(Key[str]("other"), partial(Opened, "path")),
+    Runtime().provide(DSN, lambda: Opened("path"), fallback=Opened),
+    Runtime().provide(str, Opened),
+)
+
+
 async def tested(virtual_clock: VirtualClock) -> None:
     """As tests have it."""
     await virtual_clock.advance(3600)
@@ -263,6 +285,9 @@ async def refused(rt: Runtime) -> None:
     ConcurrencyLimit(1, key="url")  # type: ignore[arg-type]  # expect_error: no function
     RateLimit(1, 1, cost=lambda item: "a")  # type: ignore[arg-type]  # expect_error: no number
     RateLimit(1, 1, cost=kind)  # type: ignore[arg-type]  # expect_error: no number either
+    rt.provide(Key[int]("dsn"), Opened)  # type: ignore[arg-type]  # expect_error: makes a str
+    rt.provide(Key[Store]("store"), Opened)  # type: ignore[arg-type]  # expect_error: no Store
+    rt.provide(DSN, Opened, fallback=Users)  # type: ignore[arg-type]  # expect_error: no manager
     cache.statistics()["hit"]  # type: ignore[typeddict-item]  # expect_error: no such count
     rt.dump().effects[0]["nam"]  # type: ignore[typeddict-item]  # expect_error: no such fact
     Pipeline(Timeout(1))  # type: ignore[call-arg]  # expect_error: without a name
