@@ -12,14 +12,11 @@ from ._stacks import of_frame, of_thread, through
 __all__ = ["Dump", "take"]
 
 
-_State = Literal["running", "waiting", "backing off", "in a thread"]
-
-
 class EffectUnderWay(TypedDict):
     """One effect of a `Dump`."""
 
     name: str
-    state: _State
+    state: Literal["running", "waiting", "backing off", "in a thread"]
     on: str | None
     age: float | None
     attempt: int
@@ -147,7 +144,7 @@ def _of_handle(handle: Any) -> EffectUnderWay | None:
 
 def _entry(
     name: str,
-    state: _State,
+    state: Literal["running", "waiting", "backing off", "in a thread"],
     on: str | None,
     age: float | None,
     attempt: int,
