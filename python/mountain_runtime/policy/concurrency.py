@@ -1,20 +1,10 @@
 """ConcurrencyLimit: how many calls may be at work at the same time, and who goes next."""
 
-<<<<<<< HEAD
-from collections.abc import Callable, Hashable, Mapping
-=======
-import contextlib
 from collections.abc import Hashable, Mapping
->>>>>>> c8389f5 (fix: gather of eight, lambdas as keys, statistics of a cache and what a dump lists are typed exactly; pyrefly checks it too)
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from math import inf
-<<<<<<< HEAD
-from typing import Literal, cast, final
-=======
-from types import TracebackType
 from typing import Literal, ParamSpec, cast, final
->>>>>>> c8389f5 (fix: gather of eight, lambdas as keys, statistics of a cache and what a dump lists are typed exactly; pyrefly checks it too)
 from weakref import WeakSet
 
 from .._native import Layer, Permits, Slot
