@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any, Literal, NoReturn, TypeVar
 
 from . import _scope
+from ._exits import EXITS
 from ._runtime import Runtime
 from .errors import ConfigError, ShuttingDown
 from .telemetry import _logs
@@ -42,8 +43,7 @@ def run(
         raise RuntimeError("a Runtime is entered once: make another")
     program = _Program(rt)
     with _HandlersRestored(), asyncio.Runner(loop_factory=_factory(loop)) as runner:
-        value: T = runner.run(program.supervise(main))
-    return value
+        return program.run(runner, main)
 
 
 def _factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -95,8 +95,36 @@ class _Program:
         #: Signals that arrived, and that the loop has heard of: a loop that is busy hears of none.
         self._arrived = self._heard = 0
         self._main: asyncio.Task[Any] | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    def run(self, runner: asyncio.Runner, main: Callable[[Runtime], Awaitable[T]]) -> T:
+        """To its end. An exit out of a callback or a foreign task stops the loop, which goes on with the shutdown."""
+        try:
+            return runner.run(self.supervise(main))
+        except EXITS as error:
+            if not self._may_go_on():
+                raise
+            exit = error  # noqa: A001
+        loop, task = runner.get_loop(), self._task
+        assert task is not None
+        while True:
+            loop.call_soon(self._runtime._exits, exit)
+            try:
+                loop.run_until_complete(task)
+            except EXITS as error:
+                if not self._may_go_on():
+                    raise
+                exit = error  # noqa: A001
+            else:
+                raise exit  # it came when everything had stopped
+
+    def _may_go_on(self) -> bool:
+        """The loop was stopped in the middle, and is to end in order."""
+        rt = self._runtime
+        return self._task is not None and not self._task.done() and rt._phase != _scope.NEW and not rt._aborted
 
     async def supervise(self, main: Callable[[Runtime], Awaitable[T]]) -> T:
+        self._task = asyncio.current_task()
         try:
             stop_listening = self._listen()
             try:
@@ -118,6 +146,9 @@ class _Program:
 
     async def _finished(self, runtime: Runtime, main: Callable[[Runtime], Awaitable[T]]) -> T:
         """Main's result; or CancelledError, when the shutdown is over and main has still not ended."""
+        runtime._holder = (
+            None  # an exit need not cancel this: it follows the end of main, whose error is not to be lost
+        )
         task = self._main = runtime._start(_called(main, runtime), "main")
         try:
             while not task.done():

@@ -133,6 +133,23 @@ async def ready(rt: Runtime) -> None:
         pass
 
 
+async def in_a_done_callback(rt: Runtime) -> None:
+    rt.submit(effect(asyncio.sleep)(0)).add_done_callback(lambda _: sys.exit(3))
+    await forever()
+
+
+async def in_a_callback_of_the_loop(rt: Runtime) -> None:
+    asyncio.get_running_loop().call_soon(sys.exit, 3)
+    await forever()
+
+
+async def in_a_task_of_its_own(rt: Runtime) -> None:
+    await asyncio.create_task(exits())
+
+
+#: Where asyncio stops the loop: `run`, whose loop it is, lets it go on until everything has stopped.
+THROUGH_THE_LOOP = [in_a_done_callback, in_a_callback_of_the_loop, in_a_task_of_its_own]
+
 WAYS = [
     at_once,
     submitted,
@@ -151,7 +168,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("main", WAYS)
+@pytest.mark.parametrize("main", WAYS + THROUGH_THE_LOOP)
 def test_an_exit_waits_until_all_has_stopped(main: Callable[[Runtime], Awaitable[None]], loop: Any) -> None:
     ended = Ended()
     runtime = ended.runtime()
@@ -260,3 +277,4 @@ def test_an_error_after_an_exit_does_not_replace_it() -> None:
     with pytest.raises(SystemExit) as stop:
         run(main)
     assert stop.value.code == 3
+    assert isinstance(stop.value.__context__, ValueError)  # nor is it lost
