@@ -61,10 +61,6 @@ impl Fail {
 }
 
 impl Fault for Fail {
-    fn stopped() -> Self {
-        Fail::Stopped
-    }
-
     fn timed_out(t: TimedOut<Self>) -> Self {
         Fail::TimedOut(Box::new(t))
     }

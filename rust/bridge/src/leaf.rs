@@ -14,9 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{
-    Begin, Class, Course, Deadline, Flight, GaveUp, Held, Holder, Landing, Leaf, Shared, Terms, Trace, Verdict,
-};
+use mountain_core::effect::{Begin, Class, Course, Deadline, GaveUp, Held, Holder, Landing, Leaf, Shared, Terms, Trace, Verdict};
 use mountain_core::error::Owner;
 use mountain_core::sync::Mutex;
 use mountain_core::time::Instant;
@@ -71,8 +69,6 @@ struct State {
     stands_for: Option<Py<PyAny>>,
     stop: bool,
     cancel_sent: bool,
-    /// The flight that the call waits for, its place there, and whether it was asked to go.
-    flight: Option<(Arc<Flight>, u32, bool)>,
     task: Option<Py<PyAny>>,
     /// The task's loop.
     event_loop: Option<Py<PyAny>>,
@@ -152,16 +148,6 @@ impl PyLeaf {
         }
         s.resume = resume;
         None
-    }
-
-    /// The call waits for a flight, and has to go. True: it waits until that has ended.
-    pub(crate) fn asks_to_go(&self) -> bool {
-        let Some((flight, place, _)) = self.state.lock().flight.clone() else { return false };
-        let waits = flight.asks_to_go(place);
-        if waits && let Some((_, _, asked)) = &mut self.state.lock().flight {
-            *asked = true;
-        }
-        waits
     }
 
     /// The run stands under a limit from there.
@@ -457,25 +443,11 @@ impl Leaf for PyLeaf {
         }
         let mut s = self.state.lock();
         s.stop |= s.coroutine.is_some();
-        if s.coroutine.is_some() {
-            return true;
-        }
-        drop(s);
-        self.asks_to_go()
+        s.coroutine.is_some()
     }
 
     fn active(&self) -> bool {
-        let s = self.state.lock();
-        s.coroutine.is_some() || s.flight.as_ref().is_some_and(|&(_, _, asked)| asked)
-    }
-
-    fn joins(&self, flight: &Arc<Flight>, place: u32) {
-        self.state.lock().flight = Some((flight.clone(), place, false));
-    }
-
-    fn lands(&self) -> bool {
-        let flight = self.state.lock().flight.take();
-        flight.is_some_and(|(_, _, asked)| asked)
+        self.state.lock().coroutine.is_some()
     }
 
     fn verdict(&self, layer: usize, fault: &mut Fail) -> Result<Verdict, Fail> {

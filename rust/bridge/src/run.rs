@@ -90,8 +90,6 @@ pub(crate) struct Run {
     /// Known from the first wait on.
     port: Option<Py<Port>>,
     park: Option<Py<Handle>>,
-    /// A cancel that came while it waited for the end of a flight: it is raised then.
-    cancelled: Option<PyErr>,
     started: bool,
     /// From its first wait on, which counts it as started: what never waits cannot be seen running.
     begun: Option<Begun>,
@@ -117,7 +115,6 @@ impl Run {
             wake: None,
             port: None,
             park: None,
-            cancelled: None,
             started: false,
             begun: None,
             began: None,
@@ -236,16 +233,11 @@ impl Run {
         } else if me.engine.is_none() {
             return Step::Error(used_up());
         } else if let Some(Resume::Throw(e)) = me.leaf.as_ref().map_or(Some(Resume::No), |l| l.resume(py, resume)) {
-            // Nothing of Python's is running: what the engine holds is let go, and the exception goes through. But the last caller of a
-            // cached call waits for its cleanup first.
-            let leaf = if e.is_instance_of::<CancelledError>(py) { me.leaf.clone() } else { None };
-            if leaf.is_none_or(|leaf| !leaf.asks_to_go()) {
-                let engine = me.engine.take();
-                let step = Self::ended(me, slf, Err(Fail::raised(py, e)));
-                drop(engine);
-                return step;
-            }
-            me.cancelled.get_or_insert(e);
+            // Nothing of Python's is running: what the engine holds is let go, and the exception goes through.
+            let engine = me.engine.take();
+            let step = Self::ended(me, slf, Err(Fail::raised(py, e)));
+            drop(engine);
+            return step;
         }
         match me.poll() {
             Poll::Ready(result) => Self::ended(me, slf, result),
@@ -318,7 +310,6 @@ impl Run {
         // One that has never waited ends in its first step.
         let first = me.begun.take().is_none();
         let (engine, leaf, began, step) = (me.engine.take(), me.leaf.take(), me.began, me.step);
-        let result = me.cancelled.take().map_or(result, |e| Err(Fail::Raised(e, Class::Passes)));
         // What is dropped here may run user code, which may look at this run.
         drop(me);
         drop(engine);

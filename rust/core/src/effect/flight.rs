@@ -1,9 +1,8 @@
 //! A flight: one run of a call for everybody who waits for its value.
 //!
 //!  1. Who finds no flight makes one, and has his host begin the work as a task of its own, with a [`Landing`] to say how it ended.
-//!  2. A caller that comes meanwhile joins: it counts, and leaves a waker. One that is asked to stop goes at once while others wait. The last one
-//!     asks the work to end, and waits until it has (`asks_to_go`); callers that come then begin another flight. One that is dropped instead, since
-//!     its loop is closed, only asks (`leave`). A flight that refreshes what is there goes on without callers.
+//!  2. Whoever comes meanwhile joins: he counts, and leaves a waker. He goes, and counts no more; with the last one the work is asked to end,
+//!     unless it was begun for nobody, to refresh what is there.
 //!  3. The work ends: its outcome is left for all who wait, and the flight is over.
 //!  4. Or it is lost, because its loop was closed or somebody else ended it: then all who wait are woken, and the first of them begins at 1.
 //!
@@ -42,8 +41,6 @@ struct State {
     waiting: Slab<Option<Waker>>,
     /// It goes on when nobody waits.
     refreshes: bool,
-    /// Its work was asked to end, because its last caller goes.
-    ending: bool,
     abort: Option<Abort>,
     /// The flights that it waits for, in what it runs.
     waits_for: Vec<Arc<Flight>>,
@@ -76,24 +73,6 @@ impl Flight {
         None
     }
 
-    /// A caller has to go. True: it is the last; the work is asked to end, or has ended, and the caller waits for that. False: it goes at once.
-    pub fn asks_to_go(&self, place: u32) -> bool {
-        let mut state = self.state.lock();
-        if state.landed.is_some() || state.ending {
-            return true;
-        }
-        if state.refreshes || state.waiting.len() > 1 || !state.waiting.contains(place as usize) {
-            return false;
-        }
-        state.ending = true;
-        let abort = state.abort.take();
-        drop(state);
-        if let Some(abort) = abort {
-            abort.abort();
-        }
-        true
-    }
-
     /// One fewer waits. The last one has it end.
     pub fn leave(&self, place: u32) {
         let mut state = self.state.lock();
@@ -124,10 +103,8 @@ impl Flight {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// It has landed, or is about to without a value: who comes now makes another.
     pub fn is_over(&self) -> bool {
-        let state = self.state.lock();
-        state.landed.is_some() || state.ending
+        self.state.lock().landed.is_some()
     }
 
     /// Whatever ran in it is another process's, since a fork: nobody who waits here will ever be woken by that.
@@ -186,7 +163,7 @@ impl Landing {
     /// How to ask the work to end. Asked already, it is at once.
     pub fn begun(&self, abort: Abort) {
         let mut state = self.flight.state.lock();
-        if state.landed.is_some() || state.ending {
+        if state.landed.is_some() {
             drop(state);
             abort.abort();
         } else {

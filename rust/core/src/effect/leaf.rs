@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::{Around, Flight, Held, Landing, Shared};
+use super::{Around, Held, Landing, Shared};
 use crate::error::{Misfit, Owner, Refused, TimedOut};
 
 /// What an effect finally calls. The engine starts it, polls it, and may ask a running call to end; it never stops it by force.
@@ -43,13 +43,6 @@ pub trait Leaf: Send + Sync {
     /// What stands inside the cache at `layer` begins as work of its own, and goes on when this call has gone: it lands with `landing`. Who
     /// waits for it holds these permits.
     fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<Held>>) -> Result<(), Self::Err>;
-
-    /// The call waits for this flight, at that place of it, until it `lands`. Asked to stop meanwhile, it asks the flight whether it may go.
-    fn joins(&self, _flight: &Arc<Flight>, _place: u32) {}
-    /// It waits no more. True: it was asked to stop.
-    fn lands(&self) -> bool {
-        false
-    }
 
     /// The last call has ended for its caller, but goes on, as a thread does that cannot be stopped: it then keeps this to its real end.
     /// Otherwise it is given back.
@@ -99,8 +92,6 @@ pub enum GaveUp {
 
 /// What the engine must know of a failure.
 pub trait Fault: Send + Sized {
-    /// The engine's own request to stop, come back.
-    fn stopped() -> Self;
     fn timed_out(t: TimedOut<Self>) -> Self;
     fn refused(r: Refused) -> Self;
     fn class(&self) -> Class;

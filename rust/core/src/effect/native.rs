@@ -214,10 +214,6 @@ impl Drop for NativeLeaf {
 }
 
 impl Fault for Error {
-    fn stopped() -> Self {
-        Error::Cancelled
-    }
-
     fn timed_out(t: TimedOut<Self>) -> Self {
         Error::TimedOut(Box::new(t))
     }

@@ -55,14 +55,9 @@ where
         if let Some(landing) = landing {
             call.leaf.fly(layer, landing, around.held.map(Holder::held))?;
         }
-        call.leaf.joins(&flight, joined.place);
-        let waits = Waits(call.leaf);
-        let landed = joined.landed().await;
-        let stopped = waits.over();
-        match landed {
+        match joined.landed().await {
             Landed::Value(value) => return Ok(call.leaf.shared(&value)),
             Landed::Failed(fault) => return Err(call.leaf.failed(&fault)),
-            Landed::Lost if stopped => return Err(L::Err::stopped()),
             Landed::Lost => {}
         }
     }
@@ -76,24 +71,6 @@ fn landing<L: Leaf>(call: &Call<'_, L>, cache: &Arc<Cache>, key: &Use, flight: &
         let value = if let Landed::Value(value) = landed { Some(value.clone()) } else { None };
         cache.landed(&of, &key, value, cleared, clock.now());
     })
-}
-
-/// The leaf's call waits for a flight, as long as this lives.
-struct Waits<'a, L: Leaf>(&'a L);
-
-impl<L: Leaf> Waits<'_, L> {
-    /// Whether it was asked to stop.
-    fn over(self) -> bool {
-        let leaf = self.0;
-        std::mem::forget(self);
-        leaf.lands()
-    }
-}
-
-impl<L: Leaf> Drop for Waits<'_, L> {
-    fn drop(&mut self) {
-        self.0.lands();
-    }
 }
 
 /// One who waits for a flight, and leaves when he is dropped.

@@ -16,10 +16,6 @@ pub(crate) enum Fail {
 }
 
 impl Fault for Fail {
-    fn stopped() -> Self {
-        Fail::Stopped
-    }
-
     fn timed_out(t: TimedOut<Self>) -> Self {
         Fail::TimedOut(Box::new(t))
     }
