@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::handle::{Handle, Phase};
-use crate::landing::Landing;
+use crate::landing::{self, Landing};
 use crate::log;
 use crate::port::{self, Letter, Port};
 use crate::process::{clock, telemetry};
@@ -120,7 +120,7 @@ fn open_letter(slf: &Bound<'_, Port>, letter: Letter, direct: bool, now: Instant
             };
             Handle::resolve(&handle, phase, direct)
         }
-        Letter::Cancel(task) => task.into_bound(py).call_method0(intern!(py, "cancel")).map(drop),
+        Letter::Cancel(task) => landing::cancel(&task.into_bound(py)),
         Letter::Allocate(sizes, then) => {
             then(value::Buffers::allocate(py, &sizes)?);
             Ok(())

@@ -69,6 +69,10 @@ impl Fault for Fail {
         Fail::Refused(r)
     }
 
+    fn stopped() -> Self {
+        Fail::Stopped
+    }
+
     fn class(&self) -> Class {
         match self {
             Fail::Stopped => Class::Stopped,

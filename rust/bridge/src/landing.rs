@@ -6,7 +6,7 @@ use mountain_core::effect::{self, Abort, Abortable, Flight, Held, Landed};
 use mountain_core::sync::Mutex;
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::context::Within;
 use crate::port::{Letter, Port, Shared};
@@ -103,6 +103,15 @@ impl Landing {
         let gone = (self.task.lock().take(), self.right.lock().take());
         drop(gone);
     }
+}
+
+/// Nobody waits any more. A task that is being cancelled already, by whoever ends its loop, is not disturbed in its cleanup.
+pub(crate) fn cancel(task: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = task.py();
+    if task.call_method0(intern!(py, "cancelling"))?.extract::<i64>()? == 0 {
+        task.call_method0(intern!(py, "cancel"))?;
+    }
+    Ok(())
 }
 
 /// Nobody waits any more: the task's own loop cancels it.

@@ -25,7 +25,7 @@ use mountain_core::observe::Count;
 use mountain_core::policy;
 use mountain_core::time::{Clock, Instant, Ticks};
 use pyo3::exceptions::asyncio::CancelledError;
-use pyo3::exceptions::{PyException, PyRuntimeError};
+use pyo3::exceptions::{PyBaseException, PyException, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
@@ -91,6 +91,8 @@ pub(crate) struct Run {
     port: Option<Py<Port>>,
     park: Option<Py<Handle>>,
     started: bool,
+    /// A cancel that came while it waits for the end of its flight: it is raised then.
+    cancelled: Option<Py<PyBaseException>>,
     /// From its first wait on, which counts it as started: what never waits cannot be seen running.
     begun: Option<Begun>,
     /// When it began, and when its last step did.
@@ -116,6 +118,7 @@ impl Run {
             port: None,
             park: None,
             started: false,
+            cancelled: None,
             begun: None,
             began: None,
             step: None,
@@ -234,12 +237,21 @@ impl Run {
             return Step::Error(used_up());
         } else if let Some(Resume::Throw(e)) = me.leaf.as_ref().map_or(Some(Resume::No), |l| l.resume(py, resume)) {
             // Nothing of Python's is running: what the engine holds is let go, and the exception goes through.
-            let engine = me.engine.take();
-            let step = Self::ended(me, slf, Err(Fail::raised(py, e)));
-            drop(engine);
-            return step;
+            // The last one who waits for a flight sees its end before.
+            let stays = e.is_instance_of::<CancelledError>(py) && me.leaf.as_ref().is_some_and(|l| l.trace.awaits.cancel());
+            if !stays {
+                return Self::gives_up(me, slf, e);
+            }
+            me.keep_cancel(e.into_value(py).into_bound(py));
         }
-        match me.poll() {
+        let polled = me.poll();
+        if me.cancelled.is_some()
+            && (polled.is_ready() || me.leaf.as_ref().is_some_and(|l| l.trace.awaits.has_ended()))
+            && let Some(e) = me.cancelled.take()
+        {
+            return Self::gives_up(me, slf, PyErr::from_value(e.into_bound(py).into_any()));
+        }
+        match polled {
             Poll::Ready(result) => Self::ended(me, slf, result),
             Poll::Pending => match Self::pending(&mut me, slf) {
                 Ok((yielded, owed)) => {
@@ -258,6 +270,24 @@ impl Run {
                 Err(e) => Self::ended(me, slf, Err(Fail::raised(py, e))),
             },
         }
+    }
+
+    /// Of several cancels the first that has a message is raised: that of a limit around this effect has none.
+    fn keep_cancel(&mut self, e: Bound<'_, PyBaseException>) {
+        let says_why = |e: &Bound<'_, PyBaseException>| {
+            e.getattr(intern!(e.py(), "args")).and_then(|args| args.len()).is_ok_and(|n| n > 0)
+        };
+        if self.cancelled.as_ref().is_none_or(|first| !says_why(first.bind(e.py())) && says_why(&e)) {
+            self.cancelled = Some(e.unbind());
+        }
+    }
+
+    /// Lets go of what the engine holds, and ends with `e`.
+    fn gives_up<'py>(mut me: PyRefMut<'py, Self>, slf: &Bound<'py, Self>, e: PyErr) -> Step<'py> {
+        let engine = me.engine.take();
+        let step = Self::ended(me, slf, Err(Fail::raised(slf.py(), e)));
+        drop(engine);
+        step
     }
 
     /// What to yield while the engine waits, and the task that is to be cancelled.
@@ -528,6 +558,7 @@ impl Run {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.park)?;
         visit.call(&self.port)?;
+        visit.call(&self.cancelled)?;
         // The leaf is shared with the engine, which is ours: its references are counted once.
         if let Some(leaf) = &self.leaf {
             leaf.traverse(&visit)?;
@@ -537,7 +568,7 @@ impl Run {
 
     fn __clear__(&mut self) {
         let leaf = self.leaf.take();
-        drop((self.engine.take(), self.park.take(), self.port.take()));
+        drop((self.engine.take(), self.park.take(), self.port.take(), self.cancelled.take()));
         if let Some(leaf) = leaf {
             leaf.clear();
         }

@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use crate::sync::Mutex;
 
-use super::{Begin, Fault, Holder, Leaf, Terms};
+use super::{Awaits, Begin, Fault, Holder, Leaf, Terms};
 use crate::error::{Owner, Reason, Refused};
 use crate::observe::{Event, Now, Observer, Times};
 use crate::time::{Clock, Instant};
@@ -36,13 +36,21 @@ pub struct Trace<E> {
     pub now: Now,
     /// A fallback has stood in.
     pub degraded: AtomicBool,
+    /// The flight that it waits for.
+    pub awaits: Awaits,
     /// The last failure that was retried, with the place of the retry.
     last: Mutex<Option<(usize, E)>>,
 }
 
 impl<E> Default for Trace<E> {
     fn default() -> Self {
-        Trace { attempts: AtomicU32::new(0), now: Now::default(), degraded: AtomicBool::new(false), last: Mutex::new(None) }
+        Trace {
+            attempts: AtomicU32::new(0),
+            now: Now::default(),
+            degraded: AtomicBool::new(false),
+            awaits: Awaits::default(),
+            last: Mutex::new(None),
+        }
     }
 }
 
@@ -132,6 +140,17 @@ impl<'a, L: Leaf> Call<'a, L> {
             }
             n => Instant::from_nanos(n),
         }
+    }
+
+    /// A limit has passed: ask what is under way, the leaf or a flight, to end; it is polled on until it has. False: there is nothing to
+    /// wait for.
+    pub fn stop(&self, whose: Owner) -> bool {
+        self.trace.awaits.stop() || self.leaf.stop(whose)
+    }
+
+    /// What was asked to stop is under way still.
+    pub fn stopping(&self) -> bool {
+        self.trace.awaits.leaves() || self.leaf.active()
     }
 
     /// The policy at that place of the stack does not let it begin.

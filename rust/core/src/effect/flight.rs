@@ -1,8 +1,8 @@
 //! A flight: one run of a call for everybody who waits for its value.
 //!
 //!  1. Who finds no flight makes one, and has his host begin the work as a task of its own, with a [`Landing`] to say how it ended.
-//!  2. Whoever comes meanwhile joins: he counts, and leaves a waker. He goes, and counts no more; with the last one the work is asked to end,
-//!     unless it was begun for nobody, to refresh what is there.
+//!  2. Who comes meanwhile joins: he counts, and leaves a waker. He goes, and counts no more; with the last one the work is asked to end,
+//!     unless it was begun for nobody, to refresh what is there. From then on a newcomer begins another; the last one may wait for the end.
 //!  3. The work ends: its outcome is left for all who wait, and the flight is over.
 //!  4. Or it is lost, because its loop was closed or somebody else ended it: then all who wait are woken, and the first of them begins at 1.
 //!
@@ -41,9 +41,24 @@ struct State {
     waiting: Slab<Option<Waker>>,
     /// It goes on when nobody waits.
     refreshes: bool,
+    /// The last one has left, or waits only for its end.
+    asked: bool,
     abort: Option<Abort>,
     /// The flights that it waits for, in what it runs.
     waits_for: Vec<Arc<Flight>>,
+}
+
+/// The place of one who does not count.
+const NOWHERE: u32 = u32::MAX;
+
+impl State {
+    /// How to ask the work to end; `None` if it was asked already, has ended, or goes on when nobody waits.
+    fn ask(&mut self) -> Option<Abort> {
+        if self.landed.is_some() || self.refreshes || std::mem::replace(&mut self.asked, true) {
+            return None;
+        }
+        self.abort.take()
+    }
 }
 
 impl Flight {
@@ -52,8 +67,10 @@ impl Flight {
         Arc::new(Flight { state: Mutex::new(State { refreshes: true, ..State::default() }) })
     }
 
+    /// The place of one more who waits. Too late to count, he finds the flight lost.
     pub fn join(&self) -> u32 {
-        self.state.lock().waiting.insert(None) as u32
+        let mut state = self.state.lock();
+        if state.asked { NOWHERE } else { state.waiting.insert(None) as u32 }
     }
 
     /// How it ended; until it has, `waker` is called when it does.
@@ -67,27 +84,43 @@ impl Flight {
         if let Some(landed) = &state.landed {
             return Some(landed.clone());
         }
-        let old = state.waiting.get_mut(place as usize).and_then(|slot| slot.replace(waker));
+        let Some(slot) = state.waiting.get_mut(place as usize) else { return Some(Landed::Lost) };
+        let old = slot.replace(waker);
         drop(state);
         drop(old);
         None
     }
 
-    /// One fewer waits. The last one has it end.
+    /// One fewer waits. The last one has it end, and does not wait for that.
     pub fn leave(&self, place: u32) {
         let mut state = self.state.lock();
         let gone = state.waiting.try_remove(place as usize);
-        let last = state.waiting.is_empty() && state.landed.is_none() && !state.refreshes;
-        let abort = if last { state.abort.take() } else { None };
-        if last {
-            // Whoever comes now makes another.
-            state.landed = Some(Landed::Lost);
-        }
+        let abort = if state.waiting.is_empty() { state.ask() } else { None };
         drop(state);
         drop(gone);
         if let Some(abort) = abort {
             abort.abort();
         }
+    }
+
+    /// One leaves, unless he is the last: then the work is asked to end, once, and he stays to see its end.
+    pub fn ask(&self, place: u32) -> bool {
+        let mut state = self.state.lock();
+        if state.landed.is_some() || state.asked {
+            return true;
+        }
+        if state.refreshes || state.waiting.len() > 1 {
+            let gone = state.waiting.try_remove(place as usize);
+            drop(state);
+            drop(gone);
+            return false;
+        }
+        let abort = state.ask();
+        drop(state);
+        if let Some(abort) = abort {
+            abort.abort();
+        }
+        true
     }
 
     fn land(&self, landed: Landed) {
@@ -103,8 +136,10 @@ impl Flight {
         woken.into_iter().for_each(Waker::wake);
     }
 
+    /// Who comes now makes another.
     pub fn is_over(&self) -> bool {
-        self.state.lock().landed.is_some()
+        let state = self.state.lock();
+        state.landed.is_some() || state.asked
     }
 
     /// Whatever ran in it is another process's, since a fork: nobody who waits here will ever be woken by that.
@@ -163,7 +198,7 @@ impl Landing {
     /// How to ask the work to end. Asked already, it is at once.
     pub fn begun(&self, abort: Abort) {
         let mut state = self.flight.state.lock();
-        if state.landed.is_some() {
+        if state.landed.is_some() || state.asked {
             drop(state);
             abort.abort();
         } else {

@@ -94,6 +94,8 @@ pub enum GaveUp {
 pub trait Fault: Send + Sized {
     fn timed_out(t: TimedOut<Self>) -> Self;
     fn refused(r: Refused) -> Self;
+    /// The answer of what was asked to stop: [`Class::Stopped`].
+    fn stopped() -> Self;
     fn class(&self) -> Class;
 }
 

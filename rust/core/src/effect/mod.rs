@@ -1,6 +1,7 @@
 //! Effects: what a leaf and a native operation are; the call that policies share, with the terms and keys by which they know it, and
 //! flights, calls that many wait for, and work that was submitted; native operations that run together, and when native work is at rest. Nothing here knows a policy.
 
+mod awaits;
 mod begin;
 mod call;
 mod flight;
@@ -13,6 +14,7 @@ mod rest;
 mod submitted;
 mod terms;
 
+pub use awaits::Awaits;
 pub use begin::Starter;
 pub use call::{Around, Call, Deadline, Gate, Trace, call_instead, call_leaf};
 pub use flight::{Flight, Landed, Landing, Shared};

@@ -222,6 +222,10 @@ impl Fault for Error {
         Error::Refused(r)
     }
 
+    fn stopped() -> Self {
+        Error::Cancelled
+    }
+
     fn class(&self) -> Class {
         match self.itself() {
             Error::Cancelled => Class::Stopped,

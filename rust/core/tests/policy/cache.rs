@@ -197,10 +197,82 @@ fn a_limit_of_one_caller_is_not_the_flights() {
     let shop = Shop::new(60, 0, 10);
     let mut stage = shop.caller(1);
     stage.terms.layers.insert(0, Term::default());
+    let other = shop.caller(1);
+    let (call, stack) = (other.call(), shop.stack());
+    let mut stays = Run::new(&other, &call, &stack, Deadline::NONE, true);
+    assert!(stays.poll().is_pending());
     let (result, _) = stage.play(&[limit(1), Layer::Cache(shop.cache.clone())]);
     assert!(matches!(result, Err(Fail::TimedOut(_))));
-    let (layer, _) = stage.leaf.flights().pop().unwrap();
+    let (_, landing) = other.leaf.flights().pop().unwrap();
+    assert!(!landing.flight().is_over());
+    landing.land(Landed::Value(Arc::new(5u32)));
+    assert!(matches!(stays.poll(), Poll::Ready(Ok(5))));
+}
+
+/// What the last caller ends with, whose limit of one second passes while the flight ends so, a second later.
+fn last_to_leave(landed: Option<Landed>) -> Result<u32, Fail> {
+    let shop = Shop::new(60, 0, 10);
+    let mut stage = shop.caller(1);
+    stage.terms.layers.insert(0, Term::default());
+    let (call, stack) = (stage.call(), [limit(1), Layer::Cache(shop.cache.clone())]);
+    let mut run = Run::new(&stage, &call, &stack, Deadline::NONE, true);
+    assert!(run.poll().is_pending());
+    let (layer, landing) = stage.leaf.flights().pop().unwrap();
     assert_eq!(layer, 1);
+    shop.clock.advance(secs(1));
+    assert!(run.poll().is_pending() && landing.flight().is_over(), "it is asked to end, and its end is awaited");
+    // Who comes meanwhile begins another, and asked again it stays asked.
+    assert_eq!(shop.ask(1, Some(3)), (Some(3), 1));
+    shop.clock.advance(secs(1));
+    assert!(run.poll().is_pending());
+    match landed {
+        Some(landed) => landing.land(landed),
+        None => drop(landing),
+    }
+    assert!(run.woken());
+    let Poll::Ready(result) = run.poll() else { panic!("it waits on") };
+    // What it brought is older than what is there.
+    assert_eq!(shop.ask(1, None), (Some(3), 0));
+    result
+}
+
+#[test]
+fn the_last_to_leave_by_a_limit_has_what_its_flight_ends_with_as_of_a_leaf() {
+    assert!(matches!(last_to_leave(None), Err(Fail::TimedOut(t)) if t.cause.is_none()));
+    assert!(matches!(last_to_leave(Some(Landed::Value(Arc::new(5u32)))), Ok(5)));
+    let failed = last_to_leave(Some(Landed::Failed(Arc::new(7u32))));
+    assert!(matches!(failed, Err(Fail::TimedOut(t)) if matches!(t.cause, Some(Fail::Plain(7)))));
+}
+
+#[test]
+fn the_last_to_be_cancelled_sees_the_end_and_has_nothing_of_it() {
+    for landed in [Landed::Lost, Landed::Value(Arc::new(5u32)), Landed::Failed(Arc::new(7u32))] {
+        let shop = Shop::new(60, 0, 10);
+        let stages = [shop.caller(1), shop.caller(1)];
+        let (calls, stack) = (stages.each_ref().map(Stage::call), shop.stack());
+        let mut runs: Vec<_> =
+            stages.iter().zip(&calls).map(|(stage, call)| Run::new(stage, call, &stack, Deadline::NONE, true)).collect();
+        assert!(runs.iter_mut().all(|run| run.poll().is_pending()));
+        let (_, landing) = stages[0].leaf.flights().pop().unwrap();
+        let [first, last] = calls.each_ref().map(|call| &call.trace.awaits);
+        assert!(!first.cancel() && !landing.flight().is_over(), "another waits");
+        assert!(last.cancel() && last.cancel() && landing.flight().is_over());
+        assert!(!last.has_ended() && runs[1].poll().is_pending());
+        landing.land(landed);
+        assert!(runs[1].poll().is_pending(), "no layer goes on");
+        assert!(last.has_ended());
+    }
+}
+
+#[test]
+fn who_joins_as_the_last_one_leaves_does_not_count() {
+    let (flight, waker) = (Arc::new(Flight::default()), std::task::Waker::noop());
+    let first = flight.join();
+    assert!(flight.ask(first) && flight.ask(first));
+    let late = flight.join();
+    assert!(matches!(flight.look(late, waker), Some(Landed::Lost)));
+    flight.leave(late);
+    assert!(flight.look(first, waker).is_none());
 }
 
 #[test]

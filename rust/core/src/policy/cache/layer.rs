@@ -2,11 +2,10 @@
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
-use std::task::Poll;
 
 use super::Cache;
 use super::store::Found;
-use crate::effect::{Around, Call, Fault, Flight, Holder, Landed, Landing, Leaf, Use};
+use crate::effect::{Around, Awaits, Call, Fault, Flight, Holder, Landed, Landing, Leaf, Use};
 use crate::error::Reason;
 use crate::observe::{self, Event};
 
@@ -42,7 +41,7 @@ where
         call.tell(Event::Cache(layer, if begins { observe::Found::Missing } else { observe::Found::Flying }));
         // Made first: whatever keeps this caller from flying, others do not wait for him.
         let landing = begins.then(|| landing(call, cache, key, &flight));
-        let joined = Joined::new(&flight, call.terms.flight.as_ref());
+        let joined = Joined::new(&call.trace.awaits, &flight, call.terms.flight.as_ref());
         let Some(joined) = joined else { return Err(L::Err::refused(call.refused(layer, Reason::Reentered))) };
         // What it comes to is counted once, with who begins it.
         if landing.is_some() {
@@ -56,9 +55,10 @@ where
             call.leaf.fly(layer, landing, around.held.map(Holder::held))?;
         }
         match joined.landed().await {
-            Landed::Value(value) => return Ok(call.leaf.shared(&value)),
-            Landed::Failed(fault) => return Err(call.leaf.failed(&fault)),
-            Landed::Lost => {}
+            Some(Landed::Value(value)) => return Ok(call.leaf.shared(&value)),
+            Some(Landed::Failed(fault)) => return Err(call.leaf.failed(&fault)),
+            Some(Landed::Lost) => {}
+            None => return Err(L::Err::stopped()),
         }
     }
 }
@@ -75,33 +75,30 @@ fn landing<L: Leaf>(call: &Call<'_, L>, cache: &Arc<Cache>, key: &Use, flight: &
 
 /// One who waits for a flight, and leaves when he is dropped.
 struct Joined<'a> {
+    awaits: &'a Awaits,
     flight: &'a Arc<Flight>,
-    place: u32,
     /// The flight in which he waits himself.
     own: Option<&'a Arc<Flight>>,
 }
 
 impl<'a> Joined<'a> {
     /// `None`: the flight would wait for itself.
-    fn new(flight: &'a Arc<Flight>, own: Option<&'a Arc<Flight>>) -> Option<Self> {
+    fn new(awaits: &'a Awaits, flight: &'a Arc<Flight>, own: Option<&'a Arc<Flight>>) -> Option<Self> {
         if own.is_some_and(|own| !own.waits_for(flight)) {
             return None;
         }
-        Some(Joined { flight, place: flight.join(), own })
+        awaits.join(flight);
+        Some(Joined { awaits, flight, own })
     }
 
-    async fn landed(self) -> Landed {
-        poll_fn(|cx| match self.flight.look(self.place, cx.waker()) {
-            Some(landed) => Poll::Ready(landed),
-            None => Poll::Pending,
-        })
-        .await
+    async fn landed(self) -> Option<Landed> {
+        poll_fn(|cx| self.awaits.poll(cx)).await
     }
 }
 
 impl Drop for Joined<'_> {
     fn drop(&mut self) {
-        self.flight.leave(self.place);
+        self.awaits.end();
         if let Some(own) = self.own {
             own.waits_no_more(self.flight);
         }

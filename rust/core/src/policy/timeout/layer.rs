@@ -2,8 +2,9 @@
 //!
 //!  1. The inside is polled first: a value wins over a limit that passed in the same instant.
 //!  2. The deadline is armed when the inside is first found pending; what ends at once never touches the heap.
-//!  3. When it has passed and a leaf is running, the leaf is asked to stop and the inside is polled on: what it holds stays held.
-//!  4. When no leaf is running (a backoff, a queue), the inside is dropped at once, which gives back its place.
+//!  3. When it has passed and a leaf is running, or a flight that only this call waits for, that is asked to stop and the inside is polled on:
+//!     what it holds stays held.
+//!  4. When none is running (a backoff, a queue), the inside is dropped at once, which gives back its place.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -38,7 +39,7 @@ where
                 };
             }
             if state == State::Asked {
-                return if call.leaf.active() { Poll::Pending } else { timed_out(None) };
+                return if call.stopping() { Poll::Pending } else { timed_out(None) };
             }
             if limit.at == Instant::NEVER {
                 return Poll::Pending;
@@ -50,7 +51,7 @@ where
                 return Poll::Pending;
             }
             state = State::Asked;
-            if !call.leaf.stop(limit.owner) {
+            if !call.stop(limit.owner) {
                 return timed_out(None);
             }
         }

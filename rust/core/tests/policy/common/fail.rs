@@ -24,6 +24,10 @@ impl Fault for Fail {
         Fail::Refused(r)
     }
 
+    fn stopped() -> Self {
+        Fail::Stopped
+    }
+
     fn class(&self) -> Class {
         match self {
             Fail::Plain(_) => Class::Failure,

@@ -1,0 +1,106 @@
+//! How a call leaves the flight that it waits for.
+//!
+//!  1. While others wait, it leaves at once.
+//!  2. The last one has the flight asked to end, and goes on waiting until it has ended: what the flight holds is given back by then.
+//!  3. Asked by a limit, it then has what the flight ended with, as of a leaf that was asked to stop: a value that came late wins.
+//!  4. Cancelled, it has nothing of it: no layer goes on, and the call's owner drops the engine.
+//!
+//! Only the owner of the call and the engine that it polls come here, one after the other.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::{Flight, Landed};
+use crate::sync::Mutex;
+
+/// The flight that a call waits for, if any.
+#[derive(Default)]
+pub struct Awaits(Mutex<Option<Box<Wait>>>);
+
+struct Wait {
+    flight: Arc<Flight>,
+    place: u32,
+    leaves: Leaves,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaves {
+    No,
+    /// A limit has passed.
+    Asked,
+    Cancelled,
+    /// Cancelled, and the flight has ended.
+    Ended,
+}
+
+impl Awaits {
+    pub(crate) fn join(&self, flight: &Arc<Flight>) {
+        let wait = Box::new(Wait { flight: flight.clone(), place: flight.join(), leaves: Leaves::No });
+        let old = self.0.lock().replace(wait);
+        debug_assert!(old.is_none(), "a call waits for one flight at a time");
+    }
+
+    /// It waits no more, whatever becomes of the flight.
+    pub(crate) fn end(&self) {
+        let wait = self.0.lock().take();
+        if let Some(wait) = wait {
+            wait.flight.leave(wait.place);
+        }
+    }
+
+    /// How the flight ended; `None` where the call was asked to stop and nothing is known of it.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Landed>> {
+        let waits = self.0.lock().as_ref().map(|wait| (wait.flight.clone(), wait.place));
+        let Some((flight, place)) = waits else { return Poll::Pending };
+        let Some(landed) = flight.look(place, cx.waker()) else { return Poll::Pending };
+        let mut wait = self.0.lock();
+        let Some(wait) = wait.as_mut() else { return Poll::Pending };
+        match (wait.leaves, landed) {
+            (Leaves::Cancelled | Leaves::Ended, _) => {
+                wait.leaves = Leaves::Ended;
+                Poll::Pending
+            }
+            (Leaves::Asked, Landed::Lost) => Poll::Ready(None),
+            (_, landed) => Poll::Ready(Some(landed)),
+        }
+    }
+
+    /// A limit over the call has passed. False: there is nothing to wait for.
+    pub(crate) fn stop(&self) -> bool {
+        self.leave(Leaves::Asked)
+    }
+
+    /// The caller is cancelled. False: there is nothing to wait for; otherwise until [`Awaits::has_ended`].
+    pub fn cancel(&self) -> bool {
+        self.leave(Leaves::Cancelled)
+    }
+
+    fn leave(&self, how: Leaves) -> bool {
+        let waits = self.0.lock().as_ref().map(|wait| (wait.flight.clone(), wait.place));
+        let Some((flight, place)) = waits else { return false };
+        let stays = flight.ask(place);
+        let mut wait = self.0.lock();
+        let gone = if stays {
+            // A cancel stands, whatever limit passes after it.
+            if let Some(wait) = wait.as_mut().filter(|wait| matches!(wait.leaves, Leaves::No | Leaves::Asked)) {
+                wait.leaves = how;
+            }
+            None
+        } else {
+            wait.take()
+        };
+        drop(wait);
+        drop(gone);
+        stays
+    }
+
+    /// It was told to leave, and waits for the flight's end.
+    pub(crate) fn leaves(&self) -> bool {
+        self.0.lock().as_ref().is_some_and(|wait| wait.leaves != Leaves::No)
+    }
+
+    /// It was cancelled, and the flight has ended.
+    pub fn has_ended(&self) -> bool {
+        self.0.lock().as_ref().is_none_or(|wait| wait.leaves == Leaves::Ended)
+    }
+}
