@@ -113,6 +113,8 @@ class Storm:
                 gate.wait(LONG)
             if plan.ends == "runs out":
                 loop.run_until_complete(asyncio.wait_for(self._all(tasks), LONG))
+                if len(self.loops) == 1 and not self.anchored and self.begun != self.ended:
+                    self.wrong.append(f"{self.begun - self.ended} runs go on when their last callers have gone")
                 return
             loop.run_until_complete(asyncio.sleep(0.001))  # in the middle
             self._forget(loop)

@@ -274,9 +274,8 @@ impl Run {
 
     /// Of several cancels the first that has a message is raised: that of a limit around this effect has none.
     fn keep_cancel(&mut self, e: Bound<'_, PyBaseException>) {
-        let says_why = |e: &Bound<'_, PyBaseException>| {
-            e.getattr(intern!(e.py(), "args")).and_then(|args| args.len()).is_ok_and(|n| n > 0)
-        };
+        let says_why =
+            |e: &Bound<'_, PyBaseException>| e.getattr(intern!(e.py(), "args")).and_then(|args| args.len()).is_ok_and(|n| n > 0);
         if self.cancelled.as_ref().is_none_or(|first| !says_why(first.bind(e.py())) && says_why(&e)) {
             self.cancelled = Some(e.unbind());
         }
