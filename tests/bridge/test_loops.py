@@ -258,6 +258,36 @@ def test_what_a_collected_loop_held_is_given_back() -> None:
     run(asyncio.new_event_loop, waiting())
 
 
+@pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning", "ignore:unclosed <:ResourceWarning")
+def test_a_loop_is_known_by_itself_and_not_by_its_address(complaints: list[str]) -> None:
+    """A handle keeps the port of a loop that was collected, and the next loop is made at that one's address."""
+
+    class NeverClosed(asyncio.SelectorEventLoop):
+        def __del__(self) -> None:
+            """Not even by the collector, as asyncio's own are."""
+
+    handles: list[Any] = []
+    addresses: list[int] = []
+
+    async def main() -> int:
+        handles.append(noop(1).__await__())
+        assert handles[-1].get_loop() is asyncio.get_running_loop()
+        return await asyncio.wait_for(asyncio.ensure_future(handles[-1]), LONG)
+
+    for _ in range(20):
+        blanks: list[NeverClosed] = []  # until one lies where the last loop lay
+        while not blanks or (addresses and id(blanks[-1]) != addresses[-1] and len(blanks) < 500):
+            blanks.append(NeverClosed.__new__(NeverClosed))
+        loop = blanks.pop()
+        loop.__init__()  # type: ignore[misc]
+        addresses.append(id(loop))
+        assert loop.run_until_complete(main()) == 1
+        del loop, blanks
+        gc.collect()
+    assert len(set(addresses)) < len(addresses)
+    assert [each for each in complaints if "ResourceWarning" not in each] == []
+
+
 # -- what is parked on a closed loop, and kept by somebody -----------------------------------------------------------
 
 

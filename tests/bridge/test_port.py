@@ -101,7 +101,9 @@ async def test_callbacks_that_start_more_from_many_threads() -> None:
         while any(each.is_alive() for each in threads):
             await asyncio.sleep(0.005)  # nothing here to await
     assert totals == [100] * 16
-    assert max(gaps) < 1  # sixteen threads take turns at the interpreter; a loop that hangs is another matter
+    # Sixteen threads take turns at the interpreter; a loop that hangs is another matter.
+    # Without an interpreter lock they may end before a first beat.
+    assert max(gaps, default=0) < 1
 
 
 async def test_another_thread_that_computes_does_not_hold_answers_up() -> None:

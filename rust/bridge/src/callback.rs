@@ -9,7 +9,7 @@ use crate::face::face;
 /// What `asyncio.gather` leaves on its children: it looks at them and decides a future, so that it needs no context and a drain may call it
 /// at once.
 pub(crate) fn gathers(callback: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: `callback` is a live object; a function's code is borrowed.
+    // SAFETY: `callback` is a live object; the address of a function's code is compared and never followed, for the code may be replaced.
     unsafe {
         ffi::PyFunction_Check(callback.as_ptr()) != 0
             && ffi::PyFunction_GetCode(callback.as_ptr()) == face(callback.py()).gather_code.as_ptr()
@@ -19,7 +19,7 @@ pub(crate) fn gathers(callback: &Bound<'_, PyAny>) -> bool {
 /// The C method by which a `Task` wakes, which a drain may call at once. Anybody else's callback goes through the loop, which handles what it
 /// raises.
 pub(crate) fn wakes_a_task(callback: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: `callback` is a live object; a C function's self is borrowed.
+    // SAFETY: `callback` is a live object; a C function's self is borrowed from it, and stays the same.
     unsafe {
         if ffi::PyCFunction_CheckExact(callback.as_ptr()) == 0 {
             return false;

@@ -255,18 +255,25 @@ impl Effect {
         let py = slf.py();
         let me = slf.get();
         let task = current_task(py)?.as_ptr() as usize;
+        let taken = || {
+            let name = &me.plan.get().name;
+            PyRuntimeError::new_err(format!(
+                "effect '{name}' is being driven by another task: build it anew for each task, or start it once with Runtime.submit"
+            ))
+        };
         let known = me.driven.lock().as_ref().map(|(run, of)| (run.clone_ref(py), *of));
         let run = match known {
             Some((run, of)) if of == task => run.into_bound(py),
-            Some(_) => {
-                let name = &me.plan.get().name;
-                return Err(PyRuntimeError::new_err(format!(
-                    "effect '{name}' is being driven by another task: build it anew for each task, or start it once with Runtime.submit"
-                )));
-            }
+            Some(_) => return Err(taken()),
             None => {
                 let run = Self::begin(slf)?;
-                *me.driven.lock() = Some((run.clone().unbind(), task));
+                let mut driven = me.driven.lock();
+                // Another thread's task may have come first. Its run is left where it is.
+                if driven.is_some() {
+                    drop(driven);
+                    return Err(taken());
+                }
+                *driven = Some((run.clone().unbind(), task));
                 run
             }
         };

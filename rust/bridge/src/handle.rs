@@ -251,7 +251,7 @@ impl Handle {
             }
             s.phase = if s.asked { Phase::Cancelled } else { phase };
             if let Phase::Error(_) = &s.phase {
-                slots::track(slf);
+                slots::track_later(slf);
             }
             (s.first.take(), s.more.take(), std::mem::replace(&mut s.backing, Backing::Parked), s.owner.take(), s.work.take())
         };
@@ -431,7 +431,7 @@ impl Handle {
                     s.asked = true;
                     std::mem::replace(&mut s.backing, Backing::Native(Abort::Never))
                 };
-                slots::track(slf);
+                slots::track_later(slf);
                 me.set_message(msg);
                 if let Backing::Native(abort) = abort {
                     abort.abort();
@@ -505,7 +505,7 @@ impl Handle {
             drop(s);
             return slf.get().port.get().call_soon(&r#fn, slf, context.as_ref());
         }
-        slots::track(slf);
+        slots::track_later(slf);
         let gathered = s.work.clone().filter(|_| gathers(&r#fn)).map(|work| (work, r#fn.clone()));
         let callback = (r#fn.unbind(), context.map(Bound::unbind));
         if s.first.is_none() && s.more.is_none() {

@@ -1,7 +1,7 @@
 //! Memory of the objects that come and go with each call: what one leaves, the next one takes.
 //!
 //! pyo3 has a list for that, behind a lock and two looks at the type: 100 instructions an object more. It goes on where no lock of the
-//! interpreter's guards ours, which is known by the head of an object: there it is more than a counter and a type.
+//! interpreter's guards ours.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -9,7 +9,7 @@ use std::ffi::c_void;
 use pyo3::prelude::*;
 use pyo3::{PyTypeInfo, ffi};
 
-const GUARDED: bool = size_of::<ffi::PyObject>() == 2 * size_of::<usize>();
+const GUARDED: bool = cfg!(not(Py_GIL_DISABLED));
 
 /// A final class with pyo3's freelist, whose objects the collector looks at.
 pub(crate) trait Reused: PyTypeInfo {

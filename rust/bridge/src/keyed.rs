@@ -83,7 +83,7 @@ pub(crate) fn shown(py: Python<'_>, _used: &Use, token: usize) -> String {
 pub(crate) fn all<'py>(py: Python<'py>, keys: &Keys) -> Vec<Bound<'py, PyAny>> {
     let mut found = Vec::new();
     let _ = keys.visit(|token| {
-        // SAFETY: a reference that the keys own; this is one more.
+        // SAFETY: a reference that the keys own, whose lock is held; this is one more.
         found.push(unsafe { Bound::from_borrowed_ptr(py, token as *mut ffi::PyObject) });
         Ok::<_, ()>(())
     });
@@ -92,9 +92,9 @@ pub(crate) fn all<'py>(py: Python<'py>, keys: &Keys) -> Vec<Bound<'py, PyAny>> {
 
 pub(crate) fn traverse(keys: &Keys, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
     keys.visit(|token| {
-        // SAFETY: a reference that the keys own; it is only looked at.
+        // SAFETY: a reference that the keys own, whose lock is held; it is only looked at.
         let object = std::mem::ManuallyDrop::new(unsafe { PyRef::from_token(token) });
-        // SAFETY: as above; the collector calls with the interpreter held.
+        // SAFETY: as above; the collector's thread is attached.
         let object = unsafe { object.as_unbound() };
         visit.call(&*object)
     })

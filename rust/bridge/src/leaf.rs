@@ -135,15 +135,13 @@ impl PyLeaf {
 
     /// Say how a suspended coroutine goes on. What cannot be delivered, because none is suspended, comes back.
     pub(crate) fn resume(&self, py: Python<'_>, resume: Resume) -> Option<Resume> {
+        // Asked before there is a lock to hold: the class may have to be imported.
+        let cancels = matches!(&resume, Resume::Throw(e) if e.is_instance_of::<CancelledError>(py));
         let mut s = self.state.lock();
         if s.coroutine.is_none() {
             return Some(resume);
         }
-        if let Resume::Throw(e) = &resume
-            && !s.cancel_sent
-            && self.watched.load(Ordering::Relaxed)
-            && e.is_instance_of::<CancelledError>(py)
-        {
+        if cancels && !s.cancel_sent && self.watched.load(Ordering::Relaxed) {
             s.told = Some(clock().now());
         }
         s.resume = resume;

@@ -1,7 +1,7 @@
 //! mountain_runtime._native: translates between Python and the engine, and decides nothing.
 //!
 //! Floors, each importing only what stands above it in this list:
-//!  - `allocator`; `face`, what Python hands down at import; `process`, what there is once a process; `watchers`, who looks at calls; `errno`, the system's refusals; `pyref`, references that may be dropped anywhere, and `payload`, bytes;
+//!  - `allocator`; `face`, what Python hands down at import; `process`, what there is once a process; `watchers`, who looks at calls; `errno`, the system's refusals; `pyref`, references that may be dropped anywhere, `weak`, those that keep nothing alive, and `payload`, bytes;
 //!    `limit_source`, where a limit comes from, and `context`, where the current code runs; `slots`, what pyo3 has no word for, and `idle`, memory of its objects;
 //!  - `keyed`, keys as numbers, and `jitter`; `permits`, `rates`, `circuit` and `store`, the states of policies; `reentry`, who holds a permit;
 //!    `layer`, one policy compiled, and `plan`, a stack of them; `takes`, which calls a callable takes; `note`, `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
@@ -71,6 +71,7 @@ mod virtual_time;
 mod walk;
 mod watch;
 mod watchers;
+mod weak;
 
 /// docs/decisions/0008-allocator.md
 #[global_allocator]

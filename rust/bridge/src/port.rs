@@ -7,7 +7,7 @@
 //!  4. Closing the loop, or collecting one that was not closed, drops every engine that waits on it, inside the loop's thread, so that what was granted to them is given back. Letters
 //!     that come later are dropped where they are posted, and their references go to the graveyard.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,15 +17,16 @@ use mountain_core::effect::{Outcome, Sink};
 use mountain_core::sync::{Bell, Mailbox, Mutex};
 use mountain_core::value::Memory;
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyWeakrefMethods, PyWeakrefReference};
-use pyo3::{ffi, intern};
 
 use crate::bell::FdBell;
 use crate::context::running_loop;
 use crate::errno::os_error;
 use crate::process::PARKED;
 use crate::pyref::{PyRef, empty_graveyard, when_many};
+use crate::weak::Weak;
 
 pub(crate) enum Letter {
     /// A parked or suspended run was woken.
@@ -63,8 +64,8 @@ pub(crate) struct RunWake {
     woken: AtomicBool,
     /// From the end of the poll that kept it.
     port: OnceLock<Arc<Shared>>,
-    /// The run's address while it waits, 0 otherwise.
-    run: AtomicUsize,
+    /// While it waits.
+    run: Weak,
 }
 
 impl Wake for RunWake {
@@ -83,7 +84,7 @@ impl Wake for RunWake {
 impl RunWake {
     /// It is made while the engine holds a lock of its own, perhaps, and so runs no code of Python's, as the making of a port would.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(RunWake { woken: AtomicBool::new(false), port: OnceLock::new(), run: AtomicUsize::new(0) })
+        Arc::new(RunWake { woken: AtomicBool::new(false), port: OnceLock::new(), run: Weak::default() })
     }
 
     pub(crate) fn is_bound(&self) -> bool {
@@ -98,21 +99,23 @@ impl RunWake {
     }
 
     /// The run waits from now on.
-    pub(crate) fn waits(&self, run: *mut ffi::PyObject) {
-        self.run.store(run as usize, Ordering::Release);
+    ///
+    /// # Safety
+    /// The run calls `gone` in its drop.
+    pub(crate) unsafe fn waits(&self, run: &Bound<'_, PyAny>) -> PyResult<()> {
+        // SAFETY: by the contract.
+        unsafe { self.run.point(run) }
     }
 
     /// The run waits no more.
     pub(crate) fn gone(&self) {
-        self.run.store(0, Ordering::Release);
+        self.run.clear();
     }
 
     /// In a drain: the run, if it still waits. From now on it can be woken again.
     pub(crate) fn answer<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.woken.store(false, Ordering::SeqCst);
-        let run = self.run.load(Ordering::Acquire);
-        // SAFETY: the address is cleared when the run ends or is dropped, both on a thread that is attached, as we are.
-        (run != 0).then(|| unsafe { Bound::from_borrowed_ptr(py, run as *mut ffi::PyObject) })
+        self.run.upgrade(py)
     }
 }
 
@@ -142,8 +145,15 @@ struct Known {
 static EPOCH: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
-    /// The last loop seen on this thread, its port, and the epoch of that knowledge.
-    static LAST: Cell<(usize, usize, u64)> = const { Cell::new((0, 0, 0)) };
+    /// What this thread's last look found.
+    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+}
+
+struct Last {
+    event_loop: usize,
+    /// The weak reference to its port.
+    port: PyRef,
+    epoch: u64,
 }
 
 impl Port {
@@ -162,22 +172,28 @@ impl Port {
     pub(crate) fn of<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Port>> {
         let py = event_loop.py();
         let key = event_loop.as_ptr() as usize;
-        let (last, port, epoch) = LAST.get();
-        if last == key && epoch == EPOCH.load(Ordering::Acquire) {
-            // SAFETY: the loop holds its port, and the epoch changes when a port goes.
-            return Ok(unsafe { Bound::from_borrowed_ptr(py, port as *mut ffi::PyObject).cast_into_unchecked() });
+        let epoch = EPOCH.load(Ordering::Acquire);
+        let last = LAST.with_borrow(|last| {
+            let last = last.as_ref().filter(|last| last.event_loop == key && last.epoch == epoch)?;
+            // SAFETY: made from a weak reference to a port.
+            unsafe { Some(last.port.clone_as::<PyWeakrefReference>(py).upgrade()?.cast_into_unchecked::<Port>()) }
+        });
+        // A loop at the address of one that was collected is another loop, even where something keeps that one's port.
+        if let Some(port) = last.filter(|port| port.get().is_of(event_loop)) {
+            return Ok(port);
         }
-        Self::look_up(event_loop, key)
+        let port = match known(py, key).filter(|port| port.get().is_of(event_loop)) {
+            Some(port) => port,
+            None => Self::open(event_loop, key)?,
+        };
+        let weak = PyRef::new(PyWeakrefReference::new(&port)?.unbind());
+        let replaced = LAST.replace(Some(Last { event_loop: key, port: weak, epoch }));
+        drop(replaced);
+        Ok(port)
     }
 
-    fn look_up<'py>(running: &Bound<'py, PyAny>, key: usize) -> PyResult<Bound<'py, Port>> {
-        let py = running.py();
-        let epoch = EPOCH.load(Ordering::Acquire);
-        // Another loop may have been collected at this address, and its port not yet.
-        let own = |port: &Bound<'_, Port>| port.get().event_loop(py).is_ok_and(|event_loop| event_loop.is(running));
-        let port = if let Some(port) = known(py, key).filter(own) { port } else { Self::open(running, key)? };
-        LAST.set((key, port.as_ptr() as usize, epoch));
-        Ok(port)
+    fn is_of(&self, event_loop: &Bound<'_, PyAny>) -> bool {
+        self.event_loop.bind(event_loop.py()).upgrade().is_some_and(|own| own.is(event_loop))
     }
 
     #[cold]

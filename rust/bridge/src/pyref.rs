@@ -14,7 +14,7 @@ const MANY: usize = 1024;
 /// Owns one reference. Unlike `Py`, dropping it needs no interpreter.
 pub(crate) struct PyRef(NonNull<ffi::PyObject>);
 
-// SAFETY: only the count is touched through it, and only by a thread that is attached.
+// SAFETY: only the count is touched through it, and only by a thread that is attached; without the interpreter's lock the count is atomic.
 unsafe impl Send for PyRef {}
 // SAFETY: as above.
 unsafe impl Sync for PyRef {}

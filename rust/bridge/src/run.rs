@@ -2,7 +2,7 @@
 //!
 //! A run is in one of these states, and only the task's own step moves it on:
 //!  1. new: no engine yet;
-//!  2. its leaf is suspended: the run yields what the coroutine yielded. The waker knows the run by address only; the task keeps it alive;
+//!  2. its leaf is suspended: the run yields what the coroutine yielded. The waker knows the run weakly; the task keeps it alive;
 //!  3. parked: the engine waits for something native (a backoff, later a permit). The run yields a handle, and the port keeps it alive;
 //!  4. ended.
 //!
@@ -300,7 +300,8 @@ impl Run {
         }
         if let Some((yielded, owed)) = me.leaf.as_ref().and_then(|l| l.take_yielded(py)) {
             if let Some(wake) = &me.wake {
-                wake.waits(slf.as_ptr());
+                // SAFETY: see the drop of `Run`.
+                unsafe { wake.waits(slf.as_any()) }?;
             }
             return Ok((yielded.into_bound(py), owed));
         }
@@ -316,7 +317,8 @@ impl Run {
         me.park = Some(park.unbind());
         port.get().park(slf.as_any());
         match &me.wake {
-            Some(wake) => wake.waits(slf.as_ptr()),
+            // SAFETY: see the drop of `Run`.
+            Some(wake) => unsafe { wake.waits(slf.as_any()) }?,
             None => return Err(PyRuntimeError::new_err("an effect waits for nothing: this is a bug in mountain-runtime")),
         }
         Ok((yielded, None))
@@ -575,6 +577,7 @@ impl Run {
 }
 
 impl Drop for Run {
+    /// What holds the waker may outlive the run: the waker forgets it, before anything else is done.
     fn drop(&mut self) {
         if let Some(wake) = &self.wake {
             wake.gone();

@@ -140,7 +140,7 @@ where
     Ok(object)
 }
 
-/// The collector looks at it from now on.
+/// The collector looks at it from now on. Where there is no interpreter lock, one thread alone may say so of an object: its maker, or who enters it.
 pub(crate) fn track<T: pyo3::PyClass>(object: &Bound<'_, T>) {
     // SAFETY: a live object of a type that takes part in garbage collection.
     unsafe {
@@ -150,7 +150,8 @@ pub(crate) fn track<T: pyo3::PyClass>(object: &Bound<'_, T>) {
     }
 }
 
-/// A new object that is no part of a circle yet: the collector need not look at it until somebody calls [`track`].
+/// A new object that is no part of a circle yet: the collector need not look at it until somebody calls [`track_later`].
+#[cfg(not(Py_GIL_DISABLED))]
 pub(crate) fn untracked<T>(py: Python<'_>, value: impl Into<pyo3::PyClassInitializer<T>>) -> PyResult<Bound<'_, T>>
 where
     T: pyo3::PyClass,
@@ -160,6 +161,17 @@ where
     unsafe { ffi::PyObject_GC_UnTrack(object.as_ptr().cast()) };
     Ok(object)
 }
+
+/// The collector is to look at an object of [`untracked`] from now on.
+pub(crate) fn track_later<T: pyo3::PyClass>(object: &Bound<'_, T>) {
+    if cfg!(not(Py_GIL_DISABLED)) {
+        track(object);
+    }
+}
+
+/// Without the interpreter's lock two threads might tell the collector of an object at once, which it takes for a fault: it is told at once.
+#[cfg(Py_GIL_DISABLED)]
+pub(crate) use tracked as untracked;
 
 /// `Cls[item]`.
 pub(crate) fn alias<'py>(cls: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

@@ -69,8 +69,8 @@ impl Tracing {
             return Some(root);
         }
         let (var, key) = self.current.as_ref()?;
-        // SAFETY: attached; what the variable and the attribute give is owned, and dropped here; what the dictionary and the tuple give is
-        // borrowed, and held by them while we look. An error that is set is taken.
+        // SAFETY: attached; what the variable, the dictionary and the attribute give is owned, and dropped here; what the tuple gives is
+        // borrowed, and held by it while we look, since a tuple does not change. An error that is set is taken.
         unsafe {
             let mut context = std::ptr::null_mut();
             if ffi::PyContextVar_Get(var.as_ptr(), std::ptr::null_mut(), &raw mut context) < 0 {
@@ -81,13 +81,19 @@ impl Tracing {
             if ffi::PyDict_Check(context.as_ptr()) == 0 {
                 return None;
             }
-            let span = ffi::PyDict_GetItemWithError(context.as_ptr(), key.as_ptr());
-            if span.is_null() {
-                return if PyErr::take(py).is_none() { Some(root) } else { None };
+            let mut span = std::ptr::null_mut();
+            match ffi::compat::PyDict_GetItemRef(context.as_ptr(), key.as_ptr(), &raw mut span) {
+                0 => return Some(root),
+                1 => {}
+                _ => {
+                    drop(PyErr::take(py));
+                    return None;
+                }
             }
+            let span = Bound::from_owned_ptr(py, span);
             // Not by way of a class's own `__getattr__`: of such a span is asked.
-            let Some(of) = Bound::from_owned_ptr_or_opt(py, ffi::PyObject_GenericGetAttr(span, intern!(py, "_context").as_ptr()))
-            else {
+            let of = ffi::PyObject_GenericGetAttr(span.as_ptr(), intern!(py, "_context").as_ptr());
+            let Some(of) = Bound::from_owned_ptr_or_opt(py, of) else {
                 drop(PyErr::take(py));
                 return None;
             };

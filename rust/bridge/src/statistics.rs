@@ -21,7 +21,8 @@ pub(crate) fn statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     d.set_item("abandoned_threads", now.threads_abandoned)?;
     d.set_item("spans_dropped", telemetry().spans_dropped.load(Ordering::Relaxed))?;
     d.set_item("timers", clock().armed())?;
-    d.set_item("graveyard", graveyard().lock().len())?;
+    let dead = graveyard().lock().len();
+    d.set_item("graveyard", dead)?;
     Ok(d)
 }
 

@@ -123,7 +123,7 @@ impl Store {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         keyed::traverse(&self.keys, &visit)?;
         self.cache.visit(|value| match value.downcast_ref::<PyRef>() {
-            // SAFETY: the collector holds the interpreter; the reference is only looked at.
+            // SAFETY: the cache, whose lock is held, owns the reference, which is only looked at.
             Some(object) => visit.call(&*unsafe { object.as_unbound() }),
             None => Ok(()),
         })
