@@ -11,7 +11,7 @@ from mountain_runtime import Cache, ConcurrencyLimit, Retry, Timeout, constant, 
 from mountain_runtime.errors import TimedOut
 from tests.effect.support import LONG, ticks
 
-SOON = 0.02
+SOON = 0.1
 events: list[str] = []
 
 

@@ -95,9 +95,13 @@ impl Flight {
     pub fn leave(&self, place: u32) {
         let mut state = self.state.lock();
         let gone = state.waiting.try_remove(place as usize);
-        let abort = if state.waiting.is_empty() { state.ask() } else { None };
+        let last = state.waiting.is_empty();
+        let abort = if last { state.ask() } else { None };
+        // A failure is for those who waited: it would keep all that its traceback holds.
+        let failed = matches!(state.landed, Some(Landed::Failed(_))) && last;
+        let over = if failed { state.landed.replace(Landed::Lost) } else { None };
         drop(state);
-        drop(gone);
+        drop((gone, over));
         if let Some(abort) = abort {
             abort.abort();
         }
