@@ -65,9 +65,8 @@ async def test_it_goes_on_when_its_first_caller_goes_while_another_waits(how: st
 
     callers = {"cancelled": get, "timed out": lambda: get().under(Timeout(SOON)), "deadline": under_deadline}
     first = start(callers[how]())
-    await eventually(lambda: runs.begun == 1)
     others = [start(get()) for _ in range(3)]
-    await asyncio.sleep(0)
+    await eventually(lambda: runs.begun == 1)
     if how == "cancelled":
         first.cancel()
     await asyncio.wait([first])
