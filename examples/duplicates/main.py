@@ -203,7 +203,10 @@ def main() -> int:
             pass
 
     # What is being compared when Ctrl-C comes has a second to end; after that, or at a second Ctrl-C, it is cancelled.
-    runtime = Runtime(shutdown=Shutdown(drain=1), dashboard=chosen.dashboard)
+    try:
+        runtime = Runtime(shutdown=Shutdown(drain=1), dashboard=chosen.dashboard)
+    except ConfigError as error:  # that is no address
+        parser.error(str(error))
     try:
         run(job, runtime=runtime)
     except KeyboardInterrupt:

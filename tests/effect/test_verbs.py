@@ -95,7 +95,7 @@ async def test_under_goes_around_what_is_there() -> None:
         return 1
 
     work = leaf().under(Retry(on=Boom), Timeout(5)).under(Timeout(9))
-    assert repr(work).endswith(f"under Timeout(9), {Retry(on=Boom)!r}, Timeout(5), Timeout({LONG:g})>")
+    assert repr(work) == f"<Effect leaf().under(Timeout(9), {Retry(on=Boom)!r}, Timeout(5))>"
     assert await work == 1
 
 

@@ -91,7 +91,7 @@ def test_with_a_live_page_it_says_where_and_what_ran(tree: Path) -> None:
     assert re.findall(r"fs\.hash\W+(\d+)", said) == [compared], "each file is hashed once"
     code, _, said = execute(DUPLICATES, "--dashboard", "nowhere", tree)
     assert code == 2
-    assert "has no port" in said
+    assert "must be a text such as '127.0.0.1:9600'" in said
 
 
 def test_the_largest_waste_comes_first(tree: Path) -> None:
