@@ -36,9 +36,9 @@ use crate::watchers;
 
 /// How a native effect is started.
 pub(crate) enum Start {
-    /// By whoever waits for it.
+    /// By code that waits for it.
     Awaited,
-    /// By whoever may not: it stands under no deadline of the caller's, and begins under a permit of its runtime's, if that has a limit.
+    /// By code that may not wait for it: it stands under no deadline of the caller's, and begins under a permit of its runtime's, if that has a limit.
     Submitted {
         limit: Option<Arc<Limit>>,
         /// What it is a part of when it is awaited; None where nothing that could wait for it submits it.

@@ -105,7 +105,7 @@ impl Landing {
     }
 }
 
-/// Nobody waits any more. A task that is being cancelled already, by whoever ends its loop, is not disturbed in its cleanup.
+/// The last caller has left. A task that is being cancelled already, as its loop ends, is not disturbed in its cleanup.
 pub(crate) fn cancel(task: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = task.py();
     if task.call_method0(intern!(py, "cancelling"))?.extract::<i64>()? == 0 {

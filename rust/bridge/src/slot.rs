@@ -1,6 +1,6 @@
 //! A block of code under a limit, as an async context manager without a coroutine: the slot is what is awaited at both ends of the block.
 //!
-//!  1. The first step takes a permit, if there is one and nobody waits, and the await is over. Else it queues natively.
+//!  1. The first step takes a permit, if one is free and no caller waits, and the await is over. Else it queues natively.
 //!  2. The last step has the permit. The task's context knows from then on that the block holds it.
 //!  3. The step of `__aexit__` gives it back.
 //!

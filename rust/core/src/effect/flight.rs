@@ -52,7 +52,7 @@ struct State {
 const NOWHERE: u32 = u32::MAX;
 
 impl State {
-    /// How to ask the work to end; `None` if it was asked already, has ended, or goes on when nobody waits.
+    /// How to ask the work to end; `None` if it was asked already, has ended, or goes on without callers.
     fn ask(&mut self) -> Option<Abort> {
         if self.landed.is_some() || self.refreshes || std::mem::replace(&mut self.asked, true) {
             return None;

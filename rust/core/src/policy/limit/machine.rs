@@ -367,7 +367,7 @@ fn holds<W>(waiter: &Waiter<W>, limit: usize) -> bool {
     own.chain(above).any(|held| !held.gone.load(Ordering::Relaxed))
 }
 
-/// From now on the permit counts as nobody's. True: it counted as a blocked one until now.
+/// From now on the permit counts as one without a holder. True: it counted as a blocked one until now.
 fn is_blocked_for_the_last_time(held: &Held) -> bool {
     !held.gone.swap(true, Ordering::Relaxed) && held.waits.load(Ordering::Relaxed) > 0
 }
@@ -379,7 +379,7 @@ fn mark(seats: &mut Seats, held: Option<&Arc<Held>>, limit: usize, key: u32) -> 
     any
 }
 
-/// False: the permit is nobody's.
+/// False: the permit has no holder.
 fn mark_one(seats: &mut Seats, held: &Held) -> bool {
     let first = held.waits.fetch_add(1, Ordering::Relaxed) == 0;
     let counts = !held.gone.load(Ordering::Relaxed);
