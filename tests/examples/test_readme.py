@@ -1,5 +1,6 @@
 """The programs in README.md and docs/ run as they are written, and print what is shown below them."""
 
+import ast
 import json
 import re
 import time
@@ -13,19 +14,28 @@ from tests.examples.support import ROOT, execute
 pytestmark = pytest.mark.processes
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w*)(?: title=\"([\w./-]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+Files = dict[str, str]
 
 
-def programs() -> list[tuple[str, str, str]]:
-    """Each program with the name of its place and the output that follows it."""
+def programs() -> list[tuple[str, str, Files, str]]:
+    """Each program with its place, its name, the page's files as they then are, and the output that follows it.
+
+    A fence with a title is a file for the programs further down on the page; where an output follows, a program too.
+    """
     found = []
     for page in PAGES:
-        blocks = [(match[1], match[2]) for match in FENCE.finditer(page.read_text())]
-        for number, (language, text) in enumerate(blocks):
+        files: Files = {}
+        blocks = [(match[1], match[2], match[3]) for match in FENCE.finditer(page.read_text())]
+        for number, (language, title, text) in enumerate(blocks):
+            name = title or "program.py"
+            if title:
+                files = {**files, title: text}
             if language == "python":
-                after, output = blocks[number + 1] if number + 1 < len(blocks) else ("", "")
-                assert after == "output", f"{page}: a program without its output"
-                found.append((f"{page.relative_to(ROOT)}:{number}", text, output))
+                after, _, output = blocks[number + 1] if number + 1 < len(blocks) else ("", "", "")
+                assert title or after == "output", f"{page}: a program without its output"
+                if after == "output":
+                    found.append((f"{page.relative_to(ROOT)}:{number}", name, {**files, name: text}, output))
     return found
 
 
@@ -41,17 +51,34 @@ def github(asked: Asked) -> str:
     return json.dumps({"stargazers_count": STARS[asked.path]})
 
 
-@pytest.mark.parametrize(("text", "output"), [pytest.param(t, o, id=name) for name, t, o in PROGRAMS])
-def test_a_program_prints_what_is_shown(tmp_path: Path, text: str, output: str) -> None:
-    (tmp_path / "program.py").write_text(text)
+@pytest.mark.parametrize(("name", "files", "output"), [pytest.param(*rest, id=place) for place, *rest in PROGRAMS])
+def test_a_program_prints_what_is_shown(tmp_path: Path, name: str, files: Files, output: str) -> None:
+    for each, content in files.items():
+        (tmp_path / each).write_text(content)
+    text = files[name]
     folder = tmp_path / "empty"
     folder.mkdir()
     with serving(github) as server:
         hosts = {"api.github.com": server.server_port} if "api.github.com" in text else None
-        code, printed, said = execute("-W", "error", tmp_path / "program.py", cwd=folder, hosts=hosts)
+        code, printed, said = execute("-W", "error", tmp_path / name, cwd=folder, hosts=hosts)
     assert code == 0, said
     assert printed == output
     assert len(server.asked) == text.count("api.github.com") * len(STARS)
+
+
+def shown_only() -> list[tuple[str, str]]:
+    """The code in `py` fences: what a reader has before moving over. It may need other libraries, and is not run."""
+    return [
+        (f"{page.relative_to(ROOT)}:{number}", match[3])
+        for page in PAGES
+        for number, match in enumerate(FENCE.finditer(page.read_text()))
+        if match[1] == "py"
+    ]
+
+
+def test_code_that_is_only_shown_is_python() -> None:
+    for place, text in shown_only():
+        compile(text, place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 def test_the_readme_and_each_guide_begin_with_a_program() -> None:
