@@ -48,6 +48,8 @@ class Closing(Protocol):
     _steps: Steps | None
 
     @property
+    def _number(self) -> int: ...
+    @property
     def _phase(self) -> int: ...
     @_phase.setter
     def _phase(self, value: int) -> None: ...
@@ -122,7 +124,7 @@ async def _call_deferred(
 
 async def _sweep(runtime: Closing) -> list[Left]:
     """Programs whose blocks nobody left: their groups are killed."""
-    if killed := sweep_groups(id(runtime)):
+    if killed := sweep_groups(runtime._number):
         programs = ", ".join(f"{command} ({pid})" for pid, command in killed)
         raise TimedOut(f"left over, and killed with their groups: {programs}", policy="Shutdown")
     return []

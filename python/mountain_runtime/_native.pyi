@@ -476,6 +476,10 @@ class Scope:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
     @property
+    def _number(self) -> int:
+        """No other runtime of the process has it."""
+
+    @property
     def _phase(self) -> int: ...
     @_phase.setter
     def _phase(self, value: int) -> None: ...

@@ -178,7 +178,7 @@ async def start(
 ) -> Child:
     """A child that the runtime of the current code sweeps if it is left over."""
     scope = _scope.current()
-    return await _native.process_open(argv, cwd, _pairs(env), stderr, None if scope is None else id(scope))
+    return await _native.process_open(argv, cwd, _pairs(env), stderr, None if scope is None else scope._number)
 
 
 def checked(owner: str, argv: tuple[StrPath, ...]) -> tuple[StrPath, ...]:

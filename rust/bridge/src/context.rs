@@ -19,6 +19,7 @@ use pyo3::types::{PyFloat, PyInt, PyTuple};
 use pyo3::{PyTraverseError, PyTypeInfo, PyVisit, ffi, intern};
 
 use crate::face::face;
+use crate::known::KnownTask;
 use crate::limit_source::LimitSource;
 use crate::process::{clock, id};
 
@@ -263,7 +264,7 @@ pub(crate) fn get<'py, T: PyTypeInfo>(var: &Bound<'py, PyAny>) -> PyResult<Optio
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct Limit {
     at: Instant,
-    task: usize,
+    task: KnownTask,
     source: Option<LimitSource>,
 }
 
@@ -296,8 +297,7 @@ impl Limit {
 impl Limit {
     fn of(py: Python<'_>, at: Instant, source: Option<LimitSource>) -> PyResult<Self> {
         LIMITS.store(true, Ordering::Relaxed);
-        let task = current_task(py)?;
-        Ok(Limit { at, task: if task.is_none() { 0 } else { task.as_ptr() as usize }, source })
+        Ok(Limit { at, task: KnownTask::new(&current_task(py)?)?, source })
     }
 }
 
@@ -335,7 +335,7 @@ pub(crate) fn inherited(py: Python<'_>) -> PyResult<Inherited> {
     {
         let limit = limit.get();
         if limit.at < over.at {
-            let watch = (limit.task != current_task(py)?.as_ptr() as usize).then(|| limit.at.after(LAG));
+            let watch = (!limit.task.is(&current_task(py)?)).then(|| limit.at.after(LAG));
             let over = Deadline { at: limit.at, owner: Owner::Inherited };
             return Ok(Inherited { over, watch, source: limit.source.as_ref().map(|source| source.clone_ref(py)) });
         }

@@ -98,8 +98,8 @@ pub(crate) struct Effect {
     pub(crate) plan: Py<Plan>,
     /// Awaited, composed or closed: nothing to warn of.
     used: AtomicBool,
-    /// Driven as a coroutine: the run, and the task that it is bound to.
-    driven: Mutex<Option<(Py<PyAny>, usize)>>,
+    /// Driven as a coroutine: the run, and the task that it is bound to, or None.
+    driven: Mutex<Option<(Py<PyAny>, Py<PyAny>)>>,
 }
 
 impl Reused for Effect {
@@ -254,16 +254,16 @@ impl Effect {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let me = slf.get();
-        let task = current_task(py)?.as_ptr() as usize;
+        let task = current_task(py)?;
         let taken = || {
             let name = &me.plan.get().name;
             PyRuntimeError::new_err(format!(
                 "effect '{name}' is being driven by another task: build it anew for each task, or start it once with Runtime.submit"
             ))
         };
-        let known = me.driven.lock().as_ref().map(|(run, of)| (run.clone_ref(py), *of));
+        let known = me.driven.lock().as_ref().map(|(run, of)| (run.clone_ref(py), of.is(&task)));
         let run = match known {
-            Some((run, of)) if of == task => run.into_bound(py),
+            Some((run, true)) => run.into_bound(py),
             Some(_) => return Err(taken()),
             None => {
                 let run = Self::begin(slf)?;
@@ -273,7 +273,7 @@ impl Effect {
                     drop(driven);
                     return Err(taken());
                 }
-                *driven = Some((run.clone().unbind(), task));
+                *driven = Some((run.clone().unbind(), task.unbind()));
                 run
             }
         };
@@ -502,9 +502,10 @@ impl Effect {
             Work::Group { children, .. } => children.iter().try_for_each(|child| visit.call(child))?,
         }
         if let Some(driven) = self.driven.try_lock()
-            && let Some((run, _)) = &*driven
+            && let Some((run, task)) = &*driven
         {
             visit.call(run)?;
+            visit.call(task)?;
         }
         Ok(())
     }

@@ -534,9 +534,8 @@ impl Leaf for PyLeaf {
         // SAFETY: as in `poll`.
         let py = unsafe { Python::assume_attached() };
         let e = store::shared_error(py, fault);
-        let plan = self.plan.bind(py);
-        let (whole, around) = plan.get().place(plan);
-        let by = e.value(py).getattr_opt(intern!(py, "_by")).ok().flatten().and_then(|by| by.extract::<(usize, usize)>().ok());
+        let (whole, around) = self.plan.get().place();
+        let by = e.value(py).getattr_opt(intern!(py, "_by")).ok().flatten().and_then(|by| by.extract::<(u64, usize)>().ok());
         match by {
             Some((of, layer)) if of == whole && layer >= around => Fail::Raised(e, Class::TimedOut(Owner::Layer(layer - around))),
             _ => Fail::raised(py, e),

@@ -1,6 +1,6 @@
 //! A plan: a stack of policies as users wrote it, and as the engine runs it. Made where the effect is written, shared by all its calls.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use mountain_core::effect::{Holder, Keys, OnErrno, Term, Terms, Use};
@@ -62,8 +62,10 @@ pub(crate) struct Plan {
     /// The policies that were last put around it, and the plan that this made: whoever does it again has that. None that
     /// hold functions of the user's, which may hold anything.
     around: Mutex<Option<Around>>,
-    /// Of what stands inside a cache: the address of the whole stack's plan, and how many layers it has around.
-    part_of: Option<(usize, usize)>,
+    /// Which plan it is: another one may come to have its address.
+    number: u64,
+    /// Of what stands inside a cache: the number of the whole stack's plan, and how many layers it has around.
+    part_of: Option<(u64, usize)>,
     /// Around an effect of its name, which is counted and watched for itself: this is not.
     pub(crate) silent: bool,
     /// How many of its policies, from the outermost, were put around the function's own.
@@ -73,6 +75,9 @@ pub(crate) struct Plan {
     /// Made when somebody looks.
     labels: OnceLock<Arc<Labels>>,
 }
+
+/// The next plan's.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 #[pymethods]
 impl Plan {
@@ -121,6 +126,7 @@ impl Plan {
             to,
             inside: Mutex::default(),
             around: Mutex::default(),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             part_of: None,
             silent: false,
             added: AtomicUsize::new(0),
@@ -327,8 +333,9 @@ impl Plan {
             to: me.to[from..].iter().map(|to| to.as_ref().map(|to| to.clone_ref(py))).collect(),
             inside: Mutex::default(),
             around: Mutex::default(),
+            number: me.number,
             part_of: Some({
-                let (whole, around) = me.place(slf);
+                let (whole, around) = me.place();
                 (whole, around + from)
             }),
             silent: false,
@@ -341,13 +348,13 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The address of the whole stack's plan, and how many of its layers stand around this one's.
-    pub(crate) fn place(&self, itself: &Bound<'_, Self>) -> (usize, usize) {
-        self.part_of.unwrap_or((itself.as_ptr() as usize, 0))
+    /// The number of the whole stack's plan, and how many of its layers stand around this one's.
+    pub(crate) fn place(&self) -> (u64, usize) {
+        self.part_of.unwrap_or((self.number, 0))
     }
 
     /// The same, of a part.
-    pub(crate) fn part_of(&self) -> Option<(usize, usize)> {
+    pub(crate) fn part_of(&self) -> Option<(u64, usize)> {
         self.part_of
     }
 

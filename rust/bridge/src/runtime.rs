@@ -19,7 +19,7 @@ use crate::handle::{Handle, expected, of_task};
 use crate::permits::Permits;
 use crate::port::Port;
 use crate::process;
-use crate::scope::{CLOSED, DRAINS, NEW, OWN_WORKERS, RUNNING, Scope, admits, takes};
+use crate::scope::{CLOSED, DRAINS, NEW, NUMBERS, OWN_WORKERS, RUNNING, Scope, admits, takes};
 
 thread_local! {
     static THREAD: ThreadId = std::thread::current().id();
@@ -38,6 +38,7 @@ impl Scope {
         let _ = (args, kwargs);
         Scope {
             phase: AtomicU8::new(NEW),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             forks: process::forks(),
             entered: Mutex::new(None),
             owned: Arc::default(),
@@ -89,6 +90,11 @@ impl Scope {
     #[pyo3(name = "_admits")]
     fn admits_here(slf: &Bound<'_, Self>) -> PyResult<bool> {
         admits(slf)
+    }
+
+    #[getter]
+    fn _number(&self) -> usize {
+        self.number
     }
 
     #[getter(_phase)]

@@ -1,7 +1,7 @@
 //! A runtime's share of the native side: the work it owns, where native work runs, and who is let in while it drains.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::thread::ThreadId;
 
 use mountain_core::effect::Host;
@@ -27,9 +27,14 @@ pub(crate) static DRAINS: AtomicBool = AtomicBool::new(false);
 /// Some runtime has workers of its own: from then on native work asks where it runs.
 pub(crate) static OWN_WORKERS: AtomicBool = AtomicBool::new(false);
 
+/// The next runtime's.
+pub(crate) static NUMBERS: AtomicUsize = AtomicUsize::new(1);
+
 #[pyclass(frozen, subclass, weakref, module = "mountain_runtime._native")]
 pub(crate) struct Scope {
     pub(crate) phase: AtomicU8,
+    /// Which runtime it is: another one may come to have its address.
+    pub(crate) number: usize,
     pub(crate) forks: u32,
     pub(crate) entered: Mutex<Option<(Py<Port>, ThreadId)>>,
     pub(crate) owned: Arc<Owned>,

@@ -115,12 +115,17 @@ async def test_a_loop_that_ends_leaves_no_process() -> None:
 async def test_a_sweep_ends_what_its_runtime_has_left() -> None:
     async with nothing_left():
         async with Runtime() as ours:
-            child = await _native.process_open(("sleep", "1000"), None, None, False, id(ours))
+            child = await _native.process_open(("sleep", "1000"), None, None, False, ours._number)
             other = await _native.process_open(("sleep", "1001"), None, None, False, None)
-            assert _native.sweep_groups(id(ours)) == [(child.pid, "sleep 1000")]
+            assert _native.sweep_groups(ours._number) == [(child.pid, "sleep 1000")]
             assert await _native.process_wait(child) == -signal.SIGKILL
             assert lives(other.pid)
             await _native.process_end(other, 0)
+
+
+def test_a_later_runtime_sweeps_nothing_of_an_earlier_one() -> None:
+    """It may be where that was, and so have its address."""
+    assert len({Runtime()._number for _ in range(100)}) == 100
 
 
 async def test_the_end_of_a_process_needs_no_permission() -> None:
