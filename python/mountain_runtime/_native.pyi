@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, ContextVar
 from types import CodeType, FrameType, GenericAlias, MethodType
-from typing import Any, Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, final, overload
+from typing import Any, Generic, Literal, NoReturn, ParamSpec, Self, TypeAlias, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
 
@@ -278,7 +278,7 @@ class Landing:
 class Permits:
     """The state of a concurrency limit."""
 
-    def __new__(cls, n: int, max_waiting: int | None, shed: bool, name: str | None, /) -> Self: ...
+    def __new__(cls, n: int, max_waiting: int | None, shed: bool, name: str | None, keyed: bool = False, /) -> Self: ...
     @property
     def keys(self) -> int: ...
     def resize(self, n: int) -> None: ...
@@ -290,6 +290,8 @@ class Slot(AbstractAsyncContextManager[None]):
     """`async with limit.slot():` holds a place for a block of code. It is entered once."""
 
     def __new__(cls, permits: Permits, limit: object, key: object = None, name: str | None = None, /) -> Self: ...
+    def __enter__(self) -> NoReturn: ...
+    def __exit__(self, *_raised: object) -> None: ...
     def __aenter__(self) -> Coroutine[Any, Any, None]: ...  # pyright: ignore[reportIncompatibleMethodOverride]
     def __aexit__(self, _kind: object, _error: object, _traceback: object, /) -> Coroutine[Any, Any, None]: ...  # pyright: ignore[reportIncompatibleMethodOverride]
     def __await__(self) -> Self: ...

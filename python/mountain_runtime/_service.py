@@ -155,7 +155,9 @@ class Service:
 
     def _breaker(self) -> CircuitBreaker | None:
         found = getattr(self._primary.value, "breaker", None) if self._primary is not None else None
-        return found if isinstance(found, CircuitBreaker) else None
+        if not isinstance(found, CircuitBreaker) or found._key is not None:
+            return None  # one with keys says nothing of the whole
+        return found
 
     def _is_open(self) -> bool:
         breaker = self._breaker()

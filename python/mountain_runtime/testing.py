@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from . import _native
 from ._virtual_loop import CENTURY, VirtualLoop, VirtualTime, replace
 from .errors import ConfigError
+from .policy._keys import check_key
 from .policy.breaker import CircuitBreaker
 from .policy.rate import RateLimit
 
@@ -101,6 +102,7 @@ def open_circuit(breaker: CircuitBreaker, key: Hashable = None) -> None:
 
     One that is isolated stays so.
     """
+    check_key(breaker, key, "open_circuit(breaker)")
     breaker._circuit.open(key)
 
 
@@ -110,6 +112,7 @@ def exhaust(limit: RateLimit, key: Hashable = None) -> None:
     A strict limit has no room for the next `per` seconds; a full bucket is empty, and fills again. Raises ConfigError
     for a limit that is none: of infinitely many, or in no time.
     """
+    check_key(limit, key, "exhaust(limit)")
     room = limit._n if limit._burst is None else limit._burst
     if float("inf") in (limit._n, room) or not limit._per:
         raise ConfigError(f"exhaust({limit!r}): it lets everything start, and cannot be exhausted")

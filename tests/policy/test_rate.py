@@ -170,7 +170,7 @@ async def test_errors_out_of_cost_and_key_are_the_calls() -> None:
     with pytest.raises(TypeError, match="hashable"):
         await unhashable(3)
     with pytest.raises(TypeError, match="hashable"):
-        await RateLimit(1, per=LONG).acquire([])  # type: ignore[arg-type]
+        await RateLimit(1, per=LONG, key=lambda cost: cost).acquire([])  # type: ignore[arg-type]
     assert not starts
 
 

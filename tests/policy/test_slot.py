@@ -305,7 +305,7 @@ async def test_a_place_is_given_back_with_a_slot_that_nobody_left() -> None:
 async def test_one_in_a_circle_is_collected() -> None:
     class Owner:
         def __init__(self) -> None:
-            self.limit = ConcurrencyLimit(1)
+            self.limit = ConcurrencyLimit(1, key=lambda owner: owner)
             self.slot = self.limit.slot(key=self)
 
     for _ in range(3):  # its memory is used again

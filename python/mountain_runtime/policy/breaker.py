@@ -12,6 +12,7 @@ from ._base import Asks, Policy
 from ._errors import check_classes, named
 from ._forks import note
 from ._functions import check_function
+from ._keys import check_key
 from ._numbers import Seconds, count, number, seconds, written
 from ._part import Part
 
@@ -119,15 +120,22 @@ class CircuitBreaker(Policy):
         self._text = ", ".join(f"{each}={text}" for each, (is_, usual, text) in settings.items() if is_ != usual)
 
     def state(self, key: Hashable = None) -> Literal["closed", "open", "half_open", "isolated"]:
-        """How it is now. Half-open lasts from the end of a cooldown until its probes have ended."""
+        """How it is now. Half-open lasts from the end of a cooldown until its probes have ended.
+
+        A breaker with `key=` takes the key here, in `isolate` and in `reset`, as that function would give it; one
+        without takes none. Otherwise they raise ConfigError.
+        """
+        check_key(self, key, "state()")
         return self._circuit.state(key)
 
     def isolate(self, key: Hashable = None) -> None:
         """Refuses every call until `reset`."""
+        check_key(self, key, "isolate()")
         self._circuit.isolate(key)
 
     def reset(self, key: Hashable = None) -> None:
         """Closes it, with nothing counted."""
+        check_key(self, key, "reset()")
         self._circuit.reset(key)
 
     def __repr__(self) -> str:

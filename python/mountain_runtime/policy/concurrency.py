@@ -15,6 +15,7 @@ from ._asked import KeyFunction
 from ._base import Asks, Policy
 from ._forks import note
 from ._functions import check_function
+from ._keys import wrong_key
 from ._numbers import count
 from ._part import Part
 
@@ -81,14 +82,21 @@ class ConcurrencyLimit(Policy):
         self._max_waiting = max_waiting
         self._overflow = overflow
         self._name = name
-        self._permits = Permits(self._n, max_waiting, overflow == "shed", name)
+        self._permits = Permits(self._n, max_waiting, overflow == "shed", name, key is not None)
         note(self)
         if name is not None:
             _named.add(self)
 
     def slot(self, key: Hashable = None) -> AbstractAsyncContextManager[None]:
-        """`async with limit.slot():` holds a place for a block of code. It is entered once."""
+        """`async with limit.slot():` holds a place for a block of code. It is entered once.
+
+        A limit with `key=` takes the key here, as that function would give it; one without takes none. Otherwise it
+        raises ConfigError.
+        """
         return Slot(self._permits, self, key)
+
+    def _wrong_key(self, key: object) -> ConfigError:  # pyright: ignore[reportUnusedFunction] - raised natively
+        return wrong_key(self, key, "slot()")
 
     def _slot_for(self, name: str) -> AbstractAsyncContextManager[None]:  # pyright: ignore[reportUnusedFunction]
         """A slot for what errors call `name`."""

@@ -12,6 +12,7 @@ from ._asked import CostFunction, KeyFunction
 from ._base import Asks, Policy, plan
 from ._forks import note
 from ._functions import check_function
+from ._keys import check_key
 from ._numbers import Seconds, number, seconds, written
 from ._part import Part, span
 
@@ -68,7 +69,12 @@ class RateLimit(Policy):
         note(self)
 
     def acquire(self, key: Hashable = None, *, cost: float = 1) -> Effect[None]:
-        """An effect that waits for a turn, for work that is no call of an effect."""
+        """An effect that waits for a turn, for work that is no call of an effect.
+
+        A limit with `key=` takes the key here and in `charge` and `pause`, as that function would give it; one without
+        takes none. Otherwise they raise ConfigError.
+        """
+        check_key(self, key, "acquire()")
         price = _finite(cost, "RateLimit.acquire", "cost", 0)
         return call_effect(
             _nothing, (), None, plan((_Turn(self, key, price),), f"{self._name or 'RateLimit'}.acquire", _nothing)
@@ -76,10 +82,12 @@ class RateLimit(Policy):
 
     def charge(self, cost: float, key: Hashable = None) -> None:
         """Corrects what a call has cost, after the fact: more than was counted, or less, if negative."""
+        check_key(self, key, "charge()")
         self._rates.charge(_finite(cost, "RateLimit.charge", "cost", -math.inf), key)
 
     def pause(self, seconds: Seconds, key: Hashable = None) -> None:
         """Nothing starts for so many seconds, as a server's Retry-After asks."""
+        check_key(self, key, "pause()")
         self._rates.pause(_seconds(seconds, "RateLimit.pause", "seconds"), key)
 
     def change(self, n: float, per: Seconds) -> None:

@@ -21,6 +21,8 @@ pub(crate) struct Permits {
     pub(crate) limit: Arc<Limit>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) name: Option<String>,
+    /// There are places for each key.
+    pub(crate) keyed: bool,
     /// The plan of its blocks that wait, weakly: a plan knows its policies.
     pub(crate) plan: Mutex<Option<Py<PyWeakrefReference>>>,
 }
@@ -28,8 +30,8 @@ pub(crate) struct Permits {
 #[pymethods]
 impl Permits {
     #[new]
-    #[pyo3(signature = (n, max_waiting, shed, name, /))]
-    fn new(n: u32, max_waiting: Option<u32>, shed: bool, name: Option<&str>) -> Self {
+    #[pyo3(signature = (n, max_waiting, shed, name, keyed = false, /))]
+    fn new(n: u32, max_waiting: Option<u32>, shed: bool, name: Option<&str>, keyed: bool) -> Self {
         let overflow = if shed { Overflow::Shed } else { Overflow::Reject };
         let limit = Limit::new(Settings { n, most_waiting: max_waiting, overflow });
         let of = limit.clone();
@@ -37,7 +39,7 @@ impl Permits {
         if let Some(name) = name {
             telemetry().policies.limit(&limit, Some(&keys), name);
         }
-        Permits { limit, keys, name: name.map(str::to_owned), plan: Mutex::default() }
+        Permits { limit, keys, name: name.map(str::to_owned), keyed, plan: Mutex::default() }
     }
 
     fn resize(&self, n: u32) {

@@ -12,9 +12,10 @@ use mountain_core::effect::{Flight, Use};
 use mountain_core::policy::limit::Permit;
 use mountain_core::runtime::{Queued, Then};
 use mountain_core::sync::Mutex;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{PyTuple, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, ffi};
 
 use crate::context::{self, Within, within_var};
@@ -27,6 +28,9 @@ use crate::plan::Plan;
 use crate::process::clock;
 use crate::reentry;
 use crate::slots::{Step, Steps, track};
+
+/// It is no value to wait for.
+const NO_BLOCK: &str = "slot() is an asynchronous block: write `async with limit.slot():`";
 
 #[derive(Default)]
 enum State {
@@ -168,7 +172,8 @@ impl Steps for Slot {
         let was = {
             let mut state = me.state.lock();
             match &*state {
-                State::New | State::Inside(_) | State::Left => return over(),
+                State::New => return Step::Error(PyTypeError::new_err(NO_BLOCK)),
+                State::Inside(_) | State::Left => return over(),
                 State::Queued(handle) => State::Queued(handle.clone_ref(py)),
                 State::Entering | State::Leaving(_) => std::mem::replace(&mut *state, State::Left),
             }
@@ -197,9 +202,26 @@ impl Steps for Slot {
 impl Slot {
     #[new]
     #[pyo3(signature = (permits, limit, key = None, name = None, /))]
-    fn new(permits: Py<Permits>, limit: Py<PyAny>, key: Option<Py<PyAny>>, name: Option<String>) -> Self {
-        Slot { permits, limit, key, name, state: Mutex::default() }
+    fn new(
+        py: Python<'_>,
+        permits: Py<Permits>,
+        limit: Py<PyAny>,
+        key: Option<Py<PyAny>>,
+        name: Option<String>,
+    ) -> PyResult<Self> {
+        if permits.get().keyed != key.is_some() {
+            return Err(PyErr::from_value(limit.bind(py).call_method1(intern!(py, "_wrong_key"), (key,))?));
+        }
+        Ok(Slot { permits, limit, key, name, state: Mutex::default() })
     }
+
+    /// What `with` in place of `async with` finds, and an `await` of the slot itself.
+    fn __enter__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err(NO_BLOCK))
+    }
+
+    #[pyo3(signature = (*_raised))]
+    fn __exit__(&self, _raised: &Bound<'_, PyTuple>) {}
 
     fn __aenter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
         {
