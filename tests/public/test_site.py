@@ -37,3 +37,39 @@ def test_the_index_of_the_guides_names_each_with_a_line() -> None:
     guides = ROOT / "docs" / "guides"
     listed = re.findall(r"^\| \[[^\]]+\]\((\S+\.md)\) \| \S.* \|$", (guides / "README.md").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(page.name for page in guides.glob("*.md") if page.name != "README.md")
+
+
+def sections(page: str) -> dict[str, str]:
+    """What stands below each heading of the third rank."""
+    _, *parts = re.split(r"^### (.+)$", page, flags=re.MULTILINE)
+    return {name.strip("`"): text.partition("\n## ")[0] for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def test_each_error_has_its_cause_and_its_way_out() -> None:
+    text = (ROOT / "docs" / "reference" / "troubleshooting.md").read_text()
+    page = sections(text.partition("\n## Warnings")[0])
+    assert sorted(page) == sorted(errors.__all__)
+    for name, section in page.items():
+        assert re.findall(r"^\*\*(.+?)\*\*", section, re.MULTILINE) == ["Cause.", "Did the work run?", "Way out."], name
+        refused = issubclass(getattr(errors, name), (errors.Rejected, errors.ConfigError))
+        assert refused or "Perhaps" in section or "perhaps" in section, name
+
+
+def test_the_messages_that_are_explained_are_raised_somewhere() -> None:
+    page = (ROOT / "docs" / "reference" / "troubleshooting.md").read_text()
+    sources = [*ROOT.glob("rust/*/src/**/*.rs"), *ROOT.glob("python/mountain_runtime/**/*.py")]
+    said = "\n".join(path.read_text() for path in sources)
+    messages = re.findall(r"`(?:RuntimeError|TypeError): ([^`]+)`", page)
+    assert len(messages) > 5
+    for message in messages:
+        for part in message.split("'...'"):
+            assert part.strip() in said, message
+
+
+def test_the_glossary_has_each_word_once() -> None:
+    page = (ROOT / "docs" / "reference" / "glossary.md").read_text()
+    words = re.findall(r"^\| ([a-z][^|]*) \| [A-Z]", page, re.MULTILINE)
+    assert len(words) > 30
+    assert [word for word, count in Counter(words).items() if count > 1] == []
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith(("| term |", "| ---"))]
+    assert len(rows) == len(words)
