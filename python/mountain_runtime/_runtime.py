@@ -23,6 +23,7 @@ from ._health import Health
 from ._native import Effect, Scope, Within, accepted_var, limit_var, scope_var, serving_var
 from ._need import Key, check_key, shown
 from ._outlast import outlast
+from ._provided import Maker, TypeKey
 from ._services import Services
 from ._shutdown import Clock, Shutdown, ShutdownReport, Step, Steps
 from ._statistics import Statistics, snapshot
@@ -296,21 +297,21 @@ class Runtime(Scope):
     @overload
     def provide(
         self,
-        key: Callable[..., S],
-        make: Callable[..., AbstractAsyncContextManager[S]],
+        key: TypeKey[S] | type[S],
+        make: Maker[S],
         /,
         *,
-        fallback: Callable[..., AbstractAsyncContextManager[S]] | None = None,
+        fallback: Maker[S] | None = None,
         start_timeout: Seconds | None = None,
         stop_timeout: Seconds | None = None,
     ) -> Self: ...
     def provide(
         self,
         key: Any,
-        make: Callable[..., AbstractAsyncContextManager[Any]],
+        make: Any,
         /,
         *,
-        fallback: Callable[..., AbstractAsyncContextManager[Any]] | None = None,
+        fallback: Any = None,
         start_timeout: Seconds | None = None,
         stop_timeout: Seconds | None = None,
     ) -> Self:

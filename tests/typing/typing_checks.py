@@ -1,14 +1,16 @@
-"""What must type-check under mypy --strict and basedpyright, and what must not.
+"""What must type-check under mypy --strict, basedpyright and pyrefly, and what must not.
 
 A line marked `expect_error` carries an ignore, and mypy complains of one that has nothing to ignore; test_typing.py
-takes the ignores away to see that these lines, and only these, are refused.
+takes the ignores away to see that each checker refuses these lines, and only these.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from operator import attrgetter
-from typing import Literal, Protocol, assert_type
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar, assert_type
 
 from mountain_runtime import (
     Cache,
@@ -45,6 +47,8 @@ from mountain_runtime import (
 )
 from mountain_runtime.errors import CircuitOpen, RateLimited, Rejected, TimedOut
 from mountain_runtime.testing import VirtualClock
+
+T = TypeVar("T")
 
 
 class Missing(Exception):
@@ -248,12 +252,85 @@ class Opened:
         """Its end."""
 
 
+class Memory:
+    """A Store by its shape."""
+
+    def get(self, key: str) -> str:
+        """Nothing is kept."""
+        return key
+
+
+class Base(ABC):
+    """Cannot be made."""
+
+    @abstractmethod
+    def go(self) -> None:
+        """Its work."""
+
+
+class Derived(Base):
+    """Can be made."""
+
+    def go(self) -> None:
+        """Nothing to do."""
+
+
+class Own:
+    """Is its own manager."""
+
+    async def __aenter__(self) -> Self:
+        """Itself."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Its end."""
+
+
+class Box(Generic[T]):
+    """Of a type's argument, too."""
+
+    content: T
+
+
+@asynccontextmanager
+async def open_memory(name: str = "") -> AsyncGenerator[Memory]:
+    """Makes one."""
+    yield Memory()
+
+
+@asynccontextmanager
+async def open_derived(n: int = 1) -> AsyncGenerator[Derived]:
+    """Makes one."""
+    yield Derived()
+
+
+@asynccontextmanager
+async def open_box() -> AsyncGenerator[Box[int]]:
+    """Makes one."""
+    yield Box()
+
+
+@asynccontextmanager
+async def open_anything() -> AsyncGenerator[Any]:
+    """Says nothing of what it makes."""
+    yield Memory()
+
+
 DSN = Key[str]("dsn")
 PROVIDED = (
     Runtime().provide(Key[str]("dsn"), Opened).provide(Key[str]("other"), partial(Opened, "path")),
     Runtime().provide(DSN, lambda: Opened("path"), fallback=Opened),
     Runtime().provide(str, Opened),
+    Runtime().provide(object, Opened),
+    Runtime().provide(Store, open_memory).provide(Store, lambda: open_memory("a"), fallback=open_memory),
+    Runtime().provide(Memory, open_memory).provide(Base, partial(open_derived, 1)).provide(Derived, open_derived),
+    Runtime().provide(Own, Own).provide(Box[int], open_box).provide(Memory, open_anything),
 )
+
+
+def provided(key: type[Memory], rt: Runtime) -> None:
+    """A class that a variable holds."""
+    rt.provide(key, open_memory)
 
 
 async def tested(virtual_clock: VirtualClock) -> None:
@@ -287,6 +364,16 @@ async def refused(rt: Runtime) -> None:
     RateLimit(1, 1, cost=kind)  # type: ignore[arg-type]  # expect_error: no number either
     rt.provide(Key[int]("dsn"), Opened)  # type: ignore[arg-type]  # expect_error: makes a str
     rt.provide(Key[Store]("store"), Opened)  # type: ignore[arg-type]  # expect_error: no Store
+    rt.provide(Store, Opened)  # type: ignore[arg-type]  # expect_error: not what the protocol says
+    rt.provide(Store, partial(open_derived, 1))  # type: ignore[arg-type]  # expect_error: nor this
+    rt.provide(Base, open_memory)  # type: ignore[arg-type]  # expect_error: none of the abstract class
+    rt.provide(Derived, lambda: open_memory("a"))  # type: ignore[arg-type]  # expect_error: none of the class
+    rt.provide(Memory, open_memory, fallback=Opened)  # type: ignore[arg-type]  # expect_error: the fallback's is none
+    rt.provide(str, Own)  # type: ignore[arg-type]  # expect_error: a manager of itself
+    rt.provide(Own, Opened)  # type: ignore[arg-type]  # expect_error: a manager of something else
+    rt.provide(Box[str], open_box)  # type: ignore[arg-type]  # expect_error: of another argument
+    rt.provide(int, lambda: 5)  # type: ignore[arg-type]  # expect_error: no manager
+    rt.provide("store", open_memory)  # type: ignore[call-overload]  # expect_error: no key
     rt.provide(DSN, Opened, fallback=Users)  # type: ignore[arg-type]  # expect_error: no manager
     cache.statistics()["hit"]  # type: ignore[typeddict-item]  # expect_error: no such count
     rt.dump().effects[0]["nam"]  # type: ignore[typeddict-item]  # expect_error: no such fact
@@ -307,4 +394,4 @@ async def refused(rt: Runtime) -> None:
     amap(load, ["a"], limit=1)  # type: ignore[arg-type]  # expect_error: items of another type
     await rt.submit(asyncio.sleep(1))  # type: ignore[arg-type]  # expect_error: no effect
     await fs.hash("a", "md5")  # type: ignore[arg-type]  # expect_error: no such algorithm
-    load(1)  # type: ignore[unused-awaitable]  # expect_error: nobody awaits it
+    load(1)  # type: ignore[unused-awaitable]  # expect_error, not by basedpyright: nobody awaits it
