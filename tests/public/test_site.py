@@ -73,3 +73,15 @@ def test_the_glossary_has_each_word_once() -> None:
     assert [word for word, count in Counter(words).items() if count > 1] == []
     rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith(("| term |", "| ---"))]
     assert len(rows) == len(words)
+
+
+def test_the_rooms_on_the_map_are_there() -> None:
+    page = (ROOT / "docs" / "concepts" / "map.md").read_text()
+    paths = re.findall(r"`((?:rust|python)/[\w./]+)`", page)
+    assert len(paths) > 10
+    for path in paths:
+        assert list(ROOT.glob(path.replace("NAME", "*"))), path
+    drawn = {room.removesuffix("/") for room in paths if room.count("/") == 1}
+    drawing = (ROOT / "docs" / "images" / "map-rooms.svg").read_text()
+    assert drawn == set(re.findall(r">((?:rust|python)/\w+)<", drawing))
+    assert {f"rust/{crate.parent.name}" for crate in ROOT.glob("rust/*/Cargo.toml")} < drawn
