@@ -158,3 +158,21 @@ def test_a_peer_that_is_missing_is_named_once(capsys: pytest.CaptureFixture[str]
     assert harness.optional("mountain_no_such_peer") is None
     assert harness.optional("mountain_no_such_peer") is None
     assert capsys.readouterr().out.count("skipped: mountain_no_such_peer") == 1
+
+
+def test_the_guide_to_performance_gives_the_figures_of_the_last_table() -> None:
+    """Its rows are rows on asyncio, without the best rounds."""
+    root = Path(__file__).resolve().parents[2]
+
+    def rows(path: str) -> list[list[str]]:
+        lines = (root / path).read_text().splitlines()
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+
+    known = {
+        (f"{suite} {case}", f"{ours.split()[0]} {unit}", peer, f"{theirs.split()[0]} {unit}", ratio)
+        for suite, case, loop, peer, ours, theirs, unit, ratio in (r for r in rows("benches/README.md") if len(r) == 8)
+        if loop == "asyncio"
+    }
+    given = [tuple(row[1:]) for row in rows("docs/guides/performance.md") if len(row) == 6][2:]
+    assert len(given) > 10
+    assert [row for row in given if row not in known] == []
