@@ -152,7 +152,7 @@ async def test_native_events_arrive_at_the_logger_of_their_area(caplog: pytest.L
         await _open_a_breaker("the till")
         await until(lambda: bool(of(caplog, "policy")))
     [record] = of(caplog, "policy")
-    assert record.getMessage() == "circuit breaker 'the till' has opened"
+    assert record.getMessage() == "breaker 'the till' opened: a call failed (Boom)"
     assert record.levelno == logging.INFO
 
 
@@ -170,7 +170,7 @@ async def test_hostile_names_are_logged_as_arguments_not_as_formats(caplog: pyte
     with caplog.at_level(logging.INFO, "mountain_runtime"):
         await _open_a_breaker("100 %s %d {x}")
         await until(lambda: bool(of(caplog, "policy")))
-    assert of(caplog, "policy")[0].getMessage() == "circuit breaker '100 %s %d {x}' has opened"
+    assert of(caplog, "policy")[0].getMessage() == "breaker '100 %s %d {x}' opened: a call failed (Boom)"
 
 
 # -- traces ---------------------------------------------------------------------------------------------------

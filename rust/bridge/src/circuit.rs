@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mountain_core::effect::{Keys, Use};
-use mountain_core::policy::breaker::{Breaker, Settings};
+use mountain_core::policy::breaker::{self, Breaker, Change, Ended, Settings};
 use mountain_core::policy::retry::Backoff;
 use mountain_core::sync::Mutex;
 use mountain_core::time::Instant;
@@ -12,9 +12,10 @@ use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::context::to_seconds;
+use crate::errno::know_classes;
 use crate::jitter::jitter_of;
 use crate::keyed;
-use crate::process::{clock, telemetry};
+use crate::process::{BREAKERS, clock, telemetry};
 
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct Circuit {
@@ -23,10 +24,18 @@ pub(crate) struct Circuit {
 }
 
 impl Circuit {
-    fn with<T>(&self, key: Option<&Bound<'_, PyAny>>, what: impl FnOnce(&mut Breaker, u32, Instant) -> T) -> PyResult<T> {
+    fn change(
+        &self,
+        key: Option<&Bound<'_, PyAny>>,
+        what: impl FnOnce(&mut Breaker, u32, Instant) -> Option<Change>,
+    ) -> PyResult<()> {
         let key = key.map(|key| keyed::intern(&self.keys, key)).transpose()?;
         let now = clock().now();
-        Ok(what(&mut self.breaker.lock(), key.as_ref().map_or(0, Use::number), now))
+        let changed = what(&mut self.breaker.lock(), key.as_ref().map_or(0, Use::number), now);
+        if let Some(change) = changed {
+            breaker::tell(&self.breaker, key, change, Ended::Well);
+        }
+        Ok(())
     }
 }
 
@@ -36,6 +45,7 @@ impl Circuit {
     #[pyo3(signature = (*, name, failures, failure_rate, minimum_calls, slow_call, slow_rate, window, cooldown, probes))]
     #[expect(clippy::too_many_arguments, reason = "as many as it has settings, each by its name")]
     fn new(
+        py: Python<'_>,
         name: Option<&str>,
         failures: Option<u32>,
         failure_rate: f64,
@@ -50,7 +60,10 @@ impl Circuit {
         let cooldown = Backoff { initial, factor, max, jitter: jitter_of(&kind)? };
         let slow_call = slow_call.and_then(mountain_core::time::seconds);
         let settings = Settings { failures, failure_rate, minimum_calls, slow_call, slow_rate, window, cooldown, probes };
-        let breaker = Arc::new(Mutex::new(Breaker::new(settings)));
+        know_classes(py)?;
+        let mut breaker = Breaker::new(settings);
+        breaker.ear = BREAKERS.get().copied();
+        let breaker = Arc::new(Mutex::new(breaker));
         let of = breaker.clone();
         let rest = move |key, now| {
             let mut breaker = of.lock();
@@ -69,28 +82,30 @@ impl Circuit {
 
     #[pyo3(signature = (key, /))]
     fn state(&self, key: Option<Bound<'_, PyAny>>) -> PyResult<&'static str> {
-        self.with(key.as_ref(), |breaker, key, now| breaker.state(key, now).name())
+        let key = key.map(|key| keyed::intern(&self.keys, &key)).transpose()?;
+        let now = clock().now();
+        Ok(self.breaker.lock().state(key.as_ref().map_or(0, Use::number), now).name())
     }
 
     #[pyo3(signature = (key, /))]
     fn isolate(&self, key: Option<Bound<'_, PyAny>>) -> PyResult<()> {
-        self.with(key.as_ref(), |breaker, key, _| breaker.isolate(key))
+        self.change(key.as_ref(), |breaker, key, _| breaker.isolate(key))
     }
 
     #[pyo3(signature = (key, /))]
     fn reset(&self, key: Option<Bound<'_, PyAny>>) -> PyResult<()> {
-        self.with(key.as_ref(), |breaker, key, _| breaker.reset(key))
+        self.change(key.as_ref(), |breaker, key, _| breaker.reset(key))
     }
 
     /// As if it had just failed too often.
     #[pyo3(signature = (key, /))]
     fn open(&self, key: Option<Bound<'_, PyAny>>) -> PyResult<()> {
-        self.with(key.as_ref(), |breaker, key, now| breaker.open_now(key, now, 1.0 - f64::EPSILON))
+        self.change(key.as_ref(), |breaker, key, now| breaker.open_now(key, now, 1.0 - f64::EPSILON))
     }
 
     /// In the child of a fork.
     fn after_fork(&self) {
-        self.breaker.lock().forget_calls(clock().now());
+        self.breaker.lock().forget_calls();
     }
 
     /// How many keys have a state.

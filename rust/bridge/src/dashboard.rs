@@ -122,7 +122,7 @@ impl Dashboard {
         self.keys_shown.store(now.nanos(), Ordering::Relaxed);
         let shown = telemetry().policies.by_key(now).into_iter().map(|found| {
             let keys = found.keys.into_iter().map(|(held, reading)| {
-                let text = held.map_or_else(|| "without a key".to_owned(), |(used, token)| keyed::shown(py, &used, token));
+                let text = held.map_or_else(|| "without a key".to_owned(), |used| keyed::shown(py, &used));
                 (text, reading)
             });
             let keys = keys.collect();

@@ -66,16 +66,21 @@ unsafe fn same(key: &Bound<'_, PyAny>, known: usize) -> PyResult<bool> {
 const LONGEST: usize = 120;
 
 /// A key as text, for people. It is the user's own code that says it.
-pub(crate) fn shown(py: Python<'_>, _used: &Use, token: usize) -> String {
-    // SAFETY: `_used` keeps the number in use, and with it the token's reference.
-    let key = unsafe { Bound::from_borrowed_ptr(py, token as *mut ffi::PyObject) };
+pub(crate) fn shown(py: Python<'_>, used: &Use) -> String {
+    // SAFETY: `used` keeps the number in use, and with it the token's reference.
+    let key = unsafe { Bound::from_borrowed_ptr(py, used.token() as *mut ffi::PyObject) };
     let text = match key.str() {
         Ok(text) => text.to_string_lossy().into_owned(),
         Err(_) => format!("<{} cannot be shown>", key.get_type().name().map_or_else(|_| "a key".into(), |n| n.to_string())),
     };
+    cut(&text)
+}
+
+/// As many characters of a text as are shown of a key.
+pub(crate) fn cut(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}…", &text[..at]),
-        None => text,
+        None => text.to_owned(),
     }
 }
 

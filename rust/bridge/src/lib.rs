@@ -7,7 +7,7 @@
 //!    `layer`, one policy compiled, and `plan`, a stack of them; `takes`, which calls a callable takes; `note`, `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
 //!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `spans` and `watch`, what looks at a call; `gathered`
 //!    and `handle`, what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread; `dashboard`, and `log`, what the native side says; `ends`, how a group's parts end;
-//!  - `fail`, how a coroutine fails; `retried`, what the log says of retries; `leaf` and `run`, one driven inside its own task, and `slow`, which says that it holds the loop up; `scope`, a runtime's share;
+//!  - `fail`, how a coroutine fails; `retried` and `turned`, what the log says of retries and of breakers; `leaf` and `run`, one driven inside its own task, and `slow`, which says that it holds the loop up; `scope`, a runtime's share;
 //!  - `effect`, `function`, `files`, `walk`, `processes`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `reap`, what a
 //!    closed loop lets go of; `drain`, which opens what the port has; `fork`, `statistics` and `virtual_time`.
 
@@ -67,6 +67,7 @@ mod statistics;
 mod store;
 mod takes;
 mod trial;
+mod turned;
 mod value;
 mod virtual_time;
 mod walk;
@@ -144,13 +145,14 @@ mod _native {
     #[pymodule_export]
     use super::walk::Walk;
 
-    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, idle, log, process, slots};
+    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, idle, log, process, slots, turned};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = m.py();
         process::note_id();
         log::listen();
+        turned::listen();
         slots::install::<Handle>(py);
         slots::install::<Run>(py);
         slots::install::<Slot>(py);

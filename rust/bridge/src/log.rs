@@ -28,9 +28,15 @@ struct Said {
     area: &'static str,
     /// As `logging` numbers them.
     level: u8,
-    message: String,
+    message: Message,
     effect: Option<String>,
     attempt: Option<u32>,
+}
+
+enum Message {
+    Ready(String),
+    /// Only an attached thread can say it.
+    Later(Box<dyn FnOnce(Python<'_>) -> String + Send>),
 }
 
 /// The one subscriber of this module's own `tracing`. The areas are our targets.
@@ -88,13 +94,22 @@ impl Subscriber for ToLogging {
 
 /// A loop's thread hands it over to `logging`, a moment later.
 pub(crate) fn say(area: &'static str, level: u8, message: String, effect: Option<String>, attempt: Option<u32>) {
-    {
+    add(Said { area, level, message: Message::Ready(message), effect, attempt });
+}
+
+/// The same of a policy that has changed, in words that are made when it is handed over.
+pub(crate) fn say_later(level: u8, message: impl FnOnce(Python<'_>) -> String + Send + 'static) {
+    add(Said { area: POLICY, level, message: Message::Later(Box::new(message)), effect: None, attempt: None });
+}
+
+fn add(new: Said) {
+    let oldest = {
         let mut said = SAID.lock();
-        if said.len() >= MOST {
-            said.pop_front();
-        }
-        said.push_back(Said { area, level, message, effect, attempt });
-    }
+        let oldest = if said.len() >= MOST { said.pop_front() } else { None };
+        said.push_back(new);
+        oldest
+    };
+    drop(oldest);
     ANY.store(true, Ordering::Release);
     port::call_one();
 }
@@ -118,6 +133,10 @@ fn hand_over_all(py: Python<'_>) {
     ANY.store(false, Ordering::Release);
     let Some(said) = SAID.try_lock().filter(|said| !said.is_empty()).map(|mut said| std::mem::take(&mut *said)) else { return };
     for Said { area, level, message, effect, attempt } in said {
+        let message = match message {
+            Message::Ready(message) => message,
+            Message::Later(make) => make(py),
+        };
         // What is of an effect's call is the call's, as that it is tried again.
         if area == POLICY && effect.is_none() {
             dashboard::note_change(&message);
@@ -131,6 +150,7 @@ fn hand_over_all(py: Python<'_>) {
 /// In the child of a fork: a parent's thread may have been at it.
 pub(crate) fn forget_parent() {
     if let Some(mut said) = SAID.try_lock() {
-        said.clear();
+        // A key that is named in one may be locked for ever.
+        std::mem::forget(std::mem::take(&mut *said));
     }
 }

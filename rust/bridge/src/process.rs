@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use mountain_core::effect::{AtWork, Host};
+use mountain_core::policy::breaker::Ear;
 use mountain_core::sync::Mutex;
 use mountain_core::telemetry::{Gauges, SERIES, Telemetry};
 use mountain_core::time::Clock;
@@ -30,6 +31,8 @@ static BEGUN: AtomicU64 = AtomicU64::new(0);
 pub(crate) static ABANDONED: AtomicU64 = AtomicU64::new(0);
 /// Threads that are in a blocking function.
 pub(crate) static BUSY: AtomicU64 = AtomicU64::new(0);
+/// Who hears of the changes of breakers.
+pub(crate) static BREAKERS: OnceLock<Ear> = OnceLock::new();
 /// How many runs wait for something native, which the ports know.
 pub(crate) static PARKED: OnceLock<fn() -> usize> = OnceLock::new();
 

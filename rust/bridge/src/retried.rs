@@ -9,8 +9,7 @@ use mountain_core::error::{Error, Owner};
 use mountain_core::telemetry::Labels;
 use pyo3::prelude::*;
 
-use crate::ends::{class, know_classes};
-use crate::errno::message;
+use crate::errno::{class, know_classes, message};
 use crate::face::face;
 use crate::limit_source::LimitSource;
 use crate::log;

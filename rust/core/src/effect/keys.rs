@@ -161,12 +161,12 @@ impl Keys {
         }
     }
 
-    /// The key of a number, in use, with its token; `None` if it is nobody's.
-    pub fn hold(self: &Arc<Self>, number: u32) -> Option<(Use, usize)> {
+    /// The key of a number, in use; `None` if it is nobody's.
+    pub fn hold(self: &Arc<Self>, number: u32) -> Option<Use> {
         let mut inner = self.inner.lock();
         let slot = inner.slots.get_mut((number as usize).checked_sub(1)?)?;
         slot.users += 1;
-        Some((Use { keys: self.clone(), number }, slot.token))
+        Some(Use { keys: self.clone(), number })
     }
 
     /// Which numbers are a key's at this moment.
@@ -236,6 +236,11 @@ impl Use {
     /// From 1 on: 0 is the state of a policy without keys.
     pub fn number(&self) -> u32 {
         self.number
+    }
+
+    /// What the host knows the key by.
+    pub fn token(&self) -> usize {
+        self.keys.inner.lock().slots[self.number as usize - 1].token
     }
 }
 

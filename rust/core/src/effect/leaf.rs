@@ -91,7 +91,7 @@ pub enum GaveUp {
 }
 
 /// What the engine must know of a failure.
-pub trait Fault: Send + Sized {
+pub trait Fault: Any + Send + Sized {
     fn timed_out(t: TimedOut<Self>) -> Self;
     fn refused(r: Refused) -> Self;
     /// The answer of what was asked to stop: [`Class::Stopped`].

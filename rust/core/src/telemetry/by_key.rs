@@ -66,7 +66,7 @@ impl Busiest {
 pub struct ByKey {
     pub kind: &'static str,
     pub name: String,
-    pub keys: Vec<(Option<(Use, usize)>, KeyReading)>,
+    pub keys: Vec<(Option<Use>, KeyReading)>,
     pub others: u64,
     pub other: KeyReading,
 }

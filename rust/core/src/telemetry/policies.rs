@@ -122,18 +122,18 @@ impl Policies {
     }
 
     pub fn breaker(&self, breaker: &Arc<Mutex<Breaker>>, keys: &Arc<Keys>, name: &str) {
-        breaker.lock().name.get_or_insert_with(|| shortened(name).into());
         let (weak, known) = (Arc::downgrade(breaker), Arc::downgrade(keys));
         let keyed = {
             let weak = weak.clone();
             let of = |(number, state)| (number, KeyReading { state: Some(state), ..KeyReading::default() });
             Keyed::new(keys, move |now, there| Some(Busiest::of(weak.upgrade()?.lock().by_key(now).map(of).filter(there))))
         };
-        self.add(Kind::Breaker, Arc::as_ptr(breaker) as usize, name, Some(keyed), move |now| {
+        let called = self.add(Kind::Breaker, Arc::as_ptr(breaker) as usize, name, Some(keyed), move |now| {
             let (breaker, keys) = (weak.upgrade()?, known.upgrade().map_or(0, |keys| keys.len()));
             let (states, opens) = breaker.lock().states(keys, now);
             Some(Reading::Breaker { states, opens })
         });
+        breaker.lock().name.get_or_insert_with(|| called.unwrap_or_else(|| shortened(name).into()).into());
     }
 
     pub fn cache(&self, cache: &Arc<Cache>, name: &str) {
@@ -145,7 +145,8 @@ impl Policies {
         });
     }
 
-    /// A policy that is known keeps the name it was first given. Of two with one name, the later is `name#2`.
+    /// A policy that is known keeps the name it was first given. Of two with one name, the later is `name#2`. What a new one is called; `None`: it
+    /// is known, or there is no room.
     fn add(
         &self,
         kind: Kind,
@@ -153,14 +154,14 @@ impl Policies {
         name: &str,
         keys: Option<Keyed>,
         read: impl Fn(Instant) -> Option<Reading> + Send + 'static,
-    ) {
+    ) -> Option<String> {
         let now = Instant::from_nanos(0);
         let mut state = self.state.lock();
         let State { known, names, folded } = &mut *state;
         let there = names.get(&(kind, of)).and_then(|name| known.get(&(kind, name.clone())));
         // At the address of one that has gone there may be another.
         if there.is_some_and(|known| known.of == of && (known.read)(now).is_some()) {
-            return;
+            return None;
         }
         if known.len() >= self.most {
             known.retain(|_, known| (known.read)(now).is_some());
@@ -168,7 +169,7 @@ impl Policies {
         }
         if known.keys().filter(|(of, _)| *of == kind).count() >= self.most {
             *folded += 1;
-            return;
+            return None;
         }
         let base = shortened(name);
         let free = |name: &String| known.get(&(kind, name.clone())).is_none_or(|known| (known.read)(now).is_none());
@@ -179,11 +180,12 @@ impl Policies {
             name = format!("{base}#{number}");
         }
         names.insert((kind, of), name.clone());
-        if let Some(gone) = known.insert((kind, name), Known { of, read: Box::new(read), keys })
+        if let Some(gone) = known.insert((kind, name.clone()), Known { of, read: Box::new(read), keys })
             && gone.of != of
         {
             names.remove(&(kind, gone.of));
         }
+        Some(name)
     }
 
     /// Those that there are, by name within their kinds.
@@ -285,7 +287,7 @@ mod tests {
         let [found] = &policies.by_key(clock.now())[..] else { panic!("one has keys") };
         assert_eq!((found.kind, found.name.as_str(), found.keys.len(), found.others), ("limits", "github", KEYS, 11));
         assert!(found.keys[0].0.is_none() && found.keys.iter().all(|(_, reading)| reading.in_flight == 1));
-        let tokens: Vec<usize> = found.keys[1..].iter().filter_map(|(key, _)| Some(key.as_ref()?.1)).collect();
+        let tokens: Vec<usize> = found.keys[1..].iter().filter_map(|(key, _)| Some(key.as_ref()?.token())).collect();
         assert_eq!(tokens, (100..119).collect::<Vec<_>>());
         let Some((_, Reading::Limit { capacity: 1, in_flight: 31, fullest: 1, keys: Some(30), .. })) =
             policies.all(clock.now()).into_iter().find(|(name, _)| name == "github")

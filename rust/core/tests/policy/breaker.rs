@@ -1,12 +1,13 @@
 //! CircuitBreaker as a layer: what counts, and that a probe takes its slot when the inside has admitted it.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::task::Poll;
 
 use mountain_core::effect::{Deadline, Verdict};
 use mountain_core::error::{Reason, Refused};
 use mountain_core::policy::Layer;
-use mountain_core::policy::breaker::{Breaker, Settings, State};
+use mountain_core::policy::breaker::{Breaker, Cause, Change, Ended, Settings, State, Told};
 use mountain_core::policy::limit::{Limit, Overflow};
 use mountain_core::policy::retry::{Backoff, Jitter};
 use mountain_core::sync::Mutex;
@@ -185,4 +186,44 @@ fn a_refusal_says_which_attempt_it_would_have_been() {
         Stage::on([Act::fails(1)], |_, fault| Ok(if matches!(fault, Fail::Plain(_)) { Verdict::Yes } else { Verdict::No }));
     let (result, _) = stage.play(&[at_once(Some(5)), Layer::Breaker(after(2))]);
     assert!(matches!(result, Err(Fail::Refused(Refused { layer: 1, attempt: 3, .. }))), "{result:?}");
+}
+
+thread_local! {
+    static HEARD: RefCell<Vec<(Change, String)>> = const { RefCell::new(Vec::new()) };
+}
+
+fn hear(told: Told, ended: Ended<'_>) {
+    assert!(told.name.is_none() && told.key.is_none());
+    let ended = match ended {
+        Ended::Well => "well".into(),
+        Ended::OutOfTime => "out of time".into(),
+        Ended::Failed(fault) => format!("{:?}", fault.downcast_ref::<Fail>().expect("the leaf's own")),
+    };
+    HEARD.with_borrow_mut(|heard| heard.push((told.change, ended)));
+}
+
+#[test]
+fn each_change_is_told_with_what_the_call_ended_with() {
+    let breaker = after(2);
+    breaker.lock().ear = Some(hear);
+    let stack = [limit(4), Layer::Breaker(breaker.clone())];
+    let stage = Stage::new([Act::fails(1), Act::fails(7), Act::fails(8), Act::value(secs(0))]);
+    // Two fail, the breaker refuses one; the first probe fails, then two succeed; at last the time is up, twice.
+    for wait in [0, 0, 0, 30, 30, 0] {
+        stage.clock.advance(secs(wait));
+        let _ = stage.play(&stack);
+    }
+    let hangs = Stage::at(&stage.clock, [Act::hangs()]);
+    for _ in 0..2 {
+        let _ = hangs.play(&stack);
+    }
+    let right = [
+        (Change::Opened(Cause::InARow { failures: 2 }), "Plain(7)"),
+        (Change::HalfOpen { probes: 2 }, "well"),
+        (Change::Opened(Cause::ProbeFailed { probes: 2 }), "Plain(8)"),
+        (Change::HalfOpen { probes: 2 }, "well"),
+        (Change::Closed { probes: 2 }, "well"),
+        (Change::Opened(Cause::InARow { failures: 2 }), "out of time"),
+    ];
+    assert_eq!(HEARD.take(), right.map(|(change, ended)| (change, ended.to_owned())));
 }

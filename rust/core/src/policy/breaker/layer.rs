@@ -1,8 +1,9 @@
 //! The layer of a breaker: the three questions of the machine, put to it at the right moments of a call.
 
+use std::any::Any;
 use std::sync::OnceLock;
 
-use super::{Breaker, Outcome, Pass};
+use super::{Breaker, Change, Ended, Outcome, Pass, tell};
 use crate::effect::{Around, Call, Class, Deadline, Fault, Leaf};
 use crate::error::{Reason, Refused};
 use crate::sync::Mutex;
@@ -42,8 +43,12 @@ impl<L: Leaf> Inside<'_, L> {
                 None => breaker.admit(key, self.call.entered()),
             };
             drop(breaker);
+            let pass = admitted.map_err(|after| self.call.refused(self.layer, Reason::Open(after)))?;
+            if let Some(change) = pass.turned {
+                self.tell(change, Ended::Well);
+            }
             // Only who polls the call comes here.
-            let _ = self.pass.set(admitted.map_err(|after| self.call.refused(self.layer, Reason::Open(after)))?);
+            let _ = self.pass.set(pass);
         }
         Ok(())
     }
@@ -59,7 +64,9 @@ impl<L: Leaf> Inside<'_, L> {
                 Class::Stopped | Class::Passes => self.cut_short(),
             },
         };
-        self.record(outcome);
+        // What stopped it is no fault of the leaf's: its time was up.
+        let fault = result.as_ref().err().filter(|e| !matches!(e.class(), Class::Stopped | Class::Passes));
+        self.record(outcome, fault.map(|e| e as &dyn Any));
         result
     }
 
@@ -68,15 +75,25 @@ impl<L: Leaf> Inside<'_, L> {
         if self.call.now() >= self.over.at { Outcome::Failure } else { Outcome::Nothing }
     }
 
-    fn record(&mut self, outcome: Outcome) {
+    fn record(&mut self, outcome: Outcome, fault: Option<&dyn Any>) {
         if let Some(pass) = self.pass.take() {
-            let (now, mut breaker) = (self.call.now(), self.breaker.lock());
-            if breaker.record(pass, outcome, now, fastrand::f64()) {
-                let name = breaker.name.clone();
-                drop(breaker);
-                tracing::info!(target: "policy", "circuit breaker '{}' has opened", name.as_deref().unwrap_or("?"));
+            let now = self.call.now();
+            let change = self.breaker.lock().record(pass, outcome, now, fastrand::f64());
+            if let Some(change) = change {
+                self.tell(
+                    change,
+                    match (outcome, fault) {
+                        (Outcome::Failure, Some(fault)) => Ended::Failed(fault),
+                        (Outcome::Failure, None) => Ended::OutOfTime,
+                        _ => Ended::Well,
+                    },
+                );
             }
         }
+    }
+
+    fn tell(&self, change: Change, ended: Ended<'_>) {
+        tell(self.breaker, self.call.terms.used(self.layer).cloned(), change, ended);
     }
 }
 
@@ -84,7 +101,7 @@ impl<L: Leaf> Drop for Inside<'_, L> {
     fn drop(&mut self) {
         if self.pass.get().is_some() {
             let outcome = self.cut_short();
-            self.record(outcome);
+            self.record(outcome, None);
         }
     }
 }

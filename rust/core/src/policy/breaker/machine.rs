@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Outcome, Pass, Settings, State};
+use super::{Cause, Change, Ear, Outcome, Pass, Settings, State};
 use crate::policy::backoff::Backoff;
 use crate::policy::window::Window;
 use crate::time::Instant;
@@ -32,6 +32,7 @@ pub struct Breaker {
     opens: u64,
     /// As it is called where it is spoken of.
     pub name: Option<Arc<str>>,
+    pub ear: Option<Ear>,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +76,8 @@ impl Breaker {
     pub fn new(settings: Settings) -> Self {
         let settings = Settings { probes: settings.probes.max(1), ..settings };
         let tenth = u64::try_from(settings.window.as_nanos()).unwrap_or(u64::MAX) / TENTHS as u64;
-        Breaker { settings, keys: Vec::new(), tenth: tenth.max(1), first: settings.cooldown.wait(1, 1.0), opens: 0, name: None }
+        let first = settings.cooldown.wait(1, 1.0);
+        Breaker { settings, keys: Vec::new(), tenth: tenth.max(1), first, opens: 0, name: None, ear: None }
     }
 
     #[must_use]
@@ -120,85 +122,95 @@ impl Breaker {
         let timed = self.settings.slow_call.is_some();
         let state = self.key(key);
         let closed = !timed && matches!(state.phase, Phase::Closed { .. });
-        closed.then_some(Pass { key, generation: state.generation, started: Instant::from_nanos(0) })
+        closed.then_some(Pass { key, generation: state.generation, started: Instant::from_nanos(0), turned: None })
     }
 
     /// Let the call begin, as [`Breaker::peek`] says; half-open it is a probe and takes a slot.
     pub fn admit(&mut self, key: u32, now: Instant) -> Result<Pass, Duration> {
         self.peek(key, now)?;
+        let probes = self.settings.probes;
         let state = self.key(key);
+        let was_open = matches!(state.phase, Phase::Open { .. });
         state.phase = state.phase.at(now);
         if let Phase::HalfOpen { taken, .. } = &mut state.phase {
             *taken += 1;
         }
-        Ok(Pass { key, generation: state.generation, started: now })
+        Ok(Pass { key, generation: state.generation, started: now, turned: was_open.then_some(Change::HalfOpen { probes }) })
     }
 
     /// The call has ended. `dice`, in [0, 1), is for the jitter of the cooldown, should this open the breaker.
     ///
     /// A probe that fails opens it again at once, and so does one by which too many are slow, by `slow_rate`: what was shut for its slowness is
     /// not well while it is slow. When all have succeeded it closes.
-    /// True: it has opened.
-    pub fn record(&mut self, pass: Pass, outcome: Outcome, now: Instant, dice: f64) -> bool {
+    pub fn record(&mut self, pass: Pass, outcome: Outcome, now: Instant, dice: f64) -> Option<Change> {
         let (settings, tenth) = (self.settings, now.nanos() / self.tenth);
+        let probes = settings.probes;
         let state = self.key(pass.key);
         if state.generation != pass.generation {
-            return false;
+            return None;
         }
         let failed = outcome == Outcome::Failure;
-        let lagged = !failed && settings.slow_call.is_some_and(|limit| now.since(pass.started) > limit);
+        let limit = settings.slow_call.unwrap_or(Duration::MAX);
+        let lagged = !failed && settings.slow_call.is_some() && now.since(pass.started) > limit;
         let opens = match (&mut state.phase, outcome) {
             (Phase::HalfOpen { taken, .. }, Outcome::Nothing) => {
                 *taken -= 1;
-                false
+                None
             }
             // Nothing is admitted while open or isolated, so no pass is of such a generation.
-            (_, Outcome::Nothing) | (Phase::Open { .. } | Phase::Isolated, _) => false,
+            (_, Outcome::Nothing) | (Phase::Open { .. } | Phase::Isolated, _) => None,
             (Phase::Closed { run, at }, _) => {
                 if settings.failures.is_some() {
                     (*run, *at) = if failed { (run.saturating_add(1), now) } else { (0, now) };
                 }
-                let in_a_row = failed && settings.failures.is_some_and(|most| *run >= most);
-                in_a_row || state.count(&settings, tenth, failed, lagged)
+                let failures = *run;
+                let in_a_row = failed && settings.failures.is_some_and(|most| failures >= most);
+                in_a_row.then_some(Cause::InARow { failures }).or_else(|| state.count(&settings, tenth, failed, lagged))
             }
-            (Phase::HalfOpen { .. }, Outcome::Failure) => true,
+            (Phase::HalfOpen { .. }, Outcome::Failure) => Some(Cause::ProbeFailed { probes }),
             (Phase::HalfOpen { succeeded, slow, .. }, Outcome::Success) => {
                 *succeeded += 1;
                 *slow += u32::from(lagged);
-                let lags = reaches(*slow, settings.probes, settings.slow_rate);
-                if !lags && *succeeded == settings.probes {
+                let (slow, all) = (*slow, *succeeded == probes);
+                let lags = reaches(slow, probes, settings.slow_rate);
+                if !lags && all {
                     state.change(Phase::default());
+                    return Some(Change::Closed { probes });
                 }
-                lags
+                lags.then_some(Cause::ProbesSlow { slow, probes, limit })
             }
-        };
-        if opens {
-            state.open(&settings.cooldown, now, dice);
-            self.opens += 1;
-        }
-        opens
+        }?;
+        state.open(&settings.cooldown, now, dice);
+        self.opens += 1;
+        Some(Change::Opened(opens))
     }
 
     /// Open, until [`Breaker::reset`].
-    pub fn isolate(&mut self, key: u32) {
-        self.key(key).change(Phase::Isolated);
+    pub fn isolate(&mut self, key: u32) -> Option<Change> {
+        let state = self.key(key);
+        let new = !matches!(state.phase, Phase::Isolated);
+        state.change(Phase::Isolated);
+        new.then_some(Change::ByHand(State::Isolated))
     }
 
     /// Closed, with nothing counted.
-    pub fn reset(&mut self, key: u32) {
-        if let Some(state) = self.keys.get_mut(key as usize) {
-            state.change(Phase::default());
-        }
+    pub fn reset(&mut self, key: u32) -> Option<Change> {
+        let state = self.keys.get_mut(key as usize)?;
+        let new = !matches!(state.phase, Phase::Closed { .. });
+        state.change(Phase::default());
+        new.then_some(Change::ByHand(State::Closed))
     }
 
     /// Open as a failure opens it, for the next cooldown. What is isolated stays so.
-    pub fn open_now(&mut self, key: u32, now: Instant, dice: f64) {
+    pub fn open_now(&mut self, key: u32, now: Instant, dice: f64) -> Option<Change> {
         let cooldown = self.settings.cooldown;
         let state = self.key(key);
-        if !matches!(state.phase, Phase::Isolated) {
-            state.open(&cooldown, now, dice);
-            self.opens += 1;
+        if matches!(state.phase, Phase::Isolated) {
+            return None;
         }
+        state.open(&cooldown, now, dice);
+        self.opens += 1;
+        Some(Change::ByHand(State::Open))
     }
 
     /// Whether nothing is lost by forgetting the key: it is closed and its window empty. A run of failures is as good as over when the last one
@@ -213,10 +225,10 @@ impl Breaker {
     }
 
     /// The calls that are under way will not be heard of: what they would say is nothing, and the slots of probes are free.
-    pub fn forget_calls(&mut self, now: Instant) {
+    pub fn forget_calls(&mut self) {
         for state in &mut self.keys {
             state.generation += 1;
-            if let Phase::HalfOpen { .. } = state.phase.at(now) {
+            if let Phase::HalfOpen { .. } = state.phase {
                 state.phase = Phase::HalfOpen { taken: 0, succeeded: 0, slow: 0 };
             }
         }
@@ -241,10 +253,10 @@ impl Breaker {
 }
 
 impl Key {
-    /// Count a result, and say whether a rate is reached.
-    fn count(&mut self, settings: &Settings, tenth: u64, failed: bool, lagged: bool) -> bool {
+    /// Count a result, and say which rate is reached.
+    fn count(&mut self, settings: &Settings, tenth: u64, failed: bool, lagged: bool) -> Option<Cause> {
         if settings.failures.is_some() && settings.slow_call.is_none() {
-            return false;
+            return None;
         }
         let window = self.window.get_or_insert_default();
         let slice = window.at(tenth);
@@ -256,8 +268,15 @@ impl Key {
             failures: a.failures.saturating_add(b.failures),
             slow: a.slow.saturating_add(b.slow),
         });
-        let fails = settings.failures.is_none() && reaches(sum.failures, sum.calls, settings.failure_rate);
-        sum.calls >= settings.minimum_calls && (fails || reaches(sum.slow, sum.calls, settings.slow_rate))
+        let Tally { calls, failures, slow } = sum;
+        if calls < settings.minimum_calls {
+            None
+        } else if settings.failures.is_none() && reaches(failures, calls, settings.failure_rate) {
+            Some(Cause::Rate { failures, calls })
+        } else {
+            let lags = settings.slow_call.filter(|_| reaches(slow, calls, settings.slow_rate));
+            lags.map(|limit| Cause::Slow { slow, calls, limit })
+        }
     }
 
     fn open(&mut self, cooldown: &Backoff, now: Instant, dice: f64) {

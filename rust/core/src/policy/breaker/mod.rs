@@ -1,6 +1,7 @@
 //! CircuitBreaker (the pattern is Nygard's, "Release It!", 2007): when too much fails nothing is called for a while, and then a few probes
 //! find out whether it is well again.
 
+mod change;
 mod layer;
 mod machine;
 #[cfg(test)]
@@ -8,6 +9,7 @@ mod model;
 #[cfg(test)]
 mod tests;
 
+pub use change::{Cause, Change, Ear, Ended, Told, tell};
 pub use layer::{Inside, enter};
 pub use machine::Breaker;
 
@@ -70,4 +72,6 @@ pub struct Pass {
     key: u32,
     generation: u64,
     started: Instant,
+    /// What this admission changed.
+    turned: Option<Change>,
 }

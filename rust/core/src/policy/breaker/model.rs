@@ -38,32 +38,48 @@ struct Present<'a> {
     openings: u32,
     began: HashMap<usize, Instant>,
     ended: Vec<(usize, Outcome, Instant)>,
+    /// What the last event has changed.
+    change: Option<Change>,
 }
 
 impl<'a> Present<'a> {
     fn of(settings: &'a Settings, log: &Log) -> Self {
-        let mut p = Present { settings, age: Age::Closed, openings: 0, began: HashMap::new(), ended: Vec::new() };
+        let mut p = Present { settings, age: Age::Closed, openings: 0, began: HashMap::new(), ended: Vec::new(), change: None };
         for &(now, event) in log {
+            p.change = None;
             match (event, p.age) {
-                (Event::Began(call), _) => _ = p.began.insert(call, now),
+                (Event::Began(call), age) => {
+                    let first = matches!(age, Age::Open(_)) && p.began.is_empty();
+                    p.change = first.then_some(Change::HalfOpen { probes: settings.probes });
+                    p.began.insert(call, now);
+                }
                 (Event::Ended(call, outcome, dice), age) if p.began.contains_key(&call) => {
                     p.ended.push((call, outcome, now));
                     let (opens, closes) = match age {
-                        Age::Closed => (outcome != Outcome::Nothing && p.too_much(now), false),
+                        Age::Closed => (if outcome == Outcome::Nothing { None } else { p.too_much(now) }, false),
                         _ => (p.probes_failed(), p.of_outcome(Outcome::Success).count() == settings.probes as usize),
                     };
-                    if opens {
+                    if let Some(cause) = opens {
                         p.open(now, dice);
+                        p.change = Some(Change::Opened(cause));
                     } else if closes {
                         p.turn(Age::Closed);
                         p.openings = 0;
+                        p.change = Some(Change::Closed { probes: settings.probes });
                     }
                 }
                 (Event::Ended(..), _) | (Event::Opened(_), Age::Isolated) => {}
-                (Event::Opened(dice), _) => p.open(now, dice),
-                (Event::Isolated, _) => p.turn(Age::Isolated),
-                (Event::Reset, _) => {
+                (Event::Opened(dice), _) => {
+                    p.open(now, dice);
+                    p.change = Some(Change::ByHand(State::Open));
+                }
+                (Event::Isolated, age) => {
+                    p.turn(Age::Isolated);
+                    p.change = (!matches!(age, Age::Isolated)).then_some(Change::ByHand(State::Isolated));
+                }
+                (Event::Reset, age) => {
                     p.turn(Age::Closed);
+                    p.change = (!matches!(age, Age::Closed)).then_some(Change::ByHand(State::Closed));
                     p.openings = 0;
                 }
             }
@@ -97,16 +113,19 @@ impl<'a> Present<'a> {
         self.ended.iter().filter(|e| e.1 != Outcome::Nothing && counts(e.2)).collect()
     }
 
-    fn too_much(&self, now: Instant) -> bool {
+    fn too_much(&self, now: Instant) -> Option<Cause> {
         let s = self.settings;
         let recent = self.recent(now);
         let part =
             |n: usize, rate: f64| recent.len() >= s.minimum_calls as usize && n > 0 && n as f64 / recent.len() as f64 >= rate;
-        let failing = match s.failures {
-            Some(most) => self.run().len() >= most as usize,
-            None => part(recent.iter().filter(|e| e.1 == Outcome::Failure).count(), s.failure_rate),
-        };
-        failing || part(recent.iter().filter(|e| self.is_slow(e)).count(), s.slow_rate)
+        let failures = recent.iter().filter(|e| e.1 == Outcome::Failure).count();
+        let slow = recent.iter().filter(|e| self.is_slow(e)).count();
+        let calls = recent.len() as u32;
+        match s.failures {
+            Some(most) if self.run().len() >= most as usize => Some(Cause::InARow { failures: self.run().len() as u32 }),
+            None if part(failures, s.failure_rate) => Some(Cause::Rate { failures: failures as u32, calls }),
+            _ => part(slow, s.slow_rate).then(|| Cause::Slow { slow: slow as u32, calls, limit: s.slow_call.unwrap() }),
+        }
     }
 
     /// The failures since the last success.
@@ -115,10 +134,14 @@ impl<'a> Present<'a> {
         results.take_while(|e| e.1 == Outcome::Failure).map(|e| e.2).collect()
     }
 
-    fn probes_failed(&self) -> bool {
-        let slow = self.ended.iter().filter(|e| self.is_slow(e)).count();
-        let lagging = slow > 0 && slow as f64 / f64::from(self.settings.probes) >= self.settings.slow_rate;
-        lagging || self.of_outcome(Outcome::Failure).count() > 0
+    fn probes_failed(&self) -> Option<Cause> {
+        let probes = self.settings.probes;
+        if self.of_outcome(Outcome::Failure).count() > 0 {
+            return Some(Cause::ProbeFailed { probes });
+        }
+        let slow = self.ended.iter().filter(|e| self.is_slow(e)).count() as u32;
+        let lagging = slow > 0 && f64::from(slow) / f64::from(probes) >= self.settings.slow_rate;
+        lagging.then(|| Cause::ProbesSlow { slow, probes, limit: self.settings.slow_call.unwrap() })
     }
 
     fn half_open(&self, now: Instant) -> bool {
@@ -227,8 +250,11 @@ struct Pair {
 }
 
 impl Pair {
-    fn note(&mut self, key: u32, event: Event) {
+    /// It happens, and the breaker says that this has changed.
+    fn note(&mut self, key: u32, event: Event, change: Option<Change>) -> Result<(), TestCaseError> {
         self.logs[key as usize].push((self.now, event));
+        prop_assert_eq!(change, Present::of(&self.settings, &self.logs[key as usize]).change);
+        Ok(())
     }
 
     fn begin(&mut self, key: u32) -> Result<(), TestCaseError> {
@@ -242,7 +268,7 @@ impl Pair {
         match admitted {
             Ok(pass) => {
                 prop_assert_eq!(expected, Ok(()));
-                self.note(key, Event::Began(self.calls));
+                self.note(key, Event::Began(self.calls), pass.turned)?;
                 self.flying.push((self.calls, pass));
                 self.calls += 1;
             }
@@ -257,27 +283,28 @@ impl Pair {
             Act::Rush(key) => (0..10).try_for_each(|_| self.begin(key))?,
             Act::End(n, outcome, dice) if !self.flying.is_empty() => {
                 let (call, pass) = self.flying.swap_remove(n % self.flying.len());
-                self.note(pass.key, Event::Ended(call, outcome, dice));
-                self.breaker.record(pass, outcome, self.now, dice);
+                let key = pass.key;
+                let change = self.breaker.record(pass, outcome, self.now, dice);
+                self.note(key, Event::Ended(call, outcome, dice), change)?;
             }
             Act::End(..) => {}
             Act::Advance(nanos) => self.now = self.now.after(Duration::from_nanos(nanos)),
             Act::Isolate(key) => {
-                self.breaker.isolate(key);
-                self.note(key, Event::Isolated);
+                let change = self.breaker.isolate(key);
+                self.note(key, Event::Isolated, change)?;
             }
             Act::Reset(key) => {
-                self.breaker.reset(key);
-                self.note(key, Event::Reset);
+                let change = self.breaker.reset(key);
+                self.note(key, Event::Reset, change)?;
             }
             // Also while calls of it are in flight: that they are nothing to the next key of that number is the machine's to see to.
             Act::Forget(key) => {
                 self.breaker.forget(key);
-                self.note(key, Event::Reset);
+                self.logs[key as usize].push((self.now, Event::Reset));
             }
             Act::Open(key, dice) => {
-                self.breaker.open_now(key, self.now, dice);
-                self.note(key, Event::Opened(dice));
+                let change = self.breaker.open_now(key, self.now, dice);
+                self.note(key, Event::Opened(dice), change)?;
             }
         }
         Ok(())
