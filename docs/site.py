@@ -40,6 +40,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turns links as the repository has them into the site's; one to a file that is no page keeps its text only."""
     here = page.file.src_uri
+    if here.startswith("migrating/"):
+        page.meta["hide"] = ["toc"]  # two programs side by side need the room
     place = posixpath.dirname(PLACES.get(here, f"docs/{here}"))
 
     def lead(match: re.Match[str]) -> str:

@@ -85,3 +85,16 @@ def test_the_rooms_on_the_map_are_there() -> None:
     drawing = (ROOT / "docs" / "images" / "map-rooms.svg").read_text()
     assert drawn == set(re.findall(r">((?:rust|python)/\w+)<", drawing))
     assert {f"rust/{crate.parent.name}" for crate in ROOT.glob("rust/*/Cargo.toml")} < drawn
+
+
+def test_each_page_for_who_moves_over_shows_both_programs_the_names_and_what_differs() -> None:
+    folder = ROOT / "docs" / "migrating"
+    pages = sorted(page for page in folder.glob("*.md") if page.name != "README.md")
+    listed = re.findall(
+        r"^\| .+ \| \[[^\]]+\]\((\S+\.md)\) \| .+ \|$", (folder / "README.md").read_text(), re.MULTILINE
+    )
+    assert sorted(listed) == [page.name for page in pages]
+    for page in pages:
+        text = page.read_text()
+        assert text.index('```py title="before.py"\n') < text.index('```python title="after.py"\n'), page
+        assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Name to name", "What differs"], page
