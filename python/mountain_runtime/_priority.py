@@ -13,7 +13,9 @@ __all__ = ["Priority", "priority"]
 
 
 class Priority(IntEnum):
-    """How urgent a call is where calls wait for a place: for a ConcurrencyLimit, a worker thread, native files."""
+    """How urgent a call is where calls wait for a place: for a ConcurrencyLimit, a RateLimit, a worker thread,
+    native files.
+    """
 
     LOW = 0
     NORMAL = 1

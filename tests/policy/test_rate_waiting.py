@@ -31,17 +31,55 @@ virtual = pytest.mark.asyncio(loop_factories=["asyncio"])
 
 @virtual
 async def test_turns_come_in_order_and_to_the_nanosecond(virtual_clock: VirtualClock) -> None:
-    """Whatever the priority: a rate limit has one line. Three at once, and the next three when the first leave."""
+    """Three at once, and the next three when the first leave."""
     limit = RateLimit(3, per=7)
     came: list[tuple[int, float]] = []
 
     async def call(n: int) -> None:
-        with priority(Priority.HIGH if n % 2 else Priority.LOW):
-            await limit.acquire()
+        await limit.acquire()
         came.append((n, virtual_clock.time()))
 
     await asyncio.gather(*[call(n) for n in range(10)])
     assert came == [(n, n // 3 * 7.0) for n in range(10)]
+
+
+@virtual
+@pytest.mark.parametrize("burst", [None, 3], ids=["strict", "bucket"])
+async def test_turns_go_by_priority(burst: int | None, virtual_clock: VirtualClock) -> None:
+    """Effects and `acquire` alike; those who found room have gone."""
+    limit = RateLimit(3, per=9, burst=burst)
+    came: list[tuple[int, float]] = []
+
+    @effect(limit)
+    async def turn() -> None: ...
+
+    async def call(n: int) -> None:
+        with priority(Priority.HIGH if n % 2 else Priority.LOW):
+            await (turn() if n % 3 else limit.acquire())
+        came.append((n, virtual_clock.time()))
+
+    await asyncio.gather(*[call(n) for n in range(10)])
+    assert [n for n, _ in came] == [0, 1, 2, 3, 5, 7, 9, 4, 6, 8]
+    times = [0.0, 9.0, 9.0, 9.0, 18.0, 18.0, 18.0, 27.0] if burst is None else [0.0, *[3.0 * k for k in range(1, 8)]]
+    assert [at for _, at in came[2:]] == times
+
+
+@virtual
+async def test_a_low_one_is_not_passed_over_for_ever(virtual_clock: VirtualClock) -> None:
+    limit = RateLimit(1, per=1)
+    await limit.acquire()
+
+    async def low() -> float:
+        with priority(Priority.LOW):
+            await limit.acquire()
+        return virtual_clock.time()
+
+    async def high() -> None:
+        with priority(Priority.HIGH):
+            await limit.acquire()
+
+    first, *_ = await asyncio.gather(low(), *[high() for _ in range(40)])
+    assert first == 17.0
 
 
 @virtual

@@ -9,7 +9,7 @@ import uvloop
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from mountain_runtime import Effect, RateLimit, Timeout, _native, deadline, effect
+from mountain_runtime import Effect, Priority, RateLimit, Timeout, _native, deadline, effect, priority
 from mountain_runtime.errors import RateLimited, TimedOut
 from mountain_runtime.testing import VirtualClock, _virtual
 
@@ -28,6 +28,7 @@ class Caller:
     #: After so many seconds it is cancelled, or its time is up: by a Timeout, or by a deadline.
     ends: float | None
     how: str
+    urgency: Priority = Priority.NORMAL
 
 
 callers = st.builds(
@@ -36,6 +37,7 @@ callers = st.builds(
     cost=st.sampled_from([1, 1, 1, 2, 0.5, 3, 0]),
     ends=st.none() | seconds,
     how=st.sampled_from(["cancel", "timeout", "deadline"]),
+    urgency=st.sampled_from(Priority),
 )
 
 
@@ -90,7 +92,11 @@ async def play(log: Log, limit: RateLimit, plan: list[Caller], pause: tuple[floa
             await asyncio.sleep(pause[0])
             limit.pause(pause[1])
 
-    await asyncio.gather(pauses(), *[call(n, caller) for n, caller in enumerate(plan)])
+    async def urgent(number: int, caller: Caller) -> None:
+        with priority(caller.urgency):
+            await call(number, caller)
+
+    await asyncio.gather(pauses(), *[urgent(n, caller) for n, caller in enumerate(plan)])
 
 
 @given(
@@ -131,8 +137,16 @@ def test_no_window_holds_more_in_virtual_time(
         assert not [at for at, _ in log.starts if begin < at < end]
     # Of those whose turn comes in one instant, any may take the first step.
     when = {number: at for number, (at, cost) in zip(log.started, log.starts, strict=True) if cost}
-    turns = [when[number] for number in log.came if number in when]
-    assert turns == sorted(turns)
+    for urgency in Priority:
+        turns = [when[number] for number in log.came if number in when and plan[number].urgency is urgency]
+        assert turns == sorted(turns)
+    # A high one is passed by no lower one that came later, unless that one had waited for as long as its patience.
+    came = {number: at for at, number in enumerate(log.came)}
+    for late in when:
+        before = [n for n in when if plan[n].urgency > plan[late].urgency and came[n] < came[late]]
+        overtaken = [n for n in before if when[n] > when[late]]
+        passed = [n for n in when if plan[n].urgency > plan[late].urgency and when[n] <= when[late]]
+        assert not overtaken or len(passed) >= 4
     event(f"{len(log.started) * 10 // len(plan) * 10} percent started")
 
 

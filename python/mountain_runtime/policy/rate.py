@@ -24,12 +24,15 @@ Q = ParamSpec("Q")
 
 @final
 class RateLimit(Policy):
-    """Lets calls start at a limited rate; the others wait for their turn, first come, first served.
+    """Lets calls start at a limited rate; the others wait for their turn, by priority.
 
     Strict: no time of `per` seconds sees more than `n` starts. With `burst` it is a token bucket instead, which holds
     at most `burst` tokens, gets `n` of them each `per` seconds, and starts full: in any time t up to `burst + n * t /
     per` calls may start. Put it inside concurrency limits: outside of one, calls that have had their turn wait and
     then start together.
+
+    Waiting calls go by `priority`, and within one first come, first served; a lower one that was passed over often
+    enough goes next, as in a `ConcurrencyLimit`.
 
     With `key`, a function of the call's arguments, each key has a rate of its own. `cost`, likewise, says how much a
     call counts, 1 by default. A call whose turn comes after its deadline, or after `max_wait` seconds, is refused at

@@ -1,15 +1,8 @@
-//! Three lanes of waiting callers, aged so that none waits for ever.
-//!
-//! The highest lane goes first; but a lane that was passed over [`PATIENCE`] times in a row goes next, the lowest before the others. With all
-//! lanes busy that is some 13 High to 3 Normal to 1 Low, and a caller who is first in the Low lane starts within 17 starts: `PATIENCE` of
-//! others, then his; one with `k` before him in his lane, within `17 * (k + 1)`. A High one that finds only Low ones waiting goes next.
+//! Three lanes of waiting callers, which go in the order of [`Turns`].
 
 use slab::Slab;
 
-use super::Priority;
-
-/// After how many starts of higher lanes a lane goes next, by priority from Low to High.
-pub const PATIENCE: [u32; 3] = [16, 4, u32::MAX];
+use super::{Priority, Turns};
 
 /// A caller's place, from [`Lanes::push`] until he is taken out by name or by turn.
 pub type Place = u32;
@@ -18,7 +11,8 @@ const NIL: u32 = u32::MAX;
 
 pub struct Lanes<T> {
     nodes: Slab<Node<T>>,
-    lanes: [Lane; 3],
+    by_priority: [Lane; 3],
+    turns: Turns,
 }
 
 struct Node<T> {
@@ -33,13 +27,11 @@ struct Lane {
     first: u32,
     last: u32,
     length: u32,
-    /// Starts of higher lanes since its last one, or since it was empty.
-    passed: u32,
 }
 
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
-        Lanes { nodes: Slab::new(), lanes: [Lane { first: NIL, last: NIL, length: 0, passed: 0 }; 3] }
+        Lanes { nodes: Slab::new(), by_priority: [Lane { first: NIL, last: NIL, length: 0 }; 3], turns: Turns::default() }
     }
 }
 
@@ -53,12 +45,12 @@ impl<T> Lanes<T> {
     }
 
     pub fn waiting(&self, priority: Priority) -> usize {
-        self.lanes[priority as usize].length as usize
+        self.by_priority[priority as usize].length as usize
     }
 
     /// Last in his lane.
     pub fn push(&mut self, priority: Priority, item: T) -> Place {
-        let lane = &mut self.lanes[priority as usize];
+        let lane = &mut self.by_priority[priority as usize];
         let place = self.nodes.insert(Node { before: lane.last, after: NIL, lane: priority as u8, item }) as u32;
         match std::mem::replace(&mut lane.last, place) {
             NIL => lane.first = place,
@@ -70,8 +62,8 @@ impl<T> Lanes<T> {
 
     /// He waits no more.
     pub fn remove(&mut self, place: Place) -> T {
-        let Node { before, after, lane, item } = self.nodes.remove(place as usize);
-        let lane = &mut self.lanes[usize::from(lane)];
+        let Node { before, after, lane: number, item } = self.nodes.remove(place as usize);
+        let lane = &mut self.by_priority[usize::from(number)];
         match before {
             NIL => lane.first = after,
             before => self.nodes[before as usize].after = after,
@@ -82,7 +74,7 @@ impl<T> Lanes<T> {
         }
         lane.length -= 1;
         if lane.length == 0 {
-            lane.passed = 0;
+            self.turns.emptied(Priority::ALL[usize::from(number)]);
         }
         if self.nodes.is_empty() && self.nodes.capacity() > 1024 {
             // A burst is over: its places go back to the allocator.
@@ -93,22 +85,15 @@ impl<T> Lanes<T> {
 
     /// Whose turn it is; he is taken out.
     pub fn take_next(&mut self) -> Option<T> {
-        let turn = self.turn()?;
-        for lane in &mut self.lanes[..turn] {
-            lane.passed += u32::from(lane.length > 0);
-        }
-        self.lanes[turn].passed = 0;
-        Some(self.remove(self.lanes[turn].first))
-    }
-
-    fn turn(&self) -> Option<usize> {
-        let waits = |lane: &usize| self.lanes[*lane].length > 0;
-        (0..3).find(|lane| waits(lane) && self.lanes[*lane].passed >= PATIENCE[*lane]).or_else(|| (0..3).rev().find(waits))
+        let waiting = self.by_priority.map(|lane| lane.length);
+        let turn = self.turns.next(waiting)?;
+        self.turns.started(turn, waiting);
+        Some(self.remove(self.by_priority[turn as usize].first))
     }
 
     /// The newest of the lowest lane, if that lane is no higher than `than`: whom to send away for a newcomer of that priority.
     pub fn newest_of_lowest(&self, than: Priority) -> Option<(Place, &T)> {
-        let lane = self.lanes[..=than as usize].iter().find(|lane| lane.length > 0)?;
+        let lane = self.by_priority[..=than as usize].iter().find(|lane| lane.length > 0)?;
         Some((lane.last, &self.nodes[lane.last as usize].item))
     }
 
@@ -127,6 +112,7 @@ impl<T> Lanes<T> {
 mod tests {
     use super::Priority::{High, Low, Normal};
     use super::*;
+    use crate::schedule::PATIENCE;
     use proptest::prelude::*;
 
     #[test]

@@ -14,6 +14,7 @@ pub async fn enter<'a, L: Leaf>(
     around: Around<'a>,
 ) -> Result<(), L::Err> {
     let (key, cost) = (call.terms.key(layer), call.terms.cost(layer));
-    let turn = call.wait(layer, &rate.waits, rate.acquire(call.clock, key, cost, around.over.at)).await;
+    let turn = rate.acquire(call.clock, key, call.terms.priority, cost, around.over.at);
+    let turn = call.wait(layer, &rate.waits, turn).await;
     turn.map_err(|after| L::Err::refused(call.refused(layer, Reason::Limited(after))))
 }

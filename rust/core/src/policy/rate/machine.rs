@@ -82,7 +82,8 @@ impl Limits {
 #[derive(Debug)]
 pub(super) struct Busy {
     log: Log,
-    pub(super) line: Line,
+    /// While any wait.
+    pub(super) line: Option<Box<Line>>,
     /// Nothing goes before.
     paused: Instant,
     /// When the limiter looks at this key again.
@@ -108,19 +109,27 @@ impl State {
     pub(super) fn busy_or_new(&mut self) -> &mut Busy {
         self.busy.get_or_insert_with(|| {
             let start = Instant::from_nanos(0);
-            Box::new(Busy { log: Log::default(), line: Line::default(), paused: start, timed: Instant::NEVER })
+            Box::new(Busy { log: Log::default(), line: None, paused: start, timed: Instant::NEVER })
         })
     }
 
     pub(super) fn forget_waiters(&mut self) {
         self.reserved = 0;
         if let Some(busy) = self.busy() {
-            (busy.line, busy.timed) = (Line::default(), Instant::NEVER);
+            (busy.line, busy.timed) = (None, Instant::NEVER);
         }
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.busy.as_ref().map_or(0, |b| b.line.len as usize)
+        self.line().map_or(0, Line::len)
+    }
+
+    pub(super) fn line(&self) -> Option<&Line> {
+        self.busy.as_ref()?.line.as_deref()
+    }
+
+    pub(super) fn line_mut(&mut self) -> Option<&mut Line> {
+        self.busy.as_mut()?.line.as_deref_mut()
     }
 
     fn paused(&self) -> Instant {
@@ -167,7 +176,7 @@ impl State {
         at.max(start)
     }
 
-    /// When a cost with nobody before it can go: now, if that is not later. Never, while what is on offer leaves no room.
+    /// When a cost with none before it can go: now, if that is not later. Never, while what is on offer leaves no room.
     pub(super) fn ready(&mut self, limits: &Limits, cost: u64, now: Instant) -> Instant {
         if limits.gate == Gate::Counted && cost != 0 && self.reserved + cost > limits.most {
             return Instant::NEVER;
@@ -232,7 +241,7 @@ impl State {
 
     /// Nobody waits and nothing is remembered: a new one would do the same.
     pub(super) fn is_idle(&self, limits: &Limits, now: Instant) -> bool {
-        let rests = |b: &Busy| b.line.len == 0 && b.paused <= now && b.log.last().is_none_or(|at| at.after(limits.per) <= now);
+        let rests = |b: &Busy| b.line.is_none() && b.paused <= now && b.log.last().is_none_or(|at| at.after(limits.per) <= now);
         self.reserved == 0 && self.full_at <= ticks(now) && self.busy.as_deref().is_none_or(rests)
     }
 
@@ -242,7 +251,12 @@ impl State {
     }
 
     pub(super) fn tidy(&mut self, now: Instant) {
-        if self.busy.as_ref().is_some_and(|b| b.line.len == 0 && b.paused <= now && b.log.is_empty()) {
+        if let Some(busy) = self.busy()
+            && busy.line.as_ref().is_some_and(|line| line.len() == 0)
+        {
+            busy.line = None;
+        }
+        if self.busy.as_ref().is_some_and(|b| b.line.is_none() && b.paused <= now && b.log.is_empty()) {
             self.busy = None;
         }
     }

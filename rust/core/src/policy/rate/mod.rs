@@ -17,9 +17,10 @@ pub use shared::{Acquire, Rate};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::schedule::Priority;
 use crate::time::Instant;
 use keys::Keys;
-use machine::Limits;
+use machine::{Limits, State};
 use queue::Waiters;
 
 /// Infinity as `n` or `burst`, or no time as `per`, is no limit; with an `n` of 0 nobody goes.
@@ -66,7 +67,7 @@ pub struct Limiter {
     now: Instant,
     keys: Keys,
     waiters: Waiters,
-    /// When the first in line of each key can go or gives up. Not in here: keys whose offers must come back first.
+    /// When the next wait of each key ends: its turn comes, or it gives up. Not in here: keys whose offers must come back first.
     times: BTreeSet<(Instant, u32)>,
 }
 
@@ -83,10 +84,11 @@ impl Limiter {
         }
     }
 
-    /// Whether a cost may start on `key`: first come, first served, though what costs nothing goes past those who wait unless the key is
-    /// paused. Whose turn cannot come by `until` or within `max_wait` is refused at once. The key is remembered until it is forgotten, even
-    /// so. Found by bisection, however many wait.
-    pub fn ask(&mut self, key: u32, cost: f64, now: Instant, until: Instant) -> Answer {
+    /// Whether a cost may start on `key`: by priority, aged as [`Turns`](crate::schedule::Turns) says, and within one first come, first
+    /// served; but what costs nothing goes past those who wait unless the key is paused. A call whose turn cannot come by `until` or within
+    /// `max_wait`, if no other comes, is refused at once. The key is remembered until it is forgotten, even so. Found by bisection, however
+    /// many wait.
+    pub fn ask(&mut self, key: u32, priority: Priority, cost: f64, now: Instant, until: Instant) -> Answer {
         let now = self.seen(now);
         let cost = self.limits.units(cost);
         if self.limits.never(cost) {
@@ -96,29 +98,34 @@ impl Limiter {
         if cost == 0 && !state.is_paused(now) {
             return Answer::Go(Offer { key, cost });
         }
-        if state.waiting() == 0 && state.ready(&self.limits, cost, now) <= now {
-            return Answer::Go(Offer { key, cost: state.reserve(cost) });
+        let ahead = state.line().and_then(|line| line.ahead(priority));
+        if ahead.is_none() && state.ready(&self.limits, cost, now) <= now {
+            let offer = Offer { key, cost: state.reserve(cost) };
+            if let Some(line) = state.line_mut() {
+                line.started(priority);
+                self.look_at(key);
+            }
+            return Answer::Go(offer);
         }
-        let ahead = state.busy().map_or(0, |b| b.line.cost);
-        let turn = state.turn(&self.limits, ahead, cost, now);
+        let turn = state.turn(&self.limits, ahead.unwrap_or(0), cost, now);
         let give_up = self.max_wait.map_or(Instant::NEVER, |d| now.after(d));
         if turn == Instant::NEVER || turn > until.min(give_up) {
             return Answer::Refused { retry_after: wait(turn, now) };
         }
-        let line = &mut state.busy_or_new().line;
-        let ticket = self.waiters.join(line, key, cost, give_up);
-        if line.len == 1 {
+        let line = state.busy_or_new().line.get_or_insert_default();
+        let ticket = self.waiters.join(line, key, priority, cost, give_up);
+        if self.waiters.firsts(line).any(|(first, _)| first == ticket) {
             self.look_at(key);
         }
         Answer::Wait(ticket)
     }
 
-    /// Somebody waits no longer; nothing if he does not wait any more.
+    /// Ends a wait; nothing if it has ended.
     pub fn leave(&mut self, ticket: Ticket) {
         let Some(key) = self.waiters.get(ticket).map(|w| w.key) else { return };
-        let Some(busy) = self.keys.get_mut(key).and_then(|s| s.busy()) else { return };
-        let first = self.waiters.first(&busy.line).is_some_and(|(t, _)| t == ticket);
-        self.waiters.leave(&mut busy.line, ticket);
+        let Some(line) = self.keys.get_mut(key).and_then(State::line_mut) else { return };
+        let first = self.waiters.firsts(line).any(|(first, _)| first == ticket);
+        self.waiters.leave(line, ticket);
         if first {
             self.look_at(key);
         }
@@ -203,13 +210,11 @@ impl Limiter {
             if let Some(tick) = tick {
                 state.recount(tick, &self.limits, now);
             }
-            if state.waiting() != 0
-                && let Some(busy) = state.busy()
-            {
+            if let Some(line) = state.line_mut() {
                 let refused = turns.len();
-                let hopeless = self.waiters.iter(&busy.line).filter(|(_, w)| self.limits.never(w.cost));
+                let hopeless = self.waiters.iter(line).filter(|(_, w)| self.limits.never(w.cost));
                 turns.extend(hopeless.map(|(ticket, _)| (ticket, Err(Duration::MAX))));
-                turns[refused..].iter().for_each(|&(ticket, _)| self.waiters.leave(&mut busy.line, ticket));
+                turns[refused..].iter().for_each(|&(ticket, _)| self.waiters.leave(line, ticket));
                 waited_on.push(key);
             }
         }
@@ -250,7 +255,7 @@ impl Limiter {
 
     #[must_use]
     pub fn waiting_on(&self, key: u32) -> usize {
-        self.keys.get(key).map_or(0, machine::State::waiting)
+        self.keys.get(key).map_or(0, State::waiting)
     }
 
     fn seen(&mut self, now: Instant) -> Instant {
@@ -258,32 +263,38 @@ impl Limiter {
         self.now
     }
 
-    /// The end of the wait of the first in line, if it has come.
+    /// The end of a wait, if one has come: that of the call whose turn it is, or of the first of a lane that may wait no longer.
     fn serve(&mut self, key: u32) -> Option<Turn> {
-        let state = self.keys.get_mut(key)?;
-        let (ticket, waiter) = self.waiters.first(&state.busy()?.line)?;
-        let (cost, now) = (waiter.cost, self.now);
-        let end = if state.ready(&self.limits, cost, now) <= now {
-            Ok(Offer { key, cost: state.reserve(cost) })
-        } else if waiter.give_up <= now {
-            Err(wait(state.turn(&self.limits, 0, cost, now), now))
-        } else {
-            return None;
-        };
-        self.waiters.leave(&mut state.busy()?.line, ticket);
-        Some((ticket, end))
+        let (state, now) = (self.keys.get_mut(key)?, self.now);
+        let line = state.line()?;
+        let (ticket, waiter) = self.waiters.first(line)?;
+        let (priority, cost) = (waiter.priority, waiter.cost);
+        if state.ready(&self.limits, cost, now) <= now {
+            let offer = Offer { key, cost: state.reserve(cost) };
+            let line = state.line_mut()?;
+            line.started(priority);
+            self.waiters.leave(line, ticket);
+            return Some((ticket, Ok(offer)));
+        }
+        let (ticket, waiter) = self.waiters.firsts(state.line()?).find(|(_, w)| w.give_up <= now)?;
+        let (ahead, cost) = (state.line()?.ahead_of_first(waiter.priority).unwrap_or(0), waiter.cost);
+        let turn = state.turn(&self.limits, ahead, cost, now);
+        self.waiters.leave(state.line_mut()?, ticket);
+        Some((ticket, Err(wait(turn, now))))
     }
 
-    /// Notes when the wait of the first in line of a key ends: a time that is past already, if that is at once.
+    /// Notes when the next wait on a key ends: a time that is past already, if that is at once.
     fn look_at(&mut self, key: u32) {
         let now = self.now;
         let Some(state) = self.keys.get_mut(key) else { return };
         let Some(busy) = state.busy() else { return };
         let before = busy.timed;
-        let at = match self.waiters.first(&busy.line) {
-            None => Instant::NEVER,
-            Some((_, waiter)) => state.ready(&self.limits, waiter.cost, now).min(waiter.give_up),
-        };
+        let next = busy.line.as_deref().and_then(|line| {
+            let (_, first) = self.waiters.first(line)?;
+            let give_up = self.waiters.firsts(line).map(|(_, w)| w.give_up).min()?;
+            Some((first.cost, give_up))
+        });
+        let at = next.map_or(Instant::NEVER, |(cost, give_up)| state.ready(&self.limits, cost, now).min(give_up));
         if at != before {
             self.times.remove(&(before, key));
             if at != Instant::NEVER {

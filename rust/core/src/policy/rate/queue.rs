@@ -1,5 +1,7 @@
-//! Who waits: one slab for all keys, in which each key's waiters are a linked list, so that anybody leaves in O(1) and without a trace.
+//! Who waits: one slab for all keys, in which each lane of a key's waiters is a linked list, so that any of them leaves in O(1) and without
+//! a trace.
 
+use crate::schedule::{Priority, Turns};
 use crate::time::Instant;
 
 const NIL: u32 = u32::MAX;
@@ -14,6 +16,9 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    #[cfg(test)]
+    pub(super) const NONE: Ticket = Ticket { slot: NIL, serial: 0 };
+
     /// Small and dense, to index a table beside the limiter; another ticket's once this one's wait is over.
     #[must_use]
     pub fn index(self) -> usize {
@@ -29,23 +34,74 @@ pub(super) struct Waiter {
     /// The end of his `max_wait`.
     pub(super) give_up: Instant,
     pub(super) key: u32,
+    pub(super) priority: Priority,
     previous: u32,
     next: u32,
 }
 
-/// The waiters of one key, first come first.
+/// The waiters of one key and priority, first come first.
 #[derive(Debug)]
-pub(super) struct Line {
+struct Lane {
     head: u32,
     tail: u32,
-    pub(super) len: u32,
+    len: u32,
+    /// The smallest and the largest cost since the lane was empty.
+    least: u64,
+    most: u64,
     /// Of all of them.
-    pub(super) cost: u128,
+    cost: u128,
 }
 
-impl Default for Line {
+impl Default for Lane {
     fn default() -> Self {
-        Line { head: NIL, tail: NIL, len: 0, cost: 0 }
+        Lane { head: NIL, tail: NIL, len: 0, least: u64::MAX, most: 0, cost: 0 }
+    }
+}
+
+impl Lane {
+    /// What the first `n` cost at least; exact for all of them, and where all cost the same.
+    fn first_cost(&self, n: u32) -> u128 {
+        let (rest, each) = (u128::from(self.len - n) * u128::from(self.most), u128::from(self.least));
+        if n == 0 { 0 } else { self.cost.saturating_sub(rest).max(u128::from(n) * each) }
+    }
+}
+
+/// The waiters of one key, a lane for each priority.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    lanes: [Lane; 3],
+    turns: Turns,
+}
+
+impl Line {
+    fn waiting(&self) -> [u32; 3] {
+        [0, 1, 2].map(|lane| self.lanes[lane].len)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.len as usize).sum()
+    }
+
+    /// What those cost at least who start before a newcomer of that priority; none, if there are none. Exact where lanes go whole or all cost
+    /// the same.
+    pub(super) fn ahead(&self, priority: Priority) -> Option<u128> {
+        self.before(priority, self.lanes[priority as usize].len)
+    }
+
+    /// Likewise, before the first of that lane.
+    pub(super) fn ahead_of_first(&self, priority: Priority) -> Option<u128> {
+        self.before(priority, 0)
+    }
+
+    fn before(&self, priority: Priority, k: u32) -> Option<u128> {
+        let before = self.turns.before(priority, k, self.waiting());
+        let cost = |(lane, n): (&Lane, u32)| lane.first_cost(n);
+        (before != [0; 3]).then(|| self.lanes.iter().zip(before).map(cost).sum())
+    }
+
+    /// One of that priority starts.
+    pub(super) fn started(&mut self, priority: Priority) {
+        self.turns.started(priority, self.waiting());
     }
 }
 
@@ -73,22 +129,29 @@ impl Waiters {
         self.slots.get(ticket.index()).filter(|w| w.serial == ticket.serial)
     }
 
+    /// The one whose turn it is.
     pub(super) fn first(&self, line: &Line) -> Option<(Ticket, &Waiter)> {
-        self.at(line.head)
+        self.at(line.lanes[line.turns.next(line.waiting())? as usize].head)
     }
 
-    /// The whole line, in order.
+    /// The first of each lane.
+    pub(super) fn firsts(&self, line: &Line) -> impl Iterator<Item = (Ticket, &Waiter)> {
+        line.lanes.iter().filter_map(|lane| self.at(lane.head))
+    }
+
+    /// All of them, lane by lane.
     pub(super) fn iter(&self, line: &Line) -> impl Iterator<Item = (Ticket, &Waiter)> {
-        std::iter::successors(self.at(line.head), |(_, w)| self.at(w.next))
+        self.firsts(line).flat_map(|first| std::iter::successors(Some(first), |(_, w)| self.at(w.next)))
     }
 
     fn at(&self, slot: u32) -> Option<(Ticket, &Waiter)> {
         self.slots.get(slot as usize).map(|w| (Ticket { slot, serial: w.serial }, w))
     }
 
-    pub(super) fn join(&mut self, line: &mut Line, key: u32, cost: u64, give_up: Instant) -> Ticket {
+    pub(super) fn join(&mut self, line: &mut Line, key: u32, priority: Priority, cost: u64, give_up: Instant) -> Ticket {
         self.serial += 1;
-        let waiter = Waiter { serial: self.serial, cost, give_up, key, previous: line.tail, next: NIL };
+        let own = &mut line.lanes[priority as usize];
+        let waiter = Waiter { serial: self.serial, cost, give_up, key, priority, previous: own.tail, next: NIL };
         let slot = self.free;
         let slot = if let Some(vacant) = self.slots.get_mut(slot as usize) {
             self.free = vacant.next;
@@ -98,10 +161,11 @@ impl Waiters {
             self.slots.push(waiter);
             (self.slots.len() - 1) as u32
         };
-        *self.next_of(line.tail, &mut line.head) = slot;
-        line.tail = slot;
-        line.len += 1;
-        line.cost += u128::from(cost);
+        *self.next_of(own.tail, &mut own.head) = slot;
+        own.tail = slot;
+        own.len += 1;
+        own.cost += u128::from(cost);
+        (own.least, own.most) = (own.least.min(cost), own.most.max(cost));
         self.len += 1;
         Ticket { slot, serial: self.serial }
     }
@@ -109,17 +173,22 @@ impl Waiters {
     /// Whoever stands behind moves up. The ticket is that of somebody in this line.
     pub(super) fn leave(&mut self, line: &mut Line, ticket: Ticket) {
         let gone = &mut self.slots[ticket.index()];
-        let (previous, next, cost) = (gone.previous, gone.next, gone.cost);
+        let (previous, next, cost, priority) = (gone.previous, gone.next, gone.cost, gone.priority);
+        let own = &mut line.lanes[priority as usize];
         gone.serial = 0;
         gone.next = self.free;
         self.free = ticket.slot;
-        *self.next_of(previous, &mut line.head) = next;
+        *self.next_of(previous, &mut own.head) = next;
         match self.slots.get_mut(next as usize) {
             Some(behind) => behind.previous = previous,
-            None => line.tail = previous,
+            None => own.tail = previous,
         }
-        line.len -= 1;
-        line.cost -= u128::from(cost);
+        own.len -= 1;
+        own.cost -= u128::from(cost);
+        if own.len == 0 {
+            *own = Lane::default();
+            line.turns.emptied(priority);
+        }
         self.len -= 1;
         if self.len == 0 && self.slots.len() > KEPT {
             self.clear();
@@ -131,7 +200,7 @@ impl Waiters {
         *self = Waiters { serial: self.serial, ..Waiters::default() };
     }
 
-    /// The link that leads on from `slot`; from nobody, it is the head of the line.
+    /// The link that leads on from `slot`; from none, it is the head of the lane.
     fn next_of<'a>(&'a mut self, slot: u32, head: &'a mut u32) -> &'a mut u32 {
         self.slots.get_mut(slot as usize).map_or(head, |w| &mut w.next)
     }

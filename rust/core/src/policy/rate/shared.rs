@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::{Answer, Limiter, Offer, Settings, Ticket, Turn};
 use crate::observe::Times;
+use crate::schedule::Priority;
 use crate::sync::Mutex;
 use crate::time::{Clock, Instant, Key};
 
@@ -50,8 +51,15 @@ impl Rate {
     }
 
     /// Wait for a turn. Whose turn cannot come by `until` is refused at once, with the time after which there may be room.
-    pub fn acquire<'a>(self: &'a Arc<Self>, clock: &'a Arc<Clock>, key: u32, cost: f64, until: Instant) -> Acquire<'a> {
-        Acquire { rate: self, clock, key, cost, until, ticket: None }
+    pub fn acquire<'a>(
+        self: &'a Arc<Self>,
+        clock: &'a Arc<Clock>,
+        key: u32,
+        priority: Priority,
+        cost: f64,
+        until: Instant,
+    ) -> Acquire<'a> {
+        Acquire { rate: self, clock, key, priority, cost, until, ticket: None }
     }
 
     /// Change what the limiter holds, then see who may go.
@@ -173,6 +181,7 @@ pub struct Acquire<'a> {
     rate: &'a Arc<Rate>,
     clock: &'a Arc<Clock>,
     key: u32,
+    priority: Priority,
     cost: f64,
     until: Instant,
     ticket: Option<Ticket>,
@@ -200,7 +209,7 @@ impl Future for Acquire<'_> {
                 },
             }
         } else {
-            match state.limiter.ask(me.key, me.cost, now, me.until) {
+            match state.limiter.ask(me.key, me.priority, me.cost, now, me.until) {
                 Answer::Go(offer) => Ok(offer),
                 Answer::Refused { retry_after } => Err(retry_after),
                 Answer::Wait(ticket) => {
@@ -213,7 +222,7 @@ impl Future for Acquire<'_> {
         };
         let waited = me.ticket.take().is_some();
         let end = end.map(|offer| state.limiter.started(offer, now));
-        // Who did not wait found nobody waiting before him, and nobody's time has changed.
+        // A call that did not wait has none before it: the times of others are no earlier now.
         if waited {
             me.rate.arm(state, me.clock);
         }

@@ -4,6 +4,7 @@ mod model;
 mod reference;
 
 use super::*;
+use crate::schedule::Priority::{High, Low, Normal};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -24,7 +25,7 @@ fn bucket(n: f64, per: f64, burst: f64) -> Limiter {
 }
 
 fn ask(l: &mut Limiter, key: u32, cost: f64, now: f64) -> Answer {
-    l.ask(key, cost, at(now), Instant::NEVER)
+    l.ask(key, Normal, cost, at(now), Instant::NEVER)
 }
 
 /// Asks, and starts at once if it may.
@@ -126,10 +127,10 @@ fn what_is_withdrawn_was_never_offered() {
 fn who_comes_too_late_is_refused_at_once() {
     let mut l = strict(2.0, 10.0);
     assert!(go(&mut l, 1.0, 0.0) && go(&mut l, 1.0, 4.0));
-    let _first = ticket(l.ask(0, 1.0, at(5.0), at(10.0)));
-    assert_eq!(l.ask(0, 1.0, at(5.0), at(13.9)), Answer::Refused { retry_after: secs(9.0) });
-    let _second = ticket(l.ask(0, 1.0, at(5.0), at(14.0)));
-    assert_eq!(l.ask(0, 1.0, at(5.0), at(19.0)), Answer::Refused { retry_after: secs(15.0) });
+    let _first = ticket(l.ask(0, Normal, 1.0, at(5.0), at(10.0)));
+    assert_eq!(l.ask(0, Normal, 1.0, at(5.0), at(13.9)), Answer::Refused { retry_after: secs(9.0) });
+    let _second = ticket(l.ask(0, Normal, 1.0, at(5.0), at(14.0)));
+    assert_eq!(l.ask(0, Normal, 1.0, at(5.0), at(19.0)), Answer::Refused { retry_after: secs(15.0) });
     assert_eq!(l.waiting_on(0), 2);
 }
 
@@ -145,6 +146,86 @@ fn nobody_waits_longer_than_he_may() {
     assert!(matches!(&due(&mut l, at(2.5))[..], [(t, Ok(_))] if *t == second));
 }
 
+/// Asks with that priority, where there is no room.
+fn wait_as(l: &mut Limiter, priority: Priority, cost: f64, now: f64) -> Ticket {
+    ticket(l.ask(0, priority, cost, at(now), Instant::NEVER))
+}
+
+#[test]
+fn a_high_one_goes_before_those_who_wait_and_the_window_stays_strict() {
+    for mut l in [strict(1.0, 1.0), bucket(1.0, 1.0, 1.0)] {
+        assert!(go(&mut l, 1.0, 0.0));
+        let low = [(); 3].map(|()| wait_as(&mut l, Low, 1.0, 0.0));
+        let (normal, high) = (wait_as(&mut l, Normal, 1.0, 0.1), wait_as(&mut l, High, 1.0, 0.2));
+        let mut order = Vec::new();
+        for second in 1..=5 {
+            let now = at(f64::from(second));
+            assert_eq!(l.next(), now);
+            for (ticket, turn) in due(&mut l, now) {
+                l.started(turn.unwrap(), now);
+                order.push(ticket);
+            }
+            assert_eq!(order.len(), second as usize);
+        }
+        assert_eq!(order, [high, normal, low[0], low[1], low[2]]);
+    }
+}
+
+#[test]
+fn a_low_one_is_passed_over_sixteen_times() {
+    let mut l = strict(1.0, 1.0);
+    assert!(go(&mut l, 1.0, 0.0));
+    let low = wait_as(&mut l, Low, 1.0, 0.0);
+    for second in 1..=17 {
+        let high = wait_as(&mut l, High, 1.0, f64::from(second) - 0.5);
+        let now = at(f64::from(second));
+        let [(gone, turn)] = <[Turn; 1]>::try_from(due(&mut l, now)).unwrap();
+        l.started(turn.unwrap(), now);
+        assert_eq!(gone, if second == 17 { low } else { high });
+    }
+}
+
+#[test]
+fn a_high_one_that_finds_room_does_not_wait_behind_a_costly_low_one() {
+    let mut l = strict(4.0, 1.0);
+    assert!(go(&mut l, 1.0, 0.0));
+    let _low = wait_as(&mut l, Low, 4.0, 0.0);
+    assert_eq!(l.next(), at(1.0));
+    let held = offer(l.ask(0, High, 2.0, at(0.5), Instant::NEVER));
+    assert_eq!(l.next(), Instant::NEVER);
+    l.started(held, at(0.5));
+    assert_eq!(drain(&mut l), [at(1.5)]);
+}
+
+#[test]
+fn who_is_refused_is_foretold_with_priorities() {
+    let mut l = strict(1.0, 1.0);
+    assert!(go(&mut l, 1.0, 0.0));
+    let _waits = [(); 8].map(|()| wait_as(&mut l, Low, 1.0, 0.0));
+    assert_eq!(l.ask(0, Low, 1.0, at(0.0), at(8.9)), Answer::Refused { retry_after: secs(9.0) });
+    assert_eq!(l.ask(0, High, 1.0, at(0.0), at(0.9)), Answer::Refused { retry_after: secs(1.0) });
+    let _high = [(); 6].map(|()| ticket(l.ask(0, High, 1.0, at(0.0), at(6.0))));
+    // After four of the six.
+    assert_eq!(l.ask(0, Normal, 1.0, at(0.0), at(4.9)), Answer::Refused { retry_after: secs(5.0) });
+    let _normal = ticket(l.ask(0, Normal, 1.0, at(0.0), at(5.0)));
+}
+
+#[test]
+fn one_who_was_overtaken_waits_no_longer_than_it_may() {
+    let mut l = Limiter::new(&Settings { n: 1.0, per: secs(1.0), burst: None, max_wait: Some(secs(1.5)) });
+    assert!(go(&mut l, 1.0, 0.0));
+    let low = wait_as(&mut l, Low, 1.0, 0.0);
+    let (first, second) = (wait_as(&mut l, High, 1.0, 0.6), wait_as(&mut l, High, 1.0, 0.7));
+    let turns = due(&mut l, at(1.0));
+    let [(ticket, Ok(offer))] = <[Turn; 1]>::try_from(turns).unwrap() else { panic!() };
+    assert_eq!(ticket, first);
+    l.started(offer, at(1.0));
+    assert_eq!(l.next(), at(1.5));
+    // Behind the second High one, which goes at 2.
+    assert_eq!(due(&mut l, at(1.5)), [(low, Err(secs(1.5)))]);
+    assert!(matches!(&due(&mut l, at(2.0))[..], [(t, Ok(_))] if *t == second));
+}
+
 #[test]
 fn nothing_goes_in_a_pause_and_the_later_pause_wins() {
     for mut l in [strict(5.0, 1.0), bucket(5.0, 1.0, 5.0), strict(f64::INFINITY, 1.0)] {
@@ -152,7 +233,7 @@ fn nothing_goes_in_a_pause_and_the_later_pause_wins() {
         l.pause(0, at(2.0));
         let _waits = [0.0, 1.0, 0.0].map(|cost| ticket(ask(&mut l, 0, cost, 0.0)));
         assert!(matches!(ask(&mut l, 1, 1.0, 0.0), Answer::Go(_)));
-        assert_eq!(l.ask(0, 0.0, at(1.0), at(2.9)), Answer::Refused { retry_after: secs(2.0) });
+        assert_eq!(l.ask(0, Normal, 0.0, at(1.0), at(2.9)), Answer::Refused { retry_after: secs(2.0) });
         assert_eq!(drain(&mut l), [at(3.0); 3]);
     }
 }
@@ -316,11 +397,11 @@ fn ten_thousand_who_leave_were_never_there() {
     assert!(go(&mut l, 1.0, 0.0));
     let first = ticket(ask(&mut l, 0, 1.0, 0.0));
     let crowd: Vec<Ticket> = (0..10_000).map(|_| ticket(ask(&mut l, 0, 1.0, 0.0))).collect();
-    let last = ticket(l.ask(0, 1.0, at(0.0), at(10_002.0)));
+    let last = ticket(l.ask(0, Normal, 1.0, at(0.0), at(10_002.0)));
     // Out of order, and once more when they have left.
     crowd.iter().step_by(2).chain(crowd.iter().skip(1).step_by(2)).chain(&crowd).for_each(|&t| l.leave(t));
     assert_eq!((l.waiting(), l.waiting_on(0)), (2, 2));
-    let _more = ticket(l.ask(0, 1.0, at(0.0), at(3.0)));
+    let _more = ticket(l.ask(0, Normal, 1.0, at(0.0), at(3.0)));
     l.leave(first);
     assert!(matches!(&due(&mut l, at(1.0))[..], [(t, Ok(_))] if *t == last));
 }

@@ -10,7 +10,7 @@ const KEYS: u32 = 3;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Ask { key: u32, cost: u64, within: Option<u64> },
+    Ask { key: u32, priority: Priority, cost: u64, within: Option<u64> },
     Leave(usize),
     Start(usize),
     Withdraw(usize),
@@ -87,12 +87,13 @@ impl Bench {
 
     fn run(&mut self, op: Op) {
         match op {
-            Op::Ask { key, cost, within } => self.ask(key, cost, within),
+            Op::Ask { key, priority, cost, within } => self.ask(key, priority, cost, within),
             Op::Leave(i) => {
-                let all: Vec<(usize, usize)> =
-                    (0..self.keys.len()).flat_map(|k| (0..self.keys[k].line.len()).map(move |i| (k, i))).collect();
-                if let Some(&(key, i)) = all.get(i % all.len().max(1)) {
-                    let gone = self.keys[key].line.remove(i).unwrap();
+                let lanes = (0..self.keys.len()).flat_map(|key| [(key, 0), (key, 1), (key, 2)]);
+                let len = |(key, lane): (usize, usize)| self.keys[key].line.lanes[lane].len();
+                let all: Vec<_> = lanes.flat_map(|at| (0..len(at)).map(move |i| (at, i))).collect();
+                if let Some(&((key, lane), i)) = all.get(i % all.len().max(1)) {
+                    let gone = self.keys[key].line.remove(lane, i).unwrap();
                     self.limiter.leave(gone.ticket);
                     self.limiter.leave(gone.ticket);
                 }
@@ -142,7 +143,7 @@ impl Bench {
         assert_eq!(self.limiter.waiting(), self.keys.iter().map(|k| k.line.len()).sum::<usize>());
     }
 
-    fn ask(&mut self, key: u32, cost: u64, within: Option<u64>) {
+    fn ask(&mut self, key: u32, priority: Priority, cost: u64, within: Option<u64>) {
         let now = self.now;
         self.even &= cost == 0 || cost == 4;
         let k = &mut self.keys[key as usize];
@@ -150,23 +151,32 @@ impl Bench {
         let give_up = self.max_wait.map_or(u64::MAX, |d| now + d);
         let limit = until.nanos().min(give_up);
         // A bucket that is emptied each time overflows between the moment when it is full and the end of that nanosecond.
-        let exact = if self.rule.burst.is_some() { Some(k.line.len() as u64) } else { self.even.then_some(0) };
-        match self.limiter.ask(key, quarters(cost), t(now), until) {
+        let slack = if self.rule.burst.is_some() { k.line.len() as u64 } else { 0 };
+        // Of a lane that goes in part, the costs that come first are only bounded.
+        let foretold = |k: &Reference| {
+            let (turn, part) = k.turn(cost, priority, now);
+            (turn, self.even || (self.rule.burst.is_some() && !part))
+        };
+        match self.limiter.ask(key, priority, quarters(cost), t(now), until) {
             Answer::Go(offer) => {
-                assert!(k.fits(cost, now) && (k.line.is_empty() || cost == 0));
+                assert!(k.fits(cost, now) && (k.is_next(priority) || cost == 0));
+                if cost != 0 {
+                    k.line.pass(priority as usize);
+                }
                 self.hold(offer, cost);
             }
             Answer::Wait(ticket) => {
-                assert!(cost <= k.most() && !(k.fits(cost, now) && (k.line.is_empty() || cost == 0)));
-                assert!(exact.is_none_or(|slack| k.turn(cost, now) <= limit.saturating_add(slack)));
-                k.line.push_back(Waiting { ticket, cost, give_up });
+                assert!(cost <= k.most() && !(k.fits(cost, now) && (k.is_next(priority) || cost == 0)));
+                let (turn, exact) = foretold(k);
+                assert!(!exact || turn <= limit.saturating_add(slack));
+                k.line.push(Waiting { ticket, cost, give_up, priority });
             }
             Answer::Refused { retry_after: Duration::MAX } => assert!(cost > k.most()),
             Answer::Refused { retry_after } => {
                 assert!(cost <= k.most());
-                let (turn, said) = (k.turn(cost, now), now + retry_after.as_nanos() as u64);
+                let ((turn, exact), said) = (foretold(k), now + retry_after.as_nanos() as u64);
                 assert!(limit < said && said <= turn, "{limit} {said} {turn}");
-                assert!(exact.is_none_or(|slack| turn - said <= slack), "{said} {turn}");
+                assert!(!exact || turn - said <= slack, "{said} {turn}");
             }
         }
     }
@@ -200,22 +210,25 @@ impl Bench {
         let mut rounds = vec![0; self.keys.len()];
         let mut round = 0;
         for (ticket, turn) in turns {
-            let key = self.keys.iter().position(|k| k.line.front().is_some_and(|w| w.ticket == ticket)).expect("first in line");
+            let waits = |k: &Reference| k.line.iter().any(|w| w.ticket == ticket);
+            let key = self.keys.iter().position(waits).expect("one who waits");
             rounds[key] += 1;
             assert!(rounds[key] >= round, "one key went twice while another could have gone");
             round = rounds[key];
             let k = &mut self.keys[key];
-            let waited = k.line.pop_front().unwrap();
-            match turn {
-                Ok(offer) => {
-                    assert!(offer.key as usize == key && k.fits(waited.cost, now));
-                    self.hold(offer, waited.cost);
-                }
-                Err(_) => assert!(waited.give_up <= now && !k.fits(waited.cost, now)),
+            if let Ok(offer) = turn {
+                let waited = k.line.start().unwrap();
+                assert!(waited.ticket == ticket && offer.key as usize == key && k.fits(waited.cost, now));
+                self.hold(offer, waited.cost);
+            } else {
+                assert!(k.line.first().is_some_and(|w| !k.fits(w.cost, now)));
+                let lane = k.line.lanes.iter().position(|l| l.front().is_some_and(|w| w.ticket == ticket)).unwrap();
+                assert!(k.line.remove(lane, 0).unwrap().give_up <= now);
             }
         }
         for k in &self.keys {
-            assert!(k.line.front().is_none_or(|w| !k.fits(w.cost, now) && w.give_up > now));
+            assert!(k.line.first().is_none_or(|w| !k.fits(w.cost, now)));
+            assert!(k.line.iter().all(|w| w.give_up > now));
         }
     }
 
@@ -302,7 +315,8 @@ fn op(even: bool, refunds: bool, changes: bool) -> impl Strategy<Value = Op> {
     let n = if even { (1u64..6).prop_map(|n| n * 4).boxed() } else { (1u64..24).boxed() };
     let charge = if even { Just(4).boxed() } else { (0u64..18).boxed() };
     prop_oneof![
-        12 => (key.clone(), costs(even), proptest::option::of(0u64..60)).prop_map(|(key, cost, within)| Op::Ask { key, cost, within }),
+        12 => (key.clone(), 0usize..3, costs(even), proptest::option::of(0u64..60))
+            .prop_map(|(key, lane, cost, within)| Op::Ask { key, priority: Priority::ALL[lane], cost, within }),
         2 => any::<usize>().prop_map(Op::Leave),
         6 => any::<usize>().prop_map(Op::Start),
         2 => any::<usize>().prop_map(Op::Withdraw),
