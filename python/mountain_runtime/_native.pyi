@@ -262,7 +262,7 @@ class Store:
 class Budget:
     """The state of a retry budget."""
 
-    def __new__(cls, ratio: float, min_per_second: float, /) -> Self: ...
+    def __new__(cls, ratio: float, min_per_second: float, name: str | None, /) -> Self: ...
 
 @final
 class Landing:

@@ -145,6 +145,7 @@ def test_only_a_budget_is_one() -> None:
 
 def test_it_is_written_as_it_was_made() -> None:
     assert repr(RetryBudget()) == "RetryBudget(ratio=0.1, min_per_second=1)"
+    assert repr(RetryBudget(name="all")) == "RetryBudget(ratio=0.1, min_per_second=1, name='all')"
     assert "budget=RetryBudget(ratio=0.5, min_per_second=0)" in repr(
         Retry(on=Boom, budget=RetryBudget(ratio=0.5, min_per_second=0))
     )

@@ -1,10 +1,23 @@
 """A policy that holds state is called by its name in what it says of itself, in errors and in metrics."""
 
+import inspect
 import re
+from collections.abc import Callable
 
 import pytest
 
-from mountain_runtime import Cache, CircuitBreaker, ConcurrencyLimit, Pipeline, RateLimit, _native, effect
+import mountain_runtime
+from mountain_runtime import (
+    Cache,
+    CircuitBreaker,
+    ConcurrencyLimit,
+    Pipeline,
+    RateLimit,
+    Retry,
+    RetryBudget,
+    _native,
+    effect,
+)
 from mountain_runtime.errors import ConfigError, RateLimited
 from mountain_runtime.policy import Policy
 
@@ -15,6 +28,7 @@ STATEFUL: dict[str, Policy] = {
     "rate": RateLimit(100, per=LONG, name="names-rate"),
     "breaker": CircuitBreaker(name="names-breaker"),
     "cache": Cache(ttl=LONG, name="names-cache"),
+    "budget": Retry(on=OSError, budget=RetryBudget(name="names-budget")),
 }
 
 
@@ -32,6 +46,14 @@ async def test_a_name_is_what_it_is_called_everywhere(label: str, policy: Policy
     assert re.search(rf'^mountain_\w+{{.*{label}="{name}".*}}', _native.metrics_text(openmetrics=False), re.MULTILINE)
 
 
+def test_every_policy_with_state_takes_one() -> None:
+    stateful = {
+        each for each in vars(mountain_runtime).values() if isinstance(each, type) and vars(each).get("_stateful")
+    }
+    assert stateful == {type(policy) for policy in STATEFUL.values()} - {Retry}
+    assert all("name" in inspect.signature(each).parameters for each in (*stateful, RetryBudget))
+
+
 async def test_errors_and_turns_say_it() -> None:
     limit = RateLimit(1, per=LONG, max_wait=0, name="upstream")
     await limit.acquire()
@@ -40,7 +62,9 @@ async def test_errors_and_turns_say_it() -> None:
     assert raised.value.effect == "upstream.acquire"
 
 
-@pytest.mark.parametrize("make", [lambda: RateLimit(1, per=1, name=""), lambda: Cache(ttl=1, name="")])
-def test_a_name_says_something(make: type[Policy]) -> None:
+@pytest.mark.parametrize(
+    "make", [lambda: RateLimit(1, per=1, name=""), lambda: Cache(ttl=1, name=""), lambda: RetryBudget(name="")]
+)
+def test_a_name_says_something(make: Callable[[], object]) -> None:
     with pytest.raises(ConfigError, match="must be a name"):
         make()

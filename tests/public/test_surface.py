@@ -44,7 +44,7 @@ PARAMETERS = {
     "Err": "error",
     "Timeout": "seconds",
     "Retry": "*, on, attempts=, backoff=, budget=, max_retry_after=",
-    "RetryBudget": "*, ratio=, min_per_second=",
+    "RetryBudget": "*, ratio=, min_per_second=, name=",
     "Fallback": "to, on",
     "RateLimit": "n, per, *, burst=, key=, cost=, max_wait=, name=",
     "RateLimit.acquire": "self, key=, *, cost=",

@@ -71,7 +71,13 @@ async def test_each_retry_says_the_attempt_the_wait_and_the_error(caplog: pytest
             (Retry(on=Boom, budget=RetryBudget(ratio=0, min_per_second=0)),),
             (Boom("no"),),
             1,
-            "nothing is left of its retry budget",
+            "nothing is left of its retry budget: ",
+        ),
+        (
+            (Retry(on=Boom, budget=RetryBudget(ratio=0, min_per_second=0, name="all")),),
+            (Boom("no"),),
+            1,
+            "nothing is left of its retry budget 'all': ",
         ),
         (
             (Timeout(30), Retry(on=Boom, backoff=constant(60))),
@@ -118,6 +124,14 @@ async def test_native_retries_are_told_alike(caplog: pytest.LogCaptureFixture, t
             ("DEBUG", name, 1, f"effect '{name}' failed in attempt 1 and is tried again in 0.002 s: {error}"),
             ("INFO", name, 2, f"effect '{name}' gave up after attempt 2, it may make no more: {error}"),
         ]
+
+
+async def test_natively_a_budget_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    budget = RetryBudget(ratio=0, min_per_second=0, name="all")
+    again = Retry(on=OSError, budget=budget)
+    work = _native.trial_fail(errno.EAGAIN).under(Retry(on=OSError, attempts=1), again)
+    [record] = await told(caplog, work)
+    assert "nothing is left of its retry budget 'all': " in record[3]
 
 
 async def test_parts_of_a_native_gather_tell_of_themselves(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,9 +13,12 @@ from mountain_runtime import (
     ConcurrencyLimit,
     Priority,
     RateLimit,
+    Retry,
+    RetryBudget,
     Runtime,
     _native,
     blocking,
+    constant,
     effect,
     priority,
 )
@@ -115,6 +118,20 @@ async def test_caches(virtual_clock: VirtualClock) -> None:
     assert value("mountain_cache_hits_total", cache=name) == 1
     assert value("mountain_cache_stale_hits_total", cache=name) == 1
     assert value("mountain_cache_evicted_total", cache=name) == 1
+
+
+async def test_budgets() -> None:
+    name = named("budget")
+    budget = RetryBudget(ratio=0, min_per_second=0.2, name=name)  # two in ten seconds
+
+    @effect(Retry(on=Boom, attempts=2, backoff=constant(0), budget=budget), name=named())
+    async def fails() -> None:
+        raise Boom
+
+    for _ in range(5):
+        await asyncio.gather(fails(), return_exceptions=True)
+    assert value("mountain_budget_granted_total", budget=name) == 2
+    assert value("mountain_budget_refused_total", budget=name) == 3
 
 
 async def test_of_two_with_one_name_both_are_there_and_the_gone_are_gone() -> None:

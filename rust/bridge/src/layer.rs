@@ -144,6 +144,7 @@ impl Layer {
             (policy::Layer::Rate(rate), _) => known.rate(rate, keys, name),
             (policy::Layer::Breaker(breaker), Some(keys)) => known.breaker(breaker, keys, name),
             (policy::Layer::Cache(cache), _) => known.cache(cache, name),
+            (policy::Layer::Retry(retry::Settings { budget: Some(budget), .. }), _) => known.budget(budget, name),
             _ => {}
         }
     }

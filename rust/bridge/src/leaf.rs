@@ -481,7 +481,7 @@ impl Leaf for PyLeaf {
         judged.map_err(|e| Fail::raised(py, e))
     }
 
-    fn retried(&self, _layer: usize, attempt: u32, course: Course, fault: &mut Fail) {
+    fn retried(&self, layer: usize, attempt: u32, course: Course, fault: &mut Fail) {
         // SAFETY: as in `poll`.
         let py = unsafe { Python::assume_attached() };
         if let (Course::Again(_), Fail::Raised(e, _)) = (course, &*fault) {
@@ -507,7 +507,8 @@ impl Leaf for PyLeaf {
             note::gave_up(error, &plan.name, misfit, &limit);
         }
         if heard {
-            retried::say(py, &plan.name, attempt, course, &limit, error);
+            let budget = matches!(course, Course::GivesUp(GaveUp::Budget)).then(|| retried::budget(&plan.stack, layer));
+            retried::say(py, &plan.name, attempt, course, &budget.unwrap_or(limit), error);
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use mountain_core::effect::{Course, GaveUp, Retries};
 use mountain_core::error::{Error, Owner};
+use mountain_core::policy::Layer;
 use mountain_core::telemetry::Labels;
 use pyo3::prelude::*;
 
@@ -36,11 +37,18 @@ fn hears(py: Python<'_>, level: u8) -> bool {
     face(py).hears_policy.bind(py).call1((level,)).and_then(|heard| heard.is_truthy()).unwrap_or(false)
 }
 
+/// The name of the budget of the retry at that place, for `told`.
+pub(crate) fn budget(stack: &[Layer], layer: usize) -> String {
+    let Some(Layer::Retry(settings)) = stack.get(layer) else { return String::new() };
+    let name = settings.budget.as_ref().and_then(|budget| budget.lock().name.clone());
+    name.map(|name| format!(" '{name}'")).unwrap_or_default()
+}
+
 /// A run's retry, on its loop's thread.
-pub(crate) fn say(py: Python<'_>, effect: &str, attempt: u32, course: Course, limit: &str, error: &Bound<'_, PyAny>) {
+pub(crate) fn say(py: Python<'_>, effect: &str, attempt: u32, course: Course, of: &str, error: &Bound<'_, PyAny>) {
     let kind = error.get_type().fully_qualified_name().map_or_else(|_| "?".into(), |name| name.to_string());
     let said = error.str().map(|text| text.to_string()).unwrap_or_default();
-    let text = told(effect, attempt, course, limit, &kind, &said);
+    let text = told(effect, attempt, course, of, &kind, &said);
     if let Err(e) = face(py).log.bind(py).call1((AREA, level(course), text, effect, attempt, true)) {
         e.write_unraisable(py, None);
     }
@@ -54,18 +62,20 @@ pub(crate) fn natively(py: Python<'_>, plan: &Plan, source: Option<&LimitSource>
     let debug = hears(py, DEBUG);
     know_classes(py).ok()?;
     let (labels, inherited): (Arc<Labels>, _) = (plan.labels(py), source.map(|source| source.text(py)));
-    Some(Arc::new(move |attempt, course, e: &Error| {
+    let stack = plan.stack.clone();
+    Some(Arc::new(move |layer, attempt, course, e: &Error| {
         if level(course) == DEBUG && !debug {
             return;
         }
-        let limit = match course {
+        let of = match course {
             Course::GivesUp(GaveUp::TooLate(misfit)) => match misfit.owner {
-                Owner::Layer(layer) => labels.layer(layer),
-                _ => inherited.as_deref().unwrap_or("a limit around it"),
+                Owner::Layer(layer) => labels.layer(layer).to_owned(),
+                _ => inherited.as_deref().unwrap_or("a limit around it").to_owned(),
             },
-            _ => "",
+            Course::GivesUp(GaveUp::Budget) => budget(&stack, layer),
+            _ => String::new(),
         };
-        let text = told(&labels.effect, attempt, course, limit, class(e), &said(e, &labels));
+        let text = told(&labels.effect, attempt, course, &of, class(e), &said(e, &labels));
         log::say(AREA, level(course), text, Some(labels.effect.clone()), Some(attempt));
     }))
 }
@@ -89,7 +99,8 @@ fn said(e: &Error, labels: &Labels) -> String {
     }
 }
 
-fn told(effect: &str, attempt: u32, course: Course, limit: &str, kind: &str, said: &str) -> String {
+/// `of` is the limit that the wait does not fit, or the name of the budget.
+fn told(effect: &str, attempt: u32, course: Course, of: &str, kind: &str, said: &str) -> String {
     /// Bytes of what the error says.
     const MOST: usize = 500;
     let said = &said[..said.floor_char_boundary(MOST)];
@@ -102,8 +113,8 @@ fn told(effect: &str, attempt: u32, course: Course, limit: &str, kind: &str, sai
             let why = match why {
                 GaveUp::Attempts => "it may make no more".to_owned(),
                 GaveUp::Unnamed => "on= does not name the failure".to_owned(),
-                GaveUp::Budget => "nothing is left of its retry budget".to_owned(),
-                GaveUp::TooLate(misfit) => note::does_not_fit(&misfit, limit),
+                GaveUp::Budget => format!("nothing is left of its retry budget{of}"),
+                GaveUp::TooLate(misfit) => note::does_not_fit(&misfit, of),
             };
             format!("effect '{effect}' gave up after attempt {attempt}, {why}: {error}")
         }

@@ -8,6 +8,7 @@ use mountain_core::effect::{Keys, Shared};
 use mountain_core::policy::cache::{Cache, Settings};
 use mountain_core::policy::retry;
 use mountain_core::sync::Mutex;
+use mountain_core::telemetry::shortened;
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTraceback, PyTuple};
@@ -140,8 +141,14 @@ pub(crate) struct Budget(pub(crate) Arc<Mutex<retry::Budget>>);
 #[pymethods]
 impl Budget {
     #[new]
-    #[pyo3(signature = (ratio, min_per_second, /))]
-    fn new(ratio: f64, min_per_second: f64) -> Self {
-        Budget(Arc::new(Mutex::new(retry::Budget::new(ratio, min_per_second))))
+    #[pyo3(signature = (ratio, min_per_second, name, /))]
+    fn new(ratio: f64, min_per_second: f64, name: Option<&str>) -> Self {
+        let mut budget = retry::Budget::new(ratio, min_per_second);
+        budget.name = name.map(|name| shortened(name).into());
+        let budget = Arc::new(Mutex::new(budget));
+        if let Some(name) = name {
+            telemetry().policies.budget(&budget, name);
+        }
+        Budget(budget)
     }
 }

@@ -237,6 +237,8 @@ impl Maker {
                         "max_size": max_size,
                     }),
                 ),
+                // What they refuse is shown as the failures of their effects.
+                Reading::Budget(_) => None,
             };
         }
         state["limits"] = Value::Object(limits);

@@ -16,8 +16,8 @@ use crate::value::{Memory, Value};
 /// Which native failures a retry goes on from: by errno. `None` stands for every OS error.
 pub type OnErrno = Option<Vec<i32>>;
 
-/// Hears how retries go on: with the number of the attempt that failed, and its failure.
-pub type Retries = Arc<dyn Fn(u32, Course, &Error) + Send + Sync>;
+/// Hears how retries go on: with the place of the retry, the number of the attempt that failed, and its failure.
+pub type Retries = Arc<dyn Fn(usize, u32, Course, &Error) + Send + Sync>;
 
 pub struct NativeLeaf {
     operation: Arc<dyn Operation>,
@@ -149,9 +149,9 @@ impl Leaf for NativeLeaf {
         Ok(if yes { Verdict::Yes } else { Verdict::No })
     }
 
-    fn retried(&self, _layer: usize, attempt: u32, course: Course, fault: &mut Error) {
+    fn retried(&self, layer: usize, attempt: u32, course: Course, fault: &mut Error) {
         if let Some(heard) = &self.retries {
-            heard(attempt, course, fault);
+            heard(layer, attempt, course, fault);
         }
         if let Course::GivesUp(GaveUp::TooLate(misfit)) = course {
             let failed = std::mem::replace(fault, Error::Cancelled);

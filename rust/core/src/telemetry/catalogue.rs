@@ -58,6 +58,10 @@ pub(super) const CACHE_MISSES: Metric = metric("mountain_cache_misses", Counter,
 pub(super) const CACHE_EVICTED: Metric =
     metric("mountain_cache_evicted", Counter, &["cache"], "Values that went for want of room");
 pub(super) const CACHE_SIZE: Metric = metric("mountain_cache_size", Gauge, &["cache"], "Values that are there");
+pub(super) const BUDGET_GRANTED: Metric =
+    metric("mountain_budget_granted", Counter, &["budget"], "Retries that a budget allowed");
+pub(super) const BUDGET_REFUSED: Metric =
+    metric("mountain_budget_refused", Counter, &["budget"], "Retries for which nothing was left of a budget");
 pub(super) const RUNNING: Metric =
     metric("mountain_effects_running", Gauge, &[], "Effects that have begun, waited once and not ended");
 pub(super) const WAITING: Metric =
@@ -96,6 +100,8 @@ pub const CATALOGUE: &[&Metric] = &[
     &CACHE_MISSES,
     &CACHE_EVICTED,
     &CACHE_SIZE,
+    &BUDGET_GRANTED,
+    &BUDGET_REFUSED,
     &RUNNING,
     &WAITING,
     &THREADS_BUSY,

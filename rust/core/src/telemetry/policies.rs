@@ -12,6 +12,7 @@ use crate::policy::breaker::Breaker;
 use crate::policy::cache::{Cache, Counts};
 use crate::policy::limit::Limit;
 use crate::policy::rate::Rate;
+use crate::policy::retry;
 use crate::sync::Mutex;
 use crate::time::Instant;
 
@@ -22,6 +23,7 @@ pub enum Reading {
     Rate { n: f64, per: f64, waiting: usize, waits: Summary },
     Breaker { states: [u64; 4], opens: u64 },
     Cache { counts: Counts, size: usize, max_size: usize },
+    Budget(retry::Counts),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +32,7 @@ enum Kind {
     Rate,
     Breaker,
     Cache,
+    Budget,
 }
 
 impl Kind {
@@ -40,6 +43,7 @@ impl Kind {
             Kind::Rate => "rates",
             Kind::Breaker => "breakers",
             Kind::Cache => "caches",
+            Kind::Budget => "budgets",
         }
     }
 }
@@ -143,6 +147,12 @@ impl Policies {
             let (counts, size) = cache.counts();
             Some(Reading::Cache { counts, size, max_size: cache.max_size() })
         });
+    }
+
+    pub fn budget(&self, budget: &Arc<Mutex<retry::Budget>>, name: &str) {
+        let weak = Arc::downgrade(budget);
+        let of = Arc::as_ptr(budget) as usize;
+        self.add(Kind::Budget, of, name, None, move |_| Some(Reading::Budget(weak.upgrade()?.lock().counts())));
     }
 
     /// A policy that is known keeps the name it was first given. Of two with one name, the later is `name#2`. What a new one is called; `None`: it

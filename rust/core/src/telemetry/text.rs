@@ -145,6 +145,7 @@ impl Scrape {
     fn policies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let all = self.0.policies.all(self.0.clock.now());
         let (mut limits, mut rates, mut breakers, mut caches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut budgets = Vec::new();
         for (name, reading) in &all {
             match reading {
                 Reading::Limit { capacity, in_flight, fullest, waiting, waits, .. } => {
@@ -153,6 +154,7 @@ impl Scrape {
                 Reading::Rate { waiting, waits, .. } => rates.push((name, waiting, waits)),
                 Reading::Breaker { states, opens } => breakers.push((name, states, opens)),
                 Reading::Cache { counts, size, .. } => caches.push((name, counts, size)),
+                Reading::Budget(counts) => budgets.push((name, counts)),
             }
         }
         let mut series = Series::of(encoder, &is::LIMIT_CAPACITY)?;
@@ -191,7 +193,11 @@ impl Scrape {
             caches.iter().try_for_each(|(name, counts, _)| series.counter(&[("cache", name)], of(counts)))?;
         }
         let mut series = Series::of(encoder, &is::CACHE_SIZE)?;
-        caches.iter().try_for_each(|(name, _, n)| series.gauge(&[("cache", name)], **n as u64))
+        caches.iter().try_for_each(|(name, _, n)| series.gauge(&[("cache", name)], **n as u64))?;
+        let mut series = Series::of(encoder, &is::BUDGET_GRANTED)?;
+        budgets.iter().try_for_each(|(name, counts)| series.counter(&[("budget", name)], counts.granted))?;
+        let mut series = Series::of(encoder, &is::BUDGET_REFUSED)?;
+        budgets.iter().try_for_each(|(name, counts)| series.counter(&[("budget", name)], counts.refused))
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -44,7 +44,7 @@ impl<L: Leaf> Inside<'_, L> {
             };
             drop(breaker);
             let pass = admitted.map_err(|after| self.call.refused(self.layer, Reason::Open(after)))?;
-            if let Some(change) = pass.turned {
+            if let Some(change) = pass.change() {
                 self.tell(change, Ended::Well);
             }
             // Only who polls the call comes here.

@@ -122,7 +122,7 @@ impl Breaker {
         let timed = self.settings.slow_call.is_some();
         let state = self.key(key);
         let closed = !timed && matches!(state.phase, Phase::Closed { .. });
-        closed.then_some(Pass { key, generation: state.generation, started: Instant::from_nanos(0), turned: None })
+        closed.then_some(Pass { key, generation: state.generation, started: Instant::from_nanos(0), probes: 0 })
     }
 
     /// Let the call begin, as [`Breaker::peek`] says; half-open it is a probe and takes a slot.
@@ -135,7 +135,7 @@ impl Breaker {
         if let Phase::HalfOpen { taken, .. } = &mut state.phase {
             *taken += 1;
         }
-        Ok(Pass { key, generation: state.generation, started: now, turned: was_open.then_some(Change::HalfOpen { probes }) })
+        Ok(Pass { key, generation: state.generation, started: now, probes: if was_open { probes } else { 0 } })
     }
 
     /// The call has ended. `dice`, in [0, 1), is for the jitter of the cooldown, should this open the breaker.

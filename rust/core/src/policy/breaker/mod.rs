@@ -72,6 +72,14 @@ pub struct Pass {
     key: u32,
     generation: u64,
     started: Instant,
+    /// So many calls are let through from this one on, which has made it half-open; else 0.
+    probes: u32,
+}
+
+impl Pass {
     /// What this admission changed.
-    turned: Option<Change>,
+    #[must_use]
+    pub fn change(&self) -> Option<Change> {
+        (self.probes > 0).then_some(Change::HalfOpen { probes: self.probes })
+    }
 }

@@ -268,7 +268,7 @@ impl Pair {
         match admitted {
             Ok(pass) => {
                 prop_assert_eq!(expected, Ok(()));
-                self.note(key, Event::Began(self.calls), pass.turned)?;
+                self.note(key, Event::Began(self.calls), pass.change())?;
                 self.flying.push((self.calls, pass));
                 self.calls += 1;
             }

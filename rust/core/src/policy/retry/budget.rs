@@ -3,6 +3,8 @@
 //! Over the last ten seconds retries are at most `ratio` times the calls, plus `min_per_second` for each second. The calls and the retries
 //! come from one source, so what is allowed follows the load by itself; the idea is that of Finagle's retry budget (Twitter, 2015).
 
+use std::sync::Arc;
+
 use crate::policy::window::Window;
 use crate::time::Instant;
 
@@ -18,6 +20,17 @@ pub struct Budget {
     /// Retries in ten seconds whatever the calls; infinite is no limit.
     floor: f64,
     window: Window<Tally, { SECONDS as usize + 1 }>,
+    /// Ever.
+    counts: Counts,
+    /// As it was called where it was made.
+    pub name: Option<Arc<str>>,
+}
+
+/// Retries that it allowed, and those for which nothing was left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub granted: u64,
+    pub refused: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,7 +42,8 @@ struct Tally {
 impl Budget {
     #[must_use]
     pub fn new(ratio: f64, min_per_second: f64) -> Self {
-        Budget { ratio, floor: min_per_second * SECONDS as f64, window: Window::default() }
+        let floor = min_per_second * SECONDS as f64;
+        Budget { ratio, floor, window: Window::default(), counts: Counts::default(), name: None }
     }
 
     /// A call makes its first attempt.
@@ -51,7 +65,13 @@ impl Budget {
             let slice = self.window.at(second);
             slice.retries = slice.retries.saturating_add(1);
         }
+        *if granted { &mut self.counts.granted } else { &mut self.counts.refused } += 1;
         granted
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
     }
 }
 
@@ -104,6 +124,7 @@ mod tests {
         assert_eq!(granted(&mut budget, 1000, 0.0), 1);
         (0..10).for_each(|_| budget.deposit(at(1.0)));
         assert_eq!(granted(&mut budget, 1000, 1.0), 1);
+        assert_eq!(budget.counts(), Counts { granted: 2, refused: 1998 });
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod layer;
 mod machine;
 
 pub use super::backoff::{Backoff, Jitter};
-pub use budget::Budget;
+pub use budget::{Budget, Counts};
 pub use layer::retry;
 
 use std::sync::Arc;
