@@ -4,6 +4,7 @@ import os
 import warnings
 
 from . import _abandoned, _compose, _flights, _native, _shown, _threads, errors
+from ._cuts import is_cut
 from .policy import _forks
 from .policy._arguments import bound, unhashable, whole
 from .policy._base import under
@@ -39,6 +40,7 @@ _native.bind(
     hears_policy=_logs.hears_policy,
     failed=_failures.note,
     disown_abandoned=_abandoned.disown,
+    is_cut=is_cut,
 )
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ._cuts import STOPS
 from ._shutdown import POLITE, Clock, Left, Steps, left_behind
 
 __all__ = ["InFlight", "Owner"]
@@ -41,7 +42,7 @@ class InFlight:
         for work in self._work():
             if work not in self._asked:
                 self._asked.add(work)
-                work.cancel()
+                work.cancel(STOPS)
 
     async def end(self, part: float) -> list[Left]:
         """All of them, in such a part of the time that is left: what is left behind."""

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
 
+from ._cuts import STOPS
 from ._graph import Make
 from ._need import shown
 from .errors import ConfigError
@@ -67,7 +68,7 @@ class Life:
     def ask(self) -> None:
         """It is to end, in its own time."""
         if not self._entered:
-            self.task.cancel()
+            self.task.cancel(STOPS)
         elif not self._asked.done():
             self._asked.set_result(None)
 

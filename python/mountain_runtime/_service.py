@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from ._cuts import why_cut
 from ._exits import error_of
 from ._graph import Make, Provider
 from ._health import ServiceHealth
@@ -150,8 +151,18 @@ class Service:
             self._is("up")
             _log.info("service %s is back", self.provider.name)
             if self._breaker() is None and self._standby is not None:
+                self._standby.task.add_done_callback(self._fallback_ended)
                 self._standby.ask()
             return
+
+    def _fallback_ended(self, task: "asyncio.Task[None]") -> None:
+        """The fallback is needed no more. If it ends with the service, the shutdown says how."""
+        if self._state not in ("up", "degraded"):
+            return
+        name = f"{self.provider.name} (fallback)"
+        error, _ = why_cut(task, name)
+        if error is not None:
+            _log.warning("service %s did not end well: %s", name, written(error), exc_info=error)
 
     def _breaker(self) -> CircuitBreaker | None:
         found = getattr(self._primary.value, "breaker", None) if self._primary is not None else None

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from . import _native
+from ._cuts import why_cut
 from ._dump import Dump
-from ._exits import error_of
-from ._stacks import of_task, of_traceback, place
+from ._stacks import of_task, place
 from ._users_errors import notes, said
 from .errors import TimedOut
 from .policy._numbers import Seconds, seconds
@@ -315,18 +315,9 @@ def left_behind(work: "asyncio.Future[Any]") -> Left:
 
 
 def _why_cut(task: "asyncio.Task[Any]", name: str) -> BaseException | None:
-    """Why a task did not end well: its error, or a cancel that came out of it although none was asked of it."""
-    if not task.cancelled():
-        return error_of(task)
-    if task.cancelling():
-        return None
-    where: list[str] = []
-    try:
-        task.result()
-    except asyncio.CancelledError as cancelled:
-        where = of_traceback(cancelled.__traceback__)
-    error = asyncio.CancelledError(f"{name} was cut short: a cancel came out of it{place(where)}")
-    _note(error, name, where)
+    error, where = why_cut(task, name)
+    if error is not None:
+        _note(error, name, where)
     return error
 
 

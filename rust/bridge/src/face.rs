@@ -45,6 +45,8 @@ pub(crate) struct Face {
     pub(crate) failed: Py<PyAny>,
     /// Gives up the slots of abandoned generators.
     pub(crate) disown_abandoned: Py<PyAny>,
+    /// Whether the cancel that came out of a task was asked for by nobody.
+    pub(crate) is_cut: Py<PyAny>,
     /// asyncio's own functions that Rust calls.
     pub(crate) current_task: Py<PyAny>,
     /// Where `current_task` looks, if it is written in Python, as on CPython 3.11: then to look for oneself takes a third of the time.
@@ -119,6 +121,7 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
         slow: get("slow")?.unbind(),
         failed: get("failed")?.unbind(),
         disown_abandoned: get("disown_abandoned")?.unbind(),
+        is_cut: get("is_cut")?.unbind(),
         tasks: tasks(&asyncio)?.map(Bound::unbind),
         current_task: asyncio.getattr("current_task")?.unbind(),
         running_loop: asyncio.getattr("_get_running_loop")?.unbind(),

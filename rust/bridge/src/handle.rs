@@ -20,6 +20,7 @@ use pyo3::types::{PyDict, PyType};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
 use crate::callback::{call_in, gathers, wakes_a_task};
+use crate::face::face;
 use crate::idle::{Idle, Reused};
 use crate::owned::Owned;
 use crate::plan::Plan;
@@ -657,7 +658,11 @@ impl TaskDone {
         let handle = self.handle.bind(py);
         let phase = match task.call_method0(intern!(py, "result")) {
             Ok(v) => Phase::Value(v.unbind()),
-            Err(e) if e.is_instance_of::<CancelledError>(py) => {
+            // Cut short by a cancel of its own it has failed.
+            Err(e)
+                if e.is_instance_of::<CancelledError>(py)
+                    && !face(py).is_cut.bind(py).call1((&task, e.value(py)))?.is_truthy()? =>
+            {
                 let message = e.value(py).getattr("args")?.get_item(0).ok().map(Bound::unbind);
                 handle.get().set_message(message);
                 Phase::Cancelled
