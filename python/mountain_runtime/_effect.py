@@ -11,7 +11,7 @@ from ._native import Effect, EffectFunction
 from ._need import filled, needs, on_thread, without_needs
 from .errors import ConfigError
 from .policy._arguments import check_name
-from .policy._base import Policy, flatten, name_of, plan
+from .policy._base import D, D_co, Policy, class_of, flatten, name_of, plan
 
 __all__ = ["BlockingDecorator", "EffectDecorator", "blocking", "effect"]
 
@@ -19,22 +19,22 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class EffectDecorator(Protocol):
+class EffectDecorator(Protocol[D_co]):
     """`effect(...)` with its policies, before it has its function."""
 
-    def __call__(self, fn: Callable[P, Awaitable[T]], /) -> Callable[P, Effect[T]]: ...
+    def __call__(self, fn: Callable[P, Awaitable[T]], /) -> Callable[P, Effect[T | D_co]]: ...
 
 
-class BlockingDecorator(Protocol):
+class BlockingDecorator(Protocol[D_co]):
     """`blocking(...)` with its policies, before it has its function."""
 
-    def __call__(self, fn: Callable[P, T], /) -> Callable[P, Effect[T]]: ...
+    def __call__(self, fn: Callable[P, T], /) -> Callable[P, Effect[T | D_co]]: ...
 
 
 @overload
 def effect(fn: Callable[P, Awaitable[T]], /) -> Callable[P, Effect[T]]: ...
 @overload
-def effect(*policies: Policy, name: str | None = None) -> EffectDecorator: ...
+def effect(*policies: Policy[D], name: str | None = None) -> EffectDecorator[D]: ...
 def effect(*policies: Any, name: str | None = None) -> Any:
     """Makes a coroutine function give effects, under `policies`, outermost first. Bare, it has no policies.
 
@@ -46,7 +46,7 @@ def effect(*policies: Any, name: str | None = None) -> Any:
 @overload
 def blocking(fn: Callable[P, T], /) -> Callable[P, Effect[T]]: ...
 @overload
-def blocking(*policies: Policy, name: str | None = None) -> BlockingDecorator: ...
+def blocking(*policies: Policy[D], name: str | None = None) -> BlockingDecorator[D]: ...
 def blocking(*policies: Any, name: str | None = None) -> Any:
     """Makes a sync function give effects that call it on a worker thread, under `policies`, outermost first.
 
@@ -55,13 +55,13 @@ def blocking(*policies: Any, name: str | None = None) -> Any:
     return _decorator(policies, name, _check_sync, _make_blocking)
 
 
-Make = Callable[[Callable[..., Any], tuple[Policy, ...], str], Callable[..., Any]]
+Make = Callable[[Callable[..., Any], tuple[Policy[Any], ...], str], Callable[..., Any]]
 
 
 def _decorator(policies: tuple[Any, ...], name: str | None, check: Callable[[object], None], make: Make) -> Any:
     check_name(name, "blocking" if check is _check_sync else "effect")
 
-    def decorate(fn: Any, policies: tuple[Policy, ...]) -> Any:
+    def decorate(fn: Any, policies: tuple[Policy[Any], ...]) -> Any:
         if isinstance(fn, (staticmethod, classmethod)):
             return _decorated_method(cast("Any", fn), decorate, policies)
         if not callable(fn):
@@ -88,20 +88,20 @@ def _decorator(policies: tuple[Any, ...], name: str | None, check: Callable[[obj
     return with_policies
 
 
-def _decorated_method(method: Any, decorate: Callable[..., Any], policies: tuple[Policy, ...]) -> Any:
+def _decorated_method(method: Any, decorate: Callable[..., Any], policies: tuple[Policy[Any], ...]) -> Any:
     """A static or class method around the decorated function."""
     return type(method)(decorate(method.__func__, policies))
 
 
 def _is_policy(given: object) -> bool:
-    return isinstance(given, Policy) or (isinstance(given, type) and issubclass(given, Policy))
+    return isinstance(given, Policy) or class_of(given) is not None
 
 
-def _make_effect(fn: Callable[..., Any], policies: tuple[Policy, ...], name: str) -> Callable[..., Any]:
+def _make_effect(fn: Callable[..., Any], policies: tuple[Policy[Any], ...], name: str) -> Callable[..., Any]:
     return cast("Callable[..., Any]", EffectFunction(filled(fn, name), plan(policies, name, fn)))
 
 
-def _make_blocking(fn: Callable[..., Any], policies: tuple[Policy, ...], name: str) -> Callable[..., Any]:
+def _make_blocking(fn: Callable[..., Any], policies: tuple[Policy[Any], ...], name: str) -> Callable[..., Any]:
     return cast(
         "Callable[..., Any]",
         EffectFunction(

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, ContextVar
 from types import CodeType, FrameType, GenericAlias, MethodType
-from typing import Any, Generic, Literal, NoReturn, ParamSpec, Self, TypeAlias, TypeVar, final, overload
+from typing import Any, Generic, Literal, Never, NoReturn, ParamSpec, Self, TypeAlias, final, overload
 
-from typing_extensions import disjoint_base
+from typing_extensions import TypeVar, disjoint_base
 
 from ._outcome import Err, Ok
 from .policy._base import Policy
@@ -102,6 +102,7 @@ __all__ = [
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
+_D = TypeVar("_D", default=Never)
 _A = TypeVar("_A")
 _X = TypeVar("_X", bound=Exception)
 _Y = TypeVar("_Y", bound=Exception)
@@ -154,7 +155,7 @@ class Effect(Coroutine[Any, Any, _T_co]):
     def attempt(self, e: type[_X], e2: type[_Y], /) -> Effect[Ok[_T_co] | Err[_X | _Y]]: ...
     @overload
     def attempt(self, e: type[_X], e2: type[_Y], e3: type[_Z], /) -> Effect[Ok[_T_co] | Err[_X | _Y | _Z]]: ...
-    def under(self, *policies: Policy) -> Effect[_T_co]:
+    def under(self, *policies: Policy[_D]) -> Effect[_T_co | _D]:
         """The same under more policies, the outermost first, around those it has."""
 
 @final

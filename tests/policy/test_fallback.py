@@ -1,6 +1,9 @@
 """Fallback: what stands in, for which errors, in which order; and what it leaves alone."""
 
 import asyncio
+import copy
+import functools
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from mountain_runtime import (
     ConcurrencyLimit,
     Fallback,
     Pipeline,
+    Policy,
     RateLimit,
     Retry,
     Runtime,
@@ -41,6 +45,27 @@ async def of_effect(error: Exception) -> Any:
 
 def degraded(name: str) -> int:
     return _native.effect_statistics().get(name, (0,) * 10)[7]
+
+
+def stand_in(error: Exception) -> int:
+    return len(str(error))
+
+
+def test_one_that_says_what_it_gives_is_as_one_that_does_not() -> None:
+    said, plain = Fallback[int](stand_in, on=Boom), Fallback(stand_in, on=Boom)
+    assert type(said) is Fallback
+    assert said == plain == pickle.loads(pickle.dumps(said)) == copy.copy(said)
+    assert hash(said) == hash(plain)
+    assert repr(said) == repr(plain) == "Fallback(stand_in, on=Boom)"
+
+
+@pytest.mark.parametrize("policy", [Fallback, Fallback[int], Pipeline[int], Policy[Any]])
+def test_the_class_is_no_policy_whatever_it_says_of_what_it_gives(policy: Any) -> None:
+    inner = fs.stat(".")
+    for put in (effect, functools.partial(effect, Timeout(1)), inner.under):
+        with pytest.raises(ConfigError, match=r"^(Fallback|Pipeline|Policy) is a class: write \1\(\.\.\.\)$"):
+            put(policy)
+    inner.close()
 
 
 # -- what stands in ------------------------------------------------------------------------------------------

@@ -6,11 +6,11 @@ takes the ignores away to see that each checker refuses these lines, and only th
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from operator import attrgetter
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar, assert_type
+from typing import Any, Generic, Literal, Never, NoReturn, ParamSpec, Protocol, Self, TypeVar, assert_type
 
 from mountain_runtime import (
     Cache,
@@ -24,6 +24,7 @@ from mountain_runtime import (
     LimitStatistics,
     Ok,
     Pipeline,
+    Policy,
     Priority,
     RateLimit,
     Retry,
@@ -48,7 +49,9 @@ from mountain_runtime import (
 from mountain_runtime.errors import CircuitOpen, RateLimited, Rejected, TimedOut
 from mountain_runtime.testing import VirtualClock
 
+P = ParamSpec("P")
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Missing(Exception):
@@ -153,6 +156,136 @@ class Shop:
     async def currency(code: str) -> int:
         """A static method."""
         return len(code)
+
+
+async def as_text(error: Exception) -> str:
+    """Stands in, awaited."""
+    return str(error)
+
+
+def as_bytes(error: Exception) -> Effect[bytes]:
+    """Stands in by an effect."""
+    return load(1)
+
+
+def at_once_or_not(error: Exception) -> str | Awaitable[str]:
+    """Stands in, awaited or not."""
+    return str(error)
+
+
+def translated(error: Exception) -> NoReturn:
+    """Another error in place of one."""
+    raise Missing from error
+
+
+def anything(error: Exception) -> Any:
+    """Says nothing of what it gives."""
+    return None
+
+
+async def number(text: str = "") -> int:
+    """Of the functions under fallbacks."""
+    return len(text)
+
+
+async def numbers() -> list[int]:
+    """Another."""
+    return []
+
+
+class Text(Fallback[str]):
+    """A policy of the user's own."""
+
+    def __init__(self) -> None:
+        super().__init__(as_text, on=OSError)
+
+
+nothing = Fallback(lambda error: None, on=OSError)
+some_text = Fallback(as_text, on=(OSError, Missing))
+pipeline = Pipeline(Timeout(1), nothing, name="nothing")
+PLAIN: list[Policy] = [Timeout(1), Retry(on=OSError), breaker]
+MIXED = (Timeout(1), nothing)
+OPTIONAL: list[Policy[None]] = [Timeout(1), nothing]
+ANY_POLICY: list[Policy[object]] = [Timeout(1), nothing, some_text, pipeline, Text()]
+
+
+@effect(nothing, Timeout(1))
+async def maybe(n: int) -> int:
+    """May give None."""
+    return n
+
+
+@blocking(nothing)
+def maybe_blocking(n: int, *, times: int = 1) -> int:
+    """Likewise, on a thread."""
+    return n * times
+
+
+class Shelf:
+    """A fallback on a method."""
+
+    @effect(Timeout(1), some_text)
+    async def top(self) -> bytes:
+        """May give text."""
+        return b""
+
+    @staticmethod
+    @effect(nothing)
+    async def size(n: int) -> int:
+        """May give None."""
+        return n
+
+
+def under_one(fn: Callable[P, Awaitable[T]], other: U) -> Callable[P, Effect[T | U]]:
+    """A decorator of the user's own."""
+    return effect(Fallback(lambda error: other, on=OSError), Timeout(1))(fn)
+
+
+def policy_of(other: U) -> Policy[U]:
+    """A policy that a function makes."""
+    return Fallback(lambda error: other, on=OSError)
+
+
+#: What stands in is in the result's type, and what gives nothing of its own is not.
+STANDS_IN = (
+    assert_type(maybe(1), Effect[int | None]),
+    assert_type(maybe_blocking(1, times=2), Effect[int | None]),
+    assert_type(Shelf().top(), Effect[bytes | str]),
+    assert_type(Shelf.size(1), Effect[int | None]),
+    assert_type(effect(Fallback(lambda error: None, on=OSError))(number)("a"), Effect[int | None]),
+    assert_type(effect(Fallback(lambda error: 1, on=OSError))(number)(), Effect[int]),
+    assert_type(effect(Fallback(lambda error: as_text(error), on=OSError))(number)(), Effect[int | str]),  # noqa: PLW0108
+    assert_type(effect(Fallback(as_bytes, on=OSError))(number)(), Effect[int | bytes]),
+    assert_type(effect(Fallback(at_once_or_not, on=OSError))(number)(), Effect[int | str]),
+    assert_type(effect(Fallback[Never](translated, on=OSError))(number)(), Effect[int]),
+    assert_type(effect(Fallback(anything, on=OSError))(number)(), Effect[int | Any]),
+    assert_type(effect(Fallback[list[int]](lambda error: [], on=OSError))(numbers)(), Effect[list[int]]),
+    assert_type(effect(Timeout(1), some_text, nothing, Retry(on=OSError))(number)(), Effect[int | str | None]),
+    assert_type(effect(Fallback[str | bytes](as_bytes, on=OSError), some_text)(number)(), Effect[int | str | bytes]),
+    assert_type(effect(Text())(number)(), Effect[int | str]),
+    assert_type(effect(policy_of(b""))(number)(), Effect[int | bytes]),
+    assert_type(under_one(number, "a")(text="a"), Effect[int | str]),
+    assert_type(effect()(number)(), Effect[int]),
+    assert_type(effect(name="n")(number)(), Effect[int]),
+    assert_type(effect(*PLAIN)(number)(), Effect[int]),
+    assert_type(effect(*MIXED)(number)(), Effect[int | None]),
+    assert_type(effect(*OPTIONAL)(number)(), Effect[int | None]),
+    assert_type(effect(Timeout(1), *OPTIONAL, Timeout(2))(number)(), Effect[int | None]),
+    assert_type(effect(Timeout(1), *MIXED, some_text)(number)(), Effect[int | str | None]),
+    assert_type(effect(pipeline)(number)(), Effect[int | None]),
+    assert_type(effect(Pipeline(pipeline, some_text, name="two"))(number)(), Effect[int | str | None]),
+    assert_type(Pipeline(name="none"), Pipeline[Never]),
+    assert_type(pipeline.call(number, text="a"), Effect[int | None]),
+    assert_type(some_text.call(number), Effect[int | str]),
+    assert_type(load(1).under(nothing), Effect[bytes | None]),
+    assert_type(load(1).under(Timeout(1), some_text, nothing), Effect[bytes | str | None]),
+    assert_type(load(1).under(*MIXED), Effect[bytes | None]),
+    assert_type(load(1).under(*PLAIN), Effect[bytes]),
+    assert_type(load(1).under(pipeline), Effect[bytes | None]),
+    assert_type(load(1).under(), Effect[bytes]),
+    assert_type(gather(maybe(1), load(1)), Effect[tuple[int | None, bytes]]),
+    assert_type(maybe(1).attempt(Missing), Effect[Ok[int | None] | Err[Missing]]),
+)
 
 
 #: In a tuple, so that no effect is one that nobody awaits.
@@ -357,7 +490,7 @@ async def refused(rt: Runtime) -> None:
     ConcurrencyLimit(5, overflow="drop")  # type: ignore[arg-type]  # expect_error: no such overflow
     RateLimit(10)  # type: ignore[call-arg]  # expect_error: without a time
     Fallback(lambda: 1, on=OSError)  # type: ignore[arg-type, misc]  # expect_error: takes no error
-    Fallback(lambda error: 1)  # type: ignore[call-arg]  # expect_error: without on=
+    Fallback(lambda error: 1)  # type: ignore[call-overload]  # expect_error: without on=
     Cache(ttl=1, key=lambda url: [url])  # type: ignore[arg-type]  # expect_error: no key
     ConcurrencyLimit(1, key="url")  # type: ignore[arg-type]  # expect_error: no function
     RateLimit(1, 1, cost=lambda item: "a")  # type: ignore[arg-type]  # expect_error: no number
@@ -385,6 +518,18 @@ async def refused(rt: Runtime) -> None:
     effect(Timeout)  # type: ignore[arg-type]  # expect_error: the class, not a policy
     wrong: Effect[int] = shout("a")  # type: ignore[assignment]  # expect_error: another value
     await wrong
+    gone: Effect[int] = maybe(1)  # type: ignore[assignment]  # expect_error: None stands in
+    gone = effect(Timeout(1), some_text)(number)()  # type: ignore[assignment]  # expect_error: a str stands in
+    gone = effect(number)().under(nothing)  # type: ignore[arg-type]  # expect_error: None stands in
+    gone = pipeline.call(number)  # type: ignore[assignment]  # expect_error: None stands in
+    gone = effect(*OPTIONAL)(number)()  # type: ignore[assignment]  # expect_error: None may stand in
+    await gone
+    plain: Policy = nothing  # type: ignore[assignment]  # expect_error: gives None
+    plains: list[Policy] = [Timeout(1), some_text]  # type: ignore[list-item]  # expect_error: gives a str
+    await load(1).under(plain, *plains)
+    Fallback[list[int]](as_text, on=OSError)  # type: ignore[arg-type]  # expect_error: gives a str
+    Timeout[int](1)  # type: ignore[misc]  # expect_error: gives nothing of its own
+    (await maybe(1)).bit_length()  # type: ignore[union-attr]  # expect_error: it may be None
     await load(1).under(1)  # type: ignore[arg-type]  # expect_error: no policy
     await load(1).attempt(KeyboardInterrupt)  # type: ignore[type-var]  # expect_error: no Exception
     five: Effect[int] = gather(load(1), load(2), load(3), load(4), load(5))  # type: ignore[assignment]  # expect_error: a tuple

@@ -2,7 +2,8 @@
 
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, ParamSpec, TypeVar, cast, get_origin
 
 from .._native import Effect, Layer, Plan, call_effect, check_call
 from ..errors import ConfigError
@@ -10,18 +11,29 @@ from ._arguments import arity, is_method
 from ._functions import check_arguments
 from ._part import Part
 
-__all__ = ["Asks", "Policy", "flatten", "name_of", "plan", "under"]
+__all__ = ["Asks", "D", "D_co", "Policy", "class_of", "flatten", "name_of", "plan", "under"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: What stands in for a result: nothing, unless a policy is a Fallback.
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    D = TypeVarWithDefault("D", default=Never)
+    D_co = TypeVarWithDefault("D_co", covariant=True, default=Never)
+else:
+    D = TypeVar("D")
+    D_co = TypeVar("D_co", covariant=True)
+
 Asks = Mapping[str, Callable[..., Any] | None]
 
 
-class Policy:
+class Policy(Generic[D_co]):
     """What decides how a call runs: when it is given up, repeated, refused.
 
     Settings are frozen values; what holds state is an object, compared by identity and shared by sharing it.
+    `Policy[X]` may give an `X` in place of the function's result, and a plain `Policy` gives nothing of its own.
     """
 
     __slots__ = ()
@@ -32,11 +44,15 @@ class Policy:
     #: What to write in place of `async with policy:`.
     _instead: ClassVar[str] = "give it to @effect(...), or write `await policy.call(function, ...)`"
 
-    def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> Effect[T]:
+    def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> Effect[T | D_co]:
         """An effect of `fn(*args, **kwargs)` under this policy, for a function that one did not write."""
         made = plan((self,), name_of(fn), fn)
         check_call(fn, args, kwargs or None)
         return call_effect(fn, args, kwargs or None, made)
+
+    def __class_getitem__(cls, item: Any) -> GenericAlias:
+        # typing's own alias sets an attribute on what it makes, a TypeError on 3.11 where that is frozen and has slots.
+        return GenericAlias(cls, item)
 
     if not TYPE_CHECKING:  # type checkers say by themselves that it is no context manager
 
@@ -50,7 +66,7 @@ class Policy:
 
         async def __aexit__(self, *_): ...
 
-    def _flat(self) -> "tuple[Policy, ...]":
+    def _flat(self) -> "tuple[Policy[Any], ...]":
         """The single policies that it consists of, outermost first."""
         return (self,)
 
@@ -70,7 +86,7 @@ class Policy:
         raise ConfigError(f"{self!r} is no policy that the engine knows: build on those of mountain_runtime")
 
 
-def flatten(policies: Iterable[object], name: str) -> tuple[Policy, ...]:
+def flatten(policies: Iterable[object], name: str) -> tuple[Policy[Any], ...]:
     """The single policies, outermost first; a ConfigError if they cannot stand together around `name`."""
     flat = tuple(single for policy in policies for single in _checked(policy)._flat())
     stateful = [id(policy) for policy in flat if policy._stateful]
@@ -110,12 +126,18 @@ def under(policies: tuple[object, ...], inner: Plan, native_call: bool) -> Plan:
     return plan((*policies, *inner.policies), inner.name, inner.function, inner.skip, native_call=native_call)
 
 
-def _checked(policy: object) -> Policy:
+def _checked(policy: object) -> Policy[Any]:
     if isinstance(policy, Policy):
-        return policy
-    if isinstance(policy, type) and issubclass(policy, Policy):
-        raise ConfigError(f"{policy.__name__} is a class: write {policy.__name__}(...)")
+        return policy  # pyright: ignore[reportUnknownVariableType] - whatever it gives
+    if (made_of := class_of(policy)) is not None:
+        raise ConfigError(f"{made_of.__name__} is a class: write {made_of.__name__}(...)")
     raise ConfigError(f"{policy!r} is not a policy, such as Timeout(10)")
+
+
+def class_of(given: object) -> type | None:
+    """The class of policies that `given` is, bare or with what it gives, as in `Fallback[int]`."""
+    found = get_origin(given) or given
+    return cast("type", found) if isinstance(found, type) and issubclass(found, Policy) else None
 
 
 def name_of(fn: object) -> str:

@@ -1,13 +1,13 @@
 """Fallback: something that stands in when a call fails."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from .._native import Layer
 from ..errors import ConfigError
-from ._base import Policy
+from ._base import D_co, Policy
 from ._errors import as_tuple, check_classes, named
 from ._functions import takes_one
 from ._part import Part
@@ -16,7 +16,7 @@ __all__ = ["Fallback"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Fallback(Policy):
+class Fallback(Policy[D_co]):
     """When what it encloses fails with what `on` names, `to(error)` gives the result: a value, or an awaitable of one.
 
     Several make a ladder: what one of them raises is for the next one outside it. The time that ran out of a Timeout
@@ -24,8 +24,20 @@ class Fallback(Policy):
     ended so is counted as degraded.
     """
 
-    to: Callable[[Exception], Any]
+    to: Callable[[Exception], D_co | Awaitable[D_co]]
     on: type[Exception] | tuple[type[Exception], ...]
+
+    if TYPE_CHECKING:  # of an awaitable and a value mypy infers nothing; an awaitable alone says what it gives
+
+        @overload
+        def __init__(
+            self, to: Callable[[Exception], Awaitable[D_co]], on: type[Exception] | tuple[type[Exception], ...]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self, to: Callable[[Exception], D_co | Awaitable[D_co]], on: type[Exception] | tuple[type[Exception], ...]
+        ) -> None: ...
+        def __init__(self, to: Any, on: Any) -> None: ...
 
     def __post_init__(self) -> None:
         given = cast("Any", self.to)

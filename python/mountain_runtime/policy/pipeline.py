@@ -1,21 +1,21 @@
 """Pipeline: policies that belong together, under one name."""
 
-from typing import cast, final
+from typing import Any, cast, final
 
 from ..errors import ConfigError
-from ._base import Policy, flatten
+from ._base import D_co, Policy, flatten
 from ._describe import describe
 
 __all__ = ["Pipeline"]
 
 
 @final
-class Pipeline(Policy):
+class Pipeline(Policy[D_co]):
     """Policies as one policy, outermost first."""
 
     __slots__ = ("_members", "_name")
 
-    def __init__(self, *policies: Policy, name: str) -> None:
+    def __init__(self, *policies: Policy[D_co], name: str) -> None:
         given = cast("object", name)
         if not isinstance(given, str) or not given:
             raise ConfigError(f"Pipeline(name={name!r}): must be a name")
@@ -35,5 +35,5 @@ class Pipeline(Policy):
         """
         return describe(self._name, [policy._part() for policy in self._flat()])
 
-    def _flat(self) -> tuple[Policy, ...]:
+    def _flat(self) -> tuple[Policy[Any], ...]:
         return tuple(single for policy in self._members for single in policy._flat())
