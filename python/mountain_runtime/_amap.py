@@ -19,6 +19,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from . import _children, _scope
 from ._exits import error_of, result_of
+from ._misused import AsyncBlockOnly
 from ._native import Limit, current_limit
 from ._source import Source
 from .errors import ConfigError, ShuttingDown
@@ -50,7 +51,11 @@ def amap(
     return _Results(fn, iter(items), None, limit, ordered)
 
 
-class _Results(AbstractAsyncContextManager[AsyncIterator[tuple[A, T]]], AsyncIterator[tuple[A, T]], Generic[A, T]):
+class _Results(
+    AsyncBlockOnly, AbstractAsyncContextManager[AsyncIterator[tuple[A, T]]], AsyncIterator[tuple[A, T]], Generic[A, T]
+):
+    _block = "amap(function, items, limit=n) as results"
+
     def __init__(
         self,
         fn: Callable[[A], Awaitable[T]],
@@ -128,7 +133,10 @@ class _Results(AbstractAsyncContextManager[AsyncIterator[tuple[A, T]]], AsyncIte
 
     async def __anext__(self) -> tuple[A, T]:
         if self._state != "open":
-            raise RuntimeError("the results of amap exist within its `async with` block only")
+            raise RuntimeError(
+                "the results of amap exist within its block only: write `async with amap(...) as results:`, and in it "
+                "`async for item, result in results:`"
+            )
         if self._wake is not None:
             raise RuntimeError("another task waits for the next result already")
         while True:

@@ -3,7 +3,7 @@
 import os
 import warnings
 
-from . import _abandoned, _compose, _flights, _native, _shown, _threads, errors
+from . import _abandoned, _compose, _flights, _misused, _native, _shown, _threads, errors
 from ._cuts import is_cut
 from .policy import _forks
 from .policy._arguments import bound, unhashable, whole
@@ -30,6 +30,7 @@ _native.bind(
     code_of=code_of,
     shown=_shown.shown,
     refuse=refuse,
+    not_an_effect=_misused.not_an_effect,
     bound=bound,
     whole=whole,
     unhashable=unhashable,

@@ -1,12 +1,13 @@
 """Effects made of effects: what lies behind `map`, `then` and `attempt`; `gather` and `race`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar, overload
 
 from . import _children
 from ._exits import result_of
-from ._native import Effect, call_effect, current_limit, gather_native, race_native
+from ._misused import instead, not_an_effect
+from ._native import Effect, adopt, call_effect, current_limit, gather_native, race_native
 from ._outcome import Err, Ok
 from .errors import ConfigError
 from .policy._base import plan
@@ -35,7 +36,8 @@ async def then(inner: Awaitable[A], f: Callable[[A], Effect[B]], /) -> B:
     following = f(await inner)
     if not isinstance(following, Effect):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
-            f"then() needs a function that gives an effect, not {type(following).__name__}: for values there is map()"
+            "then() needs a function that gives an effect, "
+            f"{instead(following, 'gather(effects)')}; for values there is map()"
         )
     return await following
 
@@ -106,10 +108,17 @@ _RACE = plan((), "race")
 
 
 def _effects(verb: str, given: Iterable[Any]) -> list[Effect[Any]]:
+    if not isinstance(given, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise not_an_effect(f"{verb}()", given)
     children = list(given)
     for child in children:
         if not isinstance(child, Effect):
-            raise TypeError(f"{verb}() runs effects, not {type(child).__name__}: decorate the function with @effect")
+            for other in children:  # none of them will run, and that is said once
+                if isinstance(other, Effect):
+                    adopt(other)
+                elif isinstance(other, Coroutine):
+                    other.close()
+            raise not_an_effect(f"{verb}()", child)
     return children
 
 

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import Token
 from types import TracebackType
 
+from ._misused import AsyncBlockOnly
 from ._native import Limit, limit_var
 from .errors import TimedOut
 from .policy._numbers import Seconds, written
@@ -24,7 +25,9 @@ def deadline(seconds: Seconds) -> AbstractAsyncContextManager[None]:
     return _Deadline(as_seconds(seconds, "deadline", "seconds"))
 
 
-class _Deadline(AbstractAsyncContextManager[None]):
+class _Deadline(AsyncBlockOnly, AbstractAsyncContextManager[None]):
+    _block = "deadline(seconds)"
+
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None

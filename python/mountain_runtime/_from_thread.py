@@ -6,6 +6,7 @@ import functools
 from contextvars import copy_context
 from typing import Any, NoReturn, Protocol, TypeVar
 
+from ._misused import not_an_effect
 from ._native import Effect, Handle
 from .errors import ShuttingDown
 
@@ -25,6 +26,8 @@ class Entered(Protocol):
 
 def call(runtime: Entered, effect: Effect[T]) -> T:
     """What the effect gives, or raises. KeyboardInterrupt in the thread cancels it."""
+    if not isinstance(effect, Effect):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise not_an_effect("from_thread()", effect)
     if asyncio._get_running_loop() is not None:
         effect.close()
         raise RuntimeError(

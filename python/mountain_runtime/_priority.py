@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, suppress
 from contextvars import Token
 from enum import IntEnum
 from types import TracebackType
-from typing import cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from ._native import has_priorities, priority_var
 from .errors import ConfigError
@@ -40,6 +40,13 @@ class _Block(AbstractContextManager[None]):
     def __init__(self, p: Priority) -> None:
         self._priority = p
         self._token: Token[int] | None = None
+
+    if not TYPE_CHECKING:  # type checkers say by themselves that it is no asynchronous block
+
+        async def __aenter__(self) -> NoReturn:
+            raise TypeError("priority() is a plain block: write `with priority(...):`")
+
+        async def __aexit__(self, *_: object) -> None: ...
 
     def __enter__(self) -> None:
         if self._token is not None:

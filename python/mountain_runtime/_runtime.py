@@ -20,6 +20,7 @@ from ._exits import EXITS, Exit, carried, closing
 from ._from_thread import call
 from ._graph import Make, Provider
 from ._health import Health
+from ._misused import AsyncBlock
 from ._native import Effect, Scope, Within, accepted_var, limit_var, scope_var, serving_var
 from ._need import Key, check_key, shown
 from ._outlast import outlast
@@ -41,7 +42,7 @@ T = TypeVar("T")
 
 
 @final
-class Runtime(Scope):
+class Runtime(AsyncBlock, Scope):
     """`async with Runtime() as rt:` owns what is submitted to it. It is entered once.
 
     None is needed to await an effect. A clean exit drains what was submitted, an exception cancels it; `report` then
@@ -50,6 +51,8 @@ class Runtime(Scope):
     `dashboard="127.0.0.1:9600"` serves a live page there, with `/metrics`, `/livez` and `/readyz`; an address that
     others can reach has a token, `"token@0.0.0.0:9600"`, or one that is made and logged.
     """
+
+    _block = "Runtime() as rt"
 
     #: How the shutdown went, once there was one.
     report: ShutdownReport | None

@@ -18,6 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 from . import _native, _scope
+from ._misused import AsyncBlockOnly
 from ._native import Child, Completed, Effect
 from ._outlast import shielded
 from .errors import ConfigError
@@ -152,7 +153,9 @@ def open(  # noqa: A001
     return _Block(checked("process.open", argv), cwd, env)
 
 
-class _Block(AbstractAsyncContextManager[Process]):
+class _Block(AsyncBlockOnly, AbstractAsyncContextManager[Process]):
+    _block = "process.open(...) as p"
+
     def __init__(self, argv: tuple[StrPath, ...], cwd: StrPath | None, env: Mapping[str, str] | None) -> None:
         self._command = argv, cwd, env
         self._entered = False

@@ -153,7 +153,7 @@ async def test_another_thread_is_told_to_use_from_thread() -> None:
 async def test_only_effects_can_be_submitted() -> None:
     work = forever()
     async with Runtime() as runtime:
-        with pytest.raises(TypeError, match="an Effect"):
+        with pytest.raises(TypeError, match="takes effects, not the coroutine forever"):
             runtime.submit(work)  # type: ignore[arg-type]
     work.close()
 

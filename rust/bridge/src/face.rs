@@ -25,6 +25,8 @@ pub(crate) struct Face {
     pub(crate) shown: Py<PyAny>,
     /// Raises the TypeError of wrong arguments.
     pub(crate) refuse: Py<PyAny>,
+    /// The TypeError of what takes effects and got something else.
+    pub(crate) not_an_effect: Py<PyAny>,
     /// A call's arguments as its function sees them.
     pub(crate) bound: Py<PyAny>,
     /// The same, with what was not given.
@@ -111,6 +113,7 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
         code_of: get("code_of")?.unbind(),
         shown: get("shown")?.unbind(),
         refuse: get("refuse")?.unbind(),
+        not_an_effect: get("not_an_effect")?.unbind(),
         bound: get("bound")?.unbind(),
         whole: get("whole")?.unbind(),
         unhashable: get("unhashable")?.unbind(),

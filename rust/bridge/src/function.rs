@@ -1,5 +1,6 @@
 //! What a decorator returns: called, it builds an effect. It binds as a method like a function, and has a `__dict__` for what it wraps.
 
+use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -29,6 +30,11 @@ struct Made {
 impl EffectFunction {
     fn made(&self) -> &Made {
         self.made.as_ref().expect("an effect function is made whole")
+    }
+
+    fn uncalled(&self, before: &str, then: &str) -> String {
+        let name = &self.made().plan.get().name;
+        format!("{name} is a function of effects, which was not called: write {before}{name}(...){then}")
     }
 
     /// The user's function, which is asked what it takes.
@@ -92,6 +98,17 @@ impl EffectFunction {
     #[getter]
     fn __kwdefaults__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.asked().bind(py).getattr_opt(intern!(py, "__kwdefaults__"))
+    }
+
+    /// What is written in place of a call: `await f`, and `f.map(str)`.
+    fn __await__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err(self.uncalled("await ", "")))
+    }
+    fn __getattr__(slf: &Bound<'_, Self>, name: &str) -> PyResult<()> {
+        if matches!(name, "map" | "then" | "attempt" | "under") {
+            return Err(PyAttributeError::new_err(slf.get().uncalled("", &format!(".{name}(...)"))));
+        }
+        Err(PyAttributeError::new_err(format!("'EffectFunction' object has no attribute '{name}'")))
     }
 
     /// As a function, it is pickled by its name and is its own copy.

@@ -15,7 +15,8 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use crate::context::{self, Within};
 use crate::effect::{Effect, Start};
 use crate::errno::os_error;
-use crate::handle::{Handle, expected, of_task};
+use crate::face::face;
+use crate::handle::{Handle, of_task};
 use crate::permits::Permits;
 use crate::port::Port;
 use crate::process;
@@ -118,7 +119,9 @@ impl Scope {
     ) -> PyResult<Bound<'py, Handle>> {
         let py = slf.py();
         let me = slf.get();
-        let Ok(effect) = effect.cast::<Effect>() else { return Err(expected("an Effect", effect)) };
+        let Ok(effect) = effect.cast::<Effect>() else {
+            return Err(PyErr::from_value(face(py).not_an_effect.bind(py).call1(("submit()", effect))?));
+        };
         let e = effect.get();
         e.mark_used();
         if me.forks != process::forks() || !takes(slf)? {

@@ -216,12 +216,12 @@ impl Slot {
     }
 
     /// What `with` in place of `async with` finds, and an `await` of the slot itself.
-    fn __enter__(&self) -> PyResult<()> {
+    fn __enter__(_slf: &Bound<'_, Self>) -> PyResult<()> {
         Err(PyTypeError::new_err(NO_BLOCK))
     }
 
     #[pyo3(signature = (*_raised))]
-    fn __exit__(&self, _raised: &Bound<'_, PyTuple>) {}
+    fn __exit__(_slf: &Bound<'_, Self>, _raised: &Bound<'_, PyTuple>) {}
 
     fn __aenter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
         {
