@@ -26,6 +26,7 @@ from ._native import sweep_groups
 from ._services import Services
 from ._shutdown import POLITE, Clock, Left, ShutdownReport, Steps
 from .errors import TimedOut
+from .policy._base import name_of
 from .telemetry import _otel
 
 __all__ = ["Closing", "close"]
@@ -114,7 +115,13 @@ async def _call_deferred(
     runtime: Closing, fn: Callable[[], Awaitable[None]], clock: Clock, steps: Steps, in_flight: InFlight
 ) -> None:
     async def called() -> None:
-        await fn()
+        work = fn()
+        if not isinstance(work, Awaitable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"Runtime.defer({name_of(fn)}): gave {type(work).__name__}, which cannot be awaited. Make it "
+                "`async def`, or put @blocking on it"
+            )
+        await work
 
     name = f"defer {getattr(fn, '__qualname__', repr(fn))}"
     polite, last = clock.part(_PART * POLITE), clock.part(_PART)

@@ -1,6 +1,7 @@
 """`deadline`: a limit over a block of code, and over everything that it awaits or starts."""
 
 import asyncio
+import sys
 from contextlib import AbstractAsyncContextManager
 from contextvars import Token
 from types import TracebackType
@@ -22,14 +23,16 @@ def deadline(seconds: Seconds) -> AbstractAsyncContextManager[None]:
 
     Unlike `asyncio.timeout`, effects and tasks within it know when it ends: none waits for what would come too late.
     """
-    return _Deadline(as_seconds(seconds, "deadline", "seconds"))
+    # The function that writes it, which may be another than the one that the task began with.
+    return _Deadline(as_seconds(seconds, "deadline", "seconds"), sys._getframe(1).f_code.co_qualname)
 
 
 class _Deadline(AsyncBlockOnly, AbstractAsyncContextManager[None]):
     _block = "deadline(seconds)"
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, function: str) -> None:
         self._seconds = seconds
+        self._function = function
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._task: asyncio.Task[object] | None = None
         self._expired = False
@@ -48,7 +51,7 @@ class _Deadline(AsyncBlockOnly, AbstractAsyncContextManager[None]):
             return
         outer = limit_var.get(None)
         if outer is None or outer.remaining() > self._seconds:
-            self._token = limit_var.set(Limit(self._seconds, _block(task)))
+            self._token = limit_var.set(Limit(self._seconds, self._function))
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._seconds, self._expire) if self._seconds else loop.call_soon(self._expire)
 
@@ -67,15 +70,9 @@ class _Deadline(AsyncBlockOnly, AbstractAsyncContextManager[None]):
         assert self._task is not None
         if self._expired and self._task.uncancel() <= self._outside and isinstance(error, asyncio.CancelledError):
             what = f"deadline({written(self._seconds)})"
-            block = _block(self._task)
             raise TimedOut(
-                f"{what} ran out in '{block}'. What it awaited may have run: repeat only what may run twice, "
+                f"{what} ran out in '{self._function}'. What it awaited may have run: repeat only what may run twice, "
                 "or give it more time",
-                effect=block,
+                effect=self._function,
                 policy=what,
             ) from error
-
-
-def _block(task: "asyncio.Task[object]") -> str:
-    """The code that a block stands in, by its task."""
-    return getattr(task.get_coro(), "__qualname__", "")

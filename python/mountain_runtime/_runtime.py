@@ -31,6 +31,8 @@ from ._statistics import Statistics, snapshot
 from ._stopping import Stopping
 from ._users_errors import written
 from .errors import ConfigError, ShuttingDown
+from .policy._base import name_of
+from .policy._functions import takes_none
 from .policy._numbers import Seconds, count, seconds
 from .policy.concurrency import ConcurrencyLimit
 from .telemetry import _dashboard, _otel
@@ -356,7 +358,14 @@ class Runtime(AsyncBlock, Scope):
         if self._phase == _scope.CLOSED:
             raise ShuttingDown("Runtime.defer(): the runtime is closed")
         if not callable(cast("Any", fn)):
-            raise ConfigError(f"Runtime.defer({fn!r}): must be a function that gives an awaitable")
+            given = cast("object", fn)
+            called = (
+                "the function itself, which is called at shutdown" if isinstance(given, Awaitable) else "a function"
+            )
+            raise ConfigError(f"Runtime.defer({fn!r}): must be {called}, and gives an awaitable: write defer(close)")
+        if not takes_none(fn):
+            bound = f"lambda: {name_of(fn)}(...)"
+            raise ConfigError(f"Runtime.defer({name_of(fn)}): is called without arguments: write defer({bound})")
         self._deferred.append(fn)
 
     # -- what is known ----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Literal
 
 from . import _native
@@ -11,13 +12,15 @@ from ._cuts import why_cut
 from ._dump import Dump
 from ._stacks import of_task, place
 from ._users_errors import notes, said
-from .errors import TimedOut
+from .errors import ConfigError, TimedOut
 from .policy._numbers import Seconds, seconds
 
 __all__ = ["POLITE", "Clock", "Left", "Shutdown", "ShutdownReport", "Step", "Steps", "left_behind"]
 
 #: The share of the deadline that is kept for cancelling and cleanup, however long the drain may be.
 _KEPT = 0.2
+#: Seconds to drain, where no other time is set.
+_DRAIN = 10
 #: What an abort leaves to each step, so that a cleanup which needs no more than that can end.
 _ABORT = 0.1
 #: Less than this is no time to wait: what was to end then has been woken for it.
@@ -39,14 +42,26 @@ class Shutdown:
 
     #: Under the 30 seconds that Kubernetes gives.
     deadline: Seconds = 25
-    #: How long work in flight may go on before it is cancelled; at most four fifths of the deadline.
-    drain: Seconds = 10
+    #: How long work in flight may go on before it is cancelled; at most four fifths of the deadline. More than all of it
+    #: is a ConfigError.
+    drain: Seconds = _DRAIN
     #: How long to go on taking work after the stop is known, until load balancers have heard of it.
     propagation: Seconds = 0
 
     def __post_init__(self) -> None:
         for setting in ("deadline", "drain", "propagation"):
             seconds(getattr(self, setting), "Shutdown", setting)
+        whole, drain, announced = (
+            seconds(each, "Shutdown", "") for each in (self.deadline, self.drain, self.propagation)
+        )
+        # The drain that is set by default, and an endless one, have what there is.
+        asked = announced + (0.0 if self.drain == _DRAIN or drain == inf else drain)
+        if asked > whole:
+            raise ConfigError(
+                f"{self!r}: propagation and drain take {asked:g} s, which do not fit the deadline of {whole:g} s: a "
+                f"fifth is kept for cleanup. Make them {whole * (1 - _KEPT):g} s together, or write "
+                f"deadline={asked / (1 - _KEPT):g}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ which is not atomic.
 
 import os
 from collections.abc import AsyncIterator, Iterable
-from typing import Literal
+from typing import Literal, cast
 
 from . import _native
 from ._native import Effect, Entry
@@ -68,6 +68,8 @@ def read_text(path: StrPath, *, encoding: str = "utf-8", errors: str = "strict")
 
 def read_many(paths: Iterable[StrPath]) -> Effect[list[bytes]]:
     """The files in their order, with one wake-up for all; the first failure is raised."""
+    if isinstance(paths, (str, bytes, os.PathLike)):
+        raise TypeError("fs.read_many() takes several paths: write fs.read_bytes(path) for one")
     return _native.fs_read_many(list(paths))
 
 
@@ -80,12 +82,22 @@ def hash(path: StrPath, algorithm: Literal["blake3", "sha256"] = "blake3") -> Ef
 
 def write_bytes(path: StrPath, data: bytes, *, durable: bool = True) -> Effect[None]:
     """Replaces the file, or makes it."""
-    return _native.fs_write(path, data, durable, False)
+    try:
+        return _native.fs_write(path, data, durable, False)
+    except TypeError:
+        if isinstance(cast("object", data), str):
+            raise TypeError("fs.write_bytes() takes bytes, not str: write fs.write_text(), or encode it") from None
+        raise
 
 
 def write_text(path: StrPath, text: str, *, encoding: str = "utf-8", durable: bool = True) -> Effect[None]:
     """Replaces the file, or makes it; line ends stay as they are."""
-    return _native.fs_write(path, text.encode(encoding), durable, True)
+    try:
+        data = text.encode(encoding)
+    except AttributeError:
+        way = ": write fs.write_bytes()" if isinstance(cast("object", text), (bytes, bytearray, memoryview)) else ""
+        raise TypeError(f"fs.write_text() takes str, not {type(text).__name__}{way}") from None
+    return _native.fs_write(path, data, durable, True)
 
 
 def stat(path: StrPath, *, follow_symlinks: bool = True) -> Effect[Entry]:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
+from typing import cast
 
 from . import _native, _scope
 from ._misused import AsyncBlockOnly
@@ -57,6 +58,10 @@ class Process:
         """
         try:
             await _native.process_send(self._child, line if line.endswith(b"\n") else line + b"\n")
+        except TypeError:
+            if isinstance(cast("object", line), str):
+                raise TypeError("send() takes bytes, not str: write send(line.encode())") from None
+            raise
         except BrokenPipeError:
             raise _gone(self._child, "reads no more") from None
 
@@ -136,7 +141,12 @@ def run(
     """
     if max_output is not None:
         count(max_output, "process.run", "max_output")
-    return _native.process_run(checked("process.run", argv), input, check, cwd, _pairs(env), max_output)
+    try:
+        return _native.process_run(checked("process.run", argv), input, check, cwd, _pairs(env), max_output)
+    except TypeError:
+        if isinstance(cast("object", input), str):
+            raise TypeError("process.run(input=) takes bytes, not str: write input=text.encode()") from None
+        raise
 
 
 def open(  # noqa: A001
@@ -198,4 +208,9 @@ def checked(owner: str, argv: tuple[StrPath, ...]) -> tuple[StrPath, ...]:
 
 
 def _pairs(env: Mapping[str, str] | None) -> list[tuple[str, str]] | None:
-    return None if env is None else list(env.items())
+    if env is None:
+        return None
+    for name, value in env.items():
+        if not (isinstance(cast("object", name), str) and isinstance(cast("object", value), str)):
+            raise TypeError(f"env= takes str for str, not {name!r}: {value!r}: convert it by str()")
+    return list(env.items())

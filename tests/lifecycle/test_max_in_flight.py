@@ -52,7 +52,7 @@ async def test_so_much_is_at_work_and_the_rest_comes_by_priority() -> None:
 
 async def test_native_work_and_python_work_share_the_places() -> None:
     works = Works()
-    async with Runtime(max_in_flight=1, shutdown=Shutdown(drain=LONG)) as runtime:
+    async with Runtime(max_in_flight=1, shutdown=Shutdown(deadline=LONG, drain=LONG)) as runtime:
         first = runtime.submit(works("first"))
         await until(lambda: works.begun == ["first"])
         native = runtime.submit(_native.trial_noop())

@@ -195,8 +195,7 @@ async def test_a_limit_from_outside_is_named_with_what_set_it(virtual_clock: Vir
 
     found = await outcome(block())
     assert isinstance(found, Boom)
-    name = "test_a_limit_from_outside_is_named_with_what_set_it"
-    assert fits_not(f"deadline(3) in '{name}'", "3") in found.__notes__[0]
+    assert fits_not(f"deadline(3) in '{block.__qualname__}'", "3") in found.__notes__[0]
 
 
 async def test_a_wait_without_end_and_one_of_next_to_nothing_are_written_as_one_reads_them(

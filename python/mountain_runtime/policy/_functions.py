@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from ..errors import ConfigError
 
-__all__ = ["check_arguments", "check_function", "takes_one"]
+__all__ = ["check_arguments", "check_function", "takes_none", "takes_one"]
 
 _FIXED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -15,6 +15,12 @@ def takes_one(function: Callable[..., Any]) -> bool:
     """Whether `function(argument)` is a call that its signature allows."""
     signature = _signature(function)
     return signature is None or _binds(signature, (None,), {})
+
+
+def takes_none(function: Callable[..., Any]) -> bool:
+    """Whether `function()` is a call that its signature allows."""
+    signature = _signature(function)
+    return signature is None or _binds(signature, (), {})
 
 
 def check_function(given: Callable[..., Hashable] | Callable[..., float] | None, owner: str, setting: str) -> None:
