@@ -42,8 +42,8 @@ class Shutdown:
 
     #: Under the 30 seconds that Kubernetes gives.
     deadline: Seconds = 25
-    #: How long work in flight may go on before it is cancelled; at most four fifths of the deadline. More than all of it
-    #: is a ConfigError.
+    #: How long work in flight may go on before it is cancelled; at most four fifths of the deadline. More than all of
+    #: it is a ConfigError.
     drain: Seconds = _DRAIN
     #: How long to go on taking work after the stop is known, until load balancers have heard of it.
     propagation: Seconds = 0
