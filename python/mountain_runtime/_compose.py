@@ -115,7 +115,7 @@ def _effects(verb: str, given: Iterable[Any]) -> list[Effect[Any]]:
         if not isinstance(child, Effect):
             for other in children:  # none of them will run, and that is said once
                 if isinstance(other, Effect):
-                    adopt(other)
+                    adopt(other)  # pyright: ignore[reportUnknownArgumentType] - of whatever it gives
                 elif isinstance(other, Coroutine):
                     other.close()
             raise not_an_effect(f"{verb}()", child)

@@ -28,11 +28,11 @@ def instead(given: object, one_by_one: str) -> str:
         return f"and {name} is a function of effects, which was not called: write {name}(...)"
     if isinstance(what, Coroutine) and not isinstance(what, Effect):
         what.close()
-        return f"not the coroutine {name_of(what)}(): put @effect on its function"
+        return f"not the coroutine {name_of(given)}(): put @effect on its function"
     if isinstance(what, (Future, Handle)):
         return f"not a {kind}, which runs already: await it as it is"
-    if inspect.isroutine(what):
-        return f"not the function {name_of(what)}: put @effect on it, or @blocking if it is not async, and call it"
+    if inspect.isroutine(given):
+        return f"not the function {name_of(given)}: put @effect on it, or @blocking if it is not async, and call it"
     if isinstance(what, Iterable) and not isinstance(what, (str, bytes)):
         each = "" if "*" in one_by_one else " for each"
         return f"not a {kind}: write {one_by_one}{each}"
