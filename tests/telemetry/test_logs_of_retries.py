@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Effect, Retry, RetryBudget, Timeout, _native, constant, effect, fs, gather
+from mountain_runtime import (
+    CircuitBreaker,
+    Effect,
+    RateLimit,
+    Retry,
+    RetryBudget,
+    Timeout,
+    _native,
+    constant,
+    effect,
+    fs,
+    gather,
+)
 from mountain_runtime.errors import TimedOut
 from mountain_runtime.telemetry import _logs
 
@@ -94,6 +106,22 @@ async def test_one_record_says_why_it_gives_up(
     assert record[:3] == ("INFO", "fetch", attempt)
     assert record[3].startswith(f"effect 'fetch' gave up after attempt {attempt}, {why}")
     assert "no" in record[3].rpartition(": ")[2]
+
+
+@pytest.mark.parametrize("attempts", [2, 3])
+@pytest.mark.parametrize("inside", [lambda: RateLimit(1, per=60, max_wait=0), lambda: CircuitBreaker(failures=1)])
+async def test_an_attempt_that_was_refused_is_told_as_that(
+    attempts: int, inside: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It never began, so it is no attempt that failed, nor the last of those that there may be."""
+    policy = inside()
+    work = fails(Boom("no"), policies=(Retry(on=Boom, attempts=attempts, backoff=NOW), policy))
+    [record] = [each for each in await told(caplog, work, logging.INFO) if "gave up" in each[3]]
+    assert record[:3] == ("INFO", "fetch", 1)
+    assert record[3].startswith(
+        "effect 'fetch' gave up after attempt 1, the next was refused: mountain_runtime.errors."
+    )
+    assert repr(policy) in record[3]
 
 
 async def test_what_was_never_to_be_tried_again_is_not_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -113,6 +113,7 @@ fn told(effect: &str, attempt: u32, course: Course, of: &str, kind: &str, said: 
             let why = match why {
                 GaveUp::Attempts => "it may make no more".to_owned(),
                 GaveUp::Unnamed => "on= does not name the failure".to_owned(),
+                GaveUp::Refused => "the next was refused".to_owned(),
                 GaveUp::Budget => format!("nothing is left of its retry budget{of}"),
                 GaveUp::TooLate(misfit) => note::does_not_fit(&misfit, of),
             };

@@ -84,6 +84,8 @@ pub enum GaveUp {
     Attempts,
     /// Its `on` says no.
     Unnamed,
+    /// The next attempt was refused by a policy inside, before it began, and a refusal is not to be tried again.
+    Refused,
     /// Its budget is used up.
     Budget,
     /// The wait would end after the limit over it.

@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::machine::{Decision, decide};
-use crate::effect::{Call, Course, Deadline, Fault, GaveUp, Leaf, Verdict};
+use crate::effect::{Call, Class, Course, Deadline, Fault, GaveUp, Leaf, Verdict};
 use crate::error::TimedOut;
 use crate::observe::Event;
 use crate::time::{Instant, sleep_until};
@@ -58,6 +58,7 @@ fn judge<L: Leaf>(
     let now = call.now();
     let why = match decide(settings, attempt, verdict, now, over, fastrand::f64()) {
         Decision::TimeIsUp => return Err(timed_out(call, over, Some(e))),
+        Decision::GiveUp(GaveUp::Attempts | GaveUp::Unnamed) if matches!(e.class(), Class::Refused(_)) => GaveUp::Refused,
         Decision::GiveUp(why) => why,
         Decision::Again(_) if settings.budget.as_ref().is_some_and(|budget| !budget.lock().withdraw(now)) => GaveUp::Budget,
         Decision::Again(at) => {
