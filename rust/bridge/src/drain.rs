@@ -7,7 +7,8 @@ use mountain_core::time::Instant;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::handle::{Handle, Phase};
+use crate::backing::Phase;
+use crate::handle::Handle;
 use crate::landing::{self, Landing};
 use crate::log;
 use crate::port::{self, Letter, Port};

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mountain_core::effect::{Deadline, Group, Held, Holder, Host, Mode, Operation};
 use mountain_core::error::{Origin, Owner};
-use mountain_core::policy::limit::Limit;
-use mountain_core::runtime::{Program, Queued, Then};
+use mountain_core::runtime::{Gate, Program};
 use mountain_core::sync::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyTypeError};
 use pyo3::prelude::*;
@@ -40,7 +39,7 @@ pub(crate) enum Start {
     Awaited,
     /// By code that may not wait for it: it stands under no deadline of the caller's, and begins under a permit of its runtime's, if that has a limit.
     Submitted {
-        limit: Option<Arc<Limit>>,
+        gate: Option<Arc<Gate>>,
         /// What it is a part of when it is awaited; None where nothing that could wait for it submits it.
         work: Option<Arc<Held>>,
     },
@@ -184,7 +183,7 @@ impl Effect {
     }
 
     /// Start a native effect for whoever runs on `port`'s loop.
-    pub(crate) fn launch<'py>(&self, port: &Bound<'py, Port>, host: &Arc<Host>, start: &Start) -> PyResult<Bound<'py, Handle>> {
+    pub(crate) fn launch<'py>(&self, port: &Bound<'py, Port>, host: &Arc<Host>, start: Start) -> PyResult<Bound<'py, Handle>> {
         let py = port.py();
         let priority = context::priority(py)?;
         let plan = self.plan.bind(py);
@@ -197,22 +196,20 @@ impl Effect {
         let watch = if watchers::any(|| plan.get().is_first()) { watch::begin(py, plan.get(), over) } else { None };
         let observer = watch.as_ref().and_then(|watch| watch.observer()).cloned();
         let operation = if plan.get().stack.is_empty() && over.owner == Owner::Nobody {
-            self.work.operation(py, start)?
+            self.work.operation(py, &start)?
         } else {
-            let program = self.program(py, over, start)?;
+            let program = self.program(py, over, &start)?;
             let retries = retried::natively(py, plan.get(), source.as_ref());
             let limit = source.map(LimitSource::into_origin);
             program.map(|program| Arc::new(Program { observer, retries, limit, ..program }) as Arc<dyn Operation>)
         };
         let Some(operation) = operation else { return Err(PyRuntimeError::new_err("not a native effect")) };
-        let operation = match start {
-            Start::Submitted { limit: Some(limit), work } => {
-                let (limit, held) = (limit.clone(), work.clone());
-                Arc::new(Queued { limit, key: None, priority, held, then: Then::Begin(operation) })
+        match start {
+            Start::Submitted { gate: Some(gate), work } => {
+                Handle::begin(port, plan, priority, true, watch, |done| gate.begin(operation, work, done))
             }
-            _ => operation,
-        };
-        Handle::start(port, plan, host, operation, priority, true, watch)
+            _ => Handle::start(port, plan, host, operation, priority, true, watch),
+        }
     }
 
     /// One run of it, natively, for the code that awaits it.
@@ -221,7 +218,7 @@ impl Effect {
         scope::admit(py, &self.plan.get().name)?;
         let port = Port::current(py)?;
         let host = scope::host(&port)?;
-        self.launch(&port, &host, &Start::Awaited)
+        self.launch(&port, &host, Start::Awaited)
     }
 
     /// One run of it, as an iterator that an await drives.

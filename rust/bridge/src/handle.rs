@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mountain_core::effect::{Abort, Done, Held, Host, Operation, Outcome, Starter, Submitted};
+use mountain_core::effect::{Abort, Done, Held, Host, Operation, Outcome, Starter};
 use mountain_core::error::Error;
 use mountain_core::observe::{Count, Doing};
 use mountain_core::schedule::Priority;
@@ -19,6 +19,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
+use crate::backing::{Backing, Callback, Now, Phase, State};
 use crate::callback::{call_in, gathers, wakes_a_task};
 use crate::face::face;
 use crate::idle::{Idle, Reused};
@@ -31,48 +32,6 @@ use crate::slots::Steps;
 use crate::stage::Stage;
 use crate::watch::Watch;
 use crate::{context, error, gathered, slots, value};
-
-pub(crate) enum Phase {
-    Pending,
-    Value(Py<PyAny>),
-    Error(Py<PyAny>),
-    Cancelled,
-}
-
-/// What a handle stands for while it is pending.
-pub(crate) enum Backing {
-    /// A run that waits for its engine.
-    Parked,
-    Native(Abort),
-    Task(Py<PyAny>),
-    Job(Arc<Stage>),
-}
-
-/// With the context to call it in; none for what needs none.
-type Callback = (Py<PyAny>, Option<Py<PyAny>>);
-
-struct State {
-    phase: Phase,
-    backing: Backing,
-    blocking: bool,
-    /// A cancel was asked for: whatever comes back now, the handle is cancelled.
-    asked: bool,
-    /// Somebody has looked at the error.
-    retrieved: bool,
-    message: Option<Py<PyAny>>,
-    /// Most handles have one callback.
-    first: Option<Callback>,
-    #[expect(clippy::box_collection, reason = "one word where most handles have nothing")]
-    more: Option<Box<Vec<Callback>>>,
-    /// It is a native call that counts.
-    begun: Option<Begun>,
-    /// What watches it, if anything does.
-    watch: Option<Box<Watch>>,
-    /// Among the calls of the runtime that owns it: its place there.
-    owner: Option<(Arc<Owned>, u32)>,
-    /// What it is to those who await it, where that matters.
-    work: Option<Arc<Submitted>>,
-}
 
 /// Work that has started; it is an asyncio Future to all of asyncio: it can be awaited, gathered, waited for, shielded and cancelled.
 #[pyclass(frozen, freelist = 16384, weakref, module = "mountain_runtime")]
@@ -104,24 +63,21 @@ impl Handle {
         begun: Option<Begun>,
         watch: Option<Box<Watch>>,
     ) -> PyResult<Bound<'py, Handle>> {
+        let seen = !matches!(backing, Backing::Native(_)) || plan.as_ref().is_some_and(|plan| plan.get().asks_python());
         let state = State {
-            phase: Phase::Pending,
-            backing,
+            now: Now::Pending(backing, None),
             blocking: false,
             asked: false,
             // Only what a runtime owns is reported when nobody asks for it.
             retrieved: true,
-            message: None,
-            first: None,
-            more: None,
             begun,
-            watch,
+            place: 0,
             owner: None,
-            work: None,
+            watch,
+            rare: None,
         };
         // Only what somebody may look at needs its age.
         let created = if plan.is_some() { clock().now() } else { Instant::from_nanos(0) };
-        let seen = !matches!(state.backing, Backing::Native(_)) || plan.as_ref().is_some_and(|plan| plan.get().asks_python());
         let handle = Handle { port: port.clone().unbind(), plan, created, state: Mutex::new(state) };
         // Of a native call, nothing that it holds leads back to it: what is added later tells the collector. It is a quarter of the cost of queueing one.
         if seen { slots::tracked(port.py(), handle) } else { slots::untracked(port.py(), handle) }
@@ -137,6 +93,20 @@ impl Handle {
         counts: bool,
         watch: Option<Box<Watch>>,
     ) -> PyResult<Bound<'py, Handle>> {
+        Self::begin(port, plan, priority, counts, watch, |done| {
+            if operation.wants_a_worker() { Starter::begin(host, operation, done) } else { operation.start(host, done) }
+        })
+    }
+
+    /// The same of what `starts` starts.
+    pub(crate) fn begin<'py>(
+        port: &Bound<'py, Port>,
+        plan: &Bound<'py, Plan>,
+        priority: Priority,
+        counts: bool,
+        watch: Option<Box<Watch>>,
+        starts: impl FnOnce(Done) -> Abort,
+    ) -> PyResult<Bound<'py, Handle>> {
         let begun = counts.then(Begun::now);
         if counts {
             plan.get().tally.count(Count::Started);
@@ -144,27 +114,26 @@ impl Handle {
         let handle = Self::made(port, Some(plan.clone().unbind()), Backing::Native(Abort::Never), begun, watch)?;
         let token = PyRef::new(handle.clone().unbind()).into_token();
         let done = Done::new(port.get().shared.clone(), token).of(priority);
-        let abort = if operation.wants_a_worker() {
-            Starter::begin(host, operation, done)
-        } else {
-            // Lost in a panic, its `Done` has answered.
-            catch_unwind(AssertUnwindSafe(|| operation.start(host, done))).unwrap_or(Abort::Never)
-        };
-        handle.get().state.lock().backing = Backing::Native(abort);
+        // Lost in a panic, its `Done` has answered.
+        let abort = catch_unwind(AssertUnwindSafe(|| starts(done))).unwrap_or(Abort::Never);
+        if let Now::Pending(backing, _) = &mut handle.get().state.lock().now {
+            *backing = Backing::Native(abort);
+        }
         Ok(handle)
     }
 
     /// A runtime owns this call from now on.
     pub(crate) fn owned(&self, owner: Arc<Owned>, place: u32, work: Option<Arc<Held>>) {
         let mut s = self.state.lock();
-        s.owner = Some((owner, place));
-        s.work = work.and_then(|held| held.work.clone());
-        s.retrieved = false;
+        (s.owner, s.place, s.retrieved) = (Some(owner), place, false);
+        if let Some(work) = work.and_then(|held| held.work.clone()) {
+            s.rare.get_or_insert_default().work = Some(work);
+        }
     }
 
     /// The current code awaits it, and holds what it holds until it has ended.
     fn awaited_here(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(work) = self.state.lock().work.clone() else { return Ok(()) };
+        let Some(work) = self.state.lock().work().cloned() else { return Ok(()) };
         let (held, flight) = context::within(py)?;
         if work.awaited_by(held.as_ref(), flight.as_ref()) {
             return Ok(());
@@ -174,29 +143,22 @@ impl Handle {
 
     /// Of a thread's job: how far it is.
     pub(crate) fn stage(&self) -> Option<Arc<Stage>> {
-        match &self.state.lock().backing {
-            Backing::Job(stage) => Some(stage.clone()),
+        match self.state.lock().backing() {
+            Some(Backing::Job(stage)) => Some(stage.clone()),
             _ => None,
         }
     }
 
     /// Its loop is closed: a native call ends, and gives back what it holds or waits for.
     pub(crate) fn let_go(&self) {
-        let abort = {
-            let mut s = self.state.lock();
-            if !matches!((&s.phase, &s.backing), (Phase::Pending, Backing::Native(_))) {
-                return;
-            }
-            s.asked = true;
-            std::mem::replace(&mut s.backing, Backing::Native(Abort::Never))
-        };
-        if let Backing::Native(abort) = abort {
+        let abort = self.state.lock().ask();
+        if let Some(abort) = abort {
             abort.abort();
         }
     }
 
     pub(crate) fn pending(&self) -> bool {
-        matches!(self.state.lock().phase, Phase::Pending)
+        self.state.lock().pending()
     }
 
     /// A native call has answered.
@@ -221,7 +183,7 @@ impl Handle {
         }
         if let Some(watch) = watch {
             match &phase {
-                Phase::Pending | Phase::Value(_) => watch.ended(py, None, now),
+                Phase::Value(_) => watch.ended(py, None, now),
                 Phase::Error(e) => watch.ended(py, Some(e.bind(py)), now),
                 Phase::Cancelled => watch.ended(py, Some(CancelledError::new_err(()).value(py)), now),
             }
@@ -232,7 +194,6 @@ impl Handle {
     fn count_end(&self, py: Python<'_>, plan: &Plan, phase: &Phase, now: Instant) {
         let took = now.since(self.created).as_nanos() as u64;
         match phase {
-            Phase::Pending => {}
             Phase::Value(_) => plan.tally.ended(Count::Succeeded, took),
             Phase::Cancelled => plan.tally.ended(Count::Cancelled, took),
             Phase::Error(e) => plan.count_error(py, &PyErr::from_value(e.bind(py).clone()), took),
@@ -243,28 +204,36 @@ impl Handle {
     pub(crate) fn resolve(slf: &Bound<'_, Self>, phase: Phase, direct: bool) -> PyResult<()> {
         let py = slf.py();
         let me = slf.get();
-        let (first, more, backing, owner, work) = {
+        let (was, place, owner, more, work) = {
             let mut s = me.state.lock();
-            if !matches!(s.phase, Phase::Pending) {
+            if !s.pending() {
                 drop(s);
                 drop(phase);
                 return Ok(());
             }
-            s.phase = if s.asked { Phase::Cancelled } else { phase };
-            if let Phase::Error(_) = &s.phase {
+            let phase = if s.asked { Phase::Cancelled } else { phase };
+            if let Phase::Error(_) = &phase {
                 slots::track_later(slf);
             }
-            (s.first.take(), s.more.take(), std::mem::replace(&mut s.backing, Backing::Parked), s.owner.take(), s.work.take())
+            let was = std::mem::replace(&mut s.now, Now::Ended(phase));
+            let (more, work) = s.rare.as_mut().map(|rare| (std::mem::take(&mut rare.more), rare.work.take())).unwrap_or_default();
+            (was, s.place, s.owner.take(), more, work)
         };
-        drop(backing);
+        let first = match was {
+            Now::Pending(backing, first) => {
+                drop(backing);
+                first
+            }
+            Now::Ended(_) => None,
+        };
         if let Some(work) = work {
             work.over();
         }
-        if let Some((owner, place)) = owner {
+        if let Some(owner) = owner {
             owner.release(place);
         }
         let mut result = Ok(());
-        for (callback, context) in first.into_iter().chain(more.into_iter().flat_map(|m| *m)) {
+        for (callback, context) in first.into_iter().chain(more) {
             let callback = callback.into_bound(py);
             let context = context.map(|c| c.into_bound(py));
             let called = match &context {
@@ -279,12 +248,18 @@ impl Handle {
 
     /// What goes may run code that looks at this handle: out of the lock first.
     fn set_message(&self, message: Option<Py<PyAny>>) {
-        let replaced = std::mem::replace(&mut self.state.lock().message, message);
+        let replaced = {
+            let mut s = self.state.lock();
+            match (&mut s.rare, message) {
+                (None, None) => None,
+                (rare, message) => std::mem::replace(&mut rare.get_or_insert_default().message, message),
+            }
+        };
         drop(replaced);
     }
 
     fn cancelled_error(&self, py: Python<'_>) -> PyErr {
-        match &self.state.lock().message {
+        match self.state.lock().message() {
             Some(message) => CancelledError::new_err((message.clone_ref(py),)),
             None => CancelledError::new_err(()),
         }
@@ -293,25 +268,20 @@ impl Handle {
     /// The result, if there is one.
     fn outcome(&self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
         let mut s = self.state.lock();
-        match &s.phase {
-            Phase::Pending => None,
-            Phase::Value(v) => Some(Ok(v.clone_ref(py))),
-            Phase::Error(e) => {
+        match &s.now {
+            Now::Pending(..) => None,
+            Now::Ended(Phase::Value(v)) => Some(Ok(v.clone_ref(py))),
+            Now::Ended(Phase::Error(e)) => {
                 let e = e.clone_ref(py);
                 s.retrieved = true;
                 drop(s);
                 Some(Err(PyErr::from_value(e.into_bound(py))))
             }
-            Phase::Cancelled => {
+            Now::Ended(Phase::Cancelled) => {
                 drop(s);
                 Some(Err(self.cancelled_error(py)))
             }
         }
-    }
-
-    fn callbacks(s: &mut State, py: Python<'_>) -> Vec<Callback> {
-        let clone = |(f, c): &Callback| (f.clone_ref(py), c.as_ref().map(|c| c.clone_ref(py)));
-        s.first.iter().map(clone).chain(s.more.iter().flat_map(|m| m.iter()).map(clone)).collect()
     }
 
     fn name(&self) -> &str {
@@ -335,7 +305,7 @@ impl Steps for Handle {
             return slots::Step::Error(PyRuntimeError::new_err("await wasn't used with a handle"));
         }
         s.blocking = true;
-        let is_work = s.work.is_some();
+        let is_work = s.work().is_some();
         drop(s);
         if is_work && let Err(e) = slf.get().awaited_here(py) {
             slf.get().state.lock().blocking = false;
@@ -364,8 +334,8 @@ impl Handle {
     /// The task that it stands for, if it does and that has not ended.
     #[getter]
     fn _task(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        match &self.state.lock().backing {
-            Backing::Task(task) => Some(task.clone_ref(py)),
+        match self.state.lock().backing() {
+            Some(Backing::Task(task)) => Some(task.clone_ref(py)),
             _ => None,
         }
     }
@@ -374,7 +344,7 @@ impl Handle {
     #[getter]
     fn _under_way(&self, py: Python<'_>) -> Option<(String, f64, &'static str, Option<String>)> {
         let plan = self.plan.as_ref()?.get();
-        let doing = match &self.state.lock().backing {
+        let doing = match self.state.lock().backing()? {
             Backing::Native(abort) => abort.doing(),
             Backing::Job(_) => Doing::Running,
             Backing::Parked | Backing::Task(_) => return None,
@@ -410,15 +380,12 @@ impl Handle {
         let py = slf.py();
         let me = slf.get();
         let way = {
-            let s = me.state.lock();
-            if !matches!(s.phase, Phase::Pending) {
-                return Ok(false);
-            }
-            match &s.backing {
-                Backing::Native(_) => Way::Abort,
-                Backing::Task(task) => Way::Task(task.clone_ref(py)),
-                Backing::Parked => Way::Now(None),
-                Backing::Job(stage) => Way::Now(Some(stage.clone())),
+            match me.state.lock().backing() {
+                None => return Ok(false),
+                Some(Backing::Native(_)) => Way::Abort,
+                Some(Backing::Task(task)) => Way::Task(task.clone_ref(py)),
+                Some(Backing::Parked) => Way::Now(None),
+                Some(Backing::Job(stage)) => Way::Now(Some(stage.clone())),
             }
         };
         match way {
@@ -427,14 +394,10 @@ impl Handle {
                 return task.call_method1(py, intern!(py, "cancel"), (msg,))?.is_truthy(py);
             }
             Way::Abort => {
-                let abort = {
-                    let mut s = me.state.lock();
-                    s.asked = true;
-                    std::mem::replace(&mut s.backing, Backing::Native(Abort::Never))
-                };
+                let abort = me.state.lock().ask();
                 slots::track_later(slf);
                 me.set_message(msg);
-                if let Backing::Native(abort) = abort {
+                if let Some(abort) = abort {
                     abort.abort();
                 }
             }
@@ -450,7 +413,7 @@ impl Handle {
     }
 
     fn cancelled(&self) -> bool {
-        matches!(self.state.lock().phase, Phase::Cancelled)
+        matches!(self.state.lock().now, Now::Ended(Phase::Cancelled))
     }
 
     fn done(&self) -> bool {
@@ -463,15 +426,15 @@ impl Handle {
 
     fn exception(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let mut s = self.state.lock();
-        match &s.phase {
-            Phase::Pending => Err(InvalidStateError::new_err("Exception is not set.")),
-            Phase::Value(_) => Ok(None),
-            Phase::Error(e) => {
+        match &s.now {
+            Now::Pending(..) => Err(InvalidStateError::new_err("Exception is not set.")),
+            Now::Ended(Phase::Value(_)) => Ok(None),
+            Now::Ended(Phase::Error(e)) => {
                 let e = e.clone_ref(py);
                 s.retrieved = true;
                 Ok(Some(e))
             }
-            Phase::Cancelled => {
+            Now::Ended(Phase::Cancelled) => {
                 drop(s);
                 Err(self.cancelled_error(py))
             }
@@ -481,7 +444,7 @@ impl Handle {
     /// asyncio's `gather` reads it where exceptions are returned.
     #[getter]
     fn _cancel_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.state.lock().message.as_ref().map(|m| m.clone_ref(py))
+        self.state.lock().message().map(|m| m.clone_ref(py))
     }
 
     fn _make_cancelled_error(&self, py: Python<'_>) -> Py<PyAny> {
@@ -502,18 +465,13 @@ impl Handle {
             _ => Some(unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? }),
         };
         let mut s = slf.get().state.lock();
-        if !matches!(s.phase, Phase::Pending) {
+        if !s.pending() {
             drop(s);
             return slf.get().port.get().call_soon(&r#fn, slf, context.as_ref());
         }
         slots::track_later(slf);
-        let gathered = s.work.clone().filter(|_| gathers(&r#fn)).map(|work| (work, r#fn.clone()));
-        let callback = (r#fn.unbind(), context.map(Bound::unbind));
-        if s.first.is_none() && s.more.is_none() {
-            s.first = Some(callback);
-        } else {
-            s.more.get_or_insert_default().push(callback);
-        }
+        let gathered = s.work().cloned().filter(|_| gathers(&r#fn)).map(|work| (work, r#fn.clone()));
+        s.add_callback((r#fn.unbind(), context.map(Bound::unbind)));
         drop(s);
         gathered
             .map_or(Ok(()), |(work, callback)| gathered::look_later(slf.get().port.bind(py), work, slf.get().name(), &callback))
@@ -522,7 +480,8 @@ impl Handle {
     #[pyo3(signature = (r#fn, /))]
     fn remove_done_callback(&self, py: Python<'_>, r#fn: Bound<'_, PyAny>) -> PyResult<usize> {
         // Comparing may run user code: it works on a copy.
-        let copies = Self::callbacks(&mut self.state.lock(), py);
+        let copy = |(f, c): &Callback| (f.clone_ref(py), c.as_ref().map(|c| c.clone_ref(py)));
+        let copies: Vec<Callback> = self.state.lock().callbacks().map(copy).collect();
         let mut keep = Vec::with_capacity(copies.len());
         let mut removed = 0;
         for callback in copies {
@@ -535,7 +494,11 @@ impl Handle {
         if removed > 0 {
             let old = {
                 let mut s = self.state.lock();
-                (s.first.take(), s.more.replace(Box::new(keep)))
+                let old = s.take_callbacks();
+                for callback in keep {
+                    s.add_callback(callback);
+                }
+                old
             };
             drop(old);
         }
@@ -544,12 +507,12 @@ impl Handle {
 
     fn __repr__(&self, py: Python<'_>) -> String {
         let s = self.state.lock();
-        let (state, detail) = match &s.phase {
-            Phase::Pending if s.asked => ("cancelling", None),
-            Phase::Pending => ("pending", None),
-            Phase::Value(v) => ("finished", Some(v.clone_ref(py))),
-            Phase::Error(e) => ("failed", Some(e.clone_ref(py))),
-            Phase::Cancelled => ("cancelled", None),
+        let (state, detail) = match &s.now {
+            Now::Pending(..) if s.asked => ("cancelling", None),
+            Now::Pending(..) => ("pending", None),
+            Now::Ended(Phase::Value(v)) => ("finished", Some(v.clone_ref(py))),
+            Now::Ended(Phase::Error(e)) => ("failed", Some(e.clone_ref(py))),
+            Now::Ended(Phase::Cancelled) => ("cancelled", None),
         };
         drop(s);
         let age: Duration = clock().now().since(self.created);
@@ -565,15 +528,16 @@ impl Handle {
         visit.call(&self.port)?;
         visit.call(&self.plan)?;
         let Some(s) = self.state.try_lock() else { return Ok(()) };
-        match &s.phase {
-            Phase::Value(v) | Phase::Error(v) => visit.call(v)?,
+        match &s.now {
+            Now::Pending(Backing::Task(object), _) | Now::Ended(Phase::Value(object) | Phase::Error(object)) => {
+                visit.call(object)?;
+            }
             _ => {}
         }
-        if let Backing::Task(t) = &s.backing {
-            visit.call(t)?;
+        if let Some(message) = s.message() {
+            visit.call(message)?;
         }
-        visit.call(&s.message)?;
-        for (f, c) in s.first.iter().chain(s.more.iter().flat_map(|m| m.iter())) {
+        for (f, c) in s.callbacks() {
             visit.call(f)?;
             visit.call(c)?;
         }
@@ -583,7 +547,12 @@ impl Handle {
     fn __clear__(&self) {
         let old = {
             let mut s = self.state.lock();
-            (s.first.take(), s.more.take(), s.message.take(), std::mem::replace(&mut s.backing, Backing::Parked))
+            let message = s.rare.as_mut().and_then(|rare| rare.message.take());
+            let backing = match &mut s.now {
+                Now::Pending(backing, _) => Some(std::mem::replace(backing, Backing::Parked)),
+                Now::Ended(_) => None,
+            };
+            (s.take_callbacks(), message, backing)
         };
         drop(old);
     }
@@ -612,8 +581,8 @@ impl Drop for Handle {
         if s.retrieved {
             return;
         }
-        let Phase::Error(_) = &s.phase else { return };
-        let Phase::Error(e) = std::mem::replace(&mut s.phase, Phase::Cancelled) else { return };
+        let Now::Ended(phase @ Phase::Error(_)) = &mut s.now else { return };
+        let Phase::Error(e) = std::mem::replace(phase, Phase::Cancelled) else { return };
         // A deallocation: attached, unless the interpreter is going, when there is nobody left to tell.
         Python::try_attach(|py| {
             let pending = PyErr::take(py);

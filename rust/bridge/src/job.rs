@@ -7,8 +7,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi};
 
+use crate::backing::Backing;
 use crate::context::Within;
-use crate::handle::{Backing, Handle};
+use crate::handle::Handle;
 use crate::plan::Plan;
 use crate::port::{Letter, Port, Shared};
 use crate::pyref::PyRef;

@@ -5,13 +5,14 @@
 //!    `limit_source`, where a limit comes from, `known`, who a task is, and `context`, where the current code runs; `slots`, what pyo3 has no word for, and `idle`, memory of its objects;
 //!  - `keyed`, keys as numbers, and `jitter`; `permits`, `rates`, `circuit` and `store`, the states of policies; `reentry`, who holds a permit;
 //!    `layer`, one policy compiled, and `plan`, a stack of them; `takes`, which calls a callable takes; `note`, `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
-//!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `spans` and `watch`, what looks at a call; `gathered`
-//!    and `handle`, what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread; `dashboard`, and `log`, what the native side says; `ends`, how a group's parts end;
+//!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `spans` and `watch`, what looks at a call; `gathered`,
+//!    `backing`, what stands behind a handle, and `handle`, what one waits on; `job`, a thread's call, and `jobs`, those that wait for a thread; `dashboard`, and `log`, what the native side says; `ends`, how a group's parts end;
 //!  - `fail`, how a coroutine fails; `retried` and `turned`, what the log says of retries and of breakers; `leaf` and `run`, one driven inside its own task, and `slow`, which says that it holds the loop up; `scope`, a runtime's share;
 //!  - `effect`, `function`, `files`, `walk`, `processes`, `trial`, `slot`, the values that users build; `runtime`, which starts them; `reap`, what a
 //!    closed loop lets go of; `drain`, which opens what the port has; `fork`, `statistics` and `virtual_time`.
 
 mod allocator;
+mod backing;
 mod bell;
 mod callback;
 mod child;

@@ -29,10 +29,11 @@ use pyo3::exceptions::{PyBaseException, PyException, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
+use crate::backing::{Backing, Phase};
 use crate::context::{Inherited, inherited};
 use crate::error::internal;
 use crate::fail::Fail;
-use crate::handle::{Backing, Handle, Phase};
+use crate::handle::Handle;
 use crate::idle::{Idle, Reused};
 use crate::leaf::{PyLeaf, Resume};
 use crate::log;

@@ -46,6 +46,7 @@ impl Scope {
             workers: Mutex::new(None),
             own: Mutex::new(None),
             limit: Mutex::new(None),
+            gate: Mutex::new(None),
             teardown: Mutex::default(),
         }
     }
@@ -70,6 +71,7 @@ impl Scope {
         let replaced = port.get().scope.lock().replace(slf.clone().into_any().unbind());
         drop(replaced);
         *me.entered.lock() = Some((port.unbind(), this_thread()));
+        *me.gate.lock() = None;
         me.phase.store(RUNNING, Ordering::SeqCst);
         Ok(())
     }
@@ -139,9 +141,9 @@ impl Scope {
         };
         let work = context::submitted(py)?;
         let handle = if e.is_native() {
-            let host = me.host();
-            let start = Start::Submitted { limit: me.limit.lock().clone(), work: work.clone() };
-            e.launch(&port, &host, &start)?
+            let gate = me.gate();
+            let host = gate.as_ref().map_or_else(|| me.host(), |gate| gate.host().clone());
+            e.launch(&port, &host, Start::Submitted { gate, work: work.clone() })?
         } else {
             let kwargs = PyDict::new(py);
             kwargs.set_item(intern!(py, "name"), name)?;

@@ -7,6 +7,7 @@ use std::thread::ThreadId;
 use mountain_core::effect::Host;
 use mountain_core::lifecycle::Teardown;
 use mountain_core::policy::limit::Limit;
+use mountain_core::runtime::Gate;
 use mountain_core::sync::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -43,6 +44,8 @@ pub(crate) struct Scope {
     pub(crate) own: Mutex<Option<Workers>>,
     /// How much of what is submitted may be at work.
     pub(crate) limit: Mutex<Option<Arc<Limit>>>,
+    /// That limit, while it is entered, from the first call on.
+    pub(crate) gate: Mutex<Option<Arc<Gate>>>,
     /// How far its native side has ended.
     pub(crate) teardown: Mutex<Teardown>,
 }
@@ -65,6 +68,15 @@ impl Scope {
             Some(workers) => workers.host.clone(),
             None => process::default_host(),
         }
+    }
+
+    /// Where what is submitted waits, if it may have to.
+    pub(crate) fn gate(&self) -> Option<Arc<Gate>> {
+        let mut gate = self.gate.lock();
+        if gate.is_none() {
+            *gate = self.limit.lock().clone().map(|limit| Gate::new(limit, self.host()));
+        }
+        gate.clone()
     }
 
     pub(crate) fn refuse(&self, py: Python<'_>, effect: &str) -> PyErr {

@@ -90,7 +90,7 @@ impl Slot {
             reentry::disown_abandoned(py, held, || permits.limit.reenters(number, held))?;
         }
         let (plan, priority) = (self.plan(py)?.unbind(), context::priority(py)?);
-        let work = Work::native(Queued { limit: permits.limit.clone(), key, priority, held, then: Then::Hand });
+        let work = Work::native(Queued { limit: permits.limit.clone(), priority, held, then: Then::Hand(key) });
         Effect::of(py, work, plan)?.get().start(py).map(Some)
     }
 

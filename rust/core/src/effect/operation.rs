@@ -56,11 +56,13 @@ pub struct Done {
     token: usize,
     /// How urgent it is, where it has to wait for a thread.
     pub priority: Priority,
+    /// Its number in a queue, for what keeps it waiting there: in here it takes no room.
+    pub(crate) number: u32,
 }
 
 impl Done {
     pub fn new(sink: Arc<dyn Sink>, token: usize) -> Self {
-        Done { sink: Some(sink), token, priority: Priority::default() }
+        Done { sink: Some(sink), token, priority: Priority::default(), number: 0 }
     }
 
     #[must_use]

@@ -2,7 +2,7 @@
 
 mod queued;
 
-pub use queued::{Queued, Then};
+pub use queued::{Gate, Queued, Then};
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -2,6 +2,8 @@
 //!
 //! A call is its own waker. Handed a permit, it goes to the starter, and the worker on duty begins it; when it has ended, its permit is
 //! handed to the next one. So a chain of calls that end at once is a loop of the starter's, not a recursion.
+//!
+//! A million of them may wait: a call is 80 bytes with its counts, and what only some have is in a box.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -11,13 +13,36 @@ use crate::error::{Error, Reason, Refused};
 use crate::observe::Doing;
 use crate::policy::limit::{Limit, Noted, Queue};
 use crate::schedule::Priority;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use crate::value::{Memory, Value};
+
+/// A limit, and where that begins what it lets go: what the calls that wait for it share.
+pub struct Gate {
+    limit: Arc<Limit>,
+    /// As it was called then.
+    name: usize,
+    host: Arc<Host>,
+}
+
+impl Gate {
+    pub fn new(limit: Arc<Limit>, host: Arc<Host>) -> Arc<Self> {
+        Arc::new(Gate { name: limit.name(), limit, host })
+    }
+
+    pub fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// Begin `operation` under a permit. Its caller runs under `held`, and waits for it.
+    pub fn begin(self: &Arc<Self>, operation: Arc<dyn Operation>, held: Option<Arc<Held>>, done: Done) -> Abort {
+        let priority = done.priority;
+        Call::queue(self.clone(), priority, Next::new(Then::Begin(operation), held), done)
+    }
+}
 
 /// Waits for a permit of `limit`.
 pub struct Queued {
     pub limit: Arc<Limit>,
-    pub key: Option<Use>,
     pub priority: Priority,
     /// The permits under which the caller runs, who waits for this.
     pub held: Option<Arc<Held>>,
@@ -29,148 +54,182 @@ pub struct Queued {
 pub enum Then {
     /// The operation begins under it, and gives it back when it has ended.
     Begin(Arc<dyn Operation>),
-    /// It is the value.
-    Hand,
+    /// It is the value: a permit of that key, where the limit has keys.
+    Hand(Option<Use>),
 }
 
 impl Operation for Queued {
     fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
-        let call = Arc::new(Call {
-            limit: self.limit.clone(),
-            name: self.limit.name(),
-            key: self.key.clone(),
-            host: host.clone(),
-            held: self.held.clone(),
-            then: self.then.clone(),
-            state: Mutex::new(State::Queued(done, None, None)),
-        });
-        let holder = self.held.clone().map(Holder::from);
-        let queued = {
-            // Held while it asks: a permit may be handed over before its number is noted.
-            let mut state = call.state.lock();
-            let queued = self.limit.queue(call.key(), self.priority, holder.as_ref(), || Waker::from(call.clone()));
-            if let (Queue::Wait(number), State::Queued(_, slot, _)) = (&queued, &mut *state) {
-                *slot = Some(*number);
-            }
-            queued
-        };
-        match queued {
-            Queue::Wait(number) => call.note(number),
-            Queue::Go => call.granted(),
-            Queue::Refused(why) => call.refused(why),
-        }
-        Abort::Shared(call)
+        let gate = Gate::new(self.limit.clone(), host.clone());
+        Call::queue(gate, self.priority, Next::new(self.then.clone(), self.held.clone()), done)
     }
 }
 
 struct Call {
-    limit: Arc<Limit>,
-    /// As it was called then.
-    name: usize,
-    key: Option<Use>,
-    host: Arc<Host>,
-    held: Option<Arc<Held>>,
-    then: Then,
+    gate: Arc<Gate>,
     state: Mutex<State>,
 }
 
 enum State {
-    /// With its number in the limit's queue, while it is its own, and where it waits in submitted work.
-    Queued(Done, Option<u32>, Option<Box<Noted>>),
-    /// It has a permit, and this to answer to.
-    Begun(Done, Ask),
+    /// The answer knows the call's number in the limit's queue.
+    Queued(Done, Next),
+    /// It has a permit. In a box, for many more wait than have begun.
+    Begun(Box<Begun>),
     Ended,
 }
 
-/// How to ask what has begun to end. Small: many more wait than have begun.
+/// What it answers to, and how to ask what has begun to end.
+struct Begun(Done, Ask);
+
+/// What is to be done with the permit.
+enum Next {
+    /// Begin that, for a caller without permits.
+    Begin(Arc<dyn Operation>),
+    More(Box<More>),
+}
+
+struct More {
+    then: Then,
+    held: Option<Arc<Held>>,
+    /// Where it waits in submitted work.
+    noted: Option<Noted>,
+}
+
 enum Ask {
     /// Not known yet: it is only beginning.
     Later,
-    By(Box<Abort>),
+    By(Abort),
     /// It was asked, or shall be as soon as one can.
     Asked,
 }
 
-impl Call {
+impl Next {
+    fn new(then: Then, held: Option<Arc<Held>>) -> Self {
+        match (then, held) {
+            (Then::Begin(operation), None) => Next::Begin(operation),
+            (then, held) => Next::More(Box::new(More { then, held, noted: None })),
+        }
+    }
+
     fn key(&self) -> u32 {
-        self.key.as_ref().map_or(0, Use::number)
+        match self {
+            Next::More(more) => more.then.key(),
+            Next::Begin(_) => 0,
+        }
+    }
+
+    fn held(&self) -> Option<&Arc<Held>> {
+        match self {
+            Next::More(more) => more.held.as_ref(),
+            Next::Begin(_) => None,
+        }
+    }
+
+    /// It waits no more.
+    fn into_parts(self) -> (Then, Option<Arc<Held>>) {
+        match self {
+            Next::Begin(operation) => (Then::Begin(operation), None),
+            Next::More(more) => (more.then, more.held),
+        }
+    }
+}
+
+impl Then {
+    fn key(&self) -> u32 {
+        match self {
+            Then::Hand(key) => key.as_ref().map_or(0, Use::number),
+            Then::Begin(_) => 0,
+        }
+    }
+
+    fn refused(&self, done: Done, why: Reason) {
+        // A runtime's limit is none of the effect's policies.
+        let layer = if let Then::Hand(_) = self { 0 } else { usize::MAX };
+        done.finish(Err(Error::Refused(Refused { layer, why, attempt: 1 })));
+    }
+}
+
+impl Call {
+    fn queue(gate: Arc<Gate>, priority: Priority, next: Next, mut done: Done) -> Abort {
+        let call = Arc::new(Call { gate, state: Mutex::new(State::Ended) });
+        let limit = &call.gate.limit;
+        let held = next.held().cloned();
+        let holder = held.clone().map(Holder::from);
+        // Held while it asks: a permit may be handed over before its number is noted.
+        let mut state = call.state.lock();
+        match limit.queue(next.key(), priority, holder.as_ref(), || Waker::from(call.clone())) {
+            Queue::Wait(number) => {
+                done.number = number;
+                *state = State::Queued(done, next);
+                drop(state);
+                if let Some(held) = held {
+                    call.note(number, &held);
+                }
+            }
+            Queue::Go => call.go_on(state, done, next),
+            Queue::Refused(why) => {
+                drop(state);
+                next.into_parts().0.refused(done, why);
+            }
+        }
+        Abort::Shared(call)
     }
 
     /// Out of the state's lock: it may be refused at once.
-    fn note(&self, number: u32) {
-        let noted = self.limit.note_wait(number, self.held.as_ref());
-        if let (Some(noted), State::Queued(_, Some(_), slot)) = (noted, &mut *self.state.lock()) {
-            *slot = Some(Box::new(noted));
+    fn note(&self, number: u32, held: &Arc<Held>) {
+        let noted = self.gate.limit.note_wait(number, Some(held));
+        if let (Some(noted), State::Queued(_, Next::More(more))) = (noted, &mut *self.state.lock()) {
+            more.noted = Some(noted);
         }
     }
 
-    fn refused(&self, why: Reason) {
-        let was = std::mem::replace(&mut *self.state.lock(), State::Ended);
-        if let State::Queued(done, ..) = was {
-            // A runtime's limit is none of the effect's policies.
-            let layer = if let Then::Hand = self.then { 0 } else { usize::MAX };
-            done.finish(Err(Error::Refused(Refused { layer, why, attempt: 1 })));
-        }
+    fn give_back(&self) {
+        self.gate.limit.give_permit_back(self.gate.name, &self.gate.host.clock, 0);
     }
 
-    /// It has a permit.
-    fn granted(self: &Arc<Self>) {
-        match &self.then {
-            Then::Begin(operation) => self.begin(operation),
-            Then::Hand => {
-                let permit = self.limit.permit_granted(&self.host.clock, self.key(), self.held.clone());
-                let was = std::mem::replace(&mut *self.state.lock(), State::Ended);
-                if let State::Queued(done, ..) = was {
-                    done.finish(Ok(Value::Other(Box::new(permit))));
+    /// It has a permit, and its state is in the caller's hands.
+    fn go_on(self: &Arc<Self>, mut state: MutexGuard<'_, State>, done: Done, next: Next) {
+        let (then, held) = next.into_parts();
+        let key = then.key();
+        match then {
+            Then::Begin(operation) => {
+                let priority = done.priority;
+                *state = State::Begun(Box::new(Begun(done, Ask::Later)));
+                drop(state);
+                let done = Done::new(self.clone(), 0).of(priority);
+                let begun = Starter::begin(&self.gate.host, operation, done);
+                let mut state = self.state.lock();
+                let State::Begun(answer) = &mut *state else { return };
+                if let Ask::Later = answer.1 {
+                    answer.1 = Ask::By(begun);
+                } else {
+                    drop(state);
+                    begun.abort();
                 }
             }
-        }
-    }
-
-    fn begin(self: &Arc<Self>, operation: &Arc<dyn Operation>) {
-        let mut state = self.state.lock();
-        let done = match std::mem::replace(&mut *state, State::Ended) {
-            State::Queued(done, ..) => done,
-            was => {
-                // Asked to end as its permit came.
-                *state = was;
+            Then::Hand(_used) => {
                 drop(state);
-                return self.limit.give_permit_back(self.name, &self.host.clock, self.key());
+                let permit = self.gate.limit.permit_granted(&self.gate.host.clock, key, held);
+                done.finish(Ok(Value::Other(Box::new(permit))));
             }
-        };
-        let priority = done.priority;
-        *state = State::Begun(done, Ask::Later);
-        drop(state);
-        let begun = Starter::begin(&self.host, operation.clone(), Done::new(self.clone(), 0).of(priority));
-        let mut state = self.state.lock();
-        match &mut *state {
-            State::Begun(_, ask @ Ask::Later) => *ask = Ask::By(Box::new(begun)),
-            State::Begun(..) => {
-                drop(state);
-                begun.abort();
-            }
-            _ => {}
         }
     }
 }
 
 impl Wake for Call {
     fn wake(self: Arc<Self>) {
-        // Looked for under the lock: a number that was found out about is somebody else's a moment later, and no longer one to leave by.
-        let found = match &mut *self.state.lock() {
-            State::Queued(_, slot, noted) => {
-                let found = slot.and_then(|number| self.limit.look(number, || Waker::from(self.clone())));
-                if found.is_some() {
-                    (*slot, *noted) = (None, None);
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Ended) {
+            // Looked for under the lock: a number that was found out about is somebody else's a moment later, and no longer one to leave by.
+            State::Queued(done, next) => match self.gate.limit.look(done.number, || Waker::from(self.clone())) {
+                Some(Ok(())) => self.go_on(state, done, next),
+                Some(Err(why)) => {
+                    drop(state);
+                    next.into_parts().0.refused(done, why);
                 }
-                found
-            }
-            _ => None,
-        };
-        match found {
-            Some(Ok(())) => self.granted(),
-            Some(Err(why)) => self.refused(why),
-            None => {}
+                None => *state = State::Queued(done, next),
+            },
+            was => *state = was,
         }
     }
 }
@@ -178,15 +237,15 @@ impl Wake for Call {
 impl Sink for Call {
     fn deliver(&self, _token: usize, outcome: Outcome) {
         let was = std::mem::replace(&mut *self.state.lock(), State::Ended);
-        self.limit.give_permit_back(self.name, &self.host.clock, self.key());
-        if let State::Begun(done, _) = was {
-            done.finish(outcome);
+        self.give_back();
+        if let State::Begun(begun) = was {
+            begun.0.finish(outcome);
         }
     }
 
     fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>) {
         let root = match &*self.state.lock() {
-            State::Begun(done, _) => Some(done.sink()),
+            State::Begun(begun) => Some(begun.0.sink()),
             _ => None,
         };
         if let Some(root) = root {
@@ -200,24 +259,27 @@ impl Abortable for Call {
     fn doing(&self) -> Doing {
         match &*self.state.lock() {
             State::Queued(..) => Doing::Waiting(usize::MAX),
-            State::Begun(_, Ask::By(begun)) => begun.doing(),
-            _ => Doing::Running,
+            State::Begun(begun) => match &begun.1 {
+                Ask::By(abort) => abort.doing(),
+                _ => Doing::Running,
+            },
+            State::Ended => Doing::Running,
         }
     }
 
     fn abort(&self) {
         let mut state = self.state.lock();
         match std::mem::replace(&mut *state, State::Ended) {
-            State::Queued(done, number, noted) => {
-                drop((state, noted));
-                if let Some(number) = number {
-                    self.limit.leave(self.name, number, &self.host.clock);
-                }
+            State::Queued(done, next) => {
+                drop(state);
+                let used = next.into_parts();
+                self.gate.limit.leave(self.gate.name, done.number, &self.gate.host.clock);
                 // Dropped, it answers with a cancel.
-                drop(done);
+                drop((done, used));
             }
-            State::Begun(done, ask) => {
-                *state = State::Begun(done, Ask::Asked);
+            State::Begun(mut begun) => {
+                let ask = std::mem::replace(&mut begun.1, Ask::Asked);
+                *state = State::Begun(begun);
                 drop(state);
                 if let Ask::By(abort) = ask {
                     abort.abort();
@@ -225,5 +287,16 @@ impl Abortable for Call {
             }
             State::Ended => {}
         }
+    }
+}
+
+#[cfg(all(test, target_pointer_width = "64"))]
+mod tests {
+    use super::*;
+
+    /// 64 and the two counts are a size of the allocator's; one word more, and it is 96.
+    #[test]
+    fn one_that_waits_is_small() {
+        assert_eq!(size_of::<Call>(), 64);
     }
 }

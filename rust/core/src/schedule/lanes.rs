@@ -4,22 +4,15 @@ use slab::Slab;
 
 use super::{Priority, Turns};
 
-/// A caller's place, from [`Lanes::push`] until he is taken out by name or by turn.
+/// A caller's place, from his push until he is taken out by name or by turn.
 pub type Place = u32;
 
 const NIL: u32 = u32::MAX;
 
-pub struct Lanes<T> {
-    nodes: Slab<Node<T>>,
-    by_priority: [Lane; 3],
+/// Whose turn it is, apart from where the callers are kept: that is in `nodes`, which each method is given.
+pub struct Order {
+    lanes: [Lane; 3],
     turns: Turns,
-}
-
-struct Node<T> {
-    before: u32,
-    after: u32,
-    lane: u8,
-    item: T,
 }
 
 #[derive(Clone, Copy)]
@@ -29,9 +22,111 @@ struct Lane {
     length: u32,
 }
 
+/// The neighbours of a caller in his lane.
+#[derive(Clone, Copy)]
+pub struct Link {
+    before: u32,
+    after: u32,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Link { before: NIL, after: NIL }
+    }
+}
+
+/// Where callers are kept, by number.
+pub trait Nodes {
+    /// The neighbours of one that is in a lane.
+    fn link(&mut self, place: Place) -> &mut Link;
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Order { lanes: [Lane { first: NIL, last: NIL, length: 0 }; 3], turns: Turns::default() }
+    }
+}
+
+impl Order {
+    pub fn len(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.length as usize).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.length == 0)
+    }
+
+    pub fn waiting(&self, priority: Priority) -> usize {
+        self.lanes[priority as usize].length as usize
+    }
+
+    /// Last in his lane. He is in `nodes` already.
+    pub fn push(&mut self, nodes: &mut impl Nodes, priority: Priority, place: Place) {
+        let lane = &mut self.lanes[priority as usize];
+        let before = std::mem::replace(&mut lane.last, place);
+        *nodes.link(place) = Link { before, after: NIL };
+        match before {
+            NIL => lane.first = place,
+            before => nodes.link(before).after = place,
+        }
+        lane.length += 1;
+    }
+
+    /// He waits no more. He is still in `nodes`.
+    pub fn remove(&mut self, nodes: &mut impl Nodes, priority: Priority, place: Place) {
+        let Link { before, after } = *nodes.link(place);
+        let lane = &mut self.lanes[priority as usize];
+        match before {
+            NIL => lane.first = after,
+            before => nodes.link(before).after = after,
+        }
+        match after {
+            NIL => lane.last = before,
+            after => nodes.link(after).before = before,
+        }
+        lane.length -= 1;
+        if lane.length == 0 {
+            self.turns.emptied(priority);
+        }
+    }
+
+    /// Whose turn it is; he is taken out.
+    pub fn take_next(&mut self, nodes: &mut impl Nodes) -> Option<Place> {
+        let waiting = self.lanes.map(|lane| lane.length);
+        let turn = self.turns.next(waiting)?;
+        self.turns.started(turn, waiting);
+        let first = self.lanes[turn as usize].first;
+        self.remove(nodes, turn, first);
+        Some(first)
+    }
+
+    /// The newest of the lowest lane, if that lane is no higher than `than`: whom to send away for a newcomer of that priority.
+    pub fn newest_of_lowest(&self, than: Priority) -> Option<Place> {
+        self.lanes[..=than as usize].iter().find(|lane| lane.length > 0).map(|lane| lane.last)
+    }
+}
+
+/// An order with its callers.
+pub struct Lanes<T> {
+    nodes: Slab<Node<T>>,
+    order: Order,
+}
+
+struct Node<T> {
+    link: Link,
+    priority: Priority,
+    item: T,
+}
+
+impl<T> Nodes for Slab<Node<T>> {
+    fn link(&mut self, place: Place) -> &mut Link {
+        &mut self[place as usize].link
+    }
+}
+
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
-        Lanes { nodes: Slab::new(), by_priority: [Lane { first: NIL, last: NIL, length: 0 }; 3], turns: Turns::default() }
+        Lanes { nodes: Slab::new(), order: Order::default() }
     }
 }
 
@@ -45,37 +140,31 @@ impl<T> Lanes<T> {
     }
 
     pub fn waiting(&self, priority: Priority) -> usize {
-        self.by_priority[priority as usize].length as usize
+        self.order.waiting(priority)
     }
 
     /// Last in his lane.
     pub fn push(&mut self, priority: Priority, item: T) -> Place {
-        let lane = &mut self.by_priority[priority as usize];
-        let place = self.nodes.insert(Node { before: lane.last, after: NIL, lane: priority as u8, item }) as u32;
-        match std::mem::replace(&mut lane.last, place) {
-            NIL => lane.first = place,
-            last => self.nodes[last as usize].after = place,
-        }
-        lane.length += 1;
+        let place = self.nodes.insert(Node { link: Link::default(), priority, item }) as u32;
+        self.order.push(&mut self.nodes, priority, place);
         place
     }
 
     /// He waits no more.
     pub fn remove(&mut self, place: Place) -> T {
-        let Node { before, after, lane: number, item } = self.nodes.remove(place as usize);
-        let lane = &mut self.by_priority[usize::from(number)];
-        match before {
-            NIL => lane.first = after,
-            before => self.nodes[before as usize].after = after,
-        }
-        match after {
-            NIL => lane.last = before,
-            after => self.nodes[after as usize].before = before,
-        }
-        lane.length -= 1;
-        if lane.length == 0 {
-            self.turns.emptied(Priority::ALL[usize::from(number)]);
-        }
+        let priority = self.nodes[place as usize].priority;
+        self.order.remove(&mut self.nodes, priority, place);
+        self.taken(place)
+    }
+
+    /// Whose turn it is; he is taken out.
+    pub fn take_next(&mut self) -> Option<T> {
+        let place = self.order.take_next(&mut self.nodes)?;
+        Some(self.taken(place))
+    }
+
+    fn taken(&mut self, place: Place) -> T {
+        let item = self.nodes.remove(place as usize).item;
         if self.nodes.is_empty() && self.nodes.capacity() > 1024 {
             // A burst is over: its places go back to the allocator.
             self.nodes = Slab::new();
@@ -83,18 +172,10 @@ impl<T> Lanes<T> {
         item
     }
 
-    /// Whose turn it is; he is taken out.
-    pub fn take_next(&mut self) -> Option<T> {
-        let waiting = self.by_priority.map(|lane| lane.length);
-        let turn = self.turns.next(waiting)?;
-        self.turns.started(turn, waiting);
-        Some(self.remove(self.by_priority[turn as usize].first))
-    }
-
     /// The newest of the lowest lane, if that lane is no higher than `than`: whom to send away for a newcomer of that priority.
     pub fn newest_of_lowest(&self, than: Priority) -> Option<(Place, &T)> {
-        let lane = self.by_priority[..=than as usize].iter().find(|lane| lane.length > 0)?;
-        Some((lane.last, &self.nodes[lane.last as usize].item))
+        let place = self.order.newest_of_lowest(than)?;
+        Some((place, &self.nodes[place as usize].item))
     }
 
     /// In no order.

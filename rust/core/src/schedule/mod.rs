@@ -3,7 +3,7 @@
 mod lanes;
 mod turns;
 
-pub use lanes::{Lanes, Place};
+pub use lanes::{Lanes, Link, Nodes, Order, Place};
 pub use turns::{PATIENCE, Turns};
 
 /// How urgent a call is. A lane a priority; within one, first come, first served.

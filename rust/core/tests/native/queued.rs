@@ -17,7 +17,7 @@ fn of(n: u32) -> Arc<Limit> {
 }
 
 fn queued(limit: &Arc<Limit>, priority: Priority, operation: impl Operation + 'static) -> Queued {
-    Queued { limit: limit.clone(), key: None, priority, held: None, then: Then::Begin(Arc::new(operation)) }
+    Queued { limit: limit.clone(), priority, held: None, then: Then::Begin(Arc::new(operation)) }
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn many_that_end_at_once_are_no_recursion() {
     let noop = Arc::new(Does::answers(|_| int(1)));
     for _ in 0..100_000 {
         let then = Then::Begin(noop.clone());
-        desk.begin(&Queued { limit: one.clone(), key: None, priority: Priority::Normal, held: None, then });
+        desk.begin(&Queued { limit: one.clone(), priority: Priority::Normal, held: None, then });
     }
     held.finish(int(0));
     while one.counts().0 > 0 {
@@ -84,7 +84,7 @@ fn with_nothing_to_begin_any_more_they_are_told() {
 #[test]
 fn a_permit_that_is_handed_on_is_given_back_with_its_value() {
     let (desk, one) = (Desk::new(), of(1));
-    let hand = Queued { limit: one.clone(), key: None, priority: Priority::Normal, held: None, then: Then::Hand };
+    let hand = Queued { limit: one.clone(), priority: Priority::Normal, held: None, then: Then::Hand(None) };
     desk.start(&hand);
     let waiting = desk.start(&hand);
     desk.start(&hand);
@@ -116,9 +116,9 @@ impl Sink for Drain {
 #[test]
 fn asked_to_end_as_their_permit_comes() {
     const CALLS: usize = 32;
-    for then in [Then::Hand, Then::Begin(Arc::new(Does::answers(|_| int(1))))] {
+    for then in [Then::Hand(None), Then::Begin(Arc::new(Does::answers(|_| int(1))))] {
         let (desk, one, drain) = (Desk::new(), of(1), Arc::new(Drain::default()));
-        let call = Queued { limit: one.clone(), key: None, priority: Priority::Normal, held: None, then };
+        let call = Queued { limit: one.clone(), priority: Priority::Normal, held: None, then };
         for round in 1..=3000 {
             let permit = one.try_permit(&desk.host.clock, 0, None).unwrap();
             let begin = |token| call.start(&desk.host, Done::new(drain.clone(), token));

@@ -7,6 +7,7 @@
 //! What cannot progress: every holder of the permits waits, in what it runs, for another permit of the same limit. Who would make it so is
 //! refused. A holder is a [`Held`], which its call hands down to whatever runs inside.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,14 +16,16 @@ use slab::Slab;
 use super::{Overflow, Settings};
 use crate::effect::{Held, Holder, Submitted};
 use crate::error::Reason;
-use crate::schedule::{Lanes, Place, Priority};
+use crate::schedule::{Link, Nodes, Order, Place, Priority};
 use crate::time::Instant;
 
 pub(super) struct Machine<W> {
     pub(super) settings: Settings,
     /// By key.
     seats: Vec<Seats>,
-    waiters: Slab<Waiter<W>>,
+    waiters: Waiters<W>,
+    /// Of waiters, by number: permits of the same key whose holders await the submitted work in which they wait. Most wait in none.
+    above: HashMap<u32, Vec<Arc<Held>>>,
     pub(super) in_flight: u32,
     pub(super) waiting: [u32; 3],
 }
@@ -32,28 +35,37 @@ struct Seats {
     taken: u32,
     /// Holders that wait, in what they run, for another permit of this key.
     blocked: u32,
-    lanes: Option<Box<Lanes<u32>>>,
+    lanes: Option<Box<Order>>,
 }
 
+type Waiters<W> = Slab<Waiter<W>>;
+
+/// A million of them may wait: 48 bytes, if a way to call one is a waker.
 struct Waiter<W> {
     key: u32,
-    priority: Priority,
     state: State,
     until: Instant,
     wake: Option<W>,
     held: Option<Arc<Held>>,
-    /// Permits of this key whose holders await the submitted work in which he waits. Most wait in none.
-    #[expect(clippy::box_collection, reason = "one word where most waiters have nothing")]
-    above: Option<Box<Vec<Arc<Held>>>>,
 }
 
 #[derive(Clone, Copy)]
 enum State {
-    Waiting(Place),
+    /// In that lane, between those.
+    Waiting(Priority, Link),
     Granted,
     Sent(Why),
     /// Passed over, because his limit had passed: that is about to end him.
     Late,
+}
+
+impl<W> Nodes for Waiters<W> {
+    fn link(&mut self, place: Place) -> &mut Link {
+        match &mut self[place as usize].state {
+            State::Waiting(_, link) => link,
+            _ => unreachable!("who is in a lane waits"),
+        }
+    }
 }
 
 /// Why a waiter was sent away: a million of them wait in a slab, so it is small.
@@ -92,7 +104,14 @@ pub(super) enum Asked<W> {
 
 impl<W> Machine<W> {
     pub(super) fn new(settings: Settings) -> Self {
-        Machine { settings, seats: vec![Seats::default()], waiters: Slab::new(), in_flight: 0, waiting: [0; 3] }
+        Machine {
+            settings,
+            seats: vec![Seats::default()],
+            waiters: Slab::new(),
+            above: HashMap::new(),
+            in_flight: 0,
+            waiting: [0; 3],
+        }
     }
 
     fn seats(&mut self, key: u32) -> &mut Seats {
@@ -139,10 +158,9 @@ impl<W> Machine<W> {
             sent = self.send_away(limit, victim, Why::Full(waiting));
         }
         let (key, priority, until) = (caller.key, caller.priority, caller.until);
-        let wake = Some(wake());
-        let number = self.waiters.insert(Waiter { key, priority, state: State::Granted, until, wake, held, above: None }) as u32;
-        let place = self.seats(key).lanes.get_or_insert_default().push(priority, number);
-        self.waiters[number as usize].state = State::Waiting(place);
+        let state = State::Waiting(priority, Link::default());
+        let number = self.waiters.insert(Waiter { key, state, until, wake: Some(wake()), held }) as u32;
+        self.seats[key as usize].lanes.get_or_insert_default().push(&mut self.waiters, priority, number);
         self.waiting[priority as usize] += 1;
         Asked::Wait(number, sent)
     }
@@ -178,7 +196,7 @@ impl<W> Machine<W> {
     pub(super) fn look_again(&mut self, limit: usize, number: u32, work: &Arc<Submitted>) -> Option<W> {
         let waiter = self.waiters.get_mut(number as usize)?;
         let in_work = waiter.held.as_ref().and_then(|held| held.work.as_ref()).is_some_and(|its| Arc::ptr_eq(its, work));
-        if !in_work || !matches!(waiter.state, State::Waiting(_)) {
+        if !in_work || !matches!(waiter.state, State::Waiting(..)) {
             return None;
         }
         let key = waiter.key;
@@ -188,39 +206,41 @@ impl<W> Machine<W> {
                 above.push(held.clone());
             }
         });
-        let before = waiter.above.take().unwrap_or_default();
+        let before = self.above.remove(&number).unwrap_or_default();
         let seats = self.seats(key);
         let mut any = false;
         for held in &above {
             any |= mark_one(seats, held);
         }
-        for held in &*before {
+        for held in &before {
             unmark_one(seats, held);
         }
         let all_wait = any && seats.blocked == seats.taken;
-        self.waiters[number as usize].above = (!above.is_empty()).then(|| Box::new(above));
+        if !above.is_empty() {
+            self.above.insert(number, above);
+        }
         if all_wait { self.send_away(limit, number, Why::Reentered) } else { None }
     }
 
     /// Out of his lane.
     fn out(&mut self, limit: usize, number: u32) {
-        let State::Waiting(place) = self.waiters[number as usize].state else { return };
-        let key = self.waiters[number as usize].key;
-        if let Some(lanes) = &mut self.seats(key).lanes {
-            lanes.remove(place);
+        let Waiter { key, state: State::Waiting(priority, _), .. } = self.waiters[number as usize] else { return };
+        if let Some(lanes) = &mut self.seats[key as usize].lanes {
+            lanes.remove(&mut self.waiters, priority, number);
         }
-        self.unlisted(limit, number);
+        self.unlisted(limit, number, priority);
     }
 
-    fn unlisted(&mut self, limit: usize, number: u32) {
+    fn unlisted(&mut self, limit: usize, number: u32, priority: Priority) {
         let waiter = &mut self.waiters[number as usize];
-        let (key, priority, held, above) = (waiter.key, waiter.priority, waiter.held.take(), waiter.above.take());
+        let (key, held) = (waiter.key, waiter.held.take());
+        let above = if self.above.is_empty() { None } else { self.above.remove(&number) };
         let seats = self.seats(key);
         if seats.lanes.as_ref().is_some_and(|lanes| lanes.is_empty()) {
             seats.lanes = None;
         }
         unmark(seats, held.as_ref(), limit, key);
-        above.iter().flat_map(|above| above.iter()).for_each(|held| unmark_one(seats, held));
+        above.iter().flatten().for_each(|held| unmark_one(seats, held));
         self.waiting[priority as usize] -= 1;
     }
 
@@ -245,12 +265,13 @@ impl<W> Machine<W> {
         }
         let now = now();
         loop {
-            let seats = self.seats(key);
-            let number = seats.lanes.as_mut()?.take_next()?;
+            let number = self.seats[key as usize].lanes.as_mut()?.take_next(&mut self.waiters)?;
             let waiter = &mut self.waiters[number as usize];
             let late = waiter.until <= now;
-            waiter.state = State::Late;
-            self.unlisted(limit, number);
+            let was = std::mem::replace(&mut waiter.state, State::Late);
+            if let State::Waiting(priority, _) = was {
+                self.unlisted(limit, number, priority);
+            }
             if late {
                 continue;
             }
@@ -268,8 +289,9 @@ impl<W> Machine<W> {
         if seats.taken == 0 || seats.blocked < seats.taken {
             return None;
         }
-        let inside = |w: &Waiter<W>| w.key == key && matches!(w.state, State::Waiting(_)) && holds(w, limit);
-        let newest = self.waiters.iter().filter(|(_, w)| inside(w)).map(|(number, _)| number as u32).next_back()?;
+        let waits = |w: &Waiter<W>| w.key == key && matches!(w.state, State::Waiting(..));
+        let inside = |&(number, w): &(usize, &Waiter<W>)| waits(w) && holds(w, self.above.get(&(number as u32)), limit);
+        let newest = self.waiters.iter().filter(inside).map(|(number, _)| number as u32).next_back()?;
         self.send_away(limit, newest, Why::Reentered)
     }
 
@@ -277,7 +299,7 @@ impl<W> Machine<W> {
     pub(super) fn look(&mut self, number: u32, wake: impl FnOnce() -> W) -> Option<Result<(), Reason>> {
         let waiter = &mut self.waiters[number as usize];
         let found = match waiter.state {
-            State::Waiting(_) | State::Late => {
+            State::Waiting(..) | State::Late => {
                 waiter.wake = Some(wake());
                 return None;
             }
@@ -302,7 +324,7 @@ impl<W> Machine<W> {
     /// Nobody holds a permit, nobody waits. What would call those who did is left to itself: it may not run here.
     pub(super) fn forget_all(&mut self) {
         self.seats.iter_mut().for_each(|seats| *seats = Seats::default());
-        std::mem::forget(std::mem::take(&mut self.waiters));
+        std::mem::forget((std::mem::take(&mut self.waiters), std::mem::take(&mut self.above)));
         (self.in_flight, self.waiting) = (0, [0; 3]);
     }
 
@@ -314,7 +336,7 @@ impl<W> Machine<W> {
     }
 
     pub(super) fn refuse_all(&mut self, limit: usize) -> Vec<W> {
-        let waits = |(number, w): (usize, &Waiter<W>)| matches!(w.state, State::Waiting(_)).then_some(number as u32);
+        let waits = |(number, w): (usize, &Waiter<W>)| matches!(w.state, State::Waiting(..)).then_some(number as u32);
         let numbers: Vec<u32> = self.waiters.iter().filter_map(waits).collect();
         numbers.into_iter().filter_map(|number| self.send_away(limit, number, Why::Stopping)).collect()
     }
@@ -354,16 +376,16 @@ fn lower(seats: &Seats, than: Priority) -> Option<u32> {
         Priority::Normal => Priority::Low,
         Priority::High => Priority::Normal,
     };
-    seats.lanes.as_ref()?.newest_of_lowest(below).map(|(_, number)| *number)
+    seats.lanes.as_ref()?.newest_of_lowest(below)
 }
 
 fn chain(held: Option<&Arc<Held>>) -> impl Iterator<Item = &Held> {
     std::iter::successors(held.map(|held| &**held), |held| held.up.as_deref())
 }
 
-fn holds<W>(waiter: &Waiter<W>, limit: usize) -> bool {
+fn holds<W>(waiter: &Waiter<W>, above: Option<&Vec<Arc<Held>>>, limit: usize) -> bool {
     let own = chain(waiter.held.as_ref()).filter(|held| held.limit == limit && held.key == waiter.key);
-    let above = waiter.above.iter().flat_map(|above| above.iter().map(|held| &**held));
+    let above = above.into_iter().flatten().map(|held| &**held);
     own.chain(above).any(|held| !held.gone.load(Ordering::Relaxed))
 }
 
@@ -394,5 +416,17 @@ fn unmark(seats: &mut Seats, held: Option<&Arc<Held>>, limit: usize, key: u32) {
 fn unmark_one(seats: &mut Seats, held: &Held) {
     if held.waits.fetch_sub(1, Ordering::Relaxed) == 1 && !held.gone.load(Ordering::Relaxed) {
         seats.blocked -= 1;
+    }
+}
+
+#[cfg(all(test, not(loom), target_pointer_width = "64"))]
+mod tests {
+    use std::task::Waker;
+
+    use super::Waiter;
+
+    #[test]
+    fn one_that_waits_is_small() {
+        assert_eq!((size_of::<Waiter<Waker>>(), size_of::<Option<Waiter<Waker>>>()), (48, 48));
     }
 }
