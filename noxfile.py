@@ -39,14 +39,17 @@ nox.options.error_on_missing_interpreters = True  # those that are missing are n
 
 @nox.session(python=list(FOUND))
 def tests(session: nox.Session) -> None:
-    """Builds a wheel for this Python, installs it, and runs the tests against what is installed."""
+    """Builds a wheel for this Python, checks it, installs it, and runs the tests against what is installed."""
     session.install("-r", "requirements/build.txt", "-r", "requirements/test.txt")
-    wheels = Path(session.create_tmp())
+    # Not `create_tmp`: it moves TMPDIR into the project, whose settings pytest would find from a test's own folder.
+    wheels = Path(session.virtualenv.location) / "wheels"
     for old in wheels.glob("*.whl"):
         old.unlink()
     # A target folder of its own: a build for another Python would make cargo build the bridge in target/ anew.
     environment = {"RUSTFLAGS": RUSTFLAGS, "CARGO_TARGET_DIR": "target/nox"}
     build = ["maturin", "build", "--quiet", "--profile", "light", "--interpreter", "python", "--out", str(wheels)]
     session.run(*build, env=environment)
-    session.install("--force-reinstall", "--no-deps", *map(str, wheels.glob("*.whl")))
+    built = [str(wheel) for wheel in wheels.glob("*.whl")]
+    session.run("python", "scripts/check-wheel", *built)
+    session.install("--force-reinstall", "--no-deps", *built)
     session.run("python", "scripts/suite", *session.posargs)

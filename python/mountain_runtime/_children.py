@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar, cast
 
 from ._exits import carried, task_of
-from ._native import Effect, Handle, Limit, Within, adopt, current_within, is_native, limit_var, within_var
+from ._native import Effect, Handle, Limit, Within, adopt, apart, current_within, is_native, limit_var, within_var
 from ._outlast import outlast
 
 __all__ = ["bound", "end", "first", "start"]
@@ -41,7 +41,7 @@ def _start(work: Awaitable[T]) -> "asyncio.Future[T]":
     elif asyncio.iscoroutine(work):
         return task_of(work)
     within = current_within()
-    return asyncio.create_task(carried(work) if within is None else _awaited_within(work, within))
+    return apart(asyncio.create_task, carried(work) if within is None else _awaited_within(work, within))
 
 
 async def _awaited_within(work: Awaitable[T], within: Within) -> T:

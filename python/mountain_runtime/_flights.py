@@ -7,7 +7,7 @@ from typing import Any
 
 from . import _scope
 from ._exits import EXITS
-from ._native import Landing, Plan, call_effect, limit_var, within_var
+from ._native import Landing, Plan, apart, call_effect, limit_var, within_var
 
 __all__ = ["begin"]
 
@@ -24,7 +24,7 @@ def begin(
     context = copy_context()
     context.run(limit_var.set, None)
     flight = _fly(callable, args, kwargs, plan, landing)
-    task = asyncio.get_running_loop().create_task(flight, name=plan.name, context=context)
+    task = apart(asyncio.create_task, flight, name=plan.name, context=context)
     landing.flies(task)
     task.add_done_callback(landing.lose)  # cancelled before its first step, it has said nothing
 

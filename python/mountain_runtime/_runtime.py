@@ -21,7 +21,7 @@ from ._from_thread import call
 from ._graph import Make, Provider
 from ._health import Health
 from ._misused import AsyncBlock
-from ._native import Effect, Scope, Within, accepted_var, limit_var, scope_var, serving_var
+from ._native import Effect, Scope, Within, accepted_var, apart, limit_var, scope_var, serving_var
 from ._need import Key, check_key, shown
 from ._outlast import outlast
 from ._provided import Maker, TypeKey
@@ -147,7 +147,7 @@ class Runtime(AsyncBlock, Scope):
         """A task for services and what is deferred: they may await effects until they have ended."""
         context = copy_context()
         context.run(enter)
-        task = asyncio.get_running_loop().create_task(self._exiting(work), name=name, context=context)
+        task = apart(asyncio.create_task, self._exiting(work), name=name, context=context)
         return closing(task, work)
 
     async def _exiting(self, work: Coroutine[Any, Any, None]) -> None:
@@ -253,7 +253,7 @@ class Runtime(AsyncBlock, Scope):
         context = copy_context()
         context.run(self._accept)
         name = name or getattr(effect, "__name__", None)
-        return asyncio.get_running_loop().create_task(work, name=name, context=context)
+        return apart(asyncio.create_task, work, name=name, context=context)
 
     async def _owned(self, work: Awaitable[T]) -> T:
         try:
@@ -404,7 +404,7 @@ class Runtime(AsyncBlock, Scope):
                 self._entering.cancel()
                 drain = False
             self._clock = clock = Clock(self._settings, drain)
-            self._closing = asyncio.get_running_loop().create_task(self._close(clock), name="mountain-runtime shutdown")
+            self._closing = apart(asyncio.create_task, self._close(clock), name="mountain-runtime shutdown")
             self._stopping.set()
             if self._page is not None:
                 self._page.push()

@@ -7,6 +7,7 @@ from typing import Any
 from ._graph import Provider, check, depths
 from ._health import ServiceHealth
 from ._life import Spawn
+from ._native import apart
 from ._need import shown
 from ._service import Service
 from ._shutdown import POLITE, Clock, Steps
@@ -81,7 +82,7 @@ class Services:
                 elif not left:
                     over.set_result(None)
 
-        starting = [asyncio.create_task(self._bring_up(service)) for service in self._services.values()]
+        starting = [apart(asyncio.create_task, self._bring_up(service)) for service in self._services.values()]
         for task in starting:
             task.add_done_callback(note)
         try:
@@ -107,7 +108,7 @@ class Services:
             for key in service.provider.edges():
                 dependents[key].append(service)
         stopping = [
-            asyncio.create_task(self._take_down(service, dependents[key], depth[key], clock, steps))
+            apart(asyncio.create_task, self._take_down(service, dependents[key], depth[key], clock, steps))
             for key, service in self._services.items()
         ]
         await asyncio.wait(stopping)

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
 from . import _native
-from ._native import limit_var
+from ._native import apart, limit_var
 from ._outlast import shielded
 from ._scope import current
 from ._sidecar_run import Ready, Run, Settings, Stop, StrPath, log
@@ -97,8 +97,7 @@ class _Block(AbstractAsyncContextManager[Process]):
         life = _Life(settings, await Run.begin(settings))
         context = copy_context()
         context.run(limit_var.set, None)  # the limit on its start is none on its life
-        loop = asyncio.get_running_loop()
-        watch = loop.create_task(life.watch(), name=f"sidecar {settings.name}", context=context)
+        watch = apart(asyncio.create_task, life.watch(), name=f"sidecar {settings.name}", context=context)
         self._life = life, watch
         return _Sidecar(life)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import _native
 from ._exits import EXITS, Exit, result_of, task_of
-from ._native import Child
+from ._native import Child, apart
 from ._outlast import shielded
 from ._stopping import Stopping
 from ._users_errors import written
@@ -68,10 +68,9 @@ class Run:
         self._said: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._early: asyncio.Future[bytes | None] | None = None
         logs_stdout = isinstance(settings.ready, int)
-        loop = asyncio.get_running_loop()
-        self._tasks.append(loop.create_task(self._read(stderr=True)))
+        self._tasks.append(apart(asyncio.create_task, self._read(stderr=True)))
         if logs_stdout:
-            self._tasks.append(loop.create_task(self._read(stderr=False)))
+            self._tasks.append(apart(asyncio.create_task, self._read(stderr=False)))
 
     @classmethod
     async def begin(cls, settings: Settings) -> "Run":

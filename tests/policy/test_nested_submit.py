@@ -1,6 +1,7 @@
 """What a holder of a limit submits, and then awaits, waits for the holder: it is refused at once, however far in."""
 
 import asyncio
+import inspect
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -123,7 +124,7 @@ class House:
         return await blocking(lambda: self.runtime.from_thread(self.call()))()
 
 
-WAYS = [name for name, way in vars(House).items() if asyncio.iscoroutinefunction(way) and name != "in_a_slot"]
+WAYS = [name for name, way in vars(House).items() if inspect.iscoroutinefunction(way) and name != "in_a_slot"]
 
 
 @pytest.mark.parametrize("way", WAYS)

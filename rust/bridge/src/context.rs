@@ -15,7 +15,7 @@ use mountain_core::time::{Instant, seconds};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyFloat, PyInt, PyTuple};
+use pyo3::types::{PyDict, PyFloat, PyInt, PyTuple};
 use pyo3::{PyTraverseError, PyTypeInfo, PyVisit, ffi, intern};
 
 use crate::face::face;
@@ -60,6 +60,18 @@ pub(crate) fn under<T>(py: Python<'_>, over: Over<'_>, holder: Option<&Holder<'_
     // Looked at within the step only, and let go of with it.
     let _let = holder.map(|holder| Let(HELD.replace(Some((NonNull::from(holder).cast(), eager_task(py))))));
     step()
+}
+
+/// Calls `call` outside of the limit over this step: an eager task that it makes takes its first step in here, and stands under a limit of its
+/// maker's only where its context says so, as any task does.
+#[pyfunction]
+#[pyo3(signature = (call, /, *args, **kwargs))]
+pub(crate) fn apart<'py>(
+    call: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    under(call.py(), Over::NONE, None, || call.call(args, kwargs))
 }
 
 static LIMIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();

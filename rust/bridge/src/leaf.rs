@@ -551,8 +551,7 @@ impl Leaf for PyLeaf {
             let inner = Plan::inside(self.plan.bind(py), layer)?;
             let kwargs = self.kwargs.as_ref().map(|k| k.bind(py));
             let args = (self.callable.bind(py), self.args.bind(py), kwargs, inner, landing);
-            // An eager task takes its first step in here, and stands under no limit of its first caller's all the same.
-            under(py, Over::NONE, None, || face(py).fly.bind(py).call1(args)).map(drop)
+            face(py).fly.bind(py).call1(args).map(drop)
         };
         begin().map_err(|e| Fail::raised(py, e))
     }

@@ -89,7 +89,7 @@ mod _native {
     #[pymodule_export]
     use super::circuit::Circuit;
     #[pymodule_export]
-    use super::context::{Limit, Within, current_limit, current_within, has_priorities};
+    use super::context::{Limit, Within, apart, current_limit, current_within, has_priorities};
     #[pymodule_export]
     use super::dashboard::{Dashboard, note_failure};
     #[pymodule_export]
