@@ -375,7 +375,7 @@ mod holder {
 
     use pyo3::intern;
 
-    use super::{Bound, Ordering, PyAny, Python, ffi, id};
+    use super::{Bound, Cell, Ordering, PyAny, Python, ffi, id};
 
     /// The head of `PyRunningLoopHolder` in `Modules/_asynciomodule.c`, 3.11.
     #[repr(C)]
@@ -383,6 +383,19 @@ mod holder {
         head: ffi::PyObject,
         event_loop: *mut ffi::PyObject,
         process: libc::pid_t,
+    }
+
+    /// The head of `PyDictObject`, 3.11.
+    #[repr(C)]
+    struct Dict {
+        head: ffi::PyObject,
+        used: ffi::Py_ssize_t,
+        version: u64,
+    }
+
+    thread_local! {
+        /// The dictionary's number at this thread's last look, and what was in it: that is there as long as the number is the same.
+        static LAST: Cell<(u64, *mut ffi::PyObject)> = const { Cell::new((0, std::ptr::null_mut())) };
     }
 
     /// `None`: it is not found this way.
@@ -394,7 +407,13 @@ mod holder {
             if of_thread.is_null() {
                 return None;
             }
-            let holder = ffi::PyDict_GetItemWithError(of_thread, intern!(py, "__asyncio_running_event_loop__").as_ptr());
+            // Every change of a dictionary gives it a number that none has had before.
+            let version = (*of_thread.cast::<Dict>()).version;
+            let (known, mut holder) = LAST.get();
+            if known != version {
+                holder = ffi::PyDict_GetItemWithError(of_thread, intern!(py, "__asyncio_running_event_loop__").as_ptr());
+                LAST.set((version, holder));
+            }
             if holder.is_null() || !is_holder(ffi::Py_TYPE(holder)) {
                 return None;
             }

@@ -1,5 +1,6 @@
 //! What the face hands down at import: its classes that Rust raises or builds, and its functions that Rust calls.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyFunction, PyType};
@@ -55,8 +56,23 @@ pub(crate) struct Face {
     pub(crate) tasks: Option<Py<PyDict>>,
     pub(crate) running_loop: Py<PyAny>,
     pub(crate) task_type: Py<PyAny>,
+    /// Its method, which is looked up once.
+    cancelling: Py<PyAny>,
     /// The code of the callback that `asyncio.gather` leaves on what it gathers; None where it has another name.
     pub(crate) gather_code: Py<PyAny>,
+}
+
+impl Face {
+    /// How many cancels of that task have been asked for.
+    pub(crate) fn cancelling(&self, task: &Bound<'_, PyAny>) -> PyResult<i64> {
+        let py = task.py();
+        let count = if task.get_type().is(self.task_type.bind(py)) {
+            self.cancelling.bind(py).call1((task,))?
+        } else {
+            task.call_method0(intern!(py, "cancelling"))?
+        };
+        count.extract()
+    }
 }
 
 static FACE: PyOnceLock<Face> = PyOnceLock::new();
@@ -96,6 +112,7 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
     };
     let class = |name: &str| -> PyResult<Py<PyType>> { Ok(get(name)?.cast_into::<PyType>()?.unbind()) };
     let asyncio = py.import("asyncio")?;
+    let task_type = py.import("_asyncio")?.getattr("Task")?;
     let new = Face {
         timed_out: class("timed_out")?,
         internal_error: class("internal_error")?,
@@ -128,7 +145,8 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
         tasks: tasks(&asyncio)?.map(Bound::unbind),
         current_task: asyncio.getattr("current_task")?.unbind(),
         running_loop: asyncio.getattr("_get_running_loop")?.unbind(),
-        task_type: py.import("_asyncio")?.getattr("Task")?.unbind(),
+        cancelling: task_type.getattr("cancelling")?.unbind(),
+        task_type: task_type.unbind(),
         gather_code: gather_code(&asyncio)?.unbind(),
     };
     let _ = FACE.set(py, new);

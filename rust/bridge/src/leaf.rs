@@ -16,7 +16,6 @@ use std::task::{Context, Poll};
 
 use mountain_core::effect::{Begin, Class, Course, Deadline, GaveUp, Held, Holder, Landing, Leaf, Shared, Terms, Trace, Verdict};
 use mountain_core::error::Owner;
-use mountain_core::sync::Mutex;
 use mountain_core::time::Instant;
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyMemoryError, PyRecursionError, PyRuntimeError, PyStopIteration, PyTypeError};
@@ -24,6 +23,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
+use crate::attached::Attached;
 use crate::context::{LAG, Over, running, under};
 use crate::face::face;
 use crate::fail::{Fail, answer, no_stop, while_handling, with_frames};
@@ -46,38 +46,65 @@ pub(crate) enum Resume {
     #[default]
     No,
     Send,
-    Throw(PyErr),
+    Throw(Box<PyErr>),
 }
 
-#[derive(Default)]
 struct State {
     /// The suspended coroutine, or the iterator of another awaitable.
     coroutine: Option<Py<PyAny>>,
     resume: Resume,
     yielded: Option<Py<PyAny>>,
     /// The limit over the call: what starts within its steps stands under it.
-    over: Option<Deadline>,
-    /// Where the limit comes from that the whole run inherited.
-    inherits: Option<LimitSource>,
+    over: Deadline,
     /// The permits that it holds.
     held: Option<Arc<Held>>,
-    /// The thread's job that it last waited for.
-    job: Option<Arc<Stage>>,
-    /// What a fallback is to stand in for.
-    fault: Option<(usize, Fail)>,
-    /// What the coroutine that is being driven stands in for.
-    stands_for: Option<Py<PyAny>>,
     stop: bool,
     cancel_sent: bool,
     task: Option<Py<PyAny>>,
     /// The task's loop.
     event_loop: Option<Py<PyAny>>,
     baseline: i64,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few calls have.
+#[derive(Default)]
+struct Rare {
+    /// Where the limit comes from that the whole run inherited.
+    inherits: Option<LimitSource>,
+    /// The thread's job that it last waited for.
+    job: Option<Arc<Stage>>,
+    /// What a fallback is to stand in for.
+    fault: Option<(usize, Fail)>,
+    /// What the coroutine that is being driven stands in for.
+    stands_for: Option<Py<PyAny>>,
     /// When a cancel from outside was last thrown in.
     told: Option<Instant>,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        State {
+            coroutine: None,
+            resume: Resume::No,
+            yielded: None,
+            over: Deadline::NONE,
+            held: None,
+            stop: false,
+            cancel_sent: false,
+            task: None,
+            event_loop: None,
+            baseline: 0,
+            rare: None,
+        }
+    }
+}
+
 impl State {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
     fn owes_cancel(&mut self, py: Python<'_>) -> Option<Py<PyAny>> {
         if !self.stop || self.cancel_sent || self.coroutine.is_none() {
             return None;
@@ -101,7 +128,7 @@ pub(crate) struct PyLeaf {
     noted: AtomicBool,
     /// It has waited for a thread's job.
     has_job: AtomicBool,
-    state: Mutex<State>,
+    state: Attached<State>,
 }
 
 impl PyLeaf {
@@ -117,7 +144,7 @@ impl PyLeaf {
             watched,
             noted: AtomicBool::new(false),
             has_job: AtomicBool::new(false),
-            state: Mutex::default(),
+            state: Attached::default(),
         }
     }
 
@@ -128,7 +155,7 @@ impl PyLeaf {
 
     /// What the coroutine yielded in the last step, and the task to cancel, as of `owes_cancel`.
     pub(crate) fn take_yielded(&self, py: Python<'_>) -> Option<(Py<PyAny>, Option<Py<PyAny>>)> {
-        let mut s = self.state.lock();
+        let mut s = self.state.lock(py);
         let yielded = s.yielded.take()?;
         Some((yielded, s.owes_cancel(py)))
     }
@@ -137,27 +164,30 @@ impl PyLeaf {
     pub(crate) fn resume(&self, py: Python<'_>, resume: Resume) -> Option<Resume> {
         // Asked before there is a lock to hold: the class may have to be imported.
         let cancels = matches!(&resume, Resume::Throw(e) if e.is_instance_of::<CancelledError>(py));
-        let mut s = self.state.lock();
+        let mut s = self.state.lock(py);
         if s.coroutine.is_none() {
             return Some(resume);
         }
         if cancels && !s.cancel_sent && self.watched.load(Ordering::Relaxed) {
-            s.told = Some(clock().now());
+            s.rare().told = Some(clock().now());
         }
         s.resume = resume;
         None
     }
 
     /// The run stands under a limit from there.
-    pub(crate) fn inherits(&self, source: LimitSource) {
-        self.state.lock().inherits = Some(source);
+    pub(crate) fn inherits(&self, py: Python<'_>, source: LimitSource) {
+        self.state.lock(py).rare().inherits = Some(source);
     }
 
     /// Where a limit over the call comes from, for what starts within its steps.
     pub(crate) fn limit_source(&self, py: Python<'_>, owner: Owner) -> Option<LimitSource> {
         match owner {
             Owner::Layer(layer) => Some(LimitSource::policy(self.plan.clone_ref(py).into_any(), layer)),
-            Owner::Inherited => self.state.lock().inherits.as_ref().map(|source| source.clone_ref(py)),
+            Owner::Inherited => {
+                let s = self.state.lock(py);
+                s.rare.as_ref().and_then(|rare| rare.inherits.as_ref()).map(|source| source.clone_ref(py))
+            }
             Owner::Nobody => None,
         }
     }
@@ -180,8 +210,8 @@ impl PyLeaf {
     /// Whoever set the limit that has just passed told this task of it, a moment ago.
     fn was_told(&self, py: Python<'_>) -> bool {
         let (told, task, baseline) = {
-            let s = self.state.lock();
-            (s.told, s.task.as_ref().map(|t| t.clone_ref(py)), s.baseline)
+            let s = self.state.lock(py);
+            (s.rare.as_ref().and_then(|rare| rare.told), s.task.as_ref().map(|t| t.clone_ref(py)), s.baseline)
         };
         let lately = told.is_some_and(|told| clock().now() < told.after(LAG * 3));
         // Of a cancel that has been taken back since, nothing is left to wait for.
@@ -191,20 +221,20 @@ impl PyLeaf {
 
     /// The task to cancel, if the engine asked for it and nobody has done it yet.
     pub(crate) fn owes_cancel(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.state.lock().owes_cancel(py)
+        self.state.lock(py).owes_cancel(py)
     }
 
     /// The loop of the task that it was suspended in.
     pub(crate) fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.state.lock().event_loop.as_ref().map(|l| l.bind(py).clone())
+        self.state.lock(py).event_loop.as_ref().map(|l| l.bind(py).clone())
     }
 
-    pub(crate) fn take_coroutine(&self) -> Option<Py<PyAny>> {
-        self.state.lock().coroutine.take()
+    pub(crate) fn take_coroutine(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.state.lock(py).coroutine.take()
     }
 
     pub(crate) fn coroutine(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.state.lock().coroutine.as_ref().map(|c| c.clone_ref(py))
+        self.state.lock(py).coroutine.as_ref().map(|c| c.clone_ref(py))
     }
 
     /// What is to be driven, or what is there at once.
@@ -220,7 +250,8 @@ impl PyLeaf {
         }
         if let Ok(handle) = awaitable.cast::<Handle>() {
             self.has_job.store(true, Ordering::Relaxed);
-            self.state.lock().job = handle.get().stage();
+            let replaced = std::mem::replace(&mut self.state.lock(py).rare().job, handle.get().stage());
+            drop(replaced);
         }
         if !awaitable.hasattr(intern!(py, "__await__"))? {
             let name = self.plan.get().name.as_str();
@@ -232,7 +263,7 @@ impl PyLeaf {
 
     /// What a fallback gives: an awaitable is driven, anything else is the value.
     fn begin_instead(&self, py: Python<'_>) -> PyResult<Result<Py<PyAny>, Py<PyAny>>> {
-        let fault = self.state.lock().fault.take();
+        let fault = self.state.lock(py).rare.as_mut().and_then(|rare| rare.fault.take());
         let Some((layer, mut fault)) = fault else { return Ok(Err(py.None())) };
         let plan = self.plan.get();
         let Some(error) = self.raise(py, &mut fault) else { return Ok(Err(py.None())) };
@@ -243,14 +274,14 @@ impl PyLeaf {
         })?;
         // SAFETY: asks for the type only.
         if unsafe { ffi::PyCoro_CheckExact(given.as_ptr()) } != 0 || is_old_coroutine(&given)? {
-            self.state.lock().stands_for = Some(error.clone().into_any().unbind());
+            self.state.lock(py).rare().stands_for = Some(error.clone().into_any().unbind());
             return Ok(Ok(given.unbind()));
         }
         if !given.hasattr(intern!(py, "__await__"))? {
             return Ok(Err(given.unbind()));
         }
         let driven = given.call_method0(intern!(py, "__await__"))?.unbind();
-        self.state.lock().stands_for = Some(error.clone().into_any().unbind());
+        self.state.lock(py).rare().stands_for = Some(error.clone().into_any().unbind());
         Ok(Ok(driven))
     }
 
@@ -258,7 +289,7 @@ impl PyLeaf {
     fn step(py: Python<'_>, coroutine: &Py<PyAny>, resume: Resume) -> PyResult<Result<Py<PyAny>, Py<PyAny>>> {
         if let Resume::Throw(e) = resume {
             // As `yield from` does it: an iterator without `throw` is left, and the exception is the outcome.
-            let Some(throw) = coroutine.bind(py).getattr_opt(intern!(py, "throw"))? else { return Err(e) };
+            let Some(throw) = coroutine.bind(py).getattr_opt(intern!(py, "throw"))? else { return Err(*e) };
             return match throw.call1((e.into_value(py),)) {
                 Ok(yielded) => Ok(Err(yielded.unbind())),
                 Err(e) if e.is_instance_of::<PyStopIteration>(py) => Ok(Ok(e.value(py).getattr(intern!(py, "value"))?.unbind())),
@@ -282,7 +313,7 @@ impl PyLeaf {
         if task.is_none() {
             return Err(PyRuntimeError::new_err("an effect that waits must be awaited inside an asyncio task"));
         }
-        let mut baseline = task.call_method0(intern!(py, "cancelling"))?.extract::<i64>()?;
+        let mut baseline = face(py).cancelling(&task)?;
         // A cancel that came in this very step is counted but not yet delivered: it is on its way to us, and from outside.
         if baseline > 0 && task.getattr_opt(intern!(py, "_must_cancel"))?.is_some_and(|m| m.is_truthy().unwrap_or(false)) {
             baseline -= 1;
@@ -293,9 +324,14 @@ impl PyLeaf {
     /// The coroutine has ended: tell own cancels from others.
     fn settle(&self, py: Python<'_>, result: PyResult<Py<PyAny>>) -> Result<Py<PyAny>, Fail> {
         let (own, task, baseline, stands_for) = {
-            let mut s = self.state.lock();
+            let mut s = self.state.lock(py);
             s.stop = false;
-            (std::mem::take(&mut s.cancel_sent), s.task.as_ref().map(|t| t.clone_ref(py)), s.baseline, s.stands_for.take())
+            let own = std::mem::take(&mut s.cancel_sent);
+            let stands_for = s.rare.as_mut().and_then(|rare| rare.stands_for.take());
+            if !own && stands_for.is_none() && result.is_ok() {
+                return result.map_err(|e| Fail::raised(py, e));
+            }
+            (own, s.task.as_ref().map(|t| t.clone_ref(py)), s.baseline, stands_for)
         };
         if let (Err(e), Some(error)) = (&result, stands_for) {
             while_handling(e, error.bind(py));
@@ -337,13 +373,12 @@ impl PyLeaf {
                 Err(e) => return Poll::Ready(Err(Fail::raised(py, e))),
             }
         } else {
-            let mut s = self.state.lock();
+            let mut s = self.state.lock(py);
             if matches!(s.resume, Resume::No) {
                 return Poll::Pending;
             }
-            let over = s.over.unwrap_or(Deadline::NONE);
             match s.coroutine.take() {
-                Some(c) => (c, std::mem::take(&mut s.resume), over, s.held.clone()),
+                Some(c) => (c, std::mem::take(&mut s.resume), s.over, s.held.clone()),
                 None => return Poll::Pending,
             }
         };
@@ -375,12 +410,13 @@ impl PyLeaf {
                 } else {
                     None
                 };
-                let mut s = self.state.lock();
+                let mut s = self.state.lock(py);
                 if let Some((event_loop, task, baseline)) = noted {
                     self.noted.store(true, Ordering::Relaxed);
                     (s.event_loop, s.task, s.baseline) = (Some(event_loop.unbind()), Some(task.unbind()), baseline);
                 }
-                (s.coroutine, s.yielded, s.over, s.held) = (Some(coroutine), Some(yielded), Some(over), holder.map(Holder::held));
+                let held = holder.map(Holder::held);
+                (s.coroutine, s.yielded, s.over, s.held) = (Some(coroutine), Some(yielded), over, held);
                 Poll::Pending
             }
             Ok(Ok(value)) => Poll::Ready(self.settle(py, Ok(value))),
@@ -393,23 +429,27 @@ impl PyLeaf {
         visit.call(&self.args)?;
         visit.call(&self.kwargs)?;
         visit.call(&self.plan)?;
-        if let Some(s) = self.state.try_lock() {
+        // SAFETY: the collector runs on attached threads only.
+        let py = unsafe { Python::assume_attached() };
+        if let Some(s) = self.state.try_lock(py) {
             visit.call(&s.coroutine)?;
             visit.call(&s.yielded)?;
             visit.call(&s.task)?;
             visit.call(&s.event_loop)?;
-            visit.call(&s.stands_for)?;
-            if let Some(source) = &s.inherits {
-                source.traverse(visit)?;
+            if let Some(rare) = &s.rare {
+                visit.call(&rare.stands_for)?;
+                rare.inherits.as_ref().map_or(Ok(()), |source| source.traverse(visit))?;
             }
         }
         Ok(())
     }
 
     pub(crate) fn clear(&self) {
+        // SAFETY: as in `traverse`.
+        let py = unsafe { Python::assume_attached() };
         let old = {
-            let mut s = self.state.lock();
-            (s.coroutine.take(), s.yielded.take(), s.task.take(), s.event_loop.take(), s.stands_for.take(), s.inherits.take())
+            let mut s = self.state.lock(py);
+            (s.coroutine.take(), s.yielded.take(), s.task.take(), s.event_loop.take(), s.rare.take())
         };
         drop(old);
     }
@@ -436,16 +476,19 @@ impl Leaf for PyLeaf {
 
     fn stop(&self, whose: Owner) -> bool {
         // SAFETY: as in `poll`.
-        if whose == Owner::Inherited && self.was_told(unsafe { Python::assume_attached() }) {
+        let py = unsafe { Python::assume_attached() };
+        if whose == Owner::Inherited && self.was_told(py) {
             return true;
         }
-        let mut s = self.state.lock();
+        let mut s = self.state.lock(py);
         s.stop |= s.coroutine.is_some();
         s.coroutine.is_some()
     }
 
     fn active(&self) -> bool {
-        self.state.lock().coroutine.is_some()
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        self.state.lock(py).coroutine.is_some()
     }
 
     fn verdict(&self, layer: usize, fault: &mut Fail) -> Result<Verdict, Fail> {
@@ -523,7 +566,10 @@ impl Leaf for PyLeaf {
     }
 
     fn instead(&self, layer: usize, fault: Fail) {
-        self.state.lock().fault = Some((layer, fault));
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        let replaced = self.state.lock(py).rare().fault.replace((layer, fault));
+        drop(replaced);
     }
 
     fn shared(&self, value: &Shared) -> Py<PyAny> {
@@ -557,11 +603,18 @@ impl Leaf for PyLeaf {
     }
 
     fn outlives(&self) -> bool {
-        self.has_job.load(Ordering::Relaxed) && self.state.lock().job.as_ref().is_some_and(|job| job.is_left())
+        if !self.has_job.load(Ordering::Relaxed) {
+            return false;
+        }
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        self.state.lock(py).rare.as_ref().and_then(|rare| rare.job.as_ref()).is_some_and(|job| job.is_left())
     }
 
     fn keep(&self, what: Box<dyn Any + Send>) {
-        let job = self.state.lock().job.clone();
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        let job = self.state.lock(py).rare.as_ref().and_then(|rare| rare.job.clone());
         match job {
             Some(job) => job.keep(what),
             None => drop(what),

@@ -1,7 +1,7 @@
 //! mountain_runtime._native: translates between Python and the engine, and decides nothing.
 //!
 //! Floors, each importing only what stands above it in this list:
-//!  - `allocator`; `face`, what Python hands down at import; `process`, what there is once a process; `watchers`, who looks at calls; `errno`, the system's refusals; `pyref`, references that may be dropped anywhere, `weak`, those that keep nothing alive, and `payload`, bytes;
+//!  - `allocator`; `face`, what Python hands down at import; `process`, what there is once a process; `watchers`, who looks at calls; `errno`, the system's refusals; `pyref`, references that may be dropped anywhere, `weak`, those that keep nothing alive, and `payload`, bytes; `attached`, state that attached threads alone look at;
 //!    `limit_source`, where a limit comes from, `known`, who a task is, and `context`, where the current code runs; `slots`, what pyo3 has no word for, and `idle`, memory of its objects;
 //!  - `keyed`, keys as numbers, and `jitter`; `permits`, `rates`, `circuit` and `store`, the states of policies; `reentry`, who holds a permit;
 //!    `layer`, one policy compiled, and `plan`, a stack of them; `takes`, which calls a callable takes; `note`, `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
@@ -12,6 +12,7 @@
 //!    closed loop lets go of; `drain`, which opens what the port has; `fork`, `statistics` and `virtual_time`.
 
 mod allocator;
+mod attached;
 mod backing;
 mod bell;
 mod callback;
@@ -146,7 +147,7 @@ mod _native {
     #[pymodule_export]
     use super::walk::Walk;
 
-    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, idle, log, process, slots, turned};
+    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, function, idle, log, process, slots, turned};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -161,6 +162,7 @@ mod _native {
         idle::install::<Handle>(py);
         idle::install::<Run>(py);
         idle::install::<Slot>(py);
+        function::install(py)?;
         m.add("DEBUG", cfg!(debug_assertions))?;
         m.add("limit_var", context::limit_var(py)?)?;
         m.add("scope_var", context::scope_var(py)?)?;

@@ -9,8 +9,8 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::task::Wake;
 
 use mountain_core::effect::{Outcome, Sink};
@@ -62,8 +62,8 @@ impl Sink for Shared {
 /// Wakes a run through its port. It never owns the run: it may be dropped on any thread.
 pub(crate) struct RunWake {
     woken: AtomicBool,
-    /// From the end of the poll that kept it.
-    port: OnceLock<Arc<Shared>>,
+    /// From the end of the poll that kept it: what `Arc::into_raw` gave, or null.
+    port: AtomicPtr<Shared>,
     /// While it waits.
     run: Weak,
 }
@@ -74,7 +74,7 @@ impl Wake for RunWake {
     }
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.woken.swap(true, Ordering::SeqCst)
-            && let Some(port) = self.port.get()
+            && let Some(port) = self.port()
         {
             port.mailbox.post(Letter::Wake(self.clone()));
         }
@@ -84,16 +84,25 @@ impl Wake for RunWake {
 impl RunWake {
     /// It is made while the engine holds a lock of its own, perhaps, and so runs no code of Python's, as the making of a port would.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(RunWake { woken: AtomicBool::new(false), port: OnceLock::new(), run: Weak::default() })
+        Arc::new(RunWake { woken: AtomicBool::new(false), port: AtomicPtr::default(), run: Weak::default() })
+    }
+
+    fn port(&self) -> Option<&Shared> {
+        // SAFETY: the reference that it stands for is let go of with `self`.
+        unsafe { self.port.load(Ordering::SeqCst).as_ref() }
     }
 
     pub(crate) fn is_bound(&self) -> bool {
-        self.port.get().is_some()
+        self.port().is_some()
     }
 
     /// This is its run's port. Whoever woke it before did not find that; whoever does so at this moment may be heard twice.
     pub(crate) fn bind(self: &Arc<Self>, port: &Port) {
-        if self.port.set(port.shared.clone()).is_ok() && self.woken.load(Ordering::SeqCst) {
+        let shared = Arc::into_raw(port.shared.clone()).cast_mut();
+        if self.port.compare_exchange(std::ptr::null_mut(), shared, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            // SAFETY: made a moment ago, and nobody has it.
+            drop(unsafe { Arc::from_raw(shared) });
+        } else if self.woken.load(Ordering::SeqCst) {
             port.shared.mailbox.post(Letter::Wake(self.clone()));
         }
     }
@@ -116,6 +125,16 @@ impl RunWake {
     pub(crate) fn answer<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.woken.store(false, Ordering::SeqCst);
         self.run.upgrade(py)
+    }
+}
+
+impl Drop for RunWake {
+    fn drop(&mut self) {
+        let port = *self.port.get_mut();
+        if !port.is_null() {
+            // SAFETY: of `into_raw`, by `bind`.
+            drop(unsafe { Arc::from_raw(port) });
+        }
     }
 }
 

@@ -174,7 +174,7 @@ impl Run {
         }
         let Inherited { over, watch, source } = inherited(py)?;
         if let Some(source) = source {
-            leaf.inherits(source);
+            leaf.inherits(py, source);
         }
         self.began = self.step;
         if over.owner == Owner::Inherited && clock().now() >= over.at {
@@ -202,7 +202,10 @@ impl Run {
         {
             return Ok(Some(store::shared(py, &value).unbind()));
         }
-        self.engine = Some(Engine(Box::pin(engine(leaf, clock(), terms, over, watch))));
+        // No code of the user's has run since then.
+        let began = self.step.filter(|_| !plan.stack.is_empty() && !plan.asks_python() && leaf.watch.get().is_none());
+        let began = began.map(|began| clock().about(began));
+        self.engine = Some(Engine(Box::pin(engine(leaf, clock(), terms, over, watch, began))));
         Ok(None)
     }
 
@@ -224,7 +227,7 @@ impl Run {
         if !me.started {
             if let Resume::Throw(e) = resume {
                 me.leaf = None;
-                return Step::Error(e);
+                return Step::Error(*e);
             }
             match me.begin(py) {
                 Ok(None) => {}
@@ -241,7 +244,7 @@ impl Run {
             // The last one who waits for a flight sees its end before.
             let stays = e.is_instance_of::<CancelledError>(py) && me.leaf.as_ref().is_some_and(|l| l.trace.awaits.cancel());
             if !stays {
-                return Self::gives_up(me, slf, e);
+                return Self::gives_up(me, slf, *e);
             }
             me.keep_cancel(e.into_value(py).into_bound(py));
         }
@@ -353,8 +356,15 @@ impl Run {
         if leaf.trace.degraded.load(Ordering::Relaxed) {
             plan.parts.count(Count::Degraded);
         }
-        let took = began.map_or(0, |began| clock().took(began));
-        let stepped = if first { took } else { step.map_or(0, |step| clock().took(step)) };
+        let (took, stepped) = match (began, step) {
+            (Some(began), Some(step)) => {
+                let clock = clock();
+                let now = clock.ticks();
+                let took = clock.between(began, now);
+                (took, if first { took } else { clock.between(step, now) })
+            }
+            _ => (0, 0),
+        };
         if stepped > slow::NOTICED {
             slow::step(py, &plan.name, attempts.max(1), stepped);
         }
@@ -437,14 +447,21 @@ impl Steps for Run {
     }
 }
 
-async fn engine(leaf: Arc<PyLeaf>, clock: &'static Arc<Clock>, terms: Terms, over: Deadline, watch: Option<Instant>) -> Ended {
+async fn engine(
+    leaf: Arc<PyLeaf>,
+    clock: &'static Arc<Clock>,
+    terms: Terms,
+    over: Deadline,
+    watch: Option<Instant>,
+    began: Option<Instant>,
+) -> Ended {
     let observer = leaf.watch.get().and_then(|watch| watch.observer()).map(|observer| &**observer);
-    let call = Call::new(&*leaf, clock, &leaf.trace, &terms).observed(observer);
-    let stack = leaf.plan.get().stack.clone();
+    let call = Call::new(&*leaf, clock, &leaf.trace, &terms).observed(observer).began(began);
+    let stack = &leaf.plan.get().stack;
     if stack.is_empty() && watch.is_none() {
         return call_leaf(&call, Around::call(&terms, over)).await;
     }
-    policy::run(&call, &stack, over, watch).await
+    policy::run(&call, stack, over, watch).await
 }
 
 fn used_up() -> PyErr {
@@ -478,7 +495,7 @@ impl Run {
     ) -> PyResult<Bound<'py, PyAny>> {
         let _ = tb;
         let e = PyErr::from_value(val.filter(|v| !v.is_none()).unwrap_or(typ));
-        Self::advance(slf, Resume::Throw(e)).into_next()
+        Self::advance(slf, Resume::Throw(Box::new(e))).into_next()
     }
 
     /// Close the coroutine, so that its `finally` runs, then let go of what the engine holds.
@@ -498,7 +515,7 @@ impl Run {
         drop(me);
         let mut result = Ok(());
         if let Some(leaf) = &leaf {
-            if let Some(coroutine) = leaf.take_coroutine()
+            if let Some(coroutine) = leaf.take_coroutine(py)
                 && let Some(close) = coroutine.bind(py).getattr_opt(intern!(py, "close"))?
             {
                 result = close.call0().map(|_| ());

@@ -39,7 +39,7 @@ pub struct Trace<E> {
     /// The flight that it waits for.
     pub awaits: Awaits,
     /// The last failure that was retried, with the place of the retry.
-    last: Mutex<Option<(usize, E)>>,
+    last: Mutex<Option<Box<(usize, E)>>>,
 }
 
 impl<E> Default for Trace<E> {
@@ -61,14 +61,14 @@ impl<E> Trace<E> {
     }
 
     pub fn failed(&self, layer: usize, e: E) {
-        *self.last.lock() = Some((layer, e));
+        *self.last.lock() = Some(Box::new((layer, e)));
     }
 
     /// The last failure that a retry inside `owner` went on from.
     pub fn take_last(&self, owner: Owner) -> Option<E> {
         let mut last = self.last.lock();
-        let inside = last.as_ref().is_some_and(|(at, _)| Owner::Layer(*at).within(owner));
-        if inside { last.take().map(|(_, e)| e) } else { None }
+        let inside = last.as_ref().is_some_and(|last| Owner::Layer(last.0).within(owner));
+        if inside { last.take().map(|last| last.1) } else { None }
     }
 }
 
@@ -120,6 +120,12 @@ impl<'a, L: Leaf> Call<'a, L> {
     #[must_use]
     pub fn observed(self, observer: Option<&'a dyn Observer>) -> Self {
         Call { observer, ..self }
+    }
+
+    /// It is that time: the first layers need not read the clock.
+    #[must_use]
+    pub fn began(self, now: Option<Instant>) -> Self {
+        Call { now: AtomicU64::new(now.map_or(0, Instant::nanos)), ..self }
     }
 
     /// Note what has happened, and tell whoever listens.

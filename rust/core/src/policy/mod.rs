@@ -10,7 +10,7 @@ pub mod retry;
 pub mod timeout;
 mod window;
 
-use std::future::{Future, ready};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -64,16 +64,39 @@ type Boxed<'a, L> = Pin<Box<dyn Future<Output = Result<<L as Leaf>::Ok, <L as Le
 
 /// The leaf under a stack. `inherited` is the limit from outside; `watch` is when to act on it here, for want of somebody who does so where
 /// the limit stands. When it has passed already, nothing is started.
-pub fn run<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], inherited: Deadline, watch: Option<Instant>) -> Boxed<'a, L> {
+pub async fn run<'a, L: Leaf>(
+    call: &'a Call<'a, L>,
+    stack: &'a [Layer],
+    inherited: Deadline,
+    watch: Option<Instant>,
+) -> Result<L::Ok, L::Err> {
     if inherited.owner == Owner::Inherited && inherited.at <= call.entered() {
-        let late = TimedOut { owner: inherited.owner, attempts: 0, cause: None };
-        return Box::pin(ready(Err(L::Err::timed_out(late))));
+        return Err(L::Err::timed_out(TimedOut { owner: inherited.owner, attempts: 0, cause: None }));
     }
     let around = Around::call(call.terms, inherited);
-    match watch {
-        Some(at) => Box::pin(timeout::limit(call, Deadline { at, ..inherited }, wrap(call, stack, 0, around))),
-        None => wrap(call, stack, 0, around),
+    match (watch, stack) {
+        (Some(at), _) => {
+            let inside = wrap(call, stack, 0, around);
+            Box::pin(timeout::limit(call, Deadline { at, ..inherited }, inside)).await
+        }
+        // The commonest stack needs no box of its own.
+        (None, [Layer::Retry(settings), Layer::Timeout(each)]) => attempts_in_time(call, 0, settings, each, around).await,
+        (None, _) => wrap(call, stack, 0, around).await,
     }
+}
+
+/// A retry at `at` around a limit around the leaf: all of it one future.
+fn attempts_in_time<'a, L: Leaf>(
+    call: &'a Call<'a, L>,
+    at: usize,
+    settings: &'a retry::Settings,
+    each: &'a timeout::Settings,
+    around: Around<'a>,
+) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + 'a {
+    retry::retry(call, at, settings, around.over, move || {
+        let (mine, around) = limits(call, each, at + 1, around);
+        timeout::limit(call, mine, call_leaf(call, around))
+    })
 }
 
 /// The fresh value of a cache that nothing but time limits, retries and fallbacks stands around: then none of them has anything to do.
@@ -93,11 +116,7 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
             Box::pin(timeout::limit(call, mine, next(call, stack, at, around)))
         }
         Some(Layer::Retry(settings)) => match &stack[at + 1..] {
-            // Its attempts and their limit are one future: the commonest stack.
-            [Layer::Timeout(each)] => Box::pin(retry::retry(call, at, settings, around.over, move || {
-                let (mine, around) = limits(call, each, at + 1, around);
-                timeout::limit(call, mine, call_leaf(call, around))
-            })),
+            [Layer::Timeout(each)] => Box::pin(attempts_in_time(call, at, settings, each, around)),
             _ => Box::pin(retry::retry(call, at, settings, around.over, move || next(call, stack, at, around))),
         },
         Some(Layer::Limit(limit)) => Box::pin(async move {

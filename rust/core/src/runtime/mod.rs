@@ -75,7 +75,7 @@ impl Operation for Program {
             let trace = &ours.trace;
             let outcome = {
                 let call = Call::new(&*leaf, &clock, trace, &terms).observed(observer.as_deref());
-                until_cancelled(policy::run(&call, &stack, inherited, watch), &ours).await
+                until_cancelled(Box::pin(policy::run(&call, &stack, inherited, watch)), &ours).await
             };
             if let Some(tally) = tally {
                 tally.add(Count::Retried, u64::from(trace.attempts().saturating_sub(1)));

@@ -103,9 +103,14 @@ impl Clock {
 
     #[must_use]
     pub fn now(&self) -> Instant {
+        self.reading(|| self.elapsed())
+    }
+
+    /// The reading, so long after `epoch` where time is real.
+    pub(super) fn reading(&self, elapsed: impl FnOnce() -> u64) -> Instant {
         // Whoever was woken by a change of the clock sees it; nobody else can tell before from after.
         let state = self.state.load(Ordering::Relaxed);
-        let reading = if state & VIRTUAL == 0 { self.elapsed().wrapping_add(state) } else { state };
+        let reading = if state & VIRTUAL == 0 { elapsed().wrapping_add(state) } else { state };
         Instant::from_nanos(reading & !VIRTUAL)
     }
 

@@ -26,9 +26,13 @@ impl Future for Sleep<'_> {
             if self.clock.rearm(key, cx.waker()) {
                 return Poll::Pending;
             }
+            // It has fired, by the clock itself.
+            if self.clock.now() >= self.at {
+                return Poll::Ready(());
+            }
             self.key = None;
         }
-        if self.clock.now() >= self.at {
+        if self.clock.about_now() >= self.at {
             return Poll::Ready(());
         }
         self.key = Some(self.clock.arm(self.at, cx.waker().clone()));

@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
         watch: bool,
     ) -> Self {
         let watch = (watch && inherited.owner == Owner::Inherited).then_some(inherited.at);
-        Run { clock: &stage.clock, future: policy::run(call, stack, inherited, watch), woken: Arc::default() }
+        Run { clock: &stage.clock, future: Box::pin(policy::run(call, stack, inherited, watch)), woken: Arc::default() }
     }
 
     pub(crate) fn poll(&mut self) -> Poll<Result<u32, Fail>> {
