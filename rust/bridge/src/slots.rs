@@ -166,11 +166,11 @@ unsafe fn call<T: Called>(
         let mut kwargs = None;
         let names = Bound::from_borrowed_ptr_or_opt(py, names).map(|names| names.cast_into_unchecked::<PyTuple>());
         if let Some(names) = names.filter(|names| !names.is_empty()) {
-            let named = PyDict::new(py);
+            let by_name = PyDict::new(py);
             for (name, i) in names.iter().zip(given..) {
-                named.set_item(name, Bound::from_borrowed_ptr(py, *args.offset(i)))?;
+                by_name.set_item(name, Bound::from_borrowed_ptr(py, *args.offset(i)))?;
             }
-            kwargs = Some(named);
+            kwargs = Some(by_name);
         }
         T::called(&slf, tuple.cast_into_unchecked(), kwargs).map(Bound::into_ptr)
     }
