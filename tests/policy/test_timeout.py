@@ -7,7 +7,19 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Err, Ok, Retry, Timeout, _native, blocking, constant, deadline, effect, exponential
+from mountain_runtime import (
+    ConcurrencyLimit,
+    Err,
+    Ok,
+    Retry,
+    Timeout,
+    _native,
+    blocking,
+    constant,
+    deadline,
+    effect,
+    exponential,
+)
 from mountain_runtime.errors import MountainError, TimedOut
 
 from .support import AT_ONCE, LONG, SOON, Boom, Calls, Stop, Watch, forever
@@ -192,3 +204,16 @@ async def test_a_native_error_after_a_cancelled_wait_is_reported_to_nobody(compl
         assert task.cancelled() or isinstance(task.exception(), FileNotFoundError)
     gc.collect()
     assert complaints == []
+
+
+async def test_what_a_key_takes_is_not_of_the_limit() -> None:
+    def slow(_: int) -> int:
+        time.sleep(2 * SOON)  # real: it holds the thread, during which no clock of a test can be moved
+        return 1
+
+    @effect(Timeout(SOON), ConcurrencyLimit(1, key=slow))
+    async def yields(n: int) -> int:
+        await asyncio.sleep(0)
+        return n
+
+    assert await yields(7) == 7
