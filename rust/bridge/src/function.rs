@@ -5,12 +5,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
-use pyo3::{PyTraverseError, PyVisit, ffi};
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::effect::Effect;
 use crate::face::face;
 use crate::plan::Plan;
-use crate::slots::{self, Called, vectorcall};
 use crate::takes::{self, Takes};
 
 #[pyclass(frozen, dict, weakref, module = "mountain_runtime._native")]
@@ -18,7 +17,6 @@ pub(crate) struct EffectFunction {
     /// `None` is never seen but by the collector: CPython makes the `__dict__` of a tracked object before its fields are written, and a
     /// collection at that moment must find zeros that mean nothing.
     made: Option<Made>,
-    vectorcall: ffi::vectorcallfunc,
 }
 
 struct Made {
@@ -46,19 +44,26 @@ impl EffectFunction {
     }
 }
 
-impl Called for EffectFunction {
-    const OFFSET: usize = std::mem::offset_of!(EffectFunction, vectorcall);
+#[pymethods]
+impl EffectFunction {
+    #[new]
+    #[pyo3(signature = (function, plan, call = None))]
+    fn new(py: Python<'_>, function: Py<PyAny>, plan: Py<Plan>, call: Option<Py<PyAny>>) -> PyResult<Self> {
+        // What is called may be a wrapper that fills in needs, and takes anything.
+        let takes = Takes::of(plan.get().function.as_ref().unwrap_or(&function).bind(py))?;
+        Ok(EffectFunction { made: Some(Made { function, plan, takes, call }) })
+    }
 
-    fn called<'py>(
-        slf: &Bound<'py, Self>,
+    #[pyo3(signature = (*args, **kwargs))]
+    fn __call__<'py>(
+        &self,
+        py: Python<'py>,
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let me = slf.get();
-        let made = me.made();
+    ) -> PyResult<Bound<'py, Effect>> {
+        let made = self.made();
         if !made.takes.is_sound(py, args.len(), kwargs.as_ref()) {
-            takes::refuse(me.asked().bind(py), &args, kwargs.as_ref())?;
+            takes::refuse(self.asked().bind(py), &args, kwargs.as_ref())?;
         }
         let (callable, args) = match &made.call {
             None => (&made.function, args),
@@ -67,33 +72,7 @@ impl Called for EffectFunction {
                 (call, PyTuple::new(py, first.chain(args.iter()).collect::<Vec<_>>())?)
             }
         };
-        Effect::of_call(py, callable.clone_ref(py), args, kwargs, made.plan.clone_ref(py)).map(Bound::into_any)
-    }
-}
-
-/// Its objects are called as functions are.
-pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
-    slots::install_call(&Bound::new(py, EffectFunction { made: None, vectorcall: vectorcall::<EffectFunction> })?);
-    Ok(())
-}
-
-#[pymethods]
-impl EffectFunction {
-    #[new]
-    #[pyo3(signature = (function, plan, call = None))]
-    fn new(py: Python<'_>, function: Py<PyAny>, plan: Py<Plan>, call: Option<Py<PyAny>>) -> PyResult<Self> {
-        // What is called may be a wrapper that fills in needs, and takes anything.
-        let takes = Takes::of(plan.get().function.as_ref().unwrap_or(&function).bind(py))?;
-        Ok(EffectFunction { made: Some(Made { function, plan, takes, call }), vectorcall: vectorcall::<Self> })
-    }
-
-    #[pyo3(signature = (*args, **kwargs))]
-    fn __call__<'py>(
-        slf: &Bound<'py, Self>,
-        args: Bound<'py, PyTuple>,
-        kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        Self::called(slf, args, kwargs)
+        Effect::of_call(py, callable.clone_ref(py), args, kwargs, made.plan.clone_ref(py))
     }
 
     fn __get__<'py>(slf: Bound<'py, Self>, instance: Bound<'py, PyAny>, owner: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

@@ -147,7 +147,7 @@ mod _native {
     #[pymodule_export]
     use super::walk::Walk;
 
-    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, function, idle, log, process, slots, turned};
+    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, idle, log, process, slots, turned};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -162,7 +162,6 @@ mod _native {
         idle::install::<Handle>(py);
         idle::install::<Run>(py);
         idle::install::<Slot>(py);
-        function::install(py)?;
         m.add("DEBUG", cfg!(debug_assertions))?;
         m.add("limit_var", context::limit_var(py)?)?;
         m.add("scope_var", context::scope_var(py)?)?;

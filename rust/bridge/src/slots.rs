@@ -5,12 +5,11 @@ use std::ffi::c_int;
 use std::marker::PhantomData;
 
 use pyo3::exceptions::PyStopIteration;
-use pyo3::impl_::trampoline::{MethodDef, fastcall_cfunction_with_keywords, iternextfunc, setattrofunc};
+use pyo3::impl_::trampoline::{MethodDef, iternextfunc, setattrofunc};
 use pyo3::prelude::*;
-use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple, PyType};
-use pyo3::{PyClass, PyTypeInfo, ffi};
+use pyo3::types::PyType;
+use pyo3::{PyTypeInfo, ffi};
 
 /// One step of an iterator that an await drives.
 pub(crate) enum Step<'py> {
@@ -116,76 +115,6 @@ unsafe fn iternext<T: Steps>(py: Python<'_>, o: *mut ffi::PyObject) -> PyResult<
 unsafe extern "C" fn itself(o: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: by the contract.
     unsafe { ffi::Py_NewRef(o) }
-}
-
-/// A class whose objects are called, each of which says so to the interpreter: a call then takes one tuple less, and one of pyo3's ways in.
-pub(crate) trait Called: PyClass<Frozen = True> + Sync {
-    /// Where `vectorcall::<Self>` stands in an object.
-    const OFFSET: usize;
-    fn called<'py>(
-        slf: &Bound<'py, Self>,
-        args: Bound<'py, PyTuple>,
-        kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, PyAny>>;
-}
-
-struct Call<T>(PhantomData<T>);
-
-impl<T: Called> MethodDef<fastcall_cfunction_with_keywords::Func> for Call<T> {
-    const METH: fastcall_cfunction_with_keywords::Func = call::<T>;
-}
-
-/// # Safety
-/// Called by the interpreter for a `T`, on an attached thread, by the protocol of `vectorcallfunc`.
-pub(crate) unsafe extern "C" fn vectorcall<T: Called>(
-    o: *mut ffi::PyObject,
-    args: *const *mut ffi::PyObject,
-    given: usize,
-    names: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    // SAFETY: by the contract; the trampoline passes on what it is given.
-    unsafe { fastcall_cfunction_with_keywords::<Call<T>>(o, args, ffi::PyVectorcall_NARGS(given), names) }
-}
-
-/// # Safety
-/// As `vectorcall`.
-unsafe fn call<T: Called>(
-    py: Python<'_>,
-    o: *mut ffi::PyObject,
-    args: *const *mut ffi::PyObject,
-    given: ffi::Py_ssize_t,
-    names: *mut ffi::PyObject,
-) -> PyResult<*mut ffi::PyObject> {
-    // SAFETY: by the protocol, `args` holds so many by position, then one for each name.
-    unsafe {
-        let slf = Bound::from_borrowed_ptr(py, o).cast_into_unchecked::<T>();
-        let tuple = Bound::from_owned_ptr_or_err(py, ffi::PyTuple_New(given))?;
-        for i in 0..given {
-            ffi::PyTuple_SET_ITEM(tuple.as_ptr(), i, ffi::Py_NewRef(*args.offset(i)));
-        }
-        let mut kwargs = None;
-        let names = Bound::from_borrowed_ptr_or_opt(py, names).map(|names| names.cast_into_unchecked::<PyTuple>());
-        if let Some(names) = names.filter(|names| !names.is_empty()) {
-            let by_name = PyDict::new(py);
-            for (name, i) in names.iter().zip(given..) {
-                by_name.set_item(name, Bound::from_borrowed_ptr(py, *args.offset(i)))?;
-            }
-            kwargs = Some(by_name);
-        }
-        T::called(&slf, tuple.cast_into_unchecked(), kwargs).map(Bound::into_ptr)
-    }
-}
-
-/// `T` is called so; `one` is any object of it, and there is no other yet.
-pub(crate) fn install_call<T: Called>(one: &Bound<'_, T>) {
-    let contents = std::ptr::from_ref(one.get()) as usize - one.as_ptr() as usize;
-    let tp = T::type_object_raw(one.py());
-    // SAFETY: a heap type of ours, which has no subclasses, changed before anybody can call one of its objects.
-    unsafe {
-        (*tp).tp_vectorcall_offset = (contents + T::OFFSET).cast_signed();
-        (*tp).tp_flags |= ffi::Py_TPFLAGS_HAVE_VECTORCALL;
-        ffi::PyType_Modified(tp);
-    }
 }
 
 /// `T` is its own iterator, which an await drives.
