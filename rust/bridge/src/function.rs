@@ -1,6 +1,6 @@
 //! What a decorator returns: called, it builds an effect. It binds as a method like a function, and has a `__dict__` for what it wraps.
 
-use pyo3::exceptions::{PyAttributeError, PyTypeError};
+use pyo3::exceptions::PyAttributeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -32,9 +32,9 @@ impl EffectFunction {
         self.made.as_ref().expect("an effect function is made whole")
     }
 
-    fn uncalled(&self, before: &str, then: &str) -> String {
+    fn uncalled(&self, then: &str) -> String {
         let name = &self.made().plan.get().name;
-        format!("{name} is a function of effects, which was not called: write {before}{name}(...){then}")
+        format!("{name} is a function of effects, which was not called: write {name}(...){then}")
     }
 
     /// The user's function, which is asked what it takes.
@@ -100,13 +100,11 @@ impl EffectFunction {
         self.asked().bind(py).getattr_opt(intern!(py, "__kwdefaults__"))
     }
 
-    /// What is written in place of a call: `await f`, and `f.map(str)`.
-    fn __await__(&self) -> PyResult<()> {
-        Err(PyTypeError::new_err(self.uncalled("await ", "")))
-    }
+    /// What is written in place of a call: `f.map(str)`. `await f` has Python's message: what is not awaitable must not seem so, since libraries
+    /// await a value that does.
     fn __getattr__(slf: &Bound<'_, Self>, name: &str) -> PyResult<()> {
         if matches!(name, "map" | "then" | "attempt" | "under") {
-            return Err(PyAttributeError::new_err(slf.get().uncalled("", &format!(".{name}(...)"))));
+            return Err(PyAttributeError::new_err(slf.get().uncalled(&format!(".{name}(...)"))));
         }
         Err(PyAttributeError::new_err(format!("'EffectFunction' object has no attribute '{name}'")))
     }
