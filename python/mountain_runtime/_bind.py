@@ -5,6 +5,7 @@ import warnings
 
 from . import _abandoned, _compose, _flights, _misused, _native, _shown, _threads, errors
 from ._cuts import is_cut
+from ._outlast import shield_if_asked
 from .policy import _forks
 from .policy._arguments import bound, unhashable, whole
 from .policy._base import under
@@ -42,6 +43,7 @@ _native.bind(
     failed=_failures.note,
     disown_abandoned=_abandoned.disown,
     is_cut=is_cut,
+    shield=shield_if_asked,
 )
 
 

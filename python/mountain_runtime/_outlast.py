@@ -5,9 +5,10 @@ import contextlib
 import sys
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
+from math import inf
 from typing import Any
 
-__all__ = ["outlast", "shielded"]
+__all__ = ["outlast", "shield_if_asked", "shielded"]
 
 
 async def outlast(
@@ -39,6 +40,15 @@ async def outlast(
 def shielded(error: BaseException | None) -> AbstractContextManager[object]:
     """A block of cleanup after `error`: if that is a cancel, cancelled scopes of anyio leave the block alone."""
     return _shield() if isinstance(error, asyncio.CancelledError) else contextlib.nullcontext()
+
+
+def shield_if_asked() -> AbstractContextManager[object] | None:
+    """In a step of a task: a block, entered, that cancelled scopes of anyio's leave alone. None where there is none."""
+    if "anyio._backends._asyncio" not in sys.modules or sys.modules["anyio"].current_effective_deadline() > -inf:
+        return None
+    shield = _shield()
+    shield.__enter__()
+    return shield
 
 
 def _shield() -> AbstractContextManager[object]:

@@ -9,7 +9,18 @@ from typing import Any
 import anyio
 import pytest
 
-from mountain_runtime import Runtime, Shutdown, amap, effect, gather, process, race, sidecar
+from mountain_runtime import (
+    Cache,
+    Runtime,
+    Shutdown,
+    Timeout,
+    amap,
+    effect,
+    gather,
+    process,
+    race,
+    sidecar,
+)
 
 from .support import LONG, SOON, forever
 
@@ -84,7 +95,35 @@ async def in_a_runtime_that_drains(work: Work) -> None:
         await asyncio.sleep(0)
 
 
-CASES = [in_gather, in_race, in_amap, in_amaps_source, in_a_runtime, in_a_runtime_that_drains]
+async def in_submitted_work(work: Work) -> None:
+    async with Runtime() as rt:
+        await rt.submit(effect(work)())
+
+
+async def in_submitted_work_under_a_policy(work: Work) -> None:
+    async with Runtime() as rt:
+
+        async def waits() -> None:
+            await rt.submit(effect(work)())
+
+        await effect(Timeout(LONG))(waits)()
+
+
+async def in_a_flight(work: Work) -> None:
+    await effect(Cache(ttl=LONG))(work)()
+
+
+CASES = [
+    in_gather,
+    in_race,
+    in_amap,
+    in_amaps_source,
+    in_a_runtime,
+    in_a_runtime_that_drains,
+    in_submitted_work,
+    in_submitted_work_under_a_policy,
+    in_a_flight,
+]
 
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
@@ -110,6 +149,33 @@ async def test_the_cleanup_is_whole(scoped: Callable[[Work], Awaitable[None]]) -
     with anyio.move_on_after(SOON):
         await scoped(work)
     assert work.begun == work.cleaned > 0
+
+
+async def test_a_timeout_is_no_scope() -> None:
+    """While its cleanup goes on, a scope that is cancelled then wins, as any cancel from outside."""
+    work = Work()
+    async with Runtime() as rt:
+
+        async def waits() -> None:
+            await rt.submit(effect(work)())
+
+        with anyio.move_on_after(SOON + CLEANUP / 3) as scope:
+            await effect(Timeout(SOON))(waits)()
+    assert scope.cancelled_caught
+
+
+async def test_a_scope_inside_another_goes_on() -> None:
+    work = Work()
+    async with Runtime() as rt:
+        with anyio.CancelScope() as outer:
+            with anyio.move_on_after(SOON) as inner:
+                await rt.submit(effect(work)())
+            assert inner.cancelled_caught
+            await anyio.sleep(0)
+            outer.cancel()
+            await anyio.sleep(LONG)
+    assert outer.cancelled_caught
+    assert work.cleaned == 1
 
 
 async def test_a_failure_while_a_scope_is_cancelled() -> None:

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mountain_core::effect::{Abort, Submitted};
 use pyo3::prelude::*;
 
+use crate::level::Shield;
 use crate::owned::Owned;
 use crate::process::Begun;
 use crate::stage::Stage;
@@ -60,6 +61,10 @@ pub(crate) struct Rare {
     pub(crate) more: Vec<Callback>,
     /// What it is to those who await it, where that matters.
     pub(crate) work: Option<Arc<Submitted>>,
+    /// A cancel was asked for: the task that awaits it is to look, in its next step, whether a scope asks again and again.
+    pub(crate) looks: bool,
+    /// That of the task which has looked.
+    pub(crate) shield: Option<Shield>,
 }
 
 impl State {
@@ -103,6 +108,17 @@ impl State {
             Now::Ended(_) => None,
         };
         (first, self.rare.as_mut().map(|rare| std::mem::take(&mut rare.more)).unwrap_or_default())
+    }
+
+    /// The only callback there is, if it `wakes` a task that has not looked yet: now it is to look.
+    pub(crate) fn take_only_waiter(&mut self, wakes: impl Fn(&Py<PyAny>) -> bool) -> Option<Callback> {
+        let Now::Pending(_, first) = &mut self.now else { return None };
+        if self.rare.as_ref().is_some_and(|rare| !rare.more.is_empty() || rare.shield.is_some()) {
+            return None;
+        }
+        let waiter = first.take_if(|(callback, _)| wakes(callback))?;
+        self.rare.get_or_insert_default().looks = true;
+        Some(waiter)
     }
 
     pub(crate) fn add_callback(&mut self, callback: Callback) {

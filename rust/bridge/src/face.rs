@@ -50,6 +50,8 @@ pub(crate) struct Face {
     pub(crate) disown_abandoned: Py<PyAny>,
     /// Whether the cancel that came out of a task was asked for by nobody.
     pub(crate) is_cut: Py<PyAny>,
+    /// Enters a shielded scope, if a cancelled one of anyio's asks the current task again and again.
+    pub(crate) shield: Py<PyAny>,
     /// asyncio's own functions that Rust calls.
     pub(crate) current_task: Py<PyAny>,
     /// Where `current_task` looks, if it is written in Python, as on CPython 3.11: then to look for oneself takes a third of the time.
@@ -142,6 +144,7 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
         failed: get("failed")?.unbind(),
         disown_abandoned: get("disown_abandoned")?.unbind(),
         is_cut: get("is_cut")?.unbind(),
+        shield: get("shield")?.unbind(),
         tasks: tasks(&asyncio)?.map(Bound::unbind),
         current_task: asyncio.getattr("current_task")?.unbind(),
         running_loop: asyncio.getattr("_get_running_loop")?.unbind(),

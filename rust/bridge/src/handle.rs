@@ -11,7 +11,7 @@ use mountain_core::effect::{Abort, Done, Held, Host, Operation, Outcome, Starter
 use mountain_core::error::Error;
 use mountain_core::observe::{Count, Doing};
 use mountain_core::schedule::Priority;
-use mountain_core::sync::Mutex;
+use mountain_core::sync::{Mutex, MutexGuard};
 use mountain_core::time::Instant;
 use pyo3::exceptions::asyncio::{CancelledError, InvalidStateError};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
@@ -23,6 +23,7 @@ use crate::backing::{Backing, Callback, Now, Phase, State};
 use crate::callback::{call_in, gathers, wakes_a_task};
 use crate::face::face;
 use crate::idle::{Idle, Reused};
+use crate::level::{self, Shield};
 use crate::owned::Owned;
 use crate::plan::Plan;
 use crate::port::Port;
@@ -267,7 +268,10 @@ impl Handle {
 
     /// The result, if there is one.
     fn outcome(&self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
-        let mut s = self.state.lock();
+        self.outcome_of(py, self.state.lock())
+    }
+
+    fn outcome_of(&self, py: Python<'_>, mut s: MutexGuard<'_, State>) -> Option<PyResult<Py<PyAny>>> {
         match &s.now {
             Now::Pending(..) => None,
             Now::Ended(Phase::Value(v)) => Some(Ok(v.clone_ref(py))),
@@ -289,17 +293,44 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// A cancel was asked for. The one task that awaits it, if one does, looks in a step of its own whether a scope asks again and again.
+    fn has_it_looked(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, me) = (slf.py(), slf.get());
+        if !level::asks_again(py)? {
+            return Ok(());
+        }
+        let waiter = me.state.lock().take_only_waiter(|callback| wakes_a_task(callback.bind(py)));
+        let Some((waiter, context)) = waiter else { return Ok(()) };
+        let port = me.port.bind(py);
+        let woken = Handle::new(port, None, Backing::Parked)?;
+        Self::resolve(&woken, Phase::Value(py.None()), false)?;
+        port.get().call_soon(waiter.bind(py), woken.as_any(), context.as_ref().map(|context| context.bind(py)))
+    }
+}
+
 impl Steps for Handle {
     /// One step of an await: itself while pending, its result after.
     fn step<'py>(slf: &Bound<'py, Self>) -> slots::Step<'py> {
         let py = slf.py();
-        if let Some(result) = slf.get().outcome(py) {
-            return match result {
+        let mut s = slf.get().state.lock();
+        if !s.pending() {
+            let shield = s.rare.as_mut().and_then(|rare| rare.shield.take());
+            let Some(result) = slf.get().outcome_of(py, s) else { unreachable!("it has ended") };
+            return match shield.map_or(Ok(()), |shield| shield.exit(py)).and(result) {
                 Ok(v) => slots::Step::Return(v.into_bound(py)),
                 Err(e) => slots::Step::Error(e),
             };
         }
-        let mut s = slf.get().state.lock();
+        if s.rare.as_mut().is_some_and(|rare| std::mem::take(&mut rare.looks)) {
+            drop(s);
+            let shield = match Shield::enter(py) {
+                Ok(shield) => shield,
+                Err(e) => return slots::Step::Error(e),
+            };
+            s = slf.get().state.lock();
+            s.rare.get_or_insert_default().shield = shield;
+        }
         if s.blocking {
             drop(s);
             return slots::Step::Error(PyRuntimeError::new_err("await wasn't used with a handle"));
@@ -369,6 +400,21 @@ impl Handle {
         Self::step(slf).into_next()
     }
 
+    /// Its await ends by an exception.
+    #[pyo3(signature = (typ, val = None, tb = None, /))]
+    fn throw<'py>(
+        &self,
+        py: Python<'py>,
+        typ: Bound<'py, PyAny>,
+        val: Option<Bound<'py, PyAny>>,
+        tb: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _ = tb;
+        let shield = self.state.lock().rare.as_mut().and_then(|rare| rare.shield.take());
+        shield.map_or(Ok(()), |shield| shield.exit(py))?;
+        Err(PyErr::from_value(val.filter(|val| !val.is_none()).unwrap_or(typ)))
+    }
+
     /// Ask it to end. True if it was pending. A native call answers when it has ended; a thread's job is left to itself at once.
     #[pyo3(signature = (msg = None))]
     pub(crate) fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
@@ -391,7 +437,9 @@ impl Handle {
         match way {
             Way::Task(task) => {
                 let msg = msg.unwrap_or_else(|| py.None());
-                return task.call_method1(py, intern!(py, "cancel"), (msg,))?.is_truthy(py);
+                let asked = task.call_method1(py, intern!(py, "cancel"), (msg,))?.is_truthy(py)?;
+                Self::has_it_looked(slf)?;
+                return Ok(asked);
             }
             Way::Abort => {
                 let abort = me.state.lock().ask();
@@ -400,6 +448,7 @@ impl Handle {
                 if let Some(abort) = abort {
                     abort.abort();
                 }
+                Self::has_it_looked(slf)?;
             }
             Way::Now(stage) => {
                 me.set_message(msg);
@@ -537,6 +586,9 @@ impl Handle {
         if let Some(message) = s.message() {
             visit.call(message)?;
         }
+        if let Some(shield) = s.rare.as_ref().and_then(|rare| rare.shield.as_ref()) {
+            shield.traverse(&visit)?;
+        }
         for (f, c) in s.callbacks() {
             visit.call(f)?;
             visit.call(c)?;
@@ -547,12 +599,12 @@ impl Handle {
     fn __clear__(&self) {
         let old = {
             let mut s = self.state.lock();
-            let message = s.rare.as_mut().and_then(|rare| rare.message.take());
+            let cancel = s.rare.as_mut().map(|rare| (rare.message.take(), rare.shield.take()));
             let backing = match &mut s.now {
                 Now::Pending(backing, _) => Some(std::mem::replace(backing, Backing::Parked)),
                 Now::Ended(_) => None,
             };
-            (s.take_callbacks(), message, backing)
+            (s.take_callbacks(), cancel, backing)
         };
         drop(old);
     }

@@ -2,7 +2,7 @@
 //!
 //! Floors, each importing only what stands above it in this list:
 //!  - `allocator`; `face`, what Python hands down at import; `process`, what there is once a process; `watchers`, who looks at calls; `errno`, the system's refusals; `pyref`, references that may be dropped anywhere, `weak`, those that keep nothing alive, and `payload`, bytes; `attached`, state that attached threads alone look at;
-//!    `limit_source`, where a limit comes from, `known`, who a task is, and `context`, where the current code runs; `slots`, what pyo3 has no word for, and `idle`, memory of its objects;
+//!    `limit_source`, where a limit comes from, `known`, who a task is, `context`, where the current code runs, and `level`, cancels that come again; `slots`, what pyo3 has no word for, and `idle`, memory of its objects;
 //!  - `keyed`, keys as numbers, and `jitter`; `permits`, `rates`, `circuit` and `store`, the states of policies; `reentry`, who holds a permit;
 //!    `layer`, one policy compiled, and `plan`, a stack of them; `takes`, which calls a callable takes; `note`, `error` and `value`, what comes back, as Python's; `entry` and `child`, two of its kinds; `callback`; `stage`;
 //!  - `port` and `bell`, an event loop's queue of results; `landing`, where a flight ends; `owned`, a runtime's calls; `spans` and `watch`, what looks at a call; `gathered`,
@@ -42,6 +42,7 @@ mod known;
 mod landing;
 mod layer;
 mod leaf;
+mod level;
 mod limit_source;
 mod log;
 mod note;

@@ -36,6 +36,7 @@ use crate::fail::Fail;
 use crate::handle::Handle;
 use crate::idle::{Idle, Reused};
 use crate::leaf::{PyLeaf, Resume};
+use crate::level::Shield;
 use crate::log;
 use crate::note;
 use crate::port::{Port, RunWake};
@@ -83,6 +84,11 @@ impl LazyWake {
     }
 }
 
+struct Leaving {
+    cancel: Py<PyBaseException>,
+    shield: Option<Shield>,
+}
+
 #[pyclass(freelist = 1024, weakref, module = "mountain_runtime._native")]
 pub(crate) struct Run {
     leaf: Option<Arc<PyLeaf>>,
@@ -93,7 +99,7 @@ pub(crate) struct Run {
     park: Option<Py<Handle>>,
     started: bool,
     /// A cancel that came while it waits for the end of its flight: it is raised then.
-    cancelled: Option<Py<PyBaseException>>,
+    cancelled: Option<Box<Leaving>>,
     /// From its first wait on, which counts it as started: what never waits cannot be seen running.
     begun: Option<Begun>,
     /// When it began, and when its last step did.
@@ -246,14 +252,18 @@ impl Run {
             if !stays {
                 return Self::gives_up(me, slf, *e);
             }
-            me.keep_cancel(e.into_value(py).into_bound(py));
+            if let Err(e) = me.keep_cancel(e.into_value(py).into_bound(py)) {
+                return Self::gives_up(me, slf, e);
+            }
         }
         let polled = me.poll();
         if me.cancelled.is_some()
             && (polled.is_ready() || me.leaf.as_ref().is_some_and(|l| l.trace.awaits.has_ended()))
-            && let Some(e) = me.cancelled.take()
+            && let Some(leaving) = me.cancelled.take()
         {
-            return Self::gives_up(me, slf, PyErr::from_value(e.into_bound(py).into_any()));
+            let Leaving { cancel, shield } = *leaving;
+            let step = Self::gives_up(me, slf, PyErr::from_value(cancel.into_bound(py).into_any()));
+            return shield.map_or(Ok(()), |shield| shield.exit(py)).map_or_else(Step::Error, |()| step);
         }
         match polled {
             Poll::Ready(result) => Self::ended(me, slf, result),
@@ -277,12 +287,20 @@ impl Run {
     }
 
     /// Of several cancels the first that has a message is raised: that of a limit around this effect has none.
-    fn keep_cancel(&mut self, e: Bound<'_, PyBaseException>) {
+    fn keep_cancel(&mut self, e: Bound<'_, PyBaseException>) -> PyResult<()> {
         let says_why =
             |e: &Bound<'_, PyBaseException>| e.getattr(intern!(e.py(), "args")).and_then(|args| args.len()).is_ok_and(|n| n > 0);
-        if self.cancelled.as_ref().is_none_or(|first| !says_why(first.bind(e.py())) && says_why(&e)) {
-            self.cancelled = Some(e.unbind());
+        if let Some(leaving) = &mut self.cancelled
+            && leaving.shield.is_none()
+        {
+            leaving.shield = Shield::enter(e.py())?;
         }
+        match &mut self.cancelled {
+            Some(leaving) if says_why(leaving.cancel.bind(e.py())) || !says_why(&e) => {}
+            Some(leaving) => leaving.cancel = e.unbind(),
+            none => *none = Some(Box::new(Leaving { shield: Shield::enter(e.py())?, cancel: e.unbind() })),
+        }
+        Ok(())
     }
 
     /// Lets go of what the engine holds, and ends with `e`.
@@ -577,7 +595,10 @@ impl Run {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.park)?;
         visit.call(&self.port)?;
-        visit.call(&self.cancelled)?;
+        if let Some(leaving) = &self.cancelled {
+            visit.call(&leaving.cancel)?;
+            leaving.shield.as_ref().map_or(Ok(()), |shield| shield.traverse(&visit))?;
+        }
         // The leaf is shared with the engine, which is ours: its references are counted once.
         if let Some(leaf) = &self.leaf {
             leaf.traverse(&visit)?;
