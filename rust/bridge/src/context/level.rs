@@ -1,0 +1,45 @@
+//! Cancels that are asked for again: a cancelled scope of anyio's does so in each turn of the loop, and so keeps it awake, until the task is in a
+//! shielded scope. That can be entered in a step of the task's own only.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::context::current_task;
+use crate::python::api::api;
+
+/// A shielded scope that a task is in while it waits for the end of what it has cancelled.
+pub(crate) struct Shield {
+    task: Py<PyAny>,
+    scope: Py<PyAny>,
+}
+
+impl Shield {
+    /// In a step of the task: entered, if a scope asks it again and again.
+    pub(crate) fn enter(py: Python<'_>) -> PyResult<Option<Self>> {
+        let scope = api(py).shield.bind(py).call0()?;
+        if scope.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Shield { task: current_task(py)?.unbind(), scope: scope.unbind() }))
+    }
+
+    /// In a step of the task, which goes on. Another task has no business with it.
+    pub(crate) fn exit(self, py: Python<'_>) -> PyResult<()> {
+        if current_task(py)?.is(&self.task) {
+            let none = py.None();
+            self.scope.bind(py).call_method1(intern!(py, "__exit__"), (&none, &none, &none))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.task)?;
+        visit.call(&self.scope)
+    }
+}
+
+/// There may be such scopes: before anyio's side of asyncio is imported there are none.
+pub(crate) fn asks_again(py: Python<'_>) -> PyResult<bool> {
+    py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?.contains(intern!(py, "anyio._backends._asyncio"))
+}

@@ -1,0 +1,65 @@
+//! Where a limit comes from that an effect inherits: a policy of the effect around it, or a `deadline()` block. It is written out when somebody asks.
+
+use std::sync::Arc;
+
+use mountain_core::error::Origin;
+use pyo3::prelude::*;
+use pyo3::types::{PyFloat, PyTuple};
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::python::pyref::PyRef;
+
+/// `R` is how the reference is held: natively work may drop it anywhere.
+pub(crate) struct LimitSource<R = Py<PyAny>> {
+    /// The plan of the effect around; or, of a block, its seconds and the name of the code that it stands in.
+    by: R,
+    /// The place of the policy in the plan.
+    layer: usize,
+}
+
+impl LimitSource {
+    pub(crate) fn policy(plan: Py<PyAny>, layer: usize) -> Self {
+        LimitSource { by: plan, layer }
+    }
+
+    pub(crate) fn block(block: Py<PyTuple>) -> Self {
+        LimitSource { by: block.into_any(), layer: 0 }
+    }
+
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        LimitSource { by: self.by.clone_ref(py), layer: self.layer }
+    }
+
+    /// The same, for native work to carry.
+    pub(crate) fn into_origin(self) -> Origin {
+        Origin(Arc::new(LimitSource { by: PyRef::new(self.by), layer: self.layer }))
+    }
+
+    pub(crate) fn of_origin(py: Python<'_>, origin: &Origin) -> Option<Self> {
+        let source = origin.0.downcast_ref::<LimitSource<PyRef>>()?;
+        // SAFETY: any object is one.
+        let by = unsafe { source.by.clone_as::<PyAny>(py) };
+        Some(LimitSource { by: by.unbind(), layer: source.layer })
+    }
+
+    /// `Timeout(3) of effect 'fetch'`, or `deadline(5) in 'main'`.
+    pub(crate) fn text(&self, py: Python<'_>) -> String {
+        self.written(py).unwrap_or_else(|_| "a limit around it".into())
+    }
+
+    fn written(&self, py: Python<'_>) -> PyResult<String> {
+        let by = self.by.bind(py);
+        if let Ok(block) = by.cast::<PyTuple>() {
+            let (seconds, name): (Bound<'_, PyFloat>, String) = block.extract()?;
+            let seconds: String = seconds.call_method1(intern!(py, "__format__"), (".12g",))?.extract()?;
+            return Ok(if name.is_empty() { format!("deadline({seconds})") } else { format!("deadline({seconds}) in '{name}'") });
+        }
+        let policy = by.getattr(intern!(py, "policies"))?.get_item(self.layer)?.repr()?;
+        let name: String = by.getattr(intern!(py, "name"))?.extract()?;
+        Ok(format!("{policy} of effect '{name}'"))
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.by)
+    }
+}

@@ -1,0 +1,140 @@
+//! Native values as Python objects, and the buffers that workers read into.
+
+use std::any::Any;
+use std::os::raw::c_char;
+use std::sync::Arc;
+
+use mountain_core::policy::limit::Permit;
+use mountain_core::value::{Filled, Memory, Text, Value};
+use mountain_providers::{fs, process};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString};
+
+use crate::convert::child::{Child, Completed};
+use crate::convert::entry::Entry;
+use crate::policy::limit::Granted;
+use crate::python::pyref::PyRef;
+
+pub(crate) fn to_python(py: Python<'_>, v: Value) -> PyResult<Bound<'_, PyAny>> {
+    Ok(match v {
+        Value::Unit => py.None().into_bound(py),
+        Value::Bool(b) => b.into_pyobject(py)?.to_owned().into_any(),
+        Value::Int(i) => i.into_pyobject(py)?.into_any(),
+        Value::Bytes(b) => PyBytes::new(py, &b).into_any(),
+        Value::Text(text) => decode(py, *text)?,
+        Value::Filled(filled) => filled_to_python(py, *filled)?,
+        Value::List(items) => {
+            let items = items.into_iter().map(|v| to_python(py, v)).collect::<PyResult<Vec<_>>>()?;
+            PyList::new(py, items)?.into_any()
+        }
+        Value::Other(any) => other_to_python(py, any)?,
+    })
+}
+
+/// A provider's own types, and the engine's.
+fn other_to_python(py: Python<'_>, any: Box<dyn Any + Send>) -> PyResult<Bound<'_, PyAny>> {
+    /// As itself if it is one, else as it was.
+    fn is<T: 'static>(
+        any: Box<dyn Any + Send>,
+        known: impl FnOnce(T) -> PyResult<Py<PyAny>>,
+    ) -> Result<PyResult<Py<PyAny>>, Box<dyn Any + Send>> {
+        any.downcast().map(|found| known(*found))
+    }
+    let known = is(any, |entry: fs::Entry| Ok(Py::new(py, Entry(entry))?.into_any()))
+        .or_else(|any| {
+            is(any, |entries: Vec<fs::Entry>| {
+                let entries = entries.into_iter().map(|e| Bound::new(py, Entry(e))).collect::<PyResult<Vec<_>>>()?;
+                Ok(PyList::new(py, entries)?.into_any().unbind())
+            })
+        })
+        .or_else(|any| is(any, |permit: Permit| Ok(Py::new(py, Granted::new(permit))?.into_any())))
+        .or_else(|any| is(any, |ended: process::Completed| Ok(Py::new(py, Completed::new(py, ended))?.into_any())))
+        .or_else(|any| is(any, |live: process::Live| Ok(Py::new(py, Child(Arc::new(live)))?.into_any())));
+    match known {
+        Ok(object) => object.map(|object| object.into_bound(py)),
+        Err(_) => Err(crate::convert::error::internal(py, "native", "a value that the bridge does not know")),
+    }
+}
+
+fn decode(py: Python<'_>, text: Text) -> PyResult<Bound<'_, PyAny>> {
+    let Text { bytes, encoding, errors } = text;
+    if let Value::Bytes(b) = &bytes
+        && &*encoding == "utf-8"
+        && &*errors == "strict"
+        && let Ok(s) = std::str::from_utf8(b)
+    {
+        return Ok(PyString::new(py, s).into_any());
+    }
+    to_python(py, bytes)?.call_method1("decode", (&*encoding, &*errors))
+}
+
+/// Uninitialised `bytes` objects for workers to fill. Nobody else has them until they are handed over, so writing to them breaks no promise.
+pub(crate) struct Buffers {
+    /// `None` for an empty slot: the empty `bytes` is shared and must not be written to.
+    objects: Vec<Option<PyRef>>,
+    sizes: Vec<usize>,
+}
+
+// SAFETY: each slot is the whole payload of a `bytes` object of that size, made by us and referred to by nobody else.
+unsafe impl Memory for Buffers {
+    fn slots(&self) -> usize {
+        self.sizes.len()
+    }
+    fn size(&self, slot: usize) -> usize {
+        self.sizes[slot]
+    }
+    fn slot(&self, slot: usize) -> *mut u8 {
+        match &self.objects[slot] {
+            // SAFETY: a `bytes` object; the payload's address is fixed.
+            Some(object) => unsafe { (&raw mut (*object.as_ptr().cast::<ffi::PyBytesObject>()).ob_sval).cast() },
+            None => std::ptr::NonNull::dangling().as_ptr(),
+        }
+    }
+}
+
+impl Buffers {
+    pub(crate) fn allocate(py: Python<'_>, sizes: &[usize]) -> PyResult<Arc<dyn Memory>> {
+        let objects = sizes
+            .iter()
+            .map(|&n| if n == 0 { Ok(None) } else { Self::bytes(py, n).map(|b| Some(PyRef::new(b.unbind()))) })
+            .collect::<PyResult<_>>()?;
+        Ok(Arc::new(Buffers { objects, sizes: sizes.to_vec() }))
+    }
+
+    fn bytes(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyAny>> {
+        // SAFETY: without a source the payload is left uninitialised; one byte more than asked for holds the final zero.
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(std::ptr::null::<c_char>(), n.cast_signed())) }
+    }
+
+    fn take(&self, py: Python<'_>, slot: usize, length: usize, tail: Option<&[u8]>) -> Py<PyAny> {
+        let whole = match &self.objects[slot] {
+            // SAFETY: a live object; the new reference is ours.
+            Some(object) => unsafe { Bound::from_borrowed_ptr(py, object.as_ptr()) },
+            None => PyBytes::new(py, b"").into_any(),
+        };
+        if length == self.sizes[slot] && tail.is_none() {
+            return whole.unbind();
+        }
+        // The file changed under our hands: the odd case is copied.
+        // SAFETY: `length` bytes of the slot were written.
+        let head = unsafe { std::slice::from_raw_parts(self.slot(slot), length) };
+        PyBytes::new(py, &[head, tail.unwrap_or_default()].concat()).into_any().unbind()
+    }
+}
+
+fn filled_to_python(py: Python<'_>, filled: Filled) -> PyResult<Bound<'_, PyAny>> {
+    let memory: Arc<dyn Any + Send + Sync> = filled.memory;
+    let Ok(buffers) = memory.downcast::<Buffers>() else {
+        return Err(crate::convert::error::internal(py, "native", "memory that the bridge did not make"));
+    };
+    let mut items = Vec::with_capacity(filled.lengths.len());
+    for (slot, &length) in filled.lengths.iter().enumerate() {
+        let tail = filled.tails.iter().find(|(i, _)| *i == slot).map(|(_, t)| t.as_slice());
+        items.push(buffers.take(py, slot, length, tail));
+    }
+    if filled.single {
+        return Ok(items.swap_remove(0).into_bound(py));
+    }
+    Ok(PyList::new(py, items)?.into_any())
+}

@@ -1,0 +1,323 @@
+//! A block of code under a limit, as an async context manager without a coroutine: the slot is what is awaited at both ends of the block.
+//!
+//!  1. The first step takes a permit, if one is free and no caller waits, and the await is over. Else it queues natively.
+//!  2. The last step has the permit. The task's context knows from then on that the block holds it.
+//!  3. The step of `__aexit__` gives it back.
+//!
+//! What races with a wait: a cancel, a closed loop. Both end the native call, which gives back what it was handed.
+
+use std::sync::Arc;
+
+use mountain_core::effect::{Flight, Use};
+use mountain_core::policy::limit::Permit;
+use mountain_core::runtime::{Queued, Then};
+use mountain_core::sync::Mutex;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyTuple, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::{PyTraverseError, PyVisit, ffi};
+
+use crate::context::{self, Within, within_var};
+use crate::effect::{Effect, Work};
+use crate::globals::clock;
+use crate::handle::Handle;
+use crate::plan::Plan;
+use crate::policy::keyed;
+use crate::policy::limit::{Granted, Permits};
+use crate::policy::reentry;
+use crate::python::free_list::{Idle, Reused};
+use crate::python::type_slots::{Step, Steps, track};
+
+/// It is no value to wait for.
+const NO_BLOCK: &str = "slot() is an asynchronous block: write `async with limit.slot():`";
+
+#[derive(Default)]
+enum State {
+    #[default]
+    New,
+    Entering,
+    Queued(Py<Handle>),
+    Inside(Inside),
+    Leaving(Inside),
+    Left,
+}
+
+struct Inside {
+    permit: Permit,
+    within: Py<Within>,
+    /// Of the context variable.
+    token: Py<PyAny>,
+}
+
+/// `async with limit.slot():` holds a place for a block of code. It is entered once.
+#[pyclass(frozen, freelist = 1024, module = "mountain_runtime._native")]
+pub(crate) struct Slot {
+    permits: Py<Permits>,
+    limit: Py<PyAny>,
+    key: Option<Py<PyAny>>,
+    /// What errors call it, if not by the limit.
+    name: Option<String>,
+    state: Mutex<State>,
+}
+
+impl Reused for Slot {
+    const MOST: usize = 1024;
+
+    fn idle() -> &'static Idle {
+        static IDLE: Idle = Idle::new();
+        &IDLE
+    }
+}
+
+impl Slot {
+    fn set(&self, state: State) {
+        // What goes may run code of Python's: out of the lock first.
+        let was = std::mem::replace(&mut *self.state.lock(), state);
+        drop(was);
+    }
+
+    /// The first step: a permit, or the call that waits for one.
+    fn begin<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Handle>>> {
+        let permits = self.permits.get();
+        let key = self.key.as_ref().map(|key| keyed::intern(&permits.keys, key.bind(py))).transpose()?;
+        let number = key.as_ref().map_or(0, Use::number);
+        let (held, flight) = context::within(py)?;
+        if let Some(permit) = permits.limit.try_permit(clock(), number, held.clone()) {
+            return self.enter(py, permit, flight).map(|()| None);
+        }
+        if let Some(held) = &held {
+            reentry::disown_abandoned(py, held, || permits.limit.reenters(number, held))?;
+        }
+        let (plan, priority) = (self.plan(py)?.unbind(), context::priority(py)?);
+        let work = Work::native(Queued { limit: permits.limit.clone(), priority, held, then: Then::Hand(key) });
+        Effect::of(py, work, plan)?.get().start(py).map(Some)
+    }
+
+    /// The permit is the block's from now on, and the context of this task knows it.
+    fn enter(&self, py: Python<'_>, permit: Permit, flight: Option<Arc<Flight>>) -> PyResult<()> {
+        let within = Bound::new(py, Within::new(py, Some(permit.held().clone()), flight)?)?;
+        // SAFETY: a context variable is set to a live object; the token is an owned reference, or null with an error.
+        let token = unsafe {
+            Bound::from_owned_ptr_or_err(py, ffi::PyContextVar_Set(within_var(py)?.as_ptr(), within.as_ptr()))?.unbind()
+        };
+        self.set(State::Inside(Inside { permit, within: within.unbind(), token }));
+        Ok(())
+    }
+
+    /// The plan by which it waits, and errors name it. Blocks of one limit that wait together share it.
+    fn plan<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Plan>> {
+        let (permits, limit) = (self.permits.get(), self.limit.bind(py));
+        if let Some(name) = &self.name {
+            return Plan::of_block(limit, name);
+        }
+        let known = permits.plan.lock().as_ref().map(|plan| plan.clone_ref(py));
+        if let Some(plan) = known.and_then(|plan| plan.bind(py).upgrade()).and_then(|plan| plan.cast_into::<Plan>().ok()) {
+            return Ok(plan);
+        }
+        let plan = Plan::of_block(limit, &format!("{}.slot", permits.name.as_deref().unwrap_or("ConcurrencyLimit")))?;
+        let replaced = permits.plan.lock().replace(PyWeakrefReference::new(&plan)?.unbind());
+        drop(replaced);
+        Ok(plan)
+    }
+
+    /// One step of the call that waits.
+    fn wait<'py>(&self, handle: &Bound<'py, Handle>) -> PyResult<Step<'py>> {
+        let py = handle.py();
+        let granted = match Handle::step(handle) {
+            Step::Return(granted) => granted,
+            step => return Ok(step),
+        };
+        let permit = granted.cast::<Granted>().ok().and_then(|granted| granted.get().take());
+        let permit = permit.ok_or_else(|| PyRuntimeError::new_err("a slot got no permit: this is a bug in mountain-runtime"))?;
+        self.enter(py, permit, context::within(py)?.1)?;
+        Ok(Step::Return(py.None().into_bound(py)))
+    }
+
+    /// Its await ends by an exception.
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        let was = {
+            let mut state = self.state.lock();
+            if let State::Inside(_) = &*state {
+                return Ok(());
+            }
+            std::mem::replace(&mut *state, State::Left)
+        };
+        match was {
+            State::Queued(handle) => Handle::cancel(handle.bind(py), None).map(drop),
+            State::Leaving(inside) => inside.leave(py),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Inside {
+    fn leave(self, py: Python<'_>) -> PyResult<()> {
+        self.within.get().over();
+        drop(self.permit);
+        // SAFETY: the variable and its token; an error is set when it fails.
+        if unsafe { ffi::PyContextVar_Reset(within_var(py)?.as_ptr(), self.token.as_ptr()) } == 0 {
+            return Ok(());
+        }
+        let e = PyErr::fetch(py);
+        // Entered in another context, as generators do.
+        if e.is_instance_of::<PyValueError>(py) { Ok(()) } else { Err(e) }
+    }
+}
+
+impl Steps for Slot {
+    fn step<'py>(slf: &Bound<'py, Self>) -> Step<'py> {
+        let (py, me) = (slf.py(), slf.get());
+        let over = || Step::Return(py.None().into_bound(py));
+        let was = {
+            let mut state = me.state.lock();
+            match &*state {
+                State::New => return Step::Error(PyTypeError::new_err(NO_BLOCK)),
+                State::Inside(_) | State::Left => return over(),
+                State::Queued(handle) => State::Queued(handle.clone_ref(py)),
+                State::Entering | State::Leaving(_) => std::mem::replace(&mut *state, State::Left),
+            }
+        };
+        let handle = match was {
+            State::Queued(handle) => handle,
+            State::Leaving(inside) => return inside.leave(py).map_or_else(Step::Error, |()| over()),
+            _ => match me.begin(py) {
+                Ok(Some(handle)) => {
+                    me.set(State::Queued(handle.clone().unbind()));
+                    handle.unbind()
+                }
+                Ok(None) => return over(),
+                Err(e) => return Step::Error(e),
+            },
+        };
+        let step = me.wait(handle.bind(py)).unwrap_or_else(Step::Error);
+        if let Step::Error(_) = &step {
+            me.set(State::Left);
+        }
+        step
+    }
+}
+
+#[pymethods]
+impl Slot {
+    #[new]
+    #[pyo3(signature = (permits, limit, key = None, name = None, /))]
+    fn new(
+        py: Python<'_>,
+        permits: Py<Permits>,
+        limit: Py<PyAny>,
+        key: Option<Py<PyAny>>,
+        name: Option<String>,
+    ) -> PyResult<Self> {
+        if permits.get().keyed != key.is_some() {
+            return Err(PyErr::from_value(limit.bind(py).call_method1(intern!(py, "_wrong_key"), (key,))?));
+        }
+        Ok(Slot { permits, limit, key, name, state: Mutex::default() })
+    }
+
+    /// What `with` in place of `async with` finds, and an `await` of the slot itself.
+    fn __enter__(_slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(PyTypeError::new_err(NO_BLOCK))
+    }
+
+    #[pyo3(signature = (*_raised))]
+    fn __exit__(_slf: &Bound<'_, Self>, _raised: &Bound<'_, PyTuple>) {}
+
+    fn __aenter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        {
+            let mut state = slf.get().state.lock();
+            let State::New = &*state else { return Err(PyRuntimeError::new_err("a slot is entered once: ask for another")) };
+            *state = State::Entering;
+        }
+        // Until now nothing that it holds led back to it.
+        track(&slf);
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (_kind, _error, _traceback, /))]
+    fn __aexit__<'py>(
+        slf: Bound<'py, Self>,
+        _kind: &Bound<'py, PyAny>,
+        _error: &Bound<'py, PyAny>,
+        _traceback: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, Self>> {
+        {
+            let mut state = slf.get().state.lock();
+            *state = match std::mem::replace(&mut *state, State::Left) {
+                State::Inside(inside) => State::Leaving(inside),
+                left @ (State::Leaving(_) | State::Left) => left,
+                entering => {
+                    *state = entering;
+                    return Err(PyRuntimeError::new_err("a slot is left when it has been entered"));
+                }
+            };
+        }
+        Ok(slf)
+    }
+
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+    fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::step(slf).into_next()
+    }
+
+    #[pyo3(signature = (value, /))]
+    fn send<'py>(slf: &Bound<'py, Self>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let _ = value;
+        Self::step(slf).into_next()
+    }
+
+    #[pyo3(signature = (typ, val = None, tb = None, /))]
+    fn throw<'py>(
+        &self,
+        py: Python<'py>,
+        typ: Bound<'py, PyAny>,
+        val: Option<Bound<'py, PyAny>>,
+        tb: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _ = tb;
+        self.stop(py)?;
+        Err(PyErr::from_value(val.filter(|val| !val.is_none()).unwrap_or(typ)))
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.stop(py)
+    }
+
+    /// What it waits for.
+    #[getter]
+    fn cr_await(&self, py: Python<'_>) -> Option<Py<Handle>> {
+        match &*self.state.lock() {
+            State::Queued(handle) => Some(handle.clone_ref(py)),
+            _ => None,
+        }
+    }
+
+    /// Its block was abandoned.
+    fn disown(&self) {
+        if let State::Inside(inside) | State::Leaving(inside) = &*self.state.lock() {
+            inside.permit.disown();
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.permits)?;
+        visit.call(&self.limit)?;
+        visit.call(&self.key)?;
+        match self.state.try_lock().as_deref() {
+            Some(State::Queued(handle)) => visit.call(handle),
+            Some(State::Inside(inside) | State::Leaving(inside)) => {
+                visit.call(&inside.within).and_then(|()| visit.call(&inside.token))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        self.set(State::Left);
+    }
+}

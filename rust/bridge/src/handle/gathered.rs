@@ -1,0 +1,66 @@
+//! Handles that a holder awaits by `asyncio.gather`: the task awaits gather's own future, which knows of no permits.
+
+use std::sync::Arc;
+
+use mountain_core::effect::{Flight, Held, Submitted};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::context;
+use crate::convert::error::circle;
+use crate::port::Port;
+
+/// Looks, when the task has gone on, whether it awaits what was gathered: it may have been started only.
+#[pyclass(frozen)]
+struct Gathered {
+    work: Arc<Submitted>,
+    held: Option<Arc<Held>>,
+    flight: Option<Arc<Flight>>,
+    task: Py<PyAny>,
+    callback: Py<PyAny>,
+    name: String,
+}
+
+#[pymethods]
+impl Gathered {
+    #[pyo3(signature = (*_args))]
+    fn __call__(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let awaits = self.task.bind(py).getattr_opt(intern!(py, "_fut_waiter"))?;
+        let Some(outer) = outer(self.callback.bind(py))?.filter(|outer| awaits.is_some_and(|awaits| awaits.is(outer))) else {
+            return Ok(());
+        };
+        let can_go_on = self.work.awaited_by(self.held.as_ref(), self.flight.as_ref());
+        if !can_go_on && !outer.call_method0(intern!(py, "done"))?.is_truthy()? {
+            outer.call_method1(intern!(py, "set_exception"), (circle(py, &self.name),))?;
+        }
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.task)?;
+        visit.call(&self.callback)
+    }
+}
+
+/// What `asyncio.gather` gives its caller, in the callback that it leaves on each child.
+fn outer<'py>(callback: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = callback.py();
+    let names = callback.getattr(intern!(py, "__code__"))?.getattr(intern!(py, "co_freevars"))?;
+    let Ok(at) = names.call_method1(intern!(py, "index"), (intern!(py, "outer"),)) else { return Ok(None) };
+    let cell = callback.getattr(intern!(py, "__closure__"))?.get_item(at)?;
+    cell.getattr_opt(intern!(py, "cell_contents"))
+}
+
+/// `callback` was left on the handle of `work`.
+pub(crate) fn look_later(port: &Bound<'_, Port>, work: Arc<Submitted>, name: &str, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = port.py();
+    let (held, flight) = context::within(py)?;
+    let task = context::current_task(py)?;
+    if (held.is_none() && flight.is_none()) || task.is_none() {
+        return Ok(());
+    }
+    let (task, callback) = (task.unbind(), callback.clone().unbind());
+    let look = Bound::new(py, Gathered { work, held, flight, task, callback, name: name.to_owned() })?;
+    port.get().call_soon(look.as_any(), &py.None().into_bound(py), None)
+}

@@ -1,0 +1,97 @@
+//! A job: one call of a blocking function, pulled by a Python thread. There is no Rust frame beneath the user's code: a thread that the exiting
+//! interpreter unwinds must not unwind ours.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use pyo3::{PyTraverseError, PyVisit, ffi};
+
+use crate::context::Within;
+use crate::handle::Handle;
+use crate::handle::backing::Backing;
+use crate::handle::job_state::Stage;
+use crate::plan::Plan;
+use crate::port::{Letter, Port, Shared};
+use crate::python::pyref::PyRef;
+
+#[pyclass(frozen, weakref, module = "mountain_runtime._native")]
+pub(crate) struct Job {
+    #[pyo3(get)]
+    r#fn: Py<PyAny>,
+    #[pyo3(get)]
+    args: Py<PyTuple>,
+    #[pyo3(get)]
+    kwargs: Py<PyDict>,
+    #[pyo3(get)]
+    name: String,
+    #[pyo3(get)]
+    context: Py<PyAny>,
+    handle: Py<Handle>,
+    port: Arc<Shared>,
+    stage: Arc<Stage>,
+    /// What waits for it.
+    within: Option<Py<Within>>,
+}
+
+#[pymethods]
+impl Job {
+    #[new]
+    #[pyo3(signature = (r#fn, args, kwargs, name, /))]
+    fn new(py: Python<'_>, r#fn: Py<PyAny>, args: Py<PyTuple>, kwargs: Py<PyDict>, name: String) -> PyResult<Bound<'_, Self>> {
+        let port = Port::current(py)?;
+        let plan = Plan::bare(py, &name)?.unbind();
+        let stage = Arc::new(Stage::queued());
+        let handle = Handle::new(&port, Some(plan), Backing::Job(stage.clone()))?;
+        // SAFETY: makes a new reference to a copy of the current context.
+        let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+        let shared = port.get().shared.clone();
+        let within = Within::of_job(&context)?;
+        let (context, handle) = (context.unbind(), handle.unbind());
+        Bound::new(py, Job { r#fn, args, kwargs, name, context, handle, port: shared, stage, within })
+    }
+
+    #[getter]
+    fn handle(&self, py: Python<'_>) -> Py<Handle> {
+        self.handle.clone_ref(py)
+    }
+
+    /// On the thread, before the call. False: it was cancelled, skip it.
+    fn begin(&self) -> bool {
+        self.stage.begin()
+    }
+
+    #[pyo3(signature = (value, /))]
+    fn succeed(&self, py: Python<'_>, value: Py<PyAny>) {
+        self.end(py, Ok(PyRef::new(value)));
+    }
+
+    #[pyo3(signature = (exc, /))]
+    fn fail(&self, py: Python<'_>, exc: Py<PyAny>) {
+        self.end(py, Err(PyRef::new(exc)));
+    }
+
+    /// The caller was let go while the call went on.
+    #[getter]
+    fn abandoned(&self) -> bool {
+        self.stage.is_left()
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.r#fn)?;
+        visit.call(&self.args)?;
+        visit.call(&self.kwargs)?;
+        visit.call(&self.context)?;
+        visit.call(&self.within)?;
+        visit.call(&self.handle)
+    }
+}
+
+impl Job {
+    fn end(&self, py: Python<'_>, result: Result<PyRef, PyRef>) {
+        if let Some(within) = &self.within {
+            within.get().over();
+        }
+        self.stage.end(|| self.port.mailbox.post(Letter::Object(PyRef::new(self.handle.clone_ref(py)), result)));
+    }
+}

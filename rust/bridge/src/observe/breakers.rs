@@ -1,0 +1,91 @@
+//! What the log and the live page say of breakers: which one, for which key, what it did and why.
+
+use std::sync::Arc;
+
+use mountain_core::effect::Use;
+use mountain_core::error::Error;
+use mountain_core::policy::breaker::{Cause, Change, Ended, State, Told};
+use pyo3::prelude::*;
+
+use crate::convert::fail::Fail;
+use crate::convert::note::seconds;
+use crate::globals::BREAKERS;
+use crate::observe::log;
+use crate::policy::keyed;
+use crate::python::os_error::class;
+
+const INFO: u8 = 20;
+
+/// From now on it is said.
+pub(crate) fn listen() {
+    let _ = BREAKERS.set(heard);
+}
+
+fn heard(told: Told, ended: Ended<'_>) {
+    let Told { name, key, change } = told;
+    let did = did(change, error(&ended).as_deref());
+    // What a key is called only its program's threads can say.
+    log::say_later(INFO, move |py| said(py, name.as_ref(), key.as_ref(), &did));
+    if matches!(change, Change::ByHand(_)) {
+        // By a call of Python's, after which there may be no run whose end would hand it over.
+        Python::attach(log::hand_over);
+    }
+}
+
+fn said(py: Python<'_>, name: Option<&Arc<str>>, key: Option<&Use>, did: &str) -> String {
+    let name = name.map(|name| format!(" '{name}'")).unwrap_or_default();
+    let key = key.map(|key| format!(" [{}]", keyed::shown(py, key))).unwrap_or_default();
+    format!("breaker{name}{key} {did}").chars().flat_map(in_line).collect()
+}
+
+/// Nothing in a name or a key, which may come from anywhere, begins another line.
+fn in_line(c: char) -> impl Iterator<Item = char> {
+    let (plain, escaped) = if c.is_control() { (None, Some(c.escape_default())) } else { (Some(c), None) };
+    plain.into_iter().chain(escaped.into_iter().flatten())
+}
+
+fn did(change: Change, error: Option<&str>) -> String {
+    let of = error.map(|error| format!(" ({error})")).unwrap_or_default();
+    match change {
+        Change::Opened(Cause::InARow { failures: 1 }) => format!("opened: a call failed{of}"),
+        Change::Opened(Cause::InARow { failures }) => format!("opened: {failures} failed in a row{of}"),
+        Change::Opened(Cause::Rate { failures, calls }) => format!("opened: {failures} of {calls} failed{of}"),
+        Change::Opened(Cause::Slow { slow, calls, limit }) => {
+            format!("opened: {slow} of {calls} took longer than {}", seconds(limit))
+        }
+        Change::Opened(Cause::ProbeFailed { probes: 1 }) => format!("opened again: the probe failed{of}"),
+        Change::Opened(Cause::ProbeFailed { .. }) => format!("opened again: a probe failed{of}"),
+        Change::Opened(Cause::ProbesSlow { probes: 1, limit, .. }) => {
+            format!("opened again: the probe took longer than {}", seconds(limit))
+        }
+        Change::Opened(Cause::ProbesSlow { slow, probes, limit }) => {
+            format!("opened again: {slow} of {probes} probes took longer than {}", seconds(limit))
+        }
+        Change::HalfOpen { probes: 1 } => "half-open: a probe may pass".into(),
+        Change::HalfOpen { probes } => format!("half-open: {probes} probes may pass"),
+        Change::Closed { probes: 1 } => "closed: the probe passed".into(),
+        Change::Closed { probes } => format!("closed: all {probes} probes passed"),
+        Change::ByHand(State::Closed) => "closed by hand".into(),
+        Change::ByHand(State::Isolated) => "isolated by hand".into(),
+        Change::ByHand(State::Open | State::HalfOpen) => "opened by hand".into(),
+    }
+}
+
+/// The type of the error by which the call failed, without its module.
+fn error(ended: &Ended<'_>) -> Option<String> {
+    const TIMED_OUT: &str = "TimedOut";
+    let fault = match ended {
+        Ended::Well => return None,
+        Ended::OutOfTime => return Some(TIMED_OUT.into()),
+        Ended::Failed(fault) => fault,
+    };
+    if let Some(e) = fault.downcast_ref::<Error>() {
+        return class(e).rsplit('.').next().map(Into::into);
+    }
+    match fault.downcast_ref::<Fail>()? {
+        // One that was raised, or judged, on this thread, which is attached.
+        Fail::Raised(e, _) => Python::attach(|py| Some(keyed::cut(&e.get_type(py).name().ok()?.to_string_lossy()))),
+        Fail::TimedOut(_) => Some(TIMED_OUT.into()),
+        Fail::Stopped | Fail::Refused(_) => None,
+    }
+}

@@ -1,0 +1,178 @@
+//! The live page of a runtime: its server, and the board on which Python pins up what only it knows.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mountain_core::sync::Mutex;
+use mountain_core::time::Instant;
+use mountain_dashboard::{Address, Board, Failure, Keys, Service, Serving, serve};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::globals::{clock, forks, telemetry};
+use crate::observe::watchers;
+use crate::policy::keyed;
+use crate::python::os_error::os_error;
+
+/// How often keys are looked at while a page is open: a little more often than a page is told.
+const KEYS_EVERY: Duration = Duration::from_millis(900);
+/// Whoever shows failures.
+static BOARDS: Mutex<Vec<Weak<Board>>> = Mutex::new(Vec::new());
+/// Pages that are open: calls are listed while there is one.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+#[pyclass(frozen, weakref, module = "mountain_runtime._native")]
+pub(crate) struct Dashboard {
+    board: Arc<Board>,
+    serving: Mutex<Option<Serving>>,
+    #[pyo3(get)]
+    url: String,
+    /// The token is one that was made here.
+    #[pyo3(get)]
+    made_token: bool,
+    /// How many forks lay behind the process that serves it.
+    forks: u32,
+    /// When its board last had the keys of policies, in nanoseconds of the clock.
+    keys_shown: AtomicU64,
+}
+
+#[pymethods]
+impl Dashboard {
+    /// Serves at `address`, with `token` where it needs one and has none.
+    #[new]
+    #[pyo3(signature = (address, token, program, /))]
+    fn new(py: Python<'_>, address: &str, token: String, program: String) -> PyResult<Self> {
+        // Its host may have to be looked up.
+        let address = py.detach(|| Address::parse(address, || token)).map_err(|e| PyValueError::new_err(e.to_string()))?;
+        let (made_token, place) = (address.made, address.place.clone());
+        let board = Arc::new(Board::default());
+        let shown = board.clone();
+        let serving = py.detach(move || serve(telemetry(), shown, address, program));
+        let serving = serving.map_err(|e| os_error(&e, Some(&place)))?;
+        BOARDS.lock().push(Arc::downgrade(&board));
+        if OPEN.fetch_add(1, Ordering::SeqCst) == 0 {
+            show(true);
+        }
+        let url = serving.url.clone();
+        Ok(Dashboard {
+            board,
+            serving: Mutex::new(Some(serving)),
+            url,
+            made_token,
+            forks: forks(),
+            keys_shown: AtomicU64::new(0),
+        })
+    }
+
+    /// On the loop: how everything is. `shutdown` is JSON. `late`: by how many seconds the loop missed the time for it, if it had one.
+    #[pyo3(signature = (services, shutdown, ready, late, /))]
+    fn push(
+        &self,
+        py: Python<'_>,
+        services: BTreeMap<String, Service>,
+        shutdown: &str,
+        ready: bool,
+        late: Option<f64>,
+    ) -> PyResult<()> {
+        let shutdown = shutdown.parse().map_err(|e| PyValueError::new_err(format!("a shutdown that is no JSON: {e}")))?;
+        self.board.set_services(services);
+        self.board.set_shutdown(shutdown);
+        self.board.set_ready(ready);
+        let now = clock().now();
+        self.board.heard(now);
+        self.push_keys(py, now);
+        if let Some(late) = late {
+            telemetry().pulse.lag.record((late.max(0.0) * 1e9) as u64);
+        }
+        Ok(())
+    }
+
+    /// It is served no longer.
+    fn close(&self, py: Python<'_>) {
+        let serving = self.serving.lock().take();
+        if let Some(serving) = serving {
+            self.closed();
+            py.detach(|| drop(serving));
+        }
+    }
+}
+
+impl Drop for Dashboard {
+    fn drop(&mut self) {
+        if self.serving.lock().is_some() {
+            self.closed();
+        }
+    }
+}
+
+impl Dashboard {
+    /// Keys are the program's own objects: what they are called only its thread can say. It does so once a second, while a page is open.
+    fn push_keys(&self, py: Python<'_>, now: Instant) {
+        let serving = self.serving.lock();
+        if !serving.as_ref().is_some_and(Serving::is_watched) {
+            return;
+        }
+        drop(serving);
+        let last = Instant::from_nanos(self.keys_shown.load(Ordering::Relaxed));
+        if now.since(last) < KEYS_EVERY {
+            return;
+        }
+        self.keys_shown.store(now.nanos(), Ordering::Relaxed);
+        let shown = telemetry().policies.by_key(now).into_iter().map(|found| {
+            let keys = found.keys.into_iter().map(|(held, reading)| {
+                let text = held.map_or_else(|| "without a key".to_owned(), |used| keyed::shown(py, &used));
+                (text, reading)
+            });
+            let keys = keys.collect();
+            Keys { kind: found.kind, name: found.name, keys, others: found.others, other: found.other }
+        });
+        self.board.set_keys(shown.collect());
+    }
+
+    fn closed(&self) {
+        // One of the parent's was none of this process.
+        if self.forks == forks() && OPEN.fetch_sub(1, Ordering::SeqCst) == 1 {
+            show(false);
+        }
+    }
+}
+
+fn show(on: bool) {
+    telemetry().live.show(on);
+    watchers::set(watchers::LIVE, on);
+}
+
+/// For the pages that are open: a call has failed.
+#[pyfunction]
+#[pyo3(signature = (effect, kind, message, traceback, /))]
+pub(crate) fn note_failure(effect: &str, kind: &str, message: &str, traceback: &str) {
+    for_each_board(|board, at| {
+        let (effect, kind, message, traceback) = (effect.to_owned(), kind.to_owned(), message.to_owned(), traceback.to_owned());
+        board.fail(Failure { effect, kind, message, traceback, at });
+    });
+}
+
+/// For the pages that are open: a policy has said that it has changed.
+pub(crate) fn note_change(text: &str) {
+    for_each_board(|board, at| board.change(text, at));
+}
+
+/// With the time of day, in seconds.
+fn for_each_board(note: impl Fn(&Board, f64)) {
+    let mut boards = BOARDS.lock();
+    boards.retain(|board| board.strong_count() > 0);
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+    boards.iter().filter_map(Weak::upgrade).for_each(|board| note(&board, at));
+}
+
+/// In the child of a fork no page is served: the parent's is.
+pub(crate) fn forget_parent() {
+    if let Some(mut boards) = BOARDS.try_lock() {
+        boards.clear();
+    }
+    OPEN.store(0, Ordering::SeqCst);
+    mountain_dashboard::forget_parent();
+    watchers::set(watchers::LIVE, false);
+}

@@ -1,0 +1,123 @@
+//! What the log says of retries: a DEBUG record for each, an INFO record when one gives up. Nothing is written while those levels are off.
+//!
+//! Python's levels can be asked on an attached thread only: for native work that is where it starts.
+
+use std::sync::Arc;
+
+use mountain_core::effect::{Course, GaveUp, Retries};
+use mountain_core::error::{Error, Owner};
+use mountain_core::policy::Layer;
+use mountain_core::telemetry::Labels;
+use pyo3::prelude::*;
+
+use crate::context::limit_source::LimitSource;
+use crate::convert::note;
+use crate::observe::log;
+use crate::plan::Plan;
+use crate::python::api::api;
+use crate::python::os_error::{class, know_classes, message};
+
+const DEBUG: u8 = 10;
+const INFO: u8 = 20;
+const AREA: &str = "policy";
+
+fn level(course: Course) -> u8 {
+    match course {
+        Course::Again(_) => DEBUG,
+        Course::GivesUp(_) => INFO,
+    }
+}
+
+/// Whether a handler may want to see it.
+pub(crate) fn is_heard(py: Python<'_>, course: Course) -> bool {
+    hears(py, level(course))
+}
+
+fn hears(py: Python<'_>, level: u8) -> bool {
+    api(py).hears_policy.bind(py).call1((level,)).and_then(|heard| heard.is_truthy()).unwrap_or(false)
+}
+
+/// The name of the budget of the retry at that place, for `told`.
+pub(crate) fn budget(stack: &[Layer], layer: usize) -> String {
+    let Some(Layer::Retry(settings)) = stack.get(layer) else { return String::new() };
+    let name = settings.budget.as_ref().and_then(|budget| budget.lock().name.clone());
+    name.map(|name| format!(" '{name}'")).unwrap_or_default()
+}
+
+/// A run's retry, on its loop's thread.
+pub(crate) fn say(py: Python<'_>, effect: &str, attempt: u32, course: Course, of: &str, error: &Bound<'_, PyAny>) {
+    let kind = error.get_type().fully_qualified_name().map_or_else(|_| "?".into(), |name| name.to_string());
+    let said = error.str().map(|text| text.to_string()).unwrap_or_default();
+    let text = told(effect, attempt, course, of, &kind, &said);
+    if let Err(e) = api(py).log.bind(py).call1((AREA, level(course), text, effect, attempt, true)) {
+        e.write_unraisable(py, None);
+    }
+}
+
+/// Who hears of a native effect's retries, if they are logged.
+pub(crate) fn natively(py: Python<'_>, plan: &Plan, source: Option<&LimitSource>) -> Option<Retries> {
+    if !plan.retries || !hears(py, INFO) {
+        return None;
+    }
+    let debug = hears(py, DEBUG);
+    know_classes(py).ok()?;
+    let (labels, inherited): (Arc<Labels>, _) = (plan.labels(py), source.map(|source| source.text(py)));
+    let stack = plan.stack.clone();
+    Some(Arc::new(move |layer, attempt, course, e: &Error| {
+        if level(course) == DEBUG && !debug {
+            return;
+        }
+        let of = match course {
+            Course::GivesUp(GaveUp::TooLate(misfit)) => match misfit.owner {
+                Owner::Layer(layer) => labels.layer(layer).to_owned(),
+                _ => inherited.as_deref().unwrap_or("a limit around it").to_owned(),
+            },
+            Course::GivesUp(GaveUp::Budget) => budget(&stack, layer),
+            _ => String::new(),
+        };
+        let text = told(&labels.effect, attempt, course, &of, class(e), &said(e, &labels));
+        log::say(AREA, level(course), text, Some(labels.effect.clone()), Some(attempt));
+    }))
+}
+
+/// As `str` has it of the exception that Python would raise.
+fn said(e: &Error, labels: &Labels) -> String {
+    match e {
+        Error::TimedOut(t) => match t.owner {
+            Owner::Layer(layer) => format!("{} passed", labels.layer(layer)),
+            _ => String::new(),
+        },
+        Error::GaveUp(gave_up) => said(&gave_up.1, labels),
+        Error::Os(os) => {
+            let path = os.path.as_ref().map(|path| format!(": '{}'", path.to_string_lossy())).unwrap_or_default();
+            format!("[Errno {}] {}{path}", os.errno, message(os.errno))
+        }
+        Error::Invalid(what) => what.clone(),
+        // Of a call inside: the policies are others.
+        Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) => said(e, &Labels::default()),
+        _ => String::new(),
+    }
+}
+
+/// `of` is the limit that the wait does not fit, or the name of the budget.
+fn told(effect: &str, attempt: u32, course: Course, of: &str, kind: &str, said: &str) -> String {
+    /// Bytes of what the error says.
+    const MOST: usize = 500;
+    let said = &said[..said.floor_char_boundary(MOST)];
+    let error = if said.is_empty() { kind.to_owned() } else { format!("{kind}: {said}") };
+    match course {
+        Course::Again(wait) => {
+            format!("effect '{effect}' failed in attempt {attempt} and is tried again in {}: {error}", note::seconds(wait))
+        }
+        Course::GivesUp(why) => {
+            let why = match why {
+                GaveUp::Attempts => "it may make no more".to_owned(),
+                GaveUp::Unnamed => "on= does not name the failure".to_owned(),
+                GaveUp::Refused => "the next was refused".to_owned(),
+                GaveUp::Budget => format!("nothing is left of its retry budget{of}"),
+                GaveUp::TooLate(misfit) => note::does_not_fit(&misfit, of),
+            };
+            format!("effect '{effect}' gave up after attempt {attempt}, {why}: {error}")
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Spans: what `mountain_runtime.telemetry.otel` makes of calls. It says once what becomes of a span by its parent; here that is looked up, which
+//! is all that a call pays that is not sampled. What happens to the others is recorded natively, and handed over when they have ended, in
+//! batches, on a thread that is attached anyway.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mountain_core::observe::{Event, Found, Observer};
+use mountain_core::telemetry::{Labels, Record};
+use mountain_core::time::Instant;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use pyo3::{ffi, intern};
+
+use crate::globals::{clock, telemetry};
+use crate::observe::watchers;
+use crate::plan::Plan;
+use crate::port::Port;
+use crate::python::api::api;
+
+/// What becomes of a span without asking its sampler: it is not made.
+const DROPPED: u8 = 0;
+/// Ended spans that wait to be handed over, at most.
+const MOST: usize = 8192;
+
+/// What tracing said of itself.
+#[pyclass(frozen, module = "mountain_runtime._native")]
+pub(crate) struct Tracing {
+    /// The context variable and the key in its value under which the current span is found. None: it is not kept there.
+    current: Option<(Py<PyAny>, Py<PyAny>)>,
+    /// By the parent: there is none, it is sampled, it is not.
+    fates: (u8, u8, u8),
+    /// Makes the span of a call: (context to attach, span or None), or None.
+    start: Py<PyAny>,
+    attach: Py<PyAny>,
+    detach: Py<PyAny>,
+    /// Where ended spans are put, and who is called for the first of a batch, and for a batch that is long.
+    ended: Py<PyList>,
+    first: Py<PyAny>,
+    many: Py<PyAny>,
+}
+
+#[pymethods]
+impl Tracing {
+    #[new]
+    #[pyo3(signature = (*, current, fates, start, attach, detach, ended, first, many))]
+    #[expect(clippy::too_many_arguments, reason = "all that Python decides and does")]
+    fn new(
+        current: Option<(Py<PyAny>, Py<PyAny>)>,
+        fates: (u8, u8, u8),
+        start: Py<PyAny>,
+        attach: Py<PyAny>,
+        detach: Py<PyAny>,
+        ended: Py<PyList>,
+        first: Py<PyAny>,
+        many: Py<PyAny>,
+    ) -> Self {
+        Tracing { current, fates, start, attach, detach, ended, first, many }
+    }
+}
+
+impl Tracing {
+    /// By the current span, where that is known. Each call of a traced program looks here, so CPython is asked without detours.
+    fn fate(&self, py: Python<'_>) -> Option<u8> {
+        let (root, sampled, unsampled) = self.fates;
+        if root == sampled && sampled == unsampled {
+            return Some(root);
+        }
+        let (var, key) = self.current.as_ref()?;
+        // SAFETY: attached; what the variable, the dictionary and the attribute give is owned, and dropped here; what the tuple gives is
+        // borrowed, and held by it while we look, since a tuple does not change. An error that is set is taken.
+        unsafe {
+            let mut context = std::ptr::null_mut();
+            if ffi::PyContextVar_Get(var.as_ptr(), std::ptr::null_mut(), &raw mut context) < 0 {
+                drop(PyErr::take(py));
+                return None;
+            }
+            let Some(context) = Bound::from_owned_ptr_or_opt(py, context) else { return Some(root) };
+            if ffi::PyDict_Check(context.as_ptr()) == 0 {
+                return None;
+            }
+            let mut span = std::ptr::null_mut();
+            match ffi::compat::PyDict_GetItemRef(context.as_ptr(), key.as_ptr(), &raw mut span) {
+                0 => return Some(root),
+                1 => {}
+                _ => {
+                    drop(PyErr::take(py));
+                    return None;
+                }
+            }
+            let span = Bound::from_owned_ptr(py, span);
+            // Not by way of a class's own `__getattr__`: of such a span is asked.
+            let of = ffi::PyObject_GenericGetAttr(span.as_ptr(), intern!(py, "_context").as_ptr());
+            let Some(of) = Bound::from_owned_ptr_or_opt(py, of) else {
+                drop(PyErr::take(py));
+                return None;
+            };
+            if ffi::PyTuple_Check(of.as_ptr()) == 0 || ffi::PyTuple_GET_SIZE(of.as_ptr()) < 4 {
+                return None;
+            }
+            let flags = ffi::PyTuple_GET_ITEM(of.as_ptr(), 3);
+            if ffi::PyLong_Check(flags) == 0 {
+                return None;
+            }
+            let flags = ffi::PyLong_AsUnsignedLongMask(flags);
+            Some(if flags & 1 == 1 { sampled } else { unsampled })
+        }
+    }
+}
+
+/// Looked at by each call, so without a lock. A process sets its provider once; what is replaced stays.
+static TRACING: AtomicPtr<Py<Tracing>> = AtomicPtr::new(std::ptr::null_mut());
+/// Which batch of ended spans it is.
+static BATCH: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// The last batch that this thread's loop is to hand over: each does, since another may be held up.
+    static ARMED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// What is to be added to a reading of the clock to make it a time of day.
+static WALL: AtomicU64 = AtomicU64::new(0);
+
+/// Spans are made from now on; with None no longer, and nobody asks again.
+#[pyfunction]
+#[pyo3(signature = (tracing, /))]
+pub(crate) fn trace(tracing: Option<Py<Tracing>>) {
+    let on = tracing.is_some();
+    if let Some(tracing) = tracing {
+        TRACING.store(Box::into_raw(Box::new(tracing)), Ordering::Release);
+    }
+    watchers::set(watchers::TRACING, on);
+    watchers::set(watchers::ASKING, false);
+    set_wall();
+}
+
+/// Whether there is tracing is asked again.
+#[pyfunction]
+pub(crate) fn ask_for_tracing() {
+    watchers::set(watchers::ASKING, true);
+}
+
+/// Spans that were ended and will not be exported.
+#[pyfunction]
+pub(crate) fn spans_dropped(n: u64) {
+    telemetry().spans_dropped.fetch_add(n, Ordering::Relaxed);
+}
+
+/// The application's tracing, unless there is none, or it makes no span here.
+pub(crate) fn wanted(py: Python<'_>) -> Option<&'static Tracing> {
+    if watchers::watchers() & watchers::TRACING == 0 { None } else { kept(py) }
+}
+
+/// The same where the application traces.
+#[inline]
+pub(crate) fn kept(py: Python<'_>) -> Option<&'static Tracing> {
+    // SAFETY: null, or of a box that is never freed.
+    let tracing = unsafe { TRACING.load(Ordering::Acquire).as_ref() }?.get();
+    (tracing.fate(py) != Some(DROPPED)).then_some(tracing)
+}
+
+fn set_wall() {
+    let day = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+    WALL.store(day.wrapping_sub(clock().now().nanos()), Ordering::Relaxed);
+}
+
+/// A time of day, in nanoseconds since 1970.
+pub(crate) fn wall(at: Instant) -> u64 {
+    at.nanos().wrapping_add(WALL.load(Ordering::Relaxed))
+}
+
+/// Whether there is tracing: the application may have set it up meanwhile.
+pub(crate) fn ask(py: Python<'_>) {
+    if let Err(e) = api(py).look_for_tracing.bind(py).call0() {
+        e.write_unraisable(py, None);
+    }
+}
+
+/// A loop closes, and with it what was to hand over later.
+pub(crate) fn loop_closes(py: Python<'_>) {
+    // SAFETY: as in `wanted`.
+    let Some(told) = (unsafe { TRACING.load(Ordering::Acquire).as_ref() }).map(Py::get) else { return };
+    if !told.ended.bind(py).is_empty()
+        && let Err(e) = told.many.bind(py).call0()
+    {
+        e.write_unraisable(py, None);
+    }
+}
+
+pub(crate) struct Span {
+    tracing: &'static Tracing,
+    /// What is current inside.
+    context: Py<PyAny>,
+    /// None: it is not sampled, and only tells that to what is inside.
+    kept: Option<Kept>,
+    started: Instant,
+}
+
+struct Kept {
+    span: Py<PyAny>,
+    record: Arc<Record>,
+    labels: Arc<Labels>,
+}
+
+pub(crate) fn begin(py: Python<'_>, tracing: &'static Tracing, plan: &Plan, started: Instant) -> Option<Span> {
+    let labels = plan.labels(py);
+    let made = match tracing.start.bind(py).call1((labels.effect.as_str(),)) {
+        Ok(made) if made.is_none() => return None,
+        Ok(made) => made.extract::<(Py<PyAny>, Option<Py<PyAny>>)>(),
+        Err(e) => Err(e),
+    };
+    match made {
+        Ok((context, span)) => {
+            let kept = span.map(|span| Kept { span, record: Arc::default(), labels });
+            Some(Span { tracing, context, kept, started })
+        }
+        Err(e) => {
+            // A sampler's or processor's fault is not the effect's.
+            e.write_unraisable(py, None);
+            None
+        }
+    }
+}
+
+impl Span {
+    pub(crate) fn observer(&self) -> Option<Arc<dyn Observer>> {
+        self.kept.as_ref().map(|kept| kept.record.clone() as Arc<dyn Observer>)
+    }
+
+    /// It is the current span from now on, or the span of its next attempt is. What takes that back.
+    pub(crate) fn attach(&self, py: Python<'_>, retries: bool) -> Option<Py<PyAny>> {
+        let context = match &self.kept {
+            Some(kept) if retries => kept.span.bind(py).call_method1(intern!(py, "begin_attempt"), (&self.context,)).ok()?,
+            _ => self.context.bind(py).clone(),
+        };
+        self.tracing.attach.bind(py).call1((context,)).ok().map(Bound::unbind)
+    }
+
+    pub(crate) fn detach(&self, py: Python<'_>, token: Py<PyAny>) {
+        if let Err(e) = self.tracing.detach.bind(py).call1((token,)) {
+            drop(e);
+        }
+    }
+
+    /// An attempt has failed so, and there may be another.
+    pub(crate) fn attempt_failed(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
+        if let Some(kept) = &self.kept
+            && let Err(e) = kept.span.bind(py).call_method1(intern!(py, "attempt_failed"), (error,))
+        {
+            e.write_unraisable(py, None);
+        }
+    }
+
+    pub(crate) fn ended(&self, py: Python<'_>, error: Option<&Bound<'_, PyAny>>, now: Instant) {
+        let Some(kept) = &self.kept else { return };
+        if let Err(e) = self.hand_over(py, kept, error, now) {
+            e.write_unraisable(py, None);
+        }
+    }
+
+    fn hand_over(&self, py: Python<'_>, kept: &Kept, error: Option<&Bound<'_, PyAny>>, now: Instant) -> PyResult<()> {
+        let told = self.tracing;
+        let waiting = told.ended.bind(py);
+        if waiting.len() >= MOST {
+            telemetry().spans_dropped.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        let (events, more) = kept.record.take();
+        let events: Vec<_> = events.into_iter().map(|(event, at)| told_of(event, at, &kept.labels)).collect();
+        waiting.append((&kept.span, wall(self.started), wall(now), error, events, more))?;
+        let n = waiting.len();
+        if n == 1 {
+            set_wall();
+            BATCH.fetch_add(1, Ordering::Relaxed);
+        }
+        let batch = BATCH.load(Ordering::Relaxed);
+        if n % 512 == 0 {
+            told.many.bind(py).call0().map(drop)
+        } else if ARMED.replace(batch) != batch {
+            // The first of this thread's in the batch. So that its loop, if it closes soon, closes with `loop_closes`:
+            drop(Port::current(py));
+            told.first.bind(py).call0().map(drop)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// An event's name, where it happened, its number, and when.
+type Told<'a> = (&'static str, &'a str, u64, u64);
+
+fn told_of(event: Event, at: Instant, labels: &Labels) -> Told<'_> {
+    let at = wall(at);
+    match event {
+        Event::Waits(layer) => ("waits", labels.layer(layer), 0, at),
+        Event::Waited(layer) => ("waited", labels.layer(layer), 0, at),
+        Event::Attempt(n) => ("attempt", "", u64::from(n), at),
+        Event::BacksOff(layer, until) => ("backs off", labels.layer(layer), wall(until).saturating_sub(at), at),
+        Event::Refused(layer) => ("refused", labels.layer(layer), 0, at),
+        Event::Cache(layer, found) => {
+            let name = match found {
+                Found::Hit => "cache hit",
+                Found::Stale => "cache stale hit",
+                Found::Missing => "cache miss",
+                Found::Flying => "cache joined",
+            };
+            (name, labels.layer(layer), 0, at)
+        }
+        Event::Degraded(layer) => ("degraded", labels.layer(layer), 0, at),
+    }
+}

@@ -1,0 +1,73 @@
+//! What the native side counts, as Python sees it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use mountain_core::observe::{Count, Tally};
+use mountain_core::telemetry::{CATALOGUE, Kind, openmetrics, prometheus};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::globals::{clock, graveyard, telemetry};
+use crate::observe::watchers;
+
+/// Gauges of the process.
+#[pyfunction]
+pub(crate) fn statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let d = PyDict::new(py);
+    let now = telemetry().gauges();
+    d.set_item("running", now.running)?;
+    d.set_item("waiting", now.waiting)?;
+    d.set_item("abandoned_threads", now.threads_abandoned)?;
+    d.set_item("spans_dropped", telemetry().spans_dropped.load(Ordering::Relaxed))?;
+    d.set_item("timers", clock().armed())?;
+    let dead = graveyard().lock().len();
+    d.set_item("graveyard", dead)?;
+    Ok(d)
+}
+
+type Row = (u64, u64, u64, u64, u64, u64, u64, u64, f64, f64);
+
+/// By name: started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded, p50 and p99 in seconds, NaN while none has ended.
+#[pyfunction]
+pub(crate) fn effect_statistics() -> BTreeMap<String, Row> {
+    let row = |t: &Tally| {
+        let [started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded] =
+            Count::ALL.map(|what| t.total(what));
+        let times = t.times();
+        let [p50, p99] = [0.5, 0.99].map(|q| times.quantile(q).unwrap_or(f64::NAN));
+        (started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded, p50, p99)
+    };
+    telemetry().effects.all().into_iter().map(|(name, t)| (name, row(&t))).collect()
+}
+
+/// Effects are counted and timed, or not: benchmarks measure the difference.
+#[pyfunction]
+#[pyo3(signature = (on, /))]
+pub(crate) fn count_effects(on: bool) {
+    watchers::set(watchers::COUNTING, on);
+}
+
+/// Effects that are gone have no figures from now on: tests of figures begin with few names.
+#[pyfunction]
+pub(crate) fn forget_unused_names() {
+    telemetry().effects.forget_unused();
+}
+
+/// All figures, as a scrape has them.
+#[pyfunction]
+#[pyo3(signature = (*, openmetrics))]
+pub(crate) fn metrics_text(py: Python<'_>, openmetrics: bool) -> String {
+    py.detach(|| if openmetrics { self::openmetrics(telemetry()) } else { prometheus(telemetry()) })
+}
+
+/// Of each metric: its name, kind, labels and meaning.
+#[pyfunction]
+pub(crate) fn metrics_catalogue() -> Vec<(&'static str, &'static str, Vec<&'static str>, &'static str)> {
+    let kind = |kind| match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
+    };
+    CATALOGUE.iter().map(|m| (m.name, kind(m.kind), m.labels.to_vec(), m.help)).collect()
+}

@@ -1,0 +1,255 @@
+//! One policy, compiled: the engine's layer, and what only Python can say of it: which errors it goes on from, and what it asks of a call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mountain_core::effect::{Keys, OnErrno};
+use mountain_core::policy::{self, retry, timeout};
+use pyo3::exceptions::{PyException, PyOSError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple, PyType};
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::context::to_seconds;
+use crate::globals::telemetry;
+use crate::policy::breaker::Circuit;
+use crate::policy::cache::{Budget, Store};
+use crate::policy::jitter::jitter_of;
+use crate::policy::limit::Permits;
+use crate::policy::rate::Rates;
+use crate::python::api::api;
+
+/// One compiled policy.
+#[pyclass(frozen, module = "mountain_runtime._native")]
+pub(crate) struct Layer {
+    pub(crate) core: policy::Layer,
+    on: Option<Py<PyAny>>,
+    /// What stands in, of a fallback.
+    pub(crate) to: Option<Py<PyAny>>,
+    pub(crate) asks: Asks,
+    /// Of a policy with keys, whether or not its calls have them.
+    keys: Option<Arc<Keys>>,
+}
+
+/// What a layer wants to know of a call, from the call's arguments.
+#[derive(Default)]
+pub(crate) struct Asks {
+    pub(crate) key: Option<(Py<PyAny>, Arc<Keys>)>,
+    pub(crate) cost: Option<Py<PyAny>>,
+    /// The whole call is the key, or what a function makes of it.
+    pub(crate) call: Option<(Option<Py<PyAny>>, Arc<Keys>)>,
+}
+
+impl Asks {
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        let key = self.key.as_ref().map(|(key, keys)| (key.clone_ref(py), keys.clone()));
+        let call = self.call.as_ref().map(|(key, keys)| (key.as_ref().map(|key| key.clone_ref(py)), keys.clone()));
+        Asks { key, cost: self.cost.as_ref().map(|cost| cost.clone_ref(py)), call }
+    }
+
+    pub(crate) fn any(&self) -> bool {
+        self.key.is_some() || self.cost.is_some() || self.call.is_some()
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some((key, _)) = &self.key {
+            visit.call(key)?;
+        }
+        if let Some((key, _)) = &self.call {
+            visit.call(key)?;
+        }
+        visit.call(&self.cost)
+    }
+}
+
+#[pymethods]
+impl Layer {
+    #[staticmethod]
+    #[pyo3(signature = (seconds, /))]
+    fn timeout(#[pyo3(from_py_with = to_seconds)] seconds: Duration) -> Self {
+        Layer::of(policy::Layer::Timeout(timeout::Settings { limit: seconds }))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (on, attempts, initial, factor, max, jitter, max_retry_after, budget = None))]
+    #[expect(clippy::too_many_arguments, reason = "as many as it has settings")]
+    fn retry(
+        on: Py<PyAny>,
+        attempts: Option<u32>,
+        initial: f64,
+        factor: f64,
+        max: f64,
+        jitter: &str,
+        #[pyo3(from_py_with = to_seconds)] max_retry_after: Duration,
+        budget: Option<PyRef<'_, Budget>>,
+    ) -> PyResult<Self> {
+        let backoff = retry::Backoff { initial, factor, max, jitter: jitter_of(jitter)? };
+        let budget = budget.map(|budget| budget.0.clone());
+        let layer = policy::Layer::Retry(retry::Settings { attempts, backoff, max_retry_after, budget });
+        Ok(Layer { on: Some(on), ..Layer::of(layer) })
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (permits, key, /))]
+    fn limit(permits: &Bound<'_, Permits>, key: Option<Py<PyAny>>) -> Self {
+        let permits = permits.get();
+        let key = key.map(|key| (key, permits.keys.clone()));
+        Layer { asks: Asks { key, ..Asks::default() }, ..Layer::of(policy::Layer::Limit(permits.limit.clone())) }
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (rates, key, cost, /))]
+    fn rate(rates: &Bound<'_, Rates>, key: Option<Py<PyAny>>, cost: Option<Py<PyAny>>) -> Self {
+        let rates = rates.get();
+        let key = key.map(|key| (key, rates.keys.clone()));
+        Layer { asks: Asks { key, cost, call: None }, ..Layer::of(policy::Layer::Rate(rates.rate.clone())) }
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (circuit, on, key, /))]
+    fn breaker(circuit: &Bound<'_, Circuit>, on: Py<PyAny>, key: Option<Py<PyAny>>) -> Self {
+        let circuit = circuit.get();
+        let key = key.map(|key| (key, circuit.keys.clone()));
+        let of = Layer::of(policy::Layer::Breaker(circuit.breaker.clone()));
+        Layer { on: Some(on), asks: Asks { key, ..Asks::default() }, keys: Some(circuit.keys.clone()), ..of }
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (store, key, /))]
+    fn cache(store: &Bound<'_, Store>, key: Option<Py<PyAny>>) -> Self {
+        let store = store.get();
+        let asks = Asks { key: None, cost: None, call: Some((key, store.keys.clone())) };
+        Layer { asks, ..Layer::of(policy::Layer::Cache(store.cache.clone())) }
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (to, on, /))]
+    fn fallback(to: Py<PyAny>, on: Py<PyAny>) -> Self {
+        Layer { on: Some(on), to: Some(to), ..Layer::of(policy::Layer::Fallback) }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.on)?;
+        visit.call(&self.to)?;
+        self.asks.traverse(&visit)
+    }
+}
+
+impl Layer {
+    /// Those who look find its state by this name, unless it has one.
+    pub(crate) fn known_as(&self, name: &str) {
+        let (known, keys) = (&telemetry().policies, self.asks.key.as_ref().map(|(_, keys)| keys));
+        match (&self.core, &self.keys) {
+            (policy::Layer::Limit(limit), _) => known.limit(limit, keys, name),
+            (policy::Layer::Rate(rate), _) => known.rate(rate, keys, name),
+            (policy::Layer::Breaker(breaker), Some(keys)) => known.breaker(breaker, keys, name),
+            (policy::Layer::Cache(cache), _) => known.cache(cache, name),
+            (policy::Layer::Retry(retry::Settings { budget: Some(budget), .. }), _) => known.budget(budget, name),
+            _ => {}
+        }
+    }
+
+    fn of(core: policy::Layer) -> Self {
+        Layer { core, on: None, to: None, asks: Asks::default(), keys: None }
+    }
+}
+
+/// What a retry goes on from, as Python says it.
+pub(crate) enum On {
+    /// Not a retry.
+    Nothing,
+    /// `rejected` are those of the named classes that a rejection must match: only a class of its own tree names it.
+    Classes {
+        named: Py<PyTuple>,
+        rejected: Py<PyTuple>,
+    },
+    Function(Py<PyAny>),
+}
+
+impl On {
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            On::Nothing => On::Nothing,
+            On::Classes { named, rejected } => On::Classes { named: named.clone_ref(py), rejected: rejected.clone_ref(py) },
+            On::Function(f) => On::Function(f.clone_ref(py)),
+        }
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            On::Nothing => Ok(()),
+            On::Classes { named, rejected } => visit.call(named).and_then(|()| visit.call(rejected)),
+            On::Function(f) => visit.call(f),
+        }
+    }
+}
+
+/// The classes of an `on=`, or `None` for a function.
+fn classes<'py>(on: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyType>>>> {
+    if let Ok(class) = on.cast::<PyType>() {
+        return Ok(Some(vec![class.clone()]));
+    }
+    match on.cast::<PyTuple>() {
+        Ok(tuple) => Ok(Some(tuple.iter().map(pyo3::Bound::cast_into::<PyType>).collect::<Result<_, _>>()?)),
+        Err(_) => Ok(None),
+    }
+}
+
+pub(crate) fn read_on(py: Python<'_>, layer: &Layer) -> PyResult<On> {
+    let Some(on) = &layer.on else { return Ok(On::Nothing) };
+    let on = on.bind(py);
+    match classes(on)? {
+        Some(named) => {
+            let of_rejected = api(py).rejected.bind(py);
+            let own: Vec<_> = named.iter().filter(|c| c.is_subclass(of_rejected).unwrap_or(false)).cloned().collect();
+            Ok(On::Classes { named: PyTuple::new(py, named)?.unbind(), rejected: PyTuple::new(py, own)?.unbind() })
+        }
+        None if on.is_callable() => Ok(On::Function(on.clone().unbind())),
+        None => Err(PyTypeError::new_err("a retry's on= is an exception class, a tuple of them, or a function")),
+    }
+}
+
+/// The errnos that CPython maps to each subclass of OSError (PEP 3151).
+const ERRNOS: &[(&str, &[i32])] = &[
+    ("BlockingIOError", &[libc::EAGAIN, libc::EALREADY, libc::EWOULDBLOCK, libc::EINPROGRESS]),
+    ("ChildProcessError", &[libc::ECHILD]),
+    ("ConnectionError", &[libc::EPIPE, libc::ESHUTDOWN, libc::ECONNABORTED, libc::ECONNREFUSED, libc::ECONNRESET]),
+    ("BrokenPipeError", &[libc::EPIPE, libc::ESHUTDOWN]),
+    ("ConnectionAbortedError", &[libc::ECONNABORTED]),
+    ("ConnectionRefusedError", &[libc::ECONNREFUSED]),
+    ("ConnectionResetError", &[libc::ECONNRESET]),
+    ("FileExistsError", &[libc::EEXIST]),
+    ("FileNotFoundError", &[libc::ENOENT]),
+    ("InterruptedError", &[libc::EINTR]),
+    ("IsADirectoryError", &[libc::EISDIR]),
+    ("NotADirectoryError", &[libc::ENOTDIR]),
+    ("PermissionError", &[libc::EACCES, libc::EPERM]),
+    ("ProcessLookupError", &[libc::ESRCH]),
+    ("TimeoutError", &[libc::ETIMEDOUT]),
+];
+
+/// `on` by errno. `None`: a class or function that only Python can judge, so the effect runs inline.
+pub(crate) fn native_on(py: Python<'_>, layer: &Layer) -> Option<OnErrno> {
+    // What they give is Python's.
+    if matches!(layer.core, policy::Layer::Cache(_) | policy::Layer::Fallback) {
+        return None;
+    }
+    let Some(on) = &layer.on else { return Some(Some(Vec::new())) };
+    let mut errnos = Vec::new();
+    for class in classes(on.bind(py)).ok()?? {
+        // Whatever native work fails with is a failure to a breaker. A retry that names everything goes on from more than the system's errors.
+        let all = matches!(layer.core, policy::Layer::Breaker(_)) && class.is(py.get_type::<PyException>());
+        if all || class.is(py.get_type::<PyOSError>()) {
+            return Some(None);
+        }
+        // The builtin classes only: a user's subclass of the same name is not what an errno makes.
+        let builtin = class.is_subclass(&py.get_type::<PyOSError>()).ok()? && class.module().ok()?.to_str().ok()? == "builtins";
+        if !builtin {
+            return None;
+        }
+        let name: Bound<'_, PyString> = class.name().ok()?;
+        let name = name.to_str().ok()?;
+        errnos.extend(ERRNOS.iter().find(|(n, _)| *n == name)?.1);
+    }
+    Some(Some(errnos))
+}

@@ -1,0 +1,231 @@
+//! Which calls a callable takes, read from its code once, so that wrong arguments are refused where the call is written.
+//! Refusing is Python's: this says only which calls are sound beyond doubt.
+
+use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyDict, PyFunction, PyString, PyTuple, PyType};
+use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+
+use crate::python::api::api;
+
+const VARARGS: u32 = 0x4;
+const VARKEYWORDS: u32 = 0x8;
+
+pub(crate) struct Takes {
+    /// A call by position alone is sound with so many arguments. None is, where the first number is the greater one.
+    least: usize,
+    most: usize,
+    by_name: ByName,
+}
+
+enum ByName {
+    /// Nothing is known of the callable.
+    Anything,
+    /// Only Python can tell.
+    Asked,
+    Code(Box<Code>),
+}
+
+/// The parameters of a Python function.
+struct Code {
+    names: Vec<Py<PyString>>,
+    positional_only: usize,
+    positional: usize,
+    /// Of those by position, how many have no default.
+    required: usize,
+    /// Whether a parameter by name alone has no default, in their order.
+    named_required: Vec<bool>,
+    varargs: bool,
+    varkeywords: bool,
+    /// What a method or a partial gives of its own, by position and by name.
+    before: usize,
+    preset: Option<Py<PyDict>>,
+}
+
+impl Takes {
+    const ANYTHING: Takes = Takes { least: 0, most: usize::MAX, by_name: ByName::Anything };
+    const ASKED: Takes = Takes { least: 1, most: 0, by_name: ByName::Asked };
+
+    pub(crate) fn of(callable: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = callable.py();
+        if let Ok(function) = callable.cast::<PyFunction>() {
+            return Self::of_function(function, 0, None);
+        }
+        let called = api(py).called.bind(py).call1((callable,))?;
+        if called.is_none() {
+            return Ok(Self::ANYTHING);
+        }
+        let Ok(called) = called.cast_into::<PyTuple>() else { return Ok(Self::ASKED) };
+        let (function, before, preset) = called.extract::<(Bound<'_, PyFunction>, Bound<'_, PyTuple>, Bound<'_, PyDict>)>()?;
+        let preset = (!preset.is_empty()).then(|| preset.unbind());
+        Self::of_function(&function, before.len(), preset)
+    }
+
+    fn of_function(function: &Bound<'_, PyFunction>, before: usize, preset: Option<Py<PyDict>>) -> PyResult<Self> {
+        let py = function.py();
+        let code = function.getattr(intern!(py, "__code__"))?;
+        let number = |name| code.getattr(name)?.extract::<usize>();
+        let positional = number(intern!(py, "co_argcount"))?;
+        let by_name = number(intern!(py, "co_kwonlyargcount"))?;
+        let flags = code.getattr(intern!(py, "co_flags"))?.extract::<u32>()?;
+        let names = code.getattr(intern!(py, "co_varnames"))?.cast_into::<PyTuple>()?;
+        let names = names.iter().take(positional + by_name).map(|name| Ok(name.cast_into::<PyString>()?.unbind()));
+        let names = names.collect::<PyResult<Vec<_>>>()?;
+        let defaults = function.getattr(intern!(py, "__defaults__"))?;
+        let defaults = defaults.cast::<PyTuple>().map_or(0, PyTupleMethods::len);
+        let named_defaults = function.getattr(intern!(py, "__kwdefaults__"))?;
+        let has_default = |name: &Py<PyString>| named_defaults.cast::<PyDict>().is_ok_and(|d| d.contains(name).unwrap_or(false));
+        let code = Code {
+            positional_only: number(intern!(py, "co_posonlyargcount"))?,
+            positional,
+            required: positional.saturating_sub(defaults),
+            named_required: names[positional..].iter().map(|name| !has_default(name)).collect(),
+            names,
+            varargs: flags & VARARGS != 0,
+            varkeywords: flags & VARKEYWORDS != 0,
+            before,
+            preset,
+        };
+        let always_by_name = code.preset.is_some() || code.named_required.contains(&true);
+        let (least, most) = match code.most().checked_sub(before) {
+            Some(most) if !always_by_name => (code.required.saturating_sub(before), most),
+            _ => (1, 0),
+        };
+        Ok(Takes { least, most, by_name: ByName::Code(Box::new(code)) })
+    }
+
+    /// A call with so many arguments by position, and these by name, is sound.
+    #[inline]
+    pub(crate) fn is_sound(&self, py: Python<'_>, given: usize, kwargs: Option<&Bound<'_, PyDict>>) -> bool {
+        match kwargs {
+            None if self.least <= given && given <= self.most => true,
+            _ => self.is_sound_by_name(py, given, kwargs),
+        }
+    }
+
+    #[inline(never)]
+    fn is_sound_by_name(&self, py: Python<'_>, given: usize, kwargs: Option<&Bound<'_, PyDict>>) -> bool {
+        match &self.by_name {
+            ByName::Anything => true,
+            ByName::Asked => false,
+            ByName::Code(code) => code.is_sound(py, given, kwargs),
+        }
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.by_name {
+            ByName::Code(code) => visit.call(&code.preset),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Code {
+    fn most(&self) -> usize {
+        if self.varargs { usize::MAX } else { self.positional }
+    }
+
+    fn is_sound(&self, py: Python<'_>, given: usize, kwargs: Option<&Bound<'_, PyDict>>) -> bool {
+        let given = given + self.before;
+        if given > self.most() {
+            return false;
+        }
+        let mut missing = self.required.saturating_sub(given);
+        let mut missing_named = self.named_required.iter().filter(|required| **required).count();
+        let mut take = |name: &Bound<'_, PyAny>| match self.place(name) {
+            None => self.varkeywords,
+            Some(place) if place < given.min(self.positional) => false, // it is given by position too
+            Some(place) => {
+                if place < self.required {
+                    missing -= 1;
+                } else if place >= self.positional && self.named_required[place - self.positional] {
+                    missing_named -= 1;
+                }
+                true
+            }
+        };
+        if let Some(kwargs) = kwargs
+            && !kwargs.iter().all(|(name, _)| take(&name))
+        {
+            return false;
+        }
+        if let Some(preset) = &self.preset {
+            let again = |name: &Bound<'_, PyAny>| kwargs.is_some_and(|kwargs| kwargs.contains(name).unwrap_or(false));
+            if !preset.bind(py).iter().all(|(name, _)| again(&name) || take(&name)) {
+                return false;
+            }
+        }
+        missing == 0 && missing_named == 0
+    }
+
+    /// Where the parameter of that name stands, if it can be given by name. Names are the same object, but for odd calls.
+    fn place(&self, name: &Bound<'_, PyAny>) -> Option<usize> {
+        let py = name.py();
+        let found = self.names.iter().skip(self.positional_only).position(|each| each.as_ptr() == name.as_ptr());
+        let equal =
+            || self.names.iter().skip(self.positional_only).position(|each| each.bind(py).as_any().eq(name).unwrap_or(false));
+        found.or_else(equal).map(|place| place + self.positional_only)
+    }
+}
+
+/// A TypeError if `callable` cannot be called with one argument, as what `by` takes is.
+pub(crate) fn check_one(callable: &Bound<'_, PyAny>, by: &str) -> PyResult<()> {
+    let py = callable.py();
+    if !callable.is_callable() {
+        let given = callable.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("{by}() needs a function of the value, not {given}")));
+    }
+    // A signature of what is written in C takes longer to read than all the rest, and is seldom wrong.
+    if callable.is_instance_of::<PyCFunction>() || callable.cast::<PyType>().is_ok_and(is_static) {
+        return Ok(());
+    }
+    if let Ok(function) = callable.cast::<PyFunction>() {
+        let code = function.getattr(intern!(py, "__code__"))?;
+        let number = |name| code.getattr(name)?.extract::<usize>();
+        if number(intern!(py, "co_argcount"))? == 1 && number(intern!(py, "co_kwonlyargcount"))? == 0 {
+            return Ok(());
+        }
+    }
+    let one = PyTuple::new(py, [py.None()])?;
+    if Takes::of(callable)?.is_sound(py, 1, None) { Ok(()) } else { refuse(callable, &one, None) }
+}
+
+/// A TypeError if they are not classes of errors that may be caught.
+pub(crate) fn check_errors(classes: &Bound<'_, PyTuple>) -> PyResult<()> {
+    let base = classes.py().get_type::<PyException>();
+    if classes.is_empty() {
+        return Err(PyTypeError::new_err("attempt() needs the classes of the errors that are to be values"));
+    }
+    for class in classes.iter_borrowed() {
+        if !class.cast::<PyType>().is_ok_and(|class| class.is_subclass(&base).unwrap_or(false)) {
+            return Err(PyTypeError::new_err(format!("attempt({}): must be a class of Exception", class.repr()?)));
+        }
+    }
+    Ok(())
+}
+
+/// A class that is written in C.
+fn is_static(class: &Bound<'_, PyType>) -> bool {
+    // SAFETY: a live class.
+    unsafe { ffi::PyType_HasFeature(class.as_type_ptr(), ffi::Py_TPFLAGS_HEAPTYPE) == 0 }
+}
+
+/// The TypeError of a call that is not sound, raised as if here were no frames of ours.
+pub(crate) fn refuse(callable: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+    let py = callable.py();
+    api(py).refuse.bind(py).call1((callable, args, kwargs)).map(drop).inspect_err(|error| {
+        error.set_traceback(py, None);
+    })
+}
+
+/// A TypeError if `callable` does not take these arguments.
+#[pyfunction]
+#[pyo3(signature = (callable, args, kwargs, /))]
+pub(crate) fn check_call(
+    callable: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    kwargs: Option<&Bound<'_, PyDict>>,
+) -> PyResult<()> {
+    let py = callable.py();
+    if Takes::of(callable)?.is_sound(py, args.len(), kwargs) { Ok(()) } else { refuse(callable, args, kwargs) }
+}

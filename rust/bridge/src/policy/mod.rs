@@ -1,0 +1,9 @@
+//! The objects that hold a policy's state, named as in the core, and keys as numbers. No policy decides here.
+
+pub(crate) mod breaker;
+pub(crate) mod cache;
+pub(crate) mod jitter;
+pub(crate) mod keyed;
+pub(crate) mod limit;
+pub(crate) mod rate;
+pub(crate) mod reentry;

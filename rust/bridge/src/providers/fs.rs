@@ -1,0 +1,141 @@
+//! The effects of `mountain_runtime.fs`, by path and option.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mountain_core::effect::Operation;
+use mountain_providers::fs;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::effect::{self, Effect, Work};
+use crate::plan::{Plan, plan};
+use crate::python::payload::Payload;
+
+/// A path, and the object that named it, which is what a policy's key is asked about.
+pub(crate) struct Given {
+    path: PathBuf,
+    object: Py<PyAny>,
+}
+
+impl<'py> FromPyObject<'_, 'py> for Given {
+    type Error = PyErr;
+
+    fn extract(object: pyo3::Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Given { path: object.extract()?, object: object.to_owned().unbind() })
+    }
+}
+
+/// `args` are those that were given: what has its default is left out. `options` are shown only.
+fn effect<'py>(
+    py: Python<'py>,
+    plan: PyResult<Py<Plan>>,
+    args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error = PyErr>,
+    options: &[(&str, bool)],
+    operation: impl Operation + 'static,
+) -> PyResult<Bound<'py, Effect>> {
+    let mut given = effect::Given { args: args.into_pyobject(py)?.unbind(), options: None };
+    if !options.is_empty() {
+        let shown = PyDict::new(py);
+        options.iter().try_for_each(|(name, value)| shown.set_item(name, value))?;
+        given.options = Some(shown.unbind());
+    }
+    Effect::of(py, Work::Native { operation: Arc::new(operation), given: Some(Box::new(given)) }, plan?)
+}
+
+/// Those of some options that are not their default.
+fn said<const N: usize>(options: [(&'static str, bool, bool); N]) -> Vec<(&'static str, bool)> {
+    options.into_iter().filter(|(_, value, default)| value != default).map(|(name, value, _)| (name, value)).collect()
+}
+
+/// With an encoding, text.
+#[pyfunction]
+#[pyo3(signature = (path, encoding = None, errors = None, /))]
+pub(crate) fn fs_read<'py>(
+    py: Python<'py>,
+    path: Given,
+    encoding: Option<&str>,
+    errors: Option<&str>,
+) -> PyResult<Bound<'py, Effect>> {
+    match encoding {
+        Some(name) => {
+            let encoding = fs::Encoding { name: name.into(), errors: errors.unwrap_or("strict").into() };
+            let given = if name == "utf-8" && matches!(errors, None | Some("strict")) { None } else { Some((name, errors)) };
+            let plan = plan!(py, "fs.read_text");
+            match given {
+                None => effect(py, plan, (path.object,), &[], fs::Read::text(path.path, encoding)),
+                Some((name, errors)) => effect(py, plan, (path.object, name, errors), &[], fs::Read::text(path.path, encoding)),
+            }
+        }
+        None => effect(py, plan!(py, "fs.read_bytes"), (path.object,), &[], fs::Read::bytes(path.path)),
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (paths, /))]
+pub(crate) fn fs_read_many<'py>(py: Python<'py>, paths: Bound<'py, PyAny>) -> PyResult<Bound<'py, Effect>> {
+    let found: Vec<PathBuf> = paths.extract()?;
+    effect(py, plan!(py, "fs.read_many"), (paths,), &[], fs::ReadMany::new(found))
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, data, durable, text, /))]
+pub(crate) fn fs_write<'py>(
+    py: Python<'py>,
+    path: Given,
+    data: Bound<'_, PyAny>,
+    durable: bool,
+    text: bool,
+) -> PyResult<Bound<'py, Effect>> {
+    let data = Payload::of(&data)?;
+    let plan = if text { plan!(py, "fs.write_text") } else { plan!(py, "fs.write_bytes") };
+    effect(py, plan, (path.object,), &said([("durable", durable, true)]), fs::Write::new(path.path, data, durable))
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, algorithm, /))]
+pub(crate) fn fs_hash<'py>(py: Python<'py>, path: Given, algorithm: &str) -> PyResult<Bound<'py, Effect>> {
+    let plan = plan!(py, "fs.hash");
+    match algorithm {
+        "blake3" => effect(py, plan, (path.object,), &[], fs::Hash::new(path.path, fs::Algorithm::Blake3)),
+        "sha256" => effect(py, plan, (path.object, algorithm), &[], fs::Hash::new(path.path, fs::Algorithm::Sha256)),
+        other => Err(PyValueError::new_err(format!("algorithm is 'blake3' or 'sha256', not {other:?}"))),
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, follow_symlinks, /))]
+pub(crate) fn fs_stat(py: Python<'_>, path: Given, follow_symlinks: bool) -> PyResult<Bound<'_, Effect>> {
+    let plan = plan!(py, "fs.stat");
+    let operation = fs::Stat::new(path.path, follow_symlinks);
+    if follow_symlinks {
+        effect(py, plan, (path.object,), &[], operation)
+    } else {
+        effect(py, plan, (path.object, false), &[], operation)
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, parents, exist_ok, /))]
+pub(crate) fn fs_mkdir(py: Python<'_>, path: Given, parents: bool, exist_ok: bool) -> PyResult<Bound<'_, Effect>> {
+    effect(
+        py,
+        plan!(py, "fs.mkdir"),
+        (path.object,),
+        &said([("parents", parents, false), ("exist_ok", exist_ok, false)]),
+        fs::Mkdir::new(path.path, parents, exist_ok),
+    )
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, tree, missing_ok, /))]
+pub(crate) fn fs_remove(py: Python<'_>, path: Given, tree: bool, missing_ok: bool) -> PyResult<Bound<'_, Effect>> {
+    effect(
+        py,
+        plan!(py, "fs.remove"),
+        (path.object,),
+        &said([("tree", tree, false), ("missing_ok", missing_ok, false)]),
+        fs::Remove::new(path.path, tree, missing_ok),
+    )
+}

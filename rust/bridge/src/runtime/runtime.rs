@@ -1,0 +1,231 @@
+//! What the face's `Runtime` stands on: entering and leaving a loop, and starting what it will own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use mountain_core::lifecycle::Part;
+use mountain_core::sync::Mutex;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::context::{self, Within};
+use crate::effect::{Effect, Start};
+use crate::globals;
+use crate::handle::{Handle, of_task};
+use crate::policy::limit::Permits;
+use crate::port::Port;
+use crate::python::api::api;
+use crate::python::os_error::os_error;
+use crate::scope::{CLOSED, DRAINS, NEW, NUMBERS, OWN_WORKERS, RUNNING, Scope, admits, takes};
+
+thread_local! {
+    static THREAD: ThreadId = std::thread::current().id();
+}
+
+/// Asked at each submit: `std::thread::current` counts a reference.
+fn this_thread() -> ThreadId {
+    THREAD.with(|id| *id)
+}
+
+#[pymethods]
+impl Scope {
+    #[new]
+    #[pyo3(signature = (*args, **kwargs))]
+    fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        let _ = (args, kwargs);
+        Scope {
+            phase: AtomicU8::new(NEW),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            forks: globals::forks(),
+            entered: Mutex::new(None),
+            owned: Arc::default(),
+            workers: Mutex::new(None),
+            own: Mutex::new(None),
+            limit: Mutex::new(None),
+            gate: Mutex::new(None),
+            teardown: Mutex::default(),
+        }
+    }
+
+    /// With `workers` it has tokio workers of its own; without, it shares the process's.
+    /// What is submitted to it begins under a permit of `permits`.
+    #[pyo3(signature = (workers = None, permits = None))]
+    fn _setup(&self, workers: Option<usize>, permits: Option<&Bound<'_, Permits>>) {
+        *self.workers.lock() = workers;
+        *self.limit.lock() = permits.map(|permits| permits.get().limit.clone());
+    }
+
+    /// On the loop: this is its runtime from now on.
+    fn _enter(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let port = Port::current(slf.py())?;
+        let me = slf.get();
+        if let Some(workers) = *me.workers.lock() {
+            OWN_WORKERS.store(true, Ordering::Relaxed);
+            *me.own.lock() = Some(globals::workers(Some(workers)).map_err(|e| os_error(&e, None))?);
+        }
+        // Out of the lock first: what goes may run code that looks for its runtime.
+        let replaced = port.get().scope.lock().replace(slf.clone().into_any().unbind());
+        drop(replaced);
+        *me.entered.lock() = Some((port.unbind(), this_thread()));
+        *me.gate.lock() = None;
+        me.phase.store(RUNNING, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// No longer the loop's runtime.
+    #[pyo3(name = "_leave")]
+    fn leave(slf: &Bound<'_, Self>) {
+        let entered = slf.get().entered.lock().take();
+        let Some((port, _)) = entered else { return };
+        let mut scope = port.get().scope.lock();
+        if scope.as_ref().is_some_and(|s| s.is(slf)) {
+            let gone = scope.take();
+            drop(scope);
+            drop(gone);
+        }
+    }
+
+    /// Whether the current code may await effects in it.
+    #[pyo3(name = "_admits")]
+    fn admits_here(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        admits(slf)
+    }
+
+    #[getter]
+    fn _number(&self) -> usize {
+        self.number
+    }
+
+    #[getter(_phase)]
+    fn phase(&self) -> u8 {
+        self.phase.load(Ordering::SeqCst)
+    }
+    #[setter(_phase)]
+    fn set_phase(&self, phase: u8) {
+        if phase > RUNNING {
+            DRAINS.store(true, Ordering::SeqCst);
+        }
+        self.phase.store(phase, Ordering::SeqCst);
+    }
+
+    /// Start an effect now, owned by this runtime: it goes on when the handle is dropped, and is drained at shutdown.
+    #[pyo3(signature = (effect, /, *, name = None))]
+    fn submit<'py>(
+        slf: &Bound<'py, Self>,
+        effect: &Bound<'py, PyAny>,
+        name: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Handle>> {
+        let py = slf.py();
+        let me = slf.get();
+        let Ok(effect) = effect.cast::<Effect>() else {
+            return Err(PyErr::from_value(api(py).not_an_effect.bind(py).call1(("submit()", effect))?));
+        };
+        let e = effect.get();
+        e.mark_used();
+        if me.forks != globals::forks() || !takes(slf)? {
+            return Err(me.refuse(py, &e.plan.get().name));
+        }
+        let port = {
+            let entered = me.entered.lock();
+            let Some((port, thread)) = &*entered else { return Err(PyRuntimeError::new_err("the runtime was not entered")) };
+            if *thread != this_thread() {
+                return Err(PyRuntimeError::new_err(
+                    "submit() belongs to the thread of the runtime's loop: from other threads use from_thread()",
+                ));
+            }
+            port.bind(py).clone()
+        };
+        let work = context::submitted(py)?;
+        let handle = if e.is_native() {
+            let gate = me.gate();
+            let host = gate.as_ref().map_or_else(|| me.host(), |gate| gate.host().clone());
+            e.launch(&port, &host, Start::Submitted { gate, work: work.clone() })?
+        } else {
+            let kwargs = PyDict::new(py);
+            kwargs.set_item(intern!(py, "name"), name)?;
+            if let Some(work) = work.clone() {
+                kwargs.set_item(intern!(py, "within"), Within::of_work(py, work)?)?;
+            }
+            let task = slf.call_method(intern!(py, "_spawn"), (effect,), Some(&kwargs))?;
+            of_task(&port, e.plan.clone_ref(py), &task)?
+        };
+        if handle.get().pending() {
+            let place = me.owned.keep(handle.clone().into_any().unbind());
+            handle.get().owned(me.owned.clone(), place, work);
+        }
+        Ok(handle)
+    }
+
+    /// What waits for a permit of its limit is told that it will not begin.
+    #[pyo3(name = "_refuse_queued")]
+    fn refuse_queued(&self) {
+        let limit = self.limit.lock().clone();
+        if let Some(limit) = limit {
+            limit.refuse_all();
+        }
+    }
+
+    /// What was submitted and has not ended.
+    fn _in_flight(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        self.owned.all(py)
+    }
+
+    /// The part of its native side that ends next, by name.
+    fn _next_part(&self) -> Option<&'static str> {
+        self.teardown.lock().next().map(Part::name)
+    }
+
+    /// End that part. True: it has ended; False: something of it was left behind when the time was up.
+    fn _end_part(slf: &Bound<'_, Self>, timeout: f64) -> bool {
+        let (py, me) = (slf.py(), slf.get());
+        let Some(part) = me.teardown.lock().next() else { return true };
+        let ended = match part {
+            Part::Admission => {
+                me.set_phase(CLOSED);
+                me.refuse_queued();
+                true
+            }
+            Part::Port => {
+                Self::leave(slf);
+                true
+            }
+            // They were asked to end, and had their time.
+            Part::Timers => me.owned.all(py).is_empty(),
+            Part::Threads => true,
+            Part::Tokio => me.end_workers(py, timeout),
+        };
+        me.teardown.lock().advance();
+        ended
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.owned.traverse(&visit)?;
+        if let Some(entered) = self.entered.try_lock()
+            && let Some((port, _)) = &*entered
+        {
+            visit.call(port)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        self.owned.clear();
+        let gone = self.entered.lock().take();
+        drop(gone);
+    }
+}
+
+impl Scope {
+    fn end_workers(&self, py: Python<'_>, timeout: f64) -> bool {
+        let Some(workers) = self.own.lock().take() else { return true };
+        let time = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::from_secs(1));
+        let clock = globals::clock();
+        let end = clock.now().after(time);
+        py.detach(|| workers.tokio.shutdown_timeout(time));
+        clock.now() < end
+    }
+}

@@ -1,0 +1,148 @@
+//! A runtime's share of the native side: the work it owns, where native work runs, and who is let in while it drains.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::thread::ThreadId;
+
+use mountain_core::effect::Host;
+use mountain_core::lifecycle::Teardown;
+use mountain_core::policy::limit::Limit;
+use mountain_core::runtime::Gate;
+use mountain_core::sync::Mutex;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::context::{accepted_var, get, scope_var, serving_var};
+use crate::convert::error::make;
+use crate::globals::{self, Workers};
+use crate::port::Port;
+use crate::python::api::api;
+use crate::scope::owned::Owned;
+
+pub(crate) const NEW: u8 = 0;
+pub(crate) const RUNNING: u8 = 1;
+pub(crate) const CLOSED: u8 = 4;
+
+/// Some runtime of this process has begun to drain: from then on each await asks whether it is let in.
+pub(crate) static DRAINS: AtomicBool = AtomicBool::new(false);
+/// Some runtime has workers of its own: from then on native work asks where it runs.
+pub(crate) static OWN_WORKERS: AtomicBool = AtomicBool::new(false);
+
+/// The next runtime's.
+pub(crate) static NUMBERS: AtomicUsize = AtomicUsize::new(1);
+
+#[pyclass(frozen, subclass, weakref, module = "mountain_runtime._native")]
+pub(crate) struct Scope {
+    pub(crate) phase: AtomicU8,
+    /// Which runtime it is: another one may come to have its address.
+    pub(crate) number: usize,
+    pub(crate) forks: u32,
+    pub(crate) entered: Mutex<Option<(Py<Port>, ThreadId)>>,
+    pub(crate) owned: Arc<Owned>,
+    /// Workers of its own: how many, if any, and while it is entered the workers.
+    pub(crate) workers: Mutex<Option<usize>>,
+    pub(crate) own: Mutex<Option<Workers>>,
+    /// How much of what is submitted may be at work.
+    pub(crate) limit: Mutex<Option<Arc<Limit>>>,
+    /// That limit, while it is entered, from the first call on.
+    pub(crate) gate: Mutex<Option<Arc<Gate>>>,
+    /// How far its native side has ended.
+    pub(crate) teardown: Mutex<Teardown>,
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        // Its calls know the table that holds them: nobody but this can undo the circle.
+        self.owned.clear();
+        // It was never left. Dropped as they are, its workers would be waited for, here on the loop's thread.
+        let own = self.own.lock().take();
+        if let Some(workers) = own {
+            workers.tokio.shutdown_background();
+        }
+    }
+}
+
+impl Scope {
+    pub(crate) fn host(&self) -> Arc<Host> {
+        match &*self.own.lock() {
+            Some(workers) => workers.host.clone(),
+            None => globals::default_host(),
+        }
+    }
+
+    /// Where what is submitted waits, if it may have to.
+    pub(crate) fn gate(&self) -> Option<Arc<Gate>> {
+        let mut gate = self.gate.lock();
+        if gate.is_none() {
+            *gate = self.limit.lock().clone().map(|limit| Gate::new(limit, self.host()));
+        }
+        gate.clone()
+    }
+
+    pub(crate) fn refuse(&self, py: Python<'_>, effect: &str) -> PyErr {
+        if self.forks != globals::forks() {
+            return PyRuntimeError::new_err(
+                "this Runtime belongs to the process that this one was forked from: make a new Runtime here",
+            );
+        }
+        let what = match self.phase.load(Ordering::SeqCst) {
+            NEW => {
+                return PyRuntimeError::new_err(
+                    "this Runtime was not entered: use `async with runtime:` or run(main, runtime=runtime)",
+                );
+            }
+            CLOSED => "its runtime is closed: make a new Runtime, or await the effect outside of it",
+            _ => "its runtime is shutting down and takes no new work",
+        };
+        let message = format!("effect '{effect}' was not started: {what}");
+        make(py, &api(py).shutting_down, &message, effect, None, 1)
+    }
+}
+
+/// May an effect be awaited here? While a runtime drains, by what descends from accepted work or a service; closed, by neither.
+pub(crate) fn admit(py: Python<'_>, effect: &str) -> PyResult<()> {
+    if !DRAINS.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let Some(scope) = current(py)? else { return Ok(()) };
+    if scope.get().phase.load(Ordering::SeqCst) == NEW || admits(&scope)? { Ok(()) } else { Err(scope.get().refuse(py, effect)) }
+}
+
+/// The same of an entered runtime.
+pub(crate) fn admits(scope: &Bound<'_, Scope>) -> PyResult<bool> {
+    Ok(takes(scope)? || scope.get().phase.load(Ordering::SeqCst) != CLOSED && is(serving_var(scope.py())?, scope)?)
+}
+
+/// Does it take on work that the current code submits? While it drains, only that of accepted work.
+pub(crate) fn takes(scope: &Bound<'_, Scope>) -> PyResult<bool> {
+    match scope.get().phase.load(Ordering::SeqCst) {
+        RUNNING => Ok(true),
+        NEW | CLOSED => Ok(false),
+        _ => is(accepted_var(scope.py())?, scope),
+    }
+}
+
+fn is(var: &Bound<'_, PyAny>, scope: &Bound<'_, Scope>) -> PyResult<bool> {
+    Ok(get::<Scope>(var)?.is_some_and(|found| found.is(scope)))
+}
+
+/// The runtime of the current code: by context, else by the running loop.
+fn current(py: Python<'_>) -> PyResult<Option<Bound<'_, Scope>>> {
+    if let Some(scope) = get::<Scope>(scope_var(py)?)? {
+        return Ok(Some(scope));
+    }
+    // Without a loop the await will fail of itself.
+    let Ok(port) = Port::current(py) else { return Ok(None) };
+    let scope = port.get().scope.lock().as_ref().map(|s| s.clone_ref(py));
+    Ok(scope.and_then(|s| s.into_bound(py).cast_into().ok()))
+}
+
+/// Where native work that is awaited here runs.
+pub(crate) fn host(port: &Bound<'_, Port>) -> PyResult<Arc<Host>> {
+    if OWN_WORKERS.load(Ordering::Relaxed)
+        && let Some(scope) = current(port.py())?
+    {
+        return Ok(scope.get().host());
+    }
+    Ok(globals::default_host())
+}
