@@ -20,7 +20,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 from . import _children, _scope
 from ._exits import error_of, result_of
 from ._misused import AsyncBlockOnly
-from ._native import Limit, current_limit
+from ._native import InheritedDeadline, current_deadline
 from ._source import Source
 from .errors import ConfigError, ShuttingDown
 from .policy._base import name_of
@@ -83,7 +83,7 @@ class _Results(
         self._asked = False
         self._wake: asyncio.Future[None] | None = None
         self._state = "new"
-        self._over: Limit | None = None
+        self._over: InheritedDeadline | None = None
 
     # -- the block --------------------------------------------------------------------------------------------------
 
@@ -92,7 +92,7 @@ class _Results(
             raise RuntimeError("an amap is entered once: make another")
         self._state = "open"
         self._context = copy_context()
-        self._over = current_limit()  # asked here, since a pulled item may be started from a callback
+        self._over = current_deadline()  # asked here, since a pulled item may be started from a callback
         return self
 
     async def __aexit__(

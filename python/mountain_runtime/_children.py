@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar, cast
 
 from ._exits import carried, task_of
-from ._native import Effect, Handle, Limit, Within, adopt, apart, current_within, is_native, limit_var, within_var
+from ._native import Effect, Handle, InheritedDeadline, PermitContext, adopt, apart, current_permit_context, is_native, deadline_var, permit_context_var
 from ._outlast import outlast
 
 __all__ = ["bound", "end", "first", "start"]
@@ -15,18 +15,18 @@ __all__ = ["bound", "end", "first", "start"]
 T = TypeVar("T")
 
 
-def start(work: Awaitable[T], limit: Limit | None) -> "asyncio.Future[T]":
+def start(work: Awaitable[T], limit: InheritedDeadline | None) -> "asyncio.Future[T]":
     """Starts `work` as a child of the current code, under `limit` and in a copy of its context.
 
     A native effect needs no task, only its handle. Read what became of it by `_exits.result_of` or `error_of`.
     """
     if limit is None:
         return _start(work)
-    token = limit_var.set(limit)  # a task copies the context when it is made
+    token = deadline_var.set(limit)  # a task copies the context when it is made
     try:
         return _start(work)
     finally:
-        limit_var.reset(token)
+        deadline_var.reset(token)
 
 
 def _start(work: Awaitable[T]) -> "asyncio.Future[T]":
@@ -40,19 +40,19 @@ def _start(work: Awaitable[T]) -> "asyncio.Future[T]":
         return cast("asyncio.Future[T]", work)
     elif asyncio.iscoroutine(work):
         return task_of(work)
-    within = current_within()
+    within = current_permit_context()
     return apart(asyncio.create_task, carried(work) if within is None else _awaited_within(work, within))
 
 
-async def _awaited_within(work: Awaitable[T], within: Within) -> T:
+async def _awaited_within(work: Awaitable[T], within: PermitContext) -> T:
     """The same, as a child of what waits for it."""
     return await bound(carried, work, within.here())
 
 
-async def bound(run: Callable[[Awaitable[T]], Awaitable[T]], work: Awaitable[T], within: Within) -> T:
+async def bound(run: Callable[[Awaitable[T]], Awaitable[T]], work: Awaitable[T], within: PermitContext) -> T:
     """Awaits `run(work)` as the task of `within`."""
     within.begin()
-    within_var.set(within)
+    permit_context_var.set(within)
     try:
         return await run(work)
     finally:

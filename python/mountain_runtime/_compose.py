@@ -7,7 +7,7 @@ from typing import Any, TypeVar, overload
 from . import _children
 from ._exits import result_of
 from ._misused import instead, not_an_effect
-from ._native import Effect, adopt, call_effect, current_limit, gather_native, race_native
+from ._native import Effect, adopt, call_effect, current_deadline, gather_native, race_native
 from ._outcome import Err, Ok
 from .errors import ConfigError
 from .policy._base import plan
@@ -126,7 +126,7 @@ async def _gather(effects: Sequence[Effect[Any]], shape: Callable[[Iterable[Any]
     tasks: list[asyncio.Future[Any]] = []
     failed = None
     try:
-        limit = current_limit()
+        limit = current_deadline()
         for effect in effects:  # one by one: should one not start, those before it are ended
             tasks.append(_children.start(effect, limit))
         failed = await _children.first(tasks, _failed)
@@ -142,7 +142,7 @@ async def _race(effects: Sequence[Effect[Any]]) -> Any:
     tasks: list[asyncio.Future[Any]] = []
     winner = None
     try:
-        limit = current_limit()
+        limit = current_deadline()
         for effect in effects:  # one by one: should one not start, those before it are ended
             tasks.append(_children.start(effect, limit))
         winner = await _children.first(tasks, _decides_a_race)

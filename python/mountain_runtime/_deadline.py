@@ -7,7 +7,7 @@ from contextvars import Token
 from types import TracebackType
 
 from ._misused import AsyncBlockOnly
-from ._native import Limit, limit_var
+from ._native import InheritedDeadline, deadline_var
 from .errors import TimedOut
 from .policy._numbers import Seconds, written
 from .policy._numbers import seconds as as_seconds
@@ -36,7 +36,7 @@ class _Deadline(AsyncBlockOnly, AbstractAsyncContextManager[None]):
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._task: asyncio.Task[object] | None = None
         self._expired = False
-        self._token: Token[Limit | None] | None = None
+        self._token: Token[InheritedDeadline | None] | None = None
 
     async def __aenter__(self) -> None:
         if self._task is not None:
@@ -49,9 +49,9 @@ class _Deadline(AsyncBlockOnly, AbstractAsyncContextManager[None]):
         self._outside = task.cancelling() - bool(getattr(task, "_must_cancel", False))
         if self._seconds > _ENDLESS:
             return
-        outer = limit_var.get(None)
+        outer = deadline_var.get(None)
         if outer is None or outer.remaining() > self._seconds:
-            self._token = limit_var.set(Limit(self._seconds, self._function))
+            self._token = deadline_var.set(InheritedDeadline(self._seconds, self._function))
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._seconds, self._expire) if self._seconds else loop.call_soon(self._expire)
 
@@ -66,7 +66,7 @@ class _Deadline(AsyncBlockOnly, AbstractAsyncContextManager[None]):
         if self._timer is not None:
             self._timer.cancel()
         if self._token is not None:
-            limit_var.reset(self._token)
+            deadline_var.reset(self._token)
         assert self._task is not None
         if self._expired and self._task.uncancel() <= self._outside and isinstance(error, asyncio.CancelledError):
             what = f"deadline({written(self._seconds)})"

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import _scope
 from ._exits import EXITS
-from ._native import Landing, Plan, apart, call_effect, limit_var, within_var
+from ._native import Landing, Plan, apart, call_effect, deadline_var, permit_context_var
 
 __all__ = ["begin"]
 
@@ -22,7 +22,7 @@ def begin(
 ) -> None:
     """Starts the call under `plan` in a copy of the current context, without its deadline."""
     context = copy_context()
-    context.run(limit_var.set, None)
+    context.run(deadline_var.set, None)
     flight = _fly(callable, args, kwargs, plan, landing)
     task = apart(asyncio.create_task, flight, name=plan.name, context=context)
     landing.flies(task)
@@ -37,7 +37,7 @@ async def _fly(
     landing: Landing,
 ) -> None:
     within = landing.within()
-    within_var.set(within)
+    permit_context_var.set(within)
     try:
         value = await call_effect(callable, args, kwargs, plan)
     except EXITS as error:

@@ -14,9 +14,9 @@ from ._outcome import Err, Ok
 from .policy._base import Policy
 
 __all__ = [
-    "Budget",
+    "BudgetState",
     "Child",
-    "Circuit",
+    "BreakerState",
     "Completed",
     "DEBUG",
     "Dashboard",
@@ -28,17 +28,17 @@ __all__ = [
     "Jobs",
     "Landing",
     "Layer",
-    "Limit",
-    "Permits",
+    "InheritedDeadline",
+    "LimitState",
     "Plan",
-    "Rates",
+    "RateState",
     "Run",
     "Scope",
     "Slot",
-    "Store",
+    "CacheState",
     "Tracing",
     "Walk",
-    "Within",
+    "PermitContext",
     "accepted_var",
     "adopt",
     "advance",
@@ -53,8 +53,8 @@ __all__ = [
     "call_effect",
     "check_call",
     "count_effects",
-    "current_limit",
-    "current_within",
+    "current_deadline",
+    "current_permit_context",
     "effect_statistics",
     "forget_unused_names",
     "fs_hash",
@@ -68,7 +68,7 @@ __all__ = [
     "hand_back",
     "has_priorities",
     "is_native",
-    "limit_var",
+    "deadline_var",
     "metrics_catalogue",
     "metrics_text",
     "next_deadline",
@@ -97,7 +97,7 @@ __all__ = [
     "trial_sleep",
     "trial_tick",
     "trace",
-    "within_var",
+    "permit_context_var",
 ]
 
 _P = ParamSpec("_P")
@@ -196,21 +196,21 @@ class Layer:
         max: float,  # noqa: A002
         jitter: str,
         max_retry_after: float,
-        budget: Budget | None = None,
+        budget: BudgetState | None = None,
     ) -> Layer: ...
     @staticmethod
-    def limit(permits: Permits, key: Callable[..., object] | None, /) -> Layer: ...
+    def limit(permits: LimitState, key: Callable[..., object] | None, /) -> Layer: ...
     @staticmethod
-    def rate(rates: Rates, key: Callable[..., object] | None, cost: Callable[..., float] | None, /) -> Layer: ...
+    def rate(rates: RateState, key: Callable[..., object] | None, cost: Callable[..., float] | None, /) -> Layer: ...
     @staticmethod
-    def breaker(circuit: Circuit, on: object, key: Callable[..., object] | None, /) -> Layer: ...
+    def breaker(circuit: BreakerState, on: object, key: Callable[..., object] | None, /) -> Layer: ...
     @staticmethod
-    def cache(store: Store, key: Callable[..., object] | None, /) -> Layer: ...
+    def cache(store: CacheState, key: Callable[..., object] | None, /) -> Layer: ...
     @staticmethod
     def fallback(to: Callable[[Exception], object], on: object, /) -> Layer: ...
 
 @final
-class Rates:
+class RateState:
     """The state of a rate limit."""
 
     def __new__(
@@ -226,7 +226,7 @@ class Rates:
     def after_fork(self) -> None: ...
 
 @final
-class Circuit:
+class BreakerState:
     """The state of a circuit breaker."""
 
     def __new__(
@@ -251,7 +251,7 @@ class Circuit:
     def after_fork(self) -> None: ...
 
 @final
-class Store:
+class CacheState:
     """The state of a cache."""
 
     def __new__(cls, ttl: float, stale: float, max_size: int, name: str | None, /) -> Self: ...
@@ -261,7 +261,7 @@ class Store:
     def statistics(self) -> dict[str, int]: ...
 
 @final
-class Budget:
+class BudgetState:
     """The state of a retry budget."""
 
     def __new__(cls, ratio: float, min_per_second: float, name: str | None, /) -> Self: ...
@@ -271,13 +271,13 @@ class Landing:
     """Where a cached call's flight ends."""
 
     def flies(self, task: object, /) -> None: ...
-    def within(self) -> Within: ...
+    def within(self) -> PermitContext: ...
     def succeed(self, value: object, /) -> None: ...
     def fail(self, exc: BaseException, /) -> None: ...
     def lose(self, _task: object = None, /) -> None: ...
 
 @final
-class Permits:
+class LimitState:
     """The state of a concurrency limit."""
 
     def __new__(cls, n: int, max_waiting: int | None, shed: bool, name: str | None, keyed: bool = False, /) -> Self: ...
@@ -291,7 +291,7 @@ class Permits:
 class Slot(AbstractAsyncContextManager[None]):
     """`async with limit.slot():` holds a place for a block of code. It is entered once."""
 
-    def __new__(cls, permits: Permits, limit: object, key: object = None, name: str | None = None, /) -> Self: ...
+    def __new__(cls, permits: LimitState, limit: object, key: object = None, name: str | None = None, /) -> Self: ...
     def __enter__(self) -> NoReturn: ...
     def __exit__(self, *_raised: object) -> None: ...
     def __aenter__(self) -> Coroutine[Any, Any, None]: ...  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -307,10 +307,10 @@ class Slot(AbstractAsyncContextManager[None]):
     def disown(self) -> None: ...
 
 @final
-class Within:
+class PermitContext:
     """What waits for a task."""
 
-    def here(self) -> Within: ...
+    def here(self) -> PermitContext: ...
     def begin(self) -> None: ...
     def over(self) -> None: ...
 
@@ -456,17 +456,17 @@ class Jobs(Generic[_T]):
 # -- where code runs ------------------------------------------------------------------------------------------------
 
 @final
-class Limit:
+class InheritedDeadline:
     """A deadline, so many seconds from now, of a block in the code of that name."""
 
     def __new__(cls, seconds: float, name: str, /) -> Self: ...
     def expired(self) -> bool: ...
     def remaining(self) -> float: ...
 
-limit_var: ContextVar[Limit | None]
+deadline_var: ContextVar[InheritedDeadline | None]
 #: The runtime that the current code runs in.
 priority_var: ContextVar[int]
-within_var: ContextVar[Within | None]
+permit_context_var: ContextVar[PermitContext | None]
 scope_var: ContextVar[Scope | None]
 #: The runtime whose accepted work the current code descends from.
 accepted_var: ContextVar[Scope | None]
@@ -475,7 +475,7 @@ serving_var: ContextVar[Scope | None]
 def apart(call: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Calls `call` outside of the limit over the current step, for what makes a task: an eager one begins at once."""
 
-def current_limit() -> Limit | None:
+def current_deadline() -> InheritedDeadline | None:
     """The earliest deadline over the current code."""
 
 @disjoint_base
@@ -494,7 +494,7 @@ class Scope:
     def submit(self, effect: Effect[_T], /, *, name: str | None = None) -> Handle[_T]:
         """Starts it now; the runtime owns it, goes on when the handle is dropped, and drains it at shutdown."""
 
-    def _setup(self, workers: int | None = None, permits: Permits | None = None) -> None: ...
+    def _setup(self, workers: int | None = None, permits: LimitState | None = None) -> None: ...
     def _admits(self) -> bool: ...
     def _refuse_queued(self) -> None: ...
     def _enter(self) -> None: ...
@@ -560,7 +560,7 @@ def before_fork() -> None:
 
 def after_fork_in_parent() -> None: ...
 def after_fork() -> None: ...
-def current_within() -> Within | None: ...
+def current_permit_context() -> PermitContext | None: ...
 def has_priorities() -> None: ...
 def bind(**names: object) -> None: ...
 

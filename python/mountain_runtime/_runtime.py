@@ -21,7 +21,7 @@ from ._from_thread import call
 from ._graph import Make, Provider
 from ._health import Health
 from ._misused import AsyncBlock
-from ._native import Effect, Scope, Within, accepted_var, apart, limit_var, scope_var, serving_var
+from ._native import Effect, Scope, PermitContext, accepted_var, apart, deadline_var, scope_var, serving_var
 from ._need import Key, check_key, shown
 from ._outlast import outlast
 from ._provided import Maker, TypeKey
@@ -242,7 +242,7 @@ class Runtime(AsyncBlock, Scope):
         raise ShuttingDown(f"effect '{name}' was not started: its runtime {state}", effect=name)
 
     def _spawn(  # pyright: ignore[reportUnusedFunction] - called by submit, natively
-        self, effect: Awaitable[T], name: str | None, within: Within | None = None
+        self, effect: Awaitable[T], name: str | None, within: PermitContext | None = None
     ) -> "asyncio.Task[T]":
         """A task of the runtime's own, for what is submitted; `within`, if who submits it holds something."""
         run = self._owned if self._limit is None else self._queued
@@ -279,7 +279,7 @@ class Runtime(AsyncBlock, Scope):
     def _accept(self) -> None:
         scope_var.set(self)
         accepted_var.set(self)
-        limit_var.set(None)
+        deadline_var.set(None)
 
     def _serve(self) -> None:
         self._accept()

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
 from . import _native
-from ._native import apart, limit_var
+from ._native import apart, deadline_var
 from ._outlast import shielded
 from ._scope import current
 from ._sidecar_run import Ready, Run, Settings, Stop, StrPath, log
@@ -96,7 +96,7 @@ class _Block(AbstractAsyncContextManager[Process]):
         settings = self._settings
         life = _Life(settings, await Run.begin(settings))
         context = copy_context()
-        context.run(limit_var.set, None)  # the limit on its start is none on its life
+        context.run(deadline_var.set, None)  # the limit on its start is none on its life
         watch = apart(asyncio.create_task, life.watch(), name=f"sidecar {settings.name}", context=context)
         self._life = life, watch
         return _Sidecar(life)

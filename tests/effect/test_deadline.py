@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from mountain_runtime import Retry, Timeout, constant, deadline, effect, gather
-from mountain_runtime._native import current_limit
+from mountain_runtime._native import current_deadline
 from mountain_runtime._native import trial_noop as noop
 from mountain_runtime._native import trial_sleep as sleep
 from mountain_runtime.errors import ConfigError, TimedOut
@@ -84,7 +84,7 @@ async def test_a_child_never_outlives_its_parent() -> None:
         async with deadline(SOON):
             async with deadline(LONG):
                 await effect(Timeout(LONG), Retry(on=Boom))(forever)()
-    assert current_limit() is None
+    assert current_deadline() is None
 
 
 async def test_a_timeout_is_a_deadline_of_what_it_awaits() -> None:
@@ -92,24 +92,24 @@ async def test_a_timeout_is_a_deadline_of_what_it_awaits() -> None:
 
     @effect(Timeout(10))
     async def outer() -> None:
-        limit = current_limit()
+        limit = current_deadline()
         assert limit is not None
         left.append(limit.remaining())
         await asyncio.sleep(0)
-        limit = current_limit()
+        limit = current_deadline()
         assert limit is not None
         left.append(limit.remaining())
         await inner()
 
     @effect(Timeout(100))
     async def inner() -> None:
-        limit = current_limit()
+        limit = current_deadline()
         assert limit is not None
         left.append(limit.remaining())
 
     await outer()
     assert all(9 < each <= 10 for each in left)
-    assert current_limit() is None
+    assert current_deadline() is None
 
 
 async def test_a_sleep_that_ends_after_it_is_not_slept() -> None:

@@ -8,19 +8,19 @@ import pytest
 
 from mountain_runtime import Runtime, Timeout, amap, effect
 from mountain_runtime._children import start
-from mountain_runtime._native import Limit, current_limit
+from mountain_runtime._native import InheritedDeadline, current_deadline
 
 from .support import LONG
 
 
 @effect
-async def limit() -> Limit | None:
-    return current_limit()
+async def limit() -> InheritedDeadline | None:
+    return current_deadline()
 
 
 async def test_submitted_work() -> None:
     @effect(Timeout(LONG))
-    async def submits() -> "asyncio.Future[Limit | None]":
+    async def submits() -> "asyncio.Future[InheritedDeadline | None]":
         assert await limit() is not None
         return runtime.submit(limit())
 
@@ -29,7 +29,7 @@ async def test_submitted_work() -> None:
 
 
 async def test_a_service() -> None:
-    seen: list[Limit | None] = []
+    seen: list[InheritedDeadline | None] = []
 
     @asynccontextmanager
     async def service() -> AsyncGenerator[int]:
@@ -49,14 +49,14 @@ async def test_a_service() -> None:
 
 
 async def test_a_source() -> None:
-    async def numbers() -> AsyncGenerator[Limit | None]:
+    async def numbers() -> AsyncGenerator[InheritedDeadline | None]:
         yield await limit()
 
-    async def same(item: Limit | None) -> Limit | None:
+    async def same(item: InheritedDeadline | None) -> InheritedDeadline | None:
         return item
 
     @effect(Timeout(LONG))
-    async def pulls() -> list[Limit | None]:
+    async def pulls() -> list[InheritedDeadline | None]:
         async with amap(effect(same), numbers(), limit=1) as results:
             return [item async for item, _ in results]
 
@@ -67,11 +67,11 @@ async def test_a_source() -> None:
 async def test_a_task_of_its_own(limited: bool) -> None:
     """As `start` does for the parts of a group: a limit that is handed on is in the context."""
 
-    async def part() -> Limit | None:
+    async def part() -> InheritedDeadline | None:
         return await limit()
 
     @effect(Timeout(LONG))
-    async def begins() -> "asyncio.Task[Limit | None]":
-        return start(part(), current_limit() if limited else None)
+    async def begins() -> "asyncio.Task[InheritedDeadline | None]":
+        return start(part(), current_deadline() if limited else None)
 
     assert (await (await begins()) is not None) == limited

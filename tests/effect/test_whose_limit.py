@@ -10,7 +10,7 @@ import pytest
 
 from mountain_runtime import Effect, Retry, Runtime, Timeout, constant, deadline, effect
 from mountain_runtime._children import start
-from mountain_runtime._native import current_limit, trial_noop, trial_sleep
+from mountain_runtime._native import current_deadline, trial_noop, trial_sleep
 from mountain_runtime.errors import TimedOut
 
 from .support import LONG, SOON, Boom, collect, forever, ticks, value
@@ -93,7 +93,7 @@ async def test_a_child_that_has_left_the_block_behind(make: Callable[[], Effect[
 
     async def begins() -> "list[asyncio.Future[Any]]":
         async with deadline(SOON):
-            return [asyncio.create_task(make()), start(make(), current_limit())]
+            return [asyncio.create_task(make()), start(make(), current_deadline())]
 
     where = begins.__qualname__
     for child in await asyncio.create_task(begins()):
@@ -107,7 +107,7 @@ async def test_a_child_that_has_left_the_block_behind(make: Callable[[], Effect[
 async def test_a_child_that_outlives_the_effect_that_began_it(make: Callable[[], Effect[Any]]) -> None:
     @effect(Timeout(SOON), name="outer")
     async def outer() -> "asyncio.Future[Any]":
-        return start(make(), current_limit())
+        return start(make(), current_deadline())
 
     child = await outer()
     with pytest.raises(TimedOut) as ended:
@@ -173,7 +173,7 @@ async def test_a_limit_that_leads_back_to_itself_is_collected() -> None:
             return box.limit is None
 
         async def looks() -> None:
-            box.limit = current_limit()
+            box.limit = current_deadline()
 
         return effect(Timeout(LONG), Retry(on=on))(looks), box
 

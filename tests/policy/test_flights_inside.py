@@ -40,7 +40,7 @@ async def test_it_has_its_first_callers_context_but_not_his_deadline() -> None:
 
     @effect(Cache(ttl=LONG))
     async def get() -> None:
-        limit = _native.current_limit()
+        limit = _native.current_deadline()
         seen.append((who.get(), _native.priority_var.get(), limit and limit.remaining()))
         who.set("the flight")
 
@@ -61,11 +61,11 @@ def test_a_flight_that_is_begun_within_a_step_has_no_deadline_either(loop: str) 
 
     @effect(Cache(ttl=LONG))
     async def get() -> Any:
-        return _native.current_limit()
+        return _native.current_deadline()
 
     @effect(Timeout(LONG))
     async def outer() -> Any:
-        assert _native.current_limit() is not None
+        assert _native.current_deadline() is not None
         return await get()
 
     made = EVERY[loop]()

@@ -23,7 +23,7 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
-async def forgotten(keys: "_native.Rates | _native.Circuit", within: float) -> None:
+async def forgotten(keys: "_native.RateState | _native.BreakerState", within: float) -> None:
     begun = time.monotonic()
     while keys.keys:
         assert time.monotonic() - begun < within, f"{keys.keys} are left"

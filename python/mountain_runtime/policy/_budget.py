@@ -2,7 +2,7 @@
 
 from typing import final
 
-from .._native import Budget
+from .._native import BudgetState
 from ._arguments import check_name
 from ._numbers import number
 
@@ -26,7 +26,7 @@ class RetryBudget:
         self._name = name
         self._ratio = number(ratio, "RetryBudget", "ratio", least=0)
         self._min_per_second = number(min_per_second, "RetryBudget", "min_per_second", least=0)
-        self._budget = Budget(self._ratio, self._min_per_second, name)
+        self._budget = BudgetState(self._ratio, self._min_per_second, name)
 
     def __repr__(self) -> str:
         name = "" if self._name is None else f", name={self._name!r}"

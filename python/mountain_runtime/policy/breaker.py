@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from typing import Literal, ParamSpec, cast, final
 
-from .._native import Circuit, Layer
+from .._native import BreakerState, Layer
 from ..errors import ConfigError
 from ._arguments import check_name
 from ._asked import KeyFunction
@@ -85,7 +85,7 @@ class CircuitBreaker(Policy):
         self._on = on
         self._key = key
         self._cooldown = wait._initial if wait._jitter == "none" else 0.0
-        self._circuit = Circuit(
+        self._circuit = BreakerState(
             name=name,
             failures=None if failures is None else min(count(failures, owner, "failures"), 2**31),
             failure_rate=share,

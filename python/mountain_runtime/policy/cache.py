@@ -3,7 +3,7 @@
 from math import inf
 from typing import Any, ParamSpec, TypedDict, cast, final
 
-from .._native import Layer, Store
+from .._native import Layer, CacheState
 from ._arguments import bound, check_name, is_method, whole
 from ._asked import KeyFunction
 from ._base import Asks, Policy
@@ -66,7 +66,7 @@ class Cache(Policy):
         self._max_size = min(count(max_size, "Cache", "max_size"), 2**31)
         check_function(key, "Cache", "key")
         self._key = key
-        self._store = Store(self._ttl, self._stale, self._max_size, name)
+        self._store = CacheState(self._ttl, self._stale, self._max_size, name)
 
     def invalidate(self, *args: Any, **kwargs: Any) -> None:
         """Forgets what calls with these arguments gave, of every function that shares this cache.

@@ -7,7 +7,7 @@ from math import inf
 from typing import Literal, ParamSpec, cast, final
 from weakref import WeakSet
 
-from .._native import Layer, Permits, Slot
+from .._native import Layer, LimitState, Slot
 from .._priority import Priority
 from ..errors import ConfigError
 from ._arguments import check_name
@@ -82,7 +82,7 @@ class ConcurrencyLimit(Policy):
         self._max_waiting = max_waiting
         self._overflow = overflow
         self._name = name
-        self._permits = Permits(self._n, max_waiting, overflow == "shed", name, key is not None)
+        self._permits = LimitState(self._n, max_waiting, overflow == "shed", name, key is not None)
         note(self)
         if name is not None:
             _named.add(self)

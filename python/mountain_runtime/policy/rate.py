@@ -5,7 +5,7 @@ from collections.abc import Hashable
 from math import inf
 from typing import ParamSpec, final
 
-from .._native import Effect, Layer, Rates, call_effect
+from .._native import Effect, Layer, RateState, call_effect
 from ..errors import ConfigError
 from ._arguments import check_name
 from ._asked import CostFunction, KeyFunction
@@ -68,7 +68,7 @@ class RateLimit(Policy):
         self._cost = cost
         self._n, self._per = self._rate(n, per, "RateLimit")
         self._max_wait = None if max_wait is None else seconds(max_wait, "RateLimit", "max_wait")
-        self._rates = Rates(self._n, self._per, self._burst, self._max_wait, name)
+        self._rates = RateState(self._n, self._per, self._burst, self._max_wait, name)
         note(self)
 
     def acquire(self, key: Hashable = None, *, cost: float = 1) -> Effect[None]:

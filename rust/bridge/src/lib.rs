@@ -42,7 +42,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::context::{Limit, Within, apart, current_limit, current_within, has_priorities};
+    use super::context::{InheritedDeadline, PyPermitContext, apart, current_deadline, current_permit_context, has_priorities};
     #[pymodule_export]
     use super::convert::child::{Child, Completed};
     #[pymodule_export]
@@ -74,13 +74,13 @@ mod _native {
     #[pymodule_export]
     use super::plan::signature::check_call;
     #[pymodule_export]
-    use super::policy::breaker::Circuit;
+    use super::policy::breaker::BreakerState;
     #[pymodule_export]
-    use super::policy::cache::{Budget, Store};
+    use super::policy::cache::{BudgetState, CacheState};
     #[pymodule_export]
-    use super::policy::limit::Permits;
+    use super::policy::limit::LimitState;
     #[pymodule_export]
-    use super::policy::rate::Rates;
+    use super::policy::rate::RateState;
     #[pymodule_export]
     use super::port::flight_guard::Landing;
     #[pymodule_export]
@@ -123,10 +123,10 @@ mod _native {
         free_list::install::<Run>(py);
         free_list::install::<Slot>(py);
         m.add("DEBUG", cfg!(debug_assertions))?;
-        m.add("limit_var", context::limit_var(py)?)?;
+        m.add("deadline_var", context::deadline_var(py)?)?;
         m.add("scope_var", context::scope_var(py)?)?;
         m.add("priority_var", context::priority_var(py)?)?;
-        m.add("within_var", context::within_var(py)?)?;
+        m.add("permit_context_var", context::permit_context_var(py)?)?;
         m.add("serving_var", context::serving_var(py)?)?;
         m.add("accepted_var", context::accepted_var(py)?)
     }

@@ -22,7 +22,7 @@ pub(crate) struct Maker {
     program: String,
     began: Instant,
     lag: Recent,
-    letters: Recent,
+    messages: Recent,
     effects: BTreeMap<String, Recent>,
     history: History,
 }
@@ -84,14 +84,14 @@ impl Maker {
         let all = telemetry.effects.all();
         let history = History::new(all.iter().map(|(name, tally)| (name.as_str(), counted(tally))));
         let effects = all.into_iter().map(|(name, tally)| (name, Recent::since(tally.times()))).collect();
-        let [lag, letters] = [&telemetry.pulse.lag, &telemetry.pulse.letters].map(|times| Recent::since(times.summary()));
-        Maker { telemetry, program, began: telemetry.clock.now(), lag, letters, effects, history }
+        let [lag, messages] = [&telemetry.pulse.lag, &telemetry.pulse.messages].map(|times| Recent::since(times.summary()));
+        Maker { telemetry, program, began: telemetry.clock.now(), lag, messages, effects, history }
     }
 
     /// Once a second, `seconds` after the last time: the last seconds and minutes move on.
     pub(crate) fn tick(&mut self, seconds: f64) {
         self.lag.add(self.telemetry.pulse.lag.summary());
-        self.letters.add(self.telemetry.pulse.letters.summary());
+        self.messages.add(self.telemetry.pulse.messages.summary());
         let all = self.telemetry.effects.all();
         for (name, tally) in &all {
             if let Some(recent) = self.effects.get_mut(name) {
@@ -156,13 +156,13 @@ impl Maker {
     }
 
     fn pulse(&self) -> Value {
-        let letters = |q| self.letters.quantile(q).map(|n| (n * 1e9).round());
+        let messages = |q| self.messages.quantile(q).map(|n| (n * 1e9).round());
         json!({
             "lag_p50": self.lag.quantile(0.5),
             "lag_p99": self.lag.quantile(0.99),
             "lag_max": self.lag.quantile(1.0),
-            "drain_p50": letters(0.5),
-            "drain_p99": letters(0.99),
+            "drain_p50": messages(0.5),
+            "drain_p99": messages(0.99),
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mountain_core::effect::{Deadline, Flight, Held, Holder, Submitted};
+use mountain_core::effect::{Deadline, Flight, Holder, PermitContext, Submitted};
 use mountain_core::error::Owner;
 use mountain_core::schedule::Priority;
 use mountain_core::sync::Mutex;
@@ -18,7 +18,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyFloat, PyInt, PyTuple};
 use pyo3::{PyTraverseError, PyTypeInfo, PyVisit, ffi, intern};
 
-use crate::context::limit_source::LimitSource;
+use crate::context::deadline_source::DeadlineSource;
 use crate::globals::{clock, id};
 use crate::python::api::api;
 use crate::python::task_identity::KnownTask;
@@ -27,7 +27,7 @@ use crate::python::task_identity::KnownTask;
 #[derive(Clone, Copy)]
 pub(crate) struct Over<'a> {
     pub(crate) at: Instant,
-    pub(crate) source: Option<&'a dyn Fn() -> Option<LimitSource>>,
+    pub(crate) source: Option<&'a dyn Fn() -> Option<DeadlineSource>>,
 }
 
 impl Over<'_> {
@@ -81,7 +81,7 @@ static WITHIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static PARENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static ACCEPTED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static SERVING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-/// A `Limit` was ever made: before that nobody pays for looking it up.
+/// A `InheritedDeadline` was ever made: before that nobody pays for looking it up.
 static LIMITS: AtomicBool = AtomicBool::new(false);
 
 fn var<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyAny>>, name: &CStr) -> PyResult<&'py Bound<'py, PyAny>> {
@@ -92,7 +92,7 @@ fn var<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyAny>>, name: &CStr) 
     Ok(made.bind(py))
 }
 
-pub(crate) fn limit_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+pub(crate) fn deadline_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     var(py, &LIMIT, c"mountain_runtime.limit")
 }
 pub(crate) fn scope_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
@@ -110,7 +110,7 @@ pub(crate) fn serving_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 pub(crate) fn priority_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     var(py, &PRIORITY, c"mountain_runtime.priority")
 }
-pub(crate) fn within_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+pub(crate) fn permit_context_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     var(py, &WITHIN, c"mountain_runtime.within")
 }
 /// The number of the entry inside which the current code runs, while entries are listed.
@@ -138,8 +138,8 @@ pub(crate) fn priority(py: Python<'_>) -> PyResult<Priority> {
     Ok(number.and_then(|n| Priority::ALL.get(n).copied()).unwrap_or_default())
 }
 
-/// Permits that are held, and a flight.
-type Waiting = (Option<Arc<Held>>, Option<Arc<Flight>>);
+/// LimitState that are held, and a flight.
+type Waiting = (Option<Arc<PermitContext>>, Option<Arc<Flight>>);
 
 /// What waits for the current code: the permits of the call that is being stepped, or of a block in this very task, whichever is further in, and
 /// the flight that this task is. What a holder only starts may go on without him, and waits for nobody.
@@ -149,7 +149,7 @@ pub(crate) fn within(py: Python<'_>) -> PyResult<Waiting> {
     if !WITHINS.load(Ordering::Relaxed) {
         return Ok((call, None));
     }
-    let Some(within) = get::<Within>(within_var(py)?)? else { return Ok((call, None)) };
+    let Some(within) = get::<PyPermitContext>(permit_context_var(py)?)? else { return Ok((call, None)) };
     let within = within.get();
     if !within.is_of(&current_task(py)?) {
         return Ok((call, None));
@@ -169,9 +169,9 @@ fn eager_task(py: Python<'_>) -> usize {
 }
 
 /// What waits for a task. Copies of the task's context hold it too, in tasks for which it does not hold.
-#[pyclass(frozen, module = "mountain_runtime._native")]
-pub(crate) struct Within {
-    held: Option<Arc<Held>>,
+#[pyclass(frozen, name = "PermitContext", module = "mountain_runtime._native")]
+pub(crate) struct PyPermitContext {
+    held: Option<Arc<PermitContext>>,
     flight: Option<Arc<Flight>>,
     /// The task itself: another one may come to have its address. None: nothing waits for it any more, or it was none.
     task: Mutex<Option<Py<PyAny>>>,
@@ -180,7 +180,7 @@ pub(crate) struct Within {
 }
 
 #[pymethods]
-impl Within {
+impl PyPermitContext {
     /// The same for the current task.
     fn here(&self, py: Python<'_>) -> PyResult<Self> {
         Self::new(py, self.held.clone(), self.flight.clone())
@@ -210,19 +210,19 @@ impl Within {
     }
 }
 
-impl Within {
-    pub(crate) fn new(py: Python<'_>, held: Option<Arc<Held>>, flight: Option<Arc<Flight>>) -> PyResult<Self> {
+impl PyPermitContext {
+    pub(crate) fn new(py: Python<'_>, held: Option<Arc<PermitContext>>, flight: Option<Arc<Flight>>) -> PyResult<Self> {
         WITHINS.store(true, Ordering::Relaxed);
         let task = current_task(py)?;
         let task = Mutex::new((!task.is_none()).then(|| task.unbind()));
-        Ok(Within { held, flight, task, of_job: AtomicBool::new(false) })
+        Ok(PyPermitContext { held, flight, task, of_job: AtomicBool::new(false) })
     }
 
     /// For the task of submitted work, which is not yet there.
-    pub(crate) fn of_work(py: Python<'_>, held: Arc<Held>) -> PyResult<Bound<'_, Self>> {
+    pub(crate) fn of_work(py: Python<'_>, held: Arc<PermitContext>) -> PyResult<Bound<'_, Self>> {
         WITHINS.store(true, Ordering::Relaxed);
         let flight = held.work.as_ref().and_then(|work| work.flight()).cloned();
-        Bound::new(py, Within { held: Some(held), flight, task: Mutex::default(), of_job: AtomicBool::new(false) })
+        Bound::new(py, PyPermitContext { held: Some(held), flight, task: Mutex::default(), of_job: AtomicBool::new(false) })
     }
 
     /// What waits for a thread's job that is made here; to be set in the job's `context`.
@@ -233,8 +233,8 @@ impl Within {
             return Ok(None);
         }
         WITHINS.store(true, Ordering::Relaxed);
-        let within = Bound::new(py, Within { held, flight, task: Mutex::default(), of_job: AtomicBool::new(true) })?;
-        context.call_method1(intern!(py, "run"), (within_var(py)?.getattr(intern!(py, "set"))?, &within))?;
+        let within = Bound::new(py, PyPermitContext { held, flight, task: Mutex::default(), of_job: AtomicBool::new(true) })?;
+        context.call_method1(intern!(py, "run"), (permit_context_var(py)?.getattr(intern!(py, "set"))?, &within))?;
         Ok(Some(within.unbind()))
     }
 
@@ -247,16 +247,16 @@ impl Within {
 }
 
 /// What work that is submitted here is known by, if the current code holds something for which the work may come to wait.
-pub(crate) fn submitted(py: Python<'_>) -> PyResult<Option<Arc<Held>>> {
+pub(crate) fn submitted(py: Python<'_>) -> PyResult<Option<Arc<PermitContext>>> {
     let (held, flight) = within(py)?;
-    Ok((held.is_some() || flight.is_some()).then(|| Held::of_work(Submitted::new(flight.is_some()))))
+    Ok((held.is_some() || flight.is_some()).then(|| PermitContext::of_work(Submitted::new(flight.is_some()))))
 }
 
 /// What waits for the current code, for a child that is waited for too.
 #[pyfunction]
-pub(crate) fn current_within(py: Python<'_>) -> PyResult<Option<Within>> {
+pub(crate) fn current_permit_context(py: Python<'_>) -> PyResult<Option<PyPermitContext>> {
     let (held, flight) = within(py)?;
-    if held.is_none() && flight.is_none() { Ok(None) } else { Within::new(py, held, flight).map(Some) }
+    if held.is_none() && flight.is_none() { Ok(None) } else { PyPermitContext::new(py, held, flight).map(Some) }
 }
 
 /// The variable's value in the current context, if it is a `T`.
@@ -274,21 +274,21 @@ pub(crate) fn get<'py, T: PyTypeInfo>(var: &Bound<'py, PyAny>) -> PyResult<Optio
 
 /// A deadline that code carries with it, the task that watches over it already, and where it comes from.
 #[pyclass(frozen, module = "mountain_runtime._native")]
-pub(crate) struct Limit {
+pub(crate) struct InheritedDeadline {
     at: Instant,
     task: KnownTask,
-    source: Option<LimitSource>,
+    source: Option<DeadlineSource>,
 }
 
 #[pymethods]
-impl Limit {
+impl InheritedDeadline {
     /// Of a block in the code of that name.
     #[new]
     #[pyo3(signature = (seconds, name, /))]
     fn new(py: Python<'_>, seconds: f64, name: Bound<'_, PyAny>) -> PyResult<Self> {
         let block = PyTuple::new(py, [PyFloat::new(py, seconds).into_any(), name])?.unbind();
         let at = clock().now().after(duration(seconds)?);
-        Limit::of(py, at, Some(LimitSource::block(block)))
+        InheritedDeadline::of(py, at, Some(DeadlineSource::block(block)))
     }
 
     /// The time has passed.
@@ -306,10 +306,10 @@ impl Limit {
     }
 }
 
-impl Limit {
-    fn of(py: Python<'_>, at: Instant, source: Option<LimitSource>) -> PyResult<Self> {
+impl InheritedDeadline {
+    fn of(py: Python<'_>, at: Instant, source: Option<DeadlineSource>) -> PyResult<Self> {
         LIMITS.store(true, Ordering::Relaxed);
-        Ok(Limit { at, task: KnownTask::new(&current_task(py)?)?, source })
+        Ok(InheritedDeadline { at, task: KnownTask::new(&current_task(py)?)?, source })
     }
 }
 
@@ -323,9 +323,9 @@ fn duration(s: f64) -> PyResult<Duration> {
 
 /// The earliest limit over the code that runs now; `None` if there is none.
 #[pyfunction]
-pub(crate) fn current_limit(py: Python<'_>) -> PyResult<Option<Limit>> {
+pub(crate) fn current_deadline(py: Python<'_>) -> PyResult<Option<InheritedDeadline>> {
     let Inherited { over, source, .. } = inherited(py)?;
-    if over.at == Instant::NEVER { Ok(None) } else { Limit::of(py, over.at, source).map(Some) }
+    if over.at == Instant::NEVER { Ok(None) } else { InheritedDeadline::of(py, over.at, source).map(Some) }
 }
 
 /// Whoever set a limit in another task tells the tasks beneath him when it passes: an effect acts on it so much later, if nobody has told it.
@@ -337,13 +337,13 @@ pub(crate) struct Inherited {
     pub(crate) over: Deadline,
     /// When the effect must act on it itself: never on a limit of this very task, which is watched where it was set.
     pub(crate) watch: Option<Instant>,
-    pub(crate) source: Option<LimitSource>,
+    pub(crate) source: Option<DeadlineSource>,
 }
 
 pub(crate) fn inherited(py: Python<'_>) -> PyResult<Inherited> {
     let over = OVER.get();
     if LIMITS.load(Ordering::Relaxed)
-        && let Some(limit) = get::<Limit>(limit_var(py)?)?
+        && let Some(limit) = get::<InheritedDeadline>(deadline_var(py)?)?
     {
         let limit = limit.get();
         if limit.at < over.at {
@@ -361,10 +361,10 @@ pub(crate) fn inherited(py: Python<'_>) -> PyResult<Inherited> {
 
 /// The running loop, or None.
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    let face = api(py);
-    match &face.tasks {
-        Some(_) => holder::running_loop(py).map_or_else(|| face.running_loop.bind(py).call0(), Ok),
-        None => face.running_loop.bind(py).call0(),
+    let api = api(py);
+    match &api.tasks {
+        Some(_) => holder::running_loop(py).map_or_else(|| api.running_loop.bind(py).call0(), Ok),
+        None => api.running_loop.bind(py).call0(),
     }
 }
 
@@ -443,14 +443,14 @@ mod holder {
 
 /// The running loop and the task that it is stepping; each may be None.
 pub(crate) fn running(py: Python<'_>) -> PyResult<(Bound<'_, PyAny>, Bound<'_, PyAny>)> {
-    let face = api(py);
+    let api = api(py);
     let event_loop = running_loop(py)?;
     let task = if event_loop.is_none() {
         None
     } else {
-        match &face.tasks {
+        match &api.tasks {
             Some(tasks) => tasks.bind(py).get_item(&event_loop)?,
-            None => Some(face.current_task.bind(py).call1((&event_loop,))?),
+            None => Some(api.current_task.bind(py).call1((&event_loop,))?),
         }
     };
     Ok((event_loop, task.unwrap_or_else(|| py.None().into_bound(py))))

@@ -1,7 +1,7 @@
 //! Where the current code runs: the deadline over it, its runtime, the permits it holds. What a call inherits is read here and nowhere else.
 
 mod context;
+pub(crate) mod deadline_source;
 pub(crate) mod level;
-pub(crate) mod limit_source;
 
 pub(crate) use context::*;

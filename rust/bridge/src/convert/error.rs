@@ -1,4 +1,4 @@
-//! Native failures as Python's exceptions: its own for the operating system, the face's for what policies decide.
+//! Native failures as Python's exceptions: its own for the operating system, the package's for what policies decide.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
-use crate::context::limit_source::LimitSource;
+use crate::context::deadline_source::DeadlineSource;
 use crate::convert::child;
 use crate::convert::note;
 use crate::plan::Plan;
@@ -18,7 +18,7 @@ use crate::python::api::api;
 use crate::python::os_error::message;
 use crate::python::pyref::PyRef;
 
-/// An exception of the face's: it names the effect, the policy that decided, and the attempt.
+/// An exception of the package's: it names the effect, the policy that decided, and the attempt.
 pub(crate) fn make(py: Python<'_>, class: &Py<PyType>, message: &str, effect: &str, policy: Option<&str>, attempt: u32) -> PyErr {
     let kwargs = PyDict::new(py);
     let made = kwargs
@@ -61,30 +61,30 @@ pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused) -> PyErr {
     // Who stops is the runtime, whose queue is none of the effect's policies.
     let known = if matches!(refused.why, Reason::Stopping) { None } else { plan.policy(py, refused.layer) };
     let policy = known.as_deref().unwrap_or("max_in_flight of its runtime");
-    let (name, face) = (plan.name.as_str(), api(py));
+    let (name, api) = (plan.name.as_str(), api(py));
     let (class, why, after) = match refused.why {
         Reason::Full(n) => {
-            (&face.queue_full, format!("{policy} has {n} waiting already. Shed load, try later, or raise max_waiting"), None)
+            (&api.queue_full, format!("{policy} has {n} waiting already. Shed load, try later, or raise max_waiting"), None)
         }
         Reason::Limited(Duration::MAX) => {
-            (&face.rate_limited, format!("{policy} will never have room for it"), Some(Duration::MAX))
+            (&api.rate_limited, format!("{policy} will never have room for it"), Some(Duration::MAX))
         }
         Reason::Limited(after) => {
             let seconds = after.as_secs_f64();
             let why = format!("its turn at {policy} would come too late; there may be room in {seconds:.3} s");
-            (&face.rate_limited, why, Some(after))
+            (&api.rate_limited, why, Some(after))
         }
         Reason::Open(Duration::MAX) => {
-            (&face.circuit_open, format!("{policy} is open until somebody resets it"), Some(Duration::MAX))
+            (&api.circuit_open, format!("{policy} is open until somebody resets it"), Some(Duration::MAX))
         }
         Reason::Open(after) => {
             let seconds = after.as_secs_f64();
             let why = format!("{policy} is open, what it protects has failed too often; try again in {seconds:.3} s");
-            (&face.circuit_open, why, Some(after))
+            (&api.circuit_open, why, Some(after))
         }
-        Reason::Stopping => (&face.shutting_down, "its runtime is shutting down".to_owned(), None),
+        Reason::Stopping => (&api.shutting_down, "its runtime is shutting down".to_owned(), None),
         Reason::Reentered => (
-            &face.reentered,
+            &api.reentered,
             format!(
                 "at {policy} it would wait for what waits for it. Call what is inside without that policy, or under another one"
             ),
@@ -153,7 +153,9 @@ fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, inherited: &dyn Fn(
             note::gave_up(e.value(py), name, &misfit, &whose);
             e
         }
-        Error::Under(limit, e) => translated(py, *e, plan, &|| LimitSource::of_origin(py, &limit).map(|source| source.text(py))),
+        Error::Under(limit, e) => {
+            translated(py, *e, plan, &|| DeadlineSource::of_origin(py, &limit).map(|source| source.text(py)))
+        }
         Error::Within(owner, e) => {
             let of = |plan: &Plan, layer| plan.policy(py, layer).map(|policy| format!("{policy} of effect '{}'", plan.name));
             let outer = || match owner {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mountain_core::effect::{Deadline, Group, Held, Holder, Host, Mode, Operation};
+use mountain_core::effect::{Deadline, Group, Holder, Host, Mode, Operation, PermitContext};
 use mountain_core::error::{Origin, Owner};
 use mountain_core::runtime::{Gate, Program};
 use mountain_core::sync::Mutex;
@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
-use crate::context::limit_source::LimitSource;
+use crate::context::deadline_source::DeadlineSource;
 use crate::context::{self, Inherited, current_task, inherited};
 use crate::convert::error::timed_out;
 use crate::globals::clock;
@@ -41,7 +41,7 @@ pub(crate) enum Start {
     Submitted {
         gate: Option<Arc<Gate>>,
         /// What it is a part of when it is awaited; None where nothing that could wait for it submits it.
-        work: Option<Arc<Held>>,
+        work: Option<Arc<PermitContext>>,
     },
 }
 
@@ -200,7 +200,7 @@ impl Effect {
         } else {
             let program = self.program(py, over, &start)?;
             let retries = retries::natively(py, plan.get(), source.as_ref());
-            let limit = source.map(LimitSource::into_origin);
+            let limit = source.map(DeadlineSource::into_origin);
             program.map(|program| Arc::new(Program { observer, retries, limit, ..program }) as Arc<dyn Operation>)
         };
         let Some(operation) = operation else { return Err(PyRuntimeError::new_err("not a native effect")) };
@@ -310,7 +310,7 @@ impl NativeCall {
             let Inherited { over, source, .. } = inherited(py)?;
             if over.owner == Owner::Inherited {
                 // Its parts stand under the limit, on which the run acts.
-                let limit = source.map(LimitSource::into_origin);
+                let limit = source.map(DeadlineSource::into_origin);
                 operation = Arc::new(Program { limit, ..Program::passing(operation, over) });
             }
         }

@@ -18,13 +18,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, ffi};
 
-use crate::context::{self, Within, within_var};
+use crate::context::{self, PyPermitContext, permit_context_var};
 use crate::effect::{Effect, Work};
 use crate::globals::clock;
 use crate::handle::Handle;
 use crate::plan::Plan;
 use crate::policy::keyed;
-use crate::policy::limit::{Granted, Permits};
+use crate::policy::limit::{Granted, LimitState};
 use crate::policy::reentry;
 use crate::python::free_list::{Idle, Reused};
 use crate::python::type_slots::{Step, Steps, track};
@@ -45,7 +45,7 @@ enum State {
 
 struct Inside {
     permit: Permit,
-    within: Py<Within>,
+    within: Py<PyPermitContext>,
     /// Of the context variable.
     token: Py<PyAny>,
 }
@@ -53,7 +53,7 @@ struct Inside {
 /// `async with limit.slot():` holds a place for a block of code. It is entered once.
 #[pyclass(frozen, freelist = 1024, module = "mountain_runtime._native")]
 pub(crate) struct Slot {
-    permits: Py<Permits>,
+    permits: Py<LimitState>,
     limit: Py<PyAny>,
     key: Option<Py<PyAny>>,
     /// What errors call it, if not by the limit.
@@ -96,10 +96,10 @@ impl Slot {
 
     /// The permit is the block's from now on, and the context of this task knows it.
     fn enter(&self, py: Python<'_>, permit: Permit, flight: Option<Arc<Flight>>) -> PyResult<()> {
-        let within = Bound::new(py, Within::new(py, Some(permit.held().clone()), flight)?)?;
+        let within = Bound::new(py, PyPermitContext::new(py, Some(permit.held().clone()), flight)?)?;
         // SAFETY: a context variable is set to a live object; the token is an owned reference, or null with an error.
         let token = unsafe {
-            Bound::from_owned_ptr_or_err(py, ffi::PyContextVar_Set(within_var(py)?.as_ptr(), within.as_ptr()))?.unbind()
+            Bound::from_owned_ptr_or_err(py, ffi::PyContextVar_Set(permit_context_var(py)?.as_ptr(), within.as_ptr()))?.unbind()
         };
         self.set(State::Inside(Inside { permit, within: within.unbind(), token }));
         Ok(())
@@ -156,7 +156,7 @@ impl Inside {
         self.within.get().over();
         drop(self.permit);
         // SAFETY: the variable and its token; an error is set when it fails.
-        if unsafe { ffi::PyContextVar_Reset(within_var(py)?.as_ptr(), self.token.as_ptr()) } == 0 {
+        if unsafe { ffi::PyContextVar_Reset(permit_context_var(py)?.as_ptr(), self.token.as_ptr()) } == 0 {
             return Ok(());
         }
         let e = PyErr::fetch(py);
@@ -204,7 +204,7 @@ impl Slot {
     #[pyo3(signature = (permits, limit, key = None, name = None, /))]
     fn new(
         py: Python<'_>,
-        permits: Py<Permits>,
+        permits: Py<LimitState>,
         limit: Py<PyAny>,
         key: Option<Py<PyAny>>,
         name: Option<String>,

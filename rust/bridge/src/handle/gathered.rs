@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mountain_core::effect::{Flight, Held, Submitted};
+use mountain_core::effect::{Flight, PermitContext, Submitted};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit, intern};
@@ -15,7 +15,7 @@ use crate::port::Port;
 #[pyclass(frozen)]
 struct Gathered {
     work: Arc<Submitted>,
-    held: Option<Arc<Held>>,
+    held: Option<Arc<PermitContext>>,
     flight: Option<Arc<Flight>>,
     task: Py<PyAny>,
     callback: Py<PyAny>,

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mountain_core::effect::{Abort, Done, Held, Host, Operation, Outcome, Starter};
+use mountain_core::effect::{Abort, Done, Host, Operation, Outcome, PermitContext, Starter};
 use mountain_core::error::Error;
 use mountain_core::observe::{Count, Doing};
 use mountain_core::schedule::Priority;
@@ -128,7 +128,7 @@ impl Handle {
     }
 
     /// A runtime owns this call from now on.
-    pub(crate) fn owned(&self, owner: Arc<Owned>, place: u32, work: Option<Arc<Held>>) {
+    pub(crate) fn owned(&self, owner: Arc<Owned>, place: u32, work: Option<Arc<PermitContext>>) {
         let mut s = self.state.lock();
         (s.owner, s.place, s.retrieved) = (Some(owner), place, false);
         if let Some(work) = work.and_then(|held| held.work.clone()) {

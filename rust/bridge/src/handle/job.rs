@@ -7,12 +7,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi};
 
-use crate::context::Within;
+use crate::context::PyPermitContext;
 use crate::handle::Handle;
 use crate::handle::backing::Backing;
 use crate::handle::job_state::Stage;
 use crate::plan::Plan;
-use crate::port::{Letter, Port, Shared};
+use crate::port::{Message, Port, Shared};
 use crate::python::pyref::PyRef;
 
 #[pyclass(frozen, weakref, module = "mountain_runtime._native")]
@@ -31,7 +31,7 @@ pub(crate) struct Job {
     port: Arc<Shared>,
     stage: Arc<Stage>,
     /// What waits for it.
-    within: Option<Py<Within>>,
+    within: Option<Py<PyPermitContext>>,
 }
 
 #[pymethods]
@@ -46,7 +46,7 @@ impl Job {
         // SAFETY: makes a new reference to a copy of the current context.
         let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
         let shared = port.get().shared.clone();
-        let within = Within::of_job(&context)?;
+        let within = PyPermitContext::of_job(&context)?;
         let (context, handle) = (context.unbind(), handle.unbind());
         Bound::new(py, Job { r#fn, args, kwargs, name, context, handle, port: shared, stage, within })
     }
@@ -92,6 +92,6 @@ impl Job {
         if let Some(within) = &self.within {
             within.get().over();
         }
-        self.stage.end(|| self.port.mailbox.post(Letter::Object(PyRef::new(self.handle.clone_ref(py)), result)));
+        self.stage.end(|| self.port.mailbox.post(Message::Object(PyRef::new(self.handle.clone_ref(py)), result)));
     }
 }

@@ -1,4 +1,4 @@
-//! Jobs that wait for a thread of the face's, the most urgent first.
+//! Jobs that wait for a thread of the package's, the most urgent first.
 
 use mountain_core::schedule::{Lanes, Priority};
 use mountain_core::sync::Mutex;

@@ -10,7 +10,7 @@ use mountain_core::policy::Layer;
 use mountain_core::telemetry::Labels;
 use pyo3::prelude::*;
 
-use crate::context::limit_source::LimitSource;
+use crate::context::deadline_source::DeadlineSource;
 use crate::convert::note;
 use crate::observe::log;
 use crate::plan::Plan;
@@ -55,7 +55,7 @@ pub(crate) fn say(py: Python<'_>, effect: &str, attempt: u32, course: Course, of
 }
 
 /// Who hears of a native effect's retries, if they are logged.
-pub(crate) fn natively(py: Python<'_>, plan: &Plan, source: Option<&LimitSource>) -> Option<Retries> {
+pub(crate) fn natively(py: Python<'_>, plan: &Plan, source: Option<&DeadlineSource>) -> Option<Retries> {
     if !plan.retries || !hears(py, INFO) {
         return None;
     }

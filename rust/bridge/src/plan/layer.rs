@@ -12,11 +12,11 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::context::to_seconds;
 use crate::globals::telemetry;
-use crate::policy::breaker::Circuit;
-use crate::policy::cache::{Budget, Store};
+use crate::policy::breaker::BreakerState;
+use crate::policy::cache::{BudgetState, CacheState};
 use crate::policy::jitter::jitter_of;
-use crate::policy::limit::Permits;
-use crate::policy::rate::Rates;
+use crate::policy::limit::LimitState;
+use crate::policy::rate::RateState;
 use crate::python::api::api;
 
 /// One compiled policy.
@@ -81,7 +81,7 @@ impl Layer {
         max: f64,
         jitter: &str,
         #[pyo3(from_py_with = to_seconds)] max_retry_after: Duration,
-        budget: Option<PyRef<'_, Budget>>,
+        budget: Option<PyRef<'_, BudgetState>>,
     ) -> PyResult<Self> {
         let backoff = retry::Backoff { initial, factor, max, jitter: jitter_of(jitter)? };
         let budget = budget.map(|budget| budget.0.clone());
@@ -91,7 +91,7 @@ impl Layer {
 
     #[staticmethod]
     #[pyo3(signature = (permits, key, /))]
-    fn limit(permits: &Bound<'_, Permits>, key: Option<Py<PyAny>>) -> Self {
+    fn limit(permits: &Bound<'_, LimitState>, key: Option<Py<PyAny>>) -> Self {
         let permits = permits.get();
         let key = key.map(|key| (key, permits.keys.clone()));
         Layer { asks: Asks { key, ..Asks::default() }, ..Layer::of(policy::Layer::Limit(permits.limit.clone())) }
@@ -99,7 +99,7 @@ impl Layer {
 
     #[staticmethod]
     #[pyo3(signature = (rates, key, cost, /))]
-    fn rate(rates: &Bound<'_, Rates>, key: Option<Py<PyAny>>, cost: Option<Py<PyAny>>) -> Self {
+    fn rate(rates: &Bound<'_, RateState>, key: Option<Py<PyAny>>, cost: Option<Py<PyAny>>) -> Self {
         let rates = rates.get();
         let key = key.map(|key| (key, rates.keys.clone()));
         Layer { asks: Asks { key, cost, call: None }, ..Layer::of(policy::Layer::Rate(rates.rate.clone())) }
@@ -107,7 +107,7 @@ impl Layer {
 
     #[staticmethod]
     #[pyo3(signature = (circuit, on, key, /))]
-    fn breaker(circuit: &Bound<'_, Circuit>, on: Py<PyAny>, key: Option<Py<PyAny>>) -> Self {
+    fn breaker(circuit: &Bound<'_, BreakerState>, on: Py<PyAny>, key: Option<Py<PyAny>>) -> Self {
         let circuit = circuit.get();
         let key = key.map(|key| (key, circuit.keys.clone()));
         let of = Layer::of(policy::Layer::Breaker(circuit.breaker.clone()));
@@ -116,7 +116,7 @@ impl Layer {
 
     #[staticmethod]
     #[pyo3(signature = (store, key, /))]
-    fn cache(store: &Bound<'_, Store>, key: Option<Py<PyAny>>) -> Self {
+    fn cache(store: &Bound<'_, CacheState>, key: Option<Py<PyAny>>) -> Self {
         let store = store.get();
         let asks = Asks { key: None, cost: None, call: Some((key, store.keys.clone())) };
         Layer { asks, ..Layer::of(policy::Layer::Cache(store.cache.clone())) }

@@ -18,12 +18,12 @@ use crate::policy::keyed;
 use crate::python::os_error::know_classes;
 
 #[pyclass(frozen, module = "mountain_runtime._native")]
-pub(crate) struct Circuit {
+pub(crate) struct BreakerState {
     pub(crate) breaker: Arc<Mutex<Breaker>>,
     pub(crate) keys: Arc<Keys>,
 }
 
-impl Circuit {
+impl BreakerState {
     fn change(
         &self,
         key: Option<&Bound<'_, PyAny>>,
@@ -40,7 +40,7 @@ impl Circuit {
 }
 
 #[pymethods]
-impl Circuit {
+impl BreakerState {
     #[new]
     #[pyo3(signature = (*, name, failures, failure_rate, minimum_calls, slow_call, slow_rate, window, cooldown, probes))]
     #[expect(clippy::too_many_arguments, reason = "as many as it has settings, each by its name")]
@@ -77,7 +77,7 @@ impl Circuit {
         if let Some(name) = name {
             telemetry().policies.breaker(&breaker, &keys, name);
         }
-        Ok(Circuit { breaker, keys })
+        Ok(BreakerState { breaker, keys })
     }
 
     #[pyo3(signature = (key, /))]

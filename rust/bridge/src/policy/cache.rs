@@ -23,7 +23,7 @@ use crate::python::pyref::PyRef;
 const REST: Duration = Duration::from_secs(1);
 
 #[pyclass(frozen, module = "mountain_runtime._native")]
-pub(crate) struct Store {
+pub(crate) struct CacheState {
     pub(crate) cache: Arc<Cache>,
     pub(crate) keys: Arc<Keys>,
 }
@@ -69,7 +69,7 @@ pub(crate) fn shared_error(py: Python<'_>, shared: &Shared) -> PyErr {
 }
 
 #[pymethods]
-impl Store {
+impl CacheState {
     #[new]
     #[pyo3(signature = (ttl, stale, max_size, name, /))]
     fn new(
@@ -83,7 +83,7 @@ impl Store {
             telemetry().policies.cache(&cache, name);
         }
         // A key that a value stands under is in use.
-        Store { cache, keys: keyed::keys(REST, |_, _| true) }
+        CacheState { cache, keys: keyed::keys(REST, |_, _| true) }
     }
 
     /// The functions whose calls it has keys of: each key is (function, ...).
@@ -136,10 +136,10 @@ impl Store {
 }
 
 #[pyclass(frozen, module = "mountain_runtime._native")]
-pub(crate) struct Budget(pub(crate) Arc<Mutex<retry::Budget>>);
+pub(crate) struct BudgetState(pub(crate) Arc<Mutex<retry::Budget>>);
 
 #[pymethods]
-impl Budget {
+impl BudgetState {
     #[new]
     #[pyo3(signature = (ratio, min_per_second, name, /))]
     fn new(ratio: f64, min_per_second: f64, name: Option<&str>) -> Self {
@@ -149,6 +149,6 @@ impl Budget {
         if let Some(name) = name {
             telemetry().policies.budget(&budget, name);
         }
-        Budget(budget)
+        BudgetState(budget)
     }
 }

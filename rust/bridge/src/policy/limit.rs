@@ -17,7 +17,7 @@ use crate::policy::keyed;
 const REST: Duration = Duration::from_secs(1);
 
 #[pyclass(frozen, module = "mountain_runtime._native")]
-pub(crate) struct Permits {
+pub(crate) struct LimitState {
     pub(crate) limit: Arc<Limit>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) name: Option<String>,
@@ -28,7 +28,7 @@ pub(crate) struct Permits {
 }
 
 #[pymethods]
-impl Permits {
+impl LimitState {
     #[new]
     #[pyo3(signature = (n, max_waiting, shed, name, keyed = false, /))]
     fn new(n: u32, max_waiting: Option<u32>, shed: bool, name: Option<&str>, keyed: bool) -> Self {
@@ -39,7 +39,7 @@ impl Permits {
         if let Some(name) = name {
             telemetry().policies.limit(&limit, Some(&keys), name);
         }
-        Permits { limit, keys, name: name.map(str::to_owned), keyed, plan: Mutex::default() }
+        LimitState { limit, keys, name: name.map(str::to_owned), keyed, plan: Mutex::default() }
     }
 
     fn resize(&self, n: u32) {

@@ -13,19 +13,19 @@ use crate::globals::{clock, telemetry};
 use crate::policy::keyed;
 
 #[pyclass(frozen, module = "mountain_runtime._native")]
-pub(crate) struct Rates {
+pub(crate) struct RateState {
     pub(crate) rate: Arc<Rate>,
     pub(crate) keys: Arc<Keys>,
 }
 
-impl Rates {
+impl RateState {
     fn number(&self, key: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Use>> {
         key.map(|key| keyed::intern(&self.keys, key)).transpose()
     }
 }
 
 #[pymethods]
-impl Rates {
+impl RateState {
     #[new]
     #[pyo3(signature = (n, per, burst, max_wait, name, /))]
     fn new(
@@ -42,7 +42,7 @@ impl Rates {
         if let Some(name) = name {
             telemetry().policies.rate(&rate, Some(&keys), name);
         }
-        Rates { rate, keys }
+        RateState { rate, keys }
     }
 
     #[pyo3(signature = (cost, key, /))]

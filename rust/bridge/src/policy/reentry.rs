@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use mountain_core::effect::{Held, Terms};
+use mountain_core::effect::{PermitContext, Terms};
 use mountain_core::policy::Layer;
 use pyo3::prelude::*;
 
 use crate::python::api::api;
 
 /// A limit in that stack would refuse the call.
-pub(crate) fn reenters(stack: &[Layer], terms: &Terms, held: &Arc<Held>) -> bool {
+pub(crate) fn reenters(stack: &[Layer], terms: &Terms, held: &Arc<PermitContext>) -> bool {
     let refuses = |(layer, each): (usize, &Layer)| matches!(each, Layer::Limit(limit) if limit.reenters(terms.key(layer), held));
     stack.iter().enumerate().any(refuses)
 }
 
 /// A generator that was left by `break` has its block in the context of the code that left it, until the event loop closes it. To find such
 /// generators costs a look at every object, so it is done only where a call is about to be refused.
-pub(crate) fn disown_abandoned(py: Python<'_>, held: &Held, is_refused: impl FnOnce() -> bool) -> PyResult<()> {
+pub(crate) fn disown_abandoned(py: Python<'_>, held: &PermitContext, is_refused: impl FnOnce() -> bool) -> PyResult<()> {
     if held.by_block && is_refused() {
         api(py).disown_abandoned.bind(py).call0()?;
     }

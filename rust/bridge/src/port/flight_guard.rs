@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use mountain_core::effect::{self, Abort, Abortable, Flight, Held, Landed};
+use mountain_core::effect::{self, Abort, Abortable, Flight, Landed, PermitContext};
 use mountain_core::sync::Mutex;
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::context::Within;
+use crate::context::PyPermitContext;
 use crate::policy::cache::{share, share_error};
-use crate::port::{Letter, Port, Shared};
+use crate::port::{Message, Port, Shared};
 use crate::python::pyref::PyRef;
 
 #[pyclass(frozen, weakref, module = "mountain_runtime._native")]
@@ -18,13 +18,13 @@ pub(crate) struct Landing {
     right: Mutex<Option<effect::Landing>>,
     flight: Arc<Flight>,
     /// The permits of who began it, and waits.
-    held: Option<Arc<Held>>,
+    held: Option<Arc<PermitContext>>,
     /// From `flies` on.
     task: Mutex<Option<(Py<PyAny>, Py<Port>)>>,
 }
 
 impl Landing {
-    pub(crate) fn new(landing: effect::Landing, held: Option<Arc<Held>>) -> Self {
+    pub(crate) fn new(landing: effect::Landing, held: Option<Arc<PermitContext>>) -> Self {
         let flight = landing.flight().clone();
         Landing { held, right: Mutex::new(Some(landing)), flight, task: Mutex::new(None) }
     }
@@ -69,8 +69,8 @@ impl Landing {
     }
 
     /// For the context variable of its task.
-    fn within(&self, py: Python<'_>) -> PyResult<Within> {
-        Within::new(py, self.held.clone(), Some(self.flight.clone()))
+    fn within(&self, py: Python<'_>) -> PyResult<PyPermitContext> {
+        PyPermitContext::new(py, self.held.clone(), Some(self.flight.clone()))
     }
 
     #[pyo3(signature = (value, /))]
@@ -124,7 +124,7 @@ impl Abortable for Ask {
     fn abort(&self) {
         let task = self.task.lock().take();
         if let Some(task) = task {
-            self.port.mailbox.post(Letter::Cancel(task));
+            self.port.mailbox.post(Message::Cancel(task));
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The port: an event loop's queue of native completions, one per loop, made on first use there and gone when the loop is closed.
 //!
-//!  1. A worker posts a letter; whoever finds the box unheard rings the bell (`mountain_core::sync::Mailbox` holds the protocol and its proof).
+//!  1. A worker posts a message; whoever finds the box unheard rings the bell (`mountain_core::sync::Mailbox` holds the protocol and its proof).
 //!  2. The loop sees the descriptor readable and calls `_drain` (in `drain.rs`) as a plain handle, with no current task.
-//!  3. `_drain` opens at most `BOUND` letters, and none after `BUDGET` has passed; if any are left, the bell rings again, so that timers and
+//!  3. `_drain` opens at most `BOUND` messages, and none after `BUDGET` has passed; if any are left, the bell rings again, so that timers and
 //!     sockets get their turn in between.
-//!  4. Closing the loop, or collecting one that was not closed, drops every engine that waits on it, inside the loop's thread, so that what was granted to them is given back. Letters
+//!  4. Closing the loop, or collecting one that was not closed, drops every engine that waits on it, inside the loop's thread, so that what was granted to them is given back. Messages
 //!     that come later are dropped where they are posted, and their references go to the graveyard.
 
 use std::cell::RefCell;
@@ -28,7 +28,7 @@ use crate::python::os_error::os_error;
 use crate::python::pyref::{PyRef, empty_graveyard, when_many};
 use crate::python::weak::Weak;
 
-pub(crate) enum Letter {
+pub(crate) enum Message {
     /// A parked or suspended run was woken.
     Wake(Arc<RunWake>),
     /// A native call has ended.
@@ -43,7 +43,7 @@ pub(crate) enum Letter {
 
 /// The part of a port that other threads see.
 pub(crate) struct Shared {
-    pub(crate) mailbox: Mailbox<Letter, FdBell>,
+    pub(crate) mailbox: Mailbox<Message, FdBell>,
     /// How many runs are parked.
     parked: AtomicUsize,
 }
@@ -51,11 +51,11 @@ pub(crate) struct Shared {
 impl Sink for Shared {
     fn deliver(&self, token: usize, outcome: Outcome) {
         // SAFETY: the token is the handle's, made in `Handle::start`; an outcome is delivered once.
-        self.mailbox.post(Letter::Done(unsafe { PyRef::from_token(token) }, outcome));
+        self.mailbox.post(Message::Done(unsafe { PyRef::from_token(token) }, outcome));
     }
 
     fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>) {
-        self.mailbox.post(Letter::Allocate(sizes, then));
+        self.mailbox.post(Message::Allocate(sizes, then));
     }
 }
 
@@ -76,7 +76,7 @@ impl Wake for RunWake {
         if !self.woken.swap(true, Ordering::SeqCst)
             && let Some(port) = self.port()
         {
-            port.mailbox.post(Letter::Wake(self.clone()));
+            port.mailbox.post(Message::Wake(self.clone()));
         }
     }
 }
@@ -103,7 +103,7 @@ impl RunWake {
             // SAFETY: made a moment ago, and nobody has it.
             drop(unsafe { Arc::from_raw(shared) });
         } else if self.woken.load(Ordering::SeqCst) {
-            port.shared.mailbox.post(Letter::Wake(self.clone()));
+            port.shared.mailbox.post(Message::Wake(self.clone()));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the face hands down at import: its classes that Rust raises or builds, and its functions that Rust calls.
+//! What the package hands down at import: its classes that Rust raises or builds, and its functions that Rust calls.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -80,7 +80,7 @@ impl Api {
 static API: PyOnceLock<Api> = PyOnceLock::new();
 
 pub(crate) fn api(py: Python<'_>) -> &Api {
-    API.get(py).expect("mountain_runtime binds its face at import")
+    API.get(py).expect("mountain_runtime calls bind() at import")
 }
 
 fn gather_code<'py>(asyncio: &Bound<'py, PyModule>) -> PyResult<Bound<'py, PyAny>> {

@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{Begin, Class, Course, Deadline, GaveUp, Held, Holder, Landing, Leaf, Shared, Terms, Trace, Verdict};
+use mountain_core::effect::{
+    Begin, Class, Course, Deadline, GaveUp, Holder, Landing, Leaf, PermitContext, Shared, Terms, Trace, Verdict,
+};
 use mountain_core::error::Owner;
 use mountain_core::time::Instant;
 use pyo3::exceptions::asyncio::CancelledError;
@@ -23,7 +25,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
-use crate::context::limit_source::LimitSource;
+use crate::context::deadline_source::DeadlineSource;
 use crate::context::{LAG, Over, running, under};
 use crate::convert::fail::{Fail, answer, no_stop, while_handling, with_frames};
 use crate::convert::note;
@@ -57,7 +59,7 @@ struct State {
     /// The limit over the call: what starts within its steps stands under it.
     over: Deadline,
     /// The permits that it holds.
-    held: Option<Arc<Held>>,
+    held: Option<Arc<PermitContext>>,
     stop: bool,
     cancel_sent: bool,
     task: Option<Py<PyAny>>,
@@ -71,7 +73,7 @@ struct State {
 #[derive(Default)]
 struct Rare {
     /// Where the limit comes from that the whole run inherited.
-    inherits: Option<LimitSource>,
+    inherits: Option<DeadlineSource>,
     /// The thread's job that it last waited for.
     job: Option<Arc<Stage>>,
     /// What a fallback is to stand in for.
@@ -176,14 +178,14 @@ impl PyLeaf {
     }
 
     /// The run stands under a limit from there.
-    pub(crate) fn inherits(&self, py: Python<'_>, source: LimitSource) {
+    pub(crate) fn inherits(&self, py: Python<'_>, source: DeadlineSource) {
         self.state.lock(py).rare().inherits = Some(source);
     }
 
     /// Where a limit over the call comes from, for what starts within its steps.
-    pub(crate) fn limit_source(&self, py: Python<'_>, owner: Owner) -> Option<LimitSource> {
+    pub(crate) fn deadline_source(&self, py: Python<'_>, owner: Owner) -> Option<DeadlineSource> {
         match owner {
-            Owner::Layer(layer) => Some(LimitSource::policy(self.plan.clone_ref(py).into_any(), layer)),
+            Owner::Layer(layer) => Some(DeadlineSource::policy(self.plan.clone_ref(py).into_any(), layer)),
             Owner::Inherited => {
                 let s = self.state.lock(py);
                 s.rare.as_ref().and_then(|rare| rare.inherits.as_ref()).map(|source| source.clone_ref(py))
@@ -194,7 +196,7 @@ impl PyLeaf {
 
     /// The limit that the run inherited, written out.
     fn inherited(&self, py: Python<'_>) -> Option<String> {
-        self.limit_source(py, Owner::Inherited).map(|source| source.text(py))
+        self.deadline_source(py, Owner::Inherited).map(|source| source.text(py))
     }
 
     /// A fault as the exception that the caller would see.
@@ -361,7 +363,7 @@ impl PyLeaf {
     fn poll_once(&self, py: Python<'_>, begin: Option<Begin<'_>>) -> Poll<Result<Py<PyAny>, Fail>> {
         let (coroutine, resume, over, held) = if let Some(begin) = begin {
             let (Begin::Call(around) | Begin::Instead(around)) = begin;
-            let source = || self.limit_source(py, around.over.owner);
+            let source = || self.deadline_source(py, around.over.owner);
             let over = Over { at: around.over.at, source: Some(&source) };
             let started = under(py, over, around.held, || match begin {
                 Begin::Call(_) => self.begin(py).map(Ok),
@@ -391,7 +393,7 @@ impl PyLeaf {
             Some(Begin::Call(around) | Begin::Instead(around)) => around.held,
             None => resumed.as_ref(),
         };
-        let source = || self.limit_source(py, over.owner);
+        let source = || self.deadline_source(py, over.owner);
         let limit = Over { at: over.at, source: Some(&source) };
         let stepped = under(py, limit, holder, || Self::step(py, &coroutine, resume));
         drop(deeper);
@@ -589,7 +591,7 @@ impl Leaf for PyLeaf {
         }
     }
 
-    fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<Held>>) -> Result<(), Fail> {
+    fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<PermitContext>>) -> Result<(), Fail> {
         // SAFETY: as in `poll`.
         let py = unsafe { Python::assume_attached() };
         let begin = || -> PyResult<()> {

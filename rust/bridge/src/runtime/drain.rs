@@ -1,4 +1,4 @@
-//! What a loop's thread does with its port: open letters when the bell has rung, and let go of everything when the loop is closed.
+//! What a loop's thread does with its port: open messages when the bell has rung, and let go of everything when the loop is closed.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use crate::handle::backing::Phase;
 use crate::observe::log;
 use crate::observe::spans;
 use crate::port::flight_guard::{self, Landing};
-use crate::port::{self, Letter, Port};
+use crate::port::{self, Message, Port};
 use crate::python::pyref::empty_graveyard;
 use crate::run::Run;
 use crate::runtime::reap;
 use crate::scope::Scope;
 
-/// Letters that one drain opens at most.
+/// Messages that one drain opens at most.
 const BOUND: usize = 1024;
-/// A drain opens no further letter after this.
+/// A drain opens no further message after this.
 const BUDGET: Duration = Duration::from_millis(5);
 
 #[pymethods]
@@ -60,18 +60,18 @@ impl Port {
         }
         let end = now.after(BUDGET);
         let mut fatal = Ok(());
-        let mut letters = 0;
+        let mut messages = 0;
         for _ in 0..BOUND {
-            let Some(letter) = mailbox.pop() else { break };
-            letters += 1;
+            let Some(message) = mailbox.pop() else { break };
+            messages += 1;
             // Only an exit or an interrupt comes out of a task's step; it goes to whoever runs the loop.
-            fatal = open_letter(slf, letter, direct, now);
+            fatal = open_message(slf, message, direct, now);
             now = clock.now();
             if fatal.is_err() || now >= end {
                 break;
             }
         }
-        pulse.letters.record(letters);
+        pulse.messages.record(messages);
         mailbox.end();
         fatal
     }
@@ -99,21 +99,21 @@ impl Port {
     }
 }
 
-fn open_letter(slf: &Bound<'_, Port>, letter: Letter, direct: bool, now: Instant) -> PyResult<()> {
+fn open_message(slf: &Bound<'_, Port>, message: Message, direct: bool, now: Instant) -> PyResult<()> {
     let py = slf.py();
-    match letter {
-        Letter::Wake(wake) => match wake.answer(py) {
+    match message {
+        Message::Wake(wake) => match wake.answer(py) {
             // SAFETY: what waits is a run, which made the waker.
             Some(run) => Run::woken(&unsafe { run.cast_into_unchecked() }, direct),
             None => Ok(()),
         },
-        Letter::Done(handle, outcome) => {
-            // SAFETY: the reference of such a letter is a handle's.
+        Message::Done(handle, outcome) => {
+            // SAFETY: the reference of such a message is a handle's.
             let handle = unsafe { handle.into_cast::<Handle>(py) };
             Handle::ended(&handle, outcome, direct, now)
         }
-        Letter::Object(handle, result) => {
-            // SAFETY: the reference of such a letter is a handle's.
+        Message::Object(handle, result) => {
+            // SAFETY: the reference of such a message is a handle's.
             let handle = unsafe { handle.into_cast::<Handle>(py) };
             let phase = match result {
                 Ok(value) => Phase::Value(value.into_bound(py).unbind()),
@@ -121,8 +121,8 @@ fn open_letter(slf: &Bound<'_, Port>, letter: Letter, direct: bool, now: Instant
             };
             Handle::resolve(&handle, phase, direct)
         }
-        Letter::Cancel(task) => flight_guard::cancel(&task.into_bound(py)),
-        Letter::Allocate(sizes, then) => {
+        Message::Cancel(task) => flight_guard::cancel(&task.into_bound(py)),
+        Message::Allocate(sizes, then) => {
             then(value::Buffers::allocate(py, &sizes)?);
             Ok(())
         }

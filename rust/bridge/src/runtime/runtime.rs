@@ -1,4 +1,4 @@
-//! What the face's `Runtime` stands on: entering and leaving a loop, and starting what it will own.
+//! What Python's `Runtime` stands on: entering and leaving a loop, and starting what it will own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,11 +12,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::context::{self, Within};
+use crate::context::{self, PyPermitContext};
 use crate::effect::{Effect, Start};
 use crate::globals;
 use crate::handle::{Handle, of_task};
-use crate::policy::limit::Permits;
+use crate::policy::limit::LimitState;
 use crate::port::Port;
 use crate::python::api::api;
 use crate::python::os_error::os_error;
@@ -54,7 +54,7 @@ impl Scope {
     /// With `workers` it has tokio workers of its own; without, it shares the process's.
     /// What is submitted to it begins under a permit of `permits`.
     #[pyo3(signature = (workers = None, permits = None))]
-    fn _setup(&self, workers: Option<usize>, permits: Option<&Bound<'_, Permits>>) {
+    fn _setup(&self, workers: Option<usize>, permits: Option<&Bound<'_, LimitState>>) {
         *self.workers.lock() = workers;
         *self.limit.lock() = permits.map(|permits| permits.get().limit.clone());
     }
@@ -148,7 +148,7 @@ impl Scope {
             let kwargs = PyDict::new(py);
             kwargs.set_item(intern!(py, "name"), name)?;
             if let Some(work) = work.clone() {
-                kwargs.set_item(intern!(py, "within"), Within::of_work(py, work)?)?;
+                kwargs.set_item(intern!(py, "within"), PyPermitContext::of_work(py, work)?)?;
             }
             let task = slf.call_method(intern!(py, "_spawn"), (effect,), Some(&kwargs))?;
             of_task(&port, e.plan.clone_ref(py), &task)?

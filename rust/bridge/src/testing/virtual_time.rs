@@ -1,7 +1,7 @@
 //! The engine's clock in the hands of a test, which moves it in step with its event loop's.
 //!
 //! The test's thread is the only one that calls this, between two callbacks of its loop. It moves time when nothing else can happen: see
-//! `at_rest` of the core for what that means natively. Letters are no case of their own: a letter is posted, and the bell rung, before
+//! `at_rest` of the core for what that means natively. Messages are no case of their own: a message is posted, and the bell rung, before
 //! whoever posts it is at rest, so that the loop's next look at its descriptors finds it.
 
 use std::time::{Duration, Instant};

@@ -1,12 +1,12 @@
 //! Where calls begin that an event loop makes: it only queues them, and a worker begins them in turns. What a worker spawns goes to its own
-//! queue, at half the price of the shared one, and is freed where it was made. Who begins them is on duty (`sync::Duty` holds the protocol).
+//! queue, at half the price of the shared one, and is freed where it was made. Who begins them is the consumer (`sync::SingleConsumer` holds the protocol).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::{Abort, Abortable, Done, Host, Operation};
 use crate::observe::Doing;
-use crate::sync::{Duty, Mutex};
+use crate::sync::{Mutex, SingleConsumer};
 
 /// Calls that are begun in one go: as many as a worker's own queue takes.
 pub(super) const AT_ONCE: usize = 128;
@@ -14,7 +14,7 @@ pub(super) const AT_ONCE: usize = 128;
 const LOOKS: usize = 200;
 
 #[derive(Default)]
-pub struct Starter(Duty<Arc<Call>>);
+pub struct Starter(SingleConsumer<Arc<Call>>);
 
 impl Starter {
     /// Begin `operation` soon, on a worker.
@@ -36,11 +36,11 @@ struct OnDuty {
 impl OnDuty {
     async fn work(mut self) {
         let host = self.host.clone();
-        let duty = &host.starter.0;
+        let consumer = &host.starter.0;
         while !self.left {
             let mut begun = 0;
             while begun < AT_ONCE
-                && let Some(call) = duty.next()
+                && let Some(call) = consumer.next()
             {
                 call.begin(&host);
                 begun += 1;
@@ -52,9 +52,9 @@ impl OnDuty {
             }
             let something_came = (0..LOOKS).any(|_| {
                 std::hint::spin_loop();
-                !duty.is_idle()
+                !consumer.is_idle()
             });
-            self.left = !something_came && duty.leave();
+            self.left = !something_came && consumer.leave();
         }
     }
 }
@@ -62,12 +62,12 @@ impl OnDuty {
 impl Drop for OnDuty {
     /// The workers have ended: what is queued will not begin, and is told so.
     fn drop(&mut self) {
-        let duty = &self.host.starter.0;
+        let consumer = &self.host.starter.0;
         while !self.left {
-            while let Some(call) = duty.next() {
+            while let Some(call) = consumer.next() {
                 call.abort();
             }
-            self.left = duty.leave();
+            self.left = consumer.leave();
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::{Around, Held, Landing, Shared};
+use super::{Around, Landing, PermitContext, Shared};
 use crate::error::{Misfit, Owner, Refused, TimedOut};
 
 /// What an effect finally calls. The engine starts it, polls it, and may ask a running call to end; it never stops it by force.
@@ -42,7 +42,7 @@ pub trait Leaf: Send + Sync {
 
     /// What stands inside the cache at `layer` begins as work of its own, and goes on when this call has gone: it lands with `landing`. Who
     /// waits for it holds these permits.
-    fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<Held>>) -> Result<(), Self::Err>;
+    fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<PermitContext>>) -> Result<(), Self::Err>;
 
     /// The last call has ended for its caller, but goes on, as a thread does that cannot be stopped: it then keeps this to its real end.
     /// Otherwise it is given back.

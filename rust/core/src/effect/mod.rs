@@ -25,4 +25,4 @@ pub use native::{NativeLeaf, OnErrno, Retries};
 pub use operation::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
 pub use rest::{AtWork, at_rest};
 pub use submitted::{Awaited, Submitted};
-pub use terms::{Held, Holder, Term, Terms};
+pub use terms::{Holder, PermitContext, Term, Terms};

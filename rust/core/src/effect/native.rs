@@ -7,7 +7,8 @@ use std::task::{Context, Poll, Waker};
 use crate::sync::Mutex;
 
 use super::{
-    Abort, Begin, Class, Course, Done, Fault, GaveUp, Held, Host, Landing, Leaf, Operation, Outcome, Shared, Sink, Verdict,
+    Abort, Begin, Class, Course, Done, Fault, GaveUp, Host, Landing, Leaf, Operation, Outcome, PermitContext, Shared, Sink,
+    Verdict,
 };
 use crate::error::{Error, Owner, Refused, TimedOut};
 use crate::schedule::Priority;
@@ -179,7 +180,7 @@ impl Leaf for NativeLeaf {
         Error::Cancelled
     }
 
-    fn fly(&self, _layer: usize, landing: Landing, _held: Option<Arc<Held>>) -> Result<(), Error> {
+    fn fly(&self, _layer: usize, landing: Landing, _held: Option<Arc<PermitContext>>) -> Result<(), Error> {
         drop(landing);
         Err(Error::Invalid("a cache around native work is its host's".into()))
     }

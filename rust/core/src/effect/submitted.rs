@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 
 use slab::Slab;
 
-use super::{Flight, Held};
+use super::{Flight, PermitContext};
 #[cfg(loom)]
 use crate::sync::Modelled as Mutex;
 #[cfg(not(loom))]
@@ -33,7 +33,7 @@ pub struct Submitted {
 struct State {
     over: bool,
     /// The permits of those who await it.
-    holders: Vec<Arc<Held>>,
+    holders: Vec<Arc<PermitContext>>,
     /// The cached calls that do.
     flights: Vec<Arc<Flight>>,
     waits: Slab<(Arc<dyn Awaited>, u32)>,
@@ -62,7 +62,7 @@ impl Submitted {
     }
 
     /// Code awaits it that holds `held`, or is a part of `flight`. False: the work waits for that flight.
-    pub fn awaited_by(self: &Arc<Self>, held: Option<&Arc<Held>>, flight: Option<&Arc<Flight>>) -> bool {
+    pub fn awaited_by(self: &Arc<Self>, held: Option<&Arc<PermitContext>>, flight: Option<&Arc<Flight>>) -> bool {
         if let (Some(own), Some(flight)) = (&self.flight, flight) {
             if !flight.waits_for(own) {
                 return false;
@@ -122,7 +122,7 @@ impl Submitted {
     }
 
     /// The permits of all who wait for it, through other such work too. Some may come more than once.
-    pub fn each_holder(self: &Arc<Self>, mut each: impl FnMut(&Arc<Held>)) {
+    pub fn each_holder(self: &Arc<Self>, mut each: impl FnMut(&Arc<PermitContext>)) {
         let mut works = vec![self.clone()];
         let mut next = 0;
         while let Some(work) = works.get(next).cloned() {

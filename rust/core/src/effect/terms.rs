@@ -50,7 +50,7 @@ pub struct Holder<'a> {
     limit: usize,
     key: u32,
     up: Option<&'a Holder<'a>>,
-    told: OnceLock<Arc<Held>>,
+    told: OnceLock<Arc<PermitContext>>,
 }
 
 impl<'a> Holder<'a> {
@@ -63,24 +63,24 @@ impl<'a> Holder<'a> {
         self.limit
     }
 
-    pub fn held(&self) -> Arc<Held> {
-        self.told.get_or_init(|| Held::new(self.limit, self.key, self.up.map(Holder::held))).clone()
+    pub fn held(&self) -> Arc<PermitContext> {
+        self.told.get_or_init(|| PermitContext::new(self.limit, self.key, self.up.map(Holder::held))).clone()
     }
 
     /// None: nobody has asked.
-    pub fn told(&self) -> Option<&Arc<Held>> {
+    pub fn told(&self) -> Option<&Arc<PermitContext>> {
         self.told.get()
     }
 }
 
-impl From<Arc<Held>> for Holder<'_> {
-    fn from(held: Arc<Held>) -> Self {
+impl From<Arc<PermitContext>> for Holder<'_> {
+    fn from(held: Arc<PermitContext>) -> Self {
         Holder { limit: held.limit, key: held.key, up: None, told: OnceLock::from(held) }
     }
 }
 
 /// A permit that a call holds, as what runs inside the call knows it: so that a limit notices when all its holders wait for itself.
-pub struct Held {
+pub struct PermitContext {
     /// The limit, by its name.
     pub limit: usize,
     pub key: u32,
@@ -88,36 +88,36 @@ pub struct Held {
     pub waits: AtomicU32,
     /// The permit was given back, or its block abandoned: what runs where it was taken holds it no more.
     pub gone: AtomicBool,
-    pub up: Option<Arc<Held>>,
+    pub up: Option<Arc<PermitContext>>,
     /// A block of code took it, or one further out: the host knows of a block only that it was entered, not that it was left to itself.
     pub by_block: bool,
     /// The submitted work in which it is held.
     pub work: Option<Arc<Submitted>>,
 }
 
-impl Held {
-    pub fn new(limit: usize, key: u32, up: Option<Arc<Held>>) -> Arc<Self> {
+impl PermitContext {
+    pub fn new(limit: usize, key: u32, up: Option<Arc<PermitContext>>) -> Arc<Self> {
         let by_block = up.as_ref().is_some_and(|up| up.by_block);
         Self::made(limit, key, up, by_block)
     }
 
-    pub fn of_block(limit: usize, key: u32, up: Option<Arc<Held>>) -> Arc<Self> {
+    pub fn of_block(limit: usize, key: u32, up: Option<Arc<PermitContext>>) -> Arc<Self> {
         Self::made(limit, key, up, true)
     }
 
-    fn made(limit: usize, key: u32, up: Option<Arc<Held>>, by_block: bool) -> Arc<Self> {
+    fn made(limit: usize, key: u32, up: Option<Arc<PermitContext>>, by_block: bool) -> Arc<Self> {
         let work = up.as_ref().and_then(|up| up.work.clone());
-        Arc::new(Held { limit, key, waits: AtomicU32::new(0), gone: AtomicBool::new(false), up, by_block, work })
+        Arc::new(PermitContext { limit, key, waits: AtomicU32::new(0), gone: AtomicBool::new(false), up, by_block, work })
     }
 
     /// What submitted work begins with: a permit of no limit.
     pub fn of_work(work: Arc<Submitted>) -> Arc<Self> {
         let (waits, gone) = (AtomicU32::new(0), AtomicBool::new(true));
-        Arc::new(Held { limit: 0, key: 0, waits, gone, up: None, by_block: false, work: Some(work) })
+        Arc::new(PermitContext { limit: 0, key: 0, waits, gone, up: None, by_block: false, work: Some(work) })
     }
 
     /// It was taken by what runs inside `call`.
-    pub fn is_inside(&self, call: &Arc<Held>) -> bool {
+    pub fn is_inside(&self, call: &Arc<PermitContext>) -> bool {
         std::iter::successors(self.up.as_ref(), |held| held.up.as_ref()).any(|held| Arc::ptr_eq(held, call))
     }
 }

@@ -1,6 +1,6 @@
 //! Native calls that wait for a permit, to begin under it or to hand it on: no task, no thread, one allocation each.
 //!
-//! A call is its own waker. Handed a permit, it goes to the starter, and the worker on duty begins it; when it has ended, its permit is
+//! A call is its own waker. Handed a permit, it goes to the starter, and the worker that consumes begins it; when it has ended, its permit is
 //! handed to the next one. So a chain of calls that end at once is a loop of the starter's, not a recursion.
 //!
 //! A million of them may wait: a call is 80 bytes with its counts, and what only some have is in a box.
@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use crate::effect::{Abort, Abortable, Done, Held, Holder, Host, Operation, Outcome, Sink, Starter, Use};
+use crate::effect::{Abort, Abortable, Done, Holder, Host, Operation, Outcome, PermitContext, Sink, Starter, Use};
 use crate::error::{Error, Reason, Refused};
 use crate::observe::Doing;
 use crate::policy::limit::{Limit, Noted, Queue};
@@ -34,7 +34,7 @@ impl Gate {
     }
 
     /// Begin `operation` under a permit. Its caller runs under `held`, and waits for it.
-    pub fn begin(self: &Arc<Self>, operation: Arc<dyn Operation>, held: Option<Arc<Held>>, done: Done) -> Abort {
+    pub fn begin(self: &Arc<Self>, operation: Arc<dyn Operation>, held: Option<Arc<PermitContext>>, done: Done) -> Abort {
         let priority = done.priority;
         Call::queue(self.clone(), priority, Next::new(Then::Begin(operation), held), done)
     }
@@ -45,7 +45,7 @@ pub struct Queued {
     pub limit: Arc<Limit>,
     pub priority: Priority,
     /// The permits under which the caller runs, who waits for this.
-    pub held: Option<Arc<Held>>,
+    pub held: Option<Arc<PermitContext>>,
     pub then: Then,
 }
 
@@ -90,7 +90,7 @@ enum Next {
 
 struct More {
     then: Then,
-    held: Option<Arc<Held>>,
+    held: Option<Arc<PermitContext>>,
     /// Where it waits in submitted work.
     noted: Option<Noted>,
 }
@@ -104,7 +104,7 @@ enum Ask {
 }
 
 impl Next {
-    fn new(then: Then, held: Option<Arc<Held>>) -> Self {
+    fn new(then: Then, held: Option<Arc<PermitContext>>) -> Self {
         match (then, held) {
             (Then::Begin(operation), None) => Next::Begin(operation),
             (then, held) => Next::More(Box::new(More { then, held, noted: None })),
@@ -118,7 +118,7 @@ impl Next {
         }
     }
 
-    fn held(&self) -> Option<&Arc<Held>> {
+    fn held(&self) -> Option<&Arc<PermitContext>> {
         match self {
             Next::More(more) => more.held.as_ref(),
             Next::Begin(_) => None,
@@ -126,7 +126,7 @@ impl Next {
     }
 
     /// It waits no more.
-    fn into_parts(self) -> (Then, Option<Arc<Held>>) {
+    fn into_parts(self) -> (Then, Option<Arc<PermitContext>>) {
         match self {
             Next::Begin(operation) => (Then::Begin(operation), None),
             Next::More(more) => (more.then, more.held),
@@ -155,7 +155,7 @@ impl Call {
         let limit = &call.gate.limit;
         let held = next.held().cloned();
         let holder = held.clone().map(Holder::from);
-        // Held while it asks: a permit may be handed over before its number is noted.
+        // PermitContext while it asks: a permit may be handed over before its number is noted.
         let mut state = call.state.lock();
         match limit.queue(next.key(), priority, holder.as_ref(), || Waker::from(call.clone())) {
             Queue::Wait(number) => {
@@ -176,7 +176,7 @@ impl Call {
     }
 
     /// Out of the state's lock: it may be refused at once.
-    fn note(&self, number: u32, held: &Arc<Held>) {
+    fn note(&self, number: u32, held: &Arc<PermitContext>) {
         let noted = self.gate.limit.note_wait(number, Some(held));
         if let (Some(noted), State::Queued(_, Next::More(more))) = (noted, &mut *self.state.lock()) {
             more.noted = Some(noted);

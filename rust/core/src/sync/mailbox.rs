@@ -3,20 +3,20 @@
 //! The protocol. `rung` means: the bell has been rung and the consumer has not yet begun the drain that answers it.
 //!
 //! Producer
-//!  1. push the letter;
+//!  1. push the message;
 //!  2. if `rung` was false, set it; whoever changed it from false to true rings the bell.
 //!
 //! Consumer, when the bell has called it
 //!  3. silence the bell (the owner's part: read the eventfd), then `rung := false`;
-//!  4. pop letters, as many as its bound allows;
-//!  5. if letters are left, do step 2 itself, so that the loop calls it again.
+//!  4. pop messages, as many as its bound allows;
+//!  5. if messages are left, do step 2 itself, so that the loop calls it again.
 //!
 //! What races with it
-//!  - A letter pushed before 3 is popped in 4 or found in 5. One pushed after 3 finds `rung` false in 2 and rings, or finds it true because
+//!  - A message pushed before 3 is popped in 4 or found in 5. One pushed after 3 finds `rung` false in 2 and rings, or finds it true because
 //!    somebody rang after 3; in both cases the consumer is called again. All accesses are `SeqCst`: with less, the push of 1 may become
-//!    visible after the load of 2, and a letter lies in the box while the bell stays silent.
+//!    visible after the load of 2, and a message lies in the box while the bell stays silent.
 //!  - `close` sets `closed`, then empties the box. A producer looks at `closed` after its push: it either sees it and empties the box
-//!    itself, or its push came before the emptying of `close`. A letter is never left in a closed box; it is dropped where it is found.
+//!    itself, or its push came before the emptying of `close`. A message is never left in a closed box; it is dropped where it is found.
 
 use super::queue::{AtomicBool, Ordering, Queue};
 
@@ -37,9 +37,9 @@ impl<T, B: Bell> Mailbox<T, B> {
         Mailbox { queue: Queue::new(), rung: AtomicBool::new(false), closed: AtomicBool::new(false), bell }
     }
 
-    /// Post a letter (steps 1 and 2). In a closed box it is dropped.
-    pub fn post(&self, letter: T) {
-        self.queue.push(letter);
+    /// Post a message (steps 1 and 2). In a closed box it is dropped.
+    pub fn post(&self, message: T) {
+        self.queue.push(message);
         self.call();
         if self.closed.load(Ordering::SeqCst) {
             while self.queue.pop().is_some() {}
@@ -52,7 +52,7 @@ impl<T, B: Bell> Mailbox<T, B> {
         }
     }
 
-    /// Begin a drain (step 3). How many letters are there now.
+    /// Begin a drain (step 3). How many messages are there now.
     pub fn begin(&self) {
         // A swap, not a store: reading what the producers wrote puts it in order after them, which loom can follow (on x86 it is the same instruction).
         self.rung.swap(false, Ordering::SeqCst);
@@ -74,7 +74,7 @@ impl<T, B: Bell> Mailbox<T, B> {
         self.queue.is_empty()
     }
 
-    /// Refuse letters from now on, and hand out those that are there.
+    /// Refuse messages from now on, and hand out those that are there.
     pub fn close(&self) -> Vec<T> {
         self.closed.store(true, Ordering::SeqCst);
         std::iter::from_fn(|| self.queue.pop()).collect()
@@ -115,7 +115,7 @@ mod tests {
         Arc::new(Mailbox::new(Gong { rung: Mutex::new(false), heard: Condvar::new() }))
     }
 
-    /// A consumer that sleeps until it is called gets every letter: a lost wake-up would be a deadlock, which loom reports.
+    /// A consumer that sleeps until it is called gets every message: a lost wake-up would be a deadlock, which loom reports.
     fn every_letter_arrives(bound: usize) {
         loom::model(move || {
             let mb = mailbox();
@@ -131,7 +131,7 @@ mod tests {
                 mb.begin();
                 for _ in 0..bound {
                     match mb.pop() {
-                        Some(letter) => got.push(letter),
+                        Some(message) => got.push(message),
                         None => break,
                     }
                 }

@@ -1,12 +1,12 @@
-//! What crosses threads: locks, the mailbox of a port, and the duty of a starter. Their protocols are checked by loom
+//! What crosses threads: locks, the mailbox of a port, and the consumer of a starter. Their protocols are checked by loom
 //! (`scripts/loom`).
 
-mod duty;
+mod consumer;
 mod lock;
 mod mailbox;
 mod queue;
 
-pub use duty::Duty;
+pub use consumer::SingleConsumer;
 #[cfg(loom)]
 pub use lock::Modelled;
 pub use lock::{Condvar, Mutex, MutexGuard};

@@ -7,5 +7,5 @@ pub struct Pulse {
     /// From the bell's ring to the loop's answer.
     pub lag: Times,
     /// Letters a drain, counted as nanoseconds.
-    pub letters: Times,
+    pub messages: Times,
 }

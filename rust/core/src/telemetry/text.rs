@@ -211,9 +211,9 @@ impl Scrape {
             Series::of(encoder, metric)?.gauge(&[], n)?;
         }
         Series::of(encoder, &is::LOOP_LAG)?.histogram(&[], &self.0.pulse.lag.summary())?;
-        let letters = self.0.pulse.letters.summary();
-        let buckets: Vec<(f64, u64)> = letters.powers(10).collect();
-        Series::of(encoder, &is::LOOP_LETTERS)?.buckets(&[], letters.nanos as f64, letters.count(), &buckets)?;
+        let messages = self.0.pulse.messages.summary();
+        let buckets: Vec<(f64, u64)> = messages.powers(10).collect();
+        Series::of(encoder, &is::LOOP_LETTERS)?.buckets(&[], messages.nanos as f64, messages.count(), &buckets)?;
         let mut series = Series::of(encoder, &is::FOLDED)?;
         series.counter(&[("metric", "effect")], self.0.effects.folded())?;
         series.counter(&[("metric", "policy")], self.0.policies.folded())?;

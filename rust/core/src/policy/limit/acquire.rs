@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::Settings;
 use super::machine::{Asked, Caller, Machine};
-use crate::effect::{Awaited, Held, Holder, Submitted};
+use crate::effect::{Awaited, Holder, PermitContext, Submitted};
 use crate::error::Reason;
 use crate::observe::Times;
 use crate::schedule::Priority;
@@ -56,12 +56,12 @@ impl Limit {
     }
 
     /// A permit, if there is one and nobody waits.
-    pub fn try_permit(self: &Arc<Self>, clock: &Arc<Clock>, key: u32, up: Option<Arc<Held>>) -> Option<Permit> {
+    pub fn try_permit(self: &Arc<Self>, clock: &Arc<Clock>, key: u32, up: Option<Arc<PermitContext>>) -> Option<Permit> {
         self.machine.lock().take(key).then(|| Permit::new(self, clock, key, up))
     }
 
     /// A call that runs under `held` would be refused: it would wait for itself.
-    pub fn reenters(self: &Arc<Self>, key: u32, held: &Arc<Held>) -> bool {
+    pub fn reenters(self: &Arc<Self>, key: u32, held: &Arc<PermitContext>) -> bool {
         self.machine.lock().reenters(self.name(), key, held)
     }
 
@@ -92,7 +92,7 @@ impl Limit {
     }
 
     /// Note that `number` waits in submitted work, where he does: his place among those of the work.
-    pub fn note_wait(self: &Arc<Self>, number: u32, held: Option<&Arc<Held>>) -> Option<Noted> {
+    pub fn note_wait(self: &Arc<Self>, number: u32, held: Option<&Arc<PermitContext>>) -> Option<Noted> {
         let work = held?.work.as_ref()?;
         let (place, is_awaited) = work.waits(self.clone(), number);
         let noted = Noted { work: work.clone(), place };
@@ -118,7 +118,7 @@ impl Limit {
     }
 
     /// A permit that was had by `queue`, for whom it is handed to.
-    pub fn permit_granted(self: &Arc<Self>, clock: &Arc<Clock>, key: u32, up: Option<Arc<Held>>) -> Permit {
+    pub fn permit_granted(self: &Arc<Self>, clock: &Arc<Clock>, key: u32, up: Option<Arc<PermitContext>>) -> Permit {
         Permit::new(self, clock, key, up)
     }
 
@@ -167,7 +167,7 @@ impl Limit {
         self.machine.lock().rest(key)
     }
 
-    pub(super) fn give_back(self: &Arc<Self>, name: usize, key: u32, held: Option<&Held>, clock: &Clock) {
+    pub(super) fn give_back(self: &Arc<Self>, name: usize, key: u32, held: Option<&PermitContext>, clock: &Clock) {
         if name != self.name() {
             return;
         }
@@ -212,20 +212,20 @@ pub enum Queue {
 pub struct Permit {
     limit: Arc<Limit>,
     clock: Arc<Clock>,
-    held: Arc<Held>,
+    held: Arc<PermitContext>,
 }
 
 impl Permit {
-    fn new(limit: &Arc<Limit>, clock: &Arc<Clock>, key: u32, up: Option<Arc<Held>>) -> Self {
-        Self::of(limit, clock, Held::of_block(limit.name(), key, up))
+    fn new(limit: &Arc<Limit>, clock: &Arc<Clock>, key: u32, up: Option<Arc<PermitContext>>) -> Self {
+        Self::of(limit, clock, PermitContext::of_block(limit.name(), key, up))
     }
 
-    pub(super) fn of(limit: &Arc<Limit>, clock: &Arc<Clock>, held: Arc<Held>) -> Self {
+    pub(super) fn of(limit: &Arc<Limit>, clock: &Arc<Clock>, held: Arc<PermitContext>) -> Self {
         Permit { limit: limit.clone(), clock: clock.clone(), held }
     }
 
     /// What runs inside knows the permit by this.
-    pub fn held(&self) -> &Arc<Held> {
+    pub fn held(&self) -> &Arc<PermitContext> {
         &self.held
     }
 

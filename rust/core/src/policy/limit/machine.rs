@@ -5,7 +5,7 @@
 //!  3. A waiter looks, and takes what he was handed; or he leaves, and gives it back, which is 2 for the next.
 //!
 //! What cannot progress: every holder of the permits waits, in what it runs, for another permit of the same limit. Who would make it so is
-//! refused. A holder is a [`Held`], which its call hands down to whatever runs inside.
+//! refused. A holder is a [`PermitContext`], which its call hands down to whatever runs inside.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use slab::Slab;
 
 use super::{Overflow, Settings};
-use crate::effect::{Held, Holder, Submitted};
+use crate::effect::{Holder, PermitContext, Submitted};
 use crate::error::Reason;
 use crate::schedule::{Link, Nodes, Order, Place, Priority};
 use crate::time::Instant;
@@ -25,7 +25,7 @@ pub(super) struct Machine<W> {
     seats: Vec<Seats>,
     waiters: Waiters<W>,
     /// Of waiters, by number: permits of the same key whose holders await the submitted work in which they wait. Most wait in none.
-    above: HashMap<u32, Vec<Arc<Held>>>,
+    above: HashMap<u32, Vec<Arc<PermitContext>>>,
     pub(super) in_flight: u32,
     pub(super) waiting: [u32; 3],
 }
@@ -46,7 +46,7 @@ struct Waiter<W> {
     state: State,
     until: Instant,
     wake: Option<W>,
-    held: Option<Arc<Held>>,
+    held: Option<Arc<PermitContext>>,
 }
 
 #[derive(Clone, Copy)]
@@ -166,7 +166,7 @@ impl<W> Machine<W> {
     }
 
     /// Whether `ask` would refuse it as Reentered.
-    pub(super) fn reenters(&mut self, limit: usize, key: u32, held: &Arc<Held>) -> bool {
+    pub(super) fn reenters(&mut self, limit: usize, key: u32, held: &Arc<PermitContext>) -> bool {
         let n = self.settings.n;
         let seats = self.seats(key);
         if seats.taken < n && seats.lanes.is_none() {
@@ -178,7 +178,7 @@ impl<W> Machine<W> {
     }
 
     /// Nothing that waits under that permit waits for it any more. It is still out.
-    pub(super) fn disown(&mut self, key: u32, held: &Held) {
+    pub(super) fn disown(&mut self, key: u32, held: &PermitContext) {
         if is_blocked_for_the_last_time(held) {
             self.seats(key).blocked -= 1;
         }
@@ -245,7 +245,13 @@ impl<W> Machine<W> {
     }
 
     /// Step 2, for one permit. Whom to wake.
-    pub(super) fn give_back(&mut self, limit: usize, key: u32, held: Option<&Held>, now: impl Fn() -> Instant) -> Option<W> {
+    pub(super) fn give_back(
+        &mut self,
+        limit: usize,
+        key: u32,
+        held: Option<&PermitContext>,
+        now: impl Fn() -> Instant,
+    ) -> Option<W> {
         let seats = self.seats(key);
         seats.taken -= 1;
         if held.is_some_and(is_blocked_for_the_last_time) {
@@ -379,41 +385,41 @@ fn lower(seats: &Seats, than: Priority) -> Option<u32> {
     seats.lanes.as_ref()?.newest_of_lowest(below)
 }
 
-fn chain(held: Option<&Arc<Held>>) -> impl Iterator<Item = &Held> {
+fn chain(held: Option<&Arc<PermitContext>>) -> impl Iterator<Item = &PermitContext> {
     std::iter::successors(held.map(|held| &**held), |held| held.up.as_deref())
 }
 
-fn holds<W>(waiter: &Waiter<W>, above: Option<&Vec<Arc<Held>>>, limit: usize) -> bool {
+fn holds<W>(waiter: &Waiter<W>, above: Option<&Vec<Arc<PermitContext>>>, limit: usize) -> bool {
     let own = chain(waiter.held.as_ref()).filter(|held| held.limit == limit && held.key == waiter.key);
     let above = above.into_iter().flatten().map(|held| &**held);
     own.chain(above).any(|held| !held.gone.load(Ordering::Relaxed))
 }
 
 /// From now on the permit counts as one without a holder. True: it counted as a blocked one until now.
-fn is_blocked_for_the_last_time(held: &Held) -> bool {
+fn is_blocked_for_the_last_time(held: &PermitContext) -> bool {
     !held.gone.swap(true, Ordering::Relaxed) && held.waits.load(Ordering::Relaxed) > 0
 }
 
 /// Those under whose permits he runs wait with him. False: he holds none of this limit's.
-fn mark(seats: &mut Seats, held: Option<&Arc<Held>>, limit: usize, key: u32) -> bool {
+fn mark(seats: &mut Seats, held: Option<&Arc<PermitContext>>, limit: usize, key: u32) -> bool {
     let mut any = false;
     chain(held).filter(|held| held.limit == limit && held.key == key).for_each(|held| any |= mark_one(seats, held));
     any
 }
 
 /// False: the permit has no holder.
-fn mark_one(seats: &mut Seats, held: &Held) -> bool {
+fn mark_one(seats: &mut Seats, held: &PermitContext) -> bool {
     let first = held.waits.fetch_add(1, Ordering::Relaxed) == 0;
     let counts = !held.gone.load(Ordering::Relaxed);
     seats.blocked += u32::from(first && counts);
     counts
 }
 
-fn unmark(seats: &mut Seats, held: Option<&Arc<Held>>, limit: usize, key: u32) {
+fn unmark(seats: &mut Seats, held: Option<&Arc<PermitContext>>, limit: usize, key: u32) {
     chain(held).filter(|held| held.limit == limit && held.key == key).for_each(|held| unmark_one(seats, held));
 }
 
-fn unmark_one(seats: &mut Seats, held: &Held) {
+fn unmark_one(seats: &mut Seats, held: &PermitContext) {
     if held.waits.fetch_sub(1, Ordering::Relaxed) == 1 && !held.gone.load(Ordering::Relaxed) {
         seats.blocked -= 1;
     }

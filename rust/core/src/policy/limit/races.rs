@@ -1,7 +1,7 @@
 //! Loom's models of the hand-over: permits that come back, waiters that come, look and leave, and a limit that is resized, on threads that race.
 //!
 //! Every interleaving of the limit's lock and of the wakers is tried, up to the bound on preemptions: a permit that is lost leaves a thread
-//! waiting, which loom reports; one that is doubled is seen inside. Not seen are the clock, and the counts of who waits within a call (`Held`),
+//! waiting, which loom reports; one that is doubled is seen inside. Not seen are the clock, and the counts of who waits within a call (`PermitContext`),
 //! which change under the lock only.
 
 use std::pin::{Pin, pin};
@@ -14,7 +14,7 @@ use loom::thread;
 
 use super::machine::Caller;
 use super::{Limit, Overflow, Permit, Settings};
-use crate::effect::{Held, Holder, Submitted};
+use crate::effect::{Holder, PermitContext, Submitted};
 use crate::error::Reason;
 use crate::schedule::Priority::{self, High, Low, Normal};
 use crate::time::{Clock, Instant};
@@ -196,7 +196,7 @@ fn what_waits_for_itself_through_submitted_work_is_refused() {
     loom::model(|| {
         let (scene, permit) = Scene::one(None, Overflow::Reject);
         let [outer, inner] = [(), ()].map(|()| Submitted::new(false));
-        let (outer_held, inner_held) = (Held::of_work(outer.clone()), Held::of_work(inner.clone()));
+        let (outer_held, inner_held) = (PermitContext::of_work(outer.clone()), PermitContext::of_work(inner.clone()));
         let waits = spawn(&scene, move |scene| {
             let holder = Holder::from(inner_held);
             let caller = Caller { key: 0, priority: Normal, until: Instant::NEVER, held: Some(&holder) };

@@ -4,7 +4,7 @@ mod desk;
 mod held;
 
 pub(crate) use desk::{Answers, Desk};
-pub(crate) use held::{Does, Held};
+pub(crate) use held::{Does, PermitContext};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{Begin, Course, Deadline, Held, Landing, Leaf, Shared, Verdict};
+use mountain_core::effect::{Begin, Course, Deadline, Landing, Leaf, PermitContext, Shared, Verdict};
 use mountain_core::error::Owner;
 use mountain_core::time::{Clock, Instant, Key};
 
@@ -173,7 +173,7 @@ impl Leaf for Scripted {
         Fail::Plain(*fault.downcast_ref().expect("a number"))
     }
 
-    fn fly(&self, layer: usize, landing: Landing, _held: Option<Arc<Held>>) -> Result<(), Fail> {
+    fn fly(&self, layer: usize, landing: Landing, _held: Option<Arc<PermitContext>>) -> Result<(), Fail> {
         self.state().flights.push((layer, landing));
         Ok(())
     }

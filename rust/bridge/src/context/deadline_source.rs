@@ -10,36 +10,36 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use crate::python::pyref::PyRef;
 
 /// `R` is how the reference is held: natively work may drop it anywhere.
-pub(crate) struct LimitSource<R = Py<PyAny>> {
+pub(crate) struct DeadlineSource<R = Py<PyAny>> {
     /// The plan of the effect around; or, of a block, its seconds and the name of the code that it stands in.
     by: R,
     /// The place of the policy in the plan.
     layer: usize,
 }
 
-impl LimitSource {
+impl DeadlineSource {
     pub(crate) fn policy(plan: Py<PyAny>, layer: usize) -> Self {
-        LimitSource { by: plan, layer }
+        DeadlineSource { by: plan, layer }
     }
 
     pub(crate) fn block(block: Py<PyTuple>) -> Self {
-        LimitSource { by: block.into_any(), layer: 0 }
+        DeadlineSource { by: block.into_any(), layer: 0 }
     }
 
     pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
-        LimitSource { by: self.by.clone_ref(py), layer: self.layer }
+        DeadlineSource { by: self.by.clone_ref(py), layer: self.layer }
     }
 
     /// The same, for native work to carry.
     pub(crate) fn into_origin(self) -> Origin {
-        Origin(Arc::new(LimitSource { by: PyRef::new(self.by), layer: self.layer }))
+        Origin(Arc::new(DeadlineSource { by: PyRef::new(self.by), layer: self.layer }))
     }
 
     pub(crate) fn of_origin(py: Python<'_>, origin: &Origin) -> Option<Self> {
-        let source = origin.0.downcast_ref::<LimitSource<PyRef>>()?;
+        let source = origin.0.downcast_ref::<DeadlineSource<PyRef>>()?;
         // SAFETY: any object is one.
         let by = unsafe { source.by.clone_as::<PyAny>(py) };
-        Some(LimitSource { by: by.unbind(), layer: source.layer })
+        Some(DeadlineSource { by: by.unbind(), layer: source.layer })
     }
 
     /// `Timeout(3) of effect 'fetch'`, or `deadline(5) in 'main'`.

@@ -1,27 +1,27 @@
-//! Work that many hand over and one does: whoever is on duty. A mailbox calls its consumer once more for what comes while it drains; here
-//! who is on duty sees that himself, so that a steady flow calls nobody.
+//! Work that many hand over and one does: the consumer. A mailbox calls its consumer once more for what comes while it drains; here
+//! the consumer sees that himself, so that a steady flow calls nobody.
 //!
-//!  1. A producer queues its item. If nobody was on duty (`taken` was false), it takes the duty and sends somebody.
-//!  2. Who is on duty takes items. When he finds none, `taken := false`.
-//!  3. He looks once more: what was queued before 2 is found now, and he takes the duty again, unless a producer has done so meanwhile and
+//!  1. A producer queues its item. If nobody was the consumer (`taken` was false), it becomes the consumer and sends somebody.
+//!  2. The consumer takes items. When he finds none, `taken := false`.
+//!  3. He looks once more: what was queued before 2 is found now, and he becomes the consumer again, unless a producer has done so meanwhile and
 //!     sends the next one. What comes after 2 finds `taken` false.
 //!
 //! All accesses are `SeqCst`, for the reason that the mailbox gives.
 
 use super::queue::{AtomicBool, Ordering, Queue};
 
-pub struct Duty<T> {
+pub struct SingleConsumer<T> {
     queue: Queue<T>,
     taken: AtomicBool,
 }
 
-impl<T> Default for Duty<T> {
+impl<T> Default for SingleConsumer<T> {
     fn default() -> Self {
-        Duty { queue: Queue::new(), taken: AtomicBool::new(false) }
+        SingleConsumer { queue: Queue::new(), taken: AtomicBool::new(false) }
     }
 }
 
-impl<T> Duty<T> {
+impl<T> SingleConsumer<T> {
     /// Hand over an item (step 1). True: send somebody.
     #[must_use]
     pub fn hand_over(&self, item: T) -> bool {
@@ -29,7 +29,7 @@ impl<T> Duty<T> {
         self.take()
     }
 
-    /// The next item, for who is on duty.
+    /// The next item, for the consumer.
     pub fn next(&self) -> Option<T> {
         self.queue.pop()
     }
@@ -38,7 +38,7 @@ impl<T> Duty<T> {
         self.queue.is_empty()
     }
 
-    /// Steps 2 and 3. False: there is more to do, and who asks is still on duty.
+    /// Steps 2 and 3. False: there is more to do, and the asker is still the consumer.
     #[must_use]
     pub fn leave(&self) -> bool {
         // A swap, not a store, as in the mailbox.
@@ -57,15 +57,15 @@ mod tests {
     use loom::sync::{Arc, Mutex};
     use loom::thread;
 
-    /// Does what there is, then leaves. Nobody else is on duty meanwhile.
-    fn serve(duty: &Duty<u32>, done: &Mutex<Vec<u32>>, busy: &AtomicBool) {
+    /// Does what there is, then leaves. Nobody else is the consumer meanwhile.
+    fn serve(consumer: &SingleConsumer<u32>, done: &Mutex<Vec<u32>>, busy: &AtomicBool) {
         loop {
             assert!(!busy.swap(true, Ordering::SeqCst));
-            while let Some(item) = duty.next() {
+            while let Some(item) = consumer.next() {
                 done.lock().unwrap().push(item);
             }
             busy.store(false, Ordering::SeqCst);
-            if duty.leave() {
+            if consumer.leave() {
                 return;
             }
         }
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn nothing_is_left_behind() {
         loom::model(|| {
-            let shared = Arc::new((Duty::default(), Mutex::new(Vec::new()), AtomicBool::new(false)));
+            let shared = Arc::new((SingleConsumer::default(), Mutex::new(Vec::new()), AtomicBool::new(false)));
             let producers: Vec<_> = (0..2)
                 .map(|i| {
                     let shared = shared.clone();
@@ -93,7 +93,7 @@ mod tests {
             let mut done = std::mem::take(&mut *shared.1.lock().unwrap());
             done.sort_unstable();
             assert_eq!(done, [0, 1, 2]);
-            assert!(!shared.0.taken.load(Ordering::SeqCst), "nobody is on duty any more");
+            assert!(!shared.0.taken.load(Ordering::SeqCst), "nobody is the consumer any more");
         });
     }
 }
