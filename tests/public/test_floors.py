@@ -26,6 +26,25 @@ CORE_FLOORS = [
     {"telemetry"},
     {"runtime"},
 ]
+#: The bridge's rooms from the ground up.
+BRIDGE_ROOMS = [
+    "globals",
+    "python",
+    "context",
+    "policy",
+    "port",
+    "plan",
+    "convert",
+    "observe",
+    "scope",
+    "handle",
+    "run",
+    "effect",
+    "runtime",
+    "providers",
+    "testing",
+]
+BRIDGE = ROOT / "rust" / "bridge" / "src"
 
 
 def core_files(folder: Path = CORE) -> list[Path]:
@@ -128,13 +147,41 @@ def test_the_core_imports_downwards_only() -> None:
     assert upwards == []
 
 
-def test_the_bridge_imports_without_a_circle() -> None:
-    files = {file.stem: file for file in core_files(ROOT / "rust" / "bridge" / "src") if file.stem != "lib"}
+def bridge_imports() -> dict[str, set[str]]:
+    """What each file of the bridge imports, as `room/file`; the items of a room are those of the file of its name."""
+    files = {f"{file.parent.name}/{file.stem}": file for file in sorted(BRIDGE.glob("*/*.rs")) if file.stem != "mod"}
     graph = {}
-    for module, file in files.items():
-        targets = re.findall(r"\bcrate::(?:\{([^}]*)\}|(\w+))", rust_code(file))
-        graph[module] = {name for target in targets for name in re.findall(r"\w+", "".join(target))} & set(files)
-    assert "port" in graph["drain"]
+    for name, file in files.items():
+        paths = re.findall(r"\bcrate::(\w+)(?:::(\w+))?", rust_code(file))
+        assert not re.search(r"\bcrate::\{", rust_code(file)), f"{name}: a line for each import"
+        found = {f"{room}/{item}" if f"{room}/{item}" in files else f"{room}/{room}" for room, item in paths}
+        graph[name] = found & set(files)
+    return graph
+
+
+def test_each_room_of_the_bridge_says_what_lives_there() -> None:
+    assert sorted(folder.name for folder in BRIDGE.iterdir() if folder.is_dir()) == sorted(BRIDGE_ROOMS)
+    assert {file.name for file in BRIDGE.glob("*.rs")} == {"lib.rs"}
+    for room in BRIDGE_ROOMS:
+        lines = (BRIDGE / room / "mod.rs").read_text().splitlines()
+        assert lines[0].startswith("//! "), room
+        files = {file.stem for file in (BRIDGE / room).glob("*.rs")} - {"mod"}
+        assert {line.split()[-1].strip(";") for line in lines if re.search(r"\bmod \w+;", line)} == files
+    doc = re.findall(r"^//!  - `(\w+)`$", (BRIDGE / "lib.rs").read_text(), re.MULTILINE)
+    assert doc == BRIDGE_ROOMS, "the list of lib.rs"
+
+
+def test_the_rooms_of_the_bridge_import_downwards_only() -> None:
+    height = {room: floor for floor, room in enumerate(BRIDGE_ROOMS)}
+    graph = bridge_imports()
+    assert "port/port" in graph["runtime/drain"]
+    upwards = [
+        f"{name} imports {target}"
+        for name, targets in graph.items()
+        for target in targets
+        if height[target.split("/")[0]] > height[name.split("/")[0]]
+    ]
+    assert upwards == []
     list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 

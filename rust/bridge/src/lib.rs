@@ -5,11 +5,11 @@
 //!  - `python`
 //!  - `context`
 //!  - `policy`
+//!  - `port`
 //!  - `plan`
 //!  - `convert`
-//!  - `port`
-//!  - `scope`
 //!  - `observe`
+//!  - `scope`
 //!  - `handle`
 //!  - `run`
 //!  - `effect`
