@@ -14,21 +14,18 @@ from . import _native as _native  # first: an interpreter that cannot have it is
 # isort: split
 from . import _bind as _bind
 from . import errors, fs, process
-from ._amap import amap
-from ._compose import gather, race
-from ._deadline import deadline
-from ._dump import Dump
-from ._effect import blocking, effect
-from ._health import Health, ServiceHealth
+from ._effect.amap import amap
+from ._effect.compose import gather, race
+from ._effect.deadline import deadline
+from ._effect.effect import blocking, effect
+from ._effect.need import Key, need
+from ._effect.outcome import Err, Ok
 from ._native import Effect, Handle
-from ._need import Key, need
-from ._outcome import Err, Ok
-from ._priority import Priority, priority
-from ._run import run
-from ._runtime import Runtime
-from ._shutdown import Shutdown, ShutdownReport, Step
-from ._sidecar import sidecar
-from ._statistics import EffectStatistics, Statistics
+from ._runtime.run import run
+from ._runtime.runtime import Runtime
+from ._runtime.statistics import EffectStatistics, Statistics
+from ._shutdown.shutdown import Shutdown, ShutdownReport, Step
+from ._tasks.dump import Dump
 from .policy import (
     Backoff,
     Cache,
@@ -45,6 +42,9 @@ from .policy import (
     constant,
     exponential,
 )
+from .policy._priority import Priority, priority
+from .process._sidecar import sidecar
+from .telemetry._health import Health, ServiceHealth
 
 __all__ = [
     "effect",

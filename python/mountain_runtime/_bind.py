@@ -3,9 +3,11 @@
 import os
 import warnings
 
-from . import _abandoned, _compose, _flights, _misused, _native, _shown, _threads, errors
-from ._cuts import is_cut
-from ._outlast import shield_if_asked
+from . import _native, errors
+from ._effect import compose, flights, misused, shown, threads
+from ._tasks import abandoned
+from ._tasks.cuts import is_cut
+from ._tasks.outlast import shield_if_asked
 from .policy import _forks
 from .policy._arguments import bound, unhashable, whole
 from .policy._base import under
@@ -23,25 +25,25 @@ _native.bind(
     rate_limited=errors.RateLimited,
     circuit_open=errors.CircuitOpen,
     reentered=errors.Reentered,
-    map=_compose.map_,
-    then=_compose.then,
-    attempt=_compose.attempt,
+    map=compose.map_,
+    then=compose.then,
+    attempt=compose.attempt,
     under=under,
     called=called,
     code_of=code_of,
-    shown=_shown.shown,
+    shown=shown.shown,
     refuse=refuse,
-    not_an_effect=_misused.not_an_effect,
+    not_an_effect=misused.not_an_effect,
     bound=bound,
     whole=whole,
     unhashable=unhashable,
-    fly=_flights.begin,
+    fly=flights.begin,
     look_for_tracing=_otel.look,
     slow=_logs.slow,
     log=_logs.native,
     hears_policy=_logs.hears_policy,
     failed=_failures.note,
-    disown_abandoned=_abandoned.disown,
+    disown_abandoned=abandoned.disown,
     is_cut=is_cut,
     shield=shield_if_asked,
 )
@@ -49,7 +51,7 @@ _native.bind(
 
 def _after_fork() -> None:
     _native.after_fork()
-    _threads.after_fork()
+    threads.after_fork()
     _forks.after_fork()
     _otel.after_fork()
 

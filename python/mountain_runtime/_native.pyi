@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, Never, NoReturn, ParamSpec, Self, Type
 
 from typing_extensions import TypeVar, disjoint_base
 
-from ._outcome import Err, Ok
+from ._effect.outcome import Err, Ok
 from .policy._base import Policy
 
 __all__ = [

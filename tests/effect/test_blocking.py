@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from mountain_runtime import Retry, Timeout, blocking, constant, gather
+from mountain_runtime._effect.threads import default_pool
 from mountain_runtime._native import statistics
-from mountain_runtime._threads import default_pool
 from mountain_runtime.errors import TimedOut
 
 from .support import LONG, SOON, Boom, Stop, heartbeat, ticks

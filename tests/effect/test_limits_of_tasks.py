@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from mountain_runtime import Runtime, Timeout, amap, effect
-from mountain_runtime._children import start
+from mountain_runtime._effect.children import start
 from mountain_runtime._native import InheritedDeadline, current_deadline
 
 from .support import LONG

@@ -48,7 +48,9 @@ async def test_a_function_of_effects_that_was_not_called() -> None:
     wrong: Any = one
     assert "one is a function of effects, which was not called: write" in await said(noop(1).then(lambda _: wrong))
     assert "EffectFunction can't be used in 'await' expression" in await said(wrong)
-    assert not inspect.isawaitable(one), "a library that awaits what can be awaited would await a value that is a function"
+    assert not inspect.isawaitable(one), (
+        "a library that awaits what can be awaited would await a value that is a function"
+    )
 
 
 def test_the_verbs_are_those_of_its_effects() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mountain_runtime import Effect, Retry, Runtime, Timeout, constant, deadline, effect
-from mountain_runtime._children import start
+from mountain_runtime._effect.children import start
 from mountain_runtime._native import current_deadline, trial_noop, trial_sleep
 from mountain_runtime.errors import TimedOut
 

@@ -45,6 +45,23 @@ BRIDGE_ROOMS = [
     "testing",
 ]
 BRIDGE = ROOT / "rust" / "bridge" / "src"
+#: The package's rooms and modules from the ground up. `_bind` hands the native module what it calls; the empty name is
+#: the package itself.
+PACKAGE_ROOMS = [
+    "errors",
+    "_tasks",
+    "policy",
+    "testing",
+    "_shutdown",
+    "telemetry",
+    "fs",
+    "_effect",
+    "process",
+    "_services",
+    "_runtime",
+    "_bind",
+    "",
+]
 
 
 def core_files(folder: Path = CORE) -> list[Path]:
@@ -207,6 +224,25 @@ def test_a_policy_imports_none_of_its_siblings() -> None:
     assert {"policy.retry", "policy.timeout"} <= policies
     crossing = {name: imported(name) & policies for name in policies if imported(name) & policies}
     assert crossing == {}
+
+
+def test_the_rooms_of_the_package_import_downwards_only() -> None:
+    height = {room: floor for floor, room in enumerate(PACKAGE_ROOMS)}
+    rooms = {name: name.split(".")[0] for name in MODULES}
+    assert set(rooms.values()) == set(PACKAGE_ROOMS)
+    upwards = [
+        f"{name} imports {target}"
+        for name in MODULES
+        for target in imported(name) - {"_native"}
+        if height[rooms[target]] > height[rooms[name]]
+    ]
+    assert upwards == []
+
+
+def test_each_room_of_the_package_says_what_lives_there() -> None:
+    for room in sorted(folder for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists()):
+        doc = ast.get_docstring(ast.parse((room / "__init__.py").read_text()))
+        assert doc, room
 
 
 def test_no_module_of_the_package_needs_one_that_needs_it() -> None:

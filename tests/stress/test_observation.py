@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from mountain_runtime import ConcurrencyLimit, Retry, Runtime, Timeout, _native, constant, effect, errors, gather
-from mountain_runtime._statistics import snapshot as statistics
+from mountain_runtime._runtime.statistics import snapshot as statistics
 from tests.telemetry.looks import HERE, looking, port, snapshot, url
 from tests.telemetry.tracing import traces
 

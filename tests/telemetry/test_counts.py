@@ -24,7 +24,7 @@ from mountain_runtime import (
     process,
     race,
 )
-from mountain_runtime._statistics import snapshot
+from mountain_runtime._runtime.statistics import snapshot
 
 from .tracing import traces
 

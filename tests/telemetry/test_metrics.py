@@ -27,7 +27,7 @@ from mountain_runtime import (
     effect,
     errors,
 )
-from mountain_runtime._statistics import snapshot
+from mountain_runtime._runtime.statistics import snapshot
 from mountain_runtime.testing import VirtualClock
 
 from .scrapes import ROOT, Boom, named, scraped, shown, value

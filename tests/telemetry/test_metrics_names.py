@@ -225,7 +225,7 @@ async def test_without_a_name_an_effect_has_that_of_its_function() -> None:
 MANY_THAT_FAIL = """
 import asyncio, re
 from mountain_runtime import _native, effect
-from mountain_runtime._statistics import snapshot
+from mountain_runtime._runtime.statistics import snapshot
 
 async def fails(kind):
     raise kind

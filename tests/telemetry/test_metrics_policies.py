@@ -22,7 +22,7 @@ from mountain_runtime import (
     effect,
     priority,
 )
-from mountain_runtime._statistics import snapshot
+from mountain_runtime._runtime.statistics import snapshot
 from mountain_runtime.testing import VirtualClock
 from tests.lifecycle.support import until
 

@@ -3,7 +3,7 @@
 from math import inf
 from typing import Any, ParamSpec, TypedDict, cast, final
 
-from .._native import Layer, CacheState
+from .._native import CacheState, Layer
 from ._arguments import bound, check_name, is_method, whole
 from ._asked import KeyFunction
 from ._base import Asks, Policy

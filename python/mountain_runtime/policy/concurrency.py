@@ -8,7 +8,6 @@ from typing import Literal, ParamSpec, cast, final
 from weakref import WeakSet
 
 from .._native import Layer, LimitState, Slot
-from .._priority import Priority
 from ..errors import ConfigError
 from ._arguments import check_name
 from ._asked import KeyFunction
@@ -18,6 +17,7 @@ from ._functions import check_function
 from ._keys import wrong_key
 from ._numbers import count
 from ._part import Part
+from ._priority import Priority
 
 __all__ = ["ConcurrencyLimit", "LimitStatistics", "by_name"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .. import _native
-from .._health import Health
-from .._shutdown import Step
+from .._shutdown.shutdown import Step
 from ..errors import ConfigError
 from . import _failures, _logs
+from ._health import Health
 
 __all__ = ["Page", "check"]
 

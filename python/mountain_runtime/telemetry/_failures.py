@@ -3,7 +3,8 @@
 import time
 import traceback
 
-from .. import _native, _users_errors
+from .. import _native
+from .._tasks import users_errors as _users_errors
 
 __all__ = ["note", "said", "shown"]
 

@@ -1,0 +1,1 @@
+"""What makes, composes and bounds effects. What runs them is native."""

@@ -1,0 +1,166 @@
+"""Effects made of effects: what lies behind `map`, `then` and `attempt`; `gather` and `race`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar, overload
+
+from .._native import Effect, adopt, call_effect, current_deadline, gather_native, race_native
+from .._tasks.exits import result_of
+from ..errors import ConfigError
+from ..policy._base import plan
+from . import children as _children
+from .misused import instead, not_an_effect
+from .outcome import Err, Ok
+
+__all__ = ["attempt", "gather", "map_", "race", "then"]
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+F = TypeVar("F")
+G = TypeVar("G")
+H = TypeVar("H")
+X = TypeVar("X", bound=Exception)
+
+
+async def map_(inner: Awaitable[A], f: Callable[[A], B], /) -> B:
+    """The body of `effect.map(f)`."""
+    return f(await inner)
+
+
+async def then(inner: Awaitable[A], f: Callable[[A], Effect[B]], /) -> B:
+    """The body of `effect.then(f)`."""
+    following = f(await inner)
+    if not isinstance(following, Effect):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            "then() needs a function that gives an effect, "
+            f"{instead(following, 'gather(effects)')}; for values there is map()"
+        )
+    return await following
+
+
+async def attempt(inner: Awaitable[A], errors: tuple[type[X], ...], /) -> Ok[A] | Err[X]:
+    """The body of `effect.attempt(*errors)`."""
+    try:
+        return Ok(await inner)
+    except errors as error:
+        return Err(error)
+
+
+@overload
+def gather(a: Effect[A], b: Effect[B], /) -> Effect[tuple[A, B]]: ...
+@overload
+def gather(a: Effect[A], b: Effect[B], c: Effect[C], /) -> Effect[tuple[A, B, C]]: ...
+@overload
+def gather(a: Effect[A], b: Effect[B], c: Effect[C], d: Effect[D], /) -> Effect[tuple[A, B, C, D]]: ...
+@overload
+def gather(a: Effect[A], b: Effect[B], c: Effect[C], d: Effect[D], e: Effect[E], /) -> Effect[tuple[A, B, C, D, E]]: ...
+@overload
+def gather(
+    a: Effect[A], b: Effect[B], c: Effect[C], d: Effect[D], e: Effect[E], f: Effect[F], /
+) -> Effect[tuple[A, B, C, D, E, F]]: ...
+@overload
+def gather(
+    a: Effect[A], b: Effect[B], c: Effect[C], d: Effect[D], e: Effect[E], f: Effect[F], g: Effect[G], /
+) -> Effect[tuple[A, B, C, D, E, F, G]]: ...
+@overload
+def gather(
+    a: Effect[A], b: Effect[B], c: Effect[C], d: Effect[D], e: Effect[E], f: Effect[F], g: Effect[G], h: Effect[H], /
+) -> Effect[tuple[A, B, C, D, E, F, G, H]]: ...
+@overload
+def gather(effects: Iterable[Effect[A]], /) -> Effect[list[A]]: ...
+def gather(*effects: Any) -> Effect[Any]:
+    """Runs effects side by side and gives all results, in the order of the arguments.
+
+    The first failure cancels the others; it is raised when their cleanup has ended. An effect given twice runs twice.
+    """
+    if len(effects) == 1 and not isinstance(effects[0], Effect):
+        return _gathered(_effects("gather", effects[0]), list)
+    if len(effects) < 2:
+        raise TypeError("gather() needs two effects or more, or one iterable of effects")
+    return _gathered(_effects("gather", effects), tuple)
+
+
+def _gathered(children: list[Effect[Any]], shape: Callable[[Iterable[Any]], Any]) -> Effect[Any]:
+    native = gather_native(children) if children else None
+    if native is None:
+        return call_effect(_gather, (children, shape), None, _GATHER)
+    return native if shape is list else native.map(shape)
+
+
+def race(*effects: Effect[A]) -> Effect[A]:
+    """Runs effects side by side and gives the first success; the others are cancelled, and their cleanup awaited.
+
+    When all fail, an ExceptionGroup has their errors in the order of the arguments.
+    """
+    children = _effects("race", effects)
+    if not children:
+        raise ConfigError("race() needs at least one effect: with none, nobody could win")
+    native = race_native(children)
+    return call_effect(_race, (children,), None, _RACE) if native is None else native
+
+
+_GATHER = plan((), "gather")
+_RACE = plan((), "race")
+
+
+def _effects(verb: str, given: Iterable[Any]) -> list[Effect[Any]]:
+    if not isinstance(given, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise not_an_effect(f"{verb}()", given)
+    children = list(given)
+    for child in children:
+        if not isinstance(child, Effect):
+            for other in children:  # none of them will run, and that is said once
+                if isinstance(other, Effect):
+                    adopt(other)  # pyright: ignore[reportUnknownArgumentType] - of whatever it gives
+                elif isinstance(other, Coroutine):
+                    other.close()
+            raise not_an_effect(f"{verb}()", child)
+    return children
+
+
+async def _gather(effects: Sequence[Effect[Any]], shape: Callable[[Iterable[Any]], Any]) -> Any:
+    tasks: list[asyncio.Future[Any]] = []
+    failed = None
+    try:
+        limit = current_deadline()
+        for effect in effects:  # one by one: should one not start, those before it are ended
+            tasks.append(_children.start(effect, limit))
+        failed = await _children.first(tasks, _failed)
+    finally:
+        await _children.end(tasks)
+    try:
+        return result_of(failed) if failed else shape([task.result() for task in tasks])
+    finally:
+        del tasks, failed  # an error's traceback holds this frame
+
+
+async def _race(effects: Sequence[Effect[Any]]) -> Any:
+    tasks: list[asyncio.Future[Any]] = []
+    winner = None
+    try:
+        limit = current_deadline()
+        for effect in effects:  # one by one: should one not start, those before it are ended
+            tasks.append(_children.start(effect, limit))
+        winner = await _children.first(tasks, _decides_a_race)
+    finally:
+        await _children.end(tasks)
+    try:
+        if winner:
+            return result_of(winner)
+        errors = [error for task in tasks if isinstance(error := task.exception(), Exception)]
+        raise ExceptionGroup(f"all {len(tasks)} effects of a race failed", errors)
+    finally:
+        del tasks, winner
+
+
+def _failed(task: "asyncio.Future[Any]") -> bool:
+    return task.cancelled() or task.exception() is not None
+
+
+def _decides_a_race(task: "asyncio.Future[Any]") -> bool:
+    """A success; or a cancel, or whatever else is no mere failure."""
+    return task.cancelled() or not isinstance(task.exception(), Exception)

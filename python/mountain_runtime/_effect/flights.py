@@ -1,0 +1,64 @@
+"""Flights: a cached call under way, as a task of its own, for everybody who waits for its value."""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
+from .._native import Landing, Plan, apart, call_effect, deadline_var, permit_context_var
+from .._tasks import scope as _scope
+from .._tasks.exits import EXITS
+
+__all__ = ["begin"]
+
+
+def begin(
+    callable: Callable[..., Any],  # noqa: A002
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None,
+    plan: Plan,
+    landing: Landing,
+    /,
+) -> None:
+    """Starts the call under `plan` in a copy of the current context, without its deadline."""
+    context = copy_context()
+    context.run(deadline_var.set, None)
+    flight = _fly(callable, args, kwargs, plan, landing)
+    task = apart(asyncio.create_task, flight, name=plan.name, context=context)
+    landing.flies(task)
+    task.add_done_callback(landing.lose)  # cancelled before its first step, it has said nothing
+
+
+async def _fly(
+    callable: Callable[..., Any],  # noqa: A002
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None,
+    plan: Plan,
+    landing: Landing,
+) -> None:
+    within = landing.within()
+    permit_context_var.set(within)
+    try:
+        value = await call_effect(callable, args, kwargs, plan)
+    except EXITS as error:
+        landing.lose()  # who waits on another loop begins another
+        runtime: Any = _scope.current()
+        if runtime is None or runtime._loop is not asyncio.get_running_loop():
+            raise
+        runtime._exits(error)
+    except asyncio.CancelledError as error:
+        if _cancelling():  # by nobody who waits: whoever does begins another
+            landing.lose()
+            raise
+        landing.fail(error)  # its own: it would do so again
+    except BaseException as error:
+        landing.fail(error)
+    else:
+        landing.succeed(value)
+    finally:
+        within.over()
+
+
+def _cancelling() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

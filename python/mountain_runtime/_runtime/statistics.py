@@ -1,0 +1,57 @@
+"""What is counted, as a snapshot."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .. import _native
+from ..policy.concurrency import LimitStatistics, by_name
+
+__all__ = ["EffectStatistics", "Statistics", "snapshot"]
+
+
+@dataclass(frozen=True, slots=True)
+class EffectStatistics:
+    """What became of the calls of one effect, since the process began."""
+
+    started: int
+    succeeded: int
+    failed: int
+    timed_out: int
+    cancelled: int
+    retried: int
+    rejected: int
+    #: Ended with a value of a Fallback's. They are counted as succeeded, too.
+    degraded: int
+    #: Seconds that a call took, half of them at most,
+    p50: float
+    #: and 99 of 100 at most. Both are NaN while none has ended.
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A snapshot of the process."""
+
+    effects: Mapping[str, EffectStatistics]
+    #: Those that have a name.
+    limits: Mapping[str, LimitStatistics]
+    running: int
+    waiting: int
+    #: Threads whose callers were released, and which still run.
+    abandoned_threads: int
+    #: Spans that no exporter took, since the process began: they were too many, refused, or late.
+    spans_dropped: int
+
+
+def snapshot() -> Statistics:
+    """What the process has counted until now."""
+    effects = {name: EffectStatistics(*row) for name, row in _native.effect_statistics().items()}
+    gauges = _native.statistics()
+    return Statistics(
+        effects,
+        by_name(),
+        gauges["running"],
+        gauges["waiting"],
+        gauges["abandoned_threads"],
+        gauges["spans_dropped"],
+    )

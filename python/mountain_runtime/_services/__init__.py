@@ -1,0 +1,1 @@
+"""Services: the graph of their needs, their start, health and end."""

@@ -1,0 +1,98 @@
+"""The graph of services, before anything starts: who needs whom, whether that can work, how deep each stands."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._effect.need import needs, shown
+from ..errors import ConfigError
+
+__all__ = ["Make", "Provider", "check", "depths"]
+
+Make = Callable[..., AbstractAsyncContextManager[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Provider:
+    """How a service is made, and how long it may take, in seconds."""
+
+    key: Any
+    make: Make
+    fallback: Make | None
+    start_timeout: float
+    stop_timeout: float
+    #: The keys that `make` needs, by its parameters; and those of the fallback.
+    needs: Mapping[str, Any] = field(init=False)
+    fallback_needs: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "needs", needs(self.make))
+        object.__setattr__(self, "fallback_needs", {} if self.fallback is None else needs(self.fallback))
+
+    @property
+    def name(self) -> str:
+        """As messages, reports and health say it."""
+        return shown(self.key)
+
+    def edges(self) -> list[Any]:
+        """What has to be up before it starts, and may stop only after it."""
+        return list(dict.fromkeys([*self.needs.values(), *self.fallback_needs.values()]))
+
+
+def check(providers: Mapping[Any, Provider]) -> None:
+    """A ConfigError that prints the path to a need that nobody provides, or around a circle."""
+    known: set[Any] = set()
+    for key in providers:
+        if key not in known:
+            _visit(key, providers, known)
+
+
+def _visit(key: Any, providers: Mapping[Any, Provider], known: set[Any]) -> None:
+    """Depth first, without recursion: a chain may be long."""
+    stack, path, on_path = [(key, iter(providers[key].edges()))], [key], {key}
+    while stack:
+        at, left = stack[-1]
+        following = next(left, None)
+        if following is None:
+            stack.pop()
+            path.pop()
+            on_path.discard(at)
+            known.add(at)
+            continue
+        if following in on_path:
+            circle = [*path[path.index(following) :], following]
+            raise ConfigError(f"services need each other in a circle: {_path(circle)}. Nothing was started")
+        if following not in providers:
+            raise ConfigError(
+                f"{shown(at)} needs {shown(following)}, which nobody provides: {_path([*path, following])}. "
+                f"Nothing was started; add .provide({shown(following)}, ...)"
+            )
+        if following not in known:
+            stack.append((following, iter(providers[following].edges())))
+            path.append(following)
+            on_path.add(following)
+
+
+def _path(keys: list[Any]) -> str:
+    return " -> ".join(shown(key) for key in keys)
+
+
+def depths(providers: Mapping[Any, Provider]) -> dict[Any, int]:
+    """How many services stop one after another from each on, itself the first: the longest chain of its needs.
+
+    For a graph without circles.
+    """
+    found: dict[Any, int] = {}
+    for start in providers:
+        stack = [start]
+        while stack:
+            key = stack[-1]
+            edges = providers[key].edges()
+            unknown = [each for each in edges if each not in found]
+            if unknown and key not in found:
+                stack += unknown
+                continue
+            found[key] = 1 + max((found[each] for each in edges), default=0)
+            stack.pop()
+    return found

@@ -1,0 +1,60 @@
+"""SystemExit and KeyboardInterrupt in tasks of ours.
+
+asyncio lets both through the event loop at once, past all cleanup. Here a task ends with an `Exit`, which asyncio keeps
+as it keeps any error; who reads that task's result raises what it carries. Work that a runtime owns tells the runtime,
+which shuts down in order and raises it at the end of its block.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from .._native import apart
+
+__all__ = ["EXITS", "Exit", "carried", "closing", "error_of", "result_of", "task_of"]
+
+T = TypeVar("T")
+
+EXITS = (SystemExit, KeyboardInterrupt)
+
+
+class Exit(BaseException):
+    """Carries one of `EXITS` through a task or a future. No `except Exception` takes it for a failure."""
+
+    def __init__(self, of: BaseException) -> None:
+        super().__init__(of)
+        self.of = of
+
+
+async def carried(work: Awaitable[T]) -> T:
+    """`await work`, for a task whose result `result_of` reads."""
+    try:
+        return await work
+    except EXITS as error:
+        raise Exit(error) from None
+
+
+def task_of(work: Awaitable[T]) -> "asyncio.Task[T]":
+    """A task that awaits `work` by `carried`."""
+    return closing(apart(asyncio.create_task, carried(work)), work)
+
+
+def closing(task: "asyncio.Task[T]", work: object) -> "asyncio.Task[T]":
+    """`task`, which awaits the coroutine `work` and closes it where it is cancelled before its first step."""
+    if (close := getattr(work, "close", None)) is not None:
+        task.add_done_callback(lambda _: close())
+    return task
+
+
+def result_of(task: "asyncio.Future[T]") -> T:
+    """The task's result; raises its error, or the exit that it carries."""
+    try:
+        return task.result()
+    except Exit as exit:  # noqa: A001 - that is what it is
+        raise exit.of from None
+
+
+def error_of(task: "asyncio.Future[Any]") -> BaseException | None:
+    """The error of a task that was not cancelled, or the exit that it carries."""
+    error = task.exception()
+    return error.of if isinstance(error, Exit) else error
