@@ -1,9 +1,7 @@
 """Places of a limit are neither lost nor doubled, whatever becomes of who holds or awaits one, on whichever loop."""
 
 import asyncio
-import gc
 import random
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
@@ -33,15 +31,6 @@ callers = st.builds(
 )
 
 
-@pytest.fixture
-def little_garbage() -> Iterator[None]:
-    """So that collecting it again and again costs little."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.mark.parametrize("loop", LOOPS)
 @given(
     n=st.integers(1, 3),
@@ -64,7 +53,6 @@ def test_places_are_conserved(
     Storm(limit, n, keyed).everywhere(LOOPS[loop], [(each, False) for each in loops])
 
 
-@pytest.mark.usefixtures("little_garbage")
 @pytest.mark.parametrize("loop", LOOPS)
 def test_so_they_are_when_loops_are_closed_in_the_middle_of_it(loop: str) -> None:
     """What waits there is passed over at once; what is at work there gives its place back when it is collected."""
