@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mountain_runtime import Runtime, _native, _scope
+from mountain_runtime import Runtime, _native
+from mountain_runtime._tasks import scope
 from mountain_runtime.errors import ShuttingDown
 
 #: A time that never comes within a test.
@@ -37,7 +38,7 @@ async def until(true: Callable[[], bool], within: float = 5) -> None:
 
 def drains(runtime: Runtime) -> bool:
     """Whether it takes work of accepted work only."""
-    return runtime._phase >= _scope.DRAINING
+    return runtime._phase >= scope.DRAINING
 
 
 def refuses(runtime: Runtime) -> bool:
@@ -76,7 +77,7 @@ def on_thread(fn: Callable[[], Any]) -> Any:
 # -- programs ------------------------------------------------------------------------------------------------
 
 HEAD = """
-import asyncio, contextvars, gc, itertools, json, os, queue, signal, sys, threading, time
+import asyncio, contextvars, functools, gc, itertools, json, os, queue, signal, sys, threading, time
 from mountain_runtime import *
 from mountain_runtime import _native, errors, fs
 """

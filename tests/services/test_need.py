@@ -9,7 +9,20 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Key, Retry, Runtime, Timeout, blocking, constant, effect, gather, need
+from mountain_runtime import (
+    Cache,
+    ConcurrencyLimit,
+    Key,
+    RateLimit,
+    Retry,
+    Runtime,
+    Timeout,
+    blocking,
+    constant,
+    effect,
+    gather,
+    need,
+)
 from mountain_runtime.errors import ConfigError, Rejected, ServiceMissing
 
 from .support import Log
@@ -98,6 +111,36 @@ def test_frameworks_do_not_see_the_parameters_that_we_fill() -> None:
     assert list(inspect.signature(Api().times).parameters) == ["n"]
     assert list(inspect.signature(on_thread).parameters) == ["n"]
     assert repr(need(NUMBER)) == "need(number)"
+
+
+async def test_a_service_that_is_passed_is_no_argument_of_a_key() -> None:
+    """A test passes a fake by name: `key=` and `cost=` are asked what they are asked where the runtime gives the service."""
+    asked: list[int] = []
+
+    def noted(n: int) -> int:
+        asked.append(n)
+        return n
+
+    @effect(ConcurrencyLimit(1, key=noted), RateLimit(99, per=1, key=noted, cost=noted))
+    async def seen(n: int, number: int = need(NUMBER), *, other: int = need(NUMBER)) -> tuple[int, int, int]:
+        return n, number, other
+
+    async with Runtime().provide(NUMBER, seven):
+        assert await seen(1) == (1, 7, 7)
+        assert await seen(2, number=5) == (2, 5, 7)
+        assert await seen(n=3, number=6, other=8) == (3, 6, 8)
+    assert await seen(4, number=8, other=9) == (4, 8, 9)
+    assert asked == [n for n in (1, 2, 3, 4) for _ in range(3)]
+
+
+async def test_a_cache_without_a_key_tells_services_apart() -> None:
+    """What a fake gave is not what the next test's fake gives."""
+
+    @effect(Cache(ttl=60))
+    async def cached(n: int, number: int = need(NUMBER)) -> int:
+        return n * number
+
+    assert [await cached(2, 3), await cached(2, 4), await cached(2, 3)] == [6, 8, 6]
 
 
 def test_a_need_that_nothing_can_fill_is_said_at_once() -> None:

@@ -274,8 +274,8 @@ async def stuck():
 
 async def main(rt):
     work = asyncio.ensure_future(stuck())
-    await asyncio.sleep(0.05)
-    print("ready", flush=True)
+    # Not before both are suspended: what is printed here could be answered while this still runs.
+    asyncio.get_running_loop().call_later(0.05, functools.partial(print, "ready", flush=True))
     await rt.wait_stopping()
 """
 

@@ -125,7 +125,7 @@ def _check_async(fn: object) -> None:
         return  # a decorator's sync function around a coroutine function hands on what that gives
     if kind not in ("coroutine function", "unknown"):
         advice = "write @blocking, or make it `async def`" if kind == "function" else "an effect has one result"
-        raise ConfigError(f"@effect on {name_of(fn)}, which is a {kind}: {advice}", effect=name_of(fn))
+        raise ConfigError(f"@effect on {name_of(fn)}, which is {_article(kind)}: {advice}", effect=name_of(fn))
 
 
 def _check_sync(fn: object) -> None:
@@ -166,6 +166,10 @@ def _kind(fn: object) -> str:
     if isinstance(fn, type):
         return "class"
     return "function" if inspect.isfunction(fn) else "unknown"
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def _wrapped(fn: object) -> list[object]:

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar, cast, final
 
 from .._tasks import scope as _scope
 from ..errors import ConfigError, ServiceMissing
+from ..policy._arguments import Injected
 
 __all__ = ["Key", "Need", "check_key", "filled", "lookup", "need", "needs", "on_thread", "shown", "without_needs"]
 
@@ -38,7 +39,7 @@ class Key(Generic[S]):
         return f"Key({self.name!r})"
 
 
-class Need:
+class Need(Injected):
     """What `need` gives: it stands as a parameter's default until the function is called."""
 
     __slots__ = ("key",)

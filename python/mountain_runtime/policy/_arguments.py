@@ -8,13 +8,19 @@ from weakref import WeakKeyDictionary
 
 from ..errors import ConfigError
 
-__all__ = ["arity", "bound", "check_name", "is_method", "unhashable", "whole"]
+__all__ = ["Injected", "arity", "bound", "check_name", "is_method", "unhashable", "whole"]
+
+
+class Injected:
+    """A parameter's default in whose place the function gets a service: `key=` and `cost=` see no such argument."""
+
+    __slots__ = ()
 
 
 def bound(
     function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any] | None]:
-    """The arguments by position as far as the signature allows; what was not given is left out."""
+    """The arguments by position as far as the signature allows, without services and what was not given."""
     if not callable(function):
         return args, kwargs
     try:
@@ -22,6 +28,8 @@ def bound(
     except ValueError:  # a builtin that does not say
         return args, kwargs
     given = signature.bind(*args, **kwargs)
+    for name in [name for name in given.arguments if isinstance(signature.parameters[name].default, Injected)]:
+        del given.arguments[name]
     return given.args, given.kwargs or None
 
 
