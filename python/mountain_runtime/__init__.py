@@ -24,7 +24,8 @@ from ._native import Effect, Handle
 from ._runtime.run import run
 from ._runtime.runtime import Runtime
 from ._runtime.statistics import EffectStatistics, Statistics
-from ._shutdown.shutdown import Shutdown, ShutdownReport, Step
+from ._shutdown.report import ShutdownReport, Step
+from ._shutdown.settings import Shutdown
 from ._tasks.dump import Dump
 from .policy import (
     Backoff,

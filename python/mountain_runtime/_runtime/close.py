@@ -22,7 +22,9 @@ from typing import Any, Protocol
 from .._effect import threads as _threads
 from .._native import sweep_groups
 from .._services.services import Services
-from .._shutdown.shutdown import POLITE, Clock, Left, ShutdownReport, Steps
+from .._shutdown.clock import POLITE, Clock
+from .._shutdown.report import ShutdownReport
+from .._shutdown.steps import Left, Steps
 from .._tasks import scope as _scope
 from .._tasks import stacks as _stacks
 from .._tasks.dump import Dump

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .._shutdown.shutdown import POLITE, Clock, Left, Steps, left_behind
+from .._shutdown.clock import POLITE, Clock
+from .._shutdown.steps import Left, Steps, left_behind
 from .._tasks.cuts import STOPS
 
 __all__ = ["InFlight", "Owner"]

@@ -21,7 +21,10 @@ from .._native import Effect, PermitContext, Scope, accepted_var, apart, deadlin
 from .._services.graph import Make, Provider
 from .._services.provided import Maker, TypeKey
 from .._services.services import Services
-from .._shutdown.shutdown import Clock, Shutdown, ShutdownReport, Step, Steps
+from .._shutdown.clock import Clock
+from .._shutdown.report import ShutdownReport, Step
+from .._shutdown.settings import Shutdown
+from .._shutdown.steps import Steps
 from .._tasks import scope as _scope
 from .._tasks.dump import Dump, take
 from .._tasks.exits import EXITS, Exit, carried, closing

@@ -6,7 +6,8 @@ from typing import Any
 
 from .._effect.need import shown
 from .._native import apart
-from .._shutdown.shutdown import POLITE, Clock, Steps
+from .._shutdown.clock import POLITE, Clock
+from .._shutdown.steps import Steps
 from ..errors import ConfigError, ServiceMissing
 from ..telemetry._health import ServiceHealth
 from .graph import Provider, check, depths

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .. import _native
-from .._shutdown.shutdown import Step
+from .._shutdown.report import Step
 from ..errors import ConfigError
 from . import _failures, _logs
 from ._health import Health
