@@ -1,11 +1,13 @@
 //! How a call leaves the flight that it waits for.
 //!
-//!  1. While others wait, it leaves at once.
-//!  2. The last one has the flight asked to end, and goes on waiting until it has ended: what the flight holds is given back by then.
-//!  3. Asked by a limit, it then has what the flight ended with, as of a leaf that was asked to stop: a value that came late wins.
-//!  4. Cancelled, it has nothing of it: no layer goes on, and the call's owner drops the engine.
+//!  1. While other calls wait, it leaves at once.
+//!  2. The last call asks the flight to end, and waits until it has ended: whatever the flight holds is given back by
+//!     then.
+//!  3. A call that a limit stopped takes the outcome of the flight, as that of a leaf that was asked to stop: a late
+//!     value wins.
+//!  4. A cancelled call takes no outcome: no layer goes on, and the owner of the call drops the engine.
 //!
-//! Only the owner of the call and the engine that it polls come here, one after the other.
+//! Only the owner of the call and the engine that it polls call these functions, never at the same time.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,7 +15,7 @@ use std::task::{Context, Poll};
 use super::{Flight, Landed};
 use crate::sync::Mutex;
 
-/// The flight that a call waits for, if any.
+/// The flight that the call waits for, if any.
 #[derive(Default)]
 pub struct Awaits(Mutex<Option<Box<Wait>>>);
 
@@ -40,7 +42,7 @@ impl Awaits {
         debug_assert!(old.is_none(), "a call waits for one flight at a time");
     }
 
-    /// It waits no more, whatever becomes of the flight.
+    /// Ends the wait, whatever becomes of the flight.
     pub(crate) fn end(&self) {
         let wait = self.0.lock().take();
         if let Some(wait) = wait {
@@ -48,7 +50,7 @@ impl Awaits {
         }
     }
 
-    /// How the flight ended; `None` where the call was asked to stop and nothing is known of it.
+    /// The outcome of the flight; `None` if the call was asked to stop and the flight's outcome is unknown.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Landed>> {
         let waits = self.0.lock().as_ref().map(|wait| (wait.flight.clone(), wait.place));
         let Some((flight, place)) = waits else { return Poll::Pending };
@@ -65,12 +67,13 @@ impl Awaits {
         }
     }
 
-    /// A limit over the call has passed. False: there is nothing to wait for.
+    /// Records that a limit over the call has passed. False: the call waits for no flight.
     pub(crate) fn stop(&self) -> bool {
         self.leave(Leaves::Asked)
     }
 
-    /// The caller is cancelled. False: there is nothing to wait for; otherwise until [`Awaits::has_ended`].
+    /// Records that the caller is cancelled. False: the call waits for no flight; otherwise [`Awaits::has_ended`] says
+    /// when to go on.
     pub fn cancel(&self) -> bool {
         self.leave(Leaves::Cancelled)
     }
@@ -81,7 +84,7 @@ impl Awaits {
         let stays = flight.ask(place);
         let mut wait = self.0.lock();
         let gone = if stays {
-            // A cancel stands, whatever limit passes after it.
+            // A cancel outweighs any limit that passes after it.
             if let Some(wait) = wait.as_mut().filter(|wait| matches!(wait.leaves, Leaves::No | Leaves::Asked)) {
                 wait.leaves = how;
             }
@@ -94,12 +97,12 @@ impl Awaits {
         stays
     }
 
-    /// It was told to leave, and waits for the flight's end.
+    /// Whether the call was asked to leave and waits for the flight's end.
     pub(crate) fn leaves(&self) -> bool {
         self.0.lock().as_ref().is_some_and(|wait| wait.leaves != Leaves::No)
     }
 
-    /// It was cancelled, and the flight has ended.
+    /// Whether the call was cancelled and the flight has ended.
     pub fn has_ended(&self) -> bool {
         self.0.lock().as_ref().is_none_or(|wait| wait.leaves == Leaves::Ended)
     }

@@ -1,5 +1,6 @@
-//! Where calls begin that an event loop makes: it only queues them, and a worker begins them in turns. What a worker spawns goes to its own
-//! queue, at half the price of the shared one, and is freed where it was made. Who begins them is the consumer (`sync::SingleConsumer` holds the protocol).
+//! Begins native calls on workers. An event loop only queues its calls; a worker begins them in turns, so that whatever
+//! they spawn goes to the worker's own queue, at half the price of the shared one, and is freed on the thread that
+//! allocated it. The starter is a single consumer: `sync::SingleConsumer` holds the protocol.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,16 +9,16 @@ use super::{Abort, Abortable, Done, Host, Operation};
 use crate::observe::Doing;
 use crate::sync::{Mutex, SingleConsumer};
 
-/// Calls that are begun in one go: as many as a worker's own queue takes.
+/// Calls that are begun before the starter yields: as many as a worker's own queue takes.
 pub(super) const AT_ONCE: usize = 128;
-/// Looks at an empty queue before a starter ends: about as long as a loop needs to queue the next call.
+/// Looks at an empty queue before a starter ends: together about the time that a loop needs to queue its next call.
 const LOOKS: usize = 200;
 
 #[derive(Default)]
 pub struct Starter(SingleConsumer<Arc<Call>>);
 
 impl Starter {
-    /// Begin `operation` soon, on a worker.
+    /// Begins `operation` soon, on a worker.
     pub fn begin(host: &Arc<Host>, operation: Arc<dyn Operation>, done: Done) -> Abort {
         let call = Arc::new(Call { operation, state: Mutex::new(State::Queued(done)) });
         if host.starter.0.hand_over(call.clone()) {
@@ -60,7 +61,7 @@ impl OnDuty {
 }
 
 impl Drop for OnDuty {
-    /// The workers have ended: what is queued will not begin, and is told so.
+    /// The workers have ended: queued calls never begin, and answer with a cancel.
     fn drop(&mut self) {
         let consumer = &self.host.starter.0;
         while !self.left {
@@ -72,9 +73,9 @@ impl Drop for OnDuty {
     }
 }
 
-/// A call that was queued. Asked to end before it begins, it never does.
+/// A queued call. If it is asked to end before it begins, it never begins.
 struct Call {
-    /// Stays here, so that it is freed where it was made: by whoever lets go of the call.
+    /// Kept here, so that whichever thread drops the call frees it.
     operation: Arc<dyn Operation>,
     state: Mutex<State>,
 }
@@ -98,7 +99,7 @@ impl Call {
                 }
             }
         };
-        // Lost in a panic, its `Done` has answered.
+        // A panic drops its `Done`, which answers.
         let abort = catch_unwind(AssertUnwindSafe(|| self.operation.start(host, done))).unwrap_or(Abort::Never);
         if matches!(abort, Abort::Never) {
             return;

@@ -1,13 +1,16 @@
-//! A flight: one run of a call for everybody who waits for its value.
+//! A flight: one run of a call, shared by all callers that wait for its value.
 //!
-//!  1. Who finds no flight makes one, and has his host begin the work as a task of its own, with a [`Landing`] to say how it ended.
-//!  2. Who comes meanwhile joins: he counts, and leaves a waker. He goes, and counts no more; with the last one the work is asked to end,
-//!     unless it was begun for nobody, to refresh what is there. From then on a newcomer begins another; the last one may wait for the end.
-//!  3. The work ends: its outcome is left for all who wait, and the flight is over.
-//!  4. Or it is lost, because its loop was closed or somebody else ended it: then all who wait are woken, and the first of them begins at 1.
+//!  1. A caller that finds no flight makes one. Its host begins the work as a task, with a [`Landing`] that reports the
+//!     end.
+//!  2. Later callers join: each is counted and leaves a waker. A caller that leaves is counted no more; when the last
+//!     one leaves, the work is asked to end, unless it is a refresh, which has no callers. From then on a new caller
+//!     begins another flight; the last one may wait for the end.
+//!  3. The work ends: its outcome is kept for all who wait, and the flight is over.
+//!  4. Or the work is lost, because its loop was closed or something else ended it: all waiters are woken, and the
+//!     first of them begins at 1.
 //!
-//! What races: 2 against 3 and 4, on several threads; all are under the flight's lock, and wakers are called out of it. Who joins a flight that
-//! has landed has its outcome at once.
+//! Step 2 races with 3 and 4 on several threads. Each step takes the flight's lock, and wakers are called without it. A
+//! caller that joins a flight that has landed gets its outcome at once.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use slab::Slab;
 use super::Abort;
 use crate::sync::Mutex;
 
-/// A value, or a failure, that many may have.
+/// A value or a failure that is shared by many callers.
 pub type Shared = Arc<dyn Any + Send + Sync>;
 
 /// How a flight ended.
@@ -26,7 +29,7 @@ pub type Shared = Arc<dyn Any + Send + Sync>;
 pub enum Landed {
     Value(Shared),
     Failed(Shared),
-    /// Nobody knows.
+    /// The outcome is unknown.
     Lost,
 }
 
@@ -39,20 +42,21 @@ pub struct Flight {
 struct State {
     landed: Option<Landed>,
     waiting: Slab<Option<Waker>>,
-    /// It goes on when nobody waits.
+    /// Goes on without waiters.
     refreshes: bool,
-    /// The last one has left, or waits only for its end.
+    /// The last waiter has left, or waits only for the end.
     asked: bool,
     abort: Option<Abort>,
-    /// The flights that it waits for, in what it runs.
+    /// The flights for which the work in this flight waits.
     waits_for: Vec<Arc<Flight>>,
 }
 
-/// The place of one who does not count.
+/// The place of a waiter that is not counted.
 const NOWHERE: u32 = u32::MAX;
 
 impl State {
-    /// How to ask the work to end; `None` if it was asked already, has ended, or goes on without callers.
+    /// Takes the handle that asks the work to end; `None` if it was asked already, has ended, or goes on without
+    /// callers.
     fn ask(&mut self) -> Option<Abort> {
         if self.landed.is_some() || self.refreshes || std::mem::replace(&mut self.asked, true) {
             return None;
@@ -62,23 +66,24 @@ impl State {
 }
 
 impl Flight {
-    /// For nobody.
+    /// A flight that refreshes a stored value and has no waiters of its own.
     pub fn refreshing() -> Arc<Self> {
         Arc::new(Flight { state: Mutex::new(State { refreshes: true, ..State::default() }) })
     }
 
-    /// The place of one more who waits. Too late to count, he finds the flight lost.
+    /// Counts one more waiter and returns its place. A waiter that comes too late to be counted finds the flight lost.
     pub fn join(&self) -> u32 {
         let mut state = self.state.lock();
         if state.asked { NOWHERE } else { state.waiting.insert(None) as u32 }
     }
 
-    /// How it ended; until it has, `waker` is called when it does.
+    /// The outcome, if the flight has ended; otherwise `waker` is called at its end.
     pub fn look(&self, place: u32, waker: &Waker) -> Option<Landed> {
         if let Some(landed) = &self.state.lock().landed {
             return Some(landed.clone());
         }
-        // To clone it may run the host's code, which may wait for whoever waits for the lock.
+        // Cloned before the lock is taken: cloning may run the host's code, which may wait for a thread that waits for
+        // the lock.
         let waker = waker.clone();
         let mut state = self.state.lock();
         if let Some(landed) = &state.landed {
@@ -91,13 +96,13 @@ impl Flight {
         None
     }
 
-    /// One fewer waits. The last one has it end, and does not wait for that.
+    /// Counts one waiter less. The last one asks the work to end, and does not wait for that.
     pub fn leave(&self, place: u32) {
         let mut state = self.state.lock();
         let gone = state.waiting.try_remove(place as usize);
         let last = state.waiting.is_empty();
         let abort = if last { state.ask() } else { None };
-        // A failure is for those who waited: it would keep all that its traceback holds.
+        // A failure is dropped with the last waiter: its traceback would keep many objects alive.
         let failed = matches!(state.landed, Some(Landed::Failed(_))) && last;
         let over = if failed { state.landed.replace(Landed::Lost) } else { None };
         drop(state);
@@ -107,7 +112,8 @@ impl Flight {
         }
     }
 
-    /// One leaves, unless he is the last: then the work is asked to end, once, and he stays to see its end.
+    /// Counts one waiter less, unless it is the last: then the work is asked to end, once, and the waiter stays for its
+    /// end.
     pub fn ask(&self, place: u32) -> bool {
         let mut state = self.state.lock();
         if state.landed.is_some() || state.asked {
@@ -140,20 +146,22 @@ impl Flight {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// Who comes now makes another.
+    /// Whether the flight takes no more waiters: the next caller begins another.
     pub fn is_over(&self) -> bool {
         let state = self.state.lock();
         state.landed.is_some() || state.asked
     }
 
-    /// Whatever ran in it is another process's, since a fork: nobody who waits here will ever be woken by that.
+    /// Ends the flight in the child of a fork: the work in it belongs to the parent, and never wakes a waiter here.
     pub fn forget(&self) {
         self.state.lock().landed = Some(Landed::Lost);
     }
 
-    /// What runs in it waits for `other` now. False: that one waits for this, itself or by others.
+    /// Records that the work in this flight waits for `other`. False: `other` waits for this flight, directly or
+    /// through others.
     pub fn waits_for(self: &Arc<Self>, other: &Arc<Flight>) -> bool {
-        // Said before it is asked: of two on two threads that would wait for each other, one at least sees it.
+        // Recorded before the check: of two flights on two threads that would wait for each other, at least one sees
+        // it.
         self.state.lock().waits_for.push(other.clone());
         let mut seen = vec![other.clone()];
         let mut next = 0;
@@ -183,10 +191,10 @@ impl Flight {
 
 type Keep = Box<dyn FnOnce(&Landed) + Send>;
 
-/// The right to say how a flight ended. Dropped unused, it is lost.
+/// The right to report how a flight ended. Dropped unused, it reports the flight lost.
 pub struct Landing {
     flight: Arc<Flight>,
-    /// Called with the value before those who wait hear of it.
+    /// Called with the value before the waiters are woken.
     keep: Option<Keep>,
 }
 
@@ -199,7 +207,7 @@ impl Landing {
         &self.flight
     }
 
-    /// How to ask the work to end. Asked already, it is at once.
+    /// Sets how to ask the work to end. If it was asked already, this asks at once.
     pub fn begun(&self, abort: Abort) {
         let mut state = self.flight.state.lock();
         if state.landed.is_some() || state.asked {

@@ -1,5 +1,5 @@
-//! Native operations that run together: all of them (the first failure aborts the rest), or a race (the first success does).
-//! The group answers when every child has ended, so that no child outlives it.
+//! Native operations that run together: all of them (the first failure aborts the rest), or a race (the first success
+//! does). The group answers when every child has ended, so that no child outlives it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub enum Mode {
     Race,
 }
 
-/// Hears of each child that has begun how it ended, and after how many nanoseconds.
+/// Called for each child that had begun, with its index, its outcome and its duration in nanoseconds.
 pub type Told = Arc<dyn Fn(usize, &Outcome, u64) + Send + Sync>;
 
 /// Operations as one operation.
@@ -33,9 +33,10 @@ struct Running {
     mode: Mode,
     left: AtomicUsize,
     decided: AtomicBool,
-    /// A lock each: children end on several workers at once.
+    /// One lock a child: children end on several workers at once.
     results: Vec<Mutex<Option<Outcome>>>,
-    /// The child that decided: the first failure of all, the first success of a race; `NOBODY` if none did.
+    /// The index of the child that decided: the first failure of all, the first success of a race; `NOBODY` if none
+    /// did.
     winner: AtomicUsize,
     aborts: Mutex<Vec<Abort>>,
     root: Arc<dyn Sink>,
@@ -62,7 +63,7 @@ impl Operation for Group {
         let (root, token) = done.into_parts();
         let running = Arc::new(Running {
             mode: self.mode,
-            // One more than the children, so that none of them ends the group before all have begun.
+            // One more than the children, so that the group does not end before all have begun.
             left: AtomicUsize::new(n + 1),
             decided: AtomicBool::new(false),
             results: (0..n).map(|_| Mutex::new(None)).collect(),
@@ -76,7 +77,8 @@ impl Operation for Group {
         });
         let (children, host_) = (self.children.clone(), host.clone());
         let mut beginning = Beginning { running: running.clone(), begun: 0 };
-        // Children begin on a worker: what they spawn goes to that worker's own queue, at half the price of the shared one.
+        // Children begin on a worker: what they spawn goes to that worker's own queue, at half the price of the shared
+        // one.
         host.tokio.spawn(async move {
             for (i, child) in children.iter().enumerate() {
                 if i % AT_ONCE == AT_ONCE - 1 {
@@ -93,7 +95,7 @@ impl Operation for Group {
                 {
                     Ok(Abort::Never) => {}
                     Ok(abort) => ours.aborts.lock().push(abort),
-                    // Its `Done`, lost in the panic, has answered with a cancel already: say what it was.
+                    // The panic dropped its `Done`, which answered with a cancel: the panic replaces that answer.
                     Err(payload) => *ours.results[i].lock() = Some(Err(Error::panic(&*payload))),
                 }
             }
@@ -102,7 +104,7 @@ impl Operation for Group {
     }
 }
 
-/// The right to begin the children. It ends with the last of them, or with the workers: then those that have not begun never will.
+/// The right to begin the children. Dropped with children left, as when the workers end, it counts these as ended.
 struct Beginning {
     running: Arc<Running>,
     begun: usize,
@@ -130,7 +132,7 @@ impl Running {
         let of = |result: &Mutex<Option<Outcome>>| result.lock().take().unwrap_or(Err(Error::Cancelled));
         let outcome = match (self.winner.load(Ordering::Acquire), self.mode) {
             (NOBODY, Mode::All) => all(self.results.iter().map(of)),
-            // Decided, but by no child: the group was asked to end.
+            // No child decided: the group was asked to end.
             (NOBODY, Mode::Race) => race(self.results.iter().map(of), self.decided.load(Ordering::Acquire)),
             (i, _) => of(&self.results[i]),
         };
@@ -143,7 +145,8 @@ impl Running {
     }
 }
 
-/// No failure came first: there is none, or the group was asked to end. Then a failure says more than the cancels that were asked for.
+/// The outcome of a group of all without a first failure: every value or, if the group was asked to end, a failure
+/// before the cancels that it asked for.
 fn all(outcomes: impl ExactSizeIterator<Item = Outcome>) -> Outcome {
     let (mut values, mut cancelled) = (Vec::with_capacity(outcomes.len()), false);
     for outcome in outcomes {
@@ -156,8 +159,8 @@ fn all(outcomes: impl ExactSizeIterator<Item = Outcome>) -> Outcome {
     if cancelled { Err(Error::Cancelled) } else { Ok(Value::List(values)) }
 }
 
-/// No value came first. When the race was asked to end, one that came all the same is the result, and a cancel among the failures means
-/// that it was not run to its end.
+/// The outcome of a race without a first value. If the race was asked to end, a value that came all the same wins, and
+/// a cancel among the failures makes the result a cancel, since the race did not run to its end.
 fn race(outcomes: impl ExactSizeIterator<Item = Outcome>, asked: bool) -> Outcome {
     let mut failures = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
@@ -197,7 +200,7 @@ impl Running {
 }
 
 impl Abortable for Running {
-    /// From outside: nobody wins, every child is asked to end, and the group answers with a cancel.
+    /// A cancel from outside: no child wins, every child is asked to end, and the group answers with a cancel.
     fn abort(&self) {
         if !self.decided.swap(true, Ordering::AcqRel) {
             self.abort_all();

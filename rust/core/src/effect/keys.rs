@@ -1,8 +1,9 @@
-//! Keys as numbers: what a policy keeps a state for, interned where the host language can compare it, forgotten when its state is at rest.
+//! Keys as numbers. A key is interned where the host language can compare it, and forgotten when the policy's state for
+//! it is at rest.
 //!
-//! A key is a token of the host's, with its hash; only the host can say whether two are the same, and what it runs for that may be user code:
-//! it is asked while no lock is held. Whoever uses a number keeps it by a [`Use`]; a number that nobody uses and whose state is at rest goes,
-//! when new keys come, and at the latest when the clock says so.
+//! A key is a token of the host's, with its hash. Only the host can compare tokens, and that may run user code, so no
+//! lock is held meanwhile. A number stays its key's while a [`Use`] of it lives; a number without a [`Use`] whose state
+//! is at rest is freed when new keys come, and at the latest when the clock says so.
 
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
@@ -14,11 +15,11 @@ use slab::Slab;
 use crate::sync::Mutex;
 use crate::time::{Clock, Instant, Key};
 
-/// Says that the state of a key is at rest, and lets go of it.
+/// Whether the state of a key is at rest; if so, drops that state.
 type Rest = Box<dyn Fn(u32, Instant) -> bool + Send + Sync>;
 
 pub struct Keys {
-    /// Lets go of a token.
+    /// Drops a token.
     forget: fn(usize),
     rest: Rest,
     every: Duration,
@@ -29,11 +30,11 @@ pub struct Keys {
 struct Inner {
     numbers: HashTable<u32>,
     slots: Slab<Slot>,
-    /// Where the next look for keys at rest begins.
+    /// The number at which the next look for keys at rest begins.
     hand: usize,
-    /// The clock's reminder to look at all.
+    /// The clock's next timed look at all keys.
     timed: Option<(Weak<Clock>, Key)>,
-    /// There was ever one.
+    /// Whether there was ever a key.
     used: bool,
 }
 
@@ -43,20 +44,20 @@ struct Slot {
     users: u32,
 }
 
-/// Keys that are looked at for each one that comes.
+/// Keys that are looked at for each new one.
 const LOOKS: usize = 4;
-/// Keys that are looked at in one go, before the lock is let go.
+/// Keys that are looked at before the lock is released.
 const AT_ONCE: usize = 1024;
 
 impl Keys {
-    /// `every` so long, keys that nobody uses are looked at; those of which `rest` says so are forgotten.
+    /// Makes an empty table. Each `every`, unused keys for which `rest` is true are forgotten.
     pub fn new(forget: fn(usize), every: Duration, rest: impl Fn(u32, Instant) -> bool + Send + Sync + 'static) -> Arc<Self> {
-        // Not so often that the looks themselves cost anything, and at least now and then.
+        // Seldom enough that the looks cost nothing, and often enough that memory comes back.
         let every = every.clamp(Duration::from_millis(100), Duration::from_mins(1));
         Arc::new(Keys { forget, rest: Box::new(rest), every, inner: Mutex::default() })
     }
 
-    /// The number of a key. `same` says whether a known token is the same as this one; it may fail, and run anything.
+    /// The number of a key, new or known. `same` compares it with a known token; it may fail, and may run any code.
     pub fn intern<E>(
         self: &Arc<Self>,
         clock: &Arc<Clock>,
@@ -91,7 +92,7 @@ impl Keys {
         }
     }
 
-    /// The number of a key that is known already.
+    /// The number of a known key.
     pub fn find<E>(self: &Arc<Self>, hash: u64, mut same: impl FnMut(usize) -> Result<bool, E>) -> Result<Option<Use>, E> {
         let candidates: Vec<(Use, usize)> = {
             let mut inner = self.inner.lock();
@@ -112,11 +113,11 @@ impl Keys {
         Ok(None)
     }
 
-    /// A key has come: time to look at a few others.
+    /// A key was added: looks at a few others.
     fn came(self: &Arc<Self>, mut inner: std::sync::MutexGuard<'_, Inner>, clock: &Arc<Clock>) {
         inner.used = true;
         let now = clock.now();
-        // In the child of a fork the clock is another one, and the parent's never fires.
+        // In the child of a fork the clock is a new one, and the parent's never fires.
         if inner.timed.as_ref().is_none_or(|(on, _)| !std::ptr::eq(on.as_ptr(), Arc::as_ptr(clock))) {
             let clock_too = Arc::downgrade(clock);
             let look = Arc::new(Look { keys: Arc::downgrade(self), clock: clock_too.clone() });
@@ -129,7 +130,7 @@ impl Keys {
 
     fn look(&self, inner: &mut Inner, most: usize, now: Instant) -> Vec<usize> {
         let mut gone = Vec::new();
-        // Numbers are dense but for what went: as far as the highest, then again from the first.
+        // Numbers are dense but for those freed: the hand goes up to the highest, then starts again at the first.
         let end = inner.slots.capacity();
         for _ in 0..most.min(end) {
             let at = inner.hand;
@@ -150,7 +151,7 @@ impl Keys {
         gone
     }
 
-    /// Look at all.
+    /// Looks at all keys.
     fn sweep(&self, now: Instant) {
         let mut left = self.inner.lock().slots.capacity();
         while left > 0 {
@@ -161,7 +162,7 @@ impl Keys {
         }
     }
 
-    /// The key of a number, in use; `None` if it is nobody's.
+    /// A use of a number's key; `None` if the number is free.
     pub fn hold(self: &Arc<Self>, number: u32) -> Option<Use> {
         let mut inner = self.inner.lock();
         let slot = inner.slots.get_mut((number as usize).checked_sub(1)?)?;
@@ -169,7 +170,7 @@ impl Keys {
         Some(Use { keys: self.clone(), number })
     }
 
-    /// Which numbers are a key's at this moment.
+    /// A predicate for the numbers that are in use at this moment.
     pub fn taken(&self) -> impl Fn(u32) -> bool + use<> {
         let inner = self.inner.lock();
         let mut taken = vec![false; inner.slots.capacity() + 1];
@@ -190,7 +191,7 @@ impl Keys {
         self.len() == 0
     }
 
-    /// The token of each key, for a host that collects garbage. None while somebody is at them.
+    /// Visits the token of each key, for a host that collects garbage. Visits none if the table is locked.
     pub fn visit<E>(&self, mut visit: impl FnMut(usize) -> Result<(), E>) -> Result<(), E> {
         let Some(inner) = self.inner.try_lock() else { return Ok(()) };
         inner.slots.iter().try_for_each(|(_, slot)| visit(slot.token))
@@ -209,7 +210,7 @@ impl Drop for Keys {
     }
 }
 
-/// The clock's reminder.
+/// The clock's timed look.
 struct Look {
     keys: Weak<Keys>,
     clock: Weak<Clock>,
@@ -226,19 +227,19 @@ impl Wake for Look {
     }
 }
 
-/// A key in use: its number stays its own.
+/// A use of a key: while it lives, the number stays this key's.
 pub struct Use {
     keys: Arc<Keys>,
     number: u32,
 }
 
 impl Use {
-    /// From 1 on: 0 is the state of a policy without keys.
+    /// The number, from 1 on: 0 is the state of a policy without keys.
     pub fn number(&self) -> u32 {
         self.number
     }
 
-    /// What the host knows the key by.
+    /// The host's token of the key.
     pub fn token(&self) -> usize {
         self.keys.inner.lock().slots[self.number as usize - 1].token
     }

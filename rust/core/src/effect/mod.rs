@@ -1,5 +1,5 @@
-//! Effects: what a leaf and a native operation are; the call that policies share, with the terms and keys by which they know it, and
-//! flights, calls that many wait for, and work that was submitted; native operations that run together, and when native work is at rest. Nothing here knows a policy.
+//! Effects: leaves and native operations; the call that policies share, with its terms and keys; flights, groups and
+//! submitted work; and whether native work is at rest. Nothing here knows a policy.
 
 mod awaits;
 mod begin;

@@ -1,4 +1,5 @@
-//! A native operation: work that needs no host language. It starts on any thread, reports once through [`Done`], and can be aborted.
+//! A native operation: work that needs no host language. It starts on any thread, reports once through [`Done`], and
+//! can be aborted.
 
 use std::sync::Arc;
 
@@ -26,37 +27,39 @@ impl Host {
 
 /// Work as a value: starting it twice does it twice.
 pub trait Operation: Send + Sync {
-    /// Begin. Must not block: it is called on an event loop's thread.
+    /// Begins the work. Must not block: it is called on an event loop's thread.
     fn start(&self, host: &Arc<Host>, done: Done) -> Abort;
 
-    /// The same under the earliest limit of what runs it, which tells it when that has passed. It need only be known to what it begins, so that none
-    /// waits for what would come too late.
+    /// Begins the work under the earliest limit over it. The caller acts on the limit; the work only has to pass it on
+    /// to whatever it begins, so that nothing waits for what would come too late.
     fn start_under(&self, host: &Arc<Host>, done: Done, over: Deadline) -> Abort {
         let _ = over;
         self.start(host, done)
     }
 
-    /// A worker had better begin it: it spawns a task, or does its little work as it begins.
+    /// Whether a worker should begin it, because it spawns a task or does its little work at once.
     fn wants_a_worker(&self) -> bool {
         false
     }
 }
 
-/// Receives outcomes. `token` is the receiver's own name for the call.
+/// Receives outcomes. `token` is the receiver's own number for the call.
 pub trait Sink: Send + Sync {
     fn deliver(&self, token: usize, outcome: Outcome);
 
-    /// Have the host language allocate one buffer a size, then go on with them. Dropping `then` ends the call as cancelled.
+    /// Has the host allocate one buffer for each size, and passes them to `then`. Dropping `then` ends the call as
+    /// cancelled.
     fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>);
 }
 
-/// The one right to report a call's outcome. Dropped unused, it reports a cancel, or the panic that drops it: a call never goes unanswered.
+/// The one right to report a call's outcome. Dropped unused, it reports a cancel, or the panic that unwinds: every call
+/// is answered once.
 pub struct Done {
     sink: Option<Arc<dyn Sink>>,
     token: usize,
-    /// How urgent it is, where it has to wait for a thread.
+    /// The call's priority where it has to wait for a thread.
     pub priority: Priority,
-    /// Its number in a queue, for what keeps it waiting there: in here it takes no room.
+    /// The call's number in the queue in which it waits: kept here, where it costs no extra room.
     pub(crate) number: u32,
 }
 
@@ -77,17 +80,17 @@ impl Done {
         }
     }
 
-    /// Where the outcome will go: also the source of buffers.
+    /// The receiver of the outcome, which also allocates buffers.
     pub fn sink(&self) -> Arc<dyn Sink> {
         self.sink.clone().expect("an unanswered call has its sink")
     }
 
-    /// Hand the right over to whoever collects several outcomes into one.
+    /// Gives up the right to a collector of several outcomes.
     pub(super) fn into_parts(mut self) -> (Arc<dyn Sink>, usize) {
         (self.sink.take().expect("an unanswered call has its sink"), self.token)
     }
 
-    /// Ask the host for buffers to read into; `then` runs on the host's thread and must not block.
+    /// Asks the host for buffers to read into; `then` runs on the host's thread and must not block.
     pub fn allocate(self, sizes: Vec<usize>, then: impl FnOnce(Arc<dyn Memory>, Done) + Send + 'static) {
         self.sink().allocate(sizes, Box::new(move |memory| then(memory, self)));
     }
@@ -102,19 +105,19 @@ impl Drop for Done {
     }
 }
 
-/// Can be asked to end early.
+/// Work that can be asked to end early.
 pub trait Abortable: Send + Sync {
     fn abort(&self);
 
-    /// What it does at the moment, for who asks where everything stands.
+    /// What the work does at the moment, for a dump of all tasks.
     fn doing(&self) -> Doing {
         Doing::Running
     }
 }
 
-/// How to ask a started call to end. Its `Done` is answered all the same, when it has ended.
+/// How to ask a started call to end. Its `Done` is answered in any case, once the call has ended.
 pub enum Abort {
-    /// It cannot be asked, or has already ended.
+    /// The call cannot be asked, or has already ended.
     Never,
     Task(tokio::task::AbortHandle),
     Shared(Arc<dyn Abortable>),

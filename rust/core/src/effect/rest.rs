@@ -1,18 +1,20 @@
-//! Whether native work is at rest, so that nothing happens until time moves: what a test that jumps must know before it does.
+//! Whether native work is at rest, so that nothing happens until time moves: virtual time advances only then.
 //!
 //! Native work is in one of these places, and moves between them by itself:
-//!  1. on a thread of its own, in a system call or in Python: whoever puts it there holds an [`AtWork`] until the outcome is handed on;
-//!  2. a task that is running, or on its way to a worker: in a worker's queue or in the one they share;
+//!  1. on a thread of its own, in a system call or in Python: its starter holds an [`AtWork`] until the outcome is
+//!     handed on;
+//!  2. in a task that is running, or on its way to a worker: in a worker's queue or in the shared one;
 //!  3. armed on the clock, or answered: there it stays.
 //!
-//! [`at_rest`] looks for the absence of 1 and 2 at one instant, by looks that are not one:
+//! [`at_rest`] proves the absence of 1 and 2 at one instant by looks at several:
 //!  a. every worker is parked, which it is only when its own queue is empty; remember how often each has been;
-//!  b. nobody is at work on a thread of 1;
+//!  b. no [`AtWork`] is held;
 //!  c. the shared queue is empty;
-//!  d. every worker is parked still, and has not been up meanwhile.
+//!  d. every worker is still parked, and has not been up meanwhile.
 //!
-//! Between a and d no worker ran, so at b nobody was left who could queue a task but the caller, who is here: at c all were at rest, and are.
-//! A worker that has been called but is not up yet was called for a task of the shared queue, which c finds, or for one that is gone.
+//! Between a and d no worker ran, so at b only the caller could queue a task, and it is here: at c all work was at
+//! rest, and it still is. A worker that has been called and is not up yet was called for a task of the shared queue,
+//! which c finds, or for one that is gone.
 
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
@@ -31,27 +33,28 @@ impl AtWork {
         AtWork(())
     }
 
-    /// How much of it there is in this process.
+    /// The number of [`AtWork`]s in this process.
     #[must_use]
     pub fn count() -> usize {
         AT_WORK.load(Ordering::Acquire)
     }
 
-    /// In the child of a fork: the parent's threads are not here.
+    /// Resets the number in the child of a fork, which has none of the parent's threads.
     pub fn forget_all() {
         AT_WORK.store(0, Ordering::Relaxed);
     }
 }
 
 impl Drop for AtWork {
-    /// Release: who sees it gone sees what it led to.
+    /// Release: a reader that sees the work gone also sees its effects.
     fn drop(&mut self) {
-        // Saturating, for what was begun before a fork.
+        // Saturating: the work may have begun before a fork.
         let _ = AT_WORK.fetch_update(Ordering::Release, Ordering::Relaxed, |n| n.checked_sub(1));
     }
 }
 
-/// Whether all work on these runtimes is at rest, apart from so many that are `AtWork`. To be asked by the one thread that begins work.
+/// Whether all work on these runtimes is at rest, apart from `AtWork`s of the given number. Only the thread that begins
+/// work may ask.
 #[must_use]
 pub fn at_rest(runtimes: &[Handle], but: usize) -> bool {
     let Some(parked) = parked(runtimes) else { return false };

@@ -1,11 +1,14 @@
-//! Work that goes on by itself, as a part of what awaits it: what a holder of permits submits, and then awaits, waits for the holder too.
+//! Submitted work, seen as a part of whatever awaits it: if a holder of permits submits work and then awaits it, the
+//! work waits for the holder too.
 //!
-//!  1. What waits in the work, for a permit, is noted here with its limit: [`Submitted::waits`].
-//!  2. A holder begins to await the work: [`Submitted::awaited_by`]. Each limit for which the work waits looks at that wait again.
+//!  1. A call in the work that waits for a permit is noted here with its limit: [`Submitted::waits`].
+//!  2. A holder begins to await the work: [`Submitted::awaited_by`]. Each limit for which the work waits looks at that
+//!     wait again.
 //!  3. The work is over: it is a part of nothing any more.
 //!
-//! What races: 1 against 2, on several threads. Each is noted under the lock in which the other is looked for, so that one at least sees the
-//! other; and a limit that looks again asks for everything anew. A limit asks under its own lock; none is taken under the one here.
+//! Steps 1 and 2 race on several threads. Each is noted under the lock under which the other is looked up, so that at
+//! least one sees the other; a limit that looks again checks everything anew. A limit takes this lock under its own; no
+//! lock is taken under this one.
 
 use std::sync::{Arc, Weak};
 
@@ -17,27 +20,27 @@ use crate::sync::Modelled as Mutex;
 #[cfg(not(loom))]
 use crate::sync::Mutex;
 
-/// What can be waited for.
+/// Something that can be waited for.
 pub trait Awaited: Send + Sync {
-    /// Others than before may wait for the work in which `number` waits.
+    /// Checks again whether `number` can progress: new holders may await the work in which it waits.
     fn look_again(self: Arc<Self>, number: u32, work: &Arc<Submitted>);
 }
 
 pub struct Submitted {
     state: Mutex<State>,
-    /// What it waits for of cached calls. None: no cached call submitted it.
+    /// The flight that submitted the work; `None` if none did.
     flight: Option<Arc<Flight>>,
 }
 
 #[derive(Default)]
 struct State {
     over: bool,
-    /// The permits of those who await it.
+    /// The permits of those who await the work.
     holders: Vec<Arc<PermitContext>>,
-    /// The cached calls that do.
+    /// The flights that await the work.
     flights: Vec<Arc<Flight>>,
     waits: Slab<(Arc<dyn Awaited>, u32)>,
-    /// Other such work that is awaited within it.
+    /// Other submitted work that is awaited within this work.
     parts: Vec<Weak<Submitted>>,
 }
 
@@ -50,7 +53,8 @@ impl Submitted {
         self.flight.as_ref()
     }
 
-    /// Something in it waits, as `number` of `limit`. Its place here, and whether a holder awaits the work.
+    /// Notes that a call in the work waits as `number` of `limit`. Returns the place of the note, and whether a holder
+    /// awaits the work.
     pub fn waits(&self, limit: Arc<dyn Awaited>, number: u32) -> (u32, bool) {
         let mut state = self.state.lock();
         (state.waits.insert((limit, number)) as u32, !state.holders.is_empty())
@@ -61,7 +65,8 @@ impl Submitted {
         drop(gone);
     }
 
-    /// Code awaits it that holds `held`, or is a part of `flight`. False: the work waits for that flight.
+    /// Notes that code awaits the work which holds `held`, or is a part of `flight`. False: the work waits for that
+    /// flight.
     pub fn awaited_by(self: &Arc<Self>, held: Option<&Arc<PermitContext>>, flight: Option<&Arc<Flight>>) -> bool {
         if let (Some(own), Some(flight)) = (&self.flight, flight) {
             if !flight.waits_for(own) {
@@ -88,7 +93,7 @@ impl Submitted {
         true
     }
 
-    /// It has ended.
+    /// Notes that the work has ended.
     pub fn over(self: &Arc<Self>) {
         let (holders, flights) = {
             let mut state = self.state.lock();
@@ -121,7 +126,8 @@ impl Submitted {
         parts.iter().filter_map(Weak::upgrade).for_each(|part| part.look_again(seen));
     }
 
-    /// The permits of all who wait for it, through other such work too. Some may come more than once.
+    /// Visits the permits of all who wait for the work, through other submitted work too. A permit may come more than
+    /// once.
     pub fn each_holder(self: &Arc<Self>, mut each: impl FnMut(&Arc<PermitContext>)) {
         let mut works = vec![self.clone()];
         let mut next = 0;

@@ -1,4 +1,4 @@
-//! What a run brings to the policies that queue it or count it: read on its caller's thread, once a run.
+//! What a run brings to the policies that queue or count it: read on its caller's thread, once a run.
 
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, OnceLock};
@@ -14,11 +14,11 @@ pub struct Terms {
     pub layers: Vec<Term>,
     /// The permits under which the caller itself runs.
     pub held: Option<Holder<'static>>,
-    /// The flight that the caller is a part of.
+    /// The flight of which the caller is a part.
     pub flight: Option<Arc<Flight>>,
 }
 
-/// How one layer sees the call.
+/// A call's key and cost for one layer.
 pub struct Term {
     /// `None`: the layer has one state for all.
     pub key: Option<Use>,
@@ -45,7 +45,7 @@ impl Terms {
     }
 }
 
-/// A call that holds a permit. What it tells of itself is made when somebody asks.
+/// A call that holds a permit. Its [`PermitContext`] is made when it is first asked for.
 pub struct Holder<'a> {
     limit: usize,
     key: u32,
@@ -58,7 +58,7 @@ impl<'a> Holder<'a> {
         Holder { limit, key, up, told: OnceLock::new() }
     }
 
-    /// Its limit, by name.
+    /// The name of the limit.
     pub fn limit(&self) -> usize {
         self.limit
     }
@@ -67,7 +67,7 @@ impl<'a> Holder<'a> {
         self.told.get_or_init(|| PermitContext::new(self.limit, self.key, self.up.map(Holder::held))).clone()
     }
 
-    /// None: nobody has asked.
+    /// The context, if it was asked for.
     pub fn told(&self) -> Option<&Arc<PermitContext>> {
         self.told.get()
     }
@@ -79,17 +79,19 @@ impl From<Arc<PermitContext>> for Holder<'_> {
     }
 }
 
-/// A permit that a call holds, as what runs inside the call knows it: so that a limit notices when all its holders wait for itself.
+/// A permit that a call holds, as the code inside the call knows it: with it a limit notices when all its holders wait
+/// for itself.
 pub struct PermitContext {
-    /// The limit, by its name.
+    /// The name of the limit.
     pub limit: usize,
     pub key: u32,
-    /// How many wait for another permit of the same limit inside the call. This and `gone` change under the limit's lock.
+    /// How many calls inside wait for another permit of the same limit. This and `gone` change under the limit's lock.
     pub waits: AtomicU32,
-    /// The permit was given back, or its block abandoned: what runs where it was taken holds it no more.
+    /// The permit was given back, or its block was abandoned: code that inherited it holds it no more.
     pub gone: AtomicBool,
     pub up: Option<Arc<PermitContext>>,
-    /// A block of code took it, or one further out: the host knows of a block only that it was entered, not that it was left to itself.
+    /// A block of code took the permit, or one further out. The host knows that a block was entered, not that it was
+    /// abandoned.
     pub by_block: bool,
     /// The submitted work in which it is held.
     pub work: Option<Arc<Submitted>>,
@@ -110,13 +112,13 @@ impl PermitContext {
         Arc::new(PermitContext { limit, key, waits: AtomicU32::new(0), gone: AtomicBool::new(false), up, by_block, work })
     }
 
-    /// What submitted work begins with: a permit of no limit.
+    /// The context with which submitted work begins: a permit of no limit.
     pub fn of_work(work: Arc<Submitted>) -> Arc<Self> {
         let (waits, gone) = (AtomicU32::new(0), AtomicBool::new(true));
         Arc::new(PermitContext { limit: 0, key: 0, waits, gone, up: None, by_block: false, work: Some(work) })
     }
 
-    /// It was taken by what runs inside `call`.
+    /// Whether the permit was taken by code inside `call`.
     pub fn is_inside(&self, call: &Arc<PermitContext>) -> bool {
         std::iter::successors(self.up.as_ref(), |held| held.up.as_ref()).any(|held| Arc::ptr_eq(held, call))
     }

@@ -1,13 +1,14 @@
-//! The end of a runtime's native side: its parts, in the order in which they end. Nothing here ends anything; whoever does so asks what is next.
+//! The end of a runtime's native side: its parts, in the order in which they end. Nothing here ends a part; the caller
+//! ends what [`Teardown::next`] names.
 //!
-//!  1. Admission: nothing is begun any more, and who waits for a permit of the runtime is told so.
+//!  1. Admission: nothing more begins, and calls that wait for a permit of the runtime are refused.
 //!  2. Port: its event loop no longer leads to it.
-//!  3. Timers: what its calls sleep on is given up, with those calls that have not ended by now.
-//!  4. Threads: those that block for it have come back, or are left to themselves.
+//!  3. Timers: the sleeps of its calls are given up, with those calls that have not ended by now.
+//!  4. Threads: its blocking threads have come back, or are abandoned.
 //!  5. Tokio: its own workers end.
 //!
-//! Each needs those after it and none before it: a worker may still fire a timer, a timer may still post to the port's loop, and a call that
-//! is let in may start any of them.
+//! Each part needs those after it and none before it: a worker may still fire a timer, a timer may still post to the
+//! port's loop, and a call that is let in may start any of them.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -21,7 +22,7 @@ pub enum Part {
 impl Part {
     pub const ORDER: [Part; 5] = [Part::Admission, Part::Port, Part::Timers, Part::Threads, Part::Tokio];
 
-    /// As reports say it.
+    /// The name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Part::Admission => "admission",
@@ -33,19 +34,20 @@ impl Part {
     }
 }
 
-/// How far a runtime has been torn down. A part that did not end in its time counts as ended: the next one goes on.
+/// How far a runtime has been torn down. A part that did not end in its time counts as ended, so that the next one goes
+/// on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Teardown {
     ended: usize,
 }
 
 impl Teardown {
-    /// What ends next; nothing, when all has ended.
+    /// The part that ends next; `None` when all have ended.
     pub fn next(&self) -> Option<Part> {
         Part::ORDER.get(self.ended).copied()
     }
 
-    /// What was next has ended.
+    /// Marks the next part as ended.
     pub fn advance(&mut self) {
         self.ended += usize::from(self.next().is_some());
     }

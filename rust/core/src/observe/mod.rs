@@ -1,5 +1,5 @@
-//! What the engine tells of itself: counters that stay on, and an observer that hears of one call as it goes on. It decides nothing, and who
-//! makes figures, spans or pages of it stands above, in `telemetry` or further up.
+//! What the engine reports of itself: counters that stay on, and an observer of one call. It decides nothing; figures,
+//! spans and pages are made above it, in `telemetry` or further up.
 
 mod now;
 mod shard;
@@ -13,7 +13,7 @@ pub use times::{Summary, Times};
 
 use crate::time::Instant;
 
-/// Hears what becomes of one call. Told on whatever thread polls the call, in the order in which things happen.
+/// Observes one call. Called on whatever thread polls the call, in the order in which things happen.
 pub trait Observer: Send + Sync {
     fn told(&self, event: Event, now: Instant);
 }
@@ -21,15 +21,15 @@ pub trait Observer: Send + Sync {
 /// Layers are places in the call's stack, outermost first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It stands in the queue of the policy at that layer,
+    /// The call is queued by the policy at that layer,
     Waits(usize),
-    /// and has been let in, or sent away.
+    /// and has been admitted or refused.
     Waited(usize),
     /// The leaf begins for the n-th time.
     Attempt(u32),
     /// The attempt has failed, and another begins at that time.
     BacksOff(usize, Instant),
-    /// The policy at that layer did not let it begin.
+    /// The policy at that layer did not let the call begin.
     Refused(usize),
     Cache(usize, Found),
     /// The fallback at that layer stands in.
@@ -40,10 +40,10 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     Hit,
-    /// Out of date, and good enough while another is fetched.
+    /// Out of date, and still given out while a flight fetches another.
     Stale,
-    /// It fetches the value itself,
+    /// The call fetches the value itself,
     Missing,
-    /// or waits for another who does.
+    /// or waits for a flight that does.
     Flying,
 }

@@ -1,4 +1,4 @@
-//! What a call does at the moment, as one word that whoever polls it writes and anybody reads.
+//! What a call does at the moment, as one word: written by the thread that polls the call, read by any.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,7 @@ pub enum Doing {
     Running,
     /// In the queue of the policy at that layer.
     Waiting(usize),
-    /// Another attempt, of the retry at that layer, is to come.
+    /// Before another attempt of the retry at that layer.
     BackingOff(usize),
 }
 

@@ -1,10 +1,10 @@
-//! Which part of a counter a thread adds to. The first threads that count own a part each, and write it without a locked instruction; all
-//! later ones share the last part, and add to it atomically.
+//! Which part of a counter a thread adds to. The first threads that count own a part each, and write it without a
+//! locked instruction; all later ones share the last part, and add to it atomically.
 //!
-//!  1. A thread that counts for the first time takes a free place; it keeps it to its end, and gives it back.
-//!  2. Whoever takes that place later goes on from what stands there: the place is handed over by a release and an acquire.
+//!  1. A thread that counts for the first time takes a free part, keeps it to its end, and gives it back.
+//!  2. The next owner of that part goes on from its value: it is handed over by a release and an acquire.
 //!
-//! What races with it: a reader, who may miss what is written at this moment, as with any counter.
+//! A reader races with both, and may miss what is written at this moment, as with any counter.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -15,7 +15,7 @@ const PARTS: usize = 8;
 const SHARED: usize = PARTS - 1;
 const UNKNOWN: usize = usize::MAX;
 
-/// A bit for each place that is taken.
+/// One bit for each part that is taken.
 static TAKEN: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
@@ -54,7 +54,7 @@ fn take() -> usize {
     mine
 }
 
-/// A counter of one part; whether this thread alone writes it is known by who got it.
+/// Adds to a counter of one part. `alone`: only this thread writes it.
 pub(super) fn add(counter: &AtomicU64, n: u64, alone: bool) {
     if alone {
         counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
@@ -63,7 +63,7 @@ pub(super) fn add(counter: &AtomicU64, n: u64, alone: bool) {
     }
 }
 
-/// Parts of some counters, each made when its thread first counts.
+/// The parts of some counters, each made when its thread first counts.
 pub struct Sharded<T> {
     parts: [OnceLock<Box<T>>; PARTS],
 }
@@ -75,7 +75,7 @@ impl<T: Default> Default for Sharded<T> {
 }
 
 impl<T: Default> Sharded<T> {
-    /// This thread's part, and whether it alone writes there.
+    /// This thread's part, and whether only this thread writes it.
     pub(super) fn mine(&self) -> (&T, bool) {
         let mine = mine();
         (self.parts[mine].get_or_init(Box::default), mine != SHARED)

@@ -17,9 +17,9 @@ pub enum Count {
     Cancelled,
     /// Attempts beyond the first.
     Retried,
-    /// Never begun.
+    /// Refused before it began.
     Rejected,
-    /// Ended with a value of a fallback's; counted as succeeded, too.
+    /// Ended with a fallback's value; counted as succeeded, too.
     Degraded,
 }
 
@@ -43,11 +43,11 @@ struct Part {
     times: Times,
 }
 
-/// The counters of one effect's name.
+/// The counters of the effects of one name.
 #[derive(Default)]
 pub struct Tally {
     parts: Sharded<Part>,
-    /// Failures by the type of the error; there are few of them, and they are slow anyway.
+    /// Failures by the type of the error. Types are few, and failures are slow anyway.
     errors: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -61,14 +61,14 @@ impl Tally {
         add(&part.counts[what as usize], n, alone);
     }
 
-    /// A run has ended so, after so long.
+    /// Counts a run that ended in this way after that long.
     pub fn ended(&self, what: Count, nanos: u64) {
         let (part, alone) = self.parts.mine();
         add(&part.counts[what as usize], 1, alone);
         part.times.record_as(nanos, alone);
     }
 
-    /// A run has begun, and ended so after so long. In one go: it is the most frequent thing that is counted.
+    /// Counts a run that began and ended. In one go: it is the most frequent thing that is counted.
     pub fn began_and_ended(&self, what: Count, nanos: u64) {
         let (part, alone) = self.parts.mine();
         add(&part.counts[Count::Started as usize], 1, alone);
@@ -76,13 +76,13 @@ impl Tally {
         part.times.record_as(nanos, alone);
     }
 
-    /// How long a run took whose end is counted elsewhere.
+    /// Records the duration of a run whose end is counted elsewhere.
     pub fn took(&self, nanos: u64) {
         let (part, alone) = self.parts.mine();
         part.times.record_as(nanos, alone);
     }
 
-    /// One failed with an error of that type. False: it is a new one, and `more` does not allow it.
+    /// Counts a failure with an error of that type. False: the type is new, and `more` does not allow it.
     pub fn failed_with(&self, error: &str, more: impl FnOnce() -> bool) -> bool {
         let mut errors = self.errors.lock();
         if let Some(n) = errors.get_mut(error) {

@@ -6,7 +6,7 @@ use super::shard::add;
 
 const BUCKETS: usize = 160;
 
-/// Lock-free, at 1.3 KB. Whoever reads sums up what there is at that moment.
+/// Lock-free, at 1.3 KB. A reader sums up what there is at that moment.
 pub struct Times {
     buckets: [AtomicU64; BUCKETS],
     nanos: AtomicU64,
@@ -58,8 +58,8 @@ impl Default for Summary {
 impl Summary {
     pub const BUCKETS: usize = BUCKETS;
 
-    /// The bounds of exported buckets, as powers of two of nanoseconds: 8.2 us to 2.3 min, finest from half a millisecond to 2 s. Each costs a line
-    /// an effect in every scrape.
+    /// The bounds of exported buckets, as powers of two of nanoseconds: 8.2 us to 2.3 min, finest from half a
+    /// millisecond to 2 s. Each costs a line an effect in every scrape.
     pub const BOUNDS: [u32; 19] = [13, 15, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 33, 35, 37];
 
     pub fn add(&mut self, times: &Times) {
@@ -110,13 +110,13 @@ impl Summary {
         None
     }
 
-    /// How many took less than each of [`Self::BOUNDS`], less those of the bucket before: the bound in seconds, and the number. The last bound
-    /// is infinity.
+    /// How many took less than each of [`Self::BOUNDS`], without those of the bucket before: the bound in seconds, and
+    /// the number. The last bound is infinity.
     pub fn octaves(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         self.bounded(Self::BOUNDS.into_iter().map(|octave| ((1u64 << octave) as f64 * 1e-9, octave)))
     }
 
-    /// The same of numbers, with the bounds 7, 15 and so on to 2 to the power of `last`, less 1.
+    /// The same for plain numbers, with the bounds 7, 15 and so on to 2 to the power of `last`, less 1.
     pub fn powers(&self, last: u32) -> impl Iterator<Item = (f64, u64)> + '_ {
         self.bounded((3..=last).map(|octave| (2f64.powi(octave.cast_signed()) - 1.0, octave)))
     }

@@ -1,5 +1,5 @@
-//! How long to wait before the next attempt of a retry, or the next probe of a breaker. The jitters are those of Brooker, "Exponential
-//! Backoff And Jitter" (AWS, 2015).
+//! How long to wait before the next attempt of a retry, or the next probe of a breaker. The jitters are those of
+//! Brooker, "Exponential Backoff And Jitter" (AWS, 2015).
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl Backoff {
     /// Powers are taken in floating point: they saturate at infinity, which the cap brings down.
     pub fn wait(&self, attempt: u32, dice: f64) -> Duration {
         let power = self.factor.powi(i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX));
-        // 0 * inf is NaN: no wait grows from nothing.
+        // 0 * inf is NaN: a wait of zero stays zero.
         let whole = if self.initial == 0.0 { 0.0 } else { (self.initial * power).min(self.max) };
         let wait = match self.jitter {
             Jitter::None => whole,

@@ -1,7 +1,8 @@
-//! What happened lately, in slices of time: a ring that forgets a whole slice at a time, whatever the number of events in it.
+//! Recent events, counted in slices of time: a ring that forgets a whole slice at a time, whatever the number of events
+//! in it.
 //!
-//! Slices are numbered from the beginning of the clock. Of `n` of them in force the current one has only begun: an event counts for more than
-//! `n - 1` slices of time, and for `n` at most.
+//! Slices are numbered from the beginning of the clock. Of `n` of them in force the current one has only begun: an
+//! event counts for more than `n - 1` slices of time, and for `n` at most.
 
 #[derive(Debug)]
 pub(super) struct Window<T, const N: usize> {
@@ -16,7 +17,8 @@ impl<T: Copy + Default, const N: usize> Default for Window<T, N> {
 }
 
 impl<T: Copy + Default, const N: usize> Window<T, N> {
-    /// The slice to count in. A `number` older than the newest, from a thread that read the clock before another one did, is the newest.
+    /// The slice to count in. A `number` older than the newest, from a thread that read the clock before another one
+    /// did, is the newest.
     pub(super) fn at(&mut self, number: u64) -> &mut T {
         let passed = number.saturating_sub(self.newest).min(N as u64);
         self.newest = self.newest.max(number);

@@ -1,4 +1,5 @@
-//! The native engine on tokio: an operation under its stack becomes one task, however many steps it takes; only its outcome leaves.
+//! The native engine on tokio: an operation with its stack is one task, however many steps it takes; only its outcome
+//! crosses to Python.
 
 mod queued;
 
@@ -20,25 +21,25 @@ use crate::error::{Error, Origin, Owner};
 use crate::observe::{Count, Doing, Observer, Tally};
 use crate::policy::{self, Layer};
 
-/// A native operation with its policies: what a caller starts. It is an operation itself, so effects nest.
+/// A native operation with its policies. It is an operation itself, so effects nest.
 pub struct Program {
     pub operation: Arc<dyn Operation>,
     pub stack: Arc<[Layer]>,
-    /// What each layer, if it is a retry, goes on from.
+    /// For each layer that is a retry, the errors on which it calls again.
     pub on: Arc<[OnErrno]>,
     pub inherited: Deadline,
-    /// It acts on the inherited limit itself.
+    /// Whether the program itself acts on the inherited limit.
     pub watched: bool,
     /// Read on the caller's thread.
     pub terms: Arc<Terms>,
     pub tally: Option<Arc<Tally>>,
-    /// Who hears of the call.
+    /// The observer of the call.
     pub observer: Option<Arc<dyn Observer>>,
-    /// Who hears of its retries.
+    /// The observer of its retries.
     pub retries: Option<Retries>,
-    /// Names it in its failures when it runs inside another call.
+    /// Names the call in its failures when it runs inside another call.
     pub origin: Option<Origin>,
-    /// Names what set the inherited limit.
+    /// Names the source of the inherited limit.
     pub limit: Option<Origin>,
 }
 
@@ -64,7 +65,7 @@ impl Operation for Program {
             asked: AtomicBool::new(false),
             waker: Mutex::new(None),
         });
-        // Whatever runs it acts on the limit over it.
+        // The caller acts on the limit over this call.
         let within = (over.at < self.inherited.at).then_some(over.owner);
         let watch = (self.watched && self.inherited.owner == Owner::Inherited).then_some(self.inherited.at);
         let inherited = if within.is_some() { Deadline { at: over.at, owner: Owner::Inherited } } else { self.inherited };
@@ -107,7 +108,7 @@ impl Operation for Program {
 }
 
 impl Program {
-    /// The operation without policies, under a limit on which others act.
+    /// The operation without policies, under a limit on which its caller acts.
     pub fn passing(operation: Arc<dyn Operation>, over: Deadline) -> Self {
         Program {
             operation,
@@ -158,10 +159,10 @@ async fn until_cancelled(engine: impl Future<Output = Outcome> + Send, cancel: &
         if !cancel.asked.load(Ordering::SeqCst) {
             return engine.as_mut().poll(cx);
         }
-        // Asked: no further attempt is begun. The running call is told, and waited for.
+        // Asked to end: no further attempt begins. The running call is asked to stop, and awaited.
         cancel.leaf.end();
         match engine.as_mut().poll(cx) {
-            // Looked at after the poll: a call that has just failed may have left a backoff behind, which nobody waits for.
+            // Checked after the poll: a call that has just failed may have begun a backoff, which is not waited for.
             Poll::Pending if !cancel.leaf.active() => Poll::Ready(Err(Error::Cancelled)),
             poll => poll,
         }
@@ -169,7 +170,8 @@ async fn until_cancelled(engine: impl Future<Output = Outcome> + Send, cancel: &
     .await
 }
 
-/// Panics end the call, not the worker. By hand: an `async fn` would have room for the engine twice, as it is given and as it is pinned.
+/// Contains panics: they end the call, not the worker. Written by hand, since an `async fn` would have room for the
+/// engine twice, as it is given and as it is pinned.
 struct Contained<F>(F);
 
 impl<F: Future<Output = Outcome>> Future for Contained<F> {
@@ -189,17 +191,17 @@ impl<F: Future<Output = Outcome>> Future for Contained<F> {
     }
 }
 
-/// Run a future on tokio as an operation's whole body: aborting drops it, and a panic is an outcome.
+/// Runs a future on tokio as an operation's whole body: aborting drops it, and a panic is an outcome.
 pub fn spawn(host: &Arc<Host>, done: Done, body: impl Future<Output = Outcome> + Send + 'static) -> Abort {
     let task = host.tokio.spawn(async move { done.finish(Contained(body).await) });
     Abort::Task(task.abort_handle())
 }
 
-/// The same, but its first step is taken here and now: who queues in it, for a permit, does so in the order in which the calls begin, whatever
-/// worker takes the rest.
+/// Like [`spawn`], but takes the first step here and now: calls that queue for a permit in it do so in the order in
+/// which they begin, whichever worker takes the rest.
 pub fn begin(host: &Arc<Host>, done: Done, body: impl Future<Output = Outcome> + Send + 'static) -> Abort {
     let mut body = Box::pin(Contained(body));
-    // Nobody is woken: the task looks for itself.
+    // Polled with a waker that does nothing: the task polls again.
     if let Poll::Ready(outcome) = body.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         done.finish(outcome);
         return Abort::Never;

@@ -1,9 +1,11 @@
-//! Native calls that wait for a permit, to begin under it or to hand it on: no task, no thread, one allocation each.
+//! Native calls that wait for a permit, to begin under it or to pass it on as their value: no task, no thread, one
+//! allocation each.
 //!
-//! A call is its own waker. Handed a permit, it goes to the starter, and the worker that consumes begins it; when it has ended, its permit is
-//! handed to the next one. So a chain of calls that end at once is a loop of the starter's, not a recursion.
+//! A call is its own waker. When it is handed a permit it goes to the starter, and the consuming worker begins it; when
+//! it has ended, its permit goes to the next one. So a chain of calls that end at once is a loop of the starter's, not
+//! a recursion.
 //!
-//! A million of them may wait: a call is 80 bytes with its counts, and what only some have is in a box.
+//! A million of them may wait: a call is 80 bytes with its counts, and fields that only some calls need are in a box.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -16,10 +18,10 @@ use crate::schedule::Priority;
 use crate::sync::{Mutex, MutexGuard};
 use crate::value::{Memory, Value};
 
-/// A limit, and where that begins what it lets go: what the calls that wait for it share.
+/// A limit, and where calls that get its permits begin: shared by the calls that wait for it.
 pub struct Gate {
     limit: Arc<Limit>,
-    /// As it was called then.
+    /// The limit's name when the gate was made.
     name: usize,
     host: Arc<Host>,
 }
@@ -33,28 +35,28 @@ impl Gate {
         &self.host
     }
 
-    /// Begin `operation` under a permit. Its caller runs under `held`, and waits for it.
+    /// Begins `operation` under a permit. The caller runs under `held`, and waits for it.
     pub fn begin(self: &Arc<Self>, operation: Arc<dyn Operation>, held: Option<Arc<PermitContext>>, done: Done) -> Abort {
         let priority = done.priority;
         Call::queue(self.clone(), priority, Next::new(Then::Begin(operation), held), done)
     }
 }
 
-/// Waits for a permit of `limit`.
+/// An operation that waits for a permit of `limit`.
 pub struct Queued {
     pub limit: Arc<Limit>,
     pub priority: Priority,
-    /// The permits under which the caller runs, who waits for this.
+    /// The permits under which the waiting caller runs.
     pub held: Option<Arc<PermitContext>>,
     pub then: Then,
 }
 
-/// What becomes of a permit.
+/// What a permit is used for.
 #[derive(Clone)]
 pub enum Then {
-    /// The operation begins under it, and gives it back when it has ended.
+    /// Begins the operation under the permit, which is given back at its end.
     Begin(Arc<dyn Operation>),
-    /// It is the value: a permit of that key, where the limit has keys.
+    /// Answers with the permit itself: one of that key, where the limit has keys.
     Hand(Option<Use>),
 }
 
@@ -71,19 +73,19 @@ struct Call {
 }
 
 enum State {
-    /// The answer knows the call's number in the limit's queue.
+    /// Waits; the answer has the call's number in the limit's queue.
     Queued(Done, Next),
-    /// It has a permit. In a box, for many more wait than have begun.
+    /// Has a permit. In a box, since many more wait than have begun.
     Begun(Box<Begun>),
     Ended,
 }
 
-/// What it answers to, and how to ask what has begun to end.
+/// The answer, and how to ask the begun operation to end.
 struct Begun(Done, Ask);
 
-/// What is to be done with the permit.
+/// What comes after the permit.
 enum Next {
-    /// Begin that, for a caller without permits.
+    /// Begins the operation, for a caller without permits.
     Begin(Arc<dyn Operation>),
     More(Box<More>),
 }
@@ -91,15 +93,15 @@ enum Next {
 struct More {
     then: Then,
     held: Option<Arc<PermitContext>>,
-    /// Where it waits in submitted work.
+    /// The note of this wait in the submitted work around it.
     noted: Option<Noted>,
 }
 
 enum Ask {
-    /// Not known yet: it is only beginning.
+    /// Not known yet: the operation is about to begin.
     Later,
     By(Abort),
-    /// It was asked, or shall be as soon as one can.
+    /// It was asked to end, or will be as soon as possible.
     Asked,
 }
 
@@ -125,7 +127,7 @@ impl Next {
         }
     }
 
-    /// It waits no more.
+    /// Ends the wait.
     fn into_parts(self) -> (Then, Option<Arc<PermitContext>>) {
         match self {
             Next::Begin(operation) => (Then::Begin(operation), None),
@@ -143,7 +145,7 @@ impl Then {
     }
 
     fn refused(&self, done: Done, why: Reason) {
-        // A runtime's limit is none of the effect's policies.
+        // A runtime's limit is not one of the effect's policies.
         let layer = if let Then::Hand(_) = self { 0 } else { usize::MAX };
         done.finish(Err(Error::Refused(Refused { layer, why, attempt: 1 })));
     }
@@ -155,7 +157,7 @@ impl Call {
         let limit = &call.gate.limit;
         let held = next.held().cloned();
         let holder = held.clone().map(Holder::from);
-        // PermitContext while it asks: a permit may be handed over before its number is noted.
+        // Locked while it asks: a permit may be handed over before its number is noted.
         let mut state = call.state.lock();
         match limit.queue(next.key(), priority, holder.as_ref(), || Waker::from(call.clone())) {
             Queue::Wait(number) => {
@@ -175,7 +177,7 @@ impl Call {
         Abort::Shared(call)
     }
 
-    /// Out of the state's lock: it may be refused at once.
+    /// Notes the wait. Without the state's lock: the call may be refused at once.
     fn note(&self, number: u32, held: &Arc<PermitContext>) {
         let noted = self.gate.limit.note_wait(number, Some(held));
         if let (Some(noted), State::Queued(_, Next::More(more))) = (noted, &mut *self.state.lock()) {
@@ -187,7 +189,7 @@ impl Call {
         self.gate.limit.give_permit_back(self.gate.name, &self.gate.host.clock, 0);
     }
 
-    /// It has a permit, and its state is in the caller's hands.
+    /// The call has a permit; the caller passes its locked state.
     fn go_on(self: &Arc<Self>, mut state: MutexGuard<'_, State>, done: Done, next: Next) {
         let (then, held) = next.into_parts();
         let key = then.key();
@@ -220,7 +222,8 @@ impl Wake for Call {
     fn wake(self: Arc<Self>) {
         let mut state = self.state.lock();
         match std::mem::replace(&mut *state, State::Ended) {
-            // Looked for under the lock: a number that was found out about is somebody else's a moment later, and no longer one to leave by.
+            // Looked up under the lock: once an outcome was taken the number may be another call's, and must not be
+            // left by.
             State::Queued(done, next) => match self.gate.limit.look(done.number, || Waker::from(self.clone())) {
                 Some(Ok(())) => self.go_on(state, done, next),
                 Some(Err(why)) => {
@@ -255,7 +258,7 @@ impl Sink for Call {
 }
 
 impl Abortable for Call {
-    /// It waits for its runtime, or does what it has begun.
+    /// Waits for its runtime, or does what the begun operation does.
     fn doing(&self) -> Doing {
         match &*self.state.lock() {
             State::Queued(..) => Doing::Waiting(usize::MAX),
@@ -274,7 +277,7 @@ impl Abortable for Call {
                 drop(state);
                 let used = next.into_parts();
                 self.gate.limit.leave(self.gate.name, done.number, &self.gate.host.clock);
-                // Dropped, it answers with a cancel.
+                // Dropping the `Done` answers with a cancel.
                 drop((done, used));
             }
             State::Begun(mut begun) => {
@@ -294,7 +297,7 @@ impl Abortable for Call {
 mod tests {
     use super::*;
 
-    /// 64 and the two counts are a size of the allocator's; one word more, and it is 96.
+    /// 64 bytes and the two counts are one size class of the allocator; one word more, and a call takes 96.
     #[test]
     fn one_that_waits_is_small() {
         assert_eq!(size_of::<Call>(), 64);

@@ -1,15 +1,15 @@
-//! Three lanes of waiting callers, which go in the order of [`Turns`].
+//! Three lanes of waiting callers, served in the order of [`Turns`].
 
 use slab::Slab;
 
 use super::{Priority, Turns};
 
-/// A caller's place, from his push until he is taken out by name or by turn.
+/// A caller's place, from its push until it is removed or taken.
 pub type Place = u32;
 
 const NIL: u32 = u32::MAX;
 
-/// Whose turn it is, apart from where the callers are kept: that is in `nodes`, which each method is given.
+/// The order of turns. The callers are kept apart, in `nodes`, which each method is given.
 pub struct Order {
     lanes: [Lane; 3],
     turns: Turns,
@@ -22,7 +22,7 @@ struct Lane {
     length: u32,
 }
 
-/// The neighbours of a caller in his lane.
+/// The neighbours of a caller in its lane.
 #[derive(Clone, Copy)]
 pub struct Link {
     before: u32,
@@ -37,7 +37,7 @@ impl Default for Link {
 
 /// Where callers are kept, by number.
 pub trait Nodes {
-    /// The neighbours of one that is in a lane.
+    /// The neighbours of a caller that is in a lane.
     fn link(&mut self, place: Place) -> &mut Link;
 }
 
@@ -60,7 +60,7 @@ impl Order {
         self.lanes[priority as usize].length as usize
     }
 
-    /// Last in his lane. He is in `nodes` already.
+    /// Adds a caller at the end of its lane. It is in `nodes` already.
     pub fn push(&mut self, nodes: &mut impl Nodes, priority: Priority, place: Place) {
         let lane = &mut self.lanes[priority as usize];
         let before = std::mem::replace(&mut lane.last, place);
@@ -72,7 +72,7 @@ impl Order {
         lane.length += 1;
     }
 
-    /// He waits no more. He is still in `nodes`.
+    /// Removes a caller that waits no more. It is still in `nodes`.
     pub fn remove(&mut self, nodes: &mut impl Nodes, priority: Priority, place: Place) {
         let Link { before, after } = *nodes.link(place);
         let lane = &mut self.lanes[priority as usize];
@@ -90,7 +90,7 @@ impl Order {
         }
     }
 
-    /// Whose turn it is; he is taken out.
+    /// Takes out the caller whose turn it is.
     pub fn take_next(&mut self, nodes: &mut impl Nodes) -> Option<Place> {
         let waiting = self.lanes.map(|lane| lane.length);
         let turn = self.turns.next(waiting)?;
@@ -100,13 +100,14 @@ impl Order {
         Some(first)
     }
 
-    /// The newest of the lowest lane, if that lane is no higher than `than`: whom to send away for a newcomer of that priority.
+    /// The newest caller of the lowest lane, if that lane is no higher than `than`: the one to refuse for a newcomer of
+    /// that priority.
     pub fn newest_of_lowest(&self, than: Priority) -> Option<Place> {
         self.lanes[..=than as usize].iter().find(|lane| lane.length > 0).map(|lane| lane.last)
     }
 }
 
-/// An order with its callers.
+/// An order together with its callers.
 pub struct Lanes<T> {
     nodes: Slab<Node<T>>,
     order: Order,
@@ -143,21 +144,21 @@ impl<T> Lanes<T> {
         self.order.waiting(priority)
     }
 
-    /// Last in his lane.
+    /// Adds a caller at the end of its lane.
     pub fn push(&mut self, priority: Priority, item: T) -> Place {
         let place = self.nodes.insert(Node { link: Link::default(), priority, item }) as u32;
         self.order.push(&mut self.nodes, priority, place);
         place
     }
 
-    /// He waits no more.
+    /// Removes a caller that waits no more.
     pub fn remove(&mut self, place: Place) -> T {
         let priority = self.nodes[place as usize].priority;
         self.order.remove(&mut self.nodes, priority, place);
         self.taken(place)
     }
 
-    /// Whose turn it is; he is taken out.
+    /// Takes out the caller whose turn it is.
     pub fn take_next(&mut self) -> Option<T> {
         let place = self.order.take_next(&mut self.nodes)?;
         Some(self.taken(place))
@@ -172,18 +173,19 @@ impl<T> Lanes<T> {
         item
     }
 
-    /// The newest of the lowest lane, if that lane is no higher than `than`: whom to send away for a newcomer of that priority.
+    /// The newest caller of the lowest lane, if that lane is no higher than `than`: the one to refuse for a newcomer of
+    /// that priority.
     pub fn newest_of_lowest(&self, than: Priority) -> Option<(Place, &T)> {
         let place = self.order.newest_of_lowest(than)?;
         Some((place, &self.nodes[place as usize].item))
     }
 
-    /// In no order.
+    /// All callers, in no order.
     pub fn items(&self) -> impl Iterator<Item = &T> {
         self.nodes.iter().map(|(_, node)| &node.item)
     }
 
-    /// Likewise.
+    /// All callers, in no order.
     pub fn into_items(self) -> impl Iterator<Item = T> {
         self.nodes.into_iter().map(|(_, node)| node.item)
     }
@@ -222,7 +224,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against three plain lists: order within a lane, the bound on Low's wait, and no trace of who left.
+        /// Against three plain lists: order within a lane, the bound on Low's wait, and no trace of callers that left.
         #[test]
         fn agrees_with_three_lists(ops in proptest::collection::vec((0u8..5, 0u8..3, 0usize..50), 1..400)) {
             let mut lanes = Lanes::default();

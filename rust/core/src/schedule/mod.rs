@@ -1,4 +1,5 @@
-//! Who goes next where there is not room for all: priorities, and the lanes in which callers wait. No clock, no permit: who admits is above.
+//! The order of callers where there is not room for all: priorities, and the lanes in which callers wait. It knows no
+//! clock and no permit: admission is above.
 
 mod lanes;
 mod turns;
@@ -6,7 +7,7 @@ mod turns;
 pub use lanes::{Lanes, Link, Nodes, Order, Place};
 pub use turns::{PATIENCE, Turns};
 
-/// How urgent a call is. A lane a priority; within one, first come, first served.
+/// The priority of a call. Each has a lane; within a lane, first come, first served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
     Low,

@@ -1,8 +1,9 @@
 //! Which of three lanes goes next, aged so that no lane waits for ever.
 //!
-//! The highest lane goes first; but a lane that was passed over [`PATIENCE`] times in a row goes next, the lowest before the others. With all
-//! lanes busy that is some 13 High to 3 Normal to 1 Low, and the first of the Low lane starts within 17 starts: `PATIENCE` of others, then
-//! its own; one with `k` before it in its lane, within `17 * (k + 1)`. A High one that finds only Low ones waiting goes next.
+//! The highest lane goes first; but a lane that was passed over [`PATIENCE`] times in a row goes next, the lowest
+//! before the others. With all lanes busy that is some 13 High to 3 Normal to 1 Low, and the first of the Low lane
+//! starts within 17 starts: `PATIENCE` of others, then its own; one with `k` before it in its lane, within `17 * (k +
+//! 1)`. A High one that finds only Low ones waiting goes next.
 //!
 //! The lanes themselves belong to the caller: the functions take how many wait in each, by priority from Low to High.
 
@@ -21,7 +22,7 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// The lane whose turn it is; none, if all are empty.
+    /// The lane whose turn it is; `None` if all are empty.
     #[must_use]
     pub fn next(&self, waiting: [u32; 3]) -> Option<Priority> {
         let waits = |lane: &usize| waiting[*lane] > 0;
@@ -29,7 +30,7 @@ impl Turns {
         aged.or_else(|| (0..3).rev().find(waits)).map(|lane| Priority::ALL[lane])
     }
 
-    /// One of `lane` starts, `waiting` with it or without it: the lower lanes were passed over.
+    /// Notes that one of `lane` starts; `waiting` may count it or not. The lower lanes were passed over.
     pub fn started(&mut self, lane: Priority, waiting: [u32; 3]) {
         for (passed, waiting) in self.passed.iter_mut().zip(waiting).take(lane as usize) {
             *passed += u32::from(waiting > 0);
@@ -37,20 +38,21 @@ impl Turns {
         self.passed[lane as usize] = 0;
     }
 
-    /// The last of `lane` is gone.
+    /// Notes that `lane` is empty.
     pub fn emptied(&mut self, lane: Priority) {
         self.passed[lane as usize] = 0;
     }
 
-    /// How many of each lane start before one of `lane` with `k` before it there, if all who wait stay and more come to no lane.
+    /// How many of each lane start before one of `lane` with `k` before it there, if all that wait stay and no more
+    /// come.
     #[must_use]
     pub fn before(&self, lane: Priority, k: u32, waiting: [u32; 3]) -> [u32; 3] {
         let [low, normal, high] = waiting.map(u64::from);
         let passed = |lane: usize| u64::from(self.passed[lane].min(PATIENCE[lane]));
         let patience = |lane: usize| u64::from(PATIENCE[lane]);
-        // One who is not there yet finds its lane empty, and nothing has passed it.
+        // A lane that a newcomer finds empty has not been passed over.
         let k = u64::from(k);
-        // Of `others` starts of higher lanes, as many of `lane` fall between.
+        // Among `others` starts of higher lanes, this many of `lane` fall.
         let between = |lane: usize, others: u64, most: u64| most.min((others + passed(lane)) / patience(lane));
         // Starts of higher lanes until the next of `lane`, and each one after that, has its turn.
         let until = |lane: usize, most: u64| most.min(((k + 1) * patience(lane)).saturating_sub(passed(lane)));
@@ -65,7 +67,7 @@ impl Turns {
             }
             Priority::Low => {
                 let others = until(LOW, normal + high);
-                // Of five the fifth is a Normal one, while both lanes last.
+                // Every fifth is a Normal one, while both lanes last.
                 let cycle = patience(NORMAL) + 1;
                 let fair = normal.min((others + passed(NORMAL)) / cycle);
                 let taken = high.min(others - fair);
@@ -82,7 +84,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// What is foretold is what comes, from any state that can be reached.
+        /// The prediction holds from any state that can be reached.
         #[test]
         fn those_before_one_are_those_who_start_before_it(
             past in proptest::collection::vec(0u8..6, 0..120),

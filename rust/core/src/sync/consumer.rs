@@ -1,10 +1,10 @@
-//! Work that many hand over and one does: the consumer. A mailbox calls its consumer once more for what comes while it drains; here
-//! the consumer sees that himself, so that a steady flow calls nobody.
+//! A single consumer: many threads queue work, and one at a time does it. A mailbox calls its consumer once more for
+//! items that come while it drains; here the consumer finds these itself, so that a steady flow sends no wake-ups.
 //!
-//!  1. A producer queues its item. If nobody was the consumer (`taken` was false), it becomes the consumer and sends somebody.
-//!  2. The consumer takes items. When he finds none, `taken := false`.
-//!  3. He looks once more: what was queued before 2 is found now, and he becomes the consumer again, unless a producer has done so meanwhile and
-//!     sends the next one. What comes after 2 finds `taken` false.
+//!  1. A producer queues its item. If `taken` was false it takes the role, and sends a consumer.
+//!  2. The consumer takes items. When it finds none, `taken := false`.
+//!  3. It looks once more: an item queued before 2 is found now, and it takes the role again, unless a producer has
+//!     done so meanwhile and sends the next consumer. An item queued after 2 finds `taken` false.
 //!
 //! All accesses are `SeqCst`, for the reason that the mailbox gives.
 
@@ -22,7 +22,7 @@ impl<T> Default for SingleConsumer<T> {
 }
 
 impl<T> SingleConsumer<T> {
-    /// Hand over an item (step 1). True: send somebody.
+    /// Queues an item (step 1). True: the caller must send a consumer.
     #[must_use]
     pub fn hand_over(&self, item: T) -> bool {
         self.queue.push(item);
@@ -38,7 +38,7 @@ impl<T> SingleConsumer<T> {
         self.queue.is_empty()
     }
 
-    /// Steps 2 and 3. False: there is more to do, and the asker is still the consumer.
+    /// Steps 2 and 3. False: there is more to do, and the caller is still the consumer.
     #[must_use]
     pub fn leave(&self) -> bool {
         // A swap, not a store, as in the mailbox.
@@ -57,7 +57,7 @@ mod tests {
     use loom::sync::{Arc, Mutex};
     use loom::thread;
 
-    /// Does what there is, then leaves. Nobody else is the consumer meanwhile.
+    /// Does what there is, then gives up the role. `busy` shows that there is no second consumer.
     fn serve(consumer: &SingleConsumer<u32>, done: &Mutex<Vec<u32>>, busy: &AtomicBool) {
         loop {
             assert!(!busy.swap(true, Ordering::SeqCst));
@@ -71,7 +71,7 @@ mod tests {
         }
     }
 
-    /// Whoever is told to send somebody serves himself: when all have returned, nothing may be left.
+    /// A thread that is asked to send a consumer serves itself: when all have returned, nothing is left.
     #[test]
     fn nothing_is_left_behind() {
         loom::model(|| {

@@ -1,8 +1,9 @@
-//! Locks that a forked child can go on with, and that a panic does not poison: those of the standard library, which keep nothing outside
-//! themselves.
+//! Locks that a forked child can go on with, and that a panic does not poison: those of the standard library, which
+//! keep nothing outside themselves.
 //!
-//! `parking_lot` has one table of waiting threads a process. In the child it still names threads that are gone; new ones are given their
-//! memory, and wake-ups go astray. `tests/stress/test_processes.py::test_forks` hung once in 300 runs.
+//! `parking_lot` has one table of waiting threads a process. In the child it still names threads that are gone; new
+//! ones are given their memory, and wake-ups go astray. `tests/stress/test_processes.py::test_forks` hung once in 300
+//! runs.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -17,7 +18,7 @@ impl<T> Mutex<T> {
         Mutex(std::sync::Mutex::new(value))
     }
 
-    /// What a panic left half done is the panicking code's to mend: whoever comes next gets the value as it is.
+    /// Ignores poisoning: a panicking holder keeps the value consistent, and the next holder gets it as it is.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -51,12 +52,12 @@ impl Condvar {
         self.0.notify_all();
     }
 
-    /// It may wake without a reason.
+    /// Waits to be notified. It may wake without a reason.
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Likewise, or after so long.
+    /// Waits to be notified, or for that long. It may wake without a reason.
     pub fn wait_for<'a, T>(&self, guard: MutexGuard<'a, T>, time: Duration) -> MutexGuard<'a, T> {
         self.0.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner).0
     }

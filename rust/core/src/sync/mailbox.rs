@@ -1,10 +1,11 @@
-//! A mailbox: many producers post, one consumer drains, and a bell is rung only when the box goes from heard to unheard.
+//! A mailbox: many producers post, one consumer drains, and a bell is rung only when the box goes from heard to
+//! unheard.
 //!
 //! The protocol. `rung` means: the bell has been rung and the consumer has not yet begun the drain that answers it.
 //!
 //! Producer
 //!  1. push the message;
-//!  2. if `rung` was false, set it; whoever changed it from false to true rings the bell.
+//!  2. if `rung` was false, set it; the thread that changed it from false to true rings the bell.
 //!
 //! Consumer, when the bell has called it
 //!  3. silence the bell (the owner's part: read the eventfd), then `rung := false`;
@@ -12,11 +13,13 @@
 //!  5. if messages are left, do step 2 itself, so that the loop calls it again.
 //!
 //! What races with it
-//!  - A message pushed before 3 is popped in 4 or found in 5. One pushed after 3 finds `rung` false in 2 and rings, or finds it true because
-//!    somebody rang after 3; in both cases the consumer is called again. All accesses are `SeqCst`: with less, the push of 1 may become
-//!    visible after the load of 2, and a message lies in the box while the bell stays silent.
-//!  - `close` sets `closed`, then empties the box. A producer looks at `closed` after its push: it either sees it and empties the box
-//!    itself, or its push came before the emptying of `close`. A message is never left in a closed box; it is dropped where it is found.
+//!  - A message pushed before 3 is popped in 4 or found in 5. One pushed after 3 finds `rung` false in 2 and rings, or
+//!    finds it true because another thread rang after 3; in both cases the consumer is called again. All accesses are
+//!    `SeqCst`: with less, the push of 1 may become visible after the load of 2, and a message lies in the box while
+//!    the bell stays silent.
+//!  - `close` sets `closed`, then empties the box. A producer looks at `closed` after its push: it either sees it and
+//!    empties the box itself, or its push came before the emptying of `close`. A message is never left in a closed box;
+//!    it is dropped where it is found.
 
 use super::queue::{AtomicBool, Ordering, Queue};
 
@@ -37,7 +40,7 @@ impl<T, B: Bell> Mailbox<T, B> {
         Mailbox { queue: Queue::new(), rung: AtomicBool::new(false), closed: AtomicBool::new(false), bell }
     }
 
-    /// Post a message (steps 1 and 2). In a closed box it is dropped.
+    /// Posts a message (steps 1 and 2). A closed box drops it.
     pub fn post(&self, message: T) {
         self.queue.push(message);
         self.call();
@@ -52,18 +55,19 @@ impl<T, B: Bell> Mailbox<T, B> {
         }
     }
 
-    /// Begin a drain (step 3). How many messages are there now.
+    /// Begins a drain (step 3).
     pub fn begin(&self) {
-        // A swap, not a store: reading what the producers wrote puts it in order after them, which loom can follow (on x86 it is the same instruction).
+        // A swap, not a store: reading what the producers wrote orders it after them, which loom can follow (on x86 it
+        // is the same instruction).
         self.rung.swap(false, Ordering::SeqCst);
     }
 
-    /// Step 4.
+    /// Pops a message (step 4).
     pub fn pop(&self) -> Option<T> {
         self.queue.pop()
     }
 
-    /// End a drain (step 5).
+    /// Ends a drain (step 5).
     pub fn end(&self) {
         if !self.queue.is_empty() {
             self.call();
@@ -74,7 +78,7 @@ impl<T, B: Bell> Mailbox<T, B> {
         self.queue.is_empty()
     }
 
-    /// Refuse messages from now on, and hand out those that are there.
+    /// Refuses messages from now on, and returns those that are left.
     pub fn close(&self) -> Vec<T> {
         self.closed.store(true, Ordering::SeqCst);
         std::iter::from_fn(|| self.queue.pop()).collect()
@@ -115,7 +119,8 @@ mod tests {
         Arc::new(Mailbox::new(Gong { rung: Mutex::new(false), heard: Condvar::new() }))
     }
 
-    /// A consumer that sleeps until it is called gets every message: a lost wake-up would be a deadlock, which loom reports.
+    /// A consumer that sleeps until it is called gets every message: a lost wake-up would be a deadlock, which loom
+    /// reports.
     fn every_letter_arrives(bound: usize) {
         loom::model(move || {
             let mb = mailbox();

@@ -1,4 +1,4 @@
-//! The queue and the atomics under the protocols of this folder: the real ones, or those that loom can see into.
+//! The queue and the atomics under the protocols of this folder: the real ones, or those that loom sees into.
 
 #[cfg(not(loom))]
 pub(super) use crossbeam_queue::SegQueue as Queue;
@@ -10,7 +10,7 @@ pub(super) use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(loom)]
 pub(super) use model::Queue;
 
-/// With the interface of the real one.
+/// A queue that loom sees into, with the interface of the real one.
 #[cfg(loom)]
 mod model {
     use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! What a breaker did for one key, and why, as data: the words for it are the host's.
+//! A breaker's change of state for one key, with its cause, as data: the host words it.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use crate::sync::Mutex;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Opened(Cause),
-    /// The cooldown is over and the first call has come: of those that come, so many are let through.
+    /// The cooldown is over and the first call has come: up to `probes` calls are let through.
     HalfOpen {
         probes: u32,
     },
-    /// So many probes have succeeded: all that there were.
+    /// All probes have succeeded.
     Closed {
         probes: u32,
     },
-    /// To that state, whatever its calls have come to.
+    /// Set by hand, whatever the calls have come to.
     ByHand(State),
 }
 
@@ -28,12 +28,12 @@ pub enum Cause {
     InARow {
         failures: u32,
     },
-    /// In the window.
+    /// The failure rate in the window.
     Rate {
         failures: u32,
         calls: u32,
     },
-    /// In the window, so many took longer than that.
+    /// The rate of calls in the window that took longer than the limit.
     Slow {
         slow: u32,
         calls: u32,
@@ -49,7 +49,7 @@ pub enum Cause {
     },
 }
 
-/// A change, with whose it is.
+/// A change, with the breaker and the key that it concerns.
 pub struct Told {
     pub name: Option<Arc<str>>,
     /// `None`: the breaker has one state for all.
@@ -57,19 +57,19 @@ pub struct Told {
     pub change: Change,
 }
 
-/// How the call ended that brought a change about.
+/// The end of the call that caused a change.
 pub enum Ended<'a> {
-    /// No call did, or one that is no failure.
+    /// No call caused it, or one that is no failure.
     Well,
     OutOfTime,
-    /// With that fault of the leaf's.
+    /// The call failed with this fault of the leaf's.
     Failed(&'a dyn Any),
 }
 
-/// Hears of changes; the breaker is not locked meanwhile.
+/// Receives changes. The breaker is not locked meanwhile.
 pub type Ear = fn(Told, Ended<'_>);
 
-/// Tell the ear of `breaker`, if it has one.
+/// Passes a change to the breaker's ear, if it has one.
 #[cold]
 pub fn tell(breaker: &Mutex<Breaker>, key: Option<Use>, change: Change, ended: Ended<'_>) {
     let (name, ear) = {

@@ -1,4 +1,4 @@
-//! The layer of a breaker: the three questions of the machine, put to it at the right moments of a call.
+//! The layer of a breaker: asks the machine its three questions at the right moments of a call.
 
 use std::any::Any;
 use std::sync::OnceLock;
@@ -8,7 +8,7 @@ use crate::effect::{Around, Call, Class, Deadline, Fault, Leaf};
 use crate::error::{Reason, Refused};
 use crate::sync::Mutex;
 
-/// A call inside a breaker. Dropped before it has ended, it is a failure if that was because its time was up, and else says nothing.
+/// A call inside a breaker. Dropped before its end, it records a failure if its time was up, and nothing otherwise.
 pub struct Inside<'a, L: Leaf> {
     call: &'a Call<'a, L>,
     layer: usize,
@@ -17,8 +17,8 @@ pub struct Inside<'a, L: Leaf> {
     pass: OnceLock<Pass>,
 }
 
-/// Enter `breaker`, which stands at `layer` of the stack: question 1, if something inside `waits` before the leaf begins, or would
-/// make something of a refusal that is not its to judge. Else question 2 comes at once.
+/// Enters `breaker`, the layer at `layer` of the stack. Asks question 1 if something inside `waits` before the leaf
+/// begins, or would act on a refusal that is not its to judge; otherwise question 2 comes at once.
 pub fn enter<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     layer: usize,
@@ -34,7 +34,7 @@ pub fn enter<'a, L: Leaf>(
 }
 
 impl<L: Leaf> Inside<'_, L> {
-    /// The leaf is about to begin: question 2. A retry inside begins it again, under the same pass.
+    /// Asks question 2 as the leaf is about to begin. A retry inside begins the leaf again under the same pass.
     pub fn admit(&self) -> Result<(), Refused> {
         if self.pass.get().is_none() {
             let (key, mut breaker) = (self.call.terms.key(self.layer), self.breaker.lock());
@@ -47,13 +47,13 @@ impl<L: Leaf> Inside<'_, L> {
             if let Some(change) = pass.change() {
                 self.tell(change, Ended::Well);
             }
-            // Only who polls the call comes here.
+            // Only the thread that polls the call sets it.
             let _ = self.pass.set(pass);
         }
         Ok(())
     }
 
-    /// The call has ended so: question 3.
+    /// Asks question 3 with the result of the call.
     pub fn settle(mut self, mut result: Result<L::Ok, L::Err>) -> Result<L::Ok, L::Err> {
         let outcome = match &mut result {
             Ok(_) => Outcome::Success,
@@ -64,13 +64,13 @@ impl<L: Leaf> Inside<'_, L> {
                 Class::Stopped | Class::Passes => self.cut_short(),
             },
         };
-        // What stopped it is no fault of the leaf's: its time was up.
+        // A leaf that was stopped has no fault of its own: its time was up.
         let fault = result.as_ref().err().filter(|e| !matches!(e.class(), Class::Stopped | Class::Passes));
         self.record(outcome, fault.map(|e| e as &dyn Any));
         result
     }
 
-    /// It did not come to its own end: a limit around it passed, or the caller has gone.
+    /// The outcome of a call that was cut short: a limit around it passed, or the caller has gone.
     fn cut_short(&self) -> Outcome {
         if self.call.now() >= self.over.at { Outcome::Failure } else { Outcome::Nothing }
     }

@@ -1,11 +1,13 @@
-//! The state of a breaker for each key, and the three questions that a call puts to it:
+//! The state of a breaker for each key, and the three questions that a call asks it:
 //!
-//! 1. [`Breaker::peek`] when the call enters: is there any use in waiting for what stands inside? It takes nothing.
-//! 2. [`Breaker::admit`] when everything inside has admitted the call and its leaf is about to begin. Half-open, this takes a slot.
-//! 3. [`Breaker::record`] when it has ended. That is when it is counted, once.
+//! 1. [`Breaker::peek`] when the call enters: is there any use in waiting for the layers inside? It takes nothing.
+//! 2. [`Breaker::admit`] when everything inside has admitted the call and its leaf is about to begin. Half-open, this
+//!    takes a probe.
+//! 3. [`Breaker::record`] when the call has ended. Here it is counted, once.
 //!
-//! Each change of state begins a generation (the end of a cooldown does not: nothing was admitted during it). When a call that began in an
-//! earlier one ends, that is nothing: it tells of how things were before, so it neither opens, nor closes, nor takes the place of a probe.
+//! Each change of state begins a generation (the end of a cooldown does not: nothing was admitted during it). The
+//! result of a call that began in an earlier generation is ignored: it tells of how things were before, so it neither
+//! opens, nor closes, nor takes the place of a probe.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +18,10 @@ use crate::policy::window::Window;
 use crate::time::Instant;
 
 const TENTHS: usize = 10;
-/// The most to wait before another try when probes are under way: nobody knows when they end.
+/// The longest `retry_after` while probes are under way: their end is unknown.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// Keys are small dense numbers; 0 is the one of a breaker without keys. A key never seen is closed, and costs nothing.
+/// Keys are small dense numbers; 0 is that of a breaker without keys. A key never seen is closed, and costs nothing.
 #[derive(Debug)]
 pub struct Breaker {
     settings: Settings,
@@ -28,9 +30,9 @@ pub struct Breaker {
     tenth: u64,
     /// The longest that a key's first opening lasts.
     first: Duration,
-    /// Ever, of all keys.
+    /// Openings of all keys, ever.
     opens: u64,
-    /// As it is called where it is spoken of.
+    /// The name by which messages call it.
     pub name: Option<Arc<str>>,
     pub ear: Option<Ear>,
 }
@@ -39,9 +41,9 @@ pub struct Breaker {
 struct Key {
     generation: u64,
     phase: Phase,
-    /// Since it was last closed.
+    /// Openings since it was last closed.
     openings: u32,
-    /// There while closed, once something is counted by rate.
+    /// There while closed, once a rate is counted.
     window: Option<Box<Window<Tally, TENTHS>>>,
 }
 
@@ -55,7 +57,7 @@ enum Phase {
     Open {
         until: Instant,
     },
-    /// `taken` slots include those of the probes that succeeded, of whom some were slow.
+    /// `taken` probes include those that succeeded, some of which were slow.
     HalfOpen {
         taken: u32,
         succeeded: u32,
@@ -90,12 +92,13 @@ impl Breaker {
         }
     }
 
-    /// Of so many keys, how many are in each state, in the order of [`State`], and how often one has ever opened. A breaker without keys has one.
+    /// How many of `keys` keys are in each state, in the order of [`State`], and how many openings there ever were. A
+    /// breaker without keys has one.
     #[must_use]
     pub fn states(&self, keys: usize, now: Instant) -> ([u64; 4], u64) {
         let mut states = [0; 4];
         (0..self.keys.len()).for_each(|key| states[self.state(key as u32, now) as usize] += 1);
-        // Numbers that are nobody's any more are closed, too.
+        // Numbers that are free count as closed.
         states[State::Closed as usize] = (keys.max(1) as u64).saturating_sub(states[1..].iter().sum());
         (states, self.opens)
     }
@@ -105,8 +108,9 @@ impl Breaker {
         (0..self.keys.len() as u32).map(move |key| (key, self.state(key, now)))
     }
 
-    /// Whether a call could be admitted now; if not, when to try again: after what is left of the cooldown, or `Duration::MAX` if it has no end.
-    /// When probes hold all slots it is a second, or the first cooldown where that is shorter: any of them may end the next moment.
+    /// Whether a call could be admitted now; if not, after how long to try again: what is left of the cooldown, or
+    /// `Duration::MAX` if it has no end. While all probes are under way it is a second, or the first cooldown where
+    /// that is shorter: any of them may end the next moment.
     pub fn peek(&self, key: u32, now: Instant) -> Result<(), Duration> {
         match self.phase(key, now) {
             Phase::Closed { .. } => Ok(()),
@@ -117,7 +121,7 @@ impl Breaker {
         }
     }
 
-    /// The same where it needs no look at the clock: closed, with nothing too slow. `None`: it needs one.
+    /// Admits a call where that needs no look at the clock: closed, with nothing too slow. `None`: it needs one.
     pub fn admit_closed(&mut self, key: u32) -> Option<Pass> {
         let timed = self.settings.slow_call.is_some();
         let state = self.key(key);
@@ -125,7 +129,7 @@ impl Breaker {
         closed.then_some(Pass { key, generation: state.generation, started: Instant::from_nanos(0), probes: 0 })
     }
 
-    /// Let the call begin, as [`Breaker::peek`] says; half-open it is a probe and takes a slot.
+    /// Lets the call begin, as [`Breaker::peek`] says; half-open, the call is a probe.
     pub fn admit(&mut self, key: u32, now: Instant) -> Result<Pass, Duration> {
         self.peek(key, now)?;
         let probes = self.settings.probes;
@@ -138,10 +142,11 @@ impl Breaker {
         Ok(Pass { key, generation: state.generation, started: now, probes: if was_open { probes } else { 0 } })
     }
 
-    /// The call has ended. `dice`, in [0, 1), is for the jitter of the cooldown, should this open the breaker.
+    /// Records the end of a call. `dice`, in [0, 1), is for the jitter of the cooldown, should this open the breaker.
     ///
-    /// A probe that fails opens it again at once, and so does one by which too many are slow, by `slow_rate`: what was shut for its slowness is
-    /// not well while it is slow. When all have succeeded it closes.
+    /// A probe that fails opens it again at once, and so does a slow probe that brings the rate to `slow_rate`: a
+    /// service that was shut off for its slowness is not well while it is slow. When all probes have succeeded it
+    /// closes.
     pub fn record(&mut self, pass: Pass, outcome: Outcome, now: Instant, dice: f64) -> Option<Change> {
         let (settings, tenth) = (self.settings, now.nanos() / self.tenth);
         let probes = settings.probes;
@@ -185,7 +190,7 @@ impl Breaker {
         Some(Change::Opened(opens))
     }
 
-    /// Open, until [`Breaker::reset`].
+    /// Keeps the key open until [`Breaker::reset`].
     pub fn isolate(&mut self, key: u32) -> Option<Change> {
         let state = self.key(key);
         let new = !matches!(state.phase, Phase::Isolated);
@@ -193,7 +198,7 @@ impl Breaker {
         new.then_some(Change::ByHand(State::Isolated))
     }
 
-    /// Closed, with nothing counted.
+    /// Closes the key, with nothing counted.
     pub fn reset(&mut self, key: u32) -> Option<Change> {
         let state = self.keys.get_mut(key as usize)?;
         let new = !matches!(state.phase, Phase::Closed { .. });
@@ -201,7 +206,7 @@ impl Breaker {
         new.then_some(Change::ByHand(State::Closed))
     }
 
-    /// Open as a failure opens it, for the next cooldown. What is isolated stays so.
+    /// Opens the key as a failure does, for the next cooldown. An isolated key stays isolated.
     pub fn open_now(&mut self, key: u32, now: Instant, dice: f64) -> Option<Change> {
         let cooldown = self.settings.cooldown;
         let state = self.key(key);
@@ -213,9 +218,9 @@ impl Breaker {
         Some(Change::ByHand(State::Open))
     }
 
-    /// Whether nothing is lost by forgetting the key: it is closed and its window empty. A run of failures is as good as over when the last one
-    /// is older than the window, and so old that the opening it was leading up to would have passed. Calls in flight are not known here:
-    /// whoever gives out the keys knows who holds one.
+    /// Whether forgetting the key loses nothing: it is closed and its window is empty. A run of failures is over when
+    /// the last one is older than the window, and so old that the opening it was leading up to would have passed. Calls
+    /// in flight are not known here: the table of keys knows which keys are in use.
     #[must_use]
     pub fn is_idle(&self, key: u32, now: Instant) -> bool {
         let Some(state) = self.keys.get(key as usize) else { return true };
@@ -224,7 +229,7 @@ impl Breaker {
         over && state.window.as_ref().is_none_or(|w| w.last(TENTHS as u64, now.nanos() / self.tenth).all(|t| t.calls == 0))
     }
 
-    /// The calls that are under way will not be heard of: what they would say is nothing, and the slots of probes are free.
+    /// Ignores the calls that are under way: their results will not come, and their probes are free.
     pub fn forget_calls(&mut self) {
         for state in &mut self.keys {
             state.generation += 1;
@@ -234,7 +239,7 @@ impl Breaker {
         }
     }
 
-    /// The number may be given to another key: what it held is freed, and passes from before are nothing to the next.
+    /// Frees the state of a number, which may then be another key's: earlier passes mean nothing to it.
     pub fn forget(&mut self, key: u32) {
         self.reset(key);
     }
@@ -253,7 +258,7 @@ impl Breaker {
 }
 
 impl Key {
-    /// Count a result, and say which rate is reached.
+    /// Counts a result, and returns the rate that is reached.
     fn count(&mut self, settings: &Settings, tenth: u64, failed: bool, lagged: bool) -> Option<Cause> {
         if settings.failures.is_some() && settings.slow_call.is_none() {
             return None;
@@ -285,14 +290,14 @@ impl Key {
         self.openings = openings;
     }
 
-    /// Begin a generation, with nothing counted.
+    /// Begins a generation, with nothing counted.
     fn change(&mut self, phase: Phase) {
         *self = Key { generation: self.generation + 1, phase, ..Key::default() };
     }
 }
 
 impl Phase {
-    /// What it is by now: no timer ends the cooldown.
+    /// The phase by now: no timer ends the cooldown.
     fn at(self, now: Instant) -> Phase {
         match self {
             Phase::Open { until } if until <= now && until != Instant::NEVER => {
@@ -309,7 +314,7 @@ impl Default for Phase {
     }
 }
 
-/// Nothing reaches no rate, not even 0.
+/// A part of zero reaches no rate, not even 0.
 fn reaches(part: u32, whole: u32, rate: f64) -> bool {
     part > 0 && f64::from(part) / f64::from(whole) >= rate
 }

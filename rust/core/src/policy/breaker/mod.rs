@@ -1,5 +1,5 @@
-//! CircuitBreaker (the pattern is Nygard's, "Release It!", 2007): when too much fails nothing is called for a while, and then a few probes
-//! find out whether it is well again.
+//! CircuitBreaker (the pattern is Nygard's, "Release It!", 2007): when too many calls fail it refuses calls for a
+//! while, and then a few probes find out whether the service is well again.
 
 mod change;
 mod layer;
@@ -20,9 +20,10 @@ use crate::time::Instant;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// So many failures in a row open it. `None`: a rate does.
+    /// Failures in a row that open it. `None`: a rate does.
     pub failures: Option<u32>,
-    /// The part of the calls in the window that may fail before it opens; above 1 never does. Not judged when `failures` is given.
+    /// The part of the calls in the window that may fail before it opens; above 1 it never does. Not judged when
+    /// `failures` is given.
     pub failure_rate: f64,
     /// With fewer results in the window no rate is judged.
     pub minimum_calls: u32,
@@ -48,7 +49,7 @@ pub enum State {
 }
 
 impl State {
-    /// As they are called, in their order.
+    /// The names of the states, in their order.
     pub const NAMES: [&str; 4] = ["closed", "open", "half_open", "isolated"];
 
     #[must_use]
@@ -61,23 +62,24 @@ impl State {
 pub enum Outcome {
     Success,
     Failure,
-    /// Says nothing of what is called: a caller's cancel, a rejection, an error that the breaker is to ignore.
+    /// Ignored: a caller's cancel, a rejection, an error that the breaker is to ignore.
     Nothing,
 }
 
-/// A call that was admitted. Exactly one [`Breaker::record`] must follow, whatever becomes of the call: a probe holds its slot until then.
+/// A call that was admitted. Exactly one [`Breaker::record`] must follow, whatever becomes of the call: a probe holds
+/// its place until then.
 #[must_use = "a probe holds its slot until its pass is recorded"]
 #[derive(Debug)]
 pub struct Pass {
     key: u32,
     generation: u64,
     started: Instant,
-    /// So many calls are let through from this one on, which has made it half-open; else 0.
+    /// How many probes are let through from this one on, which has made it half-open; else 0.
     probes: u32,
 }
 
 impl Pass {
-    /// What this admission changed.
+    /// The change that this admission caused.
     #[must_use]
     pub fn change(&self) -> Option<Change> {
         (self.probes > 0).then_some(Change::HalfOpen { probes: self.probes })

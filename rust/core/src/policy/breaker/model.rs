@@ -1,4 +1,5 @@
-//! The breaker against a model that keeps no count and no state: a list of what happened, from which all is worked out anew each time.
+//! The breaker against a model that keeps no count and no state: a list of events, from which everything is computed
+//! anew each time.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::policy::backoff::Jitter;
 
 const KEYS: u32 = 3;
 
-/// What happened to one key; a number names a call.
+/// An event of one key; a number names a call.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Began(usize),
@@ -31,14 +32,14 @@ enum Age {
     Isolated,
 }
 
-/// What the log of one key comes to: the present age, and what happened in it.
+/// The present age of a key, computed from its log, with the events in it.
 struct Present<'a> {
     settings: &'a Settings,
     age: Age,
     openings: u32,
     began: HashMap<usize, Instant>,
     ended: Vec<(usize, Outcome, Instant)>,
-    /// What the last event has changed.
+    /// The change that the last event caused.
     change: Option<Change>,
 }
 
@@ -185,7 +186,7 @@ impl<'a> Present<'a> {
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Begin(u32),
-    /// A crowd of callers at once.
+    /// Many callers at once.
     Rush(u32),
     /// The n-th of the calls in flight, taken round.
     End(usize, Outcome, f64),
@@ -250,7 +251,7 @@ struct Pair {
 }
 
 impl Pair {
-    /// It happens, and the breaker says that this has changed.
+    /// Logs an event, and checks that the breaker reports the same change.
     fn note(&mut self, key: u32, event: Event, change: Option<Change>) -> Result<(), TestCaseError> {
         self.logs[key as usize].push((self.now, event));
         prop_assert_eq!(change, Present::of(&self.settings, &self.logs[key as usize]).change);
@@ -259,7 +260,7 @@ impl Pair {
 
     fn begin(&mut self, key: u32) -> Result<(), TestCaseError> {
         let expected = Present::of(&self.settings, &self.logs[key as usize]).answer(self.now);
-        // With and without a look at the clock it is the same.
+        // The same with and without a look at the clock.
         let admitted = match self.breaker.admit_closed(key) {
             Some(_) if self.now.nanos().is_multiple_of(2) => self.breaker.admit(key, self.now),
             Some(pass) => Ok(pass),
@@ -297,7 +298,8 @@ impl Pair {
                 let change = self.breaker.reset(key);
                 self.note(key, Event::Reset, change)?;
             }
-            // Also while calls of it are in flight: that they are nothing to the next key of that number is the machine's to see to.
+            // Also while calls of the key are in flight: the machine has to ignore them for the next key of that
+            // number.
             Act::Forget(key) => {
                 self.breaker.forget(key);
                 self.logs[key as usize].push((self.now, Event::Reset));

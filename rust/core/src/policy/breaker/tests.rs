@@ -54,7 +54,7 @@ fn failures_in_a_row_open_it() {
     let mut b = Breaker::new(IN_A_ROW);
     calls(&mut b, "xx.xx.", 0.0);
     assert_eq!(b.state(0, at(0.0)), State::Closed);
-    // However far apart: the window is not theirs.
+    // However far apart: the window does not apply to failures in a row.
     calls(&mut b, "x", 0.0);
     calls(&mut b, "x", 1e6);
     calls(&mut b, "x", 2e6);
@@ -143,7 +143,7 @@ fn slow_successes_open_it_and_a_slow_failure_is_one_failure() {
     }
     assert_eq!(b.state(0, at(9.0)), State::Closed);
 
-    // Beside failures in a row, which a slow success ends; there the failures' rate is not judged.
+    // With failures in a row, which a slow success ends; there the failure rate is not judged.
     let mut b = Breaker::new(Settings { failures: Some(3), ..SLOW });
     calls(&mut b, "xx", 0.0);
     slow(&mut b, 3.0, Outcome::Success);
@@ -180,7 +180,7 @@ fn exactly_as_many_probes_as_said_of_a_hundred_callers() {
         let mut passes: Vec<Pass> = (0..100).filter_map(|_| b.admit(0, at(30.0)).ok()).collect();
         assert_eq!(passes.len(), probes as usize);
         assert_eq!(b.peek(0, at(30.0)), Err(secs(1)));
-        // One that has succeeded keeps its slot: so many in total.
+        // A probe that has succeeded keeps its place: so many in total.
         while let Some(pass) = passes.pop() {
             assert_eq!(b.state(0, at(31.0)), State::HalfOpen);
             assert!((0..100).all(|_| b.admit(0, at(31.0)).is_err()));
@@ -267,7 +267,7 @@ fn what_began_in_another_generation_is_nothing() {
     }
     assert_eq!(b.state(0, at(30.0)), State::Closed);
 
-    // A probe of an earlier half-open is none of the next.
+    // A probe of an earlier half-open state is none of the next.
     let mut b = opened(Settings { probes: 2, ..BY_RATE });
     let (stale, failing) = (b.admit(0, at(30.0)).unwrap(), b.admit(0, at(30.0)).unwrap());
     b.record(failing, Outcome::Failure, at(30.0), 0.0);
@@ -343,7 +343,7 @@ fn a_key_is_idle_when_nothing_is_lost_with_it() {
     b.open_now(0, at(0.0), 0.0);
     assert!(!b.is_idle(0, at(1e9)));
 
-    // A run of failures, for as long as it or what it leads up to could matter.
+    // A run of failures is kept for as long as it, or the opening it leads up to, could matter.
     for (window, cooldown, until) in [(60, 30.0, 60.0), (60, 90.0, 90.0)] {
         let settings = Settings { window: secs(window), cooldown: Backoff { initial: cooldown, ..WAIT }, ..IN_A_ROW };
         let mut b = Breaker::new(settings);
@@ -376,7 +376,7 @@ fn keys_know_nothing_of_one_another() {
     assert_eq!([0, 1, 2].map(|key| b.state(key, at(30.0))), [State::HalfOpen, State::Closed, State::Isolated]);
 }
 
-/// A thread may read the clock, and be overtaken before it speaks.
+/// A thread may read the clock, and be overtaken before it calls.
 #[test]
 fn a_clock_read_early_is_harmless() {
     let mut b = opened(BY_RATE);

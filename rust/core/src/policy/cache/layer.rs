@@ -9,7 +9,7 @@ use crate::effect::{Around, Awaits, Call, Fault, Flight, Holder, Landed, Landing
 use crate::error::Reason;
 use crate::observe::{self, Event};
 
-/// The value of `cache`, which stands at `layer` of the stack, for this call's key; `inner` where there is no key.
+/// The value of `cache`, the layer at `layer` of the stack, for this call's key; without a key, that of `inner`.
 pub async fn cached<'a, L, F>(
     call: &'a Call<'a, L>,
     layer: usize,
@@ -31,7 +31,7 @@ where
             }
             Found::Stale(value, flight) => {
                 call.tell(Event::Cache(layer, observe::Found::Stale));
-                // A refresh that cannot begin is one that failed: there is still what is there.
+                // A refresh that cannot begin is one that failed: the old value is still given out.
                 let _ = flight.map(|flight| call.leaf.fly(layer, landing(call, cache, key, &flight), None));
                 return Ok(call.leaf.shared(&value));
             }
@@ -39,15 +39,15 @@ where
             Found::Missing(flight) => (flight, true),
         };
         call.tell(Event::Cache(layer, if begins { observe::Found::Missing } else { observe::Found::Flying }));
-        // Made first: whatever keeps this caller from flying, others do not wait for him.
+        // Made first: if this caller cannot begin the flight, dropping the landing wakes the others.
         let landing = begins.then(|| landing(call, cache, key, &flight));
         let joined = Joined::new(&call.trace.awaits, &flight, call.terms.flight.as_ref());
         let Some(joined) = joined else { return Err(L::Err::refused(call.refused(layer, Reason::Reentered))) };
-        // What it comes to is counted once, with who begins it.
+        // The outcome is counted once, with the caller that begins the flight.
         if landing.is_some() {
             around.admit().map_err(L::Err::refused)?;
         }
-        // A flight handed over is the same attempt still.
+        // Beginning a lost flight again is the same attempt.
         if !std::mem::replace(&mut waits, true) {
             call.attempt();
         }
@@ -63,7 +63,7 @@ where
     }
 }
 
-/// Where what stands inside will land, as work of its own.
+/// The landing of a flight of `inner`, as work of its own.
 fn landing<L: Leaf>(call: &Call<'_, L>, cache: &Arc<Cache>, key: &Use, flight: &Arc<Flight>) -> Landing {
     let (cache, key, clock, of) = (cache.clone(), key.clone(), call.clock.clone(), flight.clone());
     let cleared = cache.cleared();
@@ -73,11 +73,11 @@ fn landing<L: Leaf>(call: &Call<'_, L>, cache: &Arc<Cache>, key: &Use, flight: &
     })
 }
 
-/// One who waits for a flight, and leaves when he is dropped.
+/// A caller that waits for a flight, and leaves it when this is dropped.
 struct Joined<'a> {
     awaits: &'a Awaits,
     flight: &'a Arc<Flight>,
-    /// The flight in which he waits himself.
+    /// The flight that the caller itself is a part of.
     own: Option<&'a Arc<Flight>>,
 }
 

@@ -1,4 +1,5 @@
-//! Cache: values by key for a time, and one flight for all who miss the same one. What is kept is decided here, by `now` alone.
+//! Cache: values by key for a time, and one flight for all callers that miss the same one. What is kept is decided
+//! here, by `now` alone.
 
 mod layer;
 mod store;

@@ -1,4 +1,4 @@
-//! What a cache has: values by key, the flights under way, and how often each was of use.
+//! The contents of a cache: values by key, the flights under way, and the counts of hits and misses.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,10 +18,10 @@ pub struct Cache {
 }
 
 struct State {
-    /// The least recently used one goes first.
+    /// The least recently used value is evicted first.
     entries: LruCache<u32, Entry>,
     flights: HashMap<u32, Arc<Flight>>,
-    /// Changes when everything is forgotten: what was in flight then is not kept.
+    /// Changes when everything is forgotten: a flight begun before then is not kept.
     cleared: u64,
     counts: Counts,
 }
@@ -32,7 +32,7 @@ struct Entry {
     fresh: Instant,
     /// and until then good enough while another is fetched.
     good: Instant,
-    /// The key stays this value's.
+    /// Keeps the key's number while the value is here.
     _key: Use,
 }
 
@@ -44,14 +44,14 @@ pub struct Counts {
     pub evicted: u64,
 }
 
-/// What a caller finds.
+/// The state of a key for a caller.
 pub(super) enum Found {
     Fresh(Shared),
-    /// Good enough; with a flight that he is to begin, if there is none.
+    /// Out of date and still given out; with a flight that the caller is to begin, if there is none.
     Stale(Shared, Option<Arc<Flight>>),
-    /// Under way: he waits.
+    /// A flight is under way: the caller waits for it.
     Flying(Arc<Flight>),
-    /// He begins it.
+    /// The caller begins this flight.
     Missing(Arc<Flight>),
 }
 
@@ -69,7 +69,7 @@ impl Cache {
         Arc::new(Cache { settings: Settings { max_size: most.get(), ..settings }, state: Mutex::new(state) })
     }
 
-    /// A value that is fresh; nothing else is begun or counted.
+    /// The value of a key if it is fresh; begins and counts nothing otherwise.
     pub fn fresh(&self, key: u32, now: Instant) -> Option<Shared> {
         let mut state = self.state.lock();
         let value = state.entries.get(&key).filter(|entry| now < entry.fresh)?.value.clone();
@@ -106,26 +106,26 @@ impl Cache {
                 let flight = Arc::new(Flight::default());
                 state.flights.insert(key, flight.clone());
                 drop(guard);
-                // What goes may run code that comes back here.
+                // Dropped without the lock: the value's destructor may come back here.
                 drop(gone);
                 Found::Missing(flight)
             }
         }
     }
 
-    /// Which clearing a flight that begins now comes after.
+    /// How often the cache had been cleared when a flight that begins now begins.
     pub(super) fn cleared(&self) -> u64 {
         self.state.lock().cleared
     }
 
-    /// A flight has ended, with a value or without.
+    /// Ends a flight, with a value or without.
     pub(super) fn landed(&self, flight: &Arc<Flight>, key: &Use, value: Option<Shared>, cleared: u64, now: Instant) {
         let number = key.number();
         let mut state = self.state.lock();
         if state.flights.get(&number).is_some_and(|known| Arc::ptr_eq(known, flight)) {
             state.flights.remove(&number);
         } else if state.cleared == cleared {
-            // Invalidated meanwhile: what it brings is of before.
+            // Invalidated meanwhile: the value is of before.
             return;
         }
         let Some(value) = value.filter(|_| state.cleared == cleared) else { return };
@@ -140,7 +140,8 @@ impl Cache {
         drop(gone);
     }
 
-    /// What is there of a key goes, and what is under way for it is not kept. Those who wait for that have it all the same.
+    /// Drops the value of a key, and does not keep that of a flight under way. The waiters of that flight get its value
+    /// all the same.
     pub fn invalidate(&self, key: u32) {
         let mut state = self.state.lock();
         let gone = (state.entries.pop(&key), state.flights.remove(&key));
@@ -165,7 +166,7 @@ impl Cache {
         self.settings.max_size
     }
 
-    /// The value of each key, for a host that collects garbage. None while somebody is at them.
+    /// Visits the value of each key, for a host that collects garbage. Visits none if the store is locked.
     pub fn visit<E>(&self, mut visit: impl FnMut(&Shared) -> Result<(), E>) -> Result<(), E> {
         let Some(state) = self.state.try_lock() else { return Ok(()) };
         state.entries.iter().try_for_each(|(_, entry)| visit(&entry.value))

@@ -1,11 +1,12 @@
-//! Fallback: when the inside fails with what `on` names, something else stands in. Ladders are several of them, the outermost last in turn.
+//! Fallback: when the inside fails with what `on` names, something else stands in. In a stack of several, each stands
+//! in for a failure of those inside it.
 
 use std::sync::atomic::Ordering;
 
 use crate::effect::{Around, Call, Fault, Leaf, call_instead};
 use crate::observe::Event;
 
-/// Call `inner`; `layer` is this fallback's place in the stack.
+/// Calls `inner`; `layer` is this fallback's place in the stack.
 pub async fn fallback<'a, L, F>(call: &'a Call<'a, L>, layer: usize, around: Around<'a>, inner: F) -> Result<L::Ok, L::Err>
 where
     L: Leaf,

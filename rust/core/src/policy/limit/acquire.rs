@@ -1,10 +1,10 @@
 //! A limit that callers share, on any thread, and the wait for one of its permits.
 //!
-//! A permit that was handed to a waiter is an offer until he looks: dropped before, he gives it back, and the next one has it. Wakers are
-//! called out of the lock.
+//! A permit that was handed to a waiter is an offer until the waiter looks: one that is dropped before gives it back,
+//! and the next gets it. Wakers are called without the lock.
 //!
-//! In the child of a fork nobody comes back who held a permit or waited: the limit begins anew under another name, and what holders of its
-//! old name give back is nothing.
+//! In the child of a fork no holder and no waiter comes back: the limit begins anew under another name, and permits of
+//! its old name give nothing back.
 
 use std::fmt;
 use std::future::Future;
@@ -27,9 +27,9 @@ use crate::time::{Clock, Instant};
 
 pub struct Limit {
     machine: Mutex<Machine<Waker>>,
-    /// How many forks lie behind it.
+    /// How many forks this process is from the one that made the limit.
     forks: AtomicUsize,
-    /// How long calls waited that had to.
+    /// The waits of calls that had to wait.
     pub waits: Times,
 }
 
@@ -44,23 +44,23 @@ impl Limit {
         Arc::new(Limit { machine: Mutex::new(Machine::new(settings)), forks: AtomicUsize::new(0), waits: Times::default() })
     }
 
-    /// Its address, moved by one a fork: another limit is further away than there can be processes in a line.
+    /// The name: its address plus the number of forks. Two limits are further apart than there can be forks in a line.
     pub fn name(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self) as usize + self.forks.load(Ordering::Relaxed) % size_of::<Self>()
     }
 
-    /// In the child of a fork, before anything else runs there.
+    /// Begins anew in the child of a fork, before anything else runs there.
     pub fn forget_parent(&self) {
         self.forks.fetch_add(1, Ordering::Relaxed);
         self.machine.lock().forget_all();
     }
 
-    /// A permit, if there is one and nobody waits.
+    /// A permit, if one is free and no caller waits.
     pub fn try_permit(self: &Arc<Self>, clock: &Arc<Clock>, key: u32, up: Option<Arc<PermitContext>>) -> Option<Permit> {
         self.machine.lock().take(key).then(|| Permit::new(self, clock, key, up))
     }
 
-    /// A call that runs under `held` would be refused: it would wait for itself.
+    /// Whether a call that runs under `held` would be refused because it would wait for itself.
     pub fn reenters(self: &Arc<Self>, key: u32, held: &Arc<PermitContext>) -> bool {
         self.machine.lock().reenters(self.name(), key, held)
     }
@@ -69,7 +69,7 @@ impl Limit {
         Acquire { limit: self, clock, caller, name: self.name(), number: None, noted: None }
     }
 
-    /// The same without a future: `wake` calls whoever waits, and he looks.
+    /// Asks for a permit without a future: `wake` makes the waker of a caller that has to wait and then look.
     pub fn queue(
         self: &Arc<Self>,
         key: u32,
@@ -91,7 +91,7 @@ impl Limit {
         }
     }
 
-    /// Note that `number` waits in submitted work, where he does: his place among those of the work.
+    /// Notes that `number` waits in submitted work, if `held` is of such work. The note lasts until it is dropped.
     pub fn note_wait(self: &Arc<Self>, number: u32, held: Option<&Arc<PermitContext>>) -> Option<Noted> {
         let work = held?.work.as_ref()?;
         let (place, is_awaited) = work.waits(self.clone(), number);
@@ -102,7 +102,7 @@ impl Limit {
         Some(noted)
     }
 
-    /// `None`: he waits on. A number that was found out about is nobody's any more.
+    /// The outcome of a wait; `None`: the caller waits on. Once an outcome was returned, the number is free.
     pub fn look(&self, number: u32, wake: impl FnOnce() -> Waker) -> Option<Result<(), Reason>> {
         self.machine.lock().look(number, wake)
     }
@@ -117,23 +117,23 @@ impl Limit {
         }
     }
 
-    /// A permit that was had by `queue`, for whom it is handed to.
+    /// The permit of a caller that was granted one by `queue`, as a value.
     pub fn permit_granted(self: &Arc<Self>, clock: &Arc<Clock>, key: u32, up: Option<Arc<PermitContext>>) -> Permit {
         Permit::new(self, clock, key, up)
     }
 
-    /// Or given back.
+    /// Gives back a permit of a caller that was granted one by `queue`.
     pub fn give_permit_back(self: &Arc<Self>, name: usize, clock: &Clock, key: u32) {
         self.give_back(name, key, None, clock);
     }
 
-    /// Whoever waits is told that nothing begins any more.
+    /// Refuses all waiters, because nothing begins any more.
     pub fn refuse_all(self: &Arc<Self>) {
         let woken = self.machine.lock().refuse_all(self.name());
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// From now on so many permits. Fewer than are out: they come back first.
+    /// Sets the number of permits. If more are out, they come back first.
     pub fn resize(self: &Arc<Self>, n: u32, now: Instant) {
         let mut woken = Vec::new();
         {
@@ -151,18 +151,18 @@ impl Limit {
         self.machine.lock().settings.n
     }
 
-    /// Permits that are out, and how many wait, by priority from Low to High.
+    /// Permits that are out, and how many callers wait, by priority from Low to High.
     pub fn counts(&self) -> (u32, [u32; 3]) {
         let machine = self.machine.lock();
         (machine.in_flight, machine.waiting)
     }
 
-    /// What `read` makes of the keys that are not at rest: a number, the permits that are out, and how many wait.
+    /// Calls `read` with the keys that are not at rest: a number, the permits that are out, and how many wait.
     pub fn by_key<T>(&self, read: impl FnOnce(&mut dyn Iterator<Item = (u32, u32, u32)>) -> T) -> T {
         read(&mut self.machine.lock().by_key())
     }
 
-    /// Nothing is kept of that key.
+    /// Whether the key is at rest; if so, drops its state.
     pub fn rest(&self, key: u32) -> bool {
         self.machine.lock().rest(key)
     }
@@ -187,7 +187,7 @@ impl Awaited for Limit {
     }
 }
 
-/// A wait that is noted in the work in which it waits, until it is dropped.
+/// The note of a wait in the submitted work around it, until it is dropped.
 pub struct Noted {
     work: Arc<Submitted>,
     place: u32,
@@ -199,16 +199,16 @@ impl Drop for Noted {
     }
 }
 
-/// What becomes of a caller who asks without a future.
+/// The answer to a caller that asks without a future.
 pub enum Queue {
-    /// A permit is his.
+    /// The caller has a permit.
     Go,
-    /// He waits, by that number.
+    /// The caller waits, under that number.
     Wait(u32),
     Refused(Reason),
 }
 
-/// A place among those at work, given back when it is dropped.
+/// A permit, given back when it is dropped.
 pub struct Permit {
     limit: Arc<Limit>,
     clock: Arc<Clock>,
@@ -224,12 +224,13 @@ impl Permit {
         Permit { limit: limit.clone(), clock: clock.clone(), held }
     }
 
-    /// What runs inside knows the permit by this.
+    /// The permit as the code that runs inside knows it.
     pub fn held(&self) -> &Arc<PermitContext> {
         &self.held
     }
 
-    /// Its block was abandoned, and will be left by other code than entered it: what runs there now does not hold the permit.
+    /// Notes that the block was abandoned, and will be left by other code than entered it: the code that runs there
+    /// does not hold the permit.
     pub fn disown(&self) {
         if self.held.limit == self.limit.name() {
             self.limit.machine.lock().disown(self.held.key, &self.held);
@@ -243,7 +244,7 @@ impl Drop for Permit {
     }
 }
 
-/// Ready when a permit is the caller's, who then has to give it back.
+/// Ready when the caller has a permit, which it must then give back.
 pub(super) struct Acquire<'a> {
     limit: &'a Arc<Limit>,
     clock: &'a Arc<Clock>,

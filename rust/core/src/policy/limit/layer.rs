@@ -1,4 +1,5 @@
-//! The layer of a limit: a permit to run inside. A call whose thread goes on without its caller keeps it until that ends.
+//! The layer of a limit: a permit to run inside. A call whose blocking thread outlives its caller keeps the permit
+//! until the thread has ended.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use super::machine::Caller;
 use super::{Limit, Permit};
 use crate::effect::{Around, Call, Fault, Holder, Leaf};
 
-/// Wait for a permit of `limit`, which stands at `layer` of the stack.
+/// Waits for a permit of `limit`, the layer at `layer` of the stack.
 pub async fn enter<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     layer: usize,
@@ -21,7 +22,7 @@ pub async fn enter<'a, L: Leaf>(
     }
 }
 
-/// The permit while the inside runs. It goes whichever way the inside ends, dropped or not.
+/// The permit while the inside runs. It is given back whichever way the inside ends, dropped or not.
 pub struct Inside<'a, L: Leaf> {
     call: &'a Call<'a, L>,
     limit: &'a Arc<Limit>,

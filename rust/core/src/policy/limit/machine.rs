@@ -1,11 +1,13 @@
-//! Who holds the permits of a limit, who waits for one, and who is next: no lock, no waker, no clock.
+//! The permits of a limit: which are held, which callers wait, and which is next. No lock, no waker, no clock.
 //!
-//!  1. A caller asks. There is a permit and nobody waits: he has it. Else he waits, or is refused if too many do.
-//!  2. A permit comes back: it is handed to whoever's turn it is, and counts as his from then on, though he has not looked yet.
-//!  3. A waiter looks, and takes what he was handed; or he leaves, and gives it back, which is 2 for the next.
+//!  1. A caller asks. If a permit is free and no caller waits, it gets the permit. Else it waits, or is refused if too
+//!     many do.
+//!  2. A permit comes back: it is handed to the waiter whose turn it is, and counts as held from then on, though the
+//!     waiter has not looked yet.
+//!  3. A waiter looks, and takes the permit; or it leaves, and gives the permit back, which is 2 for the next.
 //!
-//! What cannot progress: every holder of the permits waits, in what it runs, for another permit of the same limit. Who would make it so is
-//! refused. A holder is a [`PermitContext`], which its call hands down to whatever runs inside.
+//! A deadlock: every holder of the permits waits, in the code that it runs, for another permit of the same limit. The
+//! caller that would complete it is refused. A holder is a [`PermitContext`], which the code inside its call inherits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +26,8 @@ pub(super) struct Machine<W> {
     /// By key.
     seats: Vec<Seats>,
     waiters: Waiters<W>,
-    /// Of waiters, by number: permits of the same key whose holders await the submitted work in which they wait. Most wait in none.
+    /// By the number of a waiter: permits of the same key whose holders await the submitted work in which it waits.
+    /// Most wait in none.
     above: HashMap<u32, Vec<Arc<PermitContext>>>,
     pub(super) in_flight: u32,
     pub(super) waiting: [u32; 3],
@@ -33,14 +36,14 @@ pub(super) struct Machine<W> {
 #[derive(Default)]
 struct Seats {
     taken: u32,
-    /// Holders that wait, in what they run, for another permit of this key.
+    /// Holders that wait, in the code that they run, for another permit of this key.
     blocked: u32,
     lanes: Option<Box<Order>>,
 }
 
 type Waiters<W> = Slab<Waiter<W>>;
 
-/// A million of them may wait: 48 bytes, if a way to call one is a waker.
+/// A million of them may wait: 48 bytes, if `W` is a waker.
 struct Waiter<W> {
     key: u32,
     state: State,
@@ -51,11 +54,11 @@ struct Waiter<W> {
 
 #[derive(Clone, Copy)]
 enum State {
-    /// In that lane, between those.
+    /// In the lane of that priority, between those neighbours.
     Waiting(Priority, Link),
     Granted,
     Sent(Why),
-    /// Passed over, because his limit had passed: that is about to end him.
+    /// Passed over because its limit had passed, which is about to end it.
     Late,
 }
 
@@ -68,7 +71,7 @@ impl<W> Nodes for Waiters<W> {
     }
 }
 
-/// Why a waiter was sent away: a million of them wait in a slab, so it is small.
+/// Why a waiter was refused. Small, since a million of them wait in a slab.
 #[derive(Clone, Copy)]
 enum Why {
     Full(u32),
@@ -86,18 +89,18 @@ impl From<Why> for Reason {
     }
 }
 
-/// Who asks.
+/// A caller that asks for a permit.
 pub(super) struct Caller<'a> {
     pub(super) key: u32,
     pub(super) priority: Priority,
     pub(super) until: Instant,
-    /// The permits under which he runs.
+    /// The permits under which it runs.
     pub(super) held: Option<&'a Holder<'a>>,
 }
 
 pub(super) enum Asked<W> {
     Go,
-    /// His number; and whom to wake, who was sent away for him.
+    /// It waits under that number; and the waker of the waiter that was refused for it.
     Wait(u32, Option<W>),
     Refused(Reason),
 }
@@ -122,7 +125,7 @@ impl<W> Machine<W> {
         &mut self.seats[at]
     }
 
-    /// A permit, if there is one and nobody waits.
+    /// Takes a permit, if one is free and no caller waits.
     pub(super) fn take(&mut self, key: u32) -> bool {
         let n = self.settings.n;
         let seats = self.seats(key);
@@ -132,7 +135,7 @@ impl<W> Machine<W> {
         free
     }
 
-    /// Step 1. `wake` is how to call him when he waits.
+    /// Step 1. `wake` makes the waker of a caller that has to wait.
     pub(super) fn ask(&mut self, limit: usize, caller: &Caller<'_>, wake: impl FnOnce() -> W) -> Asked<W> {
         if self.take(caller.key) {
             return Asked::Go;
@@ -165,7 +168,7 @@ impl<W> Machine<W> {
         Asked::Wait(number, sent)
     }
 
-    /// Whether `ask` would refuse it as Reentered.
+    /// Whether `ask` would refuse the caller as Reentered.
     pub(super) fn reenters(&mut self, limit: usize, key: u32, held: &Arc<PermitContext>) -> bool {
         let n = self.settings.n;
         let seats = self.seats(key);
@@ -177,14 +180,14 @@ impl<W> Machine<W> {
         all_wait
     }
 
-    /// Nothing that waits under that permit waits for it any more. It is still out.
+    /// Detaches a permit from the calls that wait under it: they no longer count as its holder's. It is still out.
     pub(super) fn disown(&mut self, key: u32, held: &PermitContext) {
         if is_blocked_for_the_last_time(held) {
             self.seats(key).blocked -= 1;
         }
     }
 
-    /// He waits no more, and will hear why when he looks.
+    /// Refuses a waiter, which learns the reason when it looks.
     fn send_away(&mut self, limit: usize, number: u32, why: Why) -> Option<W> {
         self.out(limit, number);
         let waiter = &mut self.waiters[number as usize];
@@ -192,7 +195,8 @@ impl<W> Machine<W> {
         waiter.wake.take()
     }
 
-    /// Others than before may await the work in which he waits. Whom to wake: him, if now all holders wait for him.
+    /// Checks a wait again when new holders may await the work in which it waits. Returns the waker if all holders now
+    /// wait for it: then it is refused.
     pub(super) fn look_again(&mut self, limit: usize, number: u32, work: &Arc<Submitted>) -> Option<W> {
         let waiter = self.waiters.get_mut(number as usize)?;
         let in_work = waiter.held.as_ref().and_then(|held| held.work.as_ref()).is_some_and(|its| Arc::ptr_eq(its, work));
@@ -222,7 +226,7 @@ impl<W> Machine<W> {
         if all_wait { self.send_away(limit, number, Why::Reentered) } else { None }
     }
 
-    /// Out of his lane.
+    /// Removes a waiter from its lane.
     fn out(&mut self, limit: usize, number: u32) {
         let Waiter { key, state: State::Waiting(priority, _), .. } = self.waiters[number as usize] else { return };
         if let Some(lanes) = &mut self.seats[key as usize].lanes {
@@ -244,7 +248,7 @@ impl<W> Machine<W> {
         self.waiting[priority as usize] -= 1;
     }
 
-    /// Step 2, for one permit. Whom to wake.
+    /// Step 2, for one permit. Returns the waker of the waiter that got it.
     pub(super) fn give_back(
         &mut self,
         limit: usize,
@@ -261,7 +265,8 @@ impl<W> Machine<W> {
         self.grant(limit, key, now)
     }
 
-    /// Hand a permit that is free to whoever's turn it is. Who is past his time is left where he was: his limit ends him.
+    /// Hands a free permit to the waiter whose turn it is. A waiter past its limit is left where it was: its limit ends
+    /// it.
     pub(super) fn grant(&mut self, limit: usize, key: u32, now: impl Fn() -> Instant) -> Option<W> {
         let n = self.settings.n;
         let seats = self.seats(key);
@@ -289,7 +294,8 @@ impl<W> Machine<W> {
         }
     }
 
-    /// Fewer permits than before may leave only holders that wait: the newest of those who wait for them is refused.
+    /// With fewer permits than before, all that are left may be held by calls that wait: then the newest waiter inside
+    /// them is refused.
     fn stuck(&mut self, limit: usize, key: u32) -> Option<W> {
         let seats = self.seats(key);
         if seats.taken == 0 || seats.blocked < seats.taken {
@@ -301,7 +307,7 @@ impl<W> Machine<W> {
         self.send_away(limit, newest, Why::Reentered)
     }
 
-    /// Step 3. `None`: he waits on, to be woken by `wake`.
+    /// Step 3. `None`: it waits on, to be woken by `wake`.
     pub(super) fn look(&mut self, number: u32, wake: impl FnOnce() -> W) -> Option<Result<(), Reason>> {
         let waiter = &mut self.waiters[number as usize];
         let found = match waiter.state {
@@ -316,7 +322,7 @@ impl<W> Machine<W> {
         Some(found)
     }
 
-    /// He goes without having looked. Whom to wake.
+    /// Removes a waiter that has not looked. Returns the waker of the next one, if it had a permit.
     pub(super) fn leave(&mut self, limit: usize, number: u32, now: impl Fn() -> Instant) -> Option<W> {
         let (key, state) = (self.waiters[number as usize].key, self.waiters[number as usize].state);
         self.out(limit, number);
@@ -327,7 +333,7 @@ impl<W> Machine<W> {
         }
     }
 
-    /// Nobody holds a permit, nobody waits. What would call those who did is left to itself: it may not run here.
+    /// Drops all holders and waiters. The wakers are leaked: they may not run here.
     pub(super) fn forget_all(&mut self) {
         self.seats.iter_mut().for_each(|seats| *seats = Seats::default());
         std::mem::forget((std::mem::take(&mut self.waiters), std::mem::take(&mut self.above)));
@@ -347,19 +353,19 @@ impl<W> Machine<W> {
         numbers.into_iter().filter_map(|number| self.send_away(limit, number, Why::Stopping)).collect()
     }
 
-    /// Keys that were ever in use, and may have somebody waiting.
+    /// Keys that were ever in use, and may have waiters.
     pub(super) fn keys(&self) -> std::ops::Range<u32> {
         0..self.seats.len() as u32
     }
 
-    /// Of each key that is not at rest: its number, the permits that are out, and how many wait.
+    /// The keys that are not at rest: a number, the permits that are out, and how many callers wait.
     pub(super) fn by_key(&self) -> impl Iterator<Item = (u32, u32, u32)> {
         let counts = |seats: &Seats| (seats.taken, seats.lanes.as_ref().map_or(0, |lanes| lanes.len() as u32));
         let all = (0u32..).zip(self.seats.iter().map(counts));
         all.filter(|(_, (taken, waiting))| taken + waiting > 0).map(|(key, (taken, waiting))| (key, taken, waiting))
     }
 
-    /// Nobody holds a permit of that key, nobody waits for one: then nothing is kept of it.
+    /// Whether the key is at rest, with no holder and no waiter; if so, drops its state.
     pub(super) fn rest(&mut self, key: u32) -> bool {
         let idle = |seats: &Seats| seats.taken == 0 && seats.lanes.is_none();
         if !self.seats.get(key as usize).is_none_or(idle) {
@@ -375,7 +381,7 @@ impl<W> Machine<W> {
     }
 }
 
-/// Whom to send away for a newcomer: nobody, if all are at least as urgent as he.
+/// The waiter to refuse for a newcomer; `None` if all are at least as urgent.
 fn lower(seats: &Seats, than: Priority) -> Option<u32> {
     let below = match than {
         Priority::Low => return None,
@@ -395,19 +401,19 @@ fn holds<W>(waiter: &Waiter<W>, above: Option<&Vec<Arc<PermitContext>>>, limit: 
     own.chain(above).any(|held| !held.gone.load(Ordering::Relaxed))
 }
 
-/// From now on the permit counts as one without a holder. True: it counted as a blocked one until now.
+/// Detaches a permit from its holder. True: it counted as a blocked one until now.
 fn is_blocked_for_the_last_time(held: &PermitContext) -> bool {
     !held.gone.swap(true, Ordering::Relaxed) && held.waits.load(Ordering::Relaxed) > 0
 }
 
-/// Those under whose permits he runs wait with him. False: he holds none of this limit's.
+/// Counts the permits under which a waiter runs as blocked. False: none is of this limit and key.
 fn mark(seats: &mut Seats, held: Option<&Arc<PermitContext>>, limit: usize, key: u32) -> bool {
     let mut any = false;
     chain(held).filter(|held| held.limit == limit && held.key == key).for_each(|held| any |= mark_one(seats, held));
     any
 }
 
-/// False: the permit has no holder.
+/// False: the permit has no holder any more.
 fn mark_one(seats: &mut Seats, held: &PermitContext) -> bool {
     let first = held.waits.fetch_add(1, Ordering::Relaxed) == 0;
     let counts = !held.gone.load(Ordering::Relaxed);

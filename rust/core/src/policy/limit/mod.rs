@@ -1,4 +1,5 @@
-//! ConcurrencyLimit: at most so many calls at a time, the others wait by priority. A permit is handed over to whoever's turn it is.
+//! ConcurrencyLimit: at most `n` calls at a time, the others wait by priority. A permit is handed to the waiter whose
+//! turn it is.
 
 mod acquire;
 mod layer;
@@ -13,16 +14,16 @@ pub use layer::enter;
 pub struct Settings {
     /// Permits of each key.
     pub n: u32,
-    /// How many may wait for a permit of one key. `None` is without bound.
+    /// How many may wait for a permit of one key. `None`: any number.
     pub most_waiting: Option<u32>,
     pub overflow: Overflow,
 }
 
-/// Who is refused when too many wait.
+/// The caller that is refused when too many wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
-    /// Who comes last.
+    /// The newcomer.
     Reject,
-    /// The newest of the lowest priority.
+    /// The newest waiter of the lowest priority.
     Shed,
 }

@@ -1,8 +1,9 @@
-//! Loom's models of the hand-over: permits that come back, waiters that come, look and leave, and a limit that is resized, on threads that race.
+//! Loom's models of the hand-over: permits that come back, waiters that come, look and leave, and a limit that is
+//! resized, on threads that race.
 //!
-//! Every interleaving of the limit's lock and of the wakers is tried, up to the bound on preemptions: a permit that is lost leaves a thread
-//! waiting, which loom reports; one that is doubled is seen inside. Not seen are the clock, and the counts of who waits within a call (`PermitContext`),
-//! which change under the lock only.
+//! Every interleaving of the limit's lock and of the wakers is tried, up to the bound on preemptions: a permit that is
+//! lost leaves a thread waiting, which loom reports; one that is doubled is seen inside. Not modelled are the clock,
+//! and the counts of waits within a call (`PermitContext`), which change under the limit's lock only.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -54,7 +55,7 @@ impl Scene {
         Arc::new(Scene { limit: Limit::new(settings), clock: Clock::manual(), inside: AtomicUsize::new(0) })
     }
 
-    /// A limit of one place, and that.
+    /// A limit of one permit, and that permit.
     fn one(most_waiting: Option<u32>, overflow: Overflow) -> (Arc<Self>, Permit) {
         let scene = Self::new(Settings { n: 1, most_waiting, overflow });
         let permit = scene.limit.try_permit(&scene.clock, 0, None).unwrap();
@@ -67,7 +68,7 @@ impl Scene {
         Ok(self.limit.permit_granted(&self.clock, 0, None))
     }
 
-    /// Wait for a permit, be inside, and give it back. `most` may be inside.
+    /// Waits for a permit, is inside, and gives it back. At most `most` may be inside.
     fn pass(&self, priority: Priority, most: usize) -> Result<(), Reason> {
         let permit = wait(pin!(self.ask(priority)))?;
         assert!(self.inside.fetch_add(1, Ordering::SeqCst) < most, "a permit was doubled");
@@ -114,7 +115,7 @@ fn one_after_another_has_the_place() {
     });
 }
 
-/// He may have been handed the place already: then the next one has it.
+/// A waiter that leaves may have been handed the permit already: then the next one gets it.
 #[test]
 fn who_leaves_is_in_nobodys_way() {
     loom::model(|| {
@@ -131,7 +132,7 @@ fn who_leaves_is_in_nobodys_way() {
     });
 }
 
-/// As when the first step is taken by the thread that begins the call, and the others by a task.
+/// As when the thread that begins the call takes the first step, and a task the others.
 #[test]
 fn who_looks_with_another_waker_hears_of_it() {
     loom::model(|| {
@@ -163,7 +164,7 @@ fn resizing_races_with_who_comes_and_goes() {
     });
 }
 
-/// With a second place he does not wait for the first.
+/// With a second permit a waiter does not wait for the first.
 #[test]
 fn a_new_place_is_handed_to_who_waits() {
     loom::model(|| {
@@ -176,7 +177,7 @@ fn a_new_place_is_handed_to_who_waits() {
     });
 }
 
-/// Sent away for a more urgent one, or handed the place before: never both, never neither.
+/// A waiter is refused for a more urgent one, or handed the permit before: never both, never neither.
 #[test]
 fn who_is_sent_away_hears_of_it() {
     loom::model(|| {
@@ -190,7 +191,8 @@ fn who_is_sent_away_hears_of_it() {
     });
 }
 
-/// The holder awaits work, that awaits other work, and that waits for the holder: whichever link is made last, the circle is seen.
+/// The holder awaits work, that awaits other work, and that waits for the holder: whichever link is made last, the
+/// circle is seen.
 #[test]
 fn what_waits_for_itself_through_submitted_work_is_refused() {
     loom::model(|| {

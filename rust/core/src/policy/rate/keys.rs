@@ -1,4 +1,5 @@
-//! The state of each key, in chunks: a million keys are never copied to a larger place, and a chunk whose keys are all forgotten is freed.
+//! The state of each key, in chunks: a million keys are never copied to a larger place, and a chunk whose keys are all
+//! forgotten is freed.
 
 use super::machine::State;
 
@@ -16,7 +17,7 @@ pub(super) struct Keys {
     chunks: Vec<Option<Box<Chunk>>>,
 }
 
-/// Chunk, place in it, bit.
+/// The chunk of a key, its place in the chunk, and the bit of that place.
 fn place(key: u32) -> (usize, usize, u64) {
     let at = key as usize % CHUNK;
     (key as usize / CHUNK, at, 1 << at)
@@ -78,7 +79,7 @@ impl Keys {
         })
     }
 
-    /// What it holds of the allocator, without the logs and lines of the keys.
+    /// The bytes that it has allocated, without the logs and lines of the keys.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         let chunks = self.chunks.iter().flatten().count();

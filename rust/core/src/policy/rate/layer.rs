@@ -6,7 +6,7 @@ use super::Rate;
 use crate::effect::{Around, Call, Fault, Leaf};
 use crate::error::Reason;
 
-/// Wait for a turn at `rate`, which stands at `layer` of the stack.
+/// Waits for a turn at `rate`, the layer at `layer` of the stack.
 pub async fn enter<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     layer: usize,

@@ -1,19 +1,20 @@
-//! The recent starts of one key with their costs added up, so that the start at which a given cost was reached is found by bisection.
+//! The recent starts of one key with their costs summed, so that the start at which a given cost was reached is found
+//! by bisection.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::time::Instant;
 
-/// No cost counts for more; two of them still fit.
+/// A cost counts for this much at most; two of them still fit.
 pub(super) const CAP: u64 = 1 << 62;
 
-/// A log for no more than so many starts is not worth shrinking.
+/// A log for this many starts is not worth shrinking.
 const KEPT: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    /// When, and the cost of all starts up to and with this one. The sums wrap around: only differences count.
+    /// The time, and the cost of all starts up to and with this one. The sums wrap around: only differences count.
     starts: VecDeque<(Instant, u64)>,
     /// The sum before the first of them.
     gone: u64,
@@ -32,7 +33,7 @@ impl Log {
         self.starts.back().map_or(self.gone, |&(_, sum)| sum)
     }
 
-    /// The cost of all that it holds.
+    /// The cost of all starts in the log.
     pub(super) fn used(&self) -> u64 {
         self.sum().wrapping_sub(self.gone)
     }
@@ -46,7 +47,7 @@ impl Log {
         }
     }
 
-    /// A start counts in the windows that end before `per` has passed.
+    /// Drops the starts that the window has left. A start counts in the windows that end before `per` has passed.
     pub(super) fn expire(&mut self, per: Duration, now: Instant) {
         while let Some(&(at, sum)) = self.starts.front()
             && at.after(per) <= now
@@ -57,7 +58,8 @@ impl Log {
         self.shrink();
     }
 
-    /// Take a cost off the oldest: if it belonged to a later start, this one counts longer than it need, never shorter.
+    /// Takes a cost off the oldest starts: a refund of a later start makes this one count longer than it need, never
+    /// shorter.
     pub(super) fn refund(&mut self, cost: u64) {
         let left = self.used() - cost.min(self.used());
         let sum = self.sum();
@@ -68,7 +70,7 @@ impl Log {
         self.shrink();
     }
 
-    /// When the start was that has to leave the window for no more than `kept` to stay; none if no more is there.
+    /// The time of the start that has to leave the window for no more than `kept` to stay; `None` if no more is there.
     pub(super) fn leaves(&self, kept: u64) -> Option<Instant> {
         if self.used() <= kept {
             return None;
@@ -78,7 +80,7 @@ impl Log {
         self.starts.get(i).map(|&(at, _)| at)
     }
 
-    /// What is copied is less than the starts that have gone since the log was full.
+    /// Shrinks a log that has emptied. Fewer starts are copied than have left since the log was full.
     fn shrink(&mut self) {
         let capacity = self.starts.capacity();
         if capacity > KEPT && self.starts.len() <= capacity / 4 {

@@ -1,5 +1,5 @@
-//! What one key decides: when a cost may start, from what has started, what is on offer and `now`. All in whole numbers, so that sums are
-//! exact and whoever is told a time can go at that time.
+//! The decisions of one key: when a cost may start, by the starts so far, the offers and `now`. All in whole numbers,
+//! so that sums are exact and a caller can go at the time that it was given.
 
 use std::time::Duration;
 
@@ -12,18 +12,19 @@ use crate::time::Instant;
 enum Gate {
     /// No limit.
     Open,
-    /// Nobody ever goes.
+    /// No call ever goes.
     Shut,
     Counted,
 }
 
-/// The settings, in units: costs are counted in millionths (and coarser where the limit is above 1e12, in parts of 1e-18 of it).
+/// The settings, in units: costs are counted in millionths (and coarser where the limit is above 1e12, in parts of
+/// 1e-18 of it).
 #[derive(Debug)]
 pub(super) struct Limits {
     unit: f64,
     burst: Option<f64>,
     gate: Gate,
-    /// What a window or the bucket holds.
+    /// The capacity of a window or of the bucket.
     most: u64,
     per: Duration,
     /// The time in which a bucket is given one unit, in 2^-64 ns.
@@ -39,7 +40,7 @@ impl Limits {
         limits
     }
 
-    /// Returns the tick before, if a bucket's time in ticks is to be counted anew.
+    /// Changes the settings. Returns the tick before, if a bucket's time in ticks is to be counted anew.
     pub(super) fn set(&mut self, n: f64, per: Duration) -> Option<u128> {
         let most = self.burst.unwrap_or(n);
         (self.per, self.most) = (per, self.units(most).min(CAP / 2));
@@ -63,7 +64,7 @@ impl Limits {
             self.gate = Gate::Open;
             return None;
         }
-        // That the time to fill a bucket fits is more than that a century is exact.
+        // That the time to fill a bucket fits matters more than that a century is exact.
         Some(std::mem::replace(&mut self.tick, tick.min(u128::MAX / 4 / u128::from(self.most))))
     }
 
@@ -78,25 +79,25 @@ impl Limits {
     }
 }
 
-/// What a key at rest does not have.
+/// The state that a key at rest does not need.
 #[derive(Debug)]
 pub(super) struct Busy {
     log: Log,
-    /// While any wait.
+    /// While any call waits.
     pub(super) line: Option<Box<Line>>,
-    /// Nothing goes before.
+    /// Nothing starts before.
     paused: Instant,
     /// When the limiter looks at this key again.
     pub(super) timed: Instant,
 }
 
-/// As new, it is a full bucket or an empty window.
+/// The default is a full bucket or an empty window.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// When the bucket will be full, in 2^-64 ns: it lacks one unit for each tick until then. This is the virtual scheduling of the generic
-    /// cell rate algorithm (ITU-T I.371), with the time since `full_at` forgotten.
+    /// When the bucket will be full, in 2^-64 ns: it lacks one unit for each tick until then. This is the virtual
+    /// scheduling of the generic cell rate algorithm (ITU-T I.371), with the time since `full_at` forgotten.
     full_at: u128,
-    /// The cost that is on offer: it counts in every window, and is held in the bucket.
+    /// The cost of the offers: it counts in every window, and is held in the bucket.
     reserved: u64,
     busy: Option<Box<Busy>>,
 }
@@ -140,8 +141,9 @@ impl State {
         self.paused() > now
     }
 
-    /// The earliest time at which a cost behind `ahead` can start, if nobody arrives or leaves, and offers are taken up now. Never too
-    /// late; exact for a bucket (to one nanosecond for each who is ahead), and for a window as long as equal costs fill it.
+    /// The earliest time at which a cost behind `ahead` can start, if none arrives or leaves, and offers are taken up
+    /// now. Never too late; exact for a bucket (to one nanosecond for each call ahead), and for a window as long as
+    /// equal costs fill it.
     pub(super) fn turn(&mut self, limits: &Limits, ahead: u128, cost: u64, now: Instant) -> Instant {
         let start = now.max(self.paused());
         let total = ahead + u128::from(cost);
@@ -157,8 +159,9 @@ impl State {
             let full_at = full_at.saturating_add(total.saturating_mul(limits.tick));
             instant(full_at.saturating_sub(u128::from(limits.most) * limits.tick))
         } else {
-            // The start at which the cost just before a whole window's was reached has to leave the window. A start that is itself ahead in
-            // the line comes a window after the one a window's cost before it, and so on back to what is known.
+            // The start at which the cost just before a whole window's was reached has to leave the window. A start
+            // that is itself ahead in the line comes a window after the one a window's cost before it, and so on back
+            // to known starts.
             let most = u128::from(limits.most);
             let windows = (total - 1) / most;
             let rest = (total - windows * most) as u64;
@@ -176,7 +179,7 @@ impl State {
         at.max(start)
     }
 
-    /// When a cost with none before it can go: now, if that is not later. Never, while what is on offer leaves no room.
+    /// When a cost with none before it can start: now, if that is not later. Never, while the offers leave no room.
     pub(super) fn ready(&mut self, limits: &Limits, cost: u64, now: Instant) -> Instant {
         if limits.gate == Gate::Counted && cost != 0 && self.reserved + cost > limits.most {
             return Instant::NEVER;
@@ -184,7 +187,7 @@ impl State {
         self.turn(limits, 0, cost, now)
     }
 
-    /// Returns the cost that is to be started or withdrawn.
+    /// Reserves a cost for an offer. Returns the cost to be started or withdrawn.
     pub(super) fn reserve(&mut self, cost: u64) -> u64 {
         let cost = cost.min(CAP - self.reserved);
         self.reserved += cost;
@@ -213,7 +216,7 @@ impl State {
         if limits.burst.is_some() {
             self.full_at = self.full_at.saturating_sub(u128::from(cost).saturating_mul(limits.tick));
         } else if let Some(busy) = &mut self.busy {
-            // What has left the window takes nothing of it.
+            // Starts that have left the window give nothing back.
             busy.log.expire(limits.per, now);
             busy.log.refund(cost);
         }
@@ -224,14 +227,14 @@ impl State {
         busy.paused = busy.paused.max(until);
     }
 
-    /// What has left the window so far stays gone, whatever the limits are from now on.
+    /// Drops the starts that have left the window, so that they stay gone whatever the limits are from now on.
     pub(super) fn expire(&mut self, limits: &Limits, now: Instant) {
         if let Some(busy) = &mut self.busy {
             busy.log.expire(limits.per, now);
         }
     }
 
-    /// The bucket lacks as much as before, now that a unit takes another time.
+    /// Counts anew what the bucket lacks, which is as much as before, now that a unit takes another time.
     pub(super) fn recount(&mut self, before: u128, limits: &Limits, now: Instant) {
         let lacks = self.full_at.saturating_sub(ticks(now));
         let part = (lacks % before) as f64 / before as f64 * limits.tick as f64;
@@ -239,13 +242,13 @@ impl State {
         self.full_at = ticks(now).saturating_add(lacks);
     }
 
-    /// Nobody waits and nothing is remembered: a new one would do the same.
+    /// Whether no call waits and nothing is remembered, so that a new state would do the same.
     pub(super) fn is_idle(&self, limits: &Limits, now: Instant) -> bool {
         let rests = |b: &Busy| b.line.is_none() && b.paused <= now && b.log.last().is_none_or(|at| at.after(limits.per) <= now);
         self.reserved == 0 && self.full_at <= ticks(now) && self.busy.as_deref().is_none_or(rests)
     }
 
-    /// Somebody waits here, or will come back with an offer.
+    /// Whether calls wait here, or hold offers.
     pub(super) fn is_held(&self) -> bool {
         self.reserved != 0 || self.waiting() != 0
     }
@@ -266,7 +269,7 @@ fn ticks(at: Instant) -> u128 {
     u128::from(at.nanos()) << 64
 }
 
-/// Not before: rounded up.
+/// Rounded up, so that it is never too early.
 fn instant(ticks: u128) -> Instant {
     Instant::from_nanos(((ticks >> 64) as u64).saturating_add(u64::from(ticks as u64 != 0)))
 }

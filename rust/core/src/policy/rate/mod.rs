@@ -1,5 +1,5 @@
-//! Rate limit: no more than `n` cost of starts in any `per`, or a token bucket, with a state and a queue for each key. Nothing here waits:
-//! whoever drives it asks [`Limiter::next`] when to call [`Limiter::due`].
+//! Rate limit: no more than `n` cost of starts in any `per`, or a token bucket, with a state and a queue for each key.
+//! Nothing here waits: [`Limiter::next`] says when the driver has to call [`Limiter::due`].
 
 mod keys;
 mod layer;
@@ -23,15 +23,16 @@ use keys::Keys;
 use machine::{Limits, State};
 use queue::Waiters;
 
-/// Infinity as `n` or `burst`, or no time as `per`, is no limit; with an `n` of 0 nobody goes.
+/// Infinity as `n` or `burst`, or no time as `per`, is no limit; with an `n` of 0 no call goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// The cost of the starts in `per`.
     pub n: f64,
     pub per: Duration,
-    /// What a token bucket holds; it starts full. `None` is the strict window: each half-open (t - per, t] holds at most `n`.
+    /// The capacity of a token bucket, which starts full. `None` is the strict window: each half-open (t - per, t]
+    /// holds at most `n`.
     pub burst: Option<f64>,
-    /// Nobody waits longer.
+    /// The longest wait.
     pub max_wait: Option<Duration>,
 }
 
@@ -67,7 +68,8 @@ pub struct Limiter {
     now: Instant,
     keys: Keys,
     waiters: Waiters,
-    /// When the next wait of each key ends: its turn comes, or it gives up. Not in here: keys whose offers must come back first.
+    /// When the next wait of each key ends: its turn comes, or it gives up. Without keys whose offers must come back
+    /// first.
     times: BTreeSet<(Instant, u32)>,
 }
 
@@ -84,10 +86,10 @@ impl Limiter {
         }
     }
 
-    /// Whether a cost may start on `key`: by priority, aged as [`Turns`](crate::schedule::Turns) says, and within one first come, first
-    /// served; but what costs nothing goes past those who wait unless the key is paused. A call whose turn cannot come by `until` or within
-    /// `max_wait`, if no other comes, is refused at once. The key is remembered until it is forgotten, even so. Found by bisection, however
-    /// many wait.
+    /// Whether a cost may start on `key`: by priority, aged as [`Turns`](crate::schedule::Turns) says, and within one
+    /// first come, first served; but what costs nothing goes past those who wait unless the key is paused. A call whose
+    /// turn cannot come by `until` or within `max_wait`, if no other comes, is refused at once. The key is remembered
+    /// until it is forgotten, even so. The time is found by bisection, however many wait.
     pub fn ask(&mut self, key: u32, priority: Priority, cost: f64, now: Instant, until: Instant) -> Answer {
         let now = self.seen(now);
         let cost = self.limits.units(cost);
@@ -131,7 +133,8 @@ impl Limiter {
         }
     }
 
-    /// Ends the wait of everybody whose turn has come: of each key in order, and of the keys in turns. Afterwards `next()` is after `now`.
+    /// Ends all waits whose turn has come: of each key in order, and of the keys in turns. Afterwards `next()` is after
+    /// `now`.
     pub fn due(&mut self, now: Instant, turns: &mut Vec<Turn>) {
         let now = self.seen(now);
         let mut ring = VecDeque::new();
@@ -154,13 +157,13 @@ impl Limiter {
         }
     }
 
-    /// The earliest time at which somebody's wait may end: when to call [`Limiter::due`].
+    /// The earliest time at which a wait may end: when to call [`Limiter::due`].
     #[must_use]
     pub fn next(&self) -> Instant {
         self.times.first().map_or(Instant::NEVER, |&(at, _)| at)
     }
 
-    /// What was offered starts now.
+    /// Starts an offer now.
     pub fn started(&mut self, offer: Offer, now: Instant) {
         let now = self.seen(now);
         if offer.cost != 0 {
@@ -171,7 +174,7 @@ impl Limiter {
         }
     }
 
-    /// What was offered does not start: as if it had never been offered.
+    /// Withdraws an offer, as if it had never been made.
     pub fn withdraw(&mut self, offer: Offer, now: Instant) {
         self.seen(now);
         if offer.cost != 0 {
@@ -180,7 +183,8 @@ impl Limiter {
         }
     }
 
-    /// Corrects the cost of what has started: counted as a start now, to below nothing in a bucket; a negative one is given back.
+    /// Corrects the cost of a call that has started: it counts as a start now, to below nothing in a bucket; a negative
+    /// one is given back.
     pub fn charge(&mut self, key: u32, cost: f64, now: Instant) {
         let now = self.seen(now);
         if cost > 0.0 {
@@ -191,7 +195,7 @@ impl Limiter {
         self.look_at(key);
     }
 
-    /// Nothing more is offered on `key` before `until`, nor before the end of an earlier pause.
+    /// Offers nothing more on `key` before `until`, nor before the end of an earlier pause.
     pub fn pause(&mut self, key: u32, until: Instant) {
         if until > self.now {
             self.keys.entry(key).pause(until);
@@ -199,8 +203,9 @@ impl Limiter {
         }
     }
 
-    /// Other limits, from now on and for all keys, in O(keys + waiters). Starts still count that are in the window now; what a bucket lacks,
-    /// it goes on lacking. Those who wait for more than there can be room for any more are refused here; the others have new times.
+    /// Changes the limits from now on and for all keys, in O(keys + waiters). Starts that are in the window now still
+    /// count; a bucket goes on lacking what it lacks. Waiters whose cost can never fit any more are refused here; the
+    /// others get new times.
     pub fn change(&mut self, n: f64, per: Duration, now: Instant, turns: &mut Vec<Turn>) {
         let now = self.seen(now);
         self.keys.iter_mut().for_each(|(_, state)| state.expire(&self.limits, now));
@@ -223,20 +228,21 @@ impl Limiter {
         }
     }
 
-    /// Whether `key` can be forgotten and nobody would notice.
+    /// Whether forgetting `key` changes nothing.
     #[must_use]
     pub fn is_idle(&self, key: u32, now: Instant) -> bool {
         self.keys.get(key).is_none_or(|s| s.is_idle(&self.limits, now.max(self.now)))
     }
 
-    /// Gives the memory of an idle key back: its number can be another's. Nothing if somebody waits there or holds an offer.
+    /// Gives the memory of an idle key back: its number may become another's. Does nothing while calls wait there or
+    /// hold offers.
     pub fn forget(&mut self, key: u32) {
         if self.keys.get(key).is_some_and(|s| !s.is_held()) {
             self.keys.forget(key);
         }
     }
 
-    /// Nobody waits and nothing is on offer any more; what has started still counts.
+    /// Drops all waits and offers; starts still count.
     pub fn forget_waiters(&mut self) {
         self.keys.iter_mut().for_each(|(_, state)| state.forget_waiters());
         self.waiters.clear();
@@ -248,7 +254,7 @@ impl Limiter {
         self.waiters.len()
     }
 
-    /// Of each key that is not forgotten: its number, and how many wait.
+    /// The keys that are not forgotten: a number, and how many wait.
     pub fn by_key(&self) -> impl Iterator<Item = (u32, usize)> {
         self.keys.iter().map(|(key, state)| (key, state.waiting()))
     }
@@ -263,7 +269,8 @@ impl Limiter {
         self.now
     }
 
-    /// The end of a wait, if one has come: that of the call whose turn it is, or of the first of a lane that may wait no longer.
+    /// The end of a wait, if one has come: that of the call whose turn it is, or of the first of a lane that may wait
+    /// no longer.
     fn serve(&mut self, key: u32) -> Option<Turn> {
         let (state, now) = (self.keys.get_mut(key)?, self.now);
         let line = state.line()?;
@@ -283,7 +290,7 @@ impl Limiter {
         Some((ticket, Err(wait(turn, now))))
     }
 
-    /// Notes when the next wait on a key ends: a time that is past already, if that is at once.
+    /// Notes when the next wait on a key ends: a time that has passed, if that is at once.
     fn look_at(&mut self, key: u32) {
         let now = self.now;
         let Some(state) = self.keys.get_mut(key) else { return };
@@ -308,7 +315,7 @@ impl Limiter {
     }
 }
 
-/// For ever, until a turn that never comes.
+/// The wait for a turn: for ever, if the turn never comes.
 fn wait(turn: Instant, now: Instant) -> Duration {
     if turn == Instant::NEVER { Duration::MAX } else { turn.since(now) }
 }

@@ -1,5 +1,5 @@
-//! Who waits: one slab for all keys, in which each lane of a key's waiters is a linked list, so that any of them leaves in O(1) and without
-//! a trace.
+//! The waiters: one slab for all keys, in which each lane of a key's waiters is a linked list, so that any of them
+//! leaves in O(1) and without a trace.
 
 use crate::schedule::{Priority, Turns};
 use crate::time::Instant;
@@ -8,7 +8,7 @@ const NIL: u32 = u32::MAX;
 /// A slab larger than this goes back to the allocator when the last of a crowd has left.
 const KEPT: usize = 1024;
 
-/// Names somebody who waits. One whose wait is over names nobody: no two tickets of a limiter have the same serial number.
+/// Names a waiter while it waits: no two tickets of a limiter have the same serial number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
     slot: u32,
@@ -31,7 +31,7 @@ pub(super) struct Waiter {
     /// 0 when the slot is free; `next` is then the next free one.
     serial: u64,
     pub(super) cost: u64,
-    /// The end of his `max_wait`.
+    /// The end of its `max_wait`.
     pub(super) give_up: Instant,
     pub(super) key: u32,
     pub(super) priority: Priority,
@@ -48,7 +48,7 @@ struct Lane {
     /// The smallest and the largest cost since the lane was empty.
     least: u64,
     most: u64,
-    /// Of all of them.
+    /// The cost of all of them.
     cost: u128,
 }
 
@@ -59,7 +59,7 @@ impl Default for Lane {
 }
 
 impl Lane {
-    /// What the first `n` cost at least; exact for all of them, and where all cost the same.
+    /// A lower bound of the cost of the first `n`; exact for all of them, and where all cost the same.
     fn first_cost(&self, n: u32) -> u128 {
         let (rest, each) = (u128::from(self.len - n) * u128::from(self.most), u128::from(self.least));
         if n == 0 { 0 } else { self.cost.saturating_sub(rest).max(u128::from(n) * each) }
@@ -82,13 +82,13 @@ impl Line {
         self.lanes.iter().map(|lane| lane.len as usize).sum()
     }
 
-    /// What those cost at least who start before a newcomer of that priority; none, if there are none. Exact where lanes go whole or all cost
-    /// the same.
+    /// A lower bound of the cost of the calls that start before a newcomer of that priority; `None` if there are none.
+    /// Exact where lanes go whole or all cost the same.
     pub(super) fn ahead(&self, priority: Priority) -> Option<u128> {
         self.before(priority, self.lanes[priority as usize].len)
     }
 
-    /// Likewise, before the first of that lane.
+    /// The same, before the first of that lane.
     pub(super) fn ahead_of_first(&self, priority: Priority) -> Option<u128> {
         self.before(priority, 0)
     }
@@ -99,7 +99,7 @@ impl Line {
         (before != [0; 3]).then(|| self.lanes.iter().zip(before).map(cost).sum())
     }
 
-    /// One of that priority starts.
+    /// Notes that one of that priority starts.
     pub(super) fn started(&mut self, priority: Priority) {
         self.turns.started(priority, self.waiting());
     }
@@ -129,7 +129,7 @@ impl Waiters {
         self.slots.get(ticket.index()).filter(|w| w.serial == ticket.serial)
     }
 
-    /// The one whose turn it is.
+    /// The waiter whose turn it is.
     pub(super) fn first(&self, line: &Line) -> Option<(Ticket, &Waiter)> {
         self.at(line.lanes[line.turns.next(line.waiting())? as usize].head)
     }
@@ -170,7 +170,7 @@ impl Waiters {
         Ticket { slot, serial: self.serial }
     }
 
-    /// Whoever stands behind moves up. The ticket is that of somebody in this line.
+    /// Removes a waiter of this line; those behind it move up.
     pub(super) fn leave(&mut self, line: &mut Line, ticket: Ticket) {
         let gone = &mut self.slots[ticket.index()];
         let (previous, next, cost, priority) = (gone.previous, gone.next, gone.cost, gone.priority);
@@ -195,12 +195,12 @@ impl Waiters {
         }
     }
 
-    /// Nobody waits any more, and no ticket names anybody.
+    /// Removes all waiters, so that no ticket names one.
     pub(super) fn clear(&mut self) {
         *self = Waiters { serial: self.serial, ..Waiters::default() };
     }
 
-    /// The link that leads on from `slot`; from none, it is the head of the lane.
+    /// The link that follows `slot`; without a slot, the head of the lane.
     fn next_of<'a>(&'a mut self, slot: u32, head: &'a mut u32) -> &'a mut u32 {
         self.slots.get_mut(slot as usize).map_or(head, |w| &mut w.next)
     }

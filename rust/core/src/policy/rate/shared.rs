@@ -1,7 +1,7 @@
-//! A limiter that callers share, on any thread: who waits is woken by one timer, whatever their number.
+//! A limiter that callers share, on any thread: one timer wakes the waiters, however many there are.
 //!
-//! A turn that has come is an offer until its caller looks: he starts then, and his start counts from that moment; gone before, he gives it
-//! back. Wakers are called out of the lock.
+//! A turn that has come is an offer until its caller looks: the call starts then, and its start counts from that
+//! moment; dropped before, it gives the offer back. Wakers are called without the lock.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,16 +19,16 @@ use crate::time::{Clock, Instant, Key};
 
 pub struct Rate {
     state: Mutex<State>,
-    /// How long calls waited that had to.
+    /// The waits of calls that had to wait.
     pub waits: Times,
 }
 
 struct State {
     limiter: Limiter,
-    /// So much in so long.
+    /// `n` and `per`.
     settings: (f64, Duration),
     waiting: HashMap<Ticket, Waiting>,
-    /// The timer, while somebody waits: on which clock, for when. It may be early, never late.
+    /// The timer, while calls wait: its clock and its time. It may be early, never late.
     armed: Option<(Arc<Clock>, Instant, Key)>,
 }
 
@@ -50,7 +50,8 @@ impl Rate {
         Arc::new(Rate { state: Mutex::new(state), waits: Times::default() })
     }
 
-    /// Wait for a turn. Whose turn cannot come by `until` is refused at once, with the time after which there may be room.
+    /// Waits for a turn. A call whose turn cannot come by `until` is refused at once, with the time after which there
+    /// may be room.
     pub fn acquire<'a>(
         self: &'a Arc<Self>,
         clock: &'a Arc<Clock>,
@@ -62,7 +63,7 @@ impl Rate {
         Acquire { rate: self, clock, key, priority, cost, until, ticket: None }
     }
 
-    /// Change what the limiter holds, then see who may go.
+    /// Changes the limiter's state, then lets the calls go whose turn has come.
     fn change(self: &Arc<Self>, clock: &Arc<Clock>, change: impl FnOnce(&mut Limiter, Instant, &mut Vec<Turn>)) {
         let now = clock.now();
         let mut turns = Vec::new();
@@ -79,12 +80,12 @@ impl Rate {
         self.change(clock, |limiter, now, _| limiter.charge(key, cost, now));
     }
 
-    /// Nothing starts for so long.
+    /// Starts nothing for that long.
     pub fn pause(self: &Arc<Self>, clock: &Arc<Clock>, key: u32, time: Duration) {
         self.change(clock, |limiter, now, _| limiter.pause(key, now.after(time)));
     }
 
-    /// Other limits from now on.
+    /// Changes the limits from now on.
     pub fn set(self: &Arc<Self>, clock: &Arc<Clock>, n: f64, per: Duration) {
         self.state.lock().settings = (n, per);
         self.change(clock, |limiter, now, turns| limiter.change(n, per, now, turns));
@@ -98,13 +99,13 @@ impl Rate {
         self.state.lock().limiter.waiting()
     }
 
-    /// What `read` makes of the keys that are not forgotten: a number, and how many wait.
+    /// Calls `read` with the keys that are not forgotten: a number, and how many wait.
     pub fn by_key<T>(&self, read: impl FnOnce(&mut dyn Iterator<Item = (u32, usize)>) -> T) -> T {
         read(&mut self.state.lock().limiter.by_key())
     }
 
-    /// In the child of a fork, before anything else runs there: of those who waited nobody comes back. What would call them is left to
-    /// itself, as it may not run here.
+    /// In the child of a fork, before anything else runs there: drops the waits, none of which continues here. The
+    /// wakers are leaked, as they may not run here.
     pub fn forget_parent(&self) {
         let mut state = self.state.lock();
         std::mem::forget(std::mem::take(&mut state.waiting));
@@ -112,7 +113,7 @@ impl Rate {
         state.limiter.forget_waiters();
     }
 
-    /// Nothing is kept of that key.
+    /// Whether the key is at rest; if so, drops its state.
     pub fn rest(&self, key: u32, now: Instant) -> bool {
         let mut state = self.state.lock();
         let idle = state.limiter.is_idle(key, now);
@@ -151,7 +152,7 @@ impl Rate {
 }
 
 impl State {
-    /// Turns have come: whom to wake.
+    /// The wakers of the calls whose turn has come.
     fn settle(&mut self, turns: Vec<Turn>) -> Vec<Waker> {
         let mut woken = Vec::with_capacity(turns.len());
         for (ticket, end) in turns {

@@ -1,7 +1,9 @@
-//! A budget for retries, shared by many calls: when a service fails for everybody, retries may add only so much to its load.
+//! A budget for retries, shared by many calls: when a service fails for all of them, retries may add only so much to
+//! its load.
 //!
-//! Over the last ten seconds retries are at most `ratio` times the calls, plus `min_per_second` for each second. The calls and the retries
-//! come from one source, so what is allowed follows the load by itself; the idea is that of Finagle's retry budget (Twitter, 2015).
+//! Over the last ten seconds retries are at most `ratio` times the calls, plus `min_per_second` for each second. The
+//! calls and the retries come from one source, so the allowance follows the load by itself; the idea is that of
+//! Finagle's retry budget (Twitter, 2015).
 
 use std::sync::Arc;
 
@@ -12,7 +14,8 @@ use crate::time::Instant;
 const SECONDS: u64 = 10;
 const NANOS: u64 = 1_000_000_000;
 
-/// Counts by whole seconds, and never in favour of a retry: one counts for ten seconds and up to one more, a call for nine and up to one more.
+/// Counts by whole seconds, and never in favour of a retry: one counts for ten seconds and up to one more, a call for
+/// nine and up to one more.
 #[derive(Debug)]
 pub struct Budget {
     /// Retries for each call; infinite is no limit.
@@ -20,13 +23,13 @@ pub struct Budget {
     /// Retries in ten seconds whatever the calls; infinite is no limit.
     floor: f64,
     window: Window<Tally, { SECONDS as usize + 1 }>,
-    /// Ever.
+    /// The retries since it was made.
     counts: Counts,
-    /// As it was called where it was made.
+    /// The name that it was made with.
     pub name: Option<Arc<str>>,
 }
 
-/// Retries that it allowed, and those for which nothing was left.
+/// The retries that it allowed and refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub granted: u64,
@@ -46,19 +49,20 @@ impl Budget {
         Budget { ratio, floor, window: Window::default(), counts: Counts::default(), name: None }
     }
 
-    /// A call makes its first attempt.
+    /// Counts a call that makes its first attempt.
     pub fn deposit(&mut self, now: Instant) {
         let slice = self.window.at(now.nanos() / NANOS);
         slice.calls = slice.calls.saturating_add(1);
     }
 
-    /// Whether a call may retry. If so the retry is counted.
+    /// Whether a call may retry. If so, the retry is counted.
     #[must_use = "without a withdrawal there is no retry"]
     pub fn withdraw(&mut self, now: Instant) -> bool {
         let second = now.nanos() / NANOS;
         let calls: u64 = self.window.last(SECONDS, second).map(|t| u64::from(t.calls)).sum();
         let retries: u64 = self.window.last(SECONDS + 1, second).map(|t| u64::from(t.retries)).sum();
-        // Divided, not multiplied: 29 of 100 is 0.29 to the last bit, and a number of no calls is beyond any ratio but an infinite one.
+        // Divided, not multiplied: 29 of 100 is 0.29 to the last bit, and a number of no calls is beyond any ratio but
+        // an infinite one.
         let above = (retries + 1) as f64 - self.floor;
         let granted = above <= 0.0 || above / calls as f64 <= self.ratio;
         if granted {
@@ -151,8 +155,8 @@ mod tests {
     }
 
     proptest! {
-        /// In the ten seconds up to any retry there are no more of them than those ten seconds' calls allow, to the nanosecond; and none is
-        /// refused that the whole seconds allow.
+        /// In the ten seconds up to any retry there are no more retries than those ten seconds' calls allow, to the
+        /// nanosecond; and none is refused that the whole seconds allow.
         #[test]
         fn retries_never_exceed_the_bound(
             ratio in prop_oneof![Just(0.0), Just(0.1), Just(1.0), 0.0..3.0f64],

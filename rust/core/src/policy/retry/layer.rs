@@ -1,4 +1,5 @@
-//! The layer of a retry: call, ask `on`, decide, sleep, call again. What a failed attempt held is given back before the sleep.
+//! The layer of a retry: call, ask `on`, decide, sleep, call again. A failed attempt gives everything back before the
+//! sleep.
 
 use super::Settings;
 use super::machine::{Decision, decide};
@@ -7,7 +8,8 @@ use crate::error::TimedOut;
 use crate::observe::Event;
 use crate::time::{Instant, sleep_until};
 
-/// Call `inner` anew for each attempt. `layer` is this retry's place in the stack, `over` the earliest limit around it.
+/// Calls `inner` anew for each attempt. `layer` is this retry's place in the stack, `over` the earliest limit around
+/// it.
 pub async fn retry<'a, L, F, M>(
     call: &'a Call<'a, L>,
     layer: usize,
@@ -40,7 +42,8 @@ where
     }
 }
 
-/// When to call again after a failure, or what to raise. Apart from the loop, so that a future that never fails has no room for failures.
+/// When to call again after a failure, or the failure to raise. Apart from the loop, so that a future that never fails
+/// has no room for failures.
 fn judge<L: Leaf>(
     call: &Call<'_, L>,
     layer: usize,
@@ -68,7 +71,7 @@ fn judge<L: Leaf>(
             return Ok(at);
         }
     };
-    // One that fails at once with what it need not try again has not retried.
+    // A first failure that `on` does not name is no retry, and is not reported.
     if attempt > 1 || matches!(why, GaveUp::Budget | GaveUp::TooLate(_)) {
         call.leaf.retried(layer, call.trace.attempts(), Course::GivesUp(why), &mut e);
     }

@@ -1,4 +1,5 @@
-//! What a retry decides after a failure: a function of its count, the verdict of `on`, `now` and the deadline over it.
+//! The decision of a retry after a failure: a function of its count, the verdict of `on`, `now` and the deadline over
+//! it.
 
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ pub(super) fn decide(s: &Settings, attempt: u32, verdict: Verdict, now: Instant,
     Decision::Again(at)
 }
 
-/// The delay that a server asked for, capped; nonsense is no answer.
+/// The delay that a server asked for, capped; `None` for nonsense.
 fn asked_for(asked: f64, cap: Duration) -> Option<Duration> {
     seconds(asked).map(|d| d.min(cap))
 }

@@ -1,4 +1,5 @@
-//! Retry: call the inside again when it fails with what `on` names, after a backoff that never overflows and never outlasts a deadline.
+//! Retry: calls the inside again when it fails with what `on` names, after a backoff that never overflows and never
+//! outlasts a deadline.
 
 mod budget;
 mod layer;
@@ -15,11 +16,11 @@ use crate::sync::Mutex;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// In total, the first one included. `None` is without end.
+    /// Attempts in total, the first one included. `None`: no bound.
     pub attempts: Option<u32>,
     pub backoff: Backoff,
-    /// The most that a delay returned by `on` is believed.
+    /// The cap on a delay returned by `on`.
     pub max_retry_after: Duration,
-    /// Shared with others.
+    /// The budget, which other retries may share.
     pub budget: Option<Arc<Mutex<Budget>>>,
 }

@@ -1,9 +1,9 @@
 //! The layer of a limit.
 //!
 //!  1. The inside is polled first: a value wins over a limit that passed in the same instant.
-//!  2. The deadline is armed when the inside is first found pending; what ends at once never touches the heap.
-//!  3. When it has passed and a leaf is running, or a flight that only this call waits for, that is asked to stop and the inside is polled on:
-//!     what it holds stays held.
+//!  2. The deadline is armed when the inside is first found pending; a call that ends at once never touches the heap.
+//!  3. When it has passed and a leaf is running, or a flight for which only this call waits, that is asked to stop and
+//!     the inside is polled on: it keeps its permits until it has ended.
 //!  4. When none is running (a backoff, a queue), the inside is dropped at once, which gives back its place.
 
 use std::future::{Future, poll_fn};
@@ -15,7 +15,7 @@ use crate::effect::{Call, Deadline, Fault, Leaf};
 use crate::error::TimedOut;
 use crate::time::{Instant, Sleep, sleep_until};
 
-/// Hold `inner` to `limit`.
+/// Holds `inner` to `limit`.
 pub async fn limit<'a, L, F>(call: &'a Call<'a, L>, limit: Deadline, inner: F) -> Result<L::Ok, L::Err>
 where
     L: Leaf,

@@ -1,4 +1,4 @@
-//! What a limit decides: nothing here waits or reads a clock.
+//! The decisions of a limit: nothing here waits or reads a clock.
 
 use crate::effect::Class;
 use crate::error::Owner;
@@ -10,22 +10,22 @@ pub(super) enum State {
     Asked,
 }
 
-/// What becomes of a failure that the inside ended with.
+/// The result of a call whose inside failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
     Pass,
     /// `TimedOut`, with the failure as its cause.
     Late,
-    /// `TimedOut`: the failure is only the answer to our asking.
+    /// `TimedOut`: the failure is only the answer to being asked to stop.
     Stopped,
 }
 
 impl State {
-    /// The inside of `mine` failed. A value that it returned, however late, never comes here: it wins.
+    /// Judges a failure of the inside of `mine`. A value never comes here, however late: it wins.
     pub(super) fn failed(self, class: Class, mine: Owner) -> End {
         match (self, class) {
             (State::Open, _) | (State::Asked, Class::Passes) => End::Pass,
-            // A retry inside saw before this did that the time of this limit, or of one around it, is up: it need not be said twice.
+            // A retry inside has already reported that the time of this limit, or of one around it, is up.
             (State::Asked, Class::TimedOut(owner)) if !owner.within(mine) => End::Pass,
             (State::Asked, Class::Stopped) => End::Stopped,
             (State::Asked, Class::Failure | Class::Refused(_) | Class::TimedOut(_)) => End::Late,

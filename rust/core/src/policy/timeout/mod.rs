@@ -1,4 +1,5 @@
-//! Timeout: a limit on the time of everything inside it. When it passes, the leaf is asked to stop and polled on until it has.
+//! Timeout: a limit on the time of everything inside it. When it passes, the leaf is asked to stop and polled until it
+//! has ended.
 
 mod layer;
 mod machine;

@@ -1,4 +1,5 @@
-//! The limiter by jumps of time: what it promises, number by number. `model` holds it against a simple reference under any schedule.
+//! The limiter by jumps of time: its guarantees, number by number. `model` holds it against a simple reference under
+//! any schedule.
 
 mod model;
 mod reference;
@@ -64,7 +65,7 @@ fn due(l: &mut Limiter, now: Instant) -> Vec<Turn> {
     turns
 }
 
-/// Starts everybody who waits as soon as he may; returns when, in order.
+/// Starts every waiter as soon as it may; returns when, in order.
 fn drain(l: &mut Limiter) -> Vec<Instant> {
     let mut starts = Vec::new();
     while l.next() != Instant::NEVER {
@@ -266,7 +267,7 @@ fn a_charge_is_a_debt_and_a_refund_is_no_gain() {
     l.charge(0, -100.0, at(9.9));
     assert_eq!((0..10).filter(|_| go(&mut l, 1.0, 9.9)).count(), 4);
 
-    // What has left the window is not what is given back.
+    // A start that has left the window is not given back.
     let mut l = strict(2.0, 10.0);
     assert!(go(&mut l, 1.0, 0.0) && go(&mut l, 1.0, 5.0));
     l.charge(0, -1.0, at(10.0));

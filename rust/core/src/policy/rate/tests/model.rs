@@ -31,7 +31,7 @@ struct Start {
     /// When it was granted, and under which rule; a charge has none.
     order: usize,
     rule: Option<Rule>,
-    /// It had left the window when the rule was changed, in this place of the order.
+    /// The number of starts that had left the window when the rule was changed at this place of the order.
     forgotten: usize,
 }
 
@@ -150,7 +150,8 @@ impl Bench {
         let until = within.map_or(Instant::NEVER, |d| t(now + d));
         let give_up = self.max_wait.map_or(u64::MAX, |d| now + d);
         let limit = until.nanos().min(give_up);
-        // A bucket that is emptied each time overflows between the moment when it is full and the end of that nanosecond.
+        // A bucket that is emptied each time overflows between the moment when it is full and the end of that
+        // nanosecond.
         let slack = if self.rule.burst.is_some() { k.line.len() as u64 } else { 0 };
         // Of a lane that goes in part, the costs that come first are only bounded.
         let foretold = |k: &Reference| {
@@ -250,8 +251,8 @@ impl Bench {
         assert_eq!(turns.into_iter().map(|(ticket, _)| ticket).collect::<HashSet<_>>(), hopeless);
     }
 
-    /// Each window around each start, under the rule by which that was granted, holds no more than the rule's `n` of what was granted before
-    /// it: for one rule and the last granted in a window, that is all that is in the window.
+    /// Each window around each start, under the rule by which that was granted, holds no more than the rule's `n` of
+    /// what was granted before it: for one rule and the last granted in a window, that is all that is in the window.
     fn no_window_holds_more(&self) {
         for trace in &self.trace {
             for (start, rule) in trace.iter().filter_map(|s| Some((s, s.rule?))).filter(|(s, _)| s.cost != 0) {
@@ -265,7 +266,7 @@ impl Bench {
         }
     }
 
-    /// With each offer taken up at once, everybody's wait ends, and then there is nothing left.
+    /// With each offer taken up at once every wait ends, and then there is nothing left.
     fn end(mut self) {
         let mut waits = self.limiter.waiting();
         loop {

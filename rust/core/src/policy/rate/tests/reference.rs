@@ -1,4 +1,4 @@
-//! What one key of the limiter has to do, told as plainly as possible: each start is kept, and time is stepped through nanosecond by
+//! One key of the limiter, as plainly as possible: each start is kept, and time is stepped through nanosecond by
 //! nanosecond. Costs are in quarters, times in nanoseconds: small enough that both are exact.
 
 use std::collections::VecDeque;
@@ -46,7 +46,7 @@ impl Line {
     pub(super) fn first(&self) -> Option<&Waiting> {
         self.lanes[self.turn()?].front()
     }
-    /// Another starts, which did not wait.
+    /// Another call starts, which did not wait.
     pub(super) fn pass(&mut self, lane: usize) {
         (0..lane).filter(|lower| !self.lanes[*lower].is_empty()).for_each(|lower| self.passed[lower] += 1);
         self.passed[lane] = 0;
@@ -128,7 +128,8 @@ impl Reference {
         line.push(Waiting { ticket: Ticket::NONE, cost: 0, give_up: 0, priority });
         line.first().is_some_and(|w| w.ticket == Ticket::NONE)
     }
-    /// When a newcomer starts, if no other comes or leaves and each starts as soon as it can; and whether a lane goes only in part before.
+    /// When a newcomer starts, if no other comes or leaves and each starts as soon as it can; and whether a lane goes
+    /// only in part before.
     pub(super) fn turn(&self, cost: u64, priority: Priority, now: u64) -> (u64, bool) {
         let mut future = self.clone();
         let offered = std::mem::take(&mut future.reserved);
