@@ -1,4 +1,5 @@
-//! How calls fail: a native operation's failures, which the port turns into the host language's own exceptions, and time that ran out.
+//! How calls fail: a native operation's failures, which the port turns into the host language's own exceptions, and
+//! time that ran out.
 
 use std::any::Any;
 use std::ffi::OsString;
@@ -11,7 +12,7 @@ use std::time::Duration;
 pub enum Error {
     /// Asked to stop before it had a result.
     Cancelled,
-    /// The operating system said no.
+    /// The operating system reported an error.
     Os(Box<OsError>),
     /// An argument that only the native side could judge.
     Invalid(String),
@@ -25,19 +26,20 @@ pub enum Error {
     Attempted(u32, Box<Error>),
     /// The failure with which a retry gave up, because its wait did not fit.
     GaveUp(Box<(Misfit, Error)>),
-    /// A failure of a call inside another, with what the host knows that call by: owners and attempts in it are those of its own stack.
+    /// A failure of a call inside another, with the host's name of that call: owners and attempts in it are those of
+    /// its own stack.
     Of(Origin, Box<Error>),
-    /// A failure of a call under a limit from outside, with what the host knows that limit by.
+    /// A failure of a call under a limit from outside, with the host's name of that limit.
     Under(Origin, Box<Error>),
-    /// A failure of a call inside another: what it inherited is that limit of the other's.
+    /// A failure of a call inside another: what the call inherited is that limit of the other's.
     Within(Owner, Box<Error>),
     /// All contestants of a race failed.
     All(Vec<Error>),
-    /// A provider's own failure, which the port knows by name.
+    /// A provider's own failure, whose type the port knows.
     Other(Box<dyn Any + Send + Sync>),
 }
 
-/// What the host knows a call, or a limit, by.
+/// The host's name of a call or of a limit.
 #[derive(Clone)]
 pub struct Origin(pub Arc<dyn Any + Send + Sync>);
 
@@ -63,7 +65,7 @@ impl Error {
         Error::Os(Box::new(OsError { errno: e.raw_os_error().unwrap_or(EIO), path: path.into(), path2: None }))
     }
 
-    /// The failure, without what retries of its own stack have noted on it.
+    /// The failure, without the notes of retries of its own stack.
     pub fn itself(&self) -> &Self {
         match self {
             Error::GaveUp(gave_up) => gave_up.1.itself(),
@@ -71,7 +73,7 @@ impl Error {
         }
     }
 
-    /// What a caught panic said.
+    /// The message of a caught panic.
     #[must_use]
     pub fn panic(payload: &(dyn std::any::Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().map(ToString::to_string).or_else(|| payload.downcast_ref::<String>().cloned());
@@ -79,10 +81,10 @@ impl Error {
     }
 }
 
-/// Whose time limit a deadline is.
+/// The owner of a deadline: whose time limit it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// Nobody's: there is no limit.
+    /// There is no limit.
     Nobody,
     /// A limit from outside this stack: a `deadline()` block, or the effect that this one runs in.
     Inherited,
@@ -91,12 +93,12 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// Stands inside the layer at that place.
+    /// Whether it is inside the layer at that place.
     pub fn inside(self, layer: usize) -> bool {
         matches!(self, Owner::Layer(i) if i > layer)
     }
 
-    /// Stands inside that limit.
+    /// Whether it is inside that limit.
     pub fn within(self, limit: Owner) -> bool {
         match limit {
             Owner::Layer(i) => self.inside(i),
@@ -105,7 +107,7 @@ impl Owner {
     }
 }
 
-/// Time ran out: whose, after how many attempts, and what failed last.
+/// Time ran out: whose limit, after how many attempts, and the last failure.
 #[derive(Debug)]
 pub struct TimedOut<E> {
     pub owner: Owner,
@@ -117,7 +119,7 @@ pub struct TimedOut<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Misfit {
     pub wait: Duration,
-    /// Whose limit it was, and how much was left of it.
+    /// The owner of the limit, and how much was left of it.
     pub owner: Owner,
     pub left: Duration,
 }
@@ -134,13 +136,13 @@ pub struct Refused {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// So many wait already.
+    /// That many calls wait already.
     Full(u32),
-    /// Its turn would come too late; there may be room after that time.
+    /// The call's turn would come too late; there may be room after that time.
     Limited(Duration),
     /// The circuit is open; it may be tried after that time.
     Open(Duration),
-    /// It would wait for what waits for it.
+    /// The call would wait for itself.
     Reentered,
     /// Nothing begins any more.
     Stopping,

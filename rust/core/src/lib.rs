@@ -1,6 +1,8 @@
-//! The engine: effects, the policies around them, and the clock they sleep by. It knows no Python, no socket and no file.
+//! The engine: effects, the policies around them, and the clock for their deadlines. It knows no Python, no socket and
+//! no file.
 //!
-//! Floors, each importing only what stands to its left: `time`, `sync`, `value`, `error`, `observe`, `schedule` → `effect` → `policy`, `lifecycle` → `telemetry` → `runtime`.
+//! Floors, each importing only from those to its left: `time`, `sync`, `value`, `error`, `observe`, `schedule` →
+//! `effect` → `policy`, `lifecycle` → `telemetry` → `runtime`.
 
 pub mod effect;
 pub mod error;

@@ -1,4 +1,5 @@
-//! What a native operation yields: plain data that any thread may own, turned into the host language's objects at the port only.
+//! The results of native operations: plain data that any thread may own, turned into the host language's objects at the
+//! port only.
 
 use std::any::Any;
 use std::fmt;
@@ -15,7 +16,7 @@ pub enum Value {
     /// Buffers that the host allocated and a worker filled.
     Filled(Box<Filled>),
     List(Vec<Value>),
-    /// A provider's own type, which the port knows by name.
+    /// A provider's own type, which the port knows.
     Other(Box<dyn Any + Send>),
 }
 
@@ -33,11 +34,12 @@ pub struct Text {
 pub unsafe trait Memory: Send + Sync + Any {
     fn slots(&self) -> usize;
     fn size(&self, slot: usize) -> usize;
-    /// The start of a slot. Two workers never write one slot: whoever fills it has claimed its number.
+    /// The start of a slot. Two workers never write one slot: a worker claims its number first.
     fn slot(&self, slot: usize) -> *mut u8;
 }
 
-/// Filled memory: what each slot holds now. `tails` has what did not fit because a file grew between its stat and its read.
+/// Filled memory: the length of what each slot holds. `tails` has the bytes that did not fit because a file grew
+/// between its stat and its read.
 pub struct Filled {
     pub memory: Arc<dyn Memory>,
     pub lengths: Vec<usize>,

@@ -1,4 +1,5 @@
-//! What only the face knows, and pins up here for whoever looks: services, the shutdown, the last failures, whether the program takes work.
+//! State that only the face knows, and sets here for the page: services, the shutdown, the last failures, whether the
+//! program takes work.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +16,7 @@ const FAILURES: usize = 50;
 const CHANGES: usize = 50;
 /// The bytes of a change that are kept, at most.
 const LONGEST: usize = 1000;
-/// A loop that has not been heard of for so long is stuck: somebody should end the process.
+/// A loop that has not run for this long is stuck, and `/livez` fails so that the process is restarted.
 const STUCK: Duration = Duration::from_mins(1);
 
 /// A service: its state, and why it is not simply up.
@@ -30,9 +31,9 @@ pub struct Failure {
     pub at: f64,
 }
 
-/// The busiest keys of a policy, by the words of its host.
+/// The busiest keys of a policy, as its host writes them.
 pub struct Keys {
-    /// As the page calls them: `limits`, say.
+    /// The kind, as the page calls it: `limits`, say.
     pub kind: &'static str,
     pub name: String,
     pub keys: Vec<(String, KeyReading)>,
@@ -40,7 +41,7 @@ pub struct Keys {
     pub other: KeyReading,
 }
 
-/// What a policy has said of itself: which breaker opened, say, for which key, and why.
+/// A change of a policy in words: which breaker opened, say, for which key, and why.
 struct Change {
     text: String,
     /// Seconds since 1970.
@@ -55,7 +56,7 @@ pub struct Board {
     failures: Mutex<(u64, VecDeque<Failure>)>,
     changes: Mutex<(u64, VecDeque<Change>)>,
     ready: AtomicBool,
-    /// When the loop was last heard of, in nanoseconds of the clock; 0 before it was.
+    /// When the loop last ran, in nanoseconds of the clock; 0 before it first did.
     heard: AtomicU64,
 }
 
@@ -64,7 +65,7 @@ impl Board {
         *self.services.lock() = services;
     }
 
-    /// The shutdown, as JSON that the page understands.
+    /// Sets the shutdown, as JSON that the page understands.
     pub fn set_shutdown(&self, shutdown: Value) {
         *self.shutdown.lock() = shutdown;
     }
@@ -81,7 +82,7 @@ impl Board {
         self.ready.load(Ordering::Relaxed)
     }
 
-    /// The loop runs.
+    /// Notes that the loop runs.
     pub fn heard(&self, now: Instant) {
         self.heard.store(now.nanos().max(1), Ordering::Relaxed);
     }
@@ -100,7 +101,7 @@ impl Board {
         }
     }
 
-    /// A policy has changed, at a time of day in seconds.
+    /// Adds a change of a policy, at a time of day in seconds.
     pub fn change(&self, text: &str, at: f64) {
         let mut changes = self.changes.lock();
         changes.0 += 1;
@@ -117,7 +118,7 @@ impl Board {
         services.iter().map(|(name, (state, reason))| (name.clone(), json!({"state": state, "reason": reason}))).collect()
     }
 
-    /// Puts the keys where the policies are, of those that are there.
+    /// Adds the keys to the policies in `state`, where these are there.
     pub(crate) fn add_keys(&self, state: &mut Value) {
         let shown = |r: &KeyReading| json!({"in_flight": r.in_flight, "waiting": r.waiting, "state": r.state.map(State::name)});
         for each in self.keys.lock().iter() {
@@ -146,7 +147,7 @@ impl Board {
     }
 }
 
-/// The last ones of all that there were, by their numbers.
+/// The last entries, each with its number.
 fn numbered<T>(all: &Mutex<(u64, VecDeque<T>)>, shown: impl Fn(&T) -> Value) -> Value {
     let all = all.lock();
     let first = all.0 - all.1.len() as u64 + 1;

@@ -1,31 +1,32 @@
 //! Which requests are answered.
 //!
-//!  1. A probe is, always: it says one word, and those who ask send little (HTTP/1.0 without a Host, say).
-//!  2. With a token, a request that carries it is: as a bearer, as a cookie, or once in the address, which makes the cookie. A web page that
-//!     made its own name point here has none of these.
-//!  3. Without a token, on a loopback address, a request is whose host is an IP address, localhost, or the host that was given: a name that an
-//!     attacker has made point here is refused, whatever page the browser has come from (DNS rebinding).
-//!  4. An Origin header, if there is one, is the page's own.
+//!  1. A probe, always: its answer is one word, and its callers send little (HTTP/1.0 without a Host, say).
+//!  2. With a token, a request that carries it: as a bearer, as a cookie, or once in the address, which makes the
+//!     cookie. A web page that made its own name point here has none of these.
+//!  3. Without a token, on a loopback address, a request whose host is an IP address, localhost, or the host that was
+//!     given: a name that an attacker has made point here is refused, whatever page the browser has come from (DNS
+//!     rebinding).
+//!  4. An Origin header, if there is one, must be the page's own.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 
-/// The longest header that is looked at, and the longest one of cookies, which all ports of a host share.
+/// The longest header that is read, and the longest one of cookies, which all ports of a host share.
 const LONGEST: usize = 512;
 const COOKIES: usize = 16 * 1024;
 
 /// `[token@]host:port`.
 #[derive(Clone, Debug)]
 pub struct Address {
-    /// All that its host stands for; the one of them where it listens, once it does.
+    /// All addresses of its host; once it listens, the one where it does.
     pub at: Vec<SocketAddr>,
-    /// As it was given, without the token.
+    /// The address as it was given, without the token.
     pub place: String,
     host: String,
     token: Option<String>,
-    /// The token is none that was given.
+    /// The token was made here, not given.
     pub made: bool,
 }
 
@@ -39,7 +40,7 @@ impl fmt::Display for BadAddress {
 }
 
 impl Address {
-    /// Elsewhere than on a loopback address there is a token: `made`, if none was given.
+    /// Parses an address. Elsewhere than on a loopback address there is a token: `made`, if none was given.
     pub fn parse(text: &str, made: impl FnOnce() -> String) -> Result<Self, BadAddress> {
         let bad = |why: &str| BadAddress(format!("a dashboard's address {why}"));
         let (token, place) = match text.rsplit_once('@') {
@@ -70,7 +71,7 @@ impl Address {
         self.token.as_deref()
     }
 
-    /// The same, once it listens at `at`.
+    /// The address, once it listens at `at`.
     #[must_use]
     pub(crate) fn bound(self, at: SocketAddr) -> Self {
         Address { at: vec![at], ..self }
@@ -80,7 +81,7 @@ impl Address {
         self.at.first().map_or(0, SocketAddr::port)
     }
 
-    /// Where a browser finds it.
+    /// The address for a browser.
     pub(crate) fn url(&self) -> String {
         let at = self.at.first().map(ToString::to_string).unwrap_or_default();
         match &self.token {
@@ -95,23 +96,23 @@ impl Address {
     }
 }
 
-/// What becomes of a request.
+/// The verdict on a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Answer,
-    /// It brought the token in its address: that goes into a cookie, and out of the address.
+    /// The request has the token in its address: it is put into a cookie, and removed from the address.
     Admit,
     Refuse(StatusCode, &'static str),
 }
 
-/// A path that says how the program is. A slash at its end, as some tools write it, changes nothing.
+/// The paths that report health. A slash at the end, as some tools write it, changes nothing.
 pub(crate) const PROBES: [&str; 4] = ["/livez", "/readyz", "/livez/", "/readyz/"];
 
 pub(crate) fn judge(address: &Address, headers: &HeaderMap, uri: &Uri) -> Verdict {
     if PROBES.contains(&uri.path()) {
         return Verdict::Answer;
     }
-    // What a request line names in full counts more than the header (RFC 9112, 3.2.2).
+    // A host in the request line outranks the header (RFC 9112, 3.2.2).
     let header = text(headers, header::HOST, LONGEST);
     let host = uri.authority().map_or(header.ok().flatten(), |authority| Some(authority.as_str()));
     let Some(host) = host.filter(|_| header.is_ok()) else {
@@ -140,12 +141,12 @@ pub(crate) fn judge(address: &Address, headers: &HeaderMap, uri: &Uri) -> Verdic
     }
 }
 
-/// In a time that says nothing of either: their hashes are compared, and blake3 compares those in constant time.
+/// Whether the token is right, in a time that depends on neither: blake3 compares their hashes in constant time.
 fn same(given: &str, token: &str) -> bool {
     given.len() <= LONGEST && blake3::hash(given.as_bytes()) == blake3::hash(token.as_bytes())
 }
 
-/// A header that is there at most once, and readable.
+/// A header that is there once at most, and readable.
 fn text(headers: &HeaderMap, name: header::HeaderName, longest: usize) -> Result<Option<&str>, ()> {
     let mut all = headers.get_all(name).iter();
     match (all.next(), all.next()) {

@@ -1,5 +1,5 @@
-//! The last ten minutes, a sample a second: what the charts of a page show as soon as it is opened. It is kept whether a page is open or not, and
-//! is bounded: the headlines, and the liveliest effects.
+//! The last ten minutes, a sample a second: the charts of a page show it as soon as the page is opened. It is kept
+//! whether a page is open or not, and is bounded: the headlines, and the liveliest effects.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 pub(crate) const SAMPLES: usize = 600;
 /// Effects that have a series.
 const SERIES: usize = 200;
-/// Samples without a start, before a series may become another effect's.
+/// Rounds without a start after which a series may become another effect's.
 const STALE: u64 = 30;
 
 /// The headlines, in the order of a sample.
@@ -23,7 +23,7 @@ pub(crate) struct Counted {
     pub(crate) wrong: u64,
 }
 
-/// What is measured, and not counted.
+/// Measured values, as opposed to counters.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Gauged {
     pub(crate) running: u64,
@@ -46,20 +46,20 @@ struct Line {
     last: Counted,
     /// The round of its last start.
     changed: u64,
-    /// The last round in which it was there.
+    /// The last round in which the effect was there.
     seen: u64,
     /// Starts a second.
     rates: Option<VecDeque<f32>>,
 }
 
 impl History {
-    /// What was counted before is no news.
+    /// Starts from these counts, so that earlier runs are not seen as new.
     pub(crate) fn new<'a>(effects: impl Iterator<Item = (&'a str, Counted)>) -> Self {
         let line = |last| Line { last, ..Line::default() };
         History { effects: effects.map(|(name, last)| (name.to_owned(), line(last))).collect(), ..History::default() }
     }
 
-    /// `seconds` after the last sample.
+    /// Takes a sample, `seconds` after the last one.
     pub(crate) fn sample<'a>(&mut self, seconds: f64, effects: impl Iterator<Item = (&'a str, Counted)>, gauged: Gauged) {
         self.round += 1;
         let rate = |more: u64| (more as f64 / seconds.max(1e-3)) as f32;
@@ -87,7 +87,7 @@ impl History {
         let (round, series) = (self.round, &mut self.series);
         self.effects.retain(|_, line| {
             let gone = line.seen != round;
-            // A series of nothing but zeros says nothing.
+            // A series of zeros only is dropped.
             if line.rates.is_some() && (gone || round - line.changed > SAMPLES as u64) {
                 line.rates = None;
                 *series -= 1;
@@ -115,7 +115,7 @@ impl History {
         }
     }
 
-    /// As a page takes it, oldest first.
+    /// The history as JSON for the page, oldest first.
     pub(crate) fn shown(&self) -> Value {
         let headline = |at: usize| self.headlines.iter().map(|sample| number(sample[at])).collect::<Vec<_>>();
         let headlines: Map<_, _> =

@@ -1,8 +1,9 @@
-//! The pages that are open: each is sent the whole state once, with the past, then what changes. One state is made for all of them, and none
-//! while no page is open; the past is kept all the time.
+//! The pages that are open: each is sent the whole state once, with the past, then the changes. One state is made for
+//! all of them, and none while no page is open; the past is kept all the time.
 //!
-//! Whoever comes gets the state and a place among the listeners under one lock, under which the ticker makes the next state and sends what has
-//! changed: nobody misses a change, nor hears one twice. Who reads too slowly misses changes, notices, and is told the whole state again.
+//! A new page gets the state and its place among the listeners under one lock, under which the ticker also makes the
+//! next state and sends the changes: no page misses a change or gets one twice. A page that reads too slowly misses
+//! changes, notices, and is sent the whole state again.
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ pub(crate) struct Hub {
     changes: Sender<Arc<str>>,
 }
 
-/// What a listener is told next.
+/// The next message for a listener.
 pub(crate) enum Told {
     Snapshot(String),
     Delta(Arc<str>),
@@ -46,7 +47,7 @@ impl Hub {
         &self.board
     }
 
-    /// Once a second, `seconds` after the last time: what has changed, for the pages that are open.
+    /// Called once a second, `seconds` after the last time: sends the changes to the pages that are open.
     pub(crate) fn tick(&self, seconds: f64) {
         let mut state = self.state.lock();
         let (maker, last) = &mut *state;
@@ -56,7 +57,7 @@ impl Hub {
         }
         let next = maker.make(&self.board);
         if let Some(delta) = patch::between(last, &next) {
-            // Whoever left meanwhile does not hear it.
+            // Fails only if every page has been closed meanwhile.
             let _ = self.changes.send(delta.to_string().into());
         }
         *last = next;
@@ -67,14 +68,14 @@ impl Hub {
         self.changes.receiver_count() > 0
     }
 
-    /// `None`: too many look already.
+    /// Adds a page. `None`: too many are open.
     pub(crate) fn listen(self: &Arc<Self>) -> Option<Listener> {
         (self.changes.receiver_count() < MOST).then(|| Listener { hub: self.clone(), changes: None })
     }
 }
 
 impl Listener {
-    /// `None`: the server stops.
+    /// The next message. `None`: the server stops.
     pub(crate) async fn next(&mut self) -> Option<Told> {
         if let Some(changes) = &mut self.changes {
             match changes.recv().await {
@@ -86,7 +87,7 @@ impl Listener {
         let mut state = self.hub.state.lock();
         let (maker, last) = &mut *state;
         if self.hub.changes.receiver_count() == usize::from(self.changes.is_some()) {
-            // Nobody else looks: what there is may be old.
+            // No page was open, so the last state may be old.
             *last = maker.make(&self.hub.board);
         }
         self.changes = Some(self.hub.changes.subscribe());

@@ -1,9 +1,10 @@
-//! The live page: an HTTP server on a thread of its own, which shows what the core counts and what the face pushes to it. It asks nobody anything:
-//! no request of it ever waits for the program, nor the program for it.
+//! The live page: an HTTP server on a thread of its own, which shows the core's figures and the state that the face
+//! sets. No request ever waits for the program, nor the program for a request.
 //!
-//!  - `board`, what the face says; `state`, all that is shown, as one JSON value, `history`, the last minutes, and `patch`, what
-//!    has changed;
-//!  - `hub`, who looks; `guard`, who may look; `page`, the files, which are part of the program; `server`, the thread.
+//!  - `board`, the face's state; `state`, all that is shown, as one JSON value, `history`, the last minutes, and
+//!    `patch`, the changes;
+//!  - `hub`, the open pages; `guard`, which requests are answered; `page`, the files, which are part of the program;
+//!    `server`, the thread.
 
 mod board;
 mod guard;

@@ -1,4 +1,4 @@
-//! The page's files, as part of the program: nothing is read from a disk, so nothing else on one can be asked for.
+//! The page's files, as part of the program: no file is read, so no other file can be asked for.
 
 /// A path, its type, its text.
 type File = (&'static str, &'static str, &'static str);

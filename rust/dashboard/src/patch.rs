@@ -1,8 +1,10 @@
-//! What has changed between two JSON values, as a merge patch (RFC 7396): an object says what is new in it, null what is gone.
+//! The changes between two JSON values, as a merge patch (RFC 7396): an object holds the new values, and null for
+//! removed ones.
 
 use serde_json::{Map, Value};
 
-/// `None`: nothing has changed. The values hold no null but where the patch's reader takes it for absence.
+/// The patch from `old` to `new`; `None` if they are equal. The values hold no null but where the patch's reader takes
+/// it for absence.
 pub(crate) fn between(old: &Value, new: &Value) -> Option<Value> {
     let (Value::Object(old), Value::Object(new)) = (old, new) else {
         return (old != new).then(|| new.clone());

@@ -1,4 +1,5 @@
-//! The server: one thread with a small tokio of its own. It starts with a listener that is bound already, and ends when it is told.
+//! The server: one thread with a small tokio of its own. It starts with a listener that is bound already, and ends when
+//! it is told to.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -36,11 +37,12 @@ use crate::page::FILES;
 use crate::state::Maker;
 
 const TICK: Duration = Duration::from_secs(1);
-/// A connection to which nothing has been written for so long is let go of: it asks for nothing, or for ever. Events are more frequent.
+/// A connection to which nothing has been written for this long is closed: its client is idle or does not read. Events
+/// are more frequent.
 const QUIET: Duration = Duration::from_secs(20);
-/// Connections at a time; more wait to be accepted.
+/// Connections at a time; further ones wait to be accepted.
 const CONNECTIONS: usize = 64;
-/// What the page may do: show what this server sends, nothing else.
+/// The page may only show what this server sends.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 #[derive(Clone)]
@@ -50,10 +52,10 @@ struct Shown {
     address: Arc<Address>,
 }
 
-/// A server that runs; it stops when this is dropped.
+/// A running server, which stops when this is dropped.
 pub struct Serving {
     pub at: SocketAddr,
-    /// For a browser, with the token.
+    /// The address for a browser, with the token.
     pub url: String,
     fd: RawFd,
     forks: u32,
@@ -62,19 +64,19 @@ pub struct Serving {
     thread: Option<JoinHandle<()>>,
 }
 
-/// How many forks lie behind this process.
+/// How many forks this process is from the first one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
-/// The sockets that listen in it.
+/// The listening sockets of this process.
 static LISTENING: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
-/// In the child of a fork: the threads are the parent's, and so are those who connect.
+/// In the child of a fork: the threads and the connections are the parent's.
 pub fn forget_parent() {
     FORKS.fetch_add(1, Ordering::SeqCst);
-    // Locked at this moment by a thread of the parent's, it stays locked here: the port is held a little longer then.
+    // If a thread of the parent held the lock at the fork it stays locked here: the port is then held a little longer.
     let Some(mut listening) = LISTENING.try_lock() else { return };
     for fd in std::mem::take(&mut *listening) {
-        // The child's copy of it: without it, the port is free when the parent ends.
-        // SAFETY: nothing in the child uses the descriptor: what did was the parent's thread.
+        // Closes the child's copy, so that the port is free when the parent ends.
+        // SAFETY: nothing in the child uses the descriptor: its user was a thread of the parent's.
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
     }
 }
@@ -89,20 +91,20 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         if FORKS.load(Ordering::SeqCst) != self.forks {
-            // Of the parent's: its thread is not here to be told or waited for.
+            // The parent's: its thread is not here to be told or waited for.
             std::mem::forget((self.stop.take(), self.thread.take()));
             return;
         }
         LISTENING.lock().retain(|fd| *fd != self.fd);
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It waits for no connection, and ends at once.
+            // The thread waits for no connection, and ends at once.
             let _ = thread.join();
         }
     }
 }
 
-/// Show `telemetry` and `board` at `address`, from now on. Fails where the address is taken.
+/// Shows `telemetry` and `board` at `address`, from now on. Fails if the address is taken.
 pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address, program: String) -> io::Result<Serving> {
     let listener = TcpListener::bind(address.at.as_slice())?;
     listener.set_nonblocking(true)?;
@@ -125,7 +127,7 @@ pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address,
                 _ = stopped => {}
             }
         });
-        // Whoever is connected is let go of.
+        // Open connections are closed.
         tokio.shutdown_background();
     })?;
     Ok(Serving { at, url, fd, forks: FORKS.load(Ordering::SeqCst), hub, stop: Some(stop), thread: Some(thread) })
@@ -134,7 +136,7 @@ pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address,
 async fn tick(hub: &Hub) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first is at once.
+    // The first tick is at once.
     let mut last = ticks.tick().await;
     loop {
         let now = ticks.tick().await.max(Instant::now());
@@ -219,7 +221,7 @@ fn probe(good: bool, yes: &'static str, no: &'static str) -> Response {
     if good { (StatusCode::OK, yes) } else { (StatusCode::SERVICE_UNAVAILABLE, no) }.into_response()
 }
 
-/// A listener with so many connections at most.
+/// A listener with a bounded number of connections.
 struct Few {
     listener: tokio::net::TcpListener,
     places: Arc<Semaphore>,
@@ -233,7 +235,7 @@ struct Connection {
 }
 
 impl Drop for Connection {
-    /// Closed for who is at the other end, too, where a forked child has a copy of it.
+    /// Shut down, so that the other end sees it even if a forked child has a copy of the socket.
     fn drop(&mut self) {
         let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
     }
@@ -248,7 +250,7 @@ impl Listener for Few {
             let Ok(place) = self.places.clone().acquire_owned().await else { std::future::pending().await };
             match self.listener.accept().await {
                 Ok((stream, from)) => return (Connection { stream, quiet: Box::pin(sleep(QUIET)), place }, from),
-                // Descriptors have run out, say: they come back.
+                // Out of descriptors, say, which come back.
                 Err(_) => sleep(TICK).await,
             }
         }

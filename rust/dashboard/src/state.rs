@@ -1,5 +1,5 @@
-//! All that the page shows, as one JSON value: what the core counts, what the board says. It is made once a second while a page is open; what it
-//! says of the last seconds is kept up all the time.
+//! All that the page shows, as one JSON value: the core's figures and the board's state. It is made once a second while
+//! a page is open; the figures of the last seconds are kept up all the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,10 +13,10 @@ use serde_json::{Map, Value, json};
 use crate::board::Board;
 use crate::history::{Counted, Gauged, History};
 
-/// Calls that are listed: the oldest ones, among which are those that are stuck.
+/// Calls that are listed: the oldest ones, which include those that are stuck.
 const RUNNING: usize = 300;
 
-/// Makes states; it knows what was a moment ago, for what is shown of the last seconds and minutes.
+/// Makes states; it keeps earlier figures, for those of the last seconds and minutes.
 pub(crate) struct Maker {
     telemetry: &'static Telemetry,
     program: String,
@@ -27,10 +27,10 @@ pub(crate) struct Maker {
     history: History,
 }
 
-/// What weighs less has faded.
+/// The weight below which a second no longer counts.
 const FADED: f64 = 0.05;
 
-/// The figures of about the last ten seconds: each second, what is older counts for a tenth less.
+/// The figures of about the last ten seconds: each second, older figures count for a tenth less.
 #[derive(Default)]
 struct Recent {
     last: Summary,
@@ -38,12 +38,12 @@ struct Recent {
 }
 
 impl Recent {
-    /// What was recorded until now is no news.
+    /// Starts from `now`, so that earlier figures are not seen as new.
     fn since(now: Summary) -> Self {
         Recent { last: now, weights: Vec::new() }
     }
 
-    /// Once a second.
+    /// Adds the figures of another second.
     fn add(&mut self, now: Summary) {
         let gained = now.since(&self.last);
         if self.weights.is_empty() && gained.count() == 0 {
@@ -56,9 +56,9 @@ impl Recent {
         self.last = now;
     }
 
-    /// None: nothing was recorded of late.
+    /// `None`: nothing was recorded lately.
     fn quantile(&self, q: f64) -> Option<f64> {
-        // What has faded is not there any more.
+        // Seconds that have faded do not count.
         let there = || self.weights.iter().enumerate().filter(|(_, weight)| **weight >= FADED);
         let mut left = there().map(|(_, weight)| weight).sum::<f64>() * q;
         let mut found = None;
@@ -69,7 +69,7 @@ impl Recent {
                 break;
             }
         }
-        // The last one that is there, should rounding leave something over.
+        // The last one that is there, should rounding leave a rest.
         found
     }
 }
@@ -88,7 +88,7 @@ impl Maker {
         Maker { telemetry, program, began: telemetry.clock.now(), lag, messages, effects, history }
     }
 
-    /// Once a second, `seconds` after the last time: the last seconds and minutes move on.
+    /// Called once a second, `seconds` after the last time: moves the last seconds and minutes on.
     pub(crate) fn tick(&mut self, seconds: f64) {
         self.lag.add(self.telemetry.pulse.lag.summary());
         self.messages.add(self.telemetry.pulse.messages.summary());
@@ -171,7 +171,7 @@ impl Maker {
         for (name, tally) in self.telemetry.effects.all() {
             let [started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded] =
                 Count::ALL.map(|what| tally.total(what));
-            // An effect that was declared and has never begun is no news.
+            // An effect that was declared and has never begun is not shown.
             if started + rejected == 0 {
                 continue;
             }
@@ -237,7 +237,7 @@ impl Maker {
                         "max_size": max_size,
                     }),
                 ),
-                // What they refuse is shown as the failures of their effects.
+                // The calls that a budget refuses are shown as the failures of their effects.
                 Reading::Budget(_) => None,
             };
         }
@@ -272,7 +272,7 @@ fn call(entry: &Entry, now: Instant, day: f64) -> Value {
     })
 }
 
-/// Times of day to a tenth of a second: what does not change is not sent again.
+/// Times of day to a tenth of a second, so that they are not sent again as changes.
 fn rounded(seconds: f64) -> f64 {
     (seconds * 10.0).round() / 10.0
 }

@@ -1,4 +1,4 @@
-//! The busiest keys of a policy one by one, and the others together: what a page opens a policy to. It is made only while a page is open.
+//! The busiest keys of a policy one by one, and the others together, for the page. Computed only while a page is open.
 
 use std::cmp::Reverse;
 
@@ -8,7 +8,7 @@ use crate::policy::breaker;
 /// Keys that are shown one by one.
 pub const KEYS: usize = 20;
 
-/// A key as it is now. What its policy does not have is 0.
+/// The present state of a key. A field that the policy does not have is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyReading {
     pub in_flight: u32,
@@ -17,7 +17,7 @@ pub struct KeyReading {
 }
 
 impl KeyReading {
-    /// The larger, the earlier it is shown: calls that wait, then calls at work; of a breaker, how badly it is shut.
+    /// The sort key, heaviest first: calls that wait, then calls at work; of a breaker, how far it is from closed.
     fn weight(&self) -> (u8, u32, u32) {
         let shut = match self.state {
             None | Some(breaker::State::Closed) => 0,
@@ -38,7 +38,7 @@ pub(super) struct Busiest {
 }
 
 impl Busiest {
-    /// A look at all keys, however many there are, that keeps few.
+    /// The busiest of all keys: reads each key, and keeps few.
     pub(super) fn of(all: impl Iterator<Item = (u32, KeyReading)>) -> Self {
         let mut found = Busiest::default();
         let weight = |(number, reading): &(u32, KeyReading)| (reading.weight(), Reverse(*number));
@@ -52,7 +52,7 @@ impl Busiest {
                 found.others += 1;
                 found.other.in_flight += left.in_flight;
                 found.other.waiting += left.waiting;
-                // The worst of them: those that are left out are no worse than those that are kept.
+                // The worst state of those left out, none of which is worse than those that are kept.
                 if found.other.state.is_none() || left.weight().0 > found.other.weight().0 {
                     found.other.state = left.state;
                 }
@@ -62,7 +62,7 @@ impl Busiest {
     }
 }
 
-/// The same with what the host knows each key by: `None` for calls without one.
+/// The same with the host's keys: `None` for calls without one.
 pub struct ByKey {
     pub kind: &'static str,
     pub name: String,

@@ -1,4 +1,5 @@
-//! All that is exported, in one table. `docs/reference/metrics.md` is the same table for readers; a test compares the two.
+//! All exported metrics, in one table. `docs/reference/metrics.md` is the same table for readers; a test compares the
+//! two.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -9,7 +10,7 @@ pub enum Kind {
 
 #[derive(Debug)]
 pub struct Metric {
-    /// Without what a format adds to it, such as `_total`.
+    /// Without a suffix of the format's, such as `_total`.
     pub name: &'static str,
     pub kind: Kind,
     pub labels: &'static [&'static str],

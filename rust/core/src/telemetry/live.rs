@@ -1,7 +1,7 @@
-//! What is under way, as a page shows it: a table that is kept only while somebody looks, and holds so many at most.
+//! The calls under way, for the page: a bounded table that is kept only while a page is open.
 //!
-//! An entry is its call's, which holds it, and goes with it: the table can have no ghosts. What its call does is one word in it, written by
-//! whoever polls the call, and read by whoever looks.
+//! A call holds its entry, which ends with it: the table holds no entry of a call that has ended. What the call does is
+//! one word, written by the thread that polls the call and read by the page.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -18,7 +18,7 @@ const MOST: usize = 4096;
 
 pub struct Entry {
     pub id: u64,
-    /// The call inside which it was made, 0 for none that is known.
+    /// The call inside which it was made; 0 if none is known.
     pub parent: u64,
     pub labels: Arc<Labels>,
     pub since: Instant,
@@ -70,7 +70,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// Calls that begin from now on are listed, or no longer.
+    /// Lists the calls that begin from now on, or stops doing so.
     pub fn show(&self, on: bool) {
         self.on.store(on, Ordering::Relaxed);
     }
@@ -94,12 +94,13 @@ impl Live {
         Listed::In(entry)
     }
 
-    /// The oldest `most`, and how many more there are.
+    /// The `most` oldest entries, and how many more there are.
     pub fn oldest(&self, most: usize) -> (Vec<Arc<Entry>>, usize) {
         let mut found: Vec<Arc<Entry>> = self.table.entries.lock().iter().filter_map(|(_, entry)| entry.upgrade()).collect();
         found.sort_unstable_by_key(|entry| entry.id);
         let more = found.len().saturating_sub(most) + self.beyond.load(Ordering::Relaxed);
-        // An entry whose call has ended meanwhile takes the lock to go: it is let go of out of the lock, as here.
+        // An entry whose call has ended meanwhile takes the lock as it is dropped, so entries are dropped without the
+        // lock, as here.
         found.truncate(most);
         (found, more)
     }

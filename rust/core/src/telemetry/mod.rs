@@ -1,5 +1,5 @@
-//! Figures of the whole process, for whoever looks at them: what is counted by name, what stateful policies say of themselves, what is under way.
-//! It is read from any thread without stopping anybody, and is bounded whatever the program names.
+//! Figures of the whole process: counts by name, readings of stateful policies, calls under way. Any thread may read
+//! them without stopping another, and their size is bounded whatever the program names.
 
 mod by_key;
 mod catalogue;
@@ -25,12 +25,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::observe::{Count, Tally};
 use crate::time::Clock;
 
-/// Names a metric, before the rest goes by the name of `other`.
+/// Names a metric may have before further ones go by the name of `other`.
 pub const SERIES: usize = 1000;
-/// What stands for all the names beyond the bound.
+/// The name for all names beyond the bound.
 pub const OTHER: &str = "other";
 
-/// What the process does now, which others count.
+/// What the process does now, counted elsewhere.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gauges {
     pub running: u64,
@@ -45,10 +45,10 @@ pub struct Telemetry {
     pub policies: Policies,
     pub live: Live,
     pub pulse: Pulse,
-    /// Spans that no exporter will see.
+    /// Spans that reach no exporter.
     pub spans_dropped: AtomicU64,
     gauges: Box<dyn Fn() -> Gauges + Send + Sync>,
-    /// Pairs of an effect and an error that may still be told apart.
+    /// Pairs of an effect and an error that may still get a series of their own.
     errors_left: AtomicUsize,
 }
 
@@ -66,8 +66,8 @@ impl Telemetry {
         }
     }
 
-    /// In the child of a fork: the effects and policies of its parent are its own, and so are what they have counted. What another thread
-    /// was changing at that moment is left.
+    /// In the child of a fork: the parent's effects and policies are its own, with their counts. Tables that another
+    /// thread was changing at that moment are not taken over.
     pub fn inherit(&self, parent: &Telemetry) {
         self.effects.inherit(&parent.effects);
         self.policies.inherit(&parent.policies);
@@ -77,7 +77,7 @@ impl Telemetry {
         (self.gauges)()
     }
 
-    /// A run of `tally`'s has failed with an error of that type.
+    /// Counts a failure of a run of `tally`'s with an error of that type.
     pub fn failed(&self, tally: &Tally, error: &str) {
         tally.count(Count::Failed);
         let more = || self.errors_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok();

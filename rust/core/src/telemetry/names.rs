@@ -1,4 +1,4 @@
-//! Things by name, of which there are only so many: a program that makes up names does not make up memory.
+//! A bounded table of things by name: a program that makes up names does not use memory without bound.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::sync::Mutex;
 /// Bytes of a name that are kept. A longer one ends in a number that tells it from others with the same beginning.
 const LONGEST: usize = 200;
 
-/// A name as it is shown.
+/// A name as it is exported.
 pub fn shortened(name: &str) -> Cow<'_, str> {
     if name.len() <= LONGEST {
         return name.into();
@@ -31,7 +31,7 @@ pub struct Names<T> {
 struct State<T> {
     known: BTreeMap<String, Arc<T>>,
     other: Option<Arc<T>>,
-    /// How often a name was asked for that had no room.
+    /// Requests of names for which there was no room.
     folded: u64,
 }
 
@@ -40,7 +40,7 @@ impl<T: Default> Names<T> {
         Names { most, state: Mutex::new(State { known: BTreeMap::new(), other: None, folded: 0 }) }
     }
 
-    /// What that name stands for, new or known; beyond the bound what all the others share.
+    /// The entry of a name, new or known; beyond the bound, the entry that all other names share.
     pub fn of(&self, name: &str) -> Arc<T> {
         let name = shortened(name);
         let mut state = self.state.lock();
@@ -56,14 +56,14 @@ impl<T: Default> Names<T> {
         new
     }
 
-    /// All of them, in the order of their names; the one that the others share comes last.
+    /// All entries, in the order of their names; the shared one comes last.
     pub fn all(&self) -> Vec<(String, Arc<T>)> {
         let state = self.state.lock();
         let other = state.other.iter().map(|other| (OTHER.to_owned(), other.clone()));
         state.known.iter().map(|(name, t)| (name.clone(), t.clone())).chain(other).collect()
     }
 
-    /// Of what nobody uses any more there is nothing to be seen from now on.
+    /// Removes the entries that are no longer in use.
     pub fn forget_unused(&self) {
         self.state.lock().known.retain(|_, known| Arc::strong_count(known) > 1);
     }

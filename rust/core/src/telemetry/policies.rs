@@ -1,5 +1,5 @@
-//! The policies that hold state, by kind and name, as they are asked by whoever looks. They are known weakly: one that its program has let go of
-//! is gone from here, and its name is free.
+//! The policies that hold state, by kind and name, for exports and the page. They are referenced weakly: a policy that
+//! its program has dropped is gone from here, and its name is free.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -16,8 +16,8 @@ use crate::policy::retry;
 use crate::sync::Mutex;
 use crate::time::Instant;
 
-/// A policy as it is now, over all its keys; but `capacity` is that of each key, of which `fullest` is taken where most is; `keys` have
-/// calls at work, `None` where none is told apart.
+/// The present state of a policy, over all its keys. Of a limit, `capacity` is that of each key, `fullest` the most
+/// that one key has in use, and `keys` the number of keys with calls at work, `None` for a limit without keys.
 pub enum Reading {
     Limit { capacity: u32, in_flight: u32, fullest: u32, keys: Option<usize>, waiting: [u32; 3], waits: Summary },
     Rate { n: f64, per: f64, waiting: usize, waits: Summary },
@@ -36,7 +36,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// As a page calls them.
+    /// The name on the page.
     fn name(self) -> &'static str {
         match self {
             Kind::Limit => "limits",
@@ -49,19 +49,19 @@ impl Kind {
 }
 
 struct Known {
-    /// Its address, by which it is known again while it lives.
+    /// The address, which identifies the policy while it lives.
     of: usize,
     read: Box<dyn Fn(Instant) -> Option<Reading> + Send>,
     keys: Option<Keyed>,
 }
 
-/// A policy that is kept for each key.
+/// The keys of a policy with a state for each.
 struct Keyed {
     keys: Weak<Keys>,
     busiest: Box<Busy>,
 }
 
-/// A look at the keys that are some: it takes none of their locks while it holds the policy's.
+/// Reads the keys for which the predicate holds. It takes no lock of theirs while it holds the policy's.
 type Busy = dyn Fn(Instant, &dyn Fn(&(u32, KeyReading)) -> bool) -> Option<Busiest> + Send;
 
 pub struct Policies {
@@ -155,8 +155,8 @@ impl Policies {
         self.add(Kind::Budget, of, name, None, move |_| Some(Reading::Budget(weak.upgrade()?.lock().counts())));
     }
 
-    /// A policy that is known keeps the name it was first given. Of two with one name, the later is `name#2`. What a new one is called; `None`: it
-    /// is known, or there is no room.
+    /// Adds a policy, and returns its name: the second of a name is `name#2`. `None`: it is known, and keeps the name
+    /// that it was first given, or there is no room.
     fn add(
         &self,
         kind: Kind,
@@ -169,7 +169,7 @@ impl Policies {
         let mut state = self.state.lock();
         let State { known, names, folded } = &mut *state;
         let there = names.get(&(kind, of)).and_then(|name| known.get(&(kind, name.clone())));
-        // At the address of one that has gone there may be another.
+        // A new policy may have the address of one that is gone.
         if there.is_some_and(|known| known.of == of && (known.read)(now).is_some()) {
             return None;
         }
@@ -198,14 +198,14 @@ impl Policies {
         Some(name)
     }
 
-    /// Those that there are, by name within their kinds.
+    /// All policies that are alive, by name within their kinds.
     pub fn all(&self, now: Instant) -> Vec<(String, Reading)> {
         let state = self.state.lock();
         state.known.iter().filter_map(|((_, name), known)| Some((name.clone(), (known.read)(now)?))).collect()
     }
 
-    /// The busiest keys of each that is in use with keys. A key's number may have become another's since its policy was read: then it is shown
-    /// under that one's name until the next look.
+    /// The busiest keys of each policy that is in use with keys. A key's number may have become another's since its
+    /// policy was read: then it is shown under that key's name until the next look.
     pub fn by_key(&self, now: Instant) -> Vec<ByKey> {
         let state = self.state.lock();
         let keyed = state.known.iter().filter_map(|((kind, name), known)| Some((kind.name(), name, known.keys.as_ref()?)));
@@ -230,7 +230,7 @@ impl Policies {
         }
     }
 
-    /// How many found no room, for one that is too many.
+    /// The number of policies for which there was no room.
     pub fn folded(&self) -> u64 {
         self.state.lock().folded
     }

@@ -1,4 +1,4 @@
-//! How the event loops are: how long what is ready for them lies there, and how much they find when they look.
+//! The health of the event loops: how long messages wait for a loop, and how many it finds when it looks.
 
 use crate::observe::Times;
 
@@ -6,6 +6,6 @@ use crate::observe::Times;
 pub struct Pulse {
     /// From the bell's ring to the loop's answer.
     pub lag: Times,
-    /// Letters a drain, counted as nanoseconds.
+    /// Messages a drain, recorded as nanoseconds.
     pub messages: Times,
 }

@@ -1,4 +1,4 @@
-//! What happened to one call, kept for whoever tells it later: a span's events, in their order and with their times.
+//! The events of one call, kept for a span: in their order and with their times.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,7 +7,7 @@ use crate::observe::{Event, Observer};
 use crate::sync::Mutex;
 use crate::time::Instant;
 
-/// How an effect and the layers around it are called.
+/// The names of an effect and of the layers around it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Labels {
     pub effect: String,
@@ -20,7 +20,7 @@ impl Labels {
     }
 }
 
-/// The first events of a call; of one with more, only how many there were.
+/// The first events of a call; of further ones, only the number.
 #[derive(Default)]
 pub struct Record {
     events: Mutex<Vec<(Event, Instant)>>,
@@ -31,7 +31,7 @@ impl Record {
     /// As many as an OpenTelemetry span keeps by default.
     const MOST: usize = 128;
 
-    /// What was told, and how much more there was. It is the caller's then.
+    /// Takes the events, and the number of those that were not kept.
     pub fn take(&self) -> (Vec<(Event, Instant)>, u32) {
         (std::mem::take(&mut *self.events.lock()), self.more.load(Ordering::Relaxed))
     }
@@ -49,7 +49,7 @@ impl Observer for Record {
     }
 }
 
-/// Several who hear the same.
+/// Passes each event to several observers.
 pub struct All(pub Vec<Arc<dyn Observer>>);
 
 impl Observer for All {

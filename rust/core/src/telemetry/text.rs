@@ -1,4 +1,4 @@
-//! The figures as text: OpenMetrics as prometheus-client writes it, and the older format of Prometheus, made of that.
+//! The figures as text: OpenMetrics as prometheus-client writes it, and the older format of Prometheus, made from that.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use super::{Reading, Telemetry};
 use crate::observe::{Count, Summary};
 use crate::policy::breaker::State;
 
-/// About as long will the next text be.
+/// The length of the last text, for which the next one allocates.
 static LENGTH: AtomicUsize = AtomicUsize::new(1 << 16);
 
 /// `application/openmetrics-text; version=1.0.0`.
@@ -22,13 +22,13 @@ pub fn openmetrics(telemetry: &'static Telemetry) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape(telemetry)));
     let mut text = String::with_capacity(LENGTH.load(Ordering::Relaxed));
-    // Nothing but running out of memory fails here.
+    // Only running out of memory fails here.
     let _ = encode(&mut text, &registry);
     LENGTH.store(text.len() + 4096, Ordering::Relaxed);
     text
 }
 
-/// `text/plain; version=0.0.4`. It differs in the names of its counters, which end in `_total` where they are described, too, and in what it
+/// `text/plain; version=0.0.4`. It differs in its counters, whose descriptions end in `_total`, too, and in what it
 /// leaves out.
 pub fn prometheus(telemetry: &'static Telemetry) -> String {
     let text = openmetrics(telemetry);
@@ -54,7 +54,7 @@ pub fn prometheus(telemetry: &'static Telemetry) -> String {
     out
 }
 
-/// What one reading of the figures gives.
+/// One reading of all figures.
 struct Scrape(&'static Telemetry);
 
 impl fmt::Debug for Scrape {

@@ -1,18 +1,21 @@
-//! The clock: real, or virtual for tests that jump. Its deadlines stand in one heap; a thread of its own wakes them when time is real.
+//! The clock: real, or virtual for tests that jump. Its deadlines are in one heap; a thread of its own wakes them when
+//! time is real.
 //!
-//! A real clock can be taken over, in the middle of whatever it does, and handed back:
-//!  1. `take_over`, under the lock of the timers, makes the present reading the virtual one. It waits until the thread has called the wakers
-//!     that it holds, so that from then on only `advance` wakes anybody.
-//!  2. `advance` moves the reading, then wakes what has come due, on the caller's thread.
-//!  3. `hand_back`, under the lock, lets real time go on from the virtual reading. What is armed keeps its distance from it.
+//! A real clock can be taken over at any moment, and handed back:
+//!  1. `take_over`, under the lock of the timers, makes the present reading the virtual one. It waits until the thread
+//!     has called the wakers that it holds, so that from then on only `advance` calls wakers.
+//!  2. `advance` moves the reading, then calls the wakers that are due, on the caller's thread.
+//!  3. `hand_back`, under the lock, lets real time go on from the virtual reading. Armed deadlines keep their distance
+//!     from it.
 //!
 //! What races with it
-//!  - The thread, on its way to the wakers that are due: it reads the time under the lock, and looks there whose the clock is. It takes them
-//!    before 1, which then waits for it, or finds nothing to do.
-//!  - `arm`: it takes the lock too. While the clock is taken over, `planned` is 0, which no deadline precedes: the thread is not disturbed. 3
-//!    computes `planned` anew, from all that was armed meanwhile, and calls the thread.
-//!  - A reader, who takes no lock: `state` is one word, so he sees either clock, whole. One who is held up between his look at `state` and his
-//!    look at the system's clock while 1 happens reads by so much too late a time, once, as if the take-over had come after him.
+//!  - The thread, on its way to the wakers that are due: it reads the time under the lock, and checks there that the
+//!    clock is real. It takes them before 1, which then waits for it, or finds nothing to do.
+//!  - `arm`: it takes the lock too. While the clock is taken over, `planned` is 0, which no deadline precedes: the
+//!    thread is not disturbed. Step 3 computes `planned` anew, from all that was armed meanwhile, and calls the thread.
+//!  - A reader, which takes no lock: `state` is one word, so it sees either clock, whole. A reader that is held up
+//!    between its look at `state` and its look at the system's clock while 1 happens reads a time that is too late by
+//!    the delay, once, as if the take-over had come after it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -28,22 +31,24 @@ use super::ticks::Counter;
 /// In `state`: the clock is virtual.
 const VIRTUAL: u64 = 1 << 63;
 
-/// Tells the time and wakes whoever waits for it.
+/// Tells the time and calls the wakers of deadlines.
 pub struct Clock {
     epoch: std::time::Instant,
     pub(super) counter: Counter,
-    /// Virtual: the reading, with `VIRTUAL`. Real: by how much the reading is ahead of the time since `epoch`, modulo 2^63.
+    /// Virtual: the reading, with `VIRTUAL`. Real: by how much the reading is ahead of the time since `epoch`, modulo
+    /// 2^63.
     state: AtomicU64,
     timers: Mutex<Timers>,
     sooner: Condvar,
-    /// For the thread, which starts with the first deadline: a program that only imports us has no thread more.
+    /// For the thread, which starts with the first deadline: importing the package starts no thread.
     me: Weak<Clock>,
 }
 
 #[derive(Default)]
 struct Timers {
     heap: Heap,
-    /// What nobody waits for: chores. No reason for virtual time to move, but done as it does.
+    /// The deadlines of chores, for which no call waits. Virtual time does not move to them, but calls them as it
+    /// passes.
     aside: Heap,
     /// When the thread means to wake next. Only an earlier deadline needs to disturb it: a deadline that was taken back
     /// leaves this in place, so that back-to-back timeouts cost no system call.
@@ -61,7 +66,7 @@ impl Timers {
     }
 }
 
-/// How many wakers are called between two looks at the lock.
+/// Wakers that are called between two looks at the lock.
 const BATCH: usize = 256;
 
 impl Clock {
@@ -106,9 +111,9 @@ impl Clock {
         self.reading(|| self.elapsed())
     }
 
-    /// The reading, so long after `epoch` where time is real.
+    /// The reading; `elapsed` is the time since `epoch`, asked for where time is real.
     pub(super) fn reading(&self, elapsed: impl FnOnce() -> u64) -> Instant {
-        // Whoever was woken by a change of the clock sees it; nobody else can tell before from after.
+        // A thread that was woken by a change of the clock sees the change; no other can tell before from after.
         let state = self.state.load(Ordering::Relaxed);
         let reading = if state & VIRTUAL == 0 { elapsed().wrapping_add(state) } else { state };
         Instant::from_nanos(reading & !VIRTUAL)
@@ -122,7 +127,7 @@ impl Clock {
         self.state.load(Ordering::Relaxed) & VIRTUAL != 0
     }
 
-    /// Make a real clock virtual (step 1). False: it is already.
+    /// Makes a real clock virtual (step 1). False: it is already.
     pub fn take_over(&self) -> bool {
         loop {
             let mut timers = self.timers.lock();
@@ -139,7 +144,7 @@ impl Clock {
         }
     }
 
-    /// Make a virtual clock real (step 3).
+    /// Makes a virtual clock real (step 3).
     pub fn hand_back(&self) {
         let timers = self.timers.lock();
         if !self.is_virtual() {
@@ -150,7 +155,7 @@ impl Clock {
         self.plan(timers, next);
     }
 
-    /// Wake `waker` at `at`, once. [`Instant::NEVER`] is accepted and never fires.
+    /// Wakes `waker` at `at`, once. [`Instant::NEVER`] is accepted and never fires.
     pub fn arm(&self, at: Instant, waker: Waker) -> Key {
         let mut timers = self.timers.lock();
         let key = timers.heap.push(at.nanos(), waker);
@@ -160,7 +165,7 @@ impl Clock {
         key
     }
 
-    /// The same for a chore: it is not among those that are `armed`, nor `first`.
+    /// The same for a chore, which counts neither in `armed` nor in `first`.
     pub fn arm_aside(&self, at: Instant, waker: Waker) -> Key {
         let mut timers = self.timers.lock();
         let key = timers.aside.push(at.nanos(), waker);
@@ -170,13 +175,13 @@ impl Clock {
         key
     }
 
-    /// Take a chore back; one that was done is nothing.
+    /// Takes a chore back, if it has not been called.
     pub fn disarm_aside(&self, key: Key) {
         let waker = self.timers.lock().aside.remove(key);
         drop(waker);
     }
 
-    /// Have the thread wake at `next`, and no later.
+    /// Has the thread wake at `next` at the latest.
     fn plan(&self, mut timers: MutexGuard<'_, Timers>, next: u64) {
         timers.planned = next;
         if !timers.running && next < u64::MAX {
@@ -186,7 +191,7 @@ impl Clock {
         self.sooner.notify_one();
     }
 
-    /// Change the waker of an armed deadline. False: it has fired.
+    /// Changes the waker of an armed deadline. False: it has fired.
     pub fn rearm(&self, key: Key, waker: &Waker) -> bool {
         let mut timers = self.timers.lock();
         let Some(slot) = timers.heap.waker(key) else { return false };
@@ -199,23 +204,23 @@ impl Clock {
         true
     }
 
-    /// Take a deadline back; one that has fired is nothing.
+    /// Takes a deadline back, if it has not fired.
     pub fn disarm(&self, key: Key) {
         let waker = self.timers.lock().heap.remove(key);
         drop(waker);
     }
 
-    /// How many deadlines are armed, that is, are waited for.
+    /// The number of armed deadlines, without chores.
     pub fn armed(&self) -> usize {
         self.timers.lock().heap.len()
     }
 
-    /// The earliest deadline.
+    /// The earliest deadline, without chores.
     pub fn first(&self) -> Option<Instant> {
         self.timers.lock().heap.first().map(Instant::from_nanos)
     }
 
-    /// Move virtual time on (step 2), waking what comes due in its order. One caller at a time.
+    /// Moves virtual time on (step 2), and calls what comes due in its order. One caller at a time.
     ///
     /// # Panics
     /// On a real clock, which cannot be moved.
@@ -248,7 +253,7 @@ impl Clock {
         }
     }
 
-    /// End the clock's thread. Deadlines still armed never fire.
+    /// Ends the clock's thread. Deadlines still armed never fire.
     pub fn close(&self) {
         self.timers.lock().closed = true;
         self.sooner.notify_one();

@@ -143,8 +143,8 @@ impl Wake for Counts {
     }
 }
 
-/// Whatever the thread was about, once the clock is taken over nothing is called of itself; and time never goes backwards, for anybody who
-/// reads it one reading after the other.
+/// Whatever the thread was doing, it calls nothing by itself once the clock is taken over; and time never goes
+/// backwards for a reader that takes one reading after the other.
 #[test]
 fn taking_over_and_handing_back_under_load() {
     let clock = Clock::real();

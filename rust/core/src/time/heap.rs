@@ -1,7 +1,9 @@
-//! The deadline heap: a binary heap that knows where each entry stands, so that a deadline can be taken back in O(log n).
+//! The deadline heap: a binary heap that knows the place of each entry, so that a deadline can be taken back in O(log
+//! n).
 //!
-//! Entries are (deadline, turn, slot); a slot remembers its place in the heap and the waker. 16 + 32 bytes an entry. The turn counts up, so
-//! that equal deadlines, which are the rule where time jumps, fire in the order in which they were armed.
+//! Entries are (deadline, turn, slot); a slot remembers its place in the heap and the waker. 16 + 32 bytes an entry.
+//! The turn counts up, so that equal deadlines, which are the rule where time jumps, fire in the order in which they
+//! were armed.
 
 use std::task::Waker;
 
@@ -57,13 +59,13 @@ impl Heap {
         Key { slot, generation: self.slots[slot as usize].generation }
     }
 
-    /// The waker of an armed deadline, for a change of waker. None: fired or taken back.
+    /// The waker of an armed deadline, to be changed. `None`: fired or taken back.
     pub(super) fn waker(&mut self, key: Key) -> Option<&mut Waker> {
         let s = self.slots.get_mut(key.slot as usize)?;
         if s.generation == key.generation { s.waker.as_mut() } else { None }
     }
 
-    /// Take a deadline back; a stale key is nothing. The waker is returned so that its drop happens outside the lock.
+    /// Takes a deadline back; a stale key does nothing. The waker is returned, to be dropped without the lock.
     pub(super) fn remove(&mut self, key: Key) -> Option<Waker> {
         let s = self.slots.get(key.slot as usize)?;
         if s.generation != key.generation || s.waker.is_none() {
@@ -96,13 +98,13 @@ impl Heap {
         self.free = Some(slot);
         let waker = s.waker.take().expect("an armed slot has a waker");
         if self.entries.is_empty() && self.slots.len() > 1024 {
-            // A burst is over: keys held by nobody armed are stale, so their slots can go back to the allocator.
+            // A burst is over: no deadline is armed, so all keys are stale and the slots can go back to the allocator.
             self.trim();
         }
         waker
     }
 
-    /// Forget all slots, starting later generations above every old one so that stale keys stay stale.
+    /// Forgets all slots, and starts later generations above every old one so that stale keys stay stale.
     fn trim(&mut self) {
         let last = self.slots.iter().map(|s| s.generation).max().unwrap_or(0);
         self.first_generation = last.wrapping_add(1);
@@ -153,7 +155,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Against a list: any mix of arming, taking back and popping yields the same deadlines in the same order, equal ones as they came.
+        /// Against a list: any mix of arming, taking back and popping yields the same deadlines in the same order,
+        /// equal ones as they came.
         #[test]
         fn agrees_with_a_sorted_list(ops in proptest::collection::vec((0u8..4, 0u64..50), 1..400)) {
             let mut heap = Heap::default();

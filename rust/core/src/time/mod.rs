@@ -17,7 +17,7 @@ use std::time::Duration;
 pub struct Instant(u64);
 
 impl Instant {
-    /// Never reached: what "no limit" means.
+    /// Never reached: the deadline of no limit.
     pub const NEVER: Instant = Instant(u64::MAX);
 
     #[must_use]
@@ -43,7 +43,8 @@ impl Instant {
     }
 }
 
-/// Seconds as a duration: infinity and whatever does not fit are `Duration::MAX`. `None` for NaN and negative numbers.
+/// Seconds as a duration: infinity and numbers that do not fit are `Duration::MAX`. `None` for NaN and negative
+/// numbers.
 #[must_use]
 pub fn seconds(s: f64) -> Option<Duration> {
     if s.is_nan() || s < 0.0 {

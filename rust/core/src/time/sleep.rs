@@ -26,7 +26,7 @@ impl Future for Sleep<'_> {
             if self.clock.rearm(key, cx.waker()) {
                 return Poll::Pending;
             }
-            // It has fired, by the clock itself.
+            // The deadline has fired, by the clock itself.
             if self.clock.now() >= self.at {
                 return Poll::Ready(());
             }

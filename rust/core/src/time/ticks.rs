@@ -1,11 +1,11 @@
-//! How long something took, at the price of two looks at the processor's counter: 10 ns each, where the system's clock takes 25. Every run of
-//! every effect is timed so. It is no time of day, and no deadline stands on it.
+//! Durations, at the price of two looks at the processor's counter: 10 ns each, where the system's clock takes 25.
+//! Every run of every effect is timed so. It is no time of day, and no deadline depends on it.
 //!
-//! The counter's rate is found on the way, from how far it and the system's clock have come since the clock was made: nobody waits for a
-//! calibration. Where the counter is not constant, or time is virtual, the clock itself is read.
+//! The counter's rate is found on the way, from how far it and the system's clock have come since the clock was made:
+//! there is no wait for a calibration. Where the counter is not constant, or time is virtual, the clock itself is read.
 //!
-//! A reading says what time it was, too, by how far the counter is from a moment at which both were read. That moment is never long ago, so
-//! that neither the rate's error nor a clock that is being corrected comes to more than two microseconds.
+//! A reading gives the time, too, by the counter's distance from a moment at which both were read. That moment is never
+//! long ago, so that neither the rate's error nor a clock that is being corrected comes to more than two microseconds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,22 +15,23 @@ use super::{Clock, Instant};
 #[derive(Clone, Copy, Debug)]
 pub struct Ticks(u64);
 
-/// In a reading: these are nanoseconds of the clock.
+/// The bit of a reading that is in nanoseconds of the clock.
 const NANOS: u64 = 1 << 63;
-/// From then on the rate is known to a few parts in a million, and kept.
+/// After so many nanoseconds the rate is known to a few parts in a million, and kept.
 const SETTLED: u64 = 50_000_000;
 
-/// A look at both is good for so many ticks, about a millisecond.
+/// Ticks for which a look at both clocks is good, about a millisecond.
 const GOOD: u64 = 1 << 21;
-/// Two looks at the counter with one at the clock between them: no more, or this thread was held up there.
+/// The most ticks between two looks at the counter with one at the clock between them: with more, this thread was held
+/// up there.
 const AT_ONCE: u64 = 1 << 12;
 
 pub(super) struct Counter {
     base: Option<u64>,
     /// Nanoseconds a tick, times 2^32. 0: not settled yet.
     rate: AtomicU64,
-    /// The last look at both: the counter's reading, and by how much the clock was ahead of the nanoseconds from `base` to there, modulo 2^64.
-    /// The second is written first, and read last: with an older `looked` it is as good.
+    /// The last look at both: the counter's reading, and by how much the clock was ahead of the nanoseconds from `base`
+    /// to there, modulo 2^64. The second is written first, and read last: with an older `looked` it is as good.
     looked: AtomicU64,
     ahead: AtomicU64,
 }
@@ -51,21 +52,21 @@ impl Counter {
         let elapsed = elapsed();
         let (between, ticks) = (read().wrapping_sub(before), before.wrapping_sub(base).max(1));
         let rate = ((elapsed as f64 / ticks as f64) * SCALE) as u64;
-        // Not where this thread was held up between the two clocks.
+        // Not if this thread was held up between the two clocks.
         if elapsed > SETTLED && between < ticks / 100_000 {
             self.rate.store(rate, Ordering::Relaxed);
         }
         rate
     }
 
-    /// What the clock said at that reading, if both were looked at lately.
+    /// The clock's time at that reading, if both were looked at lately.
     fn elapsed_at(&self, reading: u64) -> Option<u64> {
         let near = reading.wrapping_sub(self.looked.load(Ordering::Acquire)) < GOOD;
         let ahead = || self.ahead.load(Ordering::Relaxed);
         near.then(|| nanos(reading.wrapping_sub(self.base.unwrap_or(0)), self.rate.load(Ordering::Relaxed)).wrapping_add(ahead()))
     }
 
-    /// Look at both. What the clock says.
+    /// Looks at both, and returns the clock's time.
     #[cold]
     fn look(&self, elapsed: impl Fn() -> u64) -> u64 {
         let before = read();
@@ -116,7 +117,7 @@ impl Clock {
         Instant::from_nanos(self.now().nanos().saturating_sub(self.took(ticks)))
     }
 
-    /// When that reading was taken, on the clock, to within two microseconds: cheap, where it was taken a moment ago.
+    /// When that reading was taken, on the clock, to within two microseconds: cheap if it was taken a moment ago.
     pub fn about(&self, ticks: Ticks) -> Instant {
         let Ticks(reading) = ticks;
         if reading & NANOS != 0 {
@@ -186,7 +187,7 @@ mod tests {
                 std::hint::spin_loop();
             }
         };
-        // Until then the rate is not known.
+        // Before that, the rate is not known.
         pass(SETTLED / 1_000_000 + 1);
         let mut worst = 0;
         for pause in [0, 0, 0, 0, 3, 0, 20, 0] {

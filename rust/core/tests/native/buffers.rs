@@ -1,4 +1,4 @@
-//! Buffers come from whoever stands at the root, through programs and groups alike.
+//! Buffers come from the sink at the root, through programs and groups alike.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +8,7 @@ use mountain_core::value::Memory;
 
 use super::common::{Desk, Does, limit, program, retry, secs};
 
-/// Asks for two buffers; what it would do with them does not matter, for nobody has any.
+/// Asks for two buffers; how it would use them does not matter, since the sink has none.
 fn asks() -> impl Operation {
     Does::new(|_, _, done| {
         done.allocate(vec![3, 5], |_memory, done| drop(done));

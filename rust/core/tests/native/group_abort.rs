@@ -114,7 +114,7 @@ fn workers_that_end_as_it_begins_leave_no_group_unanswered() {
             held.finish(Err(Error::Cancelled));
         }
         assert!(matches!(&answers.take()[..], [(0, Err(Error::Cancelled))]));
-        // Whoever still has the host is told at once.
+        // A caller that still has the host gets its answer at once.
         group(Mode::Race, vec![Arc::new(held.clone())]).start(&host, Done::new(answers.clone(), 7));
         assert!(matches!(&answers.take()[..], [(7, Err(Error::Cancelled))]));
     }

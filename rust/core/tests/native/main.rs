@@ -1,4 +1,5 @@
-//! Programs and groups of native operations on tokio. One thread and virtual time where order matters, workers and real time in `workers`.
+//! Programs and groups of native operations on tokio. One thread and virtual time where order matters, workers and real
+//! time in `workers`.
 
 mod abort;
 mod buffers;

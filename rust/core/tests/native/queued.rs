@@ -112,7 +112,8 @@ impl Sink for Drain {
     fn allocate(&self, _sizes: Vec<usize>, _then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>) {}
 }
 
-/// In the very moment: the permit goes on from one to the next while another thread asks them all to end, and none leaves by another's number.
+/// In the very moment: the permit goes on from one to the next while another thread asks them all to end, and none
+/// leaves by another's number.
 #[test]
 fn asked_to_end_as_their_permit_comes() {
     const CALLS: usize = 32;

@@ -128,7 +128,7 @@ fn a_thread_at_work_is_waited_for() {
     assert!(works.at_rest(0));
 }
 
-/// A worker that is busy is not at rest, even if nobody waits for it.
+/// A busy worker is not at rest, even if no call waits for it.
 #[test]
 fn a_worker_that_is_busy_is_seen() {
     let _alone = ALONE.lock();

@@ -1,4 +1,5 @@
-//! Calls that are queued for a worker to begin: each is answered, whether it begins, is asked to end before, panics, or finds no worker.
+//! Calls that are queued for a worker to begin: each is answered, whether it begins, is asked to end before, panics, or
+//! finds no worker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,7 +70,7 @@ fn without_workers_it_is_cancelled() {
     let kept = [queue(&desk, &host, 0, held.clone()), queue(&desk, &host, 1, held.clone())];
     let answers = desk.close();
     assert!(matches!(&answers.take()[..], [(0, Err(Error::Cancelled)), (1, Err(Error::Cancelled))]));
-    // The workers have gone; whoever still has the host is told as well.
+    // The workers have gone; a caller that still has the host is answered as well.
     let late = Starter::begin(&host, Arc::new(held.clone()), Done::new(answers.clone(), 2));
     assert!(matches!(&answers.take()[..], [(2, Err(Error::Cancelled))]));
     assert_eq!(held.counts(), (0, 0));

@@ -1,4 +1,5 @@
-//! On real workers and real time: panics leave them alive, and however starts, ends and aborts fall, each call is answered once.
+//! On real workers and real time: panics leave them alive, and however starts, ends and aborts fall, each call is
+//! answered once.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};

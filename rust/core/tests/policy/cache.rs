@@ -133,7 +133,8 @@ fn fresh_stale_and_gone() {
     shop.clock.advance(secs(9));
     assert_eq!(shop.ask(1, None), (Some(1), 0));
     shop.clock.advance(secs(1));
-    // Stale: given out at once, by one who begins a flight that brings nothing, then by one whose flight brings another.
+    // Stale: given out at once, by one who begins a flight that brings nothing, then by one whose flight brings
+    // another.
     assert_eq!(shop.ask(1, None), (Some(1), 1));
     assert_eq!(shop.ask(1, Some(2)), (Some(1), 1));
     assert_eq!(shop.ask(1, None), (Some(2), 0));
@@ -355,7 +356,7 @@ fn to_wait_for_a_flight_is_an_attempt_that_gates_around_let_in() {
             assert_eq!((refused.layer, call.trace.attempts(), stage.leaf.flights().len()), (9, 0, 0));
         }
     }
-    // At each beginning; whoever asks at the gate knows whom it has let in.
+    // At each beginning; the gate admits each call once.
     assert_eq!(asked.into_inner(), 3);
     // Who was not let in leaves no flight that others would wait for.
     assert_eq!(shop.ask(1, Some(3)), (Some(3), 1));

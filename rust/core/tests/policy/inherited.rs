@@ -1,4 +1,4 @@
-//! A limit from outside the stack: kept here when nobody else watches over it, and known to backoffs in any case.
+//! A limit from outside the stack: enforced here when the caller does not, and known to backoffs in any case.
 
 use mountain_core::effect::{Course, Deadline, GaveUp};
 use mountain_core::error::{Misfit, Owner};

@@ -1,4 +1,5 @@
-//! Any stack over any leaf under any pace of the clock: it ends, in time, one call at a time, and leaves nothing behind.
+//! Any stack over any leaf under any pace of the clock: it ends, in time, one call at a time, and leaves nothing
+//! behind.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Fallback: when the inside fails with what `on` names, something else stands in. In a stack of several, each stands
-//! in for a failure of those inside it.
+//! Fallback: when the inside fails with what `on` names, something else gives the result. In a stack of several, each
+//! replaces a failure of those inside it.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,5 @@
-//! A desk where operations are started and their answers collected: one thread, which runs only in `settle`, and virtual time.
+//! A desk where operations are started and their answers collected: one thread, which runs only in `settle`, and
+//! virtual time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,7 +26,7 @@ impl Sink for Answers {
         self.0.lock().unwrap().push((token, outcome));
     }
 
-    /// Nobody here has memory to give: the call ends as cancelled.
+    /// There is no memory here: the call ends as cancelled.
     fn allocate(&self, _sizes: Vec<usize>, _then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>) {}
 }
 

@@ -31,7 +31,7 @@ struct Start {
     /// When it was granted, and under which rule; a charge has none.
     order: usize,
     rule: Option<Rule>,
-    /// The number of starts that had left the window when the rule was changed at this place of the order.
+    /// The place in the order of the change of rule before which it had left the window.
     forgotten: usize,
 }
 
