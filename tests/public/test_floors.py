@@ -202,6 +202,28 @@ def test_the_rooms_of_the_bridge_import_downwards_only() -> None:
     list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
+def test_the_conversion_of_values_knows_no_provider() -> None:
+    """A provider brings its own: `providers/` has the conversions, and its list names them."""
+    naming = {
+        file.parent.name for file in BRIDGE.glob("*/*.rs") if re.search(r"\bmountain_providers\b", rust_code(file))
+    }
+    # A gauge of the pool, what a fork leaves, the operations on trial; and the effects themselves.
+    assert naming == {"globals", "runtime", "testing", "providers"}
+    downcasting = re.compile(r"\bdowncast(?:_ref|_mut)?\b")
+    files = [file.stem for file in sorted((BRIDGE / "convert").glob("*.rs")) if downcasting.search(rust_code(file))]
+    # A plan that an error came from, each type's own installed conversion, the buffers that this room itself made.
+    assert files == ["error", "provided", "value"]
+    converted = [
+        name
+        for file in BRIDGE.glob("*/*.rs")
+        for name in re.findall(r"\bimpl (Provided|Failure) for", file.read_text())
+    ]
+    installed = re.findall(
+        r"\.(?:value|failure)::<([\w:<>]+)>\(\)", (BRIDGE / "providers" / "providers.rs").read_text()
+    )
+    assert len(converted) == len(installed) == len(set(installed)) > 0
+
+
 def test_a_policy_of_the_core_does_not_know_its_siblings() -> None:
     policies = sorted(folder.name for folder in (CORE / "policy").iterdir() if folder.is_dir())
     assert {"retry", "timeout"} <= set(policies)

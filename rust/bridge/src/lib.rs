@@ -44,10 +44,6 @@ mod _native {
     #[pymodule_export]
     use super::context::{InheritedDeadline, PyPermitContext, apart, current_deadline, current_permit_context, has_priorities};
     #[pymodule_export]
-    use super::convert::child::{Child, Completed};
-    #[pymodule_export]
-    use super::convert::entry::Entry;
-    #[pymodule_export]
     use super::effect::function::EffectFunction;
     #[pymodule_export]
     use super::effect::slot::Slot;
@@ -84,6 +80,10 @@ mod _native {
     #[pymodule_export]
     use super::port::flight_guard::Landing;
     #[pymodule_export]
+    use super::providers::child::{Child, Completed};
+    #[pymodule_export]
+    use super::providers::entry::Entry;
+    #[pymodule_export]
     use super::providers::fs::{fs_hash, fs_mkdir, fs_read, fs_read_many, fs_remove, fs_stat, fs_write};
     #[pymodule_export]
     use super::providers::process::{
@@ -107,12 +107,13 @@ mod _native {
 
     use super::observe::{breakers, log};
     use super::python::{free_list, type_slots};
-    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, globals};
+    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, convert, globals, providers};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = m.py();
         globals::note_id();
+        convert::provided::install(providers::conversions());
         log::listen();
         breakers::listen();
         type_slots::install::<Handle>(py);

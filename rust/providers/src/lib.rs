@@ -1,5 +1,6 @@
 //! Providers: operations that touch the world. Each is a folder; none knows another, and none knows Python.
 
+pub mod fork;
 pub mod fs;
 pub mod pool;
 #[cfg(unix)]

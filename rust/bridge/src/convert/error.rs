@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use mountain_core::error::{Error, Owner, Reason, Refused};
-use mountain_providers::process;
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyBaseExceptionGroup, PyOSError, PyValueError};
 use pyo3::intern;
@@ -11,8 +10,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
 use crate::context::deadline_source::DeadlineSource;
-use crate::convert::child;
 use crate::convert::note;
+use crate::convert::provided;
 use crate::plan::Plan;
 use crate::python::api::api;
 use crate::python::os_error::message;
@@ -172,9 +171,9 @@ fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, inherited: &dyn Fn(
             });
             translated(py, *e, inside.as_ref().map(Bound::get).or(plan), inherited)
         }
-        Error::Other(any) => match any.downcast::<process::Failed>() {
-            Ok(failed) => child::failed(py, *failed).unwrap_or_else(|e| e),
-            Err(_) => internal(py, name, "a failure that the bridge does not know"),
+        Error::Other(any) => match provided::exception(py, any) {
+            Some(e) => e.unwrap_or_else(|e| e),
+            None => internal(py, name, "a failure that no provider converts"),
         },
         Error::All(all) => {
             let all: Vec<_> = all.into_iter().map(|e| translated(py, e, plan, inherited).into_value(py)).collect();

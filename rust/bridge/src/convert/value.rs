@@ -4,16 +4,13 @@ use std::any::Any;
 use std::os::raw::c_char;
 use std::sync::Arc;
 
-use mountain_core::policy::limit::Permit;
 use mountain_core::value::{Filled, Memory, Text, Value};
-use mountain_providers::{fs, process};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
-use crate::convert::child::{Child, Completed};
-use crate::convert::entry::Entry;
-use crate::policy::limit::Granted;
+use crate::convert::error;
+use crate::convert::provided;
 use crate::python::pyref::PyRef;
 
 pub(crate) fn to_python(py: Python<'_>, v: Value) -> PyResult<Bound<'_, PyAny>> {
@@ -28,33 +25,10 @@ pub(crate) fn to_python(py: Python<'_>, v: Value) -> PyResult<Bound<'_, PyAny>> 
             let items = items.into_iter().map(|v| to_python(py, v)).collect::<PyResult<Vec<_>>>()?;
             PyList::new(py, items)?.into_any()
         }
-        Value::Other(any) => other_to_python(py, any)?,
+        Value::Other(any) => {
+            provided::value(py, any).unwrap_or_else(|| Err(error::internal(py, "native", "a value that no provider converts")))?
+        }
     })
-}
-
-/// A provider's own types, and the engine's.
-fn other_to_python(py: Python<'_>, any: Box<dyn Any + Send>) -> PyResult<Bound<'_, PyAny>> {
-    /// As itself if it is one, else as it was.
-    fn is<T: 'static>(
-        any: Box<dyn Any + Send>,
-        known: impl FnOnce(T) -> PyResult<Py<PyAny>>,
-    ) -> Result<PyResult<Py<PyAny>>, Box<dyn Any + Send>> {
-        any.downcast().map(|found| known(*found))
-    }
-    let known = is(any, |entry: fs::Entry| Ok(Py::new(py, Entry(entry))?.into_any()))
-        .or_else(|any| {
-            is(any, |entries: Vec<fs::Entry>| {
-                let entries = entries.into_iter().map(|e| Bound::new(py, Entry(e))).collect::<PyResult<Vec<_>>>()?;
-                Ok(PyList::new(py, entries)?.into_any().unbind())
-            })
-        })
-        .or_else(|any| is(any, |permit: Permit| Ok(Py::new(py, Granted::new(permit))?.into_any())))
-        .or_else(|any| is(any, |ended: process::Completed| Ok(Py::new(py, Completed::new(py, ended))?.into_any())))
-        .or_else(|any| is(any, |live: process::Live| Ok(Py::new(py, Child(Arc::new(live)))?.into_any())));
-    match known {
-        Ok(object) => object.map(|object| object.into_bound(py)),
-        Err(_) => Err(crate::convert::error::internal(py, "native", "a value that the bridge does not know")),
-    }
 }
 
 fn decode(py: Python<'_>, text: Text) -> PyResult<Bound<'_, PyAny>> {
@@ -126,7 +100,7 @@ impl Buffers {
 fn filled_to_python(py: Python<'_>, filled: Filled) -> PyResult<Bound<'_, PyAny>> {
     let memory: Arc<dyn Any + Send + Sync> = filled.memory;
     let Ok(buffers) = memory.downcast::<Buffers>() else {
-        return Err(crate::convert::error::internal(py, "native", "memory that the bridge did not make"));
+        return Err(error::internal(py, "native", "memory that the bridge did not make"));
     };
     let mut items = Vec::with_capacity(filled.lengths.len());
     for (slot, &length) in filled.lengths.iter().enumerate() {

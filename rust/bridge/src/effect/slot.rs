@@ -19,6 +19,7 @@ use pyo3::types::{PyTuple, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, ffi};
 
 use crate::context::{self, PyPermitContext, permit_context_var};
+use crate::convert::provided::Provided;
 use crate::effect::{Effect, Work};
 use crate::globals::clock;
 use crate::handle::Handle;
@@ -31,6 +32,12 @@ use crate::python::type_slots::{Step, Steps, track};
 
 /// It is no value to wait for.
 const NO_BLOCK: &str = "slot() is an asynchronous block: write `async with limit.slot():`";
+
+impl Provided for Permit {
+    fn into_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        Ok(Bound::new(py, Granted::new(self))?.into_any())
+    }
+}
 
 #[derive(Default)]
 enum State {

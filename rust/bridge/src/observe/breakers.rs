@@ -7,12 +7,12 @@ use mountain_core::error::Error;
 use mountain_core::policy::breaker::{Cause, Change, Ended, State, Told};
 use pyo3::prelude::*;
 
+use crate::convert::class::class;
 use crate::convert::fail::Fail;
 use crate::convert::note::seconds;
 use crate::globals::BREAKERS;
 use crate::observe::log;
 use crate::policy::keyed;
-use crate::python::os_error::class;
 
 const INFO: u8 = 20;
 

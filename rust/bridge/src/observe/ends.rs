@@ -7,8 +7,9 @@ use mountain_core::error::Error;
 use mountain_core::observe::{Count, Tally};
 use pyo3::prelude::*;
 
+use crate::convert::class::class;
 use crate::globals::telemetry;
-use crate::python::os_error::{class, know_classes};
+use crate::python::os_error::know_classes;
 
 /// Who counts the ends of parts, each on the tally of its place.
 pub(crate) fn counted(py: Python<'_>, tallies: Vec<Arc<Tally>>) -> PyResult<Told> {

@@ -11,11 +11,12 @@ use mountain_core::telemetry::Labels;
 use pyo3::prelude::*;
 
 use crate::context::deadline_source::DeadlineSource;
+use crate::convert::class::class;
 use crate::convert::note;
 use crate::observe::log;
 use crate::plan::Plan;
 use crate::python::api::api;
-use crate::python::os_error::{class, know_classes, message};
+use crate::python::os_error::{know_classes, message};
 
 const DEBUG: u8 = 10;
 const INFO: u8 = 20;

@@ -1,5 +1,10 @@
-//! The native providers as effects, one file a provider. The work is in the crate `mountain-providers`.
+//! The native providers as effects, each with the conversions of its own values. The work is in the crate `mountain-providers`.
 
+pub(crate) mod child;
+pub(crate) mod entry;
 pub(crate) mod fs;
 pub(crate) mod process;
+mod providers;
 pub(crate) mod walk;
+
+pub(crate) use providers::*;

@@ -14,12 +14,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::context::to_seconds;
-use crate::convert::child::Child;
 use crate::effect::{Effect, Given, Work};
 use crate::globals::default_host;
 use crate::handle::Handle;
 use crate::plan::{Plan, plan};
 use crate::port::Port;
+use crate::providers::child::Child;
 use crate::python::payload::Payload;
 
 type Environment = Option<Vec<(OsString, OsString)>>;

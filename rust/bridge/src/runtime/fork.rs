@@ -14,8 +14,7 @@ pub(crate) fn after_fork(py: Python<'_>) {
     globals::forget();
     dashboard::forget_parent();
     log::forget_parent();
-    mountain_providers::pool::forget_after_fork();
-    mountain_providers::process::forget_after_fork();
+    mountain_providers::fork::forget_after_fork();
     port::forget_all(py, |landing| {
         // Whoever asks for the same here begins another flight.
         if let Ok(landing) = landing.bind(py).cast::<Landing>() {
@@ -27,10 +26,10 @@ pub(crate) fn after_fork(py: Python<'_>) {
 /// No program is started from now on until `after_fork_in_parent`.
 #[pyfunction]
 pub(crate) fn before_fork(py: Python<'_>) {
-    py.detach(mountain_providers::process::before_fork);
+    py.detach(mountain_providers::fork::before_fork);
 }
 
 #[pyfunction]
 pub(crate) fn after_fork_in_parent() {
-    mountain_providers::process::after_fork_in_parent();
+    mountain_providers::fork::after_fork_in_parent();
 }

@@ -1,12 +1,15 @@
-//! What a folder has, as Python sees it.
+//! An entry of a folder as a Python object.
 
 use mountain_providers::fs;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
-/// One file, folder or link, as it was when it was looked at. `size` in bytes, `modified` in seconds since 1970.
+use crate::convert::provided::Provided;
+
+/// One file, folder or link, as it was when the system was asked. `size` in bytes, `modified` in seconds since 1970.
 #[pyclass(frozen, eq, hash, module = "mountain_runtime.fs")]
 #[derive(PartialEq)]
-pub(crate) struct Entry(pub(crate) fs::Entry);
+pub(crate) struct Entry(fs::Entry);
 
 impl std::hash::Hash for Entry {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
@@ -50,5 +53,19 @@ impl Entry {
         };
         let path = self.path().into_pyobject(py)?.repr()?;
         Ok(format!("<Entry {kind} {path} size={}>", self.0.size))
+    }
+}
+
+impl Provided for fs::Entry {
+    fn into_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        Ok(Bound::new(py, Entry(self))?.into_any())
+    }
+}
+
+/// A batch of a walk.
+impl Provided for Vec<fs::Entry> {
+    fn into_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        let entries = self.into_iter().map(|e| Bound::new(py, Entry(e))).collect::<PyResult<Vec<_>>>()?;
+        Ok(PyList::new(py, entries)?.into_any())
     }
 }

@@ -1,0 +1,104 @@
+//! A process as a Python object: one that has ended, one that lives, and one that failed.
+
+use std::sync::Arc;
+
+use mountain_providers::process::{Completed as Ended, Failed, Live, Why};
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use crate::convert::provided::Failure;
+use crate::convert::provided::Provided;
+use crate::python::os_error::message;
+
+/// A program that has run to its end: its exit code (or the signal that ended it, as a negative number), and what it wrote.
+#[pyclass(frozen, module = "mountain_runtime.process")]
+pub(crate) struct Completed {
+    #[pyo3(get)]
+    returncode: i32,
+    #[pyo3(get)]
+    stdout: Py<PyBytes>,
+    #[pyo3(get)]
+    stderr: Py<PyBytes>,
+}
+
+impl Provided for Ended {
+    fn into_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        let bytes = |b: &[u8]| PyBytes::new(py, b).unbind();
+        let completed = Completed { returncode: self.code, stdout: bytes(&self.stdout), stderr: bytes(&self.stderr) };
+        Ok(Bound::new(py, completed)?.into_any())
+    }
+}
+
+#[pymethods]
+impl Completed {
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let (out, err) = (self.stdout.as_bytes(py).len(), self.stderr.as_bytes(py).len());
+        format!("<Completed returncode={} stdout={out} bytes stderr={err} bytes>", self.returncode)
+    }
+}
+
+/// A process that lives. Dropped, its group is killed.
+#[pyclass(frozen, module = "mountain_runtime._native")]
+pub(crate) struct Child(pub(crate) Arc<Live>);
+
+#[pymethods]
+impl Child {
+    #[getter]
+    fn pid(&self) -> i32 {
+        self.0.pid()
+    }
+
+    #[getter]
+    fn returncode(&self) -> Option<i32> {
+        self.0.code()
+    }
+
+    /// To the whole group.
+    #[pyo3(signature = (number, /))]
+    fn signal(&self, number: i32) -> PyResult<()> {
+        self.0.signal(number).map_err(|errno| PyOSError::new_err((errno, message(errno))))
+    }
+}
+
+impl Provided for Live {
+    fn into_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        Ok(Bound::new(py, Child(Arc::new(self)))?.into_any())
+    }
+}
+
+/// The exceptions are those of `subprocess`.
+impl Failure for Failed {
+    fn into_exception(self, py: Python<'_>) -> PyResult<PyErr> {
+        let subprocess = py.import("subprocess")?;
+        let Failed { command, completed, why } = self;
+        let argv = PyList::new(py, command.argv())?;
+        let output = || -> PyResult<Bound<'_, PyDict>> {
+            let kwargs = PyDict::new(py);
+            kwargs.set_item("output", PyBytes::new(py, &completed.stdout))?;
+            kwargs.set_item("stderr", PyBytes::new(py, &completed.stderr))?;
+            Ok(kwargs)
+        };
+        let e = match why {
+            Why::Code => subprocess.getattr("CalledProcessError")?.call((completed.code, argv), Some(&output()?))?,
+            Why::Stopped(after) => subprocess.getattr("TimeoutExpired")?.call((argv, after.as_secs_f64()), Some(&output()?))?,
+            Why::TooMuch(most) => {
+                let argv = argv.repr()?;
+                let message = format!(
+                    "command {argv} wrote more than max_output={most} bytes, and its process group was killed. It ran: retry only \
+                     what may run twice, raise max_output, or read its output as it comes with process.open"
+                );
+                subprocess.getattr("SubprocessError")?.call1((message,))?
+            }
+        };
+        Ok(PyErr::from_value(e))
+    }
+
+    fn class(&self) -> &'static str {
+        match self.why {
+            Why::Code => "subprocess.CalledProcessError",
+            Why::Stopped(_) => "subprocess.TimeoutExpired",
+            Why::TooMuch(_) => "subprocess.SubprocessError",
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The list of the types that providers convert.
+
+use mountain_core::policy::limit::Permit;
+use mountain_providers::{fs, process};
+
+use crate::convert::provided::Conversions;
+
+/// What the module installs when it starts: a line for each type that an operation yields, or fails with, as `Other`.
+pub(crate) fn conversions() -> Conversions {
+    Conversions::default()
+        .value::<fs::Entry>()
+        .value::<Vec<fs::Entry>>()
+        .value::<process::Completed>()
+        .value::<process::Live>()
+        .value::<Permit>()
+        .failure::<process::Failed>()
+}

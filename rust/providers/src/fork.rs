@@ -1,0 +1,24 @@
+//! What each provider does when this process forks: the bridge calls these three, whichever providers there are.
+
+use crate::pool;
+#[cfg(unix)]
+use crate::process;
+
+/// To be called before a fork.
+pub fn before_fork() {
+    #[cfg(unix)]
+    process::before_fork();
+}
+
+/// To be called in the parent after a fork, or after one that failed.
+pub fn after_fork_in_parent() {
+    #[cfg(unix)]
+    process::after_fork_in_parent();
+}
+
+/// To be called in the child of a fork. Threads and children are the parent's: each provider starts afresh.
+pub fn forget_after_fork() {
+    pool::forget_after_fork();
+    #[cfg(unix)]
+    process::forget_after_fork();
+}
