@@ -99,7 +99,9 @@ def _effects(effects: Iterable[Effect[Any]], depth: int) -> str:
 
 def _value(value: Any, depth: int = 0) -> str:
     if isinstance(value, Effect):
-        return _cut(_written(value, depth - 1), 2 * _VALUE) if depth else "..."  # pyright: ignore[reportUnknownArgumentType]
+        if not depth:
+            return "..."
+        return _cut(_written(value, depth - 1), 2 * _VALUE)  # pyright: ignore[reportUnknownArgumentType]
     return "..." if value is ... else _cut(_values.repr(value), 2 * _VALUE)
 
 

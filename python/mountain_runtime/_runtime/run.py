@@ -202,7 +202,7 @@ class _Program:
 
     def _dump(self, number: int, frame: FrameType | None) -> None:
         """At once, wherever the main thread is: a loop that is stuck is what one wants to see."""
-        print(self._runtime._dump_from(frame), file=sys.stderr, flush=True)  # noqa: T201 - somebody looks at the terminal
+        print(self._runtime._dump_from(frame), file=sys.stderr, flush=True)  # noqa: T201 - for the terminal
 
     def _arrive(self, number: int, frame: FrameType | None) -> None:
         """At once, wherever the main thread is. A loop that has not heard of the first signal is stuck."""

@@ -158,7 +158,8 @@ mod tests {
             history.shown(),
             json!({
                 "headlines": {
-                    "effects": [3, 5], "errors": [0, 0.5], "running": [0, 4], "waiting": [0, 3], "lag": [0, 0.25], "threads": [0, 2],
+                    "effects": [3, 5], "errors": [0, 0.5], "running": [0, 4],
+                    "waiting": [0, 3], "lag": [0, 0.25], "threads": [0, 2],
                 },
                 "effects": {"new": [3, 0], "old": [5]},
             })

@@ -43,7 +43,8 @@ const QUIET: Duration = Duration::from_secs(20);
 /// Connections at a time; further ones wait to be accepted.
 const CONNECTIONS: usize = 64;
 /// The page may only show what this server sends.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+    img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 #[derive(Clone)]
 struct Shown {

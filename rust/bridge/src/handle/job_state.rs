@@ -1,5 +1,5 @@
-//! The stages of a thread's job: queued -> running -> ended. A cancel ends a queued job (the thread skips it) and
-//! leaves a running one: the caller goes on at once, and the thread counts as abandoned until its call returns.
+//! How far a thread's job is: queued -> running -> ended. A cancel ends it from queued (the thread skips it), or leaves it from running: its
+//! caller is let go, the thread goes on, and counts as abandoned until it comes back.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -16,9 +16,9 @@ const LEFT: u8 = 3;
 
 pub(crate) struct Stage {
     at: AtomicU8,
-    /// Holds virtual time still until the job has ended or is abandoned.
+    /// Until somebody waits no more, or need not, virtual time does.
     at_work: Mutex<Option<AtWork>>,
-    /// What is kept until the call has really ended, abandoned or not.
+    /// What its call holds to its real end.
     kept: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
@@ -27,12 +27,11 @@ impl Stage {
         Stage { at: AtomicU8::new(QUEUED), at_work: Mutex::new(Some(AtWork::begin())), kept: Mutex::default() }
     }
 
-    /// False: the job was not at `from`.
     fn go(&self, from: u8, to: u8) -> bool {
         self.at.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Begins the call. False: the job was cancelled.
+    /// False: it was cancelled.
     pub(crate) fn begin(&self) -> bool {
         let begins = self.go(QUEUED, RUNNING);
         if begins {
@@ -41,10 +40,10 @@ impl Stage {
         begins
     }
 
-    /// Ends the call, and posts its result unless the job was abandoned.
+    /// The call has ended. What it came to is posted, if anybody waits for it.
     pub(crate) fn end(&self, post: impl FnOnce()) {
         let left = self.at.swap(ENDED, Ordering::AcqRel) == LEFT;
-        // Saturating: a fork may have reset the gauge.
+        // Saturating: a fork set the gauge back.
         let _ = BUSY.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         self.let_go();
         if left {
@@ -65,7 +64,7 @@ impl Stage {
         drop(kept);
     }
 
-    /// Lets the caller go: a queued job ends, a running one is left.
+    /// Its caller goes.
     pub(crate) fn abandon(&self) {
         if !self.go(QUEUED, ENDED) && self.go(RUNNING, LEFT) {
             ABANDONED.fetch_add(1, Ordering::Relaxed);
@@ -77,10 +76,10 @@ impl Stage {
         self.at.load(Ordering::Acquire) == LEFT
     }
 
-    /// Keeps `what` until the thread has ended the call.
+    /// Let go of it when the thread has ended the call.
     pub(crate) fn keep(&self, what: Box<dyn Any + Send>) {
         self.kept.lock().push(what);
-        // The call may have ended before the push, and has not seen it then.
+        // It may have ended meanwhile, before it could see this.
         if self.at.load(Ordering::Acquire) == ENDED {
             self.let_go();
         }

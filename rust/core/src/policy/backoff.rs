@@ -71,8 +71,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn stays_within_its_bounds(attempt in prop_oneof![1u32..64, Just(1024), Just(10_000), Just(1_000_000_000), Just(u32::MAX)],
-                                   dice in 0.0f64..1.0, initial in 0.0f64..1e6, factor in 0.1f64..1e3, max in 0.0f64..60.0) {
+        fn stays_within_its_bounds(
+            attempt in prop_oneof![1u32..64, Just(1024), Just(10_000), Just(1_000_000_000), Just(u32::MAX)],
+            dice in 0.0f64..1.0,
+            initial in 0.0f64..1e6,
+            factor in 0.1f64..1e3,
+            max in 0.0f64..60.0,
+        ) {
             for jitter in [Jitter::Full, Jitter::Equal, Jitter::None] {
                 let wait = Backoff { initial, factor, max, jitter }.wait(attempt, dice).as_secs_f64();
                 prop_assert!(wait <= max + 1e-6);

@@ -47,7 +47,10 @@ mod tests {
     proptest! {
         /// Against a list of the numbers counted.
         #[test]
-        fn agrees_with_a_list(steps in proptest::collection::vec(prop_oneof![8 => 0u64..3, 1 => 3u64..30], 1..100), first in 0u64..20) {
+        fn agrees_with_a_list(
+            steps in proptest::collection::vec(prop_oneof![8 => 0u64..3, 1 => 3u64..30], 1..100),
+            first in 0u64..20,
+        ) {
             let (mut window, mut list, mut now) = (Window::<u32, 5>::default(), Vec::new(), first);
             for step in steps {
                 now += step;

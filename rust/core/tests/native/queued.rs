@@ -1,4 +1,4 @@
-//! Native calls that wait for a permit: who begins when, and that each permit comes back.
+//! Native calls that wait for a permit: the order in which they begin, and that each permit comes back.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};

@@ -139,7 +139,7 @@ fn a_probe_takes_its_slot_only_when_the_inside_has_admitted_it() {
     let stack = [Layer::Breaker(breaker.clone()), Layer::Limit(one)];
     let calls: Vec<_> = (0..5).map(|_| stage.call()).collect();
     let mut runs: Vec<_> = calls.iter().map(|call| Run::new(&stage, call, &stack, Deadline::NONE, true)).collect();
-    // None of those who wait inside is a probe yet.
+    // None of the calls that wait inside is a probe yet.
     assert!(runs.iter_mut().all(|run| run.poll().is_pending()));
     drop(taken);
     assert!(runs[0].woken() && runs[0].poll().is_ready());

@@ -36,7 +36,7 @@ impl Shop {
         }
     }
 
-    /// Somebody who asks for `key`.
+    /// A caller that asks for `key`.
     fn caller(&self, key: usize) -> Stage {
         let mut stage = Stage::at(&self.clock, [Act::value(secs(0))]);
         let used = self.keys.intern(&self.other, key as u64, || key, |known| Ok::<_, Infallible>(known == key)).unwrap();
@@ -48,7 +48,7 @@ impl Shop {
         [Layer::Cache(self.cache.clone())]
     }
 
-    /// What he gets, when his flight, if he begins one, ends so.
+    /// The value that a caller gets, and the flights that it begins, which end so.
     fn ask(&self, key: usize, landed: Option<u32>) -> (Option<u32>, usize) {
         let stage = self.caller(key);
         let (call, stack) = (stage.call(), self.stack());
@@ -133,7 +133,7 @@ fn fresh_stale_and_gone() {
     shop.clock.advance(secs(9));
     assert_eq!(shop.ask(1, None), (Some(1), 0));
     shop.clock.advance(secs(1));
-    // Stale: given out at once, by one who begins a flight that brings nothing, then by one whose flight brings
+    // Stale: given out at once, to a caller whose flight brings nothing, then to one whose flight brings
     // another.
     assert_eq!(shop.ask(1, None), (Some(1), 1));
     assert_eq!(shop.ask(1, Some(2)), (Some(1), 1));
@@ -150,7 +150,7 @@ fn as_many_as_there_is_room_for_and_none_after_clear() {
     }
     assert_eq!(shop.cache.counts().1, 5);
     assert_eq!(shop.ask(19, None), (Some(19), 0));
-    // Forgotten while it is under way: who waits has it, and it is not kept.
+    // Forgotten while it is under way: its waiters get it, and it is not kept.
     for clear in [true, false] {
         let stage = shop.caller(19);
         shop.cache.clear();
@@ -222,7 +222,7 @@ fn last_to_leave(landed: Option<Landed>) -> Result<u32, Fail> {
     assert_eq!(layer, 1);
     shop.clock.advance(secs(1));
     assert!(run.poll().is_pending() && landing.flight().is_over(), "it is asked to end, and its end is awaited");
-    // Who comes meanwhile begins another, and asked again it stays asked.
+    // A caller that comes meanwhile begins another, and asked again it stays asked.
     assert_eq!(shop.ask(1, Some(3)), (Some(3), 1));
     shop.clock.advance(secs(1));
     assert!(run.poll().is_pending());
@@ -314,7 +314,7 @@ fn a_breaker_around_counts_the_flight_of_who_begins_it() {
     assert!(second.leaf.flights().is_empty());
     shop.clock.advance(secs(30));
 
-    // Half-open, who begins a flight is the probe; the others are refused, whatever they ask for.
+    // Half-open, the caller that begins a flight is the probe; the others are refused, whatever they ask for.
     let others = [asks(3), asks(3), asks(4)];
     let calls: Vec<_> = others.iter().map(Stage::call).collect();
     let mut runs: Vec<_> =
@@ -358,7 +358,7 @@ fn to_wait_for_a_flight_is_an_attempt_that_gates_around_let_in() {
     }
     // At each beginning; the gate admits each call once.
     assert_eq!(asked.into_inner(), 3);
-    // Who was not let in leaves no flight that others would wait for.
+    // A caller that is refused leaves no flight for others to wait for.
     assert_eq!(shop.ask(1, Some(3)), (Some(3), 1));
     // Nor is a value that is there an attempt.
     let stage = shop.caller(1);

@@ -1,4 +1,4 @@
-//! ConcurrencyLimit as a layer: who gets in, who is refused, and that a permit always comes back.
+//! ConcurrencyLimit as a layer: which calls get in, which are refused, and that a permit always comes back.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn a_time_limit_while_waiting_leaves_no_trace() {
     assert_eq!(one.counts().0, 0);
 }
 
-/// Whatever has looked at the clock before the wait: what stands inside begins after it.
+/// Whatever has looked at the clock before the wait: the inside begins after it.
 #[test]
 fn a_limit_inside_counts_from_the_permit() {
     let stack = [limit(100), Layer::Limit(of(1, None, Overflow::Reject)), limit(5)];
@@ -119,7 +119,7 @@ fn who_would_wait_for_himself_is_refused() {
     let (result, _) = third.play(&[Layer::Limit(two.clone())]);
     assert!(matches!(result, Err(Fail::Refused(Refused { why: Reason::Reentered, .. }))));
     assert_eq!(two.counts(), (2, [0, 0, 0]));
-    // A holder of another's, who can end, keeps it possible.
+    // A holder of another's, which can end, keeps it possible.
     drop(inner);
     let other = two.try_permit(&stage.clock, 0, None).unwrap();
     third.terms.held = Some(outer.held().clone().into());
@@ -129,7 +129,7 @@ fn who_would_wait_for_himself_is_refused() {
     assert!(run.poll().is_pending());
     drop(other);
     assert!(run.woken() && run.poll().is_ready());
-    // Fewer permits than holders that wait: the newest who waits is refused.
+    // Fewer permits than holders that wait: the newest waiter is refused.
     let third_call = third.call();
     let more = two.try_permit(&stage.clock, 0, None).unwrap();
     let mut run = Run::new(&third, &third_call, &stack, Deadline::NONE, true);

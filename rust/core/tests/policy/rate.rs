@@ -1,4 +1,4 @@
-//! RateLimit as a layer: turns in order, by one timer, given back by who does not take them.
+//! RateLimit as a layer: turns in order, by one timer, given back by callers that do not take them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ fn ten_at_once_start_three_in_three_seconds() {
     assert_eq!((rate.waiting(), clock.armed()), (0, 0));
 }
 
-/// Whatever has looked at the clock before the wait: what stands inside begins after it.
+/// Whatever has looked at the clock before the wait: the inside begins after it.
 #[test]
 fn a_limit_inside_counts_from_the_turn() {
     let stack = [limit(100), Layer::Rate(of(1.0, 10)), limit(5)];

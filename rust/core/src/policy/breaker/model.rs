@@ -327,7 +327,11 @@ impl Pair {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
     #[test]
-    fn agrees_with_the_model(settings in settings(), acts in proptest::collection::vec(act(), 1..150), start in 0u64..20_000_000_000) {
+    fn agrees_with_the_model(
+        settings in settings(),
+        acts in proptest::collection::vec(act(), 1..150),
+        start in 0u64..20_000_000_000,
+    ) {
         let now = Instant::from_nanos(start);
         let mut pair = Pair {
             settings, breaker: Breaker::new(settings), logs: Default::default(), flying: Vec::new(), calls: 0, now,

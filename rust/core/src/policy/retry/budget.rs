@@ -161,11 +161,16 @@ mod tests {
         fn retries_never_exceed_the_bound(
             ratio in prop_oneof![Just(0.0), Just(0.1), Just(1.0), 0.0..3.0f64],
             min in prop_oneof![Just(0.0), Just(0.1), Just(1.0), 0.0..2.0f64],
-            steps in proptest::collection::vec((prop_oneof![6 => Just(0), 4 => 0u64..NANOS, 1 => 0..12 * NANOS, 1 => Just(10 * NANOS)], any::<bool>()), 1..300),
+            steps in proptest::collection::vec(
+                (prop_oneof![6 => Just(0), 4 => 0u64..NANOS, 1 => 0..12 * NANOS, 1 => Just(10 * NANOS)], any::<bool>()),
+                1..300,
+            ),
         ) {
             let mut budget = Budget::new(ratio, min);
             let (mut calls, mut retries, mut now) = (Vec::new(), Vec::new(), 0u64);
-            let within = |list: &[u64], now: u64, unit: u64, most: u64| list.iter().filter(|&&t| now / unit - t / unit <= most).count() as f64;
+            let within = |list: &[u64], now: u64, unit: u64, most: u64| {
+                list.iter().filter(|&&t| now / unit - t / unit <= most).count() as f64
+            };
             let bound = |calls: f64| ratio * calls + min * 10.0 + 1e-9;
             for (step, call) in steps {
                 now += step;

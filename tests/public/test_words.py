@@ -1,0 +1,121 @@
+"""How the sources read: the width of lines, the length of files, and words that name nothing in comments."""
+
+import io
+import re
+import tokenize
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = [
+    path.relative_to(ROOT)
+    for pattern in ("rust/*/src/**/*.rs", "rust/*/tests/**/*.rs", "python/**/*.py", "python/**/*.pyi", "tests/**/*.py")
+    for path in sorted(ROOT.glob(pattern))
+]
+WIDTH = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["line-length"]
+RUST_WIDTH = tomllib.loads((ROOT / "rustfmt.toml").read_text())["max_width"]
+#: Where the comments have been gone over. A room that is clean is added here.
+CLEAN = ("rust/core", "rust/dashboard")
+#: Files in there that are not done yet.
+LEFT = {f"rust/core/src/{name}.rs" for name in ("effect/call", "effect/leaf", "effect/native", "policy/mod")}
+#: Words that hide a subject: a comment names the call, the waiter, the thread.
+RIDDLES = re.compile(r"\b(nobody|whoever|somebody|everybody|whom|he|his|him|himself)\b", re.IGNORECASE)
+#: Lines that a source file may have, and a file of tests.
+MOST, MOST_OF_TESTS = 300, 400
+#: The files that are longer, and why.
+LONG = {
+    "python/mountain_runtime/_native.pyi": "the stub of one native module is one file",
+    "python/mountain_runtime/_runtime/runtime.py": "one public class, half of it docstrings",
+    "rust/bridge/src/context/context.rs": "one table of what a task inherits, read as one",
+    "rust/bridge/src/effect/effect.rs": "the methods of one Python class",
+    "rust/bridge/src/effect/slot.rs": "the methods of one Python class",
+    "rust/bridge/src/handle/handle.rs": "the methods of one Python class",
+    "rust/bridge/src/observe/spans.rs": "a span from its begin to its export",
+    "rust/bridge/src/plan/plan.rs": "the compiler and what it compiles to",
+    "rust/bridge/src/port/port.rs": "one protocol between threads",
+    "rust/bridge/src/run/leaf.rs": "one implementation of the core's `Leaf`",
+    "rust/bridge/src/run/run.rs": "the methods of one Python class",
+    "rust/core/src/effect/keys.rs": "one table, with its tests",
+    "rust/core/src/policy/breaker/machine.rs": "one machine",
+    "rust/core/src/policy/limit/machine.rs": "one machine",
+    "rust/core/src/policy/rate/mod.rs": "one machine",
+    "rust/core/src/policy/rate/tests/mod.rs": "the rules of one limiter, number by number",
+    "rust/core/src/runtime/queued.rs": "one state machine, with its tests",
+    "rust/core/src/telemetry/policies.rs": "one table, with its tests",
+    "rust/dashboard/src/state.rs": "one JSON value, with its tests",
+    "rust/providers/src/process/reactor.rs": "one protocol between threads",
+    "tests/policy/test_fallback.py": "the ladder's cases use one service",
+    "tests/typing/typing_checks.py": "three type checkers read one program",
+}
+
+
+def is_clean(path: Path) -> bool:
+    return str(path).startswith(CLEAN) and path.as_posix() not in LEFT
+
+
+def is_test(path: Path) -> bool:
+    return "tests" in path.parts or path.stem.endswith(("tests", "model", "races"))
+
+
+def rust_comments(text: str) -> Iterator[tuple[int, str]]:
+    """The comments of a Rust source by their lines; strings that hold `//` have a quote or a colon before it."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := re.search(r'(?<![:"])//[/!]?(.*)', line):
+            yield number, found[1]
+
+
+def python_comments(text: str) -> Iterator[tuple[int, str]]:
+    """The comments and docstrings of a Python source by their lines."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        docstring = token.type == tokenize.STRING and token.line.lstrip().startswith(('"""', "'''"))
+        if token.type == tokenize.COMMENT or docstring:
+            for offset, line in enumerate(token.string.splitlines()):
+                yield token.start[0] + offset, line
+
+
+def comments(path: Path) -> Iterator[tuple[int, str]]:
+    text = (ROOT / path).read_text()
+    return rust_comments(text) if path.suffix == ".rs" else python_comments(text)
+
+
+def test_comments_are_found() -> None:
+    rust = 'let at = "http://x"; // nobody\n/// Whoever comes.\nlet nobody = 1;\n'
+    assert list(rust_comments(rust)) == [(1, " nobody"), (2, " Whoever comes.")]
+    python = '"""Nobody\nelse."""\nnobody = "nobody"  # whoever\n'
+    assert list(python_comments(python)) == [(1, '"""Nobody'), (2, 'else."""'), (3, "# whoever")]
+
+
+def test_no_line_is_wider_than_configured() -> None:
+    wide = []
+    for path in SOURCES:
+        if path.parts[0] == "tests" or (path.suffix == ".rs" and not is_clean(path)):
+            continue  # ruff holds the tests to it, but for lines that end in a pragma
+        lines = (ROOT / path).read_text().splitlines()
+        for number, line in enumerate(lines, 1):
+            is_code = path.suffix == ".rs" and not line.lstrip().startswith("//")
+            if len(line) > (RUST_WIDTH if is_code else WIDTH):
+                wide.append(f"{path}:{number}")
+    assert wide == []
+
+
+def test_a_comment_names_its_subject() -> None:
+    found = [
+        f"{path}:{n}:{text}"
+        for path in filter(is_clean, SOURCES)
+        for n, text in comments(path)
+        if RIDDLES.search(re.sub("`[^`]*`", "", text))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("tests", [False, True])
+def test_a_long_file_has_its_reason(*, tests: bool) -> None:
+    most = MOST_OF_TESTS if tests else MOST
+    files = [path for path in SOURCES if is_test(path) == tests]
+    long = {str(path) for path in files if len((ROOT / path).read_text().splitlines()) > most}
+    assert sorted(long - set(LONG)) == [], "split it, or say here why it is long"
+    named = {name for name in LONG if is_test(Path(name)) == tests}
+    assert sorted(named - long) == [], "no longer long: take it off the list"
