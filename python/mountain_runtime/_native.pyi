@@ -87,6 +87,7 @@ __all__ = [
     "race_native",
     "scope_var",
     "serving_var",
+    "slot",
     "spans_dropped",
     "statistics",
     "sweep_groups",
@@ -287,11 +288,12 @@ class LimitState:
     def counts(self) -> tuple[int, list[int]]: ...
     def after_fork(self) -> None: ...
 
+def slot(permits: LimitState, limit: object, key: object = None, name: str | None = None, /) -> Slot: ...
+
 @final
 class Slot(AbstractAsyncContextManager[None]):
     """`async with limit.slot():` holds a place for a block of code. It is entered once."""
 
-    def __new__(cls, permits: LimitState, limit: object, key: object = None, name: str | None = None, /) -> Self: ...
     def __enter__(self) -> NoReturn: ...
     def __exit__(self, *_raised: object) -> None: ...
     def __aenter__(self) -> Coroutine[Any, Any, None]: ...  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -7,7 +7,7 @@ from typing import Literal
 from .._tasks.dump import Dump
 from .._tasks.users_errors import notes, said
 
-__all__ = ["Outcome", "ShutdownReport", "Step"]
+__all__ = ["ShutdownReport", "Step"]
 
 Outcome = Literal["done", "failed", "timed_out", "abandoned"]
 

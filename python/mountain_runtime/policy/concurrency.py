@@ -7,7 +7,7 @@ from math import inf
 from typing import Literal, ParamSpec, cast, final
 from weakref import WeakSet
 
-from .._native import Layer, LimitState, Slot
+from .._native import Layer, LimitState, slot
 from ..errors import ConfigError
 from ._arguments import check_name
 from ._asked import KeyFunction
@@ -93,14 +93,14 @@ class ConcurrencyLimit(Policy):
         A limit with `key=` takes the key here, as that function would give it; one without takes none. Otherwise it
         raises ConfigError.
         """
-        return Slot(self._permits, self, key)
+        return slot(self._permits, self, key)
 
     def _wrong_key(self, key: object) -> ConfigError:  # pyright: ignore[reportUnusedFunction] - raised natively
         return wrong_key(self, key, "slot()")
 
     def _slot_for(self, name: str) -> AbstractAsyncContextManager[None]:  # pyright: ignore[reportUnusedFunction]
         """A slot for what errors call `name`."""
-        return Slot(self._permits, self, None, name)
+        return slot(self._permits, self, None, name)
 
     def resize(self, n: int, /) -> None:
         """From now on `n` places. Calls that are at work beyond that end in their own time."""

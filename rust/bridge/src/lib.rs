@@ -46,7 +46,7 @@ mod _native {
     #[pymodule_export]
     use super::effect::function::EffectFunction;
     #[pymodule_export]
-    use super::effect::slot::Slot;
+    use super::effect::slot::{Slot, slot};
     #[pymodule_export]
     use super::effect::{Effect, adopt, call_effect, gather_native, is_native, race_native};
     #[pymodule_export]
