@@ -198,6 +198,13 @@ async def test_threads_are_no_more_than_it_was_given() -> None:
     assert threading.main_thread().name not in names
 
 
+async def test_threads_of_its_own_end_with_it() -> None:
+    async with Runtime(threads=1) as runtime:
+        thread = await runtime.submit(blocking(threading.current_thread)())
+        assert thread.is_alive()
+    await until(lambda: not thread.is_alive())
+
+
 WRONG: list[tuple[Any, list[str]]] = [
     (lambda: Runtime(workers=0), ["workers", "0", "1"]),
     (lambda: Runtime(workers=-1), ["workers", "-1", "1"]),

@@ -22,7 +22,7 @@ CRATES = {
 CORE_FLOORS = [
     {"time", "sync", "value", "error", "observe", "schedule"},
     {"effect"},
-    {"policy", "lifecycle"},
+    {"policy"},
     {"telemetry"},
     {"runtime"},
 ]

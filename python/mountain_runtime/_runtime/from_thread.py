@@ -4,27 +4,19 @@ import asyncio
 import concurrent.futures
 import functools
 from contextvars import copy_context
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from .._effect.misused import not_an_effect
-from .._native import Effect, Handle
+from .._native import Effect
 from ..errors import ShuttingDown
+from .owner import Owner
 
 __all__ = ["call"]
 
 T = TypeVar("T")
 
 
-class Entered(Protocol):
-    """What it needs of the runtime."""
-
-    _loop: asyncio.AbstractEventLoop | None
-
-    def submit(self, effect: Effect[T], /, *, name: str | None = None) -> Handle[T]: ...
-    def _refuse(self, effect: object, verb: str) -> NoReturn: ...
-
-
-def call(runtime: Entered, effect: Effect[T]) -> T:
+def call(runtime: Owner, effect: Effect[T]) -> T:
     """What the effect gives, or raises. KeyboardInterrupt in the thread cancels it."""
     if not isinstance(effect, Effect):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise not_an_effect("from_thread()", effect)

@@ -2,19 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from .._shutdown.clock import POLITE, Clock
 from .._shutdown.steps import Left, Steps, left_behind
 from .._tasks.cuts import STOPS
+from .owner import Owner
 
-__all__ = ["InFlight", "Owner"]
+__all__ = ["SHARE", "InFlight"]
 
-
-class Owner(Protocol):
-    """What it needs of the runtime."""
-
-    def _pending(self) -> "list[asyncio.Future[Any]]": ...
+#: The share of what is left that a step has, where something is still to be stopped after it.
+SHARE = 0.5
 
 
 class InFlight:

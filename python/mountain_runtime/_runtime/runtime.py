@@ -2,23 +2,19 @@
 
 import asyncio
 import contextlib
-import inspect
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from contextvars import Token, copy_context
-from math import inf
+from contextvars import Token
 from types import FrameType, TracebackType
-from typing import Any, NoReturn, Self, TypeVar, cast, final, overload
+from typing import Any, Self, TypeVar, final, overload
 
-from .._effect import children as _children
-from .._effect import threads as _threads
 from .._effect.misused import AsyncBlock
-from .._effect.need import Key, check_key, shown
-from .._native import Effect, PermitContext, Scope, accepted_var, apart, deadline_var, scope_var, serving_var
-from .._services.graph import Make, Provider
+from .._effect.need import Key
+from .._native import Effect, Scope, accepted_var, apart, scope_var
+from .._services.graph import provider
 from .._services.provided import Maker, TypeKey
 from .._services.services import Services
 from .._shutdown.clock import Clock
@@ -27,19 +23,16 @@ from .._shutdown.settings import Shutdown
 from .._shutdown.steps import Steps
 from .._tasks import scope as _scope
 from .._tasks.dump import Dump, take
-from .._tasks.exits import EXITS, Exit, carried, closing
 from .._tasks.outlast import outlast
 from .._tasks.stopping import Stopping
-from .._tasks.users_errors import written
 from ..errors import ConfigError, ShuttingDown
-from ..policy._base import name_of
-from ..policy._functions import takes_none
-from ..policy._numbers import Seconds, count, seconds
-from ..policy.concurrency import ConcurrencyLimit
+from ..policy._numbers import Seconds
 from ..telemetry import _dashboard, _otel
 from ..telemetry._health import Health
 from .close import close
+from .deferred import Deferred
 from .from_thread import call
+from .owner import Owner
 from .statistics import Statistics, snapshot
 
 __all__ = ["Runtime"]
@@ -49,7 +42,7 @@ T = TypeVar("T")
 
 
 @final
-class Runtime(AsyncBlock, Scope):
+class Runtime(AsyncBlock, Owner):
     """`async with Runtime() as rt:` owns what is submitted to it. It is entered once.
 
     None is needed to await an effect. A clean exit drains what was submitted, an exception cancels it; `report` then
@@ -77,27 +70,19 @@ class Runtime(AsyncBlock, Scope):
             _dashboard.check(dashboard)
         if not isinstance(shutdown, Shutdown):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"Runtime(shutdown={shutdown!r}): must be a Shutdown(...)")
-        if workers is not None:
-            count(workers, "Runtime", "workers")
-        if max_in_flight is not None:
-            count(max_in_flight, "Runtime", "max_in_flight")
-        self._limit = None if max_in_flight is None else ConcurrencyLimit(max_in_flight, max_waiting=None)
-        self._setup(workers, self._limit and self._limit._permits)
-        self._pool = None if threads is None else _threads.Pool(count(threads, "Runtime", "threads"))
+        super().__init__(workers, threads, max_in_flight)
         self._settings = shutdown
         self.report = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        #: The loop's.
+        #: The id of the loop's thread.
         self._thread: int | None = None
         self._token: Token[Scope | None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = Stopping()
         self._clock: Clock | None = None
         self._closing: asyncio.Task[None] | None = None
         self._services = Services()
         #: The task that enters it, until its services are up.
         self._entering: asyncio.Task[None] | None = None
-        self._deferred: list[Callable[[], Awaitable[None]]] = []
+        self._deferred = Deferred()
         self._address = dashboard
         self._page: _dashboard.Page | None = None
         self._steps: Steps | None = None
@@ -126,7 +111,6 @@ class Runtime(AsyncBlock, Scope):
         except BaseException:
             self._close_page()
             raise
-        _scope.by_loop[self._loop] = self
         self._token = scope_var.set(self)
         if self._page is not None:
             self._page.push()
@@ -145,28 +129,10 @@ class Runtime(AsyncBlock, Scope):
         finally:
             self._entering = None
 
-    def _spawn_service(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
-        return self._begin(work, name, self._serve)
-
-    def _begin(self, work: Coroutine[Any, Any, None], name: str, enter: Callable[[], None]) -> "asyncio.Task[None]":
-        """A task for services and what is deferred: they may await effects until they have ended."""
-        context = copy_context()
-        context.run(enter)
-        task = apart(asyncio.create_task, self._exiting(work), name=name, context=context)
-        return closing(task, work)
-
-    async def _exiting(self, work: Coroutine[Any, Any, None]) -> None:
-        """`work`, whose exit is the program's."""
-        try:
-            await carried(work)
-        except Exit as exit:  # noqa: A001
-            self._exits(exit.of)
-            raise
-
     def _exits(self, error: BaseException) -> None:
         """Work of this runtime ends the program: everything stops in order, and then the block raises `error`."""
         if self._aborted:
-            raise error  # at once
+            super()._exits(error)
         if self._exit is None:
             self._exit = error
         _ = self._begin_close(drain=False)
@@ -230,67 +196,6 @@ class Runtime(AsyncBlock, Scope):
         """Runs an effect on this runtime's loop, from a thread that runs none, and waits for it. Ctrl-C cancels it."""
         return call(self, effect)
 
-    def _refuse(self, effect: object, verb: str) -> NoReturn:
-        close: Callable[[], None] | None = getattr(effect, "close", None)
-        if close is not None:
-            close()
-        name = getattr(effect, "__name__", "")
-        if self._phase == _scope.NEW:
-            raise RuntimeError(
-                f"{verb}() before the Runtime was entered: use `async with runtime:` or run(main, runtime=runtime)"
-            )
-        state = (
-            "is closed: make a new Runtime"
-            if self._phase == _scope.CLOSED
-            else "is shutting down and takes no new work"
-        )
-        raise ShuttingDown(f"effect '{name}' was not started: its runtime {state}", effect=name)
-
-    def _spawn(  # pyright: ignore[reportUnusedFunction] - called by submit, natively
-        self, effect: Awaitable[T], name: str | None, within: PermitContext | None = None
-    ) -> "asyncio.Task[T]":
-        """A task of the runtime's own, for what is submitted; `within`, if who submits it holds something."""
-        run = self._owned if self._limit is None else self._queued
-        return self._task(run(effect) if within is None else _children.bound(run, effect, within), effect, name)
-
-    def _task(self, work: Coroutine[Any, Any, T], effect: Awaitable[T], name: str | None) -> "asyncio.Task[T]":
-        """Of the caller's context, without its deadline. An exit cancels it."""
-        context = copy_context()
-        context.run(self._accept)
-        name = name or getattr(effect, "__name__", None)
-        return apart(asyncio.create_task, work, name=name, context=context)
-
-    async def _owned(self, work: Awaitable[T]) -> T:
-        try:
-            return await work
-        except EXITS as error:
-            self._exits(error)
-            raise asyncio.CancelledError(f"it raised {written(error)}") from None
-
-    async def _queued(self, effect: Awaitable[T]) -> T:
-        assert self._limit is not None
-        async with self._limit._slot_for(getattr(effect, "__name__", "effect")):
-            return await self._owned(effect)
-
-    def _start(  # pyright: ignore[reportUnusedFunction] - for run
-        self, effect: Awaitable[T], name: str | None
-    ) -> "asyncio.Task[T]":
-        """Such a task without a handle: run's main."""
-        task = self._task(self._owned(effect), effect, name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    def _accept(self) -> None:
-        scope_var.set(self)
-        accepted_var.set(self)
-        deadline_var.set(None)
-
-    def _serve(self) -> None:
-        self._accept()
-        accepted_var.set(None)
-        serving_var.set(self)
-
     # -- services ---------------------------------------------------------------------------------------------------
 
     @overload
@@ -334,16 +239,7 @@ class Runtime(AsyncBlock, Scope):
         """
         if self._phase != _scope.NEW:
             raise RuntimeError("provide() after the Runtime was entered: services are known before")
-        check_key(key, "Runtime.provide")
-        owner = f"Runtime.provide({shown(key)})"
-        times = (
-            inf if given is None else seconds(given, owner, name)
-            for name, given in (("start_timeout", start_timeout), ("stop_timeout", stop_timeout))
-        )
-        _check_make(make, owner)
-        if fallback is not None:
-            _check_make(fallback, f"{owner}: fallback")
-        self._services.add(Provider(key, make, fallback, *times))
+        self._services.add(provider(key, make, fallback, start_timeout, stop_timeout))
         return self
 
     def get(self, key: Key[S] | Callable[..., S], /) -> S:
@@ -362,16 +258,7 @@ class Runtime(AsyncBlock, Scope):
         """Calls `fn` at shutdown, when no work is left and the services are still up; the last added first."""
         if self._phase == _scope.CLOSED:
             raise ShuttingDown("Runtime.defer(): the runtime is closed")
-        if not callable(cast("Any", fn)):
-            given = cast("object", fn)
-            called = (
-                "the function itself, which is called at shutdown" if isinstance(given, Awaitable) else "a function"
-            )
-            raise ConfigError(f"Runtime.defer({fn!r}): must be {called}, and gives an awaitable: write defer(close)")
-        if not takes_none(fn):
-            bound = f"lambda: {name_of(fn)}(...)"
-            raise ConfigError(f"Runtime.defer({name_of(fn)}): is called without arguments: write defer({bound})")
-        self._deferred.append(fn)
+        self._deferred.add(fn)
 
     # -- what is known ----------------------------------------------------------------------------------------------
 
@@ -389,9 +276,8 @@ class Runtime(AsyncBlock, Scope):
 
     def _dump_from(self, at_work: FrameType | None) -> Dump:
         """The same for who looks from outside, and knows where the loop's thread is."""
-        pool = self._pool or _threads.default_pool()
         handles: list[Any] = self._in_flight()
-        return take(self._loop, at_work, handles, pool.all_running())
+        return take(self._loop, at_work, handles, self._pool.all_running())
 
     def stopping(self) -> bool:
         """Whether the shutdown has begun."""
@@ -426,7 +312,8 @@ class Runtime(AsyncBlock, Scope):
 
     async def _close(self, clock: Clock) -> None:
         try:
-            self.report = await close(self, clock)
+            self._steps = steps = Steps(clock, self.dump)
+            self.report = await close(self, self._services, self._deferred, clock, steps)
         finally:
             self._close_page()
 
@@ -444,24 +331,3 @@ class Runtime(AsyncBlock, Scope):
         phases = {_scope.DRAINING: "draining", _scope.CANCELLING: "stopping", _scope.CLOSED: "closed"}
         phase = phases.get(self._phase, "announcing")
         return phase, day + self._clock.began, day + min(self._clock.end, 1e12), self._steps.so_far()
-
-    def _pending(  # pyright: ignore[reportUnusedFunction] - for the shutdown
-        self,
-    ) -> "list[asyncio.Future[Any]]":
-        """What it owns and has not ended."""
-        handles: list[Any] = self._in_flight()
-        return [work for work in (*self._tasks, *handles) if not work.done()]
-
-    def _forget_loop(self) -> None:  # pyright: ignore[reportUnusedFunction] - likewise
-        if self._loop is not None and _scope.by_loop.get(self._loop) is self:
-            del _scope.by_loop[self._loop]
-
-
-def _check_make(make: Make, owner: str) -> None:
-    given = cast("Any", make)
-    if inspect.isasyncgenfunction(given):
-        raise ConfigError(
-            f"{owner}: {shown(given)} is an async generator function: decorate it with contextlib.asynccontextmanager"
-        )
-    if not callable(given) or inspect.iscoroutinefunction(given):
-        raise ConfigError(f"{owner}: {given!r} must be a function that gives an async context manager")

@@ -1,14 +1,17 @@
 """The graph of services, before anything starts: who needs whom, whether that can work, how deep each stands."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from math import inf
+from typing import Any, cast
 
-from .._effect.need import needs, shown
+from .._effect.need import check_key, needs, shown
 from ..errors import ConfigError
+from ..policy._numbers import Seconds, seconds
 
-__all__ = ["Make", "Provider", "check", "depths"]
+__all__ = ["Make", "Provider", "check", "depths", "provider"]
 
 Make = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -38,6 +41,32 @@ class Provider:
     def edges(self) -> list[Any]:
         """What has to be up before it starts, and may stop only after it."""
         return list(dict.fromkeys([*self.needs.values(), *self.fallback_needs.values()]))
+
+
+def provider(
+    key: Any, make: Make, fallback: Make | None, start_timeout: Seconds | None, stop_timeout: Seconds | None
+) -> Provider:
+    """A Provider of what `Runtime.provide` was given; a ConfigError for what cannot work."""
+    check_key(key, "Runtime.provide")
+    owner = f"Runtime.provide({shown(key)})"
+    start, stop = (
+        inf if given is None else seconds(given, owner, name)
+        for name, given in (("start_timeout", start_timeout), ("stop_timeout", stop_timeout))
+    )
+    _check_make(make, owner)
+    if fallback is not None:
+        _check_make(fallback, f"{owner}: fallback")
+    return Provider(key, make, fallback, start, stop)
+
+
+def _check_make(make: Make, owner: str) -> None:
+    given = cast("Any", make)
+    if inspect.isasyncgenfunction(given):
+        raise ConfigError(
+            f"{owner}: {shown(given)} is an async generator function: decorate it with contextlib.asynccontextmanager"
+        )
+    if not callable(given) or inspect.iscoroutinefunction(given):
+        raise ConfigError(f"{owner}: {given!r} must be a function that gives an async context manager")
 
 
 def check(providers: Mapping[Any, Provider]) -> None:

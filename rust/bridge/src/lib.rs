@@ -99,7 +99,7 @@ mod _native {
     #[pymodule_export]
     use super::runtime::fork::{after_fork, after_fork_in_parent, before_fork};
     #[pymodule_export]
-    use super::scope::Scope;
+    use super::scope::{Scope, current};
     #[pymodule_export]
     use super::testing::trial::{fail, noop, panic, sleep, tick};
     #[pymodule_export]
@@ -107,7 +107,7 @@ mod _native {
 
     use super::observe::{breakers, log};
     use super::python::{free_list, type_slots};
-    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, convert, globals, providers};
+    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, convert, globals, providers, scope};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -125,6 +125,7 @@ mod _native {
         free_list::install::<Slot>(py);
         m.add("DEBUG", cfg!(debug_assertions))?;
         m.add("deadline_var", context::deadline_var(py)?)?;
+        m.add("PHASES", scope::PHASES)?;
         m.add("scope_var", context::scope_var(py)?)?;
         m.add("priority_var", context::priority_var(py)?)?;
         m.add("permit_context_var", context::permit_context_var(py)?)?;

@@ -2,11 +2,10 @@
 //! no file.
 //!
 //! Floors, each importing only from those to its left: `time`, `sync`, `value`, `error`, `observe`, `schedule` →
-//! `effect` → `policy`, `lifecycle` → `telemetry` → `runtime`.
+//! `effect` → `policy` → `telemetry` → `runtime`.
 
 pub mod effect;
 pub mod error;
-pub mod lifecycle;
 pub mod observe;
 pub mod policy;
 pub mod runtime;

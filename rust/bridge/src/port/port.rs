@@ -187,6 +187,17 @@ impl Port {
         Self::of(&running)
     }
 
+    /// The port of the running loop, where both exist; opens none.
+    pub(crate) fn existing(py: Python<'_>) -> PyResult<Option<Bound<'_, Port>>> {
+        let running = running_loop(py)?;
+        Ok(if running.is_none() { None } else { Self::known_of(&running) })
+    }
+
+    /// A loop at the address of one that was collected is another loop, even where something keeps that one's port.
+    fn known_of<'py>(event_loop: &Bound<'py, PyAny>) -> Option<Bound<'py, Port>> {
+        known(event_loop.py(), event_loop.as_ptr() as usize).filter(|port| port.get().is_of(event_loop))
+    }
+
     /// The port of a loop that runs on this thread.
     pub(crate) fn of<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Port>> {
         let py = event_loop.py();
@@ -197,11 +208,11 @@ impl Port {
             // SAFETY: made from a weak reference to a port.
             unsafe { Some(last.port.clone_as::<PyWeakrefReference>(py).upgrade()?.cast_into_unchecked::<Port>()) }
         });
-        // A loop at the address of one that was collected is another loop, even where something keeps that one's port.
+        // As in `known_of`.
         if let Some(port) = last.filter(|port| port.get().is_of(event_loop)) {
             return Ok(port);
         }
-        let port = match known(py, key).filter(|port| port.get().is_of(event_loop)) {
+        let port = match Self::known_of(event_loop) {
             Some(port) => port,
             None => Self::open(event_loop, key)?,
         };

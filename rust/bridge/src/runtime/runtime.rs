@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use mountain_core::lifecycle::Part;
 use mountain_core::sync::Mutex;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyBaseException, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
@@ -20,7 +19,7 @@ use crate::policy::limit::LimitState;
 use crate::port::Port;
 use crate::python::api::api;
 use crate::python::os_error::os_error;
-use crate::scope::{CLOSED, DRAINS, NEW, NUMBERS, OWN_WORKERS, RUNNING, Scope, admits, takes};
+use crate::scope::{DRAINS, ENTERED, NEW, NUMBERS, OWN_WORKERS, RUNNING, Scope, admits, takes};
 
 thread_local! {
     static THREAD: ThreadId = std::thread::current().id();
@@ -47,7 +46,6 @@ impl Scope {
             own: Mutex::new(None),
             limit: Mutex::new(None),
             gate: Mutex::new(None),
-            teardown: Mutex::default(),
         }
     }
 
@@ -72,13 +70,13 @@ impl Scope {
         drop(replaced);
         *me.entered.lock() = Some((port.unbind(), this_thread()));
         *me.gate.lock() = None;
+        ENTERED.store(true, Ordering::Relaxed);
         me.phase.store(RUNNING, Ordering::SeqCst);
         Ok(())
     }
 
     /// No longer the loop's runtime.
-    #[pyo3(name = "_leave")]
-    fn leave(slf: &Bound<'_, Self>) {
+    fn _leave(slf: &Bound<'_, Self>) {
         let entered = slf.get().entered.lock().take();
         let Some((port, _)) = entered else { return };
         let mut scope = port.get().scope.lock();
@@ -93,6 +91,11 @@ impl Scope {
     #[pyo3(name = "_admits")]
     fn admits_here(slf: &Bound<'_, Self>) -> PyResult<bool> {
         admits(slf)
+    }
+
+    /// Why work that the runtime does not take is not started, as an exception; `verb` is the method that was to start it.
+    fn _refusal(&self, py: Python<'_>, effect: &str, verb: &str) -> Py<PyBaseException> {
+        self.refuse(py, effect, Some(verb)).into_value(py)
     }
 
     #[getter]
@@ -127,7 +130,7 @@ impl Scope {
         let e = effect.get();
         e.mark_used();
         if me.forks != globals::forks() || !takes(slf)? {
-            return Err(me.refuse(py, &e.plan.get().name));
+            return Err(me.refuse(py, &e.plan.get().name, None));
         }
         let port = {
             let entered = me.entered.lock();
@@ -174,32 +177,14 @@ impl Scope {
         self.owned.all(py)
     }
 
-    /// The part of its native side that ends next, by name.
-    fn _next_part(&self) -> Option<&'static str> {
-        self.teardown.lock().next().map(Part::name)
-    }
-
-    /// End that part. True: it has ended; False: something of it was left behind when the time was up.
-    fn _end_part(slf: &Bound<'_, Self>, timeout: f64) -> bool {
-        let (py, me) = (slf.py(), slf.get());
-        let Some(part) = me.teardown.lock().next() else { return true };
-        let ended = match part {
-            Part::Admission => {
-                me.set_phase(CLOSED);
-                me.refuse_queued();
-                true
-            }
-            Part::Port => {
-                Self::leave(slf);
-                true
-            }
-            // They were asked to end, and had their time.
-            Part::Timers => me.owned.all(py).is_empty(),
-            Part::Threads => true,
-            Part::Tokio => me.end_workers(py, timeout),
-        };
-        me.teardown.lock().advance();
-        ended
+    /// End the runtime's own workers within so many seconds, if it has any. False: some of their work was left behind.
+    fn _end_workers(&self, py: Python<'_>, timeout: f64) -> bool {
+        let Some(workers) = self.own.lock().take() else { return true };
+        let time = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::from_secs(1));
+        let clock = globals::clock();
+        let end = clock.now().after(time);
+        py.detach(|| workers.tokio.shutdown_timeout(time));
+        clock.now() < end
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -216,16 +201,5 @@ impl Scope {
         self.owned.clear();
         let gone = self.entered.lock().take();
         drop(gone);
-    }
-}
-
-impl Scope {
-    fn end_workers(&self, py: Python<'_>, timeout: f64) -> bool {
-        let Some(workers) = self.own.lock().take() else { return true };
-        let time = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::from_secs(1));
-        let clock = globals::clock();
-        let end = clock.now().after(time);
-        py.detach(|| workers.tokio.shutdown_timeout(time));
-        clock.now() < end
     }
 }

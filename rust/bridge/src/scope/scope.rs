@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::thread::ThreadId;
 
 use mountain_core::effect::Host;
-use mountain_core::lifecycle::Teardown;
 use mountain_core::policy::limit::Limit;
 use mountain_core::runtime::Gate;
 use mountain_core::sync::Mutex;
@@ -21,8 +20,14 @@ use crate::scope::owned::Owned;
 
 pub(crate) const NEW: u8 = 0;
 pub(crate) const RUNNING: u8 = 1;
-pub(crate) const CLOSED: u8 = 4;
+const DRAINING: u8 = 2;
+const CANCELLING: u8 = 3;
+const CLOSED: u8 = 4;
+/// The phases of a runtime, in their order.
+pub(crate) const PHASES: (u8, u8, u8, u8, u8) = (NEW, RUNNING, DRAINING, CANCELLING, CLOSED);
 
+/// Some runtime of this process was entered: until then no code has a current one.
+pub(crate) static ENTERED: AtomicBool = AtomicBool::new(false);
 /// Some runtime of this process has begun to drain: from then on each await asks whether it is let in.
 pub(crate) static DRAINS: AtomicBool = AtomicBool::new(false);
 /// Some runtime has workers of its own: from then on native work asks where it runs.
@@ -46,8 +51,6 @@ pub(crate) struct Scope {
     pub(crate) limit: Mutex<Option<Arc<Limit>>>,
     /// That limit, while it is entered, from the first call on.
     pub(crate) gate: Mutex<Option<Arc<Gate>>>,
-    /// How far its native side has ended.
-    pub(crate) teardown: Mutex<Teardown>,
 }
 
 impl Drop for Scope {
@@ -79,7 +82,8 @@ impl Scope {
         gate.clone()
     }
 
-    pub(crate) fn refuse(&self, py: Python<'_>, effect: &str) -> PyErr {
+    /// Why `effect` was not started. `verb` names the method of the runtime that was to start it; None is an await, or `submit`.
+    pub(crate) fn refuse(&self, py: Python<'_>, effect: &str, verb: Option<&str>) -> PyErr {
         if self.forks != globals::forks() {
             return PyRuntimeError::new_err(
                 "this Runtime belongs to the process that this one was forked from: make a new Runtime here",
@@ -87,10 +91,13 @@ impl Scope {
         }
         let what = match self.phase.load(Ordering::SeqCst) {
             NEW => {
-                return PyRuntimeError::new_err(
-                    "this Runtime was not entered: use `async with runtime:` or run(main, runtime=runtime)",
+                let what = verb.map_or_else(
+                    || "this Runtime was not entered".to_owned(),
+                    |verb| format!("{verb}() before the Runtime was entered"),
                 );
+                return PyRuntimeError::new_err(format!("{what}: use `async with runtime:` or run(main, runtime=runtime)"));
             }
+            CLOSED if verb.is_some() => "its runtime is closed: make a new Runtime",
             CLOSED => "its runtime is closed: make a new Runtime, or await the effect outside of it",
             _ => "its runtime is shutting down and takes no new work",
         };
@@ -105,7 +112,11 @@ pub(crate) fn admit(py: Python<'_>, effect: &str) -> PyResult<()> {
         return Ok(());
     }
     let Some(scope) = current(py)? else { return Ok(()) };
-    if scope.get().phase.load(Ordering::SeqCst) == NEW || admits(&scope)? { Ok(()) } else { Err(scope.get().refuse(py, effect)) }
+    if scope.get().phase.load(Ordering::SeqCst) == NEW || admits(&scope)? {
+        Ok(())
+    } else {
+        Err(scope.get().refuse(py, effect, None))
+    }
 }
 
 /// The same of an entered runtime.
@@ -126,13 +137,18 @@ fn is(var: &Bound<'_, PyAny>, scope: &Bound<'_, Scope>) -> PyResult<bool> {
     Ok(get::<Scope>(var)?.is_some_and(|found| found.is(scope)))
 }
 
-/// The runtime of the current code: by context, else by the running loop.
-fn current(py: Python<'_>) -> PyResult<Option<Bound<'_, Scope>>> {
+/// The runtime of the current code: by context, else by the running loop, since a variable that is set in a web framework's lifespan does not
+/// reach its handlers.
+#[pyfunction]
+#[pyo3(name = "current_scope")]
+pub(crate) fn current(py: Python<'_>) -> PyResult<Option<Bound<'_, Scope>>> {
     if let Some(scope) = get::<Scope>(scope_var(py)?)? {
         return Ok(Some(scope));
     }
-    // Without a loop the await will fail of itself.
-    let Ok(port) = Port::current(py) else { return Ok(None) };
+    if !ENTERED.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    let Some(port) = Port::existing(py)? else { return Ok(None) };
     let scope = port.get().scope.lock().as_ref().map(|s| s.clone_ref(py));
     Ok(scope.and_then(|s| s.into_bound(py).cast_into().ok()))
 }

@@ -1,0 +1,124 @@
+"""What a runtime owns: the tasks of what is submitted to it, and those of its services and deferred functions."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import copy_context
+from typing import Any, NoReturn, TypeVar
+
+from .._effect import children as _children
+from .._effect import threads as _threads
+from .._native import PermitContext, Scope, accepted_var, apart, deadline_var, scope_var, serving_var
+from .._tasks.exits import EXITS, Exit, carried, closing
+from .._tasks.users_errors import written
+from ..policy._numbers import count
+from ..policy.concurrency import ConcurrencyLimit
+
+__all__ = ["Owner"]
+
+T = TypeVar("T")
+
+
+class Owner(Scope):
+    """Begins tasks in contexts that name it, and keeps them until they end."""
+
+    def __init__(self, workers: int | None, threads: int | None, max_in_flight: int | None) -> None:
+        if workers is not None:
+            count(workers, "Runtime", "workers")
+        if max_in_flight is not None:
+            count(max_in_flight, "Runtime", "max_in_flight")
+        self._limit = None if max_in_flight is None else ConcurrencyLimit(max_in_flight, max_waiting=None)
+        self._setup(workers, self._limit and self._limit._permits)
+        #: Threads of its own for blocking functions, if it has any.
+        self._own_threads = None if threads is None else _threads.Pool(count(threads, "Runtime", "threads"))
+        #: The loop on which it was entered.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def _pool(self) -> _threads.Pool:
+        """The threads on which blocking functions run here."""
+        return self._own_threads or _threads.default_pool()
+
+    def _pending(self) -> "list[asyncio.Future[Any]]":
+        """What was submitted and has not ended, and run's main."""
+        handles: list[Any] = self._in_flight()
+        return [work for work in (*self._tasks, *handles) if not work.done()]
+
+    def _refuse(self, effect: object, verb: str) -> NoReturn:
+        """Closes an effect that the method `verb` does not start, and raises why."""
+        close: Callable[[], None] | None = getattr(effect, "close", None)
+        if close is not None:
+            close()
+        raise self._refusal(getattr(effect, "__name__", ""), verb)
+
+    def _exits(self, error: BaseException) -> None:
+        """Work of its own raised `error`, one of `EXITS`, which goes through the event loop at once."""
+        raise error
+
+    # -- what is submitted ------------------------------------------------------------------------------------------
+
+    def _spawn(  # pyright: ignore[reportUnusedFunction] - called by submit, natively
+        self, effect: Awaitable[T], name: str | None, within: PermitContext | None = None
+    ) -> "asyncio.Task[T]":
+        """A task for a submitted effect. `within` is what its submitter holds of limits."""
+        run = self._owned if self._limit is None else self._queued
+        return self._task(run(effect) if within is None else _children.bound(run, effect, within), effect, name)
+
+    def _start(self, effect: Awaitable[T], name: str | None) -> "asyncio.Task[T]":
+        """A task without a handle, for run's main."""
+        task = self._task(self._owned(effect), effect, name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _task(self, work: Coroutine[Any, Any, T], effect: Awaitable[T], name: str | None) -> "asyncio.Task[T]":
+        """A task in the caller's context, without its deadline. An exit cancels the task."""
+        context = copy_context()
+        context.run(self._accept)
+        name = name or getattr(effect, "__name__", None)
+        return apart(asyncio.create_task, work, name=name, context=context)
+
+    async def _owned(self, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except EXITS as error:
+            self._exits(error)
+            raise asyncio.CancelledError(f"it raised {written(error)}") from None
+
+    async def _queued(self, effect: Awaitable[T]) -> T:
+        """`_owned` under a permit of `max_in_flight`. A native call waits for its permit natively."""
+        assert self._limit is not None
+        async with self._limit._slot_for(getattr(effect, "__name__", "effect")):
+            return await self._owned(effect)
+
+    # -- what serves it ---------------------------------------------------------------------------------------------
+
+    def _spawn_service(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        return self._begin(work, name, self._serve)
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str, enter: Callable[[], None]) -> "asyncio.Task[None]":
+        """A task for a service or a deferred function, which may await effects until it has ended."""
+        context = copy_context()
+        context.run(enter)
+        task = apart(asyncio.create_task, self._exiting(work), name=name, context=context)
+        return closing(task, work)
+
+    async def _exiting(self, work: Coroutine[Any, Any, None]) -> None:
+        """Awaits `work`, whose exit ends the program."""
+        try:
+            await carried(work)
+        except Exit as exit:  # noqa: A001
+            self._exits(exit.of)
+            raise
+
+    def _accept(self) -> None:
+        """In a new context: its code is accepted work."""
+        scope_var.set(self)
+        accepted_var.set(self)
+        deadline_var.set(None)
+
+    def _serve(self) -> None:
+        """In a new context: its code is a service's."""
+        self._accept()
+        accepted_var.set(None)
+        serving_var.set(self)
