@@ -114,7 +114,7 @@ def test_frameworks_do_not_see_the_parameters_that_we_fill() -> None:
 
 
 async def test_a_service_that_is_passed_is_no_argument_of_a_key() -> None:
-    """A test passes a fake by name: `key=` and `cost=` are asked what they are asked where the runtime gives the service."""
+    """A test passes a fake by name: `key=` and `cost=` get what they get where the runtime gives the service."""
     asked: list[int] = []
 
     def noted(n: int) -> int:
