@@ -70,7 +70,7 @@ def finish(program: "subprocess.Popen[str]") -> tuple[int, str, str]:
         program.kill()
         output, said = program.communicate()
         raise AssertionError(f"it did not end\n{output}\n{said}") from None
-    # On a busy machine another program's turn counts as the loop's: what holds a loop up is tested with a clock of ours.
+    # On a busy machine another program's turn counts as the loop's. What holds a loop up has tests of its own.
     said = re.sub(r"effect '[^']*' held its event loop for [^\n]*\n", "", said)
     return program.returncode, output, said
 
