@@ -45,6 +45,32 @@ BRIDGE_ROOMS = [
     "testing",
 ]
 BRIDGE = ROOT / "rust" / "bridge" / "src"
+PROVIDERS = ROOT / "rust" / "providers" / "src"
+#: The files of the providers from the ground up; a file imports what stands on a lower floor only. `mod` is what a
+#: provider shows to the others and to the bridge.
+PROVIDER_FLOORS = {
+    "pool": [{"seats"}, {"job"}, {"mod"}],
+    "fs": [
+        {"attributes", "entry", "failure", "in_place"},
+        {"source"},
+        {"hash", "many", "meta", "read", "remove", "walk", "write"},
+        {"mod"},
+    ],
+    "process": [
+        {"answer", "command", "shared", "sys", "turns"},
+        {"birth", "birth_elsewhere", "completed", "guard", "inlet", "no_guard", "outlet"},
+        {"desk"},
+        {"state"},
+        {"child"},
+        {"reactor"},
+        {"groups", "run"},
+        {"live"},
+        {"mod"},
+    ],
+    "": [{"trial"}, {"fork"}, {"lib"}],
+}
+#: What a folder of the providers may import of the others, through their `mod`.
+PROVIDER_NEEDS = {"pool": set(), "fs": {"pool"}, "process": set(), "": {"fs", "pool", "process"}}
 #: The package's rooms and modules from the ground up. `_bind` hands the native module what it calls; the empty name is
 #: the package itself.
 PACKAGE_ROOMS = [
@@ -200,6 +226,49 @@ def test_the_rooms_of_the_bridge_import_downwards_only() -> None:
     ]
     assert upwards == []
     list(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+def provider_imports(room: str, file: Path) -> set[tuple[str, str]]:
+    """The files that a file of the providers imports, as folder and stem; the names of a folder stand for its `mod`."""
+    code = rust_code(file)
+    assert not re.search(r"\b(?:super|crate)::\{", code), f"{file}: a line for each import"
+    stems = {folder: {other.stem for other in (PROVIDERS / folder).glob("*.rs")} for folder in PROVIDER_FLOORS}
+    found = {(room, name) for name in re.findall(r"\bsuper::(\w+)", code)}
+    for folder, name in re.findall(r"\bcrate::(\w+)(?:::(\w+))?", code):
+        own = folder in PROVIDER_FLOORS and name in stems[folder] and folder == room
+        found.add((folder, name if own else "mod") if folder in PROVIDER_FLOORS else ("", folder))
+    if file.stem == "mod":
+        found |= {
+            (room, name) for name in re.findall(r"^(?:pub )?use (\w+)::", code, re.MULTILINE) if name in stems[room]
+        }
+    return found
+
+
+def test_the_files_of_the_providers_import_downwards_only() -> None:
+    height = {
+        (room, stem): floor
+        for room, floors in PROVIDER_FLOORS.items()
+        for floor, stems in enumerate(floors)
+        for stem in stems
+    }
+    testing = re.compile(r"tests|testing|\w+_tests")
+    files = {
+        (room, file.stem): file
+        for room in PROVIDER_FLOORS
+        for file in sorted((PROVIDERS / room).glob("*.rs"))
+        if not testing.fullmatch(file.stem)
+    }
+    assert set(files) == set(height), "each file stands on a floor of the table"
+    imports = {name: provider_imports(name[0], file) for name, file in files.items()}
+    assert ("process", "child") in imports["process", "reactor"]
+    assert ("pool", "mod") in imports["fs", "read"]
+    upwards = [
+        f"{room}/{stem} imports {other}/{target}"
+        for (room, stem), found in imports.items()
+        for other, target in found
+        if (height[other, target] >= height[room, stem] if other == room else other not in PROVIDER_NEEDS[room])
+    ]
+    assert upwards == []
 
 
 def test_the_conversion_of_values_knows_no_provider() -> None:

@@ -9,7 +9,7 @@ use mountain_core::error::Error;
 use mountain_core::sync::Mutex;
 use mountain_core::value::{Filled, Memory, Value};
 
-use super::failure;
+use super::failure::failure;
 use super::source::Source;
 use crate::pool::{self, Grip, Job, Step};
 

@@ -9,7 +9,8 @@ use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
 use mountain_core::error::Error;
 use mountain_core::value::Value;
 
-use super::{Entry, failure};
+use super::entry::Entry;
+use super::failure::failure;
 use crate::pool::{self, Grip, Step};
 
 /// Yields an [`Entry`] as `Value::Other`.

@@ -3,6 +3,7 @@
 
 mod attributes;
 mod entry;
+mod failure;
 mod hash;
 mod in_place;
 mod many;
@@ -21,22 +22,3 @@ pub use read::{Encoding, Read};
 pub use remove::Remove;
 pub use walk::{NextBatch, Walk};
 pub use write::{Data, Write};
-
-use std::io;
-use std::path::Path;
-
-use mountain_core::error::{Error, OsError};
-
-/// An `io::Error` about `path`.
-fn failure(e: &io::Error, path: &Path) -> Error {
-    // The one way in which a path can be wrong before the system sees it.
-    if e.raw_os_error().is_none() && e.kind() == io::ErrorKind::InvalidInput {
-        return Error::Invalid("embedded null byte".into());
-    }
-    Error::io(e, path.as_os_str().to_owned())
-}
-
-/// `errno` about `path`.
-fn errno(errno: i32, path: &Path) -> Error {
-    Error::Os(Box::new(OsError { errno, path: Some(path.as_os_str().to_owned()), path2: None }))
-}

@@ -16,7 +16,7 @@ use mountain_core::effect::{Abort, Done, Host, Operation};
 use mountain_core::error::Error;
 use mountain_core::value::Value;
 
-use super::{errno, failure};
+use super::failure::{errno, failure};
 use crate::pool::{self, Grip, Job, Step};
 
 /// Removes a file or a link; with `tree` also a folder with all that is in it. An abort stops between two names.

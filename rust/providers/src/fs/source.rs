@@ -12,7 +12,7 @@ use std::path::Path;
 use mountain_core::error::Error;
 use mountain_core::value::Memory;
 
-use super::failure;
+use super::failure::failure;
 use crate::pool::Job;
 
 /// How long a wait for a pipe goes without a look at the abort, in milliseconds.

@@ -15,7 +15,8 @@ use mountain_core::error::Error;
 use mountain_core::sync::{Condvar, Mutex};
 use mountain_core::value::Value;
 
-use super::{Entry, failure};
+use super::entry::Entry;
+use super::failure::failure;
 
 /// The largest batch: what a loop can turn into objects without a stall.
 const BATCH: usize = 256;

@@ -16,8 +16,10 @@ use std::sync::Arc;
 use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
 use mountain_core::value::Value;
 
+use super::attributes;
+use super::failure::{errno, failure};
+use super::in_place;
 use super::source::wait;
-use super::{attributes, errno, failure, in_place};
 use crate::pool::{self, Grip, Job, Step};
 
 /// Bytes that somebody owns: a vector, or the host's own object.

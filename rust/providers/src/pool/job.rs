@@ -10,7 +10,7 @@ use mountain_core::schedule::Priority;
 use mountain_core::sync::Mutex;
 use mountain_core::value::Memory;
 
-use super::seats::Pool;
+use super::seats::{Pool, Task};
 
 pub type Work = Box<dyn FnOnce(&Job) -> Step + Send>;
 
@@ -54,21 +54,17 @@ pub struct Job {
     state: AtomicU8,
     grip: Grip,
     priority: Priority,
-    pool: &'static Pool,
+    pool: &'static Pool<Job>,
     work: Mutex<Option<Work>>,
     /// Until it is answered, virtual time waits for it.
     done: Mutex<Option<(Done, AtWork)>>,
 }
 
 impl Job {
-    pub(super) fn new(grip: Grip, pool: &'static Pool, done: Done, work: Work) -> Self {
+    pub(super) fn new(grip: Grip, pool: &'static Pool<Job>, done: Done, work: Work) -> Self {
         let priority = done.priority;
         let done = Mutex::new(Some((done, AtWork::begin())));
         Job { state: AtomicU8::new(QUEUED), grip, priority, pool, work: Mutex::new(Some(work)), done }
-    }
-
-    pub(super) fn priority(&self) -> Priority {
-        self.priority
     }
 
     /// Between two chunks: an error when the job should end.
@@ -97,20 +93,6 @@ impl Job {
         self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, along).ok()
     }
 
-    /// On a thread of the pool. True: the thread still has its seat.
-    pub(super) fn run(self: &Arc<Self>) -> bool {
-        let grip = if self.grip == Grip::Firm { FIRM } else { LOOSE };
-        if self.step(&[(QUEUED, grip)]).is_none() {
-            return true;
-        }
-        let Some(work) = self.work.lock().take() else { return true };
-        match catch_unwind(AssertUnwindSafe(|| work(self))) {
-            Ok(Step::Answer(outcome)) => self.end(outcome),
-            Ok(Step::Buffers { sizes, then }) => self.ask_for_buffers(sizes, then),
-            Err(payload) => self.end(Err(Error::panic(&*payload))),
-        }
-    }
-
     fn end(&self, outcome: Outcome) -> bool {
         let was = self.state.swap(ENDED, Ordering::AcqRel);
         if was == ABANDONED {
@@ -133,18 +115,36 @@ impl Job {
         was != STALLED
     }
 
-    /// Say that the job never got a thread.
-    pub(super) fn refuse(&self, error: Error) {
-        if self.step(&[(QUEUED, ENDED)]).is_some() {
-            self.work.lock().take();
-            self.answer(Err(error));
-        }
-    }
-
     fn answer(&self, outcome: Outcome) {
         let done = self.done.lock().take();
         if let Some((done, _at_work)) = done {
             done.finish(outcome);
+        }
+    }
+}
+
+impl Task for Job {
+    fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    fn run(self: &Arc<Self>) -> bool {
+        let grip = if self.grip == Grip::Firm { FIRM } else { LOOSE };
+        if self.step(&[(QUEUED, grip)]).is_none() {
+            return true;
+        }
+        let Some(work) = self.work.lock().take() else { return true };
+        match catch_unwind(AssertUnwindSafe(|| work(self))) {
+            Ok(Step::Answer(outcome)) => self.end(outcome),
+            Ok(Step::Buffers { sizes, then }) => self.ask_for_buffers(sizes, then),
+            Err(payload) => self.end(Err(Error::panic(&*payload))),
+        }
+    }
+
+    fn refuse(&self, error: Error) {
+        if self.step(&[(QUEUED, ENDED)]).is_some() {
+            self.work.lock().take();
+            self.answer(Err(error));
         }
     }
 }

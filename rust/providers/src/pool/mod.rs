@@ -16,10 +16,10 @@ use mountain_core::effect::{Abort, Done};
 
 use seats::Pool;
 
-static POOL: AtomicPtr<Pool> = AtomicPtr::new(std::ptr::null_mut());
+static POOL: AtomicPtr<Pool<Job>> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The process's pool, made on first use. A pool is never freed: its threads and their jobs point to it.
-fn current() -> &'static Pool {
+fn current() -> &'static Pool<Job> {
     let mut pool = POOL.load(Ordering::Acquire);
     if pool.is_null() {
         let fresh = Box::into_raw(Box::new(Pool::new(std::thread::available_parallelism().map_or(1, usize::from))));
@@ -41,7 +41,7 @@ pub fn run(grip: Grip, done: Done, work: impl FnOnce(&Job) -> Step + Send + 'sta
     run_on(current(), grip, done, work)
 }
 
-fn run_on(pool: &'static Pool, grip: Grip, done: Done, work: impl FnOnce(&Job) -> Step + Send + 'static) -> Abort {
+fn run_on(pool: &'static Pool<Job>, grip: Grip, done: Done, work: impl FnOnce(&Job) -> Step + Send + 'static) -> Abort {
     let job = Arc::new(Job::new(grip, pool, done, Box::new(work)));
     pool.push(job.clone());
     Abort::Shared(job)

@@ -4,23 +4,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
 use mountain_core::error::Error;
-use mountain_core::schedule::Lanes;
+use mountain_core::schedule::{Lanes, Priority};
 use mountain_core::sync::{Condvar, Mutex, MutexGuard};
 
-use super::Job;
+/// What a thread of the pool runs.
+pub(super) trait Task: Send + Sync + 'static {
+    fn priority(&self) -> Priority;
+    /// True: the thread still has its seat.
+    fn run(self: &Arc<Self>) -> bool;
+    /// It never gets a thread.
+    fn refuse(&self, error: Error);
+}
 
-pub(super) struct Pool {
+pub(super) struct Pool<T> {
     size: usize,
     process: u32,
-    state: Mutex<State>,
+    state: Mutex<State<T>>,
     more: Condvar,
     /// Signed: a thread may come back before its abort has counted it.
     abandoned: AtomicIsize,
 }
 
-#[derive(Default)]
-struct State {
-    jobs: Lanes<Arc<Job>>,
+struct State<T> {
+    jobs: Lanes<Arc<T>>,
     /// Threads that have a seat.
     seated: usize,
     /// Seated threads that sleep and that nobody has woken yet.
@@ -33,9 +39,10 @@ struct State {
     started: usize,
 }
 
-impl Pool {
+impl<T: Task> Pool<T> {
     pub(super) fn new(size: usize) -> Self {
-        Pool { size, process: std::process::id(), state: Mutex::default(), more: Condvar::new(), abandoned: AtomicIsize::new(0) }
+        let state = Mutex::new(State { jobs: Lanes::default(), seated: 0, idle: 0, woken: 0, coming: false, started: 0 });
+        Pool { size, process: std::process::id(), state, more: Condvar::new(), abandoned: AtomicIsize::new(0) }
     }
 
     pub(super) fn size(&self) -> usize {
@@ -67,7 +74,7 @@ impl Pool {
         self.abandoned.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(super) fn push(&'static self, job: Arc<Job>) {
+    pub(super) fn push(&'static self, job: Arc<T>) {
         let mut state = self.state.lock();
         state.jobs.push(job.priority(), job);
         self.staff(state);
@@ -81,7 +88,7 @@ impl Pool {
     }
 
     /// If jobs wait and nobody is on the way to them, wake or start one thread.
-    fn staff(&'static self, mut state: MutexGuard<'_, State>) {
+    fn staff(&'static self, mut state: MutexGuard<'_, State<T>>) {
         if state.jobs.is_empty() || state.coming {
             return;
         }

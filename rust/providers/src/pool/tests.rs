@@ -14,7 +14,7 @@ fn answer(n: i64) -> Step {
 
 /// A pool of a test's own.
 #[derive(Clone, Copy)]
-struct Own(&'static Pool);
+struct Own(&'static Pool<Job>);
 
 impl Own {
     fn new() -> Self {

@@ -8,20 +8,21 @@ use mountain_core::error::Error;
 use mountain_core::value::Value;
 
 use super::answer::Pending;
-use super::child::{Child, State};
+use super::child::Child;
 use super::command::Command;
 use super::inlet::KEPT;
 pub use super::inlet::Part;
 pub use super::outlet::Data;
 use super::reactor;
 use super::run::Stop;
+use super::state::State;
 
 /// A process with a pipe for its stdin. Dropped while it lives, its group is killed.
 pub struct Live(Arc<Child>);
 
 impl Live {
     pub fn pid(&self) -> i32 {
-        if self.0.reactor.elsewhere() { 0 } else { self.0.state.lock().pid }
+        if self.0.shared.elsewhere() { 0 } else { self.0.state.lock().pid }
     }
 
     pub fn command(&self) -> &Arc<Command> {
@@ -30,18 +31,18 @@ impl Live {
 
     /// How it has ended, if it has.
     pub fn code(&self) -> Option<i32> {
-        if self.0.reactor.elsewhere() { None } else { self.0.state.lock().code }
+        if self.0.shared.elsewhere() { None } else { self.0.state.lock().code }
     }
 
     /// To the whole group.
     /// The errno of what the system refuses.
     pub fn signal(&self, number: i32) -> Result<(), i32> {
-        if self.0.reactor.elsewhere() { Err(libc::ESRCH) } else { self.0.signal(number) }
+        if self.0.shared.elsewhere() { Err(libc::ESRCH) } else { self.0.signal(number) }
     }
 
     /// Begin a request, unless it is answered at once. Virtual time goes on while one `watches`.
     fn request(&self, done: Done, watches: bool, begin: impl FnOnce(&mut State, u64, Pending)) -> Abort {
-        if self.0.reactor.elsewhere() {
+        if self.0.shared.elsewhere() {
             done.finish(Err(Error::Invalid("a process cannot be used in a forked process: open another one there".into())));
             return Abort::Never;
         }
@@ -71,15 +72,13 @@ pub struct Open {
 
 impl Operation for Open {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
-        let Some((reactor, done)) = reactor::current_for(done) else { return Abort::Never };
-        let child = Arc::new(Child::new(reactor, self.command.clone(), self.owner, KEPT));
-        {
-            let mut state = child.state.lock();
-            state.talks = true;
-            let hand = |child| Value::Other(Box::new(Live(child)));
-            state.born = Some(((done, Some(AtWork::begin())), hand));
-        }
-        reactor.start(&child);
+        let Some((shared, done)) = reactor::current_for(done) else { return Abort::Never };
+        let mut state = State::new(KEPT);
+        state.talks = true;
+        state.born = Some((done, Some(AtWork::begin())));
+        let hand = |child| Value::Other(Box::new(Live(child)));
+        let child = Arc::new(Child::new(shared, self.command.clone(), self.owner, state, Some(hand)));
+        shared.start(&child);
         Abort::Shared(Arc::new(Stop(child)))
     }
 }
@@ -146,7 +145,7 @@ pub struct End {
 impl Operation for End {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         let child = &self.live.0;
-        if !child.reactor.elsewhere() {
+        if !child.shared.elsewhere() {
             if self.grace.is_zero() { child.stop() } else { child.end(self.grace) }
         }
         match self.live.request(done, false, |state, id, pending| state.on_over.push_back((id, pending))) {
@@ -163,7 +162,7 @@ struct Request {
 
 impl Abortable for Request {
     fn abort(&self) {
-        if self.child.reactor.elsewhere() {
+        if self.child.shared.elsewhere() {
             return;
         }
         let pending = self.child.state.lock().withdraw(self.id);

@@ -12,7 +12,8 @@ mod birth;
 mod birth;
 mod child;
 mod command;
-mod course;
+mod completed;
+mod desk;
 mod groups;
 #[cfg(target_os = "linux")]
 mod guard;
@@ -24,10 +25,13 @@ mod live;
 mod outlet;
 mod reactor;
 mod run;
+mod shared;
+mod state;
 mod sys;
+mod turns;
 
-pub use child::{Completed, Failed, Why};
 pub use command::Command;
+pub use completed::{Completed, Failed, Why};
 pub use groups::{after_fork_in_parent, before_fork, forget_after_fork, sweep};
 pub use live::{CloseStdin, Data, End, Live, Next, Open, Part, Send, Wait};
 pub use run::Run;
