@@ -1,13 +1,17 @@
 """What a runtime owns: the tasks of what is submitted to it, and those of its services and deferred functions."""
 
 import asyncio
+import sys
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
+from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from .._effect import children as _children
 from .._effect import threads as _threads
 from .._native import PermitContext, Scope, accepted_var, apart, deadline_var, scope_var, serving_var
+from .._tasks.dump import Dump, take
 from .._tasks.exits import EXITS, Exit, carried, closing
 from .._tasks.users_errors import written
 from ..policy._numbers import count
@@ -30,8 +34,10 @@ class Owner(Scope):
         self._setup(workers, self._limit and self._limit._permits)
         #: Threads of its own for blocking functions, if it has any.
         self._own_threads = None if threads is None else _threads.Pool(count(threads, "Runtime", "threads"))
-        #: The loop on which it was entered.
+        #: The loop on which it was entered, and the id of that loop's thread.
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: int | None = None
+        #: run's main.
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -43,6 +49,16 @@ class Owner(Scope):
         """What was submitted and has not ended, and run's main."""
         handles: list[Any] = self._in_flight()
         return [work for work in (*self._tasks, *handles) if not work.done()]
+
+    def _dump_now(self) -> Dump:
+        """What is under way. From the loop's own thread it is exact."""
+        own = self._thread == threading.get_ident()
+        return self._dump_from(None if own or self._thread is None else sys._current_frames().get(self._thread))
+
+    def _dump_from(self, at_work: FrameType | None) -> Dump:
+        """The same from outside of the loop's thread, whose innermost frame is `at_work`."""
+        handles: list[Any] = self._in_flight()
+        return take(self._loop, at_work, handles, self._pool.all_running())
 
     def _refuse(self, effect: object, verb: str) -> NoReturn:
         """Closes an effect that the method `verb` does not start, and raises why."""

@@ -1,38 +1,30 @@
-"""Runtime: what owns work that nobody awaits, and stops it in order."""
+"""Runtime: the block that owns submitted work and services, and stops both in order."""
 
 import asyncio
 import contextlib
-import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Token
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self, TypeVar, final, overload
 
 from .._effect.misused import AsyncBlock
 from .._effect.need import Key
-from .._native import Effect, Scope, accepted_var, apart, scope_var
+from .._native import Effect, Scope, accepted_var, scope_var
 from .._services.graph import provider
 from .._services.provided import Maker, TypeKey
-from .._services.services import Services
-from .._shutdown.clock import Clock
-from .._shutdown.report import ShutdownReport, Step
+from .._shutdown.report import ShutdownReport
 from .._shutdown.settings import Shutdown
-from .._shutdown.steps import Steps
 from .._tasks import scope as _scope
-from .._tasks.dump import Dump, take
+from .._tasks.dump import Dump
 from .._tasks.outlast import outlast
-from .._tasks.stopping import Stopping
 from ..errors import ConfigError, ShuttingDown
 from ..policy._numbers import Seconds
 from ..telemetry import _dashboard, _otel
 from ..telemetry._health import Health
-from .close import close
-from .deferred import Deferred
+from .closing import Closing
 from .from_thread import call
-from .owner import Owner
 from .statistics import Statistics, snapshot
 
 __all__ = ["Runtime"]
@@ -42,7 +34,7 @@ T = TypeVar("T")
 
 
 @final
-class Runtime(AsyncBlock, Owner):
+class Runtime(AsyncBlock, Closing):
     """`async with Runtime() as rt:` owns what is submitted to it. It is entered once.
 
     None is needed to await an effect. A clean exit drains what was submitted, an exception cancels it; `report` then
@@ -70,28 +62,9 @@ class Runtime(AsyncBlock, Owner):
             _dashboard.check(dashboard)
         if not isinstance(shutdown, Shutdown):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"Runtime(shutdown={shutdown!r}): must be a Shutdown(...)")
-        super().__init__(workers, threads, max_in_flight)
-        self._settings = shutdown
-        self.report = None
-        #: The id of the loop's thread.
-        self._thread: int | None = None
+        super().__init__(shutdown, workers, threads, max_in_flight)
         self._token: Token[Scope | None] | None = None
-        self._stopping = Stopping()
-        self._clock: Clock | None = None
-        self._closing: asyncio.Task[None] | None = None
-        self._services = Services()
-        #: The task that enters it, until its services are up.
-        self._entering: asyncio.Task[None] | None = None
-        self._deferred = Deferred()
         self._address = dashboard
-        self._page: _dashboard.Page | None = None
-        self._steps: Steps | None = None
-        #: The task whose block this is, until it leaves.
-        self._holder: asyncio.Task[Any] | None = None
-        #: What work of its own raised to end the program.
-        self._exit: BaseException | None = None
-        #: The program was told twice to end: an exit goes through the event loop at once.
-        self._aborted = False
 
     # -- the block --------------------------------------------------------------------------------------------------
 
@@ -112,14 +85,13 @@ class Runtime(AsyncBlock, Owner):
             self._close_page()
             raise
         self._token = scope_var.set(self)
-        if self._page is not None:
-            self._page.push()
+        self._services.changed()
         if self._services.any():
             await self._start_services()
         return self
 
     async def _start_services(self) -> None:
-        """All are up. If not, what had started is unwound, and the first error raised."""
+        """Returns when all are up. If one does not start, unwinds those that did and raises the first error."""
         self._entering = self._spawn_service(self._services.start(self._spawn_service), "start services")
         try:
             await self._entering
@@ -128,18 +100,6 @@ class Runtime(AsyncBlock, Owner):
             raise
         finally:
             self._entering = None
-
-    def _exits(self, error: BaseException) -> None:
-        """Work of this runtime ends the program: everything stops in order, and then the block raises `error`."""
-        if self._aborted:
-            super()._exits(error)
-        if self._exit is None:
-            self._exit = error
-        _ = self._begin_close(drain=False)
-        self._stop_draining()
-        if (holder := self._holder) is not None:
-            self._holder = None
-            holder.cancel()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
@@ -161,9 +121,8 @@ class Runtime(AsyncBlock, Owner):
 
         cancelled = await outlast([closing], asked=isinstance(error, asyncio.CancelledError), notice=notice)
         if self._token is not None:
-            with contextlib.suppress(
-                ValueError
-            ):  # entered in another context, as fixtures do: there is nothing to reset here
+            # A block that was entered in another context, as by a fixture, has set nothing here.
+            with contextlib.suppress(ValueError):
                 scope_var.reset(self._token)
         closing.result()
         if self._exit is not None:
@@ -182,7 +141,7 @@ class Runtime(AsyncBlock, Owner):
     # -- work -------------------------------------------------------------------------------------------------------
 
     async def run(self, effect: Awaitable[T], /) -> T:
-        """`await effect`, in this runtime."""
+        """`await effect`, in this runtime. Raises ShuttingDown where it takes no new work, and closes the effect."""
         if not self._admits():
             self._refuse(effect, "run")
         tokens = scope_var.set(self), accepted_var.set(self)
@@ -230,12 +189,13 @@ class Runtime(AsyncBlock, Owner):
         start_timeout: Seconds | None = None,
         stop_timeout: Seconds | None = None,
     ) -> Self:
-        """A service for whoever needs `key`: `make()` is entered when the runtime is, and left when it stops.
+        """A service for code that needs `key`: `make()` is entered when the runtime is, and left when it stops.
 
         What `make` needs, by `need` in its signature, starts before it and stops after it. `start_timeout` and
-        `stop_timeout` are seconds; however long the latter, a stop has no more than its share of the shutdown's time.
+        `stop_timeout` are seconds; a stop has its share of the shutdown's time at most, however long the latter.
         With a `fallback`, a primary that does not start, ends by itself, or whose attribute `breaker` is open is
         replaced by what that makes, and tried again in the background. Services that were given a value keep it.
+        A ConfigError says what of it cannot work; a RuntimeError, that the runtime was entered already.
         """
         if self._phase != _scope.NEW:
             raise RuntimeError("provide() after the Runtime was entered: services are known before")
@@ -248,7 +208,7 @@ class Runtime(AsyncBlock, Owner):
         return found
 
     def health(self) -> Health:
-        """How it is, as plain data: `ready` goes false as soon as the shutdown begins."""
+        """The state of the runtime and its services, as plain data; `ready` is false once the shutdown has begun."""
         services = self._services.health()
         usable = all(each.state in ("up", "degraded") for each in services.values())
         ready = self._phase == _scope.RUNNING and not self._stopping.is_set() and usable
@@ -271,13 +231,7 @@ class Runtime(AsyncBlock, Owner):
 
         From the loop's own thread it is exact; from another one it is as good as a look from outside.
         """
-        own = self._thread == threading.get_ident()
-        return self._dump_from(None if own or self._thread is None else sys._current_frames().get(self._thread))
-
-    def _dump_from(self, at_work: FrameType | None) -> Dump:
-        """The same for who looks from outside, and knows where the loop's thread is."""
-        handles: list[Any] = self._in_flight()
-        return take(self._loop, at_work, handles, self._pool.all_running())
+        return self._dump_now()
 
     def stopping(self) -> bool:
         """Whether the shutdown has begun."""
@@ -286,48 +240,3 @@ class Runtime(AsyncBlock, Owner):
     async def wait_stopping(self) -> None:
         """Waits until the shutdown begins."""
         await self._stopping.wait()
-
-    # -- the end ----------------------------------------------------------------------------------------------------
-
-    def _begin_close(self, *, drain: bool) -> "asyncio.Task[None]":
-        if self._closing is None:
-            if self._entering is not None:  # nobody was told that it is ready: what has started is unwound at once
-                self._entering.cancel()
-                drain = False
-            self._clock = clock = Clock(self._settings, drain)
-            self._closing = apart(asyncio.create_task, self._close(clock), name="mountain-runtime shutdown")
-            self._stopping.set()
-            if self._page is not None:
-                self._page.push()
-        return self._closing
-
-    def _stop_draining(self) -> None:
-        if self._clock is not None:
-            self._clock.stop_draining()
-
-    def _abort(self) -> None:
-        self._aborted = True
-        if self._clock is not None:
-            self._clock.abort()
-
-    async def _close(self, clock: Clock) -> None:
-        try:
-            self._steps = steps = Steps(clock, self.dump)
-            self.report = await close(self, self._services, self._deferred, clock, steps)
-        finally:
-            self._close_page()
-
-    def _close_page(self) -> None:
-        if self._page is not None:
-            self._page.close()
-
-    def _shutdown_so_far(  # pyright: ignore[reportUnusedFunction] - for the page
-        self,
-    ) -> "tuple[str, float, float, list[tuple[Step, bool]]] | None":
-        """Its phase, when it began and when it has to end as times of day, and its steps."""
-        if self._clock is None or self._steps is None:
-            return None
-        day = time.time() - self._clock.now()
-        phases = {_scope.DRAINING: "draining", _scope.CANCELLING: "stopping", _scope.CLOSED: "closed"}
-        phase = phases.get(self._phase, "announcing")
-        return phase, day + self._clock.began, day + min(self._clock.end, 1e12), self._steps.so_far()
