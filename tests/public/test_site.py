@@ -7,9 +7,12 @@ from pathlib import Path
 
 import mountain_runtime
 from mountain_runtime import errors, fs, process, testing
+from tests.public.test_floors import BRIDGE_ROOMS, PACKAGE_ROOMS
 
 ROOT = Path(__file__).resolve().parents[2]
 API = ROOT / "docs" / "reference" / "api"
+#: The crates on the map below which smaller rooms are drawn, and the first that has none.
+DRAWN = ("python/mountain_runtime", "rust/bridge", "rust/providers")
 #: Modules that a page shows as a whole.
 WHOLE = {module.__name__: module for module in (errors, fs, process, testing)}
 
@@ -71,7 +74,7 @@ def test_the_messages_that_are_explained_are_raised_somewhere() -> None:
 def test_the_glossary_has_each_word_once() -> None:
     page = (ROOT / "docs" / "reference" / "glossary.md").read_text()
     words = re.findall(r"^\| ([a-z][^|]*) \| [A-Z]", page, re.MULTILINE)
-    assert len(words) > 30
+    assert {"message", "single consumer", "permit context", "inherited deadline"} <= set(words)
     assert [word for word, count in Counter(words).items() if count > 1] == []
     rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith(("| term |", "| ---"))]
     assert len(rows) == len(words)
@@ -89,6 +92,24 @@ def test_the_rooms_on_the_map_are_there() -> None:
     assert {f"rust/{crate.parent.name}" for crate in ROOT.glob("rust/*/Cargo.toml")} < drawn
 
 
+def test_the_map_draws_each_room_of_the_bridge_and_of_the_package_above_what_it_imports() -> None:
+    page = (ROOT / "docs" / "concepts" / "map.md").read_text()
+    drawing = (ROOT / "docs" / "images" / "map-rooms.svg").read_text()
+    names = re.findall(r'font-weight="600"[^>]*>([\w/]+)<', drawing)
+    package, bridge, below = (names.index(crate) for crate in DRAWN)
+    assert names[bridge + 1 : below] == BRIDGE_ROOMS[::-1]
+    assert names[package + 1 : bridge] == [room for room in PACKAGE_ROOMS[::-1] if room]
+    missing = [
+        room
+        for folder in (ROOT / "rust" / "bridge" / "src", ROOT / "python" / "mountain_runtime")
+        for room in (
+            str(path.parent.relative_to(ROOT)) for path in folder.glob("*/*") if path.stem in {"mod", "__init__"}
+        )
+        if f"`{room}/`" not in page
+    ]
+    assert missing == []
+
+
 def test_each_page_for_who_moves_over_shows_both_programs_the_names_and_what_differs() -> None:
     folder = ROOT / "docs" / "migrating"
     pages = sorted(page for page in folder.glob("*.md") if page.name != "README.md")
@@ -100,3 +121,31 @@ def test_each_page_for_who_moves_over_shows_both_programs_the_names_and_what_dif
         text = page.read_text()
         assert text.index('```py title="before.py"\n') < text.index('```python title="after.py"\n'), page
         assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Name to name", "What differs"], page
+
+
+def files_of(variant: str, name: str, cls: str) -> set[str]:
+    """The source files that name a policy: in Rust by its variant, module or state, in Python by its class or word."""
+    naming = re.compile(
+        rf"Layer::{variant}\b|{variant}State\b|policy::{name}\b|\bmod {name};|\(\"{name}\", name\)|\"mountain_{name}_"
+        rf"|case \"{name}\"|kind=\"{name}\"|\"{name}\"[,\]]|def {name}\(|import .*\b{cls}\b|^ +\"?{cls}\"?,$",
+        re.MULTILINE,
+    )
+    sources = [*ROOT.glob("rust/*/src/**/*.rs"), *ROOT.glob("python/mountain_runtime/**/*.py*")]
+    found = {path.relative_to(ROOT).as_posix() for path in sources if naming.search(path.read_text(errors="ignore"))}
+    own = f"rust/core/src/policy/{name}/"
+    return {own if path.startswith(own) else path for path in found if not path.endswith(".so")} | {own}
+
+
+def test_the_files_that_a_policy_touches_are_those_of_the_page() -> None:
+    page = (ROOT / "docs" / "concepts" / "add-a-policy.md").read_text()
+    steps = re.findall(r"^\| \d+ \| `([^`]+)` \|", page, re.MULTILINE)
+    more = re.findall(r"`((?:rust|python)/[\w./]+)`", page.partition("## What more")[2])
+    for path in [*steps, *more]:
+        assert list(ROOT.glob(path.replace("NAME", "rate"))), path
+    # Fallback has no state; RateLimit has it, and keys, costs and figures.
+    assert files_of("Fallback", "fallback", "Fallback") == {path.replace("NAME", "fallback") for path in steps}
+    rate = files_of("Rate", "rate", "RateLimit")
+    assert {path.replace("NAME", "rate") for path in steps} <= rate
+    assert rate <= {path.replace("NAME", "rate") for path in [*steps, *more]}
+    assert f"That is {len(steps)} places" in page
+    assert f": {len(rate)} places." in page
