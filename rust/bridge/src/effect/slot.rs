@@ -151,7 +151,7 @@ impl Slot {
             std::mem::replace(&mut *state, State::Left)
         };
         match was {
-            State::Queued(handle) => Handle::cancel(handle.bind(py), None).map(drop),
+            State::Queued(handle) => Handle::ask_to_end(handle.bind(py), None).map(drop),
             State::Leaving(inside) => inside.leave(py),
             _ => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! What a handle stands for while it is pending, and how it has ended.
+//! The state of a handle: what it stands for while it is pending, and how it has ended.
 
 use std::sync::Arc;
 
@@ -11,59 +11,64 @@ use crate::handle::job_state::Stage;
 use crate::observe::watch::Watch;
 use crate::scope::owned::Owned;
 
-/// How it has ended.
+/// How a handle has ended.
 pub(crate) enum Phase {
     Value(Py<PyAny>),
     Error(Py<PyAny>),
     Cancelled,
 }
 
-/// What a handle stands for while it is pending.
+/// What a pending handle stands for.
 pub(crate) enum Backing {
-    /// A run that waits for its engine.
+    /// A run that waits for the engine.
     Parked,
     Native(Abort),
     Task(Py<PyAny>),
     Job(Arc<Stage>),
 }
 
-/// With the context to call it in; none for what needs none.
+/// A callback and the context to call it in; no context for one that does not look at it.
 pub(crate) type Callback = (Py<PyAny>, Option<Py<PyAny>>);
 
-/// A million of them may be pending: what only some have is in a box, and what a pending one has lies where the end will.
+/// Small, since a million handles may be pending: what few handles have is in the box `rare`, and what only a pending
+/// one has shares its place with the end.
 pub(crate) struct State {
     pub(crate) now: Now,
+    /// asyncio's `_asyncio_future_blocking`: the handle was yielded, and the task has not taken it yet.
     pub(crate) blocking: bool,
-    /// A cancel was asked for: whatever comes back now, the handle is cancelled.
+    /// A cancel of a native call was asked for: the handle ends as cancelled, by whatever answer.
     pub(crate) asked: bool,
-    /// Somebody has looked at the error.
+    /// An error needs no report: code has asked for it, or no runtime owns the handle.
     pub(crate) retrieved: bool,
-    /// It is a native call that counts.
+    /// Set for a native call that the statistics count.
     pub(crate) begun: Option<Begun>,
-    /// Among the calls of the runtime that owns it: its place there.
+    /// The place among the calls that `owner` holds.
     pub(crate) place: u32,
+    /// The calls of the runtime that owns the handle.
     pub(crate) owner: Option<Arc<Owned>>,
-    /// What watches it, if anything does.
+    /// The telemetry of the call, where any is on.
     pub(crate) watch: Option<Box<Watch>>,
     pub(crate) rare: Option<Box<Rare>>,
 }
 
 pub(crate) enum Now {
-    /// Most have one callback.
+    /// With the first callback: most handles have one.
     Pending(Backing, Option<Callback>),
     Ended(Phase),
 }
 
 #[derive(Default)]
 pub(crate) struct Rare {
+    /// The message of the cancel.
     pub(crate) message: Option<Py<PyAny>>,
-    /// Callbacks after the first.
+    /// The callbacks after the first.
     pub(crate) more: Vec<Callback>,
-    /// What it is to those who await it, where that matters.
+    /// The submitted work, where its waiters may hold what it waits for.
     pub(crate) work: Option<Arc<Submitted>>,
-    /// A cancel was asked for: the task that awaits it is to look, in its next step, whether a scope asks again and again.
+    /// A cancel was asked for: in its next step the awaiting task enters a shielded scope, if a scope keeps cancelling
+    /// it.
     pub(crate) looks: bool,
-    /// That of the task which has looked.
+    /// The shielded scope that the awaiting task has entered.
     pub(crate) shield: Option<Shield>,
 }
 
@@ -79,7 +84,7 @@ impl State {
         }
     }
 
-    /// Of a native call that is pending: how to ask it to end. It is not asked again.
+    /// Takes from a pending native call the means to end it; later requests find `Abort::Never`.
     pub(crate) fn ask(&mut self) -> Option<Abort> {
         let Now::Pending(Backing::Native(abort), _) = &mut self.now else { return None };
         self.asked = true;
@@ -110,7 +115,7 @@ impl State {
         (first, self.rare.as_mut().map(|rare| std::mem::take(&mut rare.more)).unwrap_or_default())
     }
 
-    /// The only callback there is, if it `wakes` a task that has not looked yet: now it is to look.
+    /// Takes the only callback, if it `wakes` a task without a shielded scope: the task looks for one in its next step.
     pub(crate) fn take_only_waiter(&mut self, wakes: impl Fn(&Py<PyAny>) -> bool) -> Option<Callback> {
         let Now::Pending(_, first) = &mut self.now else { return None };
         if self.rare.as_ref().is_some_and(|rare| !rare.more.is_empty() || rare.shield.is_some()) {
@@ -131,6 +136,6 @@ impl State {
     }
 }
 
-/// With what else a handle is made of, 144 bytes: a size of CPython's allocator, which gives nine times 16.
+/// With the other fields a handle has 144 bytes: nine times the 16 that CPython's allocator counts in.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<mountain_core::sync::Mutex<State>>() <= 80, "a handle is larger than it was");

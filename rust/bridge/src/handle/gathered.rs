@@ -1,4 +1,5 @@
-//! Handles that a holder awaits by `asyncio.gather`: the task awaits gather's own future, which knows of no permits.
+//! Handles that a permit holder awaits by `asyncio.gather`: the task awaits gather's own future, which knows of no
+//! permits.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use crate::context;
 use crate::convert::error::circle;
 use crate::port::Port;
 
-/// Looks, when the task has gone on, whether it awaits what was gathered: it may have been started only.
+/// Checks in the loop's next turn whether the task awaits what it gathered (it may have started it only), and fails the
+/// gather where the wait would be a deadlock.
 #[pyclass(frozen)]
 struct Gathered {
     work: Arc<Submitted>,
@@ -43,7 +45,7 @@ impl Gathered {
     }
 }
 
-/// What `asyncio.gather` gives its caller, in the callback that it leaves on each child.
+/// The future that `asyncio.gather` returns, read from the closure of the callback that it leaves on each child.
 fn outer<'py>(callback: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = callback.py();
     let names = callback.getattr(intern!(py, "__code__"))?.getattr(intern!(py, "co_freevars"))?;
@@ -52,7 +54,7 @@ fn outer<'py>(callback: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>
     cell.getattr_opt(intern!(py, "cell_contents"))
 }
 
-/// `callback` was left on the handle of `work`.
+/// Schedules the check for `callback`, which a gather has left on the handle of `work`.
 pub(crate) fn look_later(port: &Bound<'_, Port>, work: Arc<Submitted>, name: &str, callback: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = port.py();
     let (held, flight) = context::within(py)?;

@@ -1,5 +1,5 @@
-//! A job: one call of a blocking function, pulled by a Python thread. There is no Rust frame beneath the user's code: a thread that the exiting
-//! interpreter unwinds must not unwind ours.
+//! A job: one call of a blocking function, pulled by a Python thread. There is no Rust frame beneath the user's code: a
+//! thread that the exiting interpreter unwinds must not unwind ours.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(crate) struct Job {
     handle: Py<Handle>,
     port: Arc<Shared>,
     stage: Arc<Stage>,
-    /// What waits for it.
+    /// What waits for the job, as the code that it runs sees it.
     within: Option<Py<PyPermitContext>>,
 }
 
@@ -56,7 +56,7 @@ impl Job {
         self.handle.clone_ref(py)
     }
 
-    /// On the thread, before the call. False: it was cancelled, skip it.
+    /// Called on the thread before the call. False: the job was cancelled, and the thread skips it.
     fn begin(&self) -> bool {
         self.stage.begin()
     }
@@ -71,7 +71,7 @@ impl Job {
         self.end(py, Err(PyRef::new(exc)));
     }
 
-    /// The caller was let go while the call went on.
+    /// The caller was cancelled while the call ran.
     #[getter]
     fn abandoned(&self) -> bool {
         self.stage.is_left()

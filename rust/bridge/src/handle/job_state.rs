@@ -1,5 +1,5 @@
-//! How far a thread's job is: queued -> running -> ended. A cancel ends it from queued (the thread skips it), or leaves it from running: its
-//! caller is let go, the thread goes on, and counts as abandoned until it comes back.
+//! The stages of a thread's job: queued -> running -> ended. A cancel ends a queued job (the thread skips it) and
+//! leaves a running one: the caller goes on at once, and the thread counts as abandoned until its call returns.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -16,9 +16,9 @@ const LEFT: u8 = 3;
 
 pub(crate) struct Stage {
     at: AtomicU8,
-    /// Until somebody waits no more, or need not, virtual time does.
+    /// Holds virtual time still until the job has ended or is abandoned.
     at_work: Mutex<Option<AtWork>>,
-    /// What its call holds to its real end.
+    /// What is kept until the call has really ended, abandoned or not.
     kept: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
@@ -27,11 +27,12 @@ impl Stage {
         Stage { at: AtomicU8::new(QUEUED), at_work: Mutex::new(Some(AtWork::begin())), kept: Mutex::default() }
     }
 
+    /// False: the job was not at `from`.
     fn go(&self, from: u8, to: u8) -> bool {
         self.at.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// False: it was cancelled.
+    /// Begins the call. False: the job was cancelled.
     pub(crate) fn begin(&self) -> bool {
         let begins = self.go(QUEUED, RUNNING);
         if begins {
@@ -40,10 +41,10 @@ impl Stage {
         begins
     }
 
-    /// The call has ended. What it came to is posted, if anybody waits for it.
+    /// Ends the call, and posts its result unless the job was abandoned.
     pub(crate) fn end(&self, post: impl FnOnce()) {
         let left = self.at.swap(ENDED, Ordering::AcqRel) == LEFT;
-        // Saturating: a fork set the gauge back.
+        // Saturating: a fork may have reset the gauge.
         let _ = BUSY.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         self.let_go();
         if left {
@@ -64,7 +65,7 @@ impl Stage {
         drop(kept);
     }
 
-    /// Its caller goes.
+    /// Lets the caller go: a queued job ends, a running one is left.
     pub(crate) fn abandon(&self) {
         if !self.go(QUEUED, ENDED) && self.go(RUNNING, LEFT) {
             ABANDONED.fetch_add(1, Ordering::Relaxed);
@@ -76,10 +77,10 @@ impl Stage {
         self.at.load(Ordering::Acquire) == LEFT
     }
 
-    /// Let go of it when the thread has ended the call.
+    /// Keeps `what` until the thread has ended the call.
     pub(crate) fn keep(&self, what: Box<dyn Any + Send>) {
         self.kept.lock().push(what);
-        // It may have ended meanwhile, before it could see this.
+        // The call may have ended before the push, and has not seen it then.
         if self.at.load(Ordering::Acquire) == ENDED {
             self.let_go();
         }

@@ -1,4 +1,4 @@
-//! Jobs that wait for a thread of the package's, the most urgent first.
+//! The jobs that wait for one of the package's threads, the most urgent first.
 
 use mountain_core::schedule::{Lanes, Priority};
 use mountain_core::sync::Mutex;
@@ -24,7 +24,7 @@ impl Jobs {
         Jobs(Mutex::default())
     }
 
-    /// With a priority, or that of the current code.
+    /// Queues a job at that priority, by default at that of the current code.
     #[pyo3(signature = (item, priority = None, /))]
     fn put(&self, py: Python<'_>, item: Py<PyAny>, priority: Option<usize>) -> PyResult<()> {
         let priority = match priority.and_then(|p| Priority::ALL.get(p)) {
@@ -35,12 +35,12 @@ impl Jobs {
         Ok(())
     }
 
-    /// Whose turn it is; None when there is nobody.
+    /// The next job; None when the queue is empty.
     fn take(&self) -> Option<Py<PyAny>> {
         self.0.lock().take_next().map(|(_, item)| item)
     }
 
-    /// All, with their priorities, in the order in which their turns would come.
+    /// All jobs with their priorities, in the order in which `take` would give them.
     fn take_all(&self) -> Vec<(usize, Py<PyAny>)> {
         let mut lanes = self.0.lock();
         std::iter::from_fn(|| lanes.take_next()).collect()

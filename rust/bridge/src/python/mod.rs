@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod attached;
 pub(crate) mod callback;
+pub(crate) mod expected;
 pub(crate) mod free_list;
 pub(crate) mod os_error;
 pub(crate) mod payload;

@@ -1,0 +1,104 @@
+//! A native call: its start on the engine, and its end by the answer that the loop's port brings.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use mountain_core::effect::{Abort, Done, Host, Operation, Outcome, Starter};
+use mountain_core::error::Error;
+use mountain_core::observe::Count;
+use mountain_core::schedule::Priority;
+use mountain_core::time::Instant;
+use pyo3::exceptions::asyncio::CancelledError;
+use pyo3::prelude::*;
+
+use crate::convert::error;
+use crate::convert::value;
+use crate::globals::Begun;
+use crate::handle::Handle;
+use crate::handle::backing::{Backing, Now, Phase};
+use crate::observe::watch::Watch;
+use crate::plan::Plan;
+use crate::port::Port;
+use crate::python::pyref::PyRef;
+
+impl Handle {
+    /// Starts a native operation. `counts`: the statistics count the call; not so for a part of a run, which counts
+    /// itself.
+    pub(crate) fn start<'py>(
+        port: &Bound<'py, Port>,
+        plan: &Bound<'py, Plan>,
+        host: &Arc<Host>,
+        operation: Arc<dyn Operation>,
+        priority: Priority,
+        counts: bool,
+        watch: Option<Box<Watch>>,
+    ) -> PyResult<Bound<'py, Handle>> {
+        Self::begin(port, plan, priority, counts, watch, |done| {
+            if operation.wants_a_worker() { Starter::begin(host, operation, done) } else { operation.start(host, done) }
+        })
+    }
+
+    /// Starts a native call by `starts`, which keeps the `Done` until the call ends.
+    pub(crate) fn begin<'py>(
+        port: &Bound<'py, Port>,
+        plan: &Bound<'py, Plan>,
+        priority: Priority,
+        counts: bool,
+        watch: Option<Box<Watch>>,
+        starts: impl FnOnce(Done) -> Abort,
+    ) -> PyResult<Bound<'py, Handle>> {
+        let begun = counts.then(Begun::now);
+        if counts {
+            plan.get().tally.count(Count::Started);
+        }
+        let handle = Self::made(port, Some(plan.clone().unbind()), Backing::Native(Abort::Never), begun, watch)?;
+        let token = PyRef::new(handle.clone().unbind()).into_token();
+        let done = Done::new(port.get().shared.clone(), token).of(priority);
+        // A panic drops the `Done`, which then answers with a failure.
+        let abort = catch_unwind(AssertUnwindSafe(|| starts(done))).unwrap_or(Abort::Never);
+        if let Now::Pending(backing, _) = &mut handle.get().state.lock().now {
+            *backing = Backing::Native(abort);
+        }
+        Ok(handle)
+    }
+
+    /// Ends the handle of a native call with its answer: converts it, counts it, tells the watch. After a cancel the
+    /// answer is not looked at.
+    pub(crate) fn ended(slf: &Bound<'_, Self>, outcome: Outcome, direct: bool, now: Instant) -> PyResult<()> {
+        let py = slf.py();
+        let me = slf.get();
+        let (asked, begun, watch) = {
+            let mut s = me.state.lock();
+            (s.asked, s.begun.take(), s.watch.take())
+        };
+        let phase = match outcome {
+            _ if asked => Phase::Cancelled,
+            Err(Error::Cancelled) => Phase::Cancelled,
+            Ok(v) => match value::to_python(py, v) {
+                Ok(v) => Phase::Value(v.unbind()),
+                Err(e) => Phase::Error(e.into_value(py).into_any()),
+            },
+            Err(e) => Phase::Error(error::to_python(py, e, me.plan.as_ref().map(pyo3::Py::get)).into_value(py).into_any()),
+        };
+        if let (Some(plan), Some(_)) = (&me.plan, begun) {
+            me.count_end(py, plan.get(), &phase, now);
+        }
+        if let Some(watch) = watch {
+            match &phase {
+                Phase::Value(_) => watch.ended(py, None, now),
+                Phase::Error(e) => watch.ended(py, Some(e.bind(py)), now),
+                Phase::Cancelled => watch.ended(py, Some(CancelledError::new_err(()).value(py)), now),
+            }
+        }
+        Self::resolve(slf, phase, direct)
+    }
+
+    fn count_end(&self, py: Python<'_>, plan: &Plan, phase: &Phase, now: Instant) {
+        let took = now.since(self.created).as_nanos() as u64;
+        match phase {
+            Phase::Value(_) => plan.tally.ended(Count::Succeeded, took),
+            Phase::Cancelled => plan.tally.ended(Count::Cancelled, took),
+            Phase::Error(e) => plan.count_error(py, &PyErr::from_value(e.bind(py).clone()), took),
+        }
+    }
+}
