@@ -32,7 +32,6 @@ LONG = {
     "rust/bridge/src/context/context.rs": "one table of what a task inherits, read as one",
     "rust/bridge/src/effect/effect.rs": "the methods of one Python class",
     "rust/bridge/src/effect/slot.rs": "the methods of one Python class",
-    "rust/bridge/src/handle/handle.rs": "the methods of one Python class",
     "rust/bridge/src/observe/spans.rs": "a span from its begin to its export",
     "rust/bridge/src/plan/plan.rs": "the compiler and what it compiles to",
     "rust/bridge/src/port/port.rs": "one protocol between threads",
@@ -46,7 +45,6 @@ LONG = {
     "rust/core/src/runtime/queued.rs": "one state machine, with its tests",
     "rust/core/src/telemetry/policies.rs": "one table, with its tests",
     "rust/dashboard/src/state.rs": "one JSON value, with its tests",
-    "rust/providers/src/process/reactor.rs": "one protocol between threads",
     "tests/policy/test_fallback.py": "the ladder's cases use one service",
     "tests/typing/typing_checks.py": "three type checkers read one program",
 }
