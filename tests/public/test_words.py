@@ -28,7 +28,6 @@ MOST, MOST_OF_TESTS = 300, 400
 #: The files that are longer, and why.
 LONG = {
     "python/mountain_runtime/_native.pyi": "the stub of one native module is one file",
-    "python/mountain_runtime/_runtime/runtime.py": "one public class, half of it docstrings",
     "rust/bridge/src/context/context.rs": "one table of what a task inherits, read as one",
     "rust/bridge/src/effect/effect.rs": "the methods of one Python class",
     "rust/bridge/src/effect/slot.rs": "the methods of one Python class",
