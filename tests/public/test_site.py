@@ -99,6 +99,10 @@ def test_the_map_draws_each_room_of_the_bridge_and_of_the_package_above_what_it_
     package, bridge, below = (names.index(crate) for crate in DRAWN)
     assert names[bridge + 1 : below] == BRIDGE_ROOMS[::-1]
     assert names[package + 1 : bridge] == [room for room in PACKAGE_ROOMS[::-1] if room]
+    core = {folder.name for folder in (ROOT / "rust" / "core" / "src").iterdir() if folder.is_dir()}
+    drawn = re.search(r">(time, [\w, ]+)<", drawing)
+    assert drawn
+    assert sorted(drawn[1].split(", ")) == sorted(core)
     missing = [
         room
         for folder in (ROOT / "rust" / "bridge" / "src", ROOT / "python" / "mountain_runtime")
