@@ -12,7 +12,8 @@ use crate::handle::Handle;
 use crate::handle::backing::Backing;
 use crate::handle::job_state::Stage;
 use crate::plan::Plan;
-use crate::port::{Message, Port, Shared};
+use crate::port::Port;
+use crate::port::queue::{Message, Shared};
 use crate::python::pyref::PyRef;
 
 #[pyclass(frozen, weakref, module = "mountain_runtime._native")]

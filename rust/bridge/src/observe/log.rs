@@ -11,7 +11,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::observe::dashboard;
-use crate::port;
+use crate::port::registry;
 use crate::python::api::api;
 
 /// Messages that wait; the oldest go first.
@@ -111,7 +111,7 @@ fn add(new: Said) {
     };
     drop(oldest);
     ANY.store(true, Ordering::Release);
-    port::call_one();
+    registry::call_one();
 }
 
 /// From now on it is heard.

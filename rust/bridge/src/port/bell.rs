@@ -8,7 +8,7 @@ use mountain_core::sync::Bell;
 use crate::globals::clock;
 
 pub(crate) struct FdBell {
-    /// When it was last rung.
+    /// When it was last rung, in nanoseconds of the clock; 0 once it is silent.
     at: AtomicU64,
     heard: OwnedFd,
     #[cfg(not(target_os = "linux"))]
@@ -48,7 +48,8 @@ impl FdBell {
         self.heard.as_raw_fd()
     }
 
-    /// Make it silent again, and say when it was rung, in nanoseconds of the clock: 0 if it was not. Nothing to read is fine: a spurious call.
+    /// Silences the bell and returns when it was rung, in nanoseconds of the clock, or 0 if it was not. A call without
+    /// a ring is harmless.
     pub(crate) fn silence(&self) -> u64 {
         let mut buf = [0u8; 64];
         // SAFETY: reads into a buffer of that size from a descriptor that is open while `self` lives.
@@ -58,7 +59,7 @@ impl FdBell {
 }
 
 impl Bell for FdBell {
-    /// A full pipe or counter is fine too: then it is ringing already.
+    /// A write that fails since the pipe or the counter is full is no loss: the bell rings already.
     fn ring(&self) {
         self.at.store(clock().now().nanos(), Ordering::Relaxed);
         let one = 1u64.to_ne_bytes();

@@ -1,4 +1,4 @@
-//! Where a cached call's flight ends: its task says how, its loop when it is closed, or whoever drops it.
+//! How a cached call's flight lands: as its task ends, or lost, where the task is dropped or its loop is closed.
 
 use std::sync::Arc;
 
@@ -10,16 +10,17 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::context::PyPermitContext;
 use crate::policy::cache::{share, share_error};
-use crate::port::{Message, Port, Shared};
+use crate::port::Port;
+use crate::port::queue::{Message, Shared};
 use crate::python::pyref::PyRef;
 
 #[pyclass(frozen, weakref, module = "mountain_runtime._native")]
 pub(crate) struct Landing {
     right: Mutex<Option<effect::Landing>>,
     flight: Arc<Flight>,
-    /// The permits of who began it, and waits.
+    /// The permits of the call that began the flight, and waits for it.
     held: Option<Arc<PermitContext>>,
-    /// From `flies` on.
+    /// The flight's task and its loop's port, from `flies` until the end.
     task: Mutex<Option<(Py<PyAny>, Py<Port>)>>,
 }
 
@@ -29,6 +30,7 @@ impl Landing {
         Landing { held, right: Mutex::new(Some(landing)), flight, task: Mutex::new(None) }
     }
 
+    /// Lands the flight, once, and lets go of its task.
     fn end(slf: &Bound<'_, Self>, landed: Landed) {
         let landing = slf.get().right.lock().take();
         if let Some(landing) = landing {
@@ -45,7 +47,7 @@ impl Landing {
         self.flight.forget();
     }
 
-    /// Its loop is closed: whoever waits elsewhere begins another.
+    /// Its loop is closed: a caller that waits on another loop begins a new flight.
     pub(crate) fn lost(slf: &Bound<'_, Self>) {
         Self::end(slf, Landed::Lost);
     }
@@ -53,7 +55,7 @@ impl Landing {
 
 #[pymethods]
 impl Landing {
-    /// The task is under way.
+    /// Notes the task, which has started.
     #[pyo3(signature = (task, /))]
     fn flies(slf: &Bound<'_, Self>, task: Bound<'_, PyAny>) -> PyResult<()> {
         let me = slf.get();
@@ -68,7 +70,7 @@ impl Landing {
         Ok(())
     }
 
-    /// For the context variable of its task.
+    /// What waits for the flight's task: the value of the task's context variable.
     fn within(&self, py: Python<'_>) -> PyResult<PyPermitContext> {
         PyPermitContext::new(py, self.held.clone(), Some(self.flight.clone()))
     }
@@ -83,7 +85,7 @@ impl Landing {
         Self::end(slf, Landed::Failed(share_error(exc)));
     }
 
-    /// Nobody knows; unless it was said how it ended.
+    /// Marks the flight as lost, unless it has landed already.
     #[pyo3(signature = (_task = None, /))]
     fn lose(slf: &Bound<'_, Self>, _task: Option<&Bound<'_, PyAny>>) {
         Self::end(slf, Landed::Lost);
@@ -105,7 +107,8 @@ impl Landing {
     }
 }
 
-/// The last caller has left. A task that is being cancelled already, as its loop ends, is not disturbed in its cleanup.
+/// Cancels the task of a flight whose last caller has left. A second cancel would disturb the cleanup of a task that is
+/// being cancelled already, as its loop ends.
 pub(crate) fn cancel(task: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = task.py();
     if task.call_method0(intern!(py, "cancelling"))?.extract::<i64>()? == 0 {
@@ -114,7 +117,7 @@ pub(crate) fn cancel(task: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// Nobody waits any more: the task's own loop cancels it.
+/// Has the task's own loop cancel it when the last caller has left.
 struct Ask {
     port: Arc<Shared>,
     task: Mutex<Option<PyRef>>,

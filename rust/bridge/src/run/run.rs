@@ -41,7 +41,8 @@ use crate::observe::log;
 use crate::observe::watch;
 use crate::observe::watchers;
 use crate::policy::cache;
-use crate::port::{Port, RunWake};
+use crate::port::Port;
+use crate::port::queue::RunWake;
 use crate::python::free_list::{Idle, Reused};
 use crate::python::type_slots::{Step, Steps};
 use crate::run::leaf::{PyLeaf, Resume};
@@ -165,7 +166,7 @@ impl Run {
         };
         // No loop runs: the poll's caller is about to say so.
         if let Ok(port) = port {
-            wake.bind(port.get());
+            wake.bind(&port.get().shared);
         }
     }
 

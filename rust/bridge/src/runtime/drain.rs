@@ -1,4 +1,9 @@
-//! What a loop's thread does with its port: open messages when the bell has rung, and let go of everything when the loop is closed.
+//! What a loop's thread does with its port: it opens messages when the bell has rung, and lets go of everything when
+//! the loop is closed.
+//!
+//! The port's methods for Python are here and not with the port, since they open messages for handles, runs and scopes:
+//! the port would import the rooms above it. pyo3 takes one block of such methods a class, so that those for the
+//! collector are here too.
 
 use std::time::Duration;
 
@@ -13,21 +18,23 @@ use crate::handle::Handle;
 use crate::handle::backing::Phase;
 use crate::observe::log;
 use crate::observe::spans;
+use crate::port::Port;
 use crate::port::flight_guard::{self, Landing};
-use crate::port::{self, Message, Port};
+use crate::port::queue::Message;
+use crate::port::registry;
 use crate::python::pyref::empty_graveyard;
 use crate::run::Run;
 use crate::runtime::reap;
 use crate::scope::Scope;
 
-/// Messages that one drain opens at most.
+/// The number of messages that one drain opens at most.
 const BOUND: usize = 1024;
-/// A drain opens no further message after this.
+/// The time after which a drain opens no further message.
 const BUDGET: Duration = Duration::from_millis(5);
 
 #[pymethods]
 impl Port {
-    /// Have the loop call `_drain` when the bell rings, and let go of the port when it is closed.
+    /// Has the loop call `_drain` when the bell rings, and let go of the port when it is closed.
     fn _attach(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         let drain = (
@@ -35,7 +42,8 @@ impl Port {
             slf.get().shared.mailbox.bell.fd(),
             slf.getattr(intern!(py, "_drain"))?,
         );
-        // A loop keeps the context in which a reader was added: ours would be that of whoever comes first.
+        // A loop calls a reader in the context in which it was added. An empty one, so that drains do not run in the
+        // context of the code that happens to make the port.
         py.import("contextvars")?.call_method0("Context")?.call_method1(intern!(py, "run"), drain)?;
         let hook = CloseHook { close: Mutex::new(Some(event_loop.getattr("close")?.unbind())), port: slf.clone().unbind() };
         event_loop.setattr("close", hook)
@@ -50,7 +58,7 @@ impl Port {
         mailbox.begin();
         empty_graveyard(py);
         log::hand_over(py);
-        // A direct wake-up skips `call_soon`, and with it what debug mode would say of a slow callback.
+        // In debug mode tasks are woken by `call_soon`, which reports slow callbacks; a direct wake-up would skip that.
         let direct = !port.event_loop(py)?.call_method0(intern!(py, "get_debug"))?.is_truthy()?;
         let clock = clock();
         let mut now = clock.now();
@@ -64,7 +72,8 @@ impl Port {
         for _ in 0..BOUND {
             let Some(message) = mailbox.pop() else { break };
             messages += 1;
-            // Only an exit or an interrupt comes out of a task's step; it goes to whoever runs the loop.
+            // Only SystemExit and KeyboardInterrupt come out of a task's step: they go on to the code that runs the
+            // loop.
             fatal = open_message(slf, message, direct, now);
             now = clock.now();
             if fatal.is_err() || now >= end {
@@ -77,25 +86,11 @@ impl Port {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Some(parked) = self.parked.try_lock() {
-            for run in parked.values() {
-                visit.call(run)?;
-            }
-        }
-        if let Some(flying) = self.flying.try_lock() {
-            for landing in flying.values() {
-                visit.call(landing)?;
-            }
-        }
-        if let Some(scope) = self.scope.try_lock() {
-            visit.call(&*scope)?;
-        }
-        Ok(())
+        self.traverse(&visit)
     }
 
     fn __clear__(&self) {
-        let gone = (self.take_parked(), std::mem::take(&mut *self.flying.lock()), self.scope.lock().take());
-        drop(gone);
+        self.clear();
     }
 }
 
@@ -103,7 +98,7 @@ fn open_message(slf: &Bound<'_, Port>, message: Message, direct: bool, now: Inst
     let py = slf.py();
     match message {
         Message::Wake(wake) => match wake.answer(py) {
-            // SAFETY: what waits is a run, which made the waker.
+            // SAFETY: a waker finds the run that made it.
             Some(run) => Run::woken(&unsafe { run.cast_into_unchecked() }, direct),
             None => Ok(()),
         },
@@ -129,11 +124,11 @@ fn open_message(slf: &Bound<'_, Port>, message: Message, direct: bool, now: Inst
     }
 }
 
-/// Let go of everything that waits on this loop. What the dropped runs do in turn is done before this returns.
+/// Lets go of everything that waits on this loop. What the dropped runs do in turn is done before this returns.
 fn shut(slf: &Bound<'_, Port>, event_loop: &Bound<'_, PyAny>) {
     let py = slf.py();
     let port = slf.get();
-    port::remove(port);
+    registry::remove(port);
     if let Err(e) = reap::let_go(event_loop) {
         e.write_unraisable(py, Some(event_loop));
     }
@@ -159,7 +154,7 @@ fn shut(slf: &Bound<'_, Port>, event_loop: &Bound<'_, PyAny>) {
     empty_graveyard(py);
 }
 
-/// Stands in for a loop's `close`.
+/// Replaces a loop's `close`: lets go of what waits on the loop, then calls the original.
 #[pyclass(frozen)]
 struct CloseHook {
     close: Mutex<Option<Py<PyAny>>>,
@@ -171,7 +166,8 @@ impl CloseHook {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         let Some(close) = self.close.lock().as_ref().map(|c| c.clone_ref(py)) else { return Ok(()) };
         let port = self.port.bind(py);
-        // To a weak reference a loop that the collector ends is gone before its `__del__` closes it; its method still knows it.
+        // A loop that the collector ends is gone from the port's weak reference before its `__del__` closes it. The
+        // original method still has it.
         let Some(event_loop) = port.get().event_loop(py).ok().or(close.bind(py).getattr_opt(intern!(py, "__self__"))?) else {
             return close.call0(py).map(drop);
         };
@@ -184,7 +180,7 @@ impl CloseHook {
         Ok(())
     }
 
-    /// Its loop, as of the method that it stands in for.
+    /// The loop, as of the method that this replaces.
     #[getter]
     fn __self__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let close = self.close.lock().as_ref().map(|close| close.clone_ref(py));

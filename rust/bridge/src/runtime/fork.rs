@@ -5,8 +5,8 @@ use pyo3::prelude::*;
 use crate::globals;
 use crate::observe::dashboard;
 use crate::observe::log;
-use crate::port;
 use crate::port::flight_guard::Landing;
+use crate::port::registry;
 
 /// In the child of a fork: let go of everything without reading, closing or waiting for it. What it holds is the parent's.
 #[pyfunction]
@@ -15,7 +15,7 @@ pub(crate) fn after_fork(py: Python<'_>) {
     dashboard::forget_parent();
     log::forget_parent();
     mountain_providers::fork::forget_after_fork();
-    port::forget_all(py, |landing| {
+    registry::forget_all(py, |landing| {
         // Whoever asks for the same here begins another flight.
         if let Ok(landing) = landing.bind(py).cast::<Landing>() {
             landing.get().forget();
