@@ -42,7 +42,11 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::context::{InheritedDeadline, PyPermitContext, apart, current_deadline, current_permit_context, has_priorities};
+    use super::context::inherited_deadline::InheritedDeadline;
+    #[pymodule_export]
+    use super::context::permit_context::PyPermitContext;
+    #[pymodule_export]
+    use super::context::{apart, current_deadline, current_permit_context, has_priorities};
     #[pymodule_export]
     use super::effect::function::EffectFunction;
     #[pymodule_export]
@@ -105,9 +109,10 @@ mod _native {
     #[pymodule_export]
     use super::testing::virtual_time::{advance, at_rest, at_work, hand_back, next_deadline, now, take_over};
 
+    use super::context::vars;
     use super::observe::{breakers, log};
     use super::python::{free_list, type_slots};
-    use super::{Bound, PyModule, PyModuleMethods, PyResult, context, convert, globals, providers, scope};
+    use super::{Bound, PyModule, PyModuleMethods, PyResult, convert, globals, providers, scope};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -124,12 +129,12 @@ mod _native {
         free_list::install::<Run>(py);
         free_list::install::<Slot>(py);
         m.add("DEBUG", cfg!(debug_assertions))?;
-        m.add("deadline_var", context::deadline_var(py)?)?;
+        m.add("deadline_var", vars::deadline_var(py)?)?;
         m.add("PHASES", scope::PHASES)?;
-        m.add("scope_var", context::scope_var(py)?)?;
-        m.add("priority_var", context::priority_var(py)?)?;
-        m.add("permit_context_var", context::permit_context_var(py)?)?;
-        m.add("serving_var", context::serving_var(py)?)?;
-        m.add("accepted_var", context::accepted_var(py)?)
+        m.add("scope_var", vars::scope_var(py)?)?;
+        m.add("priority_var", vars::priority_var(py)?)?;
+        m.add("permit_context_var", vars::permit_context_var(py)?)?;
+        m.add("serving_var", vars::serving_var(py)?)?;
+        m.add("accepted_var", vars::accepted_var(py)?)
     }
 }

@@ -1,4 +1,5 @@
-//! Where a limit comes from that an effect inherits: a policy of the effect around it, or a `deadline()` block. It is written out when somebody asks.
+//! Where an inherited deadline comes from: a policy of the effect around, or a `deadline()` block. The text is made
+//! only where an error or a repr shows it.
 
 use std::sync::Arc;
 
@@ -9,9 +10,9 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::python::pyref::PyRef;
 
-/// `R` is how the reference is held: natively work may drop it anywhere.
+/// `R` is the kind of reference: native work holds a `PyRef`, which any thread may drop.
 pub(crate) struct DeadlineSource<R = Py<PyAny>> {
-    /// The plan of the effect around; or, of a block, its seconds and the name of the code that it stands in.
+    /// The plan of the effect around; or, of a block, a tuple of its seconds and the name of its code.
     by: R,
     /// The place of the policy in the plan.
     layer: usize,
@@ -30,14 +31,14 @@ impl DeadlineSource {
         DeadlineSource { by: self.by.clone_ref(py), layer: self.layer }
     }
 
-    /// The same, for native work to carry.
+    /// The same source, for native work to carry.
     pub(crate) fn into_origin(self) -> Origin {
         Origin(Arc::new(DeadlineSource { by: PyRef::new(self.by), layer: self.layer }))
     }
 
     pub(crate) fn of_origin(py: Python<'_>, origin: &Origin) -> Option<Self> {
         let source = origin.0.downcast_ref::<DeadlineSource<PyRef>>()?;
-        // SAFETY: any object is one.
+        // SAFETY: any object is a `PyAny`.
         let by = unsafe { source.by.clone_as::<PyAny>(py) };
         Some(DeadlineSource { by: by.unbind(), layer: source.layer })
     }

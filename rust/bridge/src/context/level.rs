@@ -1,11 +1,11 @@
-//! Cancels that are asked for again: a cancelled scope of anyio's does so in each turn of the loop, and so keeps it awake, until the task is in a
-//! shielded scope. That can be entered in a step of the task's own only.
+//! Repeated cancels: a cancelled scope of anyio cancels its task in each turn of the loop, and so keeps the loop awake,
+//! until the task is in a shielded scope. Only a step of the task itself can enter one.
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::context::current_task;
+use crate::context::current::current_task;
 use crate::python::api::api;
 
 /// A shielded scope that a task is in while it waits for the end of what it has cancelled.
@@ -15,7 +15,7 @@ pub(crate) struct Shield {
 }
 
 impl Shield {
-    /// In a step of the task: entered, if a scope asks it again and again.
+    /// Called in a step of the task: enters a shielded scope, if a scope cancels the task in each turn.
     pub(crate) fn enter(py: Python<'_>) -> PyResult<Option<Self>> {
         let scope = api(py).shield.bind(py).call0()?;
         if scope.is_none() {
@@ -24,7 +24,7 @@ impl Shield {
         Ok(Some(Shield { task: current_task(py)?.unbind(), scope: scope.unbind() }))
     }
 
-    /// In a step of the task, which goes on. Another task has no business with it.
+    /// Called in a step of the task, which goes on: leaves the scope. Does nothing in another task.
     pub(crate) fn exit(self, py: Python<'_>) -> PyResult<()> {
         if current_task(py)?.is(&self.task) {
             let none = py.None();
@@ -39,7 +39,7 @@ impl Shield {
     }
 }
 
-/// There may be such scopes: before anyio's side of asyncio is imported there are none.
+/// Whether there may be such scopes: there are none before anyio's asyncio backend is imported.
 pub(crate) fn asks_again(py: Python<'_>) -> PyResult<bool> {
     py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?.contains(intern!(py, "anyio._backends._asyncio"))
 }

@@ -12,8 +12,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
+use crate::context::current::current_task;
 use crate::context::deadline_source::DeadlineSource;
-use crate::context::{self, Inherited, current_task, inherited};
+use crate::context::{self, Inherited, inherited};
 use crate::convert::error::timed_out;
 use crate::globals::clock;
 use crate::handle::Handle;

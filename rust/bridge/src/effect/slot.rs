@@ -17,7 +17,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, ffi};
 
-use crate::context::{self, PyPermitContext, permit_context_var};
+use crate::context;
+use crate::context::permit_context::PyPermitContext;
+use crate::context::vars::permit_context_var;
 use crate::convert::provided::Provided;
 use crate::effect::{Effect, Work};
 use crate::globals::clock;

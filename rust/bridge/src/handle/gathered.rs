@@ -9,6 +9,7 @@ use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::context;
+use crate::context::current::current_task;
 use crate::convert::error::circle;
 use crate::port::Port;
 
@@ -58,7 +59,7 @@ fn outer<'py>(callback: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>
 pub(crate) fn look_later(port: &Bound<'_, Port>, work: Arc<Submitted>, name: &str, callback: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = port.py();
     let (held, flight) = context::within(py)?;
-    let task = context::current_task(py)?;
+    let task = current_task(py)?;
     if (held.is_none() && flight.is_none()) || task.is_none() {
         return Ok(());
     }

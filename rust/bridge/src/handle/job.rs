@@ -7,7 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi};
 
-use crate::context::PyPermitContext;
+use crate::context::permit_context::PyPermitContext;
+use crate::context::permit_context_of_job;
 use crate::handle::Handle;
 use crate::handle::backing::Backing;
 use crate::handle::job_state::Stage;
@@ -47,7 +48,7 @@ impl Job {
         // SAFETY: makes a new reference to a copy of the current context.
         let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
         let shared = port.get().shared.clone();
-        let within = PyPermitContext::of_job(&context)?;
+        let within = permit_context_of_job(&context)?;
         let (context, handle) = (context.unbind(), handle.unbind());
         Bound::new(py, Job { r#fn, args, kwargs, name, context, handle, port: shared, stage, within })
     }

@@ -17,7 +17,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
 
-use crate::context::{get, parent_var};
+use crate::context::vars::{get, parent_var};
 use crate::globals::{clock, telemetry};
 use crate::observe::spans::{self, Span, Tracing};
 use crate::observe::watchers::{ASKING, LIVE, TRACING, watchers};

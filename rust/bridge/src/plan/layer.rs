@@ -10,7 +10,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::context::to_seconds;
 use crate::globals::telemetry;
 use crate::policy::breaker::BreakerState;
 use crate::policy::cache::{BudgetState, CacheState};
@@ -18,6 +17,7 @@ use crate::policy::jitter::jitter_of;
 use crate::policy::limit::LimitState;
 use crate::policy::rate::RateState;
 use crate::python::api::api;
+use crate::python::seconds::to_seconds;
 
 /// One compiled policy.
 #[pyclass(frozen, module = "mountain_runtime._native")]

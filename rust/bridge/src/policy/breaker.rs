@@ -11,11 +11,11 @@ use mountain_core::time::Instant;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::context::to_seconds;
 use crate::globals::{BREAKERS, clock, telemetry};
 use crate::policy::jitter::jitter_of;
 use crate::policy::keyed;
 use crate::python::os_error::know_classes;
+use crate::python::seconds::to_seconds;
 
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct BreakerState {

@@ -14,10 +14,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTraceback, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::context::to_seconds;
 use crate::globals::telemetry;
 use crate::policy::keyed;
 use crate::python::pyref::PyRef;
+use crate::python::seconds::to_seconds;
 
 /// How often keys are looked at that nobody uses.
 const REST: Duration = Duration::from_secs(1);

@@ -8,9 +8,9 @@ use mountain_core::policy::rate::{Rate, Settings};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::context::to_seconds;
 use crate::globals::{clock, telemetry};
 use crate::policy::keyed;
+use crate::python::seconds::to_seconds;
 
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct RateState {

@@ -8,7 +8,7 @@ use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::context::PyPermitContext;
+use crate::context::permit_context::PyPermitContext;
 use crate::policy::cache::{share, share_error};
 use crate::port::Port;
 use crate::port::queue::{Message, Shared};

@@ -11,7 +11,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
-use crate::context::running_loop;
+use crate::context::current::running_loop;
 use crate::globals::PARKED;
 use crate::port::Port;
 use crate::port::bell::FdBell;

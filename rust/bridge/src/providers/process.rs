@@ -13,7 +13,6 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::context::to_seconds;
 use crate::effect::{Effect, Given, Work};
 use crate::globals::default_host;
 use crate::handle::Handle;
@@ -21,6 +20,7 @@ use crate::plan::{Plan, plan};
 use crate::port::Port;
 use crate::providers::child::Child;
 use crate::python::payload::Payload;
+use crate::python::seconds::to_seconds;
 
 type Environment = Option<Vec<(OsString, OsString)>>;
 

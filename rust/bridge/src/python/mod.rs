@@ -8,6 +8,7 @@ pub(crate) mod free_list;
 pub(crate) mod os_error;
 pub(crate) mod payload;
 pub(crate) mod pyref;
+pub(crate) mod seconds;
 pub(crate) mod task_identity;
 pub(crate) mod type_slots;
 pub(crate) mod weak;

@@ -25,8 +25,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
+use crate::context::current::running;
 use crate::context::deadline_source::DeadlineSource;
-use crate::context::{LAG, Over, running, under};
+use crate::context::{LAG, Over, under};
 use crate::convert::fail::{Fail, answer, no_stop, while_handling, with_frames};
 use crate::convert::note;
 use crate::globals::clock;

@@ -11,7 +11,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::context::{self, PyPermitContext};
+use crate::context;
+use crate::context::permit_context::PyPermitContext;
 use crate::effect::{Effect, Start};
 use crate::globals;
 use crate::handle::Handle;

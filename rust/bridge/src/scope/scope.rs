@@ -11,7 +11,7 @@ use mountain_core::sync::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::context::{accepted_var, get, scope_var, serving_var};
+use crate::context::vars::{accepted_var, get, scope_var, serving_var};
 use crate::convert::error::make;
 use crate::globals::{self, Workers};
 use crate::port::Port;

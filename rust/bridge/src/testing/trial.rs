@@ -6,9 +6,9 @@ use std::time::Duration;
 use mountain_providers::trial;
 use pyo3::prelude::*;
 
-use crate::context::to_seconds;
 use crate::effect::{Effect, Work};
 use crate::plan::Plan;
+use crate::python::seconds::to_seconds;
 
 /// Runs on a worker and yields `value`.
 #[pyfunction]
