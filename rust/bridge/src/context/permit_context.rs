@@ -1,5 +1,5 @@
-//! What waits for a task: the permits and the flight of the code that waits for its end. A permit or a flight that in
-//! turn waits for one of those would be a deadlock.
+//! What waits for a task: the permits and the flight of the code that waits for its end. A task that waited for one of
+//! those in turn would never go on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
