@@ -1,1 +1,1 @@
-"""The runtime: what it owns, who may hand it work, and the order in which it is closed."""
+"""The runtime: the work that it owns, the code that may submit more, and the order in which all of it is closed."""

@@ -36,7 +36,7 @@ def call(runtime: Owner, effect: Effect[T]) -> T:
             return
         try:
             handle: Any = runtime.submit(effect)
-            handle._awaited_here()  # by the blocking function whose thread this is, if it is one
+            handle._awaited_here()  # the blocking function of this thread awaits it, if there is one
         except BaseException as error:
             effect.close()
             result.set_exception(error)
@@ -53,7 +53,7 @@ def call(runtime: Owner, effect: Effect[T]) -> T:
 
     copy_context().run(loop.call_soon_threadsafe, begin)
     try:
-        # Looks up now and then: a loop that was closed will never answer.
+        # Wakes every second, since a loop that was closed never answers.
         while not concurrent.futures.wait([result], timeout=1.0).done:
             if loop.is_closed():
                 raise ShuttingDown("the runtime's loop was closed before the effect ended", effect=effect.__name__)

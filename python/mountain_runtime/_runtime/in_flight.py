@@ -1,4 +1,4 @@
-"""What a runtime has in flight while it stops, and what is submitted then: it ends before what it needs closes."""
+"""The work of a runtime that stops, and what that submits: it ends before the services that it needs."""
 
 import asyncio
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class InFlight:
         self._left: set[asyncio.Future[Any]] = set()
 
     async def drain(self, until: Callable[[], float]) -> list[Left]:
-        """Step 1: what has not ended by then."""
+        """Step 1; gives what has not ended by then."""
         if await self._ended(until):
             return []
         return [left_behind(work) for work in self._work()]
@@ -44,7 +44,7 @@ class InFlight:
                 work.cancel(STOPS)
 
     async def end(self, part: float) -> list[Left]:
-        """All of them, in such a part of the time that is left: what is left behind."""
+        """All three steps, in the given part of the time that is left; gives what is left behind."""
         polite, last = self._clock.part(part * POLITE), self._clock.part(part)
         if not await self._ended(polite):
             self.cancel()
@@ -55,7 +55,7 @@ class InFlight:
         return [left_behind(each) for each in work]
 
     async def end_late(self, name: str, part: float) -> None:
-        """The same as a step of its own, after another that has submitted work, if one has."""
+        """`end` as a step of the report, if the step `name` has submitted work."""
         if self._work():
             await self._steps.run(f"{name}: late work", "abandoned", lambda: self.end(part))
 

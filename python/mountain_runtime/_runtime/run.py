@@ -66,7 +66,7 @@ def _in_main_thread() -> bool:
 
 
 class _HandlersRestored(AbstractContextManager[None]):
-    """The user's own handlers are back afterwards."""
+    """A block after which the user's own signal handlers are back."""
 
     def __enter__(self) -> None:
         self._before = {number: signal.getsignal(number) for number in _SIGNALS} if _in_main_thread() else {}
@@ -78,7 +78,7 @@ class _HandlersRestored(AbstractContextManager[None]):
 
 
 def _nothing() -> None:
-    """What a loop is to do that is only to be woken."""
+    """A callback that only wakes the loop."""
 
 
 def _ended_by(number: int) -> BaseException:
@@ -86,19 +86,19 @@ def _ended_by(number: int) -> BaseException:
 
 
 class _Program:
-    """A main with its runtime, and the signals that it has had."""
+    """A main with its runtime, and the signals that have arrived."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._first: int | None = None
         self._second: int | None = None
-        #: Signals that arrived, and that the loop has heard of: a loop that is busy hears of none.
+        #: The numbers of signals that arrived, and that the loop has handled. A loop that is stuck handles none.
         self._arrived = self._heard = 0
         self._main: asyncio.Task[Any] | None = None
         self._task: asyncio.Task[Any] | None = None
 
     def run(self, runner: asyncio.Runner, main: Callable[[Runtime], Awaitable[T]]) -> T:
-        """To its end. An exit out of a callback or a foreign task stops the loop, which goes on with the shutdown."""
+        """Runs it to its end. An exit out of a callback or a foreign task stops the loop, which is run again."""
         try:
             return runner.run(self.supervise(main))
         except EXITS as error:
@@ -119,7 +119,7 @@ class _Program:
                 raise exit  # it came when everything had stopped
 
     def _may_go_on(self) -> bool:
-        """The loop was stopped in the middle, and is to end in order."""
+        """Whether an exit stopped the loop before the shutdown was over."""
         rt = self._runtime
         return self._task is not None and not self._task.done() and rt._phase != _scope.NEW and not rt._aborted
 
@@ -146,9 +146,8 @@ class _Program:
 
     async def _finished(self, runtime: Runtime, main: Callable[[Runtime], Awaitable[T]]) -> T:
         """Main's result; or CancelledError, when the shutdown is over and main has still not ended."""
-        runtime._holder = (
-            None  # an exit need not cancel this: it follows the end of main, whose error is not to be lost
-        )
+        # An exit need not cancel this task: it ends when main does, whose error is kept.
+        runtime._holder = None
         task = self._main = runtime._start(_called(main, runtime), "main")
         try:
             while not task.done():
@@ -179,7 +178,7 @@ class _Program:
     # -- signals ----------------------------------------------------------------------------------------------------
 
     def _listen(self) -> Callable[[], None]:
-        """Hears the signals from now on; what it gives ends that."""
+        """Handles signals from now on; the function that it gives ends that."""
         if not _in_main_thread():
             return _nothing
         loop = asyncio.get_running_loop()
@@ -201,11 +200,11 @@ class _Program:
         return stop
 
     def _dump(self, number: int, frame: FrameType | None) -> None:
-        """At once, wherever the main thread is: a loop that is stuck is what one wants to see."""
+        """Runs at once, wherever the main thread is, so that a dump shows a loop that is stuck."""
         print(self._runtime._dump_from(frame), file=sys.stderr, flush=True)  # noqa: T201 - for the terminal
 
     def _arrive(self, number: int, frame: FrameType | None) -> None:
-        """At once, wherever the main thread is. A loop that has not heard of the first signal is stuck."""
+        """Runs at once, wherever the main thread is. A loop that has not handled the first signal is stuck."""
         self._arrived += 1
         if self._arrived - self._heard > 1:
             self._interrupt(number)
@@ -216,7 +215,7 @@ class _Program:
         raise _ended_by(number)
 
     def _hear(self, number: int) -> None:
-        """On the loop: the first signal begins the shutdown, the second ends it."""
+        """Runs on the loop: the first signal begins the shutdown, the second aborts it."""
         self._heard += 1
         if self._first is None:
             self._first = number

@@ -1,4 +1,4 @@
-"""What is counted, as a snapshot."""
+"""Snapshots of what the process counts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ __all__ = ["EffectStatistics", "Statistics", "snapshot"]
 
 @dataclass(frozen=True, slots=True)
 class EffectStatistics:
-    """What became of the calls of one effect, since the process began."""
+    """The outcomes of the calls of one effect, since the process began."""
 
     started: int
     succeeded: int

@@ -1,4 +1,4 @@
-"""The graph of services, before anything starts: who needs whom, whether that can work, how deep each stands."""
+"""The graph of services, before anything starts: what each needs, whether that can work, and how deep it is."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -35,11 +35,11 @@ class Provider:
 
     @property
     def name(self) -> str:
-        """As messages, reports and health say it."""
+        """The key as messages, reports and health show it."""
         return shown(self.key)
 
     def edges(self) -> list[Any]:
-        """What has to be up before it starts, and may stop only after it."""
+        """The keys of services that are up before it starts, and stop after it."""
         return list(dict.fromkeys([*self.needs.values(), *self.fallback_needs.values()]))
 
 
@@ -70,7 +70,7 @@ def _check_make(make: Make, owner: str) -> None:
 
 
 def check(providers: Mapping[Any, Provider]) -> None:
-    """A ConfigError that prints the path to a need that nobody provides, or around a circle."""
+    """Raises a ConfigError that prints the path to a need that is not provided, or around a circle."""
     known: set[Any] = set()
     for key in providers:
         if key not in known:
@@ -78,7 +78,7 @@ def check(providers: Mapping[Any, Provider]) -> None:
 
 
 def _visit(key: Any, providers: Mapping[Any, Provider], known: set[Any]) -> None:
-    """Depth first, without recursion: a chain may be long."""
+    """Checks what `key` needs, depth first and without recursion, since a chain may be long."""
     stack, path, on_path = [(key, iter(providers[key].edges()))], [key], {key}
     while stack:
         at, left = stack[-1]
@@ -108,9 +108,9 @@ def _path(keys: list[Any]) -> str:
 
 
 def depths(providers: Mapping[Any, Provider]) -> dict[Any, int]:
-    """How many services stop one after another from each on, itself the first: the longest chain of its needs.
+    """The number of services that stop one after another from each on, itself included: its longest chain of needs.
 
-    For a graph without circles.
+    The graph has no circles.
     """
     found: dict[Any, int] = {}
     for start in providers:

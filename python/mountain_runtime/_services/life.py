@@ -17,12 +17,12 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
 
 
 class Life:
-    """Enters at once. `up` is its value, or why there is none; the task ends when it has been left.
+    """Enters at once. `up` is done when it has a value, or fails with the reason; the task ends when it has been left.
 
     1. The task enters the manager, checks the value, and makes it known.
-    2. It waits to be asked, and leaves. An error that reaches it while it waits, from a task group inside, goes through
-       the manager as if the block had raised it.
-    3. Not up yet, it is cancelled instead: the manager's own cleanup unwinds what it had done.
+    2. It waits until `ask` is called, and leaves. An error that reaches it while it waits, from a task group
+       inside, goes through the manager as if the block had raised it.
+    3. Asked before it is up, it is cancelled: the manager's own cleanup unwinds what it had done.
     """
 
     __slots__ = ("_asked", "_entered", "task", "up", "value")
@@ -48,7 +48,7 @@ class Life:
         async with manager as value:
             check_value(key, make, value)
             self.value, self._entered = value, True
-            if not self.up.done():  # cancelled: who waited has gone, and will ask
+            if not self.up.done():  # cancelled: the caller that waited has gone, and calls `ask`
                 self.up.set_result(None)
             await self._asked
 
@@ -56,17 +56,17 @@ class Life:
         error = None if task.cancelled() else task.exception()
         if not self.up.done():
             self.up.set_exception(asyncio.CancelledError() if error is None else error)
-            self.up.exception()  # it is the task's, and said there
+            self.up.exception()  # the task raises it, so this one counts as retrieved
         if not self._asked.done():
             self._asked.cancel()
 
     @property
     def is_up(self) -> bool:
-        """It has a value, and neither has ended nor is asked to."""
+        """Whether it has a value, and neither has ended nor was asked to."""
         return self._entered and not self._asked.done()
 
     def ask(self) -> None:
-        """It is to end, in its own time."""
+        """Begins its end, which takes its own time."""
         if not self._entered:
             self.task.cancel(STOPS)
         elif not self._asked.done():
@@ -100,7 +100,7 @@ def _members(protocol: type) -> set[str]:
     return found
 
 
-#: What every class of 3.11 has, or a Protocol for itself.
+#: The names that each class of 3.11 has, or a Protocol class itself.
 _NO_MEMBERS = frozenset(
     {*dir(type("Empty", (), {})), "__abstractmethods__", "__annotations__", "__parameters__", "__orig_bases__"}
     | {"__slots__", "__match_args__", "__class_getitem__", "__init__"}

@@ -1,4 +1,4 @@
-"""One service of a runtime: its primary, what stands in for it, and which of them callers get now."""
+"""One service of a runtime: its primary, its fallback, and which of them callers get now."""
 
 import asyncio
 import itertools
@@ -21,15 +21,15 @@ __all__ = ["Service"]
 
 _log = _logs.logger("service")
 
-#: When a primary that is replaced is tried again.
+#: The times between two attempts to start a primary that is replaced.
 _RETRIES = exponential(1, max=30, jitter="equal")
 
 
 class Service:
-    """Starts its primary; with a fallback it degrades instead of failing, and goes back when the primary is up again.
+    """Starts its primary. With a fallback it degrades instead of failing, and returns when the primary is up again.
 
     A primary whose value has a CircuitBreaker as its attribute `breaker` is replaced while that is open, too: the
-    fallback of such a service stands by from the start.
+    fallback of such a service is up from the start.
     """
 
     def __init__(self, provider: Provider, spawn: Spawn, changed: Callable[[], object]) -> None:
@@ -43,9 +43,9 @@ class Service:
         self._primary: Life | None = None
         self._standby: Life | None = None
         self._retrying: asyncio.Task[None] | None = None
-        #: All that were begun and may not have ended.
+        #: All lives that were begun and may not have ended.
         self._lives: list[Life] = []
-        #: What ended it while it was up, if nothing stands in for it.
+        #: The error that ended it while it was up, if it has no fallback.
         self.crash: BaseException | None = None
         self._arguments: Mapping[str, Any] = {}
         self._fallback_arguments: Mapping[str, Any] = {}
@@ -53,7 +53,7 @@ class Service:
     # -- start ------------------------------------------------------------------------------------------------------
 
     async def start(self, current: Callable[[Any], Any]) -> None:
-        """Up, or degraded; raises the primary's error if neither can be."""
+        """Returns when it is up or degraded; raises the primary's error if neither can be."""
         self._arguments = {name: current(key) for name, key in self.provider.needs.items()}
         self._fallback_arguments = {name: current(key) for name, key in self.provider.fallback_needs.items()}
         try:
@@ -85,20 +85,20 @@ class Service:
         return life
 
     async def _up(self, life: Life, name: str) -> None:
-        """It is up, within its time; or why not."""
+        """Returns when `life` is up; raises its error, or TimedOut after `start_timeout`."""
         limit = self.provider.start_timeout
         if limit < _EVER:
             await asyncio.wait([life.up], timeout=limit)
             if not life.up.done():
                 life.ask()
-                # What it had started, it stops. If it does not, the shutdown will say so.
+                # It unwinds what it had started. The report of the shutdown names it if it does not.
                 await asyncio.wait([life.task], timeout=max(limit, 1.0))
                 text = f"service {name} did not start within {limit:g} s, and was unwound"
                 raise TimedOut(text, policy="start_timeout")
         await life.up
 
     async def _enter_standby(self, error: Exception | None) -> None:
-        """The fallback is up; if it cannot be, `error` says why it was wanted."""
+        """Returns when the fallback is up. If it does not start, raises `error`, the primary's, or else its own."""
         fallback = self.provider.fallback
         if fallback is None or (self._standby is not None and self._standby.is_up):
             return
@@ -113,10 +113,10 @@ class Service:
             note(error, f"its fallback did not start either: {written(second)}")
             raise error from second
 
-    # -- in its place -----------------------------------------------------------------------------------------------
+    # -- the fallback -----------------------------------------------------------------------------------------------
 
     def _crashed(self, task: "asyncio.Task[None]") -> None:
-        """The primary's task has ended. Unless it was asked to, something inside it has failed."""
+        """Called when the primary's task has ended, which is a failure unless the service stops."""
         if self._state not in ("up", "degraded"):
             return
         error = None if task.cancelled() else error_of(task)
@@ -135,7 +135,7 @@ class Service:
         self._retrying = self._spawn(self._try_again(), f"{self.provider.name} (retry)")
 
     async def _try_again(self) -> None:
-        """In the background, until the primary is up again."""
+        """Starts the primary again and again, in the background, until it is up."""
         if self._standby is None or not self._standby.is_up:
             try:
                 await self._enter_standby(None)
@@ -156,7 +156,7 @@ class Service:
             return
 
     def _fallback_ended(self, task: "asyncio.Task[None]") -> None:
-        """The fallback is needed no more. If it ends with the service, the shutdown says how."""
+        """Logs how a fallback ended that is no longer needed. At the shutdown the report does."""
         if self._state not in ("up", "degraded"):
             return
         name = f"{self.provider.name} (fallback)"
@@ -167,7 +167,7 @@ class Service:
     def _breaker(self) -> CircuitBreaker | None:
         found = getattr(self._primary.value, "breaker", None) if self._primary is not None else None
         if not isinstance(found, CircuitBreaker) or found._key is not None:
-            return None  # one with keys says nothing of the whole
+            return None  # one with keys has no state for the whole service
         return found
 
     def _is_open(self) -> bool:
@@ -175,7 +175,7 @@ class Service:
         return breaker is not None and breaker.state() in ("open", "isolated")
 
     def current(self, who: str, effect: str = "") -> Any:
-        """The value for callers now: the primary's, or the fallback's while that stands in."""
+        """The value for callers now: the primary's, or the fallback's in its place. Raises ServiceMissing, of `who`."""
         primary, standby = self._primary, self._standby
         if primary is not None and primary.is_up and not (standby is not None and standby.is_up and self._is_open()):
             return primary.value
@@ -193,7 +193,7 @@ class Service:
         self._changed()
 
     def health(self) -> ServiceHealth:
-        """How it is."""
+        """Its state, and the reason for it."""
         if self._state == "up" and self.provider.fallback is not None and self._is_open():
             return ServiceHealth("degraded", "its circuit breaker is open")
         if self._state == "degraded" and not any(life.is_up for life in self._lives):
@@ -203,7 +203,7 @@ class Service:
     # -- stop -------------------------------------------------------------------------------------------------------
 
     def ask(self) -> "list[asyncio.Task[None]]":
-        """It is to end. The tasks in which it does."""
+        """Begins its end; gives the tasks in which that goes on."""
         if self._state != "failed":
             self._is("stopping", self._reason)
         if self._retrying is not None:
@@ -214,7 +214,7 @@ class Service:
         return [life.task for life in lives]
 
     def stopped(self, error: BaseException | None) -> None:
-        """It has ended, or was left behind."""
+        """Records that it has ended, or was left behind with `error`."""
         if error is not None:
             self._is("failed", written(error))
         elif self._state == "stopping":
@@ -222,5 +222,5 @@ class Service:
         self.has_stopped.set()
 
 
-#: So many seconds are no limit.
+#: A time of so many seconds is no limit.
 _EVER = 1e9

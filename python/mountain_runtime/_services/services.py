@@ -16,27 +16,28 @@ from .service import Service
 
 __all__ = ["Services"]
 
-#: Even when there is no time left, a service that needs no more than that can end.
+#: Seconds that each service has to stop in, even where no time is left.
 _LEAST = 0.02
 
 
 class Services:
-    """Start: whoever has all it needs begins at once, so independent ones start in parallel.
+    """Each service starts as soon as all that it needs is up, so independent ones start in parallel.
 
-    1. The graph is checked; a fault is a ConfigError, before the runtime is entered and anything started.
+    1. The graph is checked before the runtime is entered; a fault is a ConfigError.
     2. Each waits for its needs, then enters its manager. The first error, or a cancel, stops the starting.
-    3. Stop: each waits until nobody who needs it is left, then has its share of the time: what is left, divided by how
-       many stop one after another from it on. Late, it is cancelled; later still, left behind and reported.
+    3. To stop, each waits until all that need it have stopped. Its share of the time is what is left, divided by the
+       number of services that stop one after another from it on. Late in it, the service is cancelled; at its end, it
+       is left behind and reported.
     """
 
     def __init__(self) -> None:
         self._providers: dict[Any, Provider] = {}
         self._services: dict[Any, Service] = {}
-        #: Called when the health of one has changed.
+        #: Called when the health of a service has changed.
         self.changed: Callable[[], object] = lambda: None
 
     def add(self, provider: Provider) -> None:
-        """A ConfigError if there is one of that key."""
+        """Raises a ConfigError if a service of that key was added before."""
         if provider.key in self._providers:
             raise ConfigError(f"{provider.name} is provided twice: name one of them by a Key")
         self._providers[provider.key] = provider
@@ -46,11 +47,11 @@ class Services:
         return bool(self._providers)
 
     def check(self) -> None:
-        """A ConfigError that prints the path, if the graph cannot work."""
+        """Raises a ConfigError that prints the path, if the graph cannot work."""
         check(self._providers)
 
     def get(self, key: object, who: str, effect: str = "") -> Any:
-        """The value under `key` as callers get it now. `who` asks, as a message of its absence begins."""
+        """The value under `key` as callers get it now. Raises ServiceMissing with a message that begins with `who`."""
         service = self._services.get(key)
         if service is None:
             what = (
@@ -60,7 +61,7 @@ class Services:
         return service.current(who, effect)
 
     def health(self) -> Mapping[str, ServiceHealth]:
-        """Each by its name."""
+        """The health of each, by its name."""
         waiting = ServiceHealth("starting", None)
         return {
             provider.name: self._services[key].health() if key in self._services else waiting
@@ -68,7 +69,7 @@ class Services:
         }
 
     async def start(self, spawn: Spawn) -> None:
-        """All are up; or the first error, with the others still to be stopped."""
+        """Returns when all are up. Raises the first error; the others then are still to be stopped."""
         self._services = {key: Service(provider, spawn, self.changed) for key, provider in self._providers.items()}
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         left = len(self._services)
@@ -100,7 +101,7 @@ class Services:
         await service.start(lambda key: self._services[key].current(f"service {service.provider.name} did not start"))
 
     async def stop(self, clock: Clock, steps: Steps) -> None:
-        """Each one's end is a step of its own."""
+        """Stops each in a step of its own."""
         if not self._services:
             return
         depth = depths(self._providers)
@@ -134,5 +135,5 @@ class Services:
                 error = error if ended is None else ended
             elif error is not None:
                 steps.record(name, began, "failed", error)
-        finally:  # whatever happens, what it needs may stop
+        finally:  # in any case, the services that it needs may stop
             service.stopped(error)

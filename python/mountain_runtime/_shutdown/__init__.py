@@ -1,1 +1,1 @@
-"""The settings of a shutdown, its steps and its report. What is closed, and in which order, is the runtime's."""
+"""The settings of a shutdown, its steps and its report. `_runtime/close.py` has their order."""

@@ -24,13 +24,13 @@ def _now() -> float:
 
 
 class Clock:
-    """When each part of a shutdown ends; it can be hurried while a step waits."""
+    """When each part of a shutdown ends, in seconds of the engine's clock. It can be hurried while a step waits."""
 
     def __init__(self, settings: Shutdown, drain: bool) -> None:
         deadline = seconds(settings.deadline, "Shutdown", "deadline")
         self.began = _now()
         self.end = self.began + deadline
-        #: Whether what is in flight may go on for a while, or is cancelled from the first.
+        #: Whether work in flight may go on for a while; otherwise it is cancelled at once.
         self.drains = drain
         self.announced = self.began + (seconds(settings.propagation, "Shutdown", "propagation") if drain else 0.0)
         longest = self.announced + (seconds(settings.drain, "Shutdown", "drain") if drain else 0.0)
@@ -40,12 +40,12 @@ class Clock:
         self._changed: set[asyncio.Future[None]] = set()
 
     def stop_draining(self) -> None:
-        """What is in flight is to be cancelled now."""
+        """Ends the drain now: work in flight is to be cancelled."""
         self.announced = self.drained = self.began
         self._wake()
 
     def abort(self) -> None:
-        """Everything is to end now."""
+        """Ends everything within a moment."""
         self.end = min(self.end, _now() + _ABORT)
         self.stop_draining()
 
@@ -54,12 +54,12 @@ class Clock:
         return _now()
 
     def part(self, of: float) -> Callable[[], float]:
-        """Until when a step may take such a part of what is left now, though it be hurried."""
+        """The end of a step that may take the part `of` what is left now; it moves when the shutdown is hurried."""
         until = _now() + max(self.left(), 0.0) * of
         return lambda: min(until, self.end)
 
     def left(self) -> float:
-        """Seconds until everything has to have ended."""
+        """Seconds until the deadline; negative after it."""
         return self.end - _now()
 
     def _wake(self) -> None:
@@ -68,7 +68,7 @@ class Clock:
                 future.set_result(None)
 
     async def wait(self, futures: Collection["asyncio.Future[Any]"], until: Callable[[], float]) -> bool:
-        """Waits for all futures until a time that may change meanwhile; says whether all have ended."""
+        """Waits for all futures until a time that may move meanwhile; gives whether all have ended."""
         left = {future for future in futures if not future.done()}
         while left:
             seconds_left = until() - _now()
@@ -80,13 +80,13 @@ class Clock:
         return True
 
     async def sleep(self, until: Callable[[], float]) -> None:
-        """Sleeps until a time that may change meanwhile."""
+        """Sleeps until a time that may move meanwhile."""
         await self.wait([asyncio.get_running_loop().create_future()], until)
 
     async def _wait_once(
         self, futures: Collection["asyncio.Future[Any]"], done: "asyncio.Future[None]", timeout: float
     ) -> None:
-        """Until all have ended, the time has passed, or the times have changed."""
+        """Returns when all have ended, `timeout` has passed, or the times have moved."""
         count = len(futures)
 
         def wake() -> None:

@@ -70,7 +70,7 @@ class ShutdownReport:
         return json.dumps({"ok": self.ok, "steps": steps, "under_way": under_way, "spans_dropped": self.spans_dropped})
 
     def raise_if_failed(self) -> None:
-        """An ExceptionGroup of what went wrong, if anything did."""
+        """Raises an ExceptionGroup of the errors of all steps, if there are any."""
         errors = [step.error for step in self.steps if isinstance(step.error, Exception)]
         others = [step.error for step in self.steps if step.error is not None and not isinstance(step.error, Exception)]
         if others:

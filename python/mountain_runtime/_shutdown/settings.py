@@ -32,7 +32,7 @@ class Shutdown:
         whole, drain, announced = (
             seconds(each, "Shutdown", "") for each in (self.deadline, self.drain, self.propagation)
         )
-        # The drain that is set by default, and an endless one, have what there is.
+        # The default drain, and an endless one, take the time that is left.
         asked = announced + (0.0 if self.drain == _DRAIN or drain == inf else drain)
         if asked > whole:
             raise ConfigError(

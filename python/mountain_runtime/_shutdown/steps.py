@@ -20,12 +20,12 @@ _TURNS = 3
 
 
 class Steps:
-    """Runs one step after the other, each timed; a failure is recorded, and the next step goes on."""
+    """Runs steps and times each. A failure is recorded, and does not stop the next step."""
 
     def __init__(self, clock: Clock, dump: Callable[[], Dump]) -> None:
         self._clock = clock
         self._steps: list[Step] = []
-        #: When each step that goes on began.
+        #: The steps that go on, and when each began.
         self._under_way: dict[str, float] = {}
         self._take_dump = dump
         #: What was under way when a step first ran out of time.
@@ -37,7 +37,7 @@ class Steps:
         outcome_if_late: Outcome,
         step: Callable[[], Awaitable["list[Left]"]],
     ) -> None:
-        """`step` gives what it had to leave behind when its time was over."""
+        """Runs one step. `step` gives what it left behind when its time was over."""
         started = self._under_way[name] = self._clock.now()
         outcome: Outcome = "done"
         error: BaseException | None = None
@@ -59,7 +59,7 @@ class Steps:
         outcome: Outcome,
         error: BaseException | None,
     ) -> None:
-        """A step that was run elsewhere and ends now; steps are listed as they end."""
+        """Records a step that ends now; steps are listed in the order in which they end."""
         self._under_way.pop(name, None)
         self._steps.append(Step(name, started - self._clock.began, self._clock.now() - started, outcome, error))
 
@@ -72,7 +72,7 @@ class Steps:
     ) -> BaseException | None:
         """Waits for tasks until `polite`, then cancels them, and leaves behind what has not ended at `last`.
 
-        It is a step of its own. Gives why it was not done as it should be, if so.
+        It is a step of its own. Gives the reason if it was not done.
         """
         began = self._under_way[name] = self._clock.now()
         for _ in range(_TURNS):
@@ -98,7 +98,7 @@ class Steps:
         return error
 
     def report(self) -> ShutdownReport:
-        """What happened so far."""
+        """The report of the steps that have ended."""
         return ShutdownReport(tuple(self._steps), self._dump, _native.statistics()["spans_dropped"])
 
     def so_far(self) -> "list[tuple[Step, bool]]":
@@ -114,14 +114,14 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What was left behind, and where it stood: lines of Python, outermost first."""
+    """What was left behind, and its stack: lines of Python, outermost first."""
 
     name: str
     where: list[str] = field(default_factory=list)
 
 
 def left_behind(work: "asyncio.Future[Any]") -> Left:
-    """A task, or what was submitted."""
+    """A task, or the handle of what was submitted, as a report names it."""
     if isinstance(work, asyncio.Task):
         return Left(work.get_name(), of_task(work))
     task: asyncio.Task[Any] | None = getattr(work, "_task", None)
@@ -135,7 +135,7 @@ def _why_cut(task: "asyncio.Task[Any]", name: str) -> BaseException | None:
     return error
 
 
-#: Of so many the report says where they stood.
+#: The number of tasks whose stacks a report shows, at most.
 _NOTED = 20
 
 

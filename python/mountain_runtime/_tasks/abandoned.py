@@ -1,4 +1,4 @@
-"""The slots of abandoned generators, which the code that left such a generator does not hold."""
+"""The slots of abandoned generators, which no code can leave any more."""
 
 import gc
 from collections import deque
@@ -12,7 +12,7 @@ __all__ = ["disown"]
 _FOLLOWED: frozenset[type] = frozenset(
     (AsyncGeneratorType, CoroutineType, MethodType, BuiltinMethodType, MethodWrapperType, tuple, list, dict, deque)
 )
-#: More objects than this are not looked at.
+#: The number of objects that are looked at, at most.
 _MOST = 10_000
 
 

@@ -1,4 +1,4 @@
-"""A cancel that came out of a task although none was asked of it: its code was cut short, and did not end well."""
+"""Cancels that came out of a task although nothing cancelled it: its code was cut short, which is a failure."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ STOPS = "the runtime stops"
 
 
 def is_cut(task: "asyncio.Future[Any]", error: BaseException) -> bool:
-    """Whether `error`, the cancel that came out of `task`, was asked for by nobody.
+    """Whether `error`, the cancel that came out of `task`, answers no cancel that was asked of it.
 
-    Nobody asked the task at all, or what came out is another cancel than its runtime's, raised while that was being
-    handled. After anybody else's a second one cannot be told from the first.
+    Either the task was never cancelled, or another cancel came out than its runtime's, raised while that was being
+    handled. After a cancel that is not the runtime's a second one cannot be told from the first.
     """
     if isinstance(task, asyncio.Task) and not task.cancelling():
         return True
@@ -29,13 +29,13 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def _handled(error: BaseException) -> Iterator[BaseException]:
-    """What was being handled when it was raised, unless it was raised `from` something."""
+    """The exceptions that were being handled when `error` was raised, unless it was raised `from` another."""
     while not error.__suppress_context__ and (context := error.__context__) is not None:
         yield (error := context)
 
 
 def why_cut(task: "asyncio.Task[Any]", name: str) -> tuple[BaseException | None, list[str]]:
-    """Why a task that has ended did not end well, and where it was cut: its error, or a cancel as of `is_cut`."""
+    """The error of a task that has ended, or a CancelledError where `is_cut`, with the lines in which it was cut."""
     if not task.cancelled():
         return error_of(task), []
     try:

@@ -1,4 +1,4 @@
-"""What is under way, as data and text: each effect, what it does, on what it waits, where its Python code stands."""
+"""What is under way, as data and text: each effect, its state, what it waits on, and the stack of its Python code."""
 
 import asyncio
 from collections.abc import Iterable
@@ -67,7 +67,7 @@ def take(
 ) -> Dump:
     """What the tasks of `loop` await, the submitted calls behind `handles`, and the blocking functions on `threads`.
 
-    `at_work` is where the loop's thread is, for who looks from outside: a task that is in its step awaits nothing.
+    `at_work` is the innermost frame of the loop's thread, for a look from outside: a task in its step awaits nothing.
     """
     found: list[list[EffectUnderWay]] = []
     seen: set[int] = set()
@@ -88,7 +88,7 @@ def take(
 
 
 def _in_thread(effects: list[EffectUnderWay], name: str, age: float, stack: list[str]) -> None:
-    """A blocking function belongs to a call of its name that is seen to do nothing else, if its caller still waits."""
+    """Adds a blocking function to the call of its name that does nothing else, or by itself if its caller has left."""
     for each in effects:
         if each["name"] == name and each["state"] == "running" and not each["stack"]:
             each["state"], each["stack"] = "in a thread", stack

@@ -1,7 +1,7 @@
-"""SystemExit and KeyboardInterrupt in tasks of ours.
+"""SystemExit and KeyboardInterrupt in tasks of this package.
 
 asyncio lets both through the event loop at once, past all cleanup. Here a task ends with an `Exit`, which asyncio keeps
-as it keeps any error; who reads that task's result raises what it carries. Work that a runtime owns tells the runtime,
+as it keeps any error; `result_of` raises what it carries. Work that a runtime owns tells the runtime,
 which shuts down in order and raises it at the end of its block.
 """
 
@@ -19,7 +19,7 @@ EXITS = (SystemExit, KeyboardInterrupt)
 
 
 class Exit(BaseException):
-    """Carries one of `EXITS` through a task or a future. No `except Exception` takes it for a failure."""
+    """Carries one of `EXITS` through a task or a future. `except Exception` does not catch it."""
 
     def __init__(self, of: BaseException) -> None:
         super().__init__(of)

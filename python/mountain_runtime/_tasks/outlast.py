@@ -1,4 +1,4 @@
-"""Waits for the end of what was started, which a cancel does not cut short."""
+"""Waiting that a cancel does not cut short, for the end of what was started."""
 
 import asyncio
 import contextlib
@@ -16,8 +16,8 @@ async def outlast(
 ) -> asyncio.CancelledError | None:
     """Waits until all have ended. Gives the last cancel that came meanwhile; `notice` is called at each.
 
-    A cancelled scope of anyio's asks again in each turn of the loop: that is one request. `asked` says that it came
-    before.
+    A cancelled scope of anyio's cancels again in each turn of the loop, which counts as one cancel. `asked` says that
+    the task was cancelled before.
     """
     cancelled: asyncio.CancelledError | None = None
     left: set[asyncio.Future[Any]] = {future for future in futures if not future.done()}
@@ -38,12 +38,12 @@ async def outlast(
 
 
 def shielded(error: BaseException | None) -> AbstractContextManager[object]:
-    """A block of cleanup after `error`: if that is a cancel, cancelled scopes of anyio leave the block alone."""
+    """A block for cleanup after `error`. If that is a cancel, cancelled scopes of anyio do not cancel the block."""
     return _shield() if isinstance(error, asyncio.CancelledError) else contextlib.nullcontext()
 
 
 def shield_if_asked() -> AbstractContextManager[object] | None:
-    """In a step of a task: a block, entered, that cancelled scopes of anyio's leave alone. None where there is none."""
+    """An entered block that cancelled scopes of anyio do not cancel; None where no such scope is around this step."""
     if "anyio._backends._asyncio" not in sys.modules or sys.modules["anyio"].current_effective_deadline() > -inf:
         return None
     shield = _shield()
@@ -52,8 +52,8 @@ def shield_if_asked() -> AbstractContextManager[object] | None:
 
 
 def _shield() -> AbstractContextManager[object]:
-    """Every other cancel reaches the task. Nothing else stops a cancelled scope from keeping the loop awake."""
+    """A shielded scope of anyio's. Other cancels reach the task; a cancelled scope does not keep the loop awake."""
     if "anyio._backends._asyncio" not in sys.modules:
-        return contextlib.nullcontext()  # there is none
+        return contextlib.nullcontext()  # no scope exists
     shield: AbstractContextManager[object] = sys.modules["anyio"].CancelScope(shield=True)
     return shield

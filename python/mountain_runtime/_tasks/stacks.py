@@ -35,7 +35,7 @@ def through(task: "asyncio.Future[Any]") -> Iterator[tuple[Any, str | None]]:
 
 
 def _first(of: Any, *names: str) -> Any:
-    """The first of these attributes that there is. An awaitable of somebody's own may raise anything."""
+    """The first of these attributes that there is. An awaitable of the user's may raise anything."""
     for name in names:
         with contextlib.suppress(Exception):
             if (found := getattr(of, name, None)) is not None:

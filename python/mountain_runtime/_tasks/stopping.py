@@ -1,4 +1,4 @@
-"""A flag that is set once, and wakes whoever waits for it on any loop."""
+"""A flag that is set once, and wakes waiters on any loop."""
 
 import asyncio
 from typing import Any
@@ -18,7 +18,7 @@ class Stopping:
         return self._set
 
     def set(self) -> None:
-        """Wakes everybody."""
+        """Sets it and wakes all waiters."""
         self._set = True
         for future in list(self._waiting):
             loop = future.get_loop()
@@ -26,7 +26,7 @@ class Stopping:
                 loop.call_soon_threadsafe(_resolve, future)
 
     def add(self, future: "asyncio.Future[None]") -> None:
-        """`future` gets its result when this is set."""
+        """Resolves `future` when the flag is set."""
         self._waiting.add(future)
         if self._set:
             _resolve(future)
@@ -36,7 +36,7 @@ class Stopping:
         self._waiting.discard(future)
 
     async def wait(self) -> None:
-        """Until it is set."""
+        """Returns when it is set."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.add(future)
         try:

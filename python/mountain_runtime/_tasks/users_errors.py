@@ -1,4 +1,4 @@
-"""What is done to the user's exceptions, whatever their own code does: frozen ones take no attributes, others cannot be
+"""The user's exceptions, read and annotated whatever their code does: frozen ones take no attributes, others cannot be
 shown. For the same reason blocks are classes here: `contextlib.contextmanager` sets attributes of what passes.
 """
 
@@ -8,7 +8,7 @@ __all__ = ["note", "notes", "said", "written"]
 
 
 def note(error: BaseException, text: str) -> None:
-    """Adds a note; an exception that takes none is raised without."""
+    """Adds a note, if the exception takes one."""
     with suppress(Exception):
         error.add_note(text)
 

@@ -1,4 +1,5 @@
-//! What Python's `Runtime` and a loop's thread do: start what a runtime owns, read the port, let go at the end of a loop or in a forked child.
+//! The methods of Python's `Runtime`, and what a loop's thread does: it reads its port, releases all waiters when the
+//! loop is closed, and forgets them in the child of a fork.
 
 pub(crate) mod drain;
 pub(crate) mod fork;

@@ -1,4 +1,4 @@
-//! What the tasks of a closed loop wait for natively is let go: a place in a queue, a turn, a file.
+//! The native calls that tasks of a closed loop wait for end: a place in a queue, a turn, a file.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -6,7 +6,8 @@ use pyo3::types::PyList;
 
 use crate::handle::Handle;
 
-/// Ends the native calls that tasks of `event_loop` wait for, by themselves or in a `gather` of asyncio's. None of those tasks will run again.
+/// Ends the native calls that tasks of `event_loop` wait for, by themselves or in a `gather` of asyncio's. None of
+/// those tasks will run again.
 pub(crate) fn let_go(event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = event_loop.py();
     let tasks = py.import("asyncio")?.call_method1(intern!(py, "all_tasks"), (event_loop,))?;

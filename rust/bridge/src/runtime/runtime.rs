@@ -1,4 +1,4 @@
-//! What Python's `Runtime` stands on: entering and leaving a loop, and starting what it will own.
+//! The native methods of Python's `Runtime`: entering and leaving a loop, submitting work, and parts of its shutdown.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -27,7 +27,7 @@ thread_local! {
     static THREAD: ThreadId = std::thread::current().id();
 }
 
-/// Asked at each submit: `std::thread::current` counts a reference.
+/// Read at each submit, where `std::thread::current` would count a reference.
 fn this_thread() -> ThreadId {
     THREAD.with(|id| *id)
 }
@@ -59,7 +59,7 @@ impl Scope {
         *self.limit.lock() = permits.map(|permits| permits.get().limit.clone());
     }
 
-    /// On the loop: this is its runtime from now on.
+    /// Make this the running loop's runtime.
     fn _enter(slf: &Bound<'_, Self>) -> PyResult<()> {
         let port = Port::current(slf.py())?;
         let me = slf.get();
@@ -67,7 +67,7 @@ impl Scope {
             OWN_WORKERS.store(true, Ordering::Relaxed);
             *me.own.lock() = Some(globals::workers(Some(workers)).map_err(|e| os_error(&e, None))?);
         }
-        // Out of the lock first: what goes may run code that looks for its runtime.
+        // Dropped outside of the lock: its finalizer may look for the loop's runtime.
         let replaced = port.get().scope.lock().replace(slf.clone().into_any().unbind());
         drop(replaced);
         *me.entered.lock() = Some((port.unbind(), this_thread()));
@@ -95,7 +95,8 @@ impl Scope {
         admits(slf)
     }
 
-    /// Why work that the runtime does not take is not started, as an exception; `verb` is the method that was to start it.
+    /// Why work that the runtime does not take is not started, as an exception; `verb` is the method that was to start
+    /// it.
     fn _refusal(&self, py: Python<'_>, effect: &str, verb: &str) -> Py<PyBaseException> {
         self.refuse(py, effect, Some(verb)).into_value(py)
     }
@@ -165,7 +166,7 @@ impl Scope {
         Ok(handle)
     }
 
-    /// What waits for a permit of its limit is told that it will not begin.
+    /// Refuse all calls that wait for a permit of its limit.
     #[pyo3(name = "_refuse_queued")]
     fn refuse_queued(&self) {
         let limit = self.limit.lock().clone();
@@ -174,7 +175,7 @@ impl Scope {
         }
     }
 
-    /// What was submitted and has not ended.
+    /// The handles of what was submitted and has not ended.
     fn _in_flight(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
         self.owned.all(py)
     }

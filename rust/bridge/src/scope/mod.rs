@@ -1,4 +1,4 @@
-//! A runtime's share of the native side: what it owns, and who is let in while it drains.
+//! The native side of a runtime: what it owns, and which code may start work while it drains.
 
 pub(crate) mod owned;
 mod scope;

@@ -1,4 +1,5 @@
-//! A runtime's share of the native side: the work it owns, where native work runs, and who is let in while it drains.
+//! The native side of a runtime: the work that it owns, where native work runs, and which code may start work while it
+//! drains. This decides for Python too which runtime code runs in, and why a runtime refuses work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -28,36 +29,36 @@ pub(crate) const PHASES: (u8, u8, u8, u8, u8) = (NEW, RUNNING, DRAINING, CANCELL
 
 /// Some runtime of this process was entered: until then no code has a current one.
 pub(crate) static ENTERED: AtomicBool = AtomicBool::new(false);
-/// Some runtime of this process has begun to drain: from then on each await asks whether it is let in.
+/// Some runtime of this process has begun to drain: from then on each await checks whether it is admitted.
 pub(crate) static DRAINS: AtomicBool = AtomicBool::new(false);
-/// Some runtime has workers of its own: from then on native work asks where it runs.
+/// Some runtime has workers of its own: from then on native work looks up where it runs.
 pub(crate) static OWN_WORKERS: AtomicBool = AtomicBool::new(false);
 
-/// The next runtime's.
+/// The number of the next runtime.
 pub(crate) static NUMBERS: AtomicUsize = AtomicUsize::new(1);
 
 #[pyclass(frozen, subclass, weakref, module = "mountain_runtime._native")]
 pub(crate) struct Scope {
     pub(crate) phase: AtomicU8,
-    /// Which runtime it is: another one may come to have its address.
+    /// Identifies the runtime: a later one may have the same address.
     pub(crate) number: usize,
     pub(crate) forks: u32,
     pub(crate) entered: Mutex<Option<(Py<Port>, ThreadId)>>,
     pub(crate) owned: Arc<Owned>,
-    /// Workers of its own: how many, if any, and while it is entered the workers.
+    /// The number of its own workers, if it has any; the workers, while it is entered.
     pub(crate) workers: Mutex<Option<usize>>,
     pub(crate) own: Mutex<Option<Workers>>,
-    /// How much of what is submitted may be at work.
+    /// The limit of how much submitted work runs at a time.
     pub(crate) limit: Mutex<Option<Arc<Limit>>>,
-    /// That limit, while it is entered, from the first call on.
+    /// The queue before that limit, while it is entered, from the first call on.
     pub(crate) gate: Mutex<Option<Arc<Gate>>>,
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        // Its calls know the table that holds them: nobody but this can undo the circle.
+        // Its calls refer to the table that holds them: this alone breaks the cycle.
         self.owned.clear();
-        // It was never left. Dropped as they are, its workers would be waited for, here on the loop's thread.
+        // It was never left. A plain drop of its workers would wait for them, here on the loop's thread.
         let own = self.own.lock().take();
         if let Some(workers) = own {
             workers.tokio.shutdown_background();
@@ -73,7 +74,7 @@ impl Scope {
         }
     }
 
-    /// Where what is submitted waits, if it may have to.
+    /// The queue in which submitted work waits for its permit, if there is a limit.
     pub(crate) fn gate(&self) -> Option<Arc<Gate>> {
         let mut gate = self.gate.lock();
         if gate.is_none() {
@@ -82,7 +83,8 @@ impl Scope {
         gate.clone()
     }
 
-    /// Why `effect` was not started. `verb` names the method of the runtime that was to start it; None is an await, or `submit`.
+    /// Why `effect` was not started. `verb` names the method of the runtime that was to start it; None is an await, or
+    /// `submit`.
     pub(crate) fn refuse(&self, py: Python<'_>, effect: &str, verb: Option<&str>) -> PyErr {
         if self.forks != globals::forks() {
             return PyRuntimeError::new_err(
@@ -106,7 +108,8 @@ impl Scope {
     }
 }
 
-/// May an effect be awaited here? While a runtime drains, by what descends from accepted work or a service; closed, by neither.
+/// Refuses an await where the current runtime does not admit it: a draining one admits code that descends from accepted
+/// work or a service, a closed one none.
 pub(crate) fn admit(py: Python<'_>, effect: &str) -> PyResult<()> {
     if !DRAINS.load(Ordering::Relaxed) {
         return Ok(());
@@ -119,12 +122,12 @@ pub(crate) fn admit(py: Python<'_>, effect: &str) -> PyResult<()> {
     }
 }
 
-/// The same of an entered runtime.
+/// Whether an entered runtime admits awaits of the current code.
 pub(crate) fn admits(scope: &Bound<'_, Scope>) -> PyResult<bool> {
     Ok(takes(scope)? || scope.get().phase.load(Ordering::SeqCst) != CLOSED && is(serving_var(scope.py())?, scope)?)
 }
 
-/// Does it take on work that the current code submits? While it drains, only that of accepted work.
+/// Whether a runtime takes work that the current code submits; while it drains, only code of accepted work may.
 pub(crate) fn takes(scope: &Bound<'_, Scope>) -> PyResult<bool> {
     match scope.get().phase.load(Ordering::SeqCst) {
         RUNNING => Ok(true),
@@ -137,8 +140,8 @@ fn is(var: &Bound<'_, PyAny>, scope: &Bound<'_, Scope>) -> PyResult<bool> {
     Ok(get::<Scope>(var)?.is_some_and(|found| found.is(scope)))
 }
 
-/// The runtime of the current code: by context, else by the running loop, since a variable that is set in a web framework's lifespan does not
-/// reach its handlers.
+/// The runtime of the current code: by context, else by the running loop, since a variable that is set in a web
+/// framework's lifespan does not reach its handlers.
 #[pyfunction]
 #[pyo3(name = "current_scope")]
 pub(crate) fn current(py: Python<'_>) -> PyResult<Option<Bound<'_, Scope>>> {
