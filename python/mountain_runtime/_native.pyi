@@ -31,6 +31,7 @@ __all__ = [
     "InheritedDeadline",
     "LimitState",
     "PHASES",
+    "OwnCancel",
     "Plan",
     "RateState",
     "Run",
@@ -468,6 +469,15 @@ class InheritedDeadline:
     def __new__(cls, seconds: float, name: str, /) -> Self: ...
     def expired(self) -> bool: ...
     def remaining(self) -> float: ...
+
+@final
+class OwnCancel:
+    """The cancel with which a limit may end a block of its task; made in the task, as the block begins."""
+
+    def __new__(cls, task: Task[Any], /) -> Self: ...
+    def send(self) -> None: ...
+    def settle(self, error: BaseException | None, /) -> bool:
+        """Take the cancel back, if it was sent, as the block ends. True: `error` is the answer to it."""
 
 deadline_var: ContextVar[InheritedDeadline | None]
 #: The runtime that the current code runs in.

@@ -22,6 +22,17 @@ async def test_it_raises_timed_out() -> None:
     assert cancelling() == 0
 
 
+async def test_a_cancel_that_was_taken_back_before_it_arrived_is_none() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    task.uncancel()
+    with pytest.raises(TimedOut):
+        async with deadline(0):
+            await forever()
+    assert cancelling() == 0
+
+
 async def test_within_it_nothing_happens() -> None:
     async with deadline(LONG):
         assert await effect(value)(1) == 1

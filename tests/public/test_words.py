@@ -39,8 +39,6 @@ LONG = {
     "rust/bridge/src/effect/slot.rs": "the methods of one Python class",
     "rust/bridge/src/observe/spans.rs": "a span from its begin to its export",
     "rust/bridge/src/plan/plan.rs": "the compiler and what it compiles to",
-    "rust/bridge/src/run/leaf.rs": "one implementation of the core's `Leaf`",
-    "rust/bridge/src/run/run.rs": "the methods of one Python class",
     "rust/core/src/effect/keys.rs": "one table, with its tests",
     "rust/core/src/policy/breaker/machine.rs": "one machine",
     "rust/core/src/policy/limit/machine.rs": "one machine",

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import Token
 from types import TracebackType
 
-from .._native import InheritedDeadline, deadline_var
+from .._native import InheritedDeadline, OwnCancel, deadline_var
 from ..errors import TimedOut
 from ..policy._numbers import Seconds, written
 from ..policy._numbers import seconds as as_seconds
@@ -34,31 +34,23 @@ class _Deadline(AsyncBlockOnly, AbstractAsyncContextManager[None]):
         self._seconds = seconds
         self._function = function
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
-        self._task: asyncio.Task[object] | None = None
-        self._expired = False
+        self._cancel: OwnCancel | None = None
         self._token: Token[InheritedDeadline | None] | None = None
 
     async def __aenter__(self) -> None:
-        if self._task is not None:
+        if self._cancel is not None:
             raise RuntimeError("a deadline is entered once: make another")
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("deadline() needs a task to end: use it inside a coroutine that asyncio runs")
-        self._task = task
-        # Cancels from outside: those that were delivered before, without one that is still on its way to this task.
-        self._outside = task.cancelling() - bool(getattr(task, "_must_cancel", False))
+        self._cancel = cancel = OwnCancel(task)
         if self._seconds > _ENDLESS:
             return
         outer = deadline_var.get(None)
         if outer is None or outer.remaining() > self._seconds:
             self._token = deadline_var.set(InheritedDeadline(self._seconds, self._function))
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._seconds, self._expire) if self._seconds else loop.call_soon(self._expire)
-
-    def _expire(self) -> None:
-        assert self._task is not None
-        self._expired = True
-        self._task.cancel()
+        self._timer = loop.call_later(self._seconds, cancel.send) if self._seconds else loop.call_soon(cancel.send)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
@@ -67,8 +59,8 @@ class _Deadline(AsyncBlockOnly, AbstractAsyncContextManager[None]):
             self._timer.cancel()
         if self._token is not None:
             deadline_var.reset(self._token)
-        assert self._task is not None
-        if self._expired and self._task.uncancel() <= self._outside and isinstance(error, asyncio.CancelledError):
+        assert self._cancel is not None
+        if self._cancel.settle(error):
             what = f"deadline({written(self._seconds)})"
             raise TimedOut(
                 f"{what} ran out in '{self._function}'. What it awaited may have run: repeat only what may run twice, "

@@ -101,6 +101,8 @@ mod _native {
     #[pymodule_export]
     use super::run::Run;
     #[pymodule_export]
+    use super::run::cancel::OwnCancel;
+    #[pymodule_export]
     use super::runtime::fork::{after_fork, after_fork_in_parent, before_fork};
     #[pymodule_export]
     use super::scope::{Scope, current};

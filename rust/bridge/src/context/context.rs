@@ -5,9 +5,8 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use mountain_core::effect::{Deadline, Flight, Holder, PermitContext, Submitted};
+use mountain_core::effect::{Deadline, Flight, Holder, PermitContext, Submitted, enforced_at};
 use mountain_core::error::Owner;
 use mountain_core::schedule::Priority;
 use mountain_core::time::Instant;
@@ -135,15 +134,11 @@ pub(crate) fn current_deadline(py: Python<'_>) -> PyResult<Option<InheritedDeadl
     if over.at == Instant::NEVER { Ok(None) } else { InheritedDeadline::of(py, over.at, source).map(Some) }
 }
 
-/// How long after an inherited deadline an effect cancels itself. The task that set the deadline cancels the tasks
-/// beneath it first; two cancels at once would have the second cut short the cleanup that the first began.
-pub(crate) const LAG: Duration = Duration::from_millis(10);
-
 /// The deadline that holds for an effect that starts here.
 pub(crate) struct Inherited {
     pub(crate) over: Deadline,
-    /// When the effect must act on the deadline itself; None where this very task set it, and enforces it there.
-    pub(crate) watch: Option<Instant>,
+    /// When the effect acts on the deadline itself; None where this very task set it, and enforces it there.
+    pub(crate) enforced_at: Option<Instant>,
     pub(crate) source: Option<DeadlineSource>,
 }
 
@@ -153,14 +148,18 @@ pub(crate) fn inherited(py: Python<'_>) -> PyResult<Inherited> {
     if let Some(limit) = InheritedDeadline::find(py)? {
         let limit = limit.get();
         if limit.at < over.at {
-            let watch = (!limit.task.is(&current_task(py)?)).then(|| limit.at.after(LAG));
+            let enforced = (!limit.task.is(&current_task(py)?)).then(|| enforced_at(limit.at));
             let over = Deadline { at: limit.at, owner: Owner::Inherited };
-            return Ok(Inherited { over, watch, source: limit.source.as_ref().map(|source| source.clone_ref(py)) });
+            return Ok(Inherited {
+                over,
+                enforced_at: enforced,
+                source: limit.source.as_ref().map(|source| source.clone_ref(py)),
+            });
         }
     }
     if over.at == Instant::NEVER {
-        return Ok(Inherited { over: Deadline::NONE, watch: None, source: None });
+        return Ok(Inherited { over: Deadline::NONE, enforced_at: None, source: None });
     }
     let source = over.source.and_then(|source| source());
-    Ok(Inherited { over: Deadline { at: over.at, owner: Owner::Inherited }, watch: None, source })
+    Ok(Inherited { over: Deadline { at: over.at, owner: Owner::Inherited }, enforced_at: None, source })
 }

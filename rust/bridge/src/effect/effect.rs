@@ -190,7 +190,7 @@ impl Effect {
         let priority = context::priority(py)?;
         let plan = self.plan.bind(py);
         // Submitted work carries no deadline; what a task awaits stands under the task's.
-        let none = Inherited { over: Deadline::NONE, watch: None, source: None };
+        let none = Inherited { over: Deadline::NONE, enforced_at: None, source: None };
         let Inherited { over, source, .. } = if let Start::Submitted { .. } = start { none } else { inherited(py)? };
         if over.owner == Owner::Inherited && clock().now() >= over.at {
             return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None, || source.as_ref().map(|source| source.text(py))));

@@ -1,4 +1,4 @@
-//! Steps that hold a loop up: a run's code that goes on for long without a suspension is said, with the effect's name.
+//! Steps that hold a loop up: code of a run that goes on for long without a suspension is reported, with the effect's name.
 
 use std::cell::Cell;
 
@@ -16,7 +16,7 @@ thread_local! {
     static TOLD: Cell<Option<Ticks>> = const { Cell::new(None) };
 }
 
-/// A step of that effect's took so many nanoseconds. The innermost of several that stand in one another is the one that was slow.
+/// A step of that effect took so many nanoseconds. Of steps within one another the innermost is said.
 #[cold]
 pub(crate) fn step(py: Python<'_>, effect: &str, attempt: u32, took: u64) {
     if TOLD.get().is_some_and(|told| clock().took(told) < took) {

@@ -4,6 +4,7 @@
 mod awaits;
 mod begin;
 mod call;
+mod cancel;
 mod flight;
 mod group;
 mod keys;
@@ -17,6 +18,7 @@ mod terms;
 pub use awaits::Awaits;
 pub use begin::Starter;
 pub use call::{Around, Call, Deadline, Gate, Trace, call_instead, call_leaf};
+pub use cancel::{Asked, Received, enforced_at, was_enforced};
 pub use flight::{Flight, Landed, Landing, Shared};
 pub use group::{Group, Mode, Told};
 pub use keys::{Keys, Use};

@@ -1,0 +1,85 @@
+//! The cancels of one task: which are ours, and which come from outside. The rule is the core's ([`Received`]).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mountain_core::effect::{Asked, Received};
+use pyo3::exceptions::asyncio::CancelledError;
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::python::api::api;
+
+/// A task in which code runs that we may cancel, and the cancels that the task had received before.
+pub(crate) struct Cancels {
+    task: Py<PyAny>,
+    received: Received,
+}
+
+impl Cancels {
+    /// From within the task, as the code begins.
+    pub(crate) fn of(task: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = task.py();
+        let counted = api(py).cancelling(task)?;
+        let undelivered = counted > 0
+            && task.getattr_opt(intern!(py, "_must_cancel"))?.is_some_and(|undelivered| undelivered.is_truthy().unwrap_or(false));
+        Ok(Cancels { task: task.clone().unbind(), received: Received::new(counted, undelivered) })
+    }
+
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        Cancels { task: self.task.clone_ref(py), received: self.received }
+    }
+
+    pub(crate) fn task(&self) -> &Py<PyAny> {
+        &self.task
+    }
+
+    /// A cancel from outside has come and was not taken back. Called while no cancel of ours is sent.
+    pub(crate) fn has_more(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.received.has_more(api(py).cancelling(self.task.bind(py))?))
+    }
+
+    /// The code has ended: with that error, or well. Our cancel is taken back, if it was `sent`.
+    pub(crate) fn settle(&self, py: Python<'_>, sent: bool, error: Option<&Bound<'_, PyAny>>) -> PyResult<Asked> {
+        let task = self.task.bind(py);
+        let counted = if sent { task.call_method0(intern!(py, "uncancel"))?.extract()? } else { api(py).cancelling(task)? };
+        let cancelled = sent && error.is_some_and(PyAnyMethods::is_instance_of::<CancelledError>);
+        Ok(self.received.asked(counted, sent, cancelled))
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.task)
+    }
+}
+
+/// For a block of Python code that a limit ends: it may cancel the block's task once.
+#[pyclass(frozen, module = "mountain_runtime._native")]
+pub(crate) struct OwnCancel {
+    cancels: Cancels,
+    sent: AtomicBool,
+}
+
+#[pymethods]
+impl OwnCancel {
+    /// From within the task, as the block begins.
+    #[new]
+    #[pyo3(signature = (task, /))]
+    fn new(task: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(OwnCancel { cancels: Cancels::of(task)?, sent: AtomicBool::new(false) })
+    }
+
+    /// Cancels the task.
+    fn send(&self, py: Python<'_>) -> PyResult<()> {
+        self.sent.store(true, Ordering::Relaxed);
+        self.cancels.task.call_method0(py, intern!(py, "cancel")).map(drop)
+    }
+
+    /// The block has ended, with `error` or well: takes the cancel back, if it was sent. True: `error` is the answer to it.
+    #[pyo3(signature = (error, /))]
+    fn settle(&self, py: Python<'_>, error: Option<Bound<'_, PyAny>>) -> PyResult<bool> {
+        Ok(self.sent.load(Ordering::Relaxed) && self.cancels.settle(py, true, error.as_ref())? == Asked::Ours)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.cancels.traverse(&visit)
+    }
+}

@@ -1,0 +1,132 @@
+//! A leaf's faults: the exceptions that callers see, the verdicts that policies get, and where the limits over a leaf come from.
+
+use mountain_core::effect::{Class, Course, GaveUp, Shared, Verdict};
+use mountain_core::error::Owner;
+use pyo3::exceptions::{PyMemoryError, PyRecursionError};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::context::deadline_source::DeadlineSource;
+use crate::convert::fail::{Fail, answer, no_stop, while_handling, with_frames};
+use crate::convert::note;
+use crate::observe::retries;
+use crate::plan::layer::On;
+use crate::policy::cache;
+use crate::python::api::api;
+use crate::run::leaf::PyLeaf;
+
+impl PyLeaf {
+    /// The run inherits a limit, which `source` set.
+    pub(crate) fn inherits(&self, py: Python<'_>, source: DeadlineSource) {
+        self.state.lock(py).make_rare().inherits = Some(source);
+    }
+
+    /// Where a limit over the call comes from, for what starts within its steps.
+    pub(crate) fn deadline_source(&self, py: Python<'_>, owner: Owner) -> Option<DeadlineSource> {
+        match owner {
+            Owner::Layer(layer) => Some(DeadlineSource::policy(self.plan.clone_ref(py).into_any(), layer)),
+            Owner::Inherited => {
+                let s = self.state.lock(py);
+                s.rare().and_then(|rare| rare.inherits.as_ref()).map(|source| source.clone_ref(py))
+            }
+            Owner::Nobody => None,
+        }
+    }
+
+    /// The limit that the run inherited, written out.
+    fn inherited(&self, py: Python<'_>) -> Option<String> {
+        self.deadline_source(py, Owner::Inherited).map(|source| source.text(py))
+    }
+
+    /// A fault as the exception that the caller would see.
+    pub(super) fn raise<'a>(&self, py: Python<'_>, fault: &'a mut Fail) -> Option<&'a PyErr> {
+        fault.raise(py, self.plan.get(), &|| self.inherited(py))
+    }
+
+    /// What the run ended with, as the exception that the caller sees.
+    pub(crate) fn error(&self, py: Python<'_>, fault: Fail) -> PyErr {
+        fault.into_error(py, self.plan.get(), &|| self.inherited(py))
+    }
+
+    /// Whether the policy at `layer` goes on after that fault.
+    pub(super) fn judge(&self, py: Python<'_>, layer: usize, fault: &mut Fail) -> Result<Verdict, Fail> {
+        let plan = self.plan.get();
+        if let Fail::Raised(e, _) = fault
+            && (e.is_instance_of::<PyRecursionError>(py) || e.is_instance_of::<PyMemoryError>(py))
+        {
+            return Ok(Verdict::No);
+        }
+        let judged = match (plan.on(layer), &*fault) {
+            (On::Classes { .. }, Fail::TimedOut(_) | Fail::Raised(_, Class::TimedOut(_))) => Ok(Verdict::Yes),
+            (On::Classes { rejected, .. }, Fail::Refused(..)) => {
+                let yes =
+                    !rejected.bind(py).is_empty() && self.raise(py, fault).is_some_and(|e| e.is_instance(py, rejected.bind(py)));
+                Ok(if yes { Verdict::Yes } else { Verdict::No })
+            }
+            (On::Classes { named, rejected }, Fail::Raised(e, _)) => {
+                let classes = if e.is_instance(py, api(py).rejected.bind(py)) { rejected } else { named };
+                Ok(if e.is_instance(py, classes.bind(py)) { Verdict::Yes } else { Verdict::No })
+            }
+            (On::Function(f), _) => {
+                let Some(e) = self.raise(py, fault) else { return Ok(Verdict::No) };
+                let error = with_frames(py, e);
+                f.bind(py).call1((&error,)).and_then(|said| answer(&said)).map_err(|e| {
+                    while_handling(&e, &error);
+                    no_stop(py, e, "a retry's on= raised StopIteration")
+                })
+            }
+            (On::Nothing, _) | (_, Fail::Stopped) => Ok(Verdict::No),
+        };
+        judged.map_err(|e| Fail::raised(py, e))
+    }
+
+    /// An attempt has failed, and the policy at `layer` goes that way: said in the log, in the span, and in a note.
+    pub(super) fn tell_of_retry(&self, py: Python<'_>, layer: usize, attempt: u32, course: Course, fault: &mut Fail) {
+        if let (Course::Again(_), Fail::Raised(e, _)) = (course, &*fault) {
+            // One exception raised again and again would drag the frames of all its attempts along.
+            e.set_traceback(py, None);
+        }
+        let span = self.watch.get().and_then(|watch| watch.span());
+        let heard = retries::is_heard(py, course);
+        let misfit = match course {
+            Course::GivesUp(GaveUp::TooLate(misfit)) => Some(misfit),
+            _ => None,
+        };
+        if span.is_none() && misfit.is_none() && !heard {
+            return;
+        }
+        let Some(error) = self.raise(py, fault) else { return };
+        let (plan, error) = (self.plan.get(), error.value(py));
+        if let Some(span) = span {
+            span.attempt_failed(py, error);
+        }
+        let limit = misfit.and_then(|m| plan.whose(py, m.owner, || self.inherited(py))).unwrap_or_default();
+        if let Some(misfit) = &misfit {
+            note::gave_up(error, &plan.name, misfit, &limit);
+        }
+        if heard {
+            let budget = matches!(course, Course::GivesUp(GaveUp::Budget)).then(|| retries::budget(&plan.stack, layer));
+            retries::say(py, &plan.name, attempt, course, &budget.unwrap_or(limit), error);
+        }
+    }
+
+    /// The policy at `layer` names the fault's class.
+    pub(super) fn is_named(&self, py: Python<'_>, layer: usize, fault: &mut Fail) -> bool {
+        let plan = self.plan.get();
+        match (plan.on(layer), self.raise(py, fault)) {
+            (On::Classes { named, .. }, Some(e)) => e.is_instance(py, named.bind(py)),
+            _ => false,
+        }
+    }
+
+    /// A flight's fault as that of this caller.
+    pub(super) fn shared_fault(&self, py: Python<'_>, fault: &Shared) -> Fail {
+        let e = cache::shared_error(py, fault);
+        let (whole, around) = self.plan.get().place();
+        let by = e.value(py).getattr_opt(intern!(py, "_by")).ok().flatten().and_then(|by| by.extract::<(u64, usize)>().ok());
+        match by {
+            Some((of, layer)) if of == whole && layer >= around => Fail::Raised(e, Class::TimedOut(Owner::Layer(layer - around))),
+            _ => Fail::raised(py, e),
+        }
+    }
+}

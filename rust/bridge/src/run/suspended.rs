@@ -1,0 +1,118 @@
+//! What a leaf keeps between two steps of its coroutine.
+
+use std::sync::Arc;
+
+use mountain_core::effect::{Deadline, PermitContext};
+use mountain_core::time::Instant;
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::context::deadline_source::DeadlineSource;
+use crate::convert::fail::Fail;
+use crate::handle::job_state::Stage;
+use crate::run::cancel::Cancels;
+
+/// How the suspended coroutine goes on.
+#[derive(Default)]
+pub(crate) enum Resume {
+    /// It stays suspended: the poll comes from a drain, not from the task's own step.
+    #[default]
+    No,
+    Send,
+    Throw(Box<PyErr>),
+}
+
+pub(super) struct Suspended {
+    /// The suspended coroutine, or the iterator of another awaitable.
+    pub(super) coroutine: Option<Py<PyAny>>,
+    pub(super) resume: Resume,
+    pub(super) yielded: Option<Py<PyAny>>,
+    /// The limit over the call: what starts within its steps stands under it.
+    pub(super) over: Deadline,
+    /// The permits that it holds.
+    pub(super) held: Option<Arc<PermitContext>>,
+    /// The engine has asked the call to end.
+    pub(super) stop: bool,
+    /// The task was cancelled for that.
+    pub(super) cancel_sent: bool,
+    /// The task's cancels, from the first suspension on, where the engine may ask the call to end.
+    pub(super) cancels: Option<Cancels>,
+    /// The task's loop.
+    pub(super) event_loop: Option<Py<PyAny>>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few calls have.
+#[derive(Default)]
+pub(super) struct Rare {
+    /// Where the limit comes from that the whole run inherited.
+    pub(super) inherits: Option<DeadlineSource>,
+    /// The thread's job for which the call waited last.
+    pub(super) job: Option<Arc<Stage>>,
+    /// The fault for which a fallback is to stand in.
+    pub(super) fault: Option<(usize, Fail)>,
+    /// The error for which the coroutine that is being driven stands in.
+    pub(super) stands_for: Option<Py<PyAny>>,
+    /// When a cancel from outside was last thrown in.
+    pub(super) cancelled_at: Option<Instant>,
+}
+
+impl Default for Suspended {
+    fn default() -> Self {
+        Suspended {
+            coroutine: None,
+            resume: Resume::No,
+            yielded: None,
+            over: Deadline::NONE,
+            held: None,
+            stop: false,
+            cancel_sent: false,
+            cancels: None,
+            event_loop: None,
+            rare: None,
+        }
+    }
+}
+
+impl Suspended {
+    /// Made on the first use.
+    pub(super) fn make_rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(super) fn rare(&self) -> Option<&Rare> {
+        self.rare.as_deref()
+    }
+
+    pub(super) fn rare_mut(&mut self) -> Option<&mut Rare> {
+        self.rare.as_deref_mut()
+    }
+
+    /// The task to cancel, if the engine has asked the call to end and the task was not cancelled for that yet.
+    pub(super) fn owes_cancel(&mut self, py: Python<'_>) -> Option<Py<PyAny>> {
+        if !self.stop || self.cancel_sent || self.coroutine.is_none() {
+            return None;
+        }
+        self.cancel_sent = true;
+        self.cancels.as_ref().map(|cancels| cancels.task().clone_ref(py))
+    }
+
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.coroutine)?;
+        visit.call(&self.yielded)?;
+        visit.call(&self.event_loop)?;
+        if let Some(cancels) = &self.cancels {
+            cancels.traverse(visit)?;
+        }
+        if let Some(rare) = &self.rare {
+            visit.call(&rare.stands_for)?;
+            rare.inherits.as_ref().map_or(Ok(()), |source| source.traverse(visit))?;
+        }
+        Ok(())
+    }
+
+    /// What the collector breaks a circle with; to be dropped outside of the lock.
+    pub(super) fn take(&mut self) -> impl Sized + use<> {
+        (self.coroutine.take(), self.yielded.take(), self.cancels.take(), self.event_loop.take(), self.rare.take())
+    }
+}
