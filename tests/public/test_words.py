@@ -24,6 +24,7 @@ CLEAN = (
     "rust/bridge/src/context",
     "rust/bridge/src/handle",
     "rust/bridge/src/port",
+    "rust/bridge/src/run/",
     "rust/bridge/src/runtime/drain.rs",
 )
 #: Files in there that are not done yet.

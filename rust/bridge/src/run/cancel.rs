@@ -73,7 +73,8 @@ impl OwnCancel {
         self.cancels.task.call_method0(py, intern!(py, "cancel")).map(drop)
     }
 
-    /// The block has ended, with `error` or well: takes the cancel back, if it was sent. True: `error` is the answer to it.
+    /// The block has ended, with `error` or well: takes back the cancel, if it was sent. True: `error` is the answer to
+    /// it.
     #[pyo3(signature = (error, /))]
     fn settle(&self, py: Python<'_>, error: Option<Bound<'_, PyAny>>) -> PyResult<bool> {
         Ok(self.sent.load(Ordering::Relaxed) && self.cancels.settle(py, true, error.as_ref())? == Asked::Ours)

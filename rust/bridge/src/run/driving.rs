@@ -1,11 +1,12 @@
 //! Driving a coroutine: its steps, inside the task that awaits the effect.
 //!
-//!  1. `poll_once(begin)` calls the function and sends the first None. The leaf keeps what the coroutine yields for the run, which
-//!     passes it up to the task.
+//!  1. `poll_once(begin)` calls the function and sends the first None. The leaf keeps what the coroutine yields for the
+//!     run, which passes it up to the task.
 //!  2. When it first suspends, its task is noted, with the cancels that the task has received so far.
 //!  3. Asked to stop, the leaf notes that; the run, or the drain, then cancels the task. That is our own cancel.
-//!  4. When the coroutine ends after an own cancel, the cancel is taken back (`uncancel`). If the task has received a cancel from
-//!     outside too, the CancelledError that came is raised on, with its message. Otherwise it is the answer to ours.
+//!  4. When the coroutine ends after an own cancel, the cancel is taken back (`uncancel`). If the task has received a
+//!     cancel from outside too, the CancelledError that came is raised on, with its message. Otherwise it is the answer
+//!     to ours.
 //!
 //! A cancel from outside races with 3, before or after it. The task counts both, and 4 goes by the count alone.
 
@@ -51,7 +52,8 @@ impl PyLeaf {
         None
     }
 
-    /// The code that set the limit which has just passed has already cancelled this task for it, and has not taken that back.
+    /// The code that set the limit which has just passed has already cancelled this task for it, and has not taken that
+    /// back.
     pub(super) fn was_enforced(&self, py: Python<'_>) -> bool {
         let (came, cancels) = {
             let s = self.state.lock(py);

@@ -1,4 +1,5 @@
-//! A leaf's faults: the exceptions that callers see, the verdicts that policies get, and where the limits over a leaf come from.
+//! A leaf's faults: the exceptions that callers see, the verdicts that policies get, and where the limits over a leaf
+//! come from.
 
 use mountain_core::effect::{Class, Course, GaveUp, Shared, Verdict};
 use mountain_core::error::Owner;

@@ -87,8 +87,8 @@ impl Run {
         let leaf = self.leaf.as_ref().and_then(|l| l.coroutine(py));
         leaf.or_else(|| self.park.as_ref().map(|p| p.clone_ref(py).into_any()))
     }
-    /// For a dump: its name, seconds since it began, what it does, at which policy, and in which attempt. None while it is in
-    /// its step.
+    /// For a dump: its name, seconds since it began, what it does, at which policy, and in which attempt. None while it
+    /// is in its step.
     #[getter]
     fn _under_way(slf: &Bound<'_, Self>) -> Option<(String, f64, &'static str, Option<String>, u32)> {
         // Borrowed for a moment only: what names the policies is Python code, and the run may be woken meanwhile.

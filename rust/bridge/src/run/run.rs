@@ -2,14 +2,14 @@
 //!
 //! A run is in one of these states, and only the task's own step moves it on:
 //!  1. new: no engine yet;
-//!  2. its leaf is suspended: the run yields what the coroutine yielded. The waker knows the run weakly; the task keeps it
-//!     alive;
-//!  3. parked: the engine waits for something native (a backoff, a permit). The run yields a handle, and the port keeps the run
-//!     alive;
+//!  2. its leaf is suspended: the run yields what the coroutine yielded. The waker knows the run weakly; the task keeps
+//!     it alive;
+//!  3. parked: the engine waits for something native (a backoff, a permit). The run yields a handle, and the port keeps
+//!     the run alive;
 //!  4. ended.
 //!
-//! A drain that finds a run woken in 3 decides the handle, which wakes the task. In 2 the drain polls the engine, whose timers may
-//! ask the leaf to stop; then the drain cancels the task. Python code never starts in a drain.
+//! A drain that finds a run woken in 3 decides the handle, which wakes the task. In 2 the drain polls the engine, whose
+//! timers may ask the leaf to stop; then the drain cancels the task. Python code never starts in a drain.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,5 @@
-//! Steps that hold a loop up: code of a run that goes on for long without a suspension is reported, with the effect's name.
+//! Steps that hold a loop up: code of a run that goes on for long without a suspension is reported, with the effect's
+//! name.
 
 use std::cell::Cell;
 

@@ -36,7 +36,8 @@ impl LazyWake {
         unsafe { Self::made(data) }.wake();
     }
 
-    /// Polls with a waker that wakes through `wake`, or through a new `RunWake` if the engine keeps the waker. Gives it back.
+    /// Polls with a waker that wakes through `wake`, or through a new `RunWake` if the engine keeps the waker. Gives it
+    /// back.
     pub(super) fn lend<T>(wake: Option<Arc<RunWake>>, poll: impl FnOnce(&mut Context<'_>) -> T) -> (Option<Arc<RunWake>>, T) {
         let lazy = LazyWake(RefCell::new(wake));
         // SAFETY: the vtable's functions accept this data, which outlives the poll; clones do not refer to it.

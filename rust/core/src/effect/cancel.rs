@@ -1,12 +1,13 @@
-//! Which cancels of a task are ours, and which code acts on a deadline that was set in another task. A task only counts the
-//! cancels that it receives: the count from before ours, beside the count after ours was taken back, tells.
+//! Which cancels of a task are ours, and which code acts on a deadline that was set in another task. A task only counts
+//! the cancels that it receives: the count from before ours, beside the count after ours was taken back, tells.
 
 use std::time::Duration;
 
 use crate::time::Instant;
 
-/// The code that set a deadline cancels the tasks beneath it as the deadline passes. An effect in another task waits so much
-/// longer for that cancel before it acts itself: of two cancels the second would cut short the cleanup that the first began.
+/// The code that set a deadline cancels the tasks beneath it as the deadline passes. An effect in another task waits so
+/// much longer for that cancel before it acts itself: of two cancels the second would cut short the cleanup that the
+/// first began.
 const LAG: Duration = Duration::from_millis(10);
 /// A cancel that arrived within this time before the effect acts is taken for that of the deadline's setter.
 const LATELY: Duration = LAG.saturating_mul(3);
@@ -16,8 +17,8 @@ pub fn enforced_at(at: Instant) -> Instant {
     at.after(LAG)
 }
 
-/// Whether the deadline's setter has cancelled the task already when an effect in it is about to act at `now`. The task's last
-/// cancel from outside came at `came`.
+/// Whether the deadline's setter has cancelled the task already when an effect in it is about to act at `now`. The
+/// task's last cancel from outside came at `came`.
 pub fn was_enforced(came: Option<Instant>, now: Instant) -> bool {
     came.is_some_and(|came| now < came.after(LATELY))
 }
@@ -38,8 +39,8 @@ pub enum Asked {
 pub struct Received(i64);
 
 impl Received {
-    /// `counted` by the task. A cancel that is counted and `undelivered` reaches the code that begins, and so counts as a later
-    /// one from outside.
+    /// `counted` by the task. A cancel that is counted and `undelivered` reaches the code that begins, and so counts as
+    /// a later one from outside.
     pub fn new(counted: i64, undelivered: bool) -> Self {
         Received(counted - i64::from(counted > 0 && undelivered))
     }
@@ -49,7 +50,8 @@ impl Received {
         counted > self.0
     }
 
-    /// The code has ended with an error: a `CancelledError` if `cancelled`. Our cancel was `sent`, or not; `counted` is without it.
+    /// The code has ended with an error: a `CancelledError` if `cancelled`. Our cancel was `sent`, or not; `counted` is
+    /// without it.
     pub fn asked(self, counted: i64, sent: bool, cancelled: bool) -> Asked {
         if self.has_more(counted) {
             Asked::Outside
