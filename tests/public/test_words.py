@@ -26,6 +26,10 @@ CLEAN = (
     "rust/bridge/src/port",
     "rust/bridge/src/run/",
     "rust/bridge/src/runtime/drain.rs",
+    "rust/providers",
+    "rust/bridge/src/convert",
+    "rust/bridge/src/providers",
+    "rust/bridge/src/observe/ends.rs",
 )
 #: Files in there that are not done yet.
 LEFT = {f"rust/core/src/{name}.rs" for name in ("effect/call", "effect/leaf", "effect/native", "policy/mod")}

@@ -1,4 +1,5 @@
-//! What tests stand on: folders that go away, a sink that a test can wait on, memory made of vectors, and a gate for jobs.
+//! What tests stand on: folders that go away, a sink that a test can wait on, memory made of vectors, and a gate for
+//! jobs.
 
 use std::cell::UnsafeCell;
 use std::fs;
@@ -85,7 +86,7 @@ impl Slots {
     }
 }
 
-// SAFETY: every slot is an allocation of its own, and is written by whoever has claimed it.
+// SAFETY: every slot is an allocation of its own, and is written by the one worker that has claimed it.
 unsafe impl Memory for Slots {
     fn slots(&self) -> usize {
         self.0.len()
@@ -96,7 +97,7 @@ unsafe impl Memory for Slots {
     }
 
     fn slot(&self, slot: usize) -> *mut u8 {
-        // SAFETY: only the box is looked at, and nobody replaces it.
+        // SAFETY: only the box is looked at, and it is never replaced.
         unsafe { (*self.0[slot].0.get()).as_mut_ptr() }
     }
 }
@@ -195,7 +196,7 @@ pub(crate) fn bytes(outcome: Outcome) -> Vec<u8> {
 
 /// What the slots of filled memory hold.
 pub(crate) fn contents(filled: &Filled) -> Vec<Vec<u8>> {
-    // SAFETY: so much of each slot has been written, and nobody writes it any more.
+    // SAFETY: so much of each slot has been written, and no worker writes it any more.
     let slot = |i: usize| unsafe { std::slice::from_raw_parts(filled.memory.slot(i), filled.lengths[i]).to_vec() };
     let mut all: Vec<Vec<u8>> = (0..filled.memory.slots()).map(slot).collect();
     for (i, tail) in &filled.tails {

@@ -43,7 +43,8 @@ pub(crate) fn timed_out(
     let message = match attempts {
         0 => format!("effect '{effect}' was not started: {limit} had passed already"),
         n => format!(
-            "effect '{effect}' ran out of time: {limit} passed in attempt {n}. It may have run: retry only what may run twice, or raise the limit"
+            "effect '{effect}' ran out of time: {limit} passed in attempt {n}. It may have run: retry only what may run \
+             twice, or raise the limit"
         ),
     };
     let e = make(py, &api(py).timed_out, &message, effect, policy.as_deref(), attempts.max(1));
@@ -57,7 +58,7 @@ pub(crate) fn timed_out(
 
 /// A policy did not let the call begin.
 pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused) -> PyErr {
-    // Who stops is the runtime, whose queue is none of the effect's policies.
+    // It is the runtime that stops, and its queue is none of the effect's policies.
     let known = if matches!(refused.why, Reason::Stopping) { None } else { plan.policy(py, refused.layer) };
     let policy = known.as_deref().unwrap_or("max_in_flight of its runtime");
     let (name, api) = (plan.name.as_str(), api(py));

@@ -88,8 +88,8 @@ pub(crate) fn with_frames<'py>(py: Python<'py>, e: &PyErr) -> Bound<'py, PyBaseE
     e.clone_ref(py).into_value(py).into_bound(py)
 }
 
-/// `e` was raised while `error` was handled, as in an `except` block: the first of what led to it has that as its context. As the interpreter
-/// does it, so that a frozen exception has one too.
+/// `e` was raised while `error` was handled, as in an `except` block: the first of what led to it has that as its
+/// context. As the interpreter does it, so that a frozen exception has one too.
 pub(crate) fn while_handling(e: &PyErr, error: &Bound<'_, PyAny>) {
     let py = error.py();
     let mut first = e.clone_ref(py);

@@ -1,4 +1,5 @@
-//! Notes on the user's exceptions. An exception that takes none (frozen, or with an `add_note` that fails) is raised without.
+//! Notes on the user's exceptions. An exception that takes none (frozen, or with an `add_note` that fails) is raised
+//! without.
 
 use std::time::Duration;
 

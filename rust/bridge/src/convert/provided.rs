@@ -1,5 +1,5 @@
-//! The conversions that providers bring for their own values and failures. A provider implements `Provided` or `Failure` beside its effects;
-//! the module's start installs them all, before the first call.
+//! The conversions that providers bring for their own values and failures. A provider implements `Provided` or
+//! `Failure` beside its effects; the module's start installs them all, before the first call.
 
 use std::any::{Any, TypeId};
 use std::sync::OnceLock;

@@ -43,14 +43,15 @@ fn decode(py: Python<'_>, text: Text) -> PyResult<Bound<'_, PyAny>> {
     to_python(py, bytes)?.call_method1("decode", (&*encoding, &*errors))
 }
 
-/// Uninitialised `bytes` objects for workers to fill. Nobody else has them until they are handed over, so writing to them breaks no promise.
+/// Uninitialised `bytes` objects for workers to fill. No Python code has them until they are handed over, so writing to
+/// them breaks no promise.
 pub(crate) struct Buffers {
     /// `None` for an empty slot: the empty `bytes` is shared and must not be written to.
     objects: Vec<Option<PyRef>>,
     sizes: Vec<usize>,
 }
 
-// SAFETY: each slot is the whole payload of a `bytes` object of that size, made by us and referred to by nobody else.
+// SAFETY: each slot is the whole payload of a `bytes` object of that size, made here and referred to from here only.
 unsafe impl Memory for Buffers {
     fn slots(&self) -> usize {
         self.sizes.len()
@@ -77,7 +78,8 @@ impl Buffers {
     }
 
     fn bytes(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyAny>> {
-        // SAFETY: without a source the payload is left uninitialised; one byte more than asked for holds the final zero.
+        // SAFETY: without a source the payload is left uninitialised; one byte more than asked for holds the final
+        // zero.
         unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(std::ptr::null::<c_char>(), n.cast_signed())) }
     }
 

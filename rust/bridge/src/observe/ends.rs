@@ -11,7 +11,7 @@ use crate::convert::class::class;
 use crate::globals::telemetry;
 use crate::python::os_error::know_classes;
 
-/// Who counts the ends of parts, each on the tally of its place.
+/// A callback that counts the ends of parts, each on the tally of its place.
 pub(crate) fn counted(py: Python<'_>, tallies: Vec<Arc<Tally>>) -> PyResult<Told> {
     know_classes(py)?;
     Ok(Arc::new(move |child, outcome: &Outcome, nanos| count(&tallies[child], outcome.as_ref().err(), nanos)))

@@ -11,7 +11,8 @@ use crate::convert::provided::Failure;
 use crate::convert::provided::Provided;
 use crate::python::os_error::message;
 
-/// A program that has run to its end: its exit code (or the signal that ended it, as a negative number), and what it wrote.
+/// A program that has run to its end: its exit code (or the signal that ended it, as a negative number), and what it
+/// wrote.
 #[pyclass(frozen, module = "mountain_runtime.process")]
 pub(crate) struct Completed {
     #[pyo3(get)]
@@ -85,8 +86,8 @@ impl Failure for Failed {
             Why::TooMuch(most) => {
                 let argv = argv.repr()?;
                 let message = format!(
-                    "command {argv} wrote more than max_output={most} bytes, and its process group was killed. It ran: retry only \
-                     what may run twice, raise max_output, or read its output as it comes with process.open"
+                    "command {argv} wrote more than max_output={most} bytes, and its process group was killed. It ran: \
+                     retry only what may run twice, raise max_output, or read its output as it comes with process.open"
                 );
                 subprocess.getattr("SubprocessError")?.call1((message,))?
             }

@@ -1,4 +1,5 @@
-//! The native providers as effects, each with the conversions of its own values. The work is in the crate `mountain-providers`.
+//! The native providers as effects, each with the conversions of its own values. The work is in the crate
+//! `mountain-providers`.
 
 pub(crate) mod child;
 pub(crate) mod entry;

@@ -24,7 +24,8 @@ use crate::python::seconds::to_seconds;
 
 type Environment = Option<Vec<(OsString, OsString)>>;
 
-/// Without an environment, this process's own as it is now: read here, where no other Python code can change it meanwhile.
+/// Without an environment, this process's own as it is now: read here, where no other Python code can change it
+/// meanwhile.
 fn command(argv: &Bound<'_, PyTuple>, cwd: Option<PathBuf>, env: Environment, stderr: bool) -> PyResult<Arc<Command>> {
     let argv = argv.iter().map(|a| a.extract::<PathBuf>().map(PathBuf::into_os_string)).collect::<PyResult<_>>()?;
     let cwd = cwd.map(PathBuf::into_os_string);
@@ -120,7 +121,7 @@ pub(crate) fn process_next<'py>(py: Python<'py>, child: &Child, part: &str) -> P
     Effect::of(py, Work::native(next), plan!(py, "process.receive")?)
 }
 
-/// The next lines of what it writes, for who keeps watch over it.
+/// The next lines of what it writes, for code that watches it.
 #[pyfunction]
 #[pyo3(signature = (child, part, stderr, /))]
 pub(crate) fn process_watch_output<'py>(
@@ -133,7 +134,7 @@ pub(crate) fn process_watch_output<'py>(
     begin(py, plan!(py, "process.watch"), next)
 }
 
-/// Its exit code, for who keeps watch over it; virtual time stands still for who `waits`.
+/// Its exit code, for code that watches it. With `waits`, virtual time waits for it.
 #[pyfunction]
 #[pyo3(signature = (child, waits = false, /))]
 pub(crate) fn process_watch_end<'py>(py: Python<'py>, child: &Child, waits: bool) -> PyResult<Bound<'py, Handle>> {
@@ -159,8 +160,8 @@ pub(crate) fn process_wait<'py>(py: Python<'py>, child: &Child) -> PyResult<Boun
     Effect::of(py, Work::native(process::Wait { live: child.0.clone(), watches: false }), plan!(py, "process.wait")?)
 }
 
-/// SIGTERM, and after `grace` seconds SIGKILL, to the whole group; done when it has been reaped. It begins here and now, whatever deadline has
-/// passed and whatever drains: it is how a process goes.
+/// SIGTERM, and after `grace` seconds SIGKILL, to the whole group; done when it has been reaped. It begins here and
+/// now, whatever deadline has passed and whatever drains: it is how a process goes.
 #[pyfunction]
 #[pyo3(signature = (child, grace, /))]
 pub(crate) fn process_end<'py>(

@@ -9,7 +9,8 @@ use pyo3::prelude::*;
 use crate::effect::{Effect, Work};
 use crate::plan::Plan;
 
-/// `await walk.batch()` is the next list of entries, or None at the end. It begins with the first, and stops when it is closed or dropped.
+/// `await walk.batch()` is the next list of entries, or None at the end. It begins with the first, and stops when it is
+/// closed or dropped.
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct Walk(Arc<fs::Walk>);
 

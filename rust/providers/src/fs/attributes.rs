@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// Gives a new file those of the old one. An error: it could not be given a list of who may read it.
+/// Gives a new file those of the old one. An error: its access control list could not be set.
 #[cfg(target_os = "linux")]
 pub(super) fn copy(old: &Path, new: &File) -> io::Result<()> {
     use std::ffi::{CStr, CString};

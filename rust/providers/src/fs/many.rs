@@ -45,12 +45,13 @@ impl Operation for ReadMany {
 struct Many {
     paths: Arc<[PathBuf]>,
     done: Mutex<Option<Done>>,
-    /// It has been answered: whoever still works on it may leave.
+    /// It has been answered: a helper that still works on it may leave.
     stop: AtomicBool,
     helpers: Mutex<Vec<Abort>>,
 }
 
-/// One of the two passes over the paths. Its helpers claim one path after another and report here when there is none left.
+/// One of the two passes over the paths. Its helpers claim one path after another and report here when there is none
+/// left.
 struct Round {
     many: Arc<Many>,
     task: Task,
@@ -78,7 +79,7 @@ impl Many {
         }
     }
 
-    /// Answer, unless that has been done. The helpers only look at files, so nobody needs to wait for them.
+    /// Answer, unless that has been done. The helpers only look at files, so no caller needs to wait for them.
     fn finish(&self, outcome: Outcome) {
         self.stop.store(true, Ordering::SeqCst);
         let done = self.done.lock().take();

@@ -58,8 +58,8 @@ impl Operation for Mkdir {
     }
 }
 
-/// Parents that are there already, or that somebody else makes meanwhile, are fine. An error is about the folder that could not be
-/// made, a parent say.
+/// Parents that are there already, or that other code makes meanwhile, are fine. An error is about the folder that
+/// could not be made, a parent say.
 fn mkdir(path: &Path, parents: bool, exist_ok: bool) -> Result<(), Error> {
     let Err(e) = fs::create_dir(path) else { return Ok(()) };
     match (e.kind(), path.parent()) {

@@ -1,5 +1,5 @@
-//! Files: reads, durable writes, hashes, walks and what else a program asks of a file system. Each operation is one hop to the
-//! pool's threads and one back.
+//! Files: reads, durable writes, hashes, walks and what else a program asks of a file system. Each operation is one hop
+//! to the pool's threads and one back.
 
 mod attributes;
 mod entry;

@@ -1,4 +1,5 @@
-//! Reading one file. A small one comes back at once; for a large one the host allocates the bytes, and a worker fills them.
+//! Reading one file. A small one comes back at once; for a large one the host allocates the bytes, and a worker fills
+//! them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,7 +52,8 @@ fn begin(job: &Job, path: Arc<Path>, text: Option<Encoding>) -> Step {
         Err(e) => return Step::Answer(Err(e)),
     };
     let sizes = vec![source.size];
-    // It is closed here and opened again: ten thousand reads that wait for their bytes must not hold ten thousand descriptors.
+    // It is closed here and opened again: ten thousand reads that wait for their bytes must not hold ten thousand
+    // descriptors.
     drop(source);
     let then = move |memory| -> pool::Work { Box::new(move |job| Step::Answer(fill(job, &path, memory, text))) };
     Step::Buffers { sizes, then: Box::new(then) }

@@ -1,7 +1,7 @@
 //! Removing a file, a link, or a tree.
 //!
-//! A tree is removed through descriptors, each folder opened without following links: nobody can swap a folder for a link in the
-//! middle and have the removal go on somewhere else.
+//! A tree is removed through descriptors, each folder opened without following links: no other process can swap a
+//! folder for a link in the middle and have the removal go on somewhere else.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File, OpenOptions};
@@ -70,7 +70,7 @@ fn empty(job: &Job, folder: File, at: &mut PathBuf) -> Result<(), Error> {
 
 fn remove_at(job: &Job, folder: &File, name: &CStr, at: &mut PathBuf) -> Result<(), Error> {
     let e = match unlink(folder, name, 0) {
-        // What vanished was removed by somebody else, which is what is wanted.
+        // What vanished was removed by other code, which is what is wanted.
         Ok(()) | Err(libc::ENOENT) => return Ok(()),
         Err(e) => e,
     };
@@ -89,7 +89,7 @@ fn remove_at(job: &Job, folder: &File, name: &CStr, at: &mut PathBuf) -> Result<
             why => Err(failure(&why, at)),
         };
     }
-    // SAFETY: it was just opened, and is nobody else's.
+    // SAFETY: it was just opened, and has no other owner.
     empty(job, unsafe { File::from_raw_fd(fd) }, at)?;
     match unlink(folder, name, libc::AT_REMOVEDIR) {
         Ok(()) | Err(libc::ENOENT) => Ok(()),
@@ -117,8 +117,8 @@ fn names(folder: &File) -> io::Result<Vec<CString>> {
         return Err(e);
     }
     let mut names = Vec::new();
-    // SAFETY: the stream is open until `closedir`, and an entry is valid until the next `readdir`. Its name ends in a zero; the
-    // rest of the struct may lie beyond what was read, so no reference to the whole is made.
+    // SAFETY: the stream is open until `closedir`, and an entry is valid until the next `readdir`. Its name ends in a
+    // zero; the rest of the struct may lie beyond what was read, so no reference to the whole is made.
     unsafe {
         loop {
             let entry = libc::readdir(stream);

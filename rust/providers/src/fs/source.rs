@@ -1,7 +1,8 @@
 //! A file opened for reading, whatever kind of file it is.
 //!
-//! It is opened without blocking, which means nothing to a regular file. A pipe or a device is then waited for in short turns on
-//! a thread without a seat, so an abort is noticed: an abandoned reader that stayed would steal the next writer's data.
+//! It is opened without blocking, which means nothing to a regular file. A pipe or a device is then waited for in short
+//! turns on a thread without a seat, so an abort is noticed: an abandoned reader that stayed would steal the next
+//! writer's data.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -28,7 +29,8 @@ pub(super) struct Source<'a> {
     file: File,
     path: &'a Path,
     job: &'a Job,
-    /// What a regular file holds. Zero also stands for "unknown": pipes, devices, and what the kernel makes up as it is read.
+    /// What a regular file holds. Zero also stands for "unknown": pipes, devices, and what the kernel makes up as it is
+    /// read.
     pub(super) size: usize,
 }
 
@@ -37,7 +39,7 @@ impl<'a> Source<'a> {
         job.check()?;
         let fail = |e: io::Error| failure(&e, path);
         let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
-            // Somebody holds a lease on the file and is being asked to give it up.
+            // Another process holds a lease on the file, and the system asks for it back.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 job.stall()?;
                 File::open(path).map_err(fail)?
@@ -48,7 +50,7 @@ impl<'a> Source<'a> {
         let size = if about.is_file() { usize::try_from(about.len()).unwrap_or(usize::MAX) } else { 0 };
         if !about.is_file() && !about.is_dir() {
             job.stall()?;
-            // A pipe that nobody has opened for writing yet looks like one that has ended.
+            // A pipe that no process has opened for writing yet looks like one that has ended.
             wait(&file, libc::POLLIN, job)?;
         }
         Ok(Source { file, path, job, size })
@@ -56,8 +58,8 @@ impl<'a> Source<'a> {
 
     /// Everything.
     pub(super) fn read_all(&self) -> Result<Vec<u8>, Error> {
-        // One byte more, so that a short read tells the end; and where the size is not known, enough for all that the kernel
-        // makes up in one go, since some of its files have a first read only.
+        // One byte more, so that a short read tells the end; and where the size is not known, enough for all that the
+        // kernel makes up in one go, since some of its files have a first read only.
         let mut all = Vec::with_capacity(if self.size == 0 { UNKNOWN } else { self.size + 1 });
         if !self.read_into_room(&mut all)? || all.len() != self.size {
             self.read_rest(&mut all)?;
@@ -65,7 +67,8 @@ impl<'a> Source<'a> {
         Ok(all)
     }
 
-    /// Fill a slot of the host's memory; what the file has grown by goes to `tail`. Yields how much of the slot is filled.
+    /// Fill a slot of the host's memory; what the file has grown by goes to `tail`. Yields how much of the slot is
+    /// filled.
     pub(super) fn read_slot(&self, memory: &dyn Memory, slot: usize, tail: &mut Vec<u8>) -> Result<usize, Error> {
         let (start, size) = (memory.slot(slot), memory.size(slot));
         let mut filled = 0;

@@ -1,7 +1,8 @@
-//! Walking a tree on all cores, in batches as large as whoever consumes them is slow.
+//! Walking a tree on all cores, in batches that grow as their consumer slows down.
 //!
-//! Yields files, links and folders below the root in no particular order; the root itself only if it is no folder, as `find` does
-//! with `-mindepth 1`. What may not be read below the root is skipped and noted; a root that may not be read is the outcome.
+//! Yields files, links and folders below the root in no particular order; the root itself only if it is no folder, as
+//! `find` does with `-mindepth 1`. What may not be read below the root is skipped and noted; a root that may not be
+//! read is the outcome.
 
 use std::collections::VecDeque;
 use std::io;
@@ -43,13 +44,14 @@ struct State {
     ready: VecDeque<Entry>,
     failed: Option<Error>,
     skipped: Vec<String>,
-    /// Who waits for a batch, with virtual time, and the number of the request.
+    /// The call that waits for a batch, with virtual time, and the number of the request.
     asked: Option<(Done, AtWork)>,
     requests: u64,
 }
 
 impl Walk {
-    /// `ignore_files`: leave out what .gitignore, .ignore and git's own excludes leave out. Hidden files are always walked.
+    /// `ignore_files`: leave out what .gitignore, .ignore and git's own excludes leave out. Hidden files are always
+    /// walked.
     pub fn new(root: impl Into<PathBuf>, ignore_files: bool, follow_symlinks: bool) -> Self {
         Walk(Arc::new(Shared {
             root: root.into(),
@@ -153,7 +155,7 @@ impl Abortable for Request {
 }
 
 impl State {
-    /// Who waits, with what there is for them; nobody if nobody waits or nothing is there.
+    /// The call that waits, with the batch that there is for it; None without either.
     fn answer(&mut self) -> Option<((Done, AtWork), Result<Value, Error>)> {
         if self.ready.is_empty() && !self.ended {
             return None;
@@ -177,7 +179,8 @@ impl Shared {
         std::process::id() != self.process
     }
 
-    /// A thread that leads the walk's others. Not one of the pool's: it waits for a consumer who may need the pool to go on.
+    /// A thread that leads the walk's others. Not one of the pool's: it waits for a consumer who may need the pool to
+    /// go on.
     #[expect(clippy::disallowed_methods, reason = "a walk's threads live as long as the walk, and wait for its consumer")]
     fn spawn(self: Arc<Self>) -> io::Result<()> {
         std::thread::Builder::new().name("mountain-walk".into()).spawn(move || self.run()).map(drop)

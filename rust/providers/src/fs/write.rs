@@ -1,8 +1,8 @@
 //! Writing a whole file: readers, and a machine that loses power, see the old content or the new, never a part.
 //!
-//! The content goes to a new file in the same folder, which then takes the name over. Links are followed, and mode, owner and
-//! extended attributes kept, as when a file is opened for writing; a second hard link keeps the old content. A pipe or a device is
-//! written into, and so is a file that cannot be replaced (see [`in_place`]).
+//! The content goes to a new file in the same folder, which then takes the name over. Links are followed, and mode,
+//! owner and extended attributes kept, as when a file is opened for writing; a second hard link keeps the old content.
+//! A pipe or a device is written into, and so is a file that cannot be replaced (see [`in_place`]).
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
@@ -22,7 +22,7 @@ use super::in_place;
 use super::source::wait;
 use crate::pool::{self, Grip, Job, Step};
 
-/// Bytes that somebody owns: a vector, or the host's own object.
+/// Bytes with an owner: a vector, or the host's own object.
 pub type Data = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// How much is written between two looks at the abort.
@@ -30,8 +30,8 @@ const CHUNK: usize = 1 << 20;
 /// As many links in a row as Linux follows.
 const LINKS: usize = 40;
 
-/// Puts `data` in place of a file's content. Aborted or failed, it changes nothing and leaves nothing over, unless the file had to
-/// be written in place: that is not aborted, and may fail in the middle.
+/// Puts `data` in place of a file's content. Aborted or failed, it changes nothing and leaves nothing over, unless the
+/// file had to be written in place: that is not aborted, and may fail in the middle.
 pub struct Write {
     pub path: Arc<Path>,
     pub data: Data,
@@ -59,7 +59,7 @@ fn write(job: &Job, path: &Path, data: &[u8], durable: bool) -> Outcome {
         Ok(old) if old.is_dir() => Err(errno(libc::EISDIR, path)),
         Ok(old) if !old.is_file() => write_into(job, path, data, old.file_type().is_fifo()),
         Ok(old) => {
-            // Replacing needs no right to write the file itself. Whoever took that right away meant it.
+            // Replacing needs no right to write the file itself. A file without it is meant not to be written.
             may_write(path).map_err(fail)?;
             let target = fs::canonicalize(path).map_err(fail)?;
             put(job, &Put { named: path, target: &target, data, durable }, Some(&old), &|from, to| fs::rename(from, to))
@@ -72,7 +72,7 @@ fn write(job: &Job, path: &Path, data: &[u8], durable: bool) -> Outcome {
     }
 }
 
-/// Whether `open` would let us write, without the open that whoever watches the file would be told of.
+/// Whether `open` would let us write, without an open, which watchers of the file would see.
 fn may_write(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: a plain system call with a path that ends in a zero.
@@ -141,7 +141,8 @@ struct Fresh {
 impl Fresh {
     /// `old` is the file that it is to replace, with its path.
     fn create(folder: &Path, name: &[u8], old: Option<(&Path, &Metadata)>) -> io::Result<Self> {
-        // Readable for its owner only until it has the old file's mode. A file without a predecessor gets what `open` gives.
+        // Readable for its owner only until it has the old file's mode. A file without a predecessor gets what `open`
+        // gives.
         let mode = if old.is_some() { 0o600 } else { 0o666 };
         loop {
             let path = folder.join(fresh_name(name));
@@ -162,8 +163,8 @@ impl Fresh {
     fn take_after(&self, path: &Path, old: &Metadata) -> io::Result<()> {
         let now = self.file.metadata()?;
         if (now.uid(), now.gid()) != (old.uid(), old.gid()) {
-            // Only root may give files away. In a file that is not its owner's, or of another group, others could read what they
-            // may not, and its owner not what is theirs.
+            // Only root may give files away. In a file that is not its owner's, or of another group, others could read
+            // what they may not, and its owner not what is theirs.
             fchown(&self.file, Some(old.uid()), Some(old.gid()))?;
         }
         self.file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
@@ -219,8 +220,8 @@ fn end_of_links(path: &Path) -> io::Result<PathBuf> {
 
 /// So that the new name survives a loss of power too.
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    // A folder that may be written but not read cannot be opened, and some file systems know no such sync: the name is then as
-    // durable as the system makes it.
+    // A folder that may be written but not read cannot be opened, and some file systems know no such sync: the name is
+    // then as durable as the system makes it.
     let Ok(folder) = File::open(folder) else { return Ok(()) };
     match folder.sync_all() {
         Err(e) if !matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP)) => Err(e),
@@ -234,7 +235,7 @@ fn write_into(job: &Job, path: &Path, mut data: &[u8], pipe: bool) -> Outcome {
     job.stall()?;
     let mut to = loop {
         match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
-            // A pipe that nobody reads yet: `open` would wait.
+            // A pipe that no process reads yet: `open` would wait.
             Err(e) if pipe && e.raw_os_error() == Some(libc::ENXIO) => {
                 job.check()?;
                 pause();

@@ -33,18 +33,18 @@ pub enum Grip {
     Loose,
 }
 
-// From QUEUED a thread goes to FIRM or LOOSE, and whatever happens then, to ENDED. Whoever moves the state to ABANDONED, or out
-// of QUEUED or BETWEEN to ENDED, or finds another state than ABANDONED when it ends, answers.
+// From QUEUED a thread goes to FIRM or LOOSE, and whatever happens then, to ENDED. The caller that moves the state to
+// ABANDONED, or out of QUEUED or BETWEEN to ENDED, or finds another state than ABANDONED when it ends, answers.
 const QUEUED: u8 = 0;
 const FIRM: u8 = 1;
 const LOOSE: u8 = 2;
-/// Loose, and its seat is somebody else's.
+/// Loose, and its seat is another thread's.
 const STALLED: u8 = 3;
 /// Firm, and asked to end.
 const ASKED: u8 = 4;
 /// Past the point where an abort could still win.
 const COMMITTED: u8 = 5;
-/// Answered while it ran; its seat is somebody else's.
+/// Answered while it ran; its seat is another thread's.
 const ABANDONED: u8 = 6;
 /// Waits for the host's buffers.
 const BETWEEN: u8 = 7;

@@ -1,8 +1,9 @@
-//! The threads that block so that nobody else must: as many as the machine has cores, the most urgent first, and then as they came.
+//! The threads that block so that no loop and no worker must: as many as the machine has cores, the most urgent first,
+//! and then as they came.
 //!
-//! A job sits on one of the pool's seats. A job that may block for ever gives its seat up (`Job::stall`), and one that is
-//! aborted in the middle of a system call loses it; another thread takes the seat over, so the pool stays usable however many
-//! threads are stuck. A thread that comes back takes a free seat or ends.
+//! A job sits on one of the pool's seats. A job that may block for ever gives its seat up (`Job::stall`), and one that
+//! is aborted in the middle of a system call loses it; another thread takes the seat over, so the pool stays usable
+//! however many threads are stuck. A thread that comes back takes a free seat or ends.
 
 mod job;
 mod seats;
@@ -26,7 +27,7 @@ fn current() -> &'static Pool<Job> {
         match POOL.compare_exchange(std::ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => pool = fresh,
             Err(theirs) => {
-                // SAFETY: nobody else has seen `fresh`.
+                // SAFETY: no other thread has seen `fresh`.
                 drop(unsafe { Box::from_raw(fresh) });
                 pool = theirs;
             }
@@ -67,8 +68,8 @@ pub fn threads() -> usize {
     current().seated()
 }
 
-/// In the child of a fork: start afresh. The old pool's threads do not exist here and its locks may be held for ever, so it is
-/// left as it is.
+/// In the child of a fork: start afresh. The old pool's threads do not exist here and its locks may be held for ever,
+/// so it is left as it is.
 pub fn forget_after_fork() {
     POOL.store(std::ptr::null_mut(), Ordering::Release);
 }

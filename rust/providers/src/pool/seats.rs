@@ -29,12 +29,12 @@ struct State<T> {
     jobs: Lanes<Arc<T>>,
     /// Threads that have a seat.
     seated: usize,
-    /// Seated threads that sleep and that nobody has woken yet.
+    /// Seated threads that sleep and have not been woken yet.
     idle: usize,
     /// Threads that were woken and still seem to sleep.
     woken: usize,
-    /// A thread was woken or started and has not looked at the queue yet. It will wake the next one, so whoever pushes a
-    /// thousand jobs pays for one wake-up.
+    /// A thread was woken or started and has not looked at the queue yet. It will wake the next one, so a caller that
+    /// pushes a thousand jobs pays for one wake-up.
     coming: bool,
     started: usize,
 }
@@ -87,7 +87,7 @@ impl<T: Task> Pool<T> {
         self.staff(state);
     }
 
-    /// If jobs wait and nobody is on the way to them, wake or start one thread.
+    /// If jobs wait and no thread is on the way to them, wakes or starts one.
     fn staff(&'static self, mut state: MutexGuard<'_, State<T>>) {
         if state.jobs.is_empty() || state.coming {
             return;
@@ -118,7 +118,7 @@ impl<T: Task> Pool<T> {
         if state.seated > 0 {
             return;
         }
-        // No thread at all: rather an error than a queue that nobody serves.
+        // No thread at all: an error is better than a queue without a thread.
         let jobs = std::mem::take(&mut state.jobs);
         drop(state);
         for job in jobs.into_items() {

@@ -1,15 +1,19 @@
-//! How a child starts on Linux: as `posix_spawn` does it, by sharing memory until the new program runs, so that it costs the same however large
-//! this process is; and with what `posix_spawn` cannot say, the signal of the parent's death.
+//! How a child starts on Linux: as `posix_spawn` does it, by sharing memory until the new program runs, so that it
+//! costs the same however large this process is; and with what `posix_spawn` cannot say, the signal of the parent's
+//! death.
 //!
-//!  1. All signals are blocked on the thread that starts children, for ever: no handler of this process runs in a child.
-//!  2. `clone(CLONE_VM | CLONE_VFORK)`: the child runs on a stack of its own, in this memory; this thread stands still until 8.
+//!  1. All signals are blocked on the thread that starts children, for ever: no handler of this process runs in a
+//!     child.
+//!  2. `clone(CLONE_VM | CLONE_VFORK)`: the child runs on a stack of its own, in this memory; this thread stands still
+//!     until 8.
 //!  3. The child leads a group of its own and writes its number where the guard looks.
 //!  4. It asks to be killed when this thread ends. Should this process have ended before it asked, it ends itself.
-//!  5. Signals that this process handles get their default back, since a handler must not run after 7; so do SIGPIPE and SIGXFSZ, which Python
-//!     ignores. What else is ignored stays so.
+//!  5. Signals that this process handles get their default back, since a handler must not run after 7; so do SIGPIPE
+//!     and SIGXFSZ, which Python ignores. What else is ignored stays so.
 //!  6. Its standard three are put in place, its folder is changed, all other descriptors are closed.
 //!  7. No signal is blocked any more.
-//!  8. It becomes the program, the first one in the search that can be run, or leaves here what stood in the way, and ends.
+//!  8. It becomes the program, the first one in the search that can be run, or leaves here what stood in the way, and
+//!     ends.
 
 use std::ffi::c_void;
 use std::fs::File;
@@ -62,7 +66,8 @@ impl Nursery {
         Ok(Nursery { stack: Stack::new()?, nothing, closes_ranges })
     }
 
-    /// `stdio`: none for stdin or stdout is /dev/null, none for stderr is this process's. The child's number is in `slot` before it runs.
+    /// `stdio`: none for stdin or stdout is /dev/null, none for stderr is this process's. The child's number is in
+    /// `slot` before it runs.
     pub(super) fn bear(&mut self, command: &Command, stdio: [Option<&OwnedFd>; 3], slot: &AtomicI32) -> Result<Born, Error> {
         let (places, argv, environment) = (command.places(), command.arguments(), command.environment());
         let fd = |fd: Option<&OwnedFd>, otherwise| fd.map_or(otherwise, AsRawFd::as_raw_fd);
@@ -83,8 +88,9 @@ impl Nursery {
         };
         let mut pidfd: c_int = -1;
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | if has_pidfds() { libc::CLONE_PIDFD } else { 0 };
-        // SAFETY: `child` runs on the nursery's stack, which nobody else uses, and does what is allowed between a fork and an exec; `birth`
-        // and all it points to outlive the child's use of them, because this thread goes on only when the child has ended or runs its program.
+        // SAFETY: `child` runs on the nursery's stack, which no other thread uses, and does what is allowed between a
+        // fork and an exec; `birth` and all it points to outlive the child's use of them, because this thread goes on
+        // only when the child has ended or runs its program.
         let pid = unsafe { libc::clone(child, self.stack.top(), flags, (&raw mut birth).cast::<c_void>(), &raw mut pidfd) };
         if pid < 0 {
             return Err(command.refused(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EAGAIN), false));
@@ -117,8 +123,8 @@ pub(super) static WITHOUT_PIDFDS: std::sync::atomic::AtomicBool = std::sync::ato
 
 /// Steps 3 to 8. Nothing here allocates, locks or panics.
 extern "C" fn child(birth: *mut c_void) -> c_int {
-    // SAFETY: `bear` made it, and stands still until this ends. The calls are those that are allowed after a fork; memory that they write is
-    // this stack's, `birth`'s and the `errno` of the thread that stands still.
+    // SAFETY: `bear` made it, and stands still until this ends. The calls are those that are allowed after a fork;
+    // memory that they write is this stack's, `birth`'s and the `errno` of the thread that stands still.
     unsafe {
         let birth = &mut *birth.cast::<Birth>();
         libc::setpgid(0, 0);
@@ -164,7 +170,7 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
 /// # Safety
 /// In the child: `errno` says why.
 unsafe fn give_up(birth: &mut Birth, about_folder: bool) -> c_int {
-    // SAFETY: as in `child`; who reads them stands still.
+    // SAFETY: as in `child`; the thread that reads them stands still.
     unsafe {
         ptr::write_volatile(&raw mut birth.about_folder, about_folder);
         ptr::write_volatile(&raw mut birth.errno, *libc::__errno_location());
@@ -195,7 +201,7 @@ fn open_descriptors() -> Vec<RawFd> {
     entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|&fd| fd > 2).collect()
 }
 
-/// Memory for the child to run on, with a page below it that nobody may touch.
+/// Memory for the child to run on, with a page below it that may not be touched.
 struct Stack(*mut c_void);
 
 // SAFETY: memory, used by one thread at a time.

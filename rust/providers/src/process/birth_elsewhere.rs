@@ -1,4 +1,5 @@
-//! How a child starts where there is no `clone`: by the standard library. It leads a group of its own; it does not hear of this process's death.
+//! How a child starts where there is no `clone`: by the standard library. It leads a group of its own; it does not hear
+//! of this process's death.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -48,7 +49,8 @@ impl Nursery {
             c.current_dir(OsStr::from_bytes(folder.to_bytes()));
         }
         let open = open_descriptors();
-        // SAFETY: marks descriptors and lets signals through in the child, which is allowed after a fork, and allocates nothing.
+        // SAFETY: marks descriptors and lets signals through in the child, which is allowed after a fork, and allocates
+        // nothing.
         unsafe {
             c.pre_exec(move || {
                 sys::unblock_signals();

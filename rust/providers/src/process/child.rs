@@ -1,12 +1,12 @@
-//! One child, from its birth to its reaping. What becomes of it is decided in its state; the reactor's thread calls, and alone reads, writes
-//! and reaps.
+//! One child, from its birth to its reaping. What becomes of it is decided in its state; the reactor's thread calls,
+//! and alone reads, writes and reaps.
 //!
 //!  1. The child is started on the reactor's thread. A call that is aborted before that ends, and nothing is started.
 //!  2. Its end is noted without reaping it: as long as it is a zombie, its number names its group and no other.
-//!  3. It is over when it has ended and its output has: no process of its group writes any more. Then what is left of the group is killed, and
-//!     then it is reaped.
-//!  4. A stop kills the group, under the lock that the reaping takes too, so that no other process is hit. Its output then has a moment to end,
-//!     and ends in it unless a process that left the group holds it.
+//!  3. It is over when it has ended and its output has: no process of its group writes any more. Then what is left of
+//!     the group is killed, and then it is reaped.
+//!  4. A stop kills the group, under the lock that the reaping takes too, so that no other process is hit. Its output
+//!     then has a moment to end, and ends in it unless a process that left the group holds it.
 //!  5. A polite end sends SIGTERM, and leaves a time after which 4 happens. Its output is read and dropped meanwhile.
 
 use std::sync::Arc;
@@ -193,7 +193,8 @@ impl Child {
         Some((pid, line.join(" ")))
     }
 
-    /// Where the system has no descriptor for a child's end, a thread waits for it, and leaves the reaping to the reactor.
+    /// Where the system has no descriptor for a child's end, a thread waits for it, and leaves the reaping to the
+    /// reactor.
     fn wait_on_a_thread(self: &Arc<Self>, pid: pid_t) {
         let waiting = self.clone();
         #[expect(clippy::disallowed_methods, reason = "it lives as long as the child")]

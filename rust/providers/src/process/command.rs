@@ -23,7 +23,8 @@ pub struct Command {
 }
 
 impl Command {
-    /// `argv` has the program first; `environment` is all that it gets. An argument that no process can be given is `Error::Invalid`.
+    /// `argv` has the program first; `environment` is all that it gets. An argument that no process can be given is
+    /// `Error::Invalid`.
     pub fn new(
         argv: Vec<OsString>,
         folder: Option<OsString>,

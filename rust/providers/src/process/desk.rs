@@ -1,4 +1,5 @@
-//! What the reactor's thread works with while it serves a child: the system's events, the guard, and what is to be done later.
+//! What the reactor's thread works with while it serves a child: the system's events, the guard, and what is to be done
+//! later.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -72,7 +73,8 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    /// The descriptor is no longer watched, and closes. A forked process may have a copy, so closing alone would leave it watched.
+    /// The descriptor is no longer watched, and closes. A forked process may have a copy, so closing alone would leave
+    /// it watched.
     pub(super) fn close(&self, fd: &mut Option<OwnedFd>) {
         if let Some(fd) = fd.take() {
             let _ = self.registry.deregister(&mut SourceFd(&fd.as_raw_fd()));

@@ -1,9 +1,10 @@
-//! The guard: a process beside this one that outlives it, and then kills the groups that are left. Only it can do that when this process is
-//! killed, since what a child has started itself does not hear of the death.
+//! The guard: a process beside this one that outlives it, and then kills the groups that are left. Only it can do that
+//! when this process is killed, since what a child has started itself does not hear of the death.
 //!
-//! It is a copy of this process that runs no program, so it needs none installed. It lets go of the memory that it shares, waits for the end of a
-//! pipe whose other end only this process has, and looks into a table that both have: a group's number stands in it from before the group's
-//! program runs until it is reaped. To this process it is no child that a `wait` would find, and sends no SIGCHLD.
+//! It is a copy of this process that runs no program, so it needs none installed. It lets go of the memory that it
+//! shares, waits for the end of a pipe whose other end only this process has, and looks into a table that both have: a
+//! group's number stands in it from before the group's program runs until it is reaped. To this process it is no child
+//! that a `wait` would find, and sends no SIGCHLD.
 
 use std::ffi::c_void;
 use std::io;
@@ -44,8 +45,8 @@ impl Guard {
         };
         table[0].store(1, Ordering::SeqCst);
         let (end, line): (OwnedFd, OwnedFd) = sys::pipe()?;
-        // SAFETY: as a fork, but without the handlers that libraries have for it, which the copy has no use for: it makes system calls only.
-        // No signal says that it has ended, so no wait for children finds it.
+        // SAFETY: as a fork, but without the handlers that libraries have for it, which the copy has no use for: it
+        // makes system calls only. No signal says that it has ended, so no wait for children finds it.
         let pid = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) };
         if pid == 0 {
             // SAFETY: in the copy, which has one thread.
@@ -93,7 +94,7 @@ unsafe fn keep_watch(line: RawFd, table: &[AtomicI32]) -> ! {
         }
         let_go();
         let mut byte = 0u8;
-        // The end of the pipe, and no error, says that nobody has the other end any more.
+        // The end of the pipe, and no error, says that no process has the other end any more.
         while call(libc::SYS_read, 0, (&raw mut byte) as c_long, 1) != 0 {}
         let used = usize::try_from(table[0].load(Ordering::SeqCst)).unwrap_or(1).min(SLOTS);
         for group in table.iter().take(used).skip(1) {
@@ -113,14 +114,15 @@ unsafe fn call(number: c_long, a: c_long, b: c_long, c: c_long) -> c_long {
     unsafe { libc::syscall(number, a, b, c, 0, 0, 0) }
 }
 
-/// Unmap the large private memory, all but this stack: otherwise each page that the parent writes to would be kept twice.
+/// Unmap the large private memory, all but this stack: otherwise each page that the parent writes to would be kept
+/// twice.
 ///
 /// # Safety
 /// In the copy, which uses none of it.
 unsafe fn let_go() {
     let mut buffer = [0u8; 1024];
     let here = (&raw const buffer) as usize;
-    // SAFETY: reads into the buffer, and unmaps what nobody uses.
+    // SAFETY: reads into the buffer, and unmaps what the copy does not use.
     unsafe {
         let maps = call(libc::SYS_openat, libc::AT_FDCWD.into(), c"/proc/self/maps".as_ptr() as c_long, 0);
         if maps < 0 {

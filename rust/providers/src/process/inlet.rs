@@ -1,4 +1,5 @@
-//! What a child writes, kept until somebody asks for it. When too much is kept, it is read no further, and the child waits.
+//! What a child writes, kept until a call asks for it. When too much is kept, the pipe is read no further, and the
+//! child waits.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -9,7 +10,7 @@ use mountain_core::value::Value;
 use super::answer::{Answers, Pending};
 use super::sys;
 
-/// Kept at most for a live process, unless one line is longer and somebody waits for it.
+/// How many bytes are kept for a live process at most, unless one line is longer and a call waits for it.
 pub(super) const KEPT: usize = 256 << 10;
 /// Read at a time before other children have their turn.
 const TURN: usize = 1 << 20;
@@ -99,7 +100,7 @@ impl Inlet {
         self.len() >= self.most && !(lines && self.line_end().is_none())
     }
 
-    /// Give what there is to who waits.
+    /// Answers the calls that wait with what there is.
     pub(super) fn serve(&mut self, answers: &mut Answers) {
         while let Some((_, _, part)) = self.wanted.front() {
             let Some(outcome) = self.take(*part) else { return };

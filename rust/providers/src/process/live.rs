@@ -1,4 +1,4 @@
-//! A process that lives while one talks to it: what can be asked of it, each as an operation.
+//! A process that lives while the program talks to it: each thing that can be asked of it is an operation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +34,7 @@ impl Live {
         if self.0.shared.elsewhere() { None } else { self.0.state.lock().code }
     }
 
-    /// To the whole group.
-    /// The errno of what the system refuses.
+    /// Sends a signal to the whole group. The error is the system's errno.
     pub fn signal(&self, number: i32) -> Result<(), i32> {
         if self.0.shared.elsewhere() { Err(libc::ESRCH) } else { self.0.signal(number) }
     }
@@ -66,7 +65,7 @@ impl Drop for Live {
 /// Starts it, and yields a [`Live`].
 pub struct Open {
     pub command: Arc<Command>,
-    /// Whose shutdown sweeps it.
+    /// The shutdown of this owner sweeps it.
     pub owner: Option<usize>,
 }
 
@@ -89,7 +88,7 @@ pub struct Next {
     pub part: Part,
     /// Of its stderr.
     pub stderr: bool,
-    /// Whenever it comes: nothing is expected of it.
+    /// Virtual time does not wait for it.
     pub watches: bool,
 }
 
@@ -102,7 +101,7 @@ impl Operation for Next {
     }
 }
 
-/// Ends when all of it has been written. Asked to end, it is left out if nothing of it has been.
+/// Ends when all of it has been written. Aborted, it is left out if nothing of it has been written.
 pub struct Send {
     pub live: Arc<Live>,
     pub data: Data,
@@ -136,7 +135,7 @@ impl Operation for Wait {
     }
 }
 
-/// SIGTERM to the group, SIGKILL after `grace`; ends when it has been reaped. Asked to end, it kills at once.
+/// SIGTERM to the group, SIGKILL after `grace`; ends when it has been reaped. Aborted, it kills at once.
 pub struct End {
     pub live: Arc<Live>,
     pub grace: Duration,

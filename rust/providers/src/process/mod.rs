@@ -1,8 +1,9 @@
-//! Processes: children in groups of their own, each ended and reaped whatever becomes of who started it.
+//! Processes: children in groups of their own, each ended and reaped whatever becomes of the call that started it.
 //!
-//! One thread, which lives as long as this process, starts all children, because the system ties the signal of a parent's death to the
-//! thread that a child came from. It also serves their pipes and hears of their ends (`reactor`). A guard, a process beside this one, ends the
-//! groups that are left when this process is killed (`guard`). docs/decisions/0010-processes.md
+//! One thread, which lives as long as this process, starts all children, because the system ties the signal of a
+//! parent's death to the thread that a child came from. It also serves their pipes and hears of their ends (`reactor`).
+//! A guard, a process beside this one, ends the groups that are left when this process is killed (`guard`).
+//! docs/decisions/0010-processes.md
 
 mod answer;
 #[cfg(target_os = "linux")]

@@ -1,4 +1,5 @@
-//! Where there is no guard: what is left when this process is killed goes on. The table has one place, which nobody reads.
+//! Where there is no guard: what is left when this process is killed goes on. The table has one place, which is never
+//! read.
 
 use std::io;
 use std::sync::atomic::AtomicI32;

@@ -16,7 +16,7 @@ pub type Data = Arc<dyn AsRef<[u8]> + Send + Sync>;
 struct Piece {
     data: Data,
     written: usize,
-    /// Who waits for it to be written.
+    /// The call that waits for it to be written.
     waiter: Option<(u64, Pending)>,
     /// Nothing comes after it.
     last: bool,
@@ -79,7 +79,7 @@ impl Outlet {
         false
     }
 
-    /// Nobody reads it any more.
+    /// The child reads no more: each call that waits is answered.
     pub(super) fn refuse(&mut self, answers: &mut Answers) {
         for piece in self.queue.drain(..) {
             if let Some((_, pending)) = piece.waiter {

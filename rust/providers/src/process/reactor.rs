@@ -89,8 +89,8 @@ pub(super) fn end_fork() {
     }
 }
 
-/// In a forked process: the parent's reactor is left as it is, apart from the copies of its pipes, whose ends others wait for: the guard for the
-/// parent's, a child for its stdin's.
+/// In a forked process: the parent's reactor is left as it is, apart from the copies of its pipes, whose ends others
+/// wait for: the guard for the parent's, a child for its stdin's.
 pub(super) fn forget() {
     if let Some(reactor) = existing() {
         let line = reactor.line.load(Ordering::Acquire);

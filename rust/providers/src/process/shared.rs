@@ -1,4 +1,5 @@
-//! What the reactor's thread shares with all others: the messages for it, and the children that live. `C` is the child, which refers to this.
+//! What the reactor's thread shares with all others: the messages for it, and the children that live. `C` is the child,
+//! which refers to this.
 
 use std::sync::Arc;
 

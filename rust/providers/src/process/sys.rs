@@ -9,7 +9,8 @@ fn checked(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Both ends close when another program is run, and neither is one of the standard three, whatever this process has closed.
+/// Both ends close when another program is run, and neither is one of the standard three, whatever this process has
+/// closed.
 pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = io::pipe()?;
     Ok((above_standard(reader.into())?, above_standard(writer.into())?))

@@ -181,7 +181,7 @@ fn a_child_that_is_dropped_is_killed() {
     let live = open(&["sleep", "1000"]);
     let pid = live.pid();
     drop(live);
-    // Reaped: the number names nobody any more, or is about to.
+    // Reaped: the number names no process any more, or soon will not.
     for _ in 0..1000 {
         // SAFETY: asks only.
         if unsafe { libc::kill(pid, 0) } < 0 {

@@ -1,5 +1,5 @@
-//! Births and forks take turns. A fork in the middle of a birth would give the forked process copies of the new child's ends of its pipes, and
-//! their end would not come while that process lives.
+//! Births and forks take turns. A fork in the middle of a birth would give the forked process copies of the new child's
+//! ends of its pipes, and their end would not come while that process lives.
 
 use std::time::{Duration, Instant};
 
