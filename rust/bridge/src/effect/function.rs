@@ -1,4 +1,5 @@
-//! What a decorator returns: called, it builds an effect. It binds as a method like a function, and has a `__dict__` for what it wraps.
+//! What a decorator returns: called, it builds an effect. It binds as a method like a function, and has a `__dict__`
+//! for what it wraps.
 
 use pyo3::exceptions::PyAttributeError;
 use pyo3::intern;
@@ -14,8 +15,8 @@ use crate::python::api::api;
 
 #[pyclass(frozen, dict, weakref, module = "mountain_runtime._native")]
 pub(crate) struct EffectFunction {
-    /// `None` is never seen but by the collector: CPython makes the `__dict__` of a tracked object before its fields are written, and a
-    /// collection at that moment must find zeros that mean nothing.
+    /// Only the collector may see `None`: CPython makes the `__dict__` of a tracked object before its fields are
+    /// written, and a collection at that moment finds zeros, which must be a valid value.
     made: Option<Made>,
 }
 
@@ -23,7 +24,7 @@ struct Made {
     function: Py<PyAny>,
     plan: Py<Plan>,
     takes: Takes,
-    /// Calls the function, where it cannot be awaited itself.
+    /// Calls the function where its result is no awaitable; the function is its first argument.
     call: Option<Py<PyAny>>,
 }
 
@@ -37,10 +38,10 @@ impl EffectFunction {
         format!("{name} is a function of effects, which was not called: write {name}(...){then}")
     }
 
-    /// The user's function, which is asked what it takes.
+    /// The user's function, whose signature counts.
     fn asked(&self) -> &Py<PyAny> {
         let made = self.made();
-        made.plan.get().function.as_ref().unwrap_or(&made.function)
+        made.plan.get().function.itself.as_ref().unwrap_or(&made.function)
     }
 }
 
@@ -49,8 +50,8 @@ impl EffectFunction {
     #[new]
     #[pyo3(signature = (function, plan, call = None))]
     fn new(py: Python<'_>, function: Py<PyAny>, plan: Py<Plan>, call: Option<Py<PyAny>>) -> PyResult<Self> {
-        // What is called may be a wrapper that fills in needs, and takes anything.
-        let takes = Takes::of(plan.get().function.as_ref().unwrap_or(&function).bind(py))?;
+        // The function that is called may be a wrapper that injects services, and takes any arguments.
+        let takes = Takes::of(plan.get().function.itself.as_ref().unwrap_or(&function).bind(py))?;
         Ok(EffectFunction { made: Some(Made { function, plan, takes, call }) })
     }
 
@@ -84,8 +85,9 @@ impl EffectFunction {
         METHOD.import(slf.py(), "types", "MethodType")?.call1((slf, instance))
     }
 
-    // To `inspect` it is a coroutine function, on every Python: that asks the code of what looks like a function. A mark
-    // would go with the `__dict__`, which `functools.wraps` copies to functions that are none.
+    // `inspect.iscoroutinefunction` looks at the code of any object that resembles a function, on every Python. A
+    // marker attribute would be copied with the `__dict__` by `functools.wraps`, to functions that are not coroutine
+    // functions.
 
     #[getter]
     fn __code__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -100,8 +102,8 @@ impl EffectFunction {
         self.asked().bind(py).getattr_opt(intern!(py, "__kwdefaults__"))
     }
 
-    /// What is written in place of a call: `f.map(str)`. `await f` has Python's message: what is not awaitable must not seem so, since libraries
-    /// await a value that does.
+    /// Explains `f.map(str)`, written for `f().map(str)`. `await f` keeps Python's message: an `__await__` that only
+    /// explains would make libraries await the function.
     fn __getattr__(slf: &Bound<'_, Self>, name: &str) -> PyResult<()> {
         if matches!(name, "map" | "then" | "attempt" | "under") {
             return Err(PyAttributeError::new_err(slf.get().uncalled(&format!(".{name}(...)"))));
@@ -109,7 +111,7 @@ impl EffectFunction {
         Err(PyAttributeError::new_err(format!("'EffectFunction' object has no attribute '{name}'")))
     }
 
-    /// As a function, it is pickled by its name and is its own copy.
+    /// Pickled by its name, and its own copy, as a function is.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.getattr(intern!(slf.py(), "__qualname__"))
     }

@@ -1,7 +1,11 @@
 //! The values that users build and await: effects, effect functions, blocks under a limit.
 
+mod coroutine;
 mod effect;
 pub(crate) mod function;
+mod launch;
+mod never_awaited;
 pub(crate) mod slot;
 
 pub(crate) use effect::*;
+pub(crate) use launch::*;

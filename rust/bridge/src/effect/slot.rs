@@ -1,10 +1,13 @@
-//! A block of code under a limit, as an async context manager without a coroutine: the slot is what is awaited at both ends of the block.
+//! A block of code under a limit, as an async context manager without a coroutine: both ends of the block await the
+//! slot itself.
 //!
-//!  1. The first step takes a permit, if one is free and no caller waits, and the await is over. Else it queues natively.
-//!  2. The last step has the permit. The task's context knows from then on that the block holds it.
-//!  3. The step of `__aexit__` gives it back.
+//!  1. The first step takes a permit, if one is free and no caller waits, and the await is over. Otherwise it queues
+//!     natively.
+//!  2. The last step has the permit. From then on the task's context says that the block holds it.
+//!  3. The step of `__aexit__` returns the permit.
 //!
-//! What races with a wait: a cancel, a closed loop. Both end the native call, which gives back what it was handed.
+//! What races with a wait: a cancel, a closed loop. Both end the native call, which returns a permit that it was
+//! granted.
 
 use std::sync::Arc;
 
@@ -32,7 +35,7 @@ use crate::python::attached::Attached;
 use crate::python::free_list::{Idle, Reused};
 use crate::python::type_slots::{Step, Steps, track};
 
-/// It is no value to wait for.
+/// The message for a slot that is awaited or entered by `with`.
 const NO_BLOCK: &str = "slot() is an asynchronous block: write `async with limit.slot():`";
 
 impl Provided for Permit {
@@ -55,7 +58,7 @@ enum State {
 struct Inside {
     permit: Permit,
     within: Py<PyPermitContext>,
-    /// Of the context variable.
+    /// Resets the context variable.
     token: Py<PyAny>,
 }
 
@@ -65,7 +68,7 @@ pub(crate) struct Slot {
     permits: Py<LimitState>,
     limit: Py<PyAny>,
     key: Option<Py<PyAny>>,
-    /// What errors call it, if not by the limit.
+    /// Its name in errors; `None` for the limit's.
     name: Option<String>,
     state: Attached<State>,
 }
@@ -81,12 +84,12 @@ impl Reused for Slot {
 
 impl Slot {
     fn set(&self, py: Python<'_>, state: State) {
-        // What goes may run code of Python's: out of the lock first.
+        // Dropping the old state may run Python code: outside of the lock.
         let was = std::mem::replace(&mut *self.state.lock(py), state);
         drop(was);
     }
 
-    /// The first step: a permit, or the call that waits for one.
+    /// The first step: takes a permit (`None`), or starts the call that waits for one.
     fn begin<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Handle>>> {
         let permits = self.permits.get();
         let key = self.key.as_ref().map(|key| keyed::intern(&permits.keys, key.bind(py))).transpose()?;
@@ -103,7 +106,7 @@ impl Slot {
         Effect::of(py, work, plan)?.get().start(py).map(Some)
     }
 
-    /// The permit is the block's from now on, and the context of this task knows it.
+    /// The block holds `permit` from now on, and the context of this task says so.
     fn enter(&self, py: Python<'_>, permit: Permit, flight: Option<Arc<Flight>>) -> PyResult<()> {
         let within = Bound::new(py, PyPermitContext::new(py, Some(permit.held().clone()), flight)?)?;
         // SAFETY: a context variable is set to a live object; the token is an owned reference, or null with an error.
@@ -114,7 +117,7 @@ impl Slot {
         Ok(())
     }
 
-    /// The plan by which it waits, and errors name it. Blocks of one limit that wait together share it.
+    /// The plan of the call that waits, which errors name. Blocks of one limit that wait together share it.
     fn plan<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Plan>> {
         let (permits, limit) = (self.permits.get(), self.limit.bind(py));
         if let Some(name) = &self.name {
@@ -130,7 +133,7 @@ impl Slot {
         Ok(plan)
     }
 
-    /// One step of the call that waits.
+    /// One step of the call that waits for a permit.
     fn wait<'py>(&self, handle: &Bound<'py, Handle>) -> PyResult<Step<'py>> {
         let py = handle.py();
         let granted = match Handle::step(handle) {
@@ -143,7 +146,7 @@ impl Slot {
         Ok(Step::Return(py.None().into_bound(py)))
     }
 
-    /// Its await ends by an exception.
+    /// The await ends by an exception: whatever it holds or waits for is given up.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         let was = {
             let mut state = self.state.lock(py);
@@ -169,7 +172,7 @@ impl Inside {
             return Ok(());
         }
         let e = PyErr::fetch(py);
-        // Entered in another context, as generators do.
+        // The block was entered in another context, as in a generator.
         if e.is_instance_of::<PyValueError>(py) { Ok(()) } else { Err(e) }
     }
 }
@@ -225,7 +228,7 @@ pub(crate) fn slot(
 
 #[pymethods]
 impl Slot {
-    /// What `with` in place of `async with` finds, and an `await` of the slot itself.
+    /// Explains `with`, written for `async with`.
     fn __enter__(_slf: &Bound<'_, Self>) -> PyResult<()> {
         Err(PyTypeError::new_err(NO_BLOCK))
     }
@@ -239,7 +242,7 @@ impl Slot {
             let State::New = &*state else { return Err(PyRuntimeError::new_err("a slot is entered once: ask for another")) };
             *state = State::Entering;
         }
-        // Until now nothing that it holds led back to it.
+        // From here on the slot may be part of a cycle.
         track(&slf);
         Ok(slf)
     }
@@ -298,7 +301,7 @@ impl Slot {
         self.stop(py)
     }
 
-    /// What it waits for.
+    /// The handle that it waits for.
     #[getter]
     fn cr_await(&self, py: Python<'_>) -> Option<Py<Handle>> {
         match &*self.state.lock(py) {
@@ -307,7 +310,7 @@ impl Slot {
         }
     }
 
-    /// Its block was abandoned.
+    /// The block was abandoned: its permit no longer counts as held by the code that left it.
     fn disown(&self, py: Python<'_>) {
         if let State::Inside(inside) | State::Leaving(inside) = &*self.state.lock(py) {
             inside.permit.disown();

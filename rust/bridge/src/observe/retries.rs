@@ -57,7 +57,7 @@ pub(crate) fn say(py: Python<'_>, effect: &str, attempt: u32, course: Course, of
 
 /// Who hears of a native effect's retries, if they are logged.
 pub(crate) fn natively(py: Python<'_>, plan: &Plan, source: Option<&DeadlineSource>) -> Option<Retries> {
-    if !plan.retries || !hears(py, INFO) {
+    if !plan.repeats || !hears(py, INFO) {
         return None;
     }
     let debug = hears(py, DEBUG);

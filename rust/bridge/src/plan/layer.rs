@@ -1,4 +1,5 @@
-//! One policy, compiled: the engine's layer, and what only Python can say of it: which errors it goes on from, and what it asks of a call.
+//! One policy, compiled: the engine's layer, with the parts that only Python can judge: the errors it acts on, and its
+//! functions of a call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,19 +25,19 @@ use crate::python::seconds::to_seconds;
 pub(crate) struct Layer {
     pub(crate) core: policy::Layer,
     on: Option<Py<PyAny>>,
-    /// What stands in, of a fallback.
+    /// The function of a fallback.
     pub(crate) to: Option<Py<PyAny>>,
     pub(crate) asks: Asks,
-    /// Of a policy with keys, whether or not its calls have them.
+    /// The keys of the policy's state, also where its calls have none.
     keys: Option<Arc<Keys>>,
 }
 
-/// What a layer wants to know of a call, from the call's arguments.
+/// The functions that a layer calls with the arguments of each call.
 #[derive(Default)]
 pub(crate) struct Asks {
     pub(crate) key: Option<(Py<PyAny>, Arc<Keys>)>,
     pub(crate) cost: Option<Py<PyAny>>,
-    /// The whole call is the key, or what a function makes of it.
+    /// A cache's key: a function's value, or with `None` the whole call.
     pub(crate) call: Option<(Option<Py<PyAny>>, Arc<Keys>)>,
 }
 
@@ -136,7 +137,7 @@ impl Layer {
 }
 
 impl Layer {
-    /// Those who look find its state by this name, unless it has one.
+    /// Lists its state under this name in metrics and on the live page, unless the state has a name.
     pub(crate) fn known_as(&self, name: &str) {
         let (known, keys) = (&telemetry().policies, self.asks.key.as_ref().map(|(_, keys)| keys));
         match (&self.core, &self.keys) {
@@ -154,11 +155,11 @@ impl Layer {
     }
 }
 
-/// What a retry goes on from, as Python says it.
+/// The errors that a layer acts on, as Python judges them.
 pub(crate) enum On {
-    /// Not a retry.
+    /// The layer has no `on=`.
     Nothing,
-    /// `rejected` are those of the named classes that a rejection must match: only a class of its own tree names it.
+    /// `rejected` are the named classes that are subclasses of Rejected: a rejection matches only those.
     Classes {
         named: Py<PyTuple>,
         rejected: Py<PyTuple>,
@@ -230,14 +231,15 @@ const ERRNOS: &[(&str, &[i32])] = &[
 
 /// `on` by errno. `None`: a class or function that only Python can judge, so the effect runs inline.
 pub(crate) fn native_on(py: Python<'_>, layer: &Layer) -> Option<OnErrno> {
-    // What they give is Python's.
+    // Their values are Python objects.
     if matches!(layer.core, policy::Layer::Cache(_) | policy::Layer::Fallback) {
         return None;
     }
     let Some(on) = &layer.on else { return Some(Some(Vec::new())) };
     let mut errnos = Vec::new();
     for class in classes(on.bind(py)).ok()?? {
-        // Whatever native work fails with is a failure to a breaker. A retry that names everything goes on from more than the system's errors.
+        // To a breaker each failure of native work counts. A retry on Exception acts on more than OS errors: only
+        // Python can judge.
         let all = matches!(layer.core, policy::Layer::Breaker(_)) && class.is(py.get_type::<PyException>());
         if all || class.is(py.get_type::<PyOSError>()) {
             return Some(None);

@@ -1,7 +1,13 @@
 //! From Python's policies to the core's layers: made where an effect is written, shared by all its calls.
 
+mod compile;
+mod counts;
+mod labels;
 pub(crate) mod layer;
+mod memo;
 mod plan;
 pub(crate) mod signature;
+mod terms;
 
+pub(crate) use compile::plan;
 pub(crate) use plan::*;

@@ -1,5 +1,5 @@
-//! Which calls a callable takes, read from its code once, so that wrong arguments are refused where the call is written.
-//! Refusing is Python's: this says only which calls are sound beyond doubt.
+//! The calls that a callable takes, read from its code once, so that wrong arguments are refused where the call is
+//! written. Only Python refuses: this says which calls are sound beyond doubt, and Python binds the others.
 
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
@@ -12,14 +12,14 @@ const VARARGS: u32 = 0x4;
 const VARKEYWORDS: u32 = 0x8;
 
 pub(crate) struct Takes {
-    /// A call by position alone is sound with so many arguments. None is, where the first number is the greater one.
+    /// A call by position alone is sound with `least` to `most` arguments; with none where `least` is the greater.
     least: usize,
     most: usize,
     by_name: ByName,
 }
 
 enum ByName {
-    /// Nothing is known of the callable.
+    /// Nothing is known of the callable: every call passes.
     Anything,
     /// Only Python can tell.
     Asked,
@@ -37,7 +37,7 @@ struct Code {
     named_required: Vec<bool>,
     varargs: bool,
     varkeywords: bool,
-    /// What a method or a partial gives of its own, by position and by name.
+    /// The arguments that a method or a partial adds, by position and by name.
     before: usize,
     preset: Option<Py<PyDict>>,
 }
@@ -94,7 +94,7 @@ impl Takes {
         Ok(Takes { least, most, by_name: ByName::Code(Box::new(code)) })
     }
 
-    /// A call with so many arguments by position, and these by name, is sound.
+    /// Whether a call with `given` arguments by position, and these by name, is sound.
     #[inline]
     pub(crate) fn is_sound(&self, py: Python<'_>, given: usize, kwargs: Option<&Bound<'_, PyDict>>) -> bool {
         match kwargs {
@@ -158,7 +158,7 @@ impl Code {
         missing == 0 && missing_named == 0
     }
 
-    /// Where the parameter of that name stands, if it can be given by name. Names are the same object, but for odd calls.
+    /// The place of the parameter of that name, if it can be given by name. Names are interned, but for odd calls.
     fn place(&self, name: &Bound<'_, PyAny>) -> Option<usize> {
         let py = name.py();
         let found = self.names.iter().skip(self.positional_only).position(|each| each.as_ptr() == name.as_ptr());
@@ -168,14 +168,14 @@ impl Code {
     }
 }
 
-/// A TypeError if `callable` cannot be called with one argument, as what `by` takes is.
+/// A TypeError if `callable` cannot be called with one argument, for the method named `by`.
 pub(crate) fn check_one(callable: &Bound<'_, PyAny>, by: &str) -> PyResult<()> {
     let py = callable.py();
     if !callable.is_callable() {
         let given = callable.get_type().name()?;
         return Err(PyTypeError::new_err(format!("{by}() needs a function of the value, not {given}")));
     }
-    // A signature of what is written in C takes longer to read than all the rest, and is seldom wrong.
+    // The signature of a callable written in C takes longer to read than all the rest, and is seldom wrong.
     if callable.is_instance_of::<PyCFunction>() || callable.cast::<PyType>().is_ok_and(is_static) {
         return Ok(());
     }
@@ -190,7 +190,7 @@ pub(crate) fn check_one(callable: &Bound<'_, PyAny>, by: &str) -> PyResult<()> {
     if Takes::of(callable)?.is_sound(py, 1, None) { Ok(()) } else { refuse(callable, &one, None) }
 }
 
-/// A TypeError if they are not classes of errors that may be caught.
+/// A TypeError unless all are subclasses of Exception.
 pub(crate) fn check_errors(classes: &Bound<'_, PyTuple>) -> PyResult<()> {
     let base = classes.py().get_type::<PyException>();
     if classes.is_empty() {
@@ -210,12 +210,28 @@ fn is_static(class: &Bound<'_, PyType>) -> bool {
     unsafe { ffi::PyType_HasFeature(class.as_type_ptr(), ffi::Py_TPFLAGS_HEAPTYPE) == 0 }
 }
 
-/// The TypeError of a call that is not sound, raised as if here were no frames of ours.
+/// Raises the TypeError of a call that is not sound, without frames of this package.
 pub(crate) fn refuse(callable: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
     let py = callable.py();
     api(py).refuse.bind(py).call1((callable, args, kwargs)).map(drop).inspect_err(|error| {
         error.set_traceback(py, None);
     })
+}
+
+/// Refuses generators, which are empty for a second attempt: better no call than a silently different one.
+#[inline]
+pub(crate) fn refuse_generators(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>, name: &str) -> PyResult<()> {
+    // SAFETY: asks for the type only.
+    let generator =
+        |v: &Bound<'_, PyAny>| unsafe { ffi::PyGen_CheckExact(v.as_ptr()) != 0 || ffi::PyAsyncGen_CheckExact(v.as_ptr()) != 0 };
+    let refuse = || {
+        let why = "may be retried and was given a generator, which would be empty the second time";
+        PyTypeError::new_err(format!("effect '{name}' {why}: pass a list, or make the generator inside"))
+    };
+    if args.iter().any(|a| generator(&a)) || kwargs.is_some_and(|k| k.values().iter().any(|v| generator(&v))) {
+        return Err(refuse());
+    }
+    Ok(())
 }
 
 /// A TypeError if `callable` does not take these arguments.

@@ -86,7 +86,7 @@ impl Leaf for PyLeaf {
         let py = unsafe { Python::assume_attached() };
         let Some(watch) = self.watch.get() else { return self.poll_once(py, begin) };
         if begin.is_some() {
-            watch.enter(py, self.plan.get().retries);
+            watch.enter(py, self.plan.get().repeats);
         }
         let ended = Ended(py, watch);
         let polled = self.poll_once(py, begin);

@@ -1,4 +1,5 @@
-//! One call of an effect, as its layers share it: the leaf, the clock, the deadline that stands over a layer, and what happened so far.
+//! One call of an effect, as its layers share it: the leaf, the clock, the deadline that stands over a layer, and what
+//! happened so far.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -108,7 +109,8 @@ pub struct Call<'a, L: Leaf> {
     pub terms: &'a Terms,
     /// Who hears of it, if anybody does.
     pub observer: Option<&'a dyn Observer>,
-    /// When this was last read, 0 when the call has waited or the leaf has run since: layers that begin together read the clock once.
+    /// When this was last read, 0 when the call has waited or the leaf has run since: layers that begin together read
+    /// the clock once.
     now: AtomicU64,
 }
 
@@ -148,8 +150,8 @@ impl<'a, L: Leaf> Call<'a, L> {
         }
     }
 
-    /// A limit has passed: ask what is under way, the leaf or a flight, to end; it is polled on until it has. False: there is nothing to
-    /// wait for.
+    /// A limit has passed: ask what is under way, the leaf or a flight, to end; it is polled on until it has. False:
+    /// there is nothing to wait for.
     pub fn stop(&self, whose: Owner) -> bool {
         self.trace.awaits.stop() || self.leaf.stop(whose)
     }
@@ -165,8 +167,8 @@ impl<'a, L: Leaf> Call<'a, L> {
         Refused { layer, why, attempt: self.trace.attempts().saturating_add(1) }
     }
 
-    /// Wait for something before what is inside `layer` begins; how long goes to `times`. The time is read afresh then, if there was
-    /// anything to wait for.
+    /// Wait for something before what is inside `layer` begins; how long goes to `times`. The time is read afresh then,
+    /// if there was anything to wait for.
     pub fn wait<F: Future + Unpin>(&self, layer: usize, times: &Times, mut what: F) -> impl Future<Output = F::Output> {
         let mut since = None;
         poll_fn(move |cx| {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::{Around, Landing, PermitContext, Shared};
 use crate::error::{Misfit, Owner, Refused, TimedOut};
 
-/// What an effect finally calls. The engine starts it, polls it, and may ask a running call to end; it never stops it by force.
+/// What an effect finally calls. The engine starts it, polls it, and may ask a running call to end; it never stops it
+/// by force.
 pub trait Leaf: Send + Sync {
     type Ok: Send;
     type Err: Fault;
@@ -16,8 +17,8 @@ pub trait Leaf: Send + Sync {
     /// `begin` starts a call; later polls, without it, continue the call.
     fn poll(&self, begin: Option<Begin<'_>>, cx: &mut Context<'_>) -> Poll<Result<Self::Ok, Self::Err>>;
 
-    /// Ask the running call to end, because that limit has passed; it is polled on until it has. False: none is running, and whoever asks
-    /// may go.
+    /// Ask the running call to end, because that limit has passed; it is polled on until it has. False: none is
+    /// running, and whoever asks may go.
     fn stop(&self, whose: Owner) -> bool;
 
     /// A call is under way.
@@ -40,12 +41,12 @@ pub trait Leaf: Send + Sync {
     /// Likewise a fault that others have too.
     fn failed(&self, fault: &Shared) -> Self::Err;
 
-    /// What stands inside the cache at `layer` begins as work of its own, and goes on when this call has gone: it lands with `landing`. Who
-    /// waits for it holds these permits.
+    /// What stands inside the cache at `layer` begins as work of its own, and goes on when this call has gone: it lands
+    /// with `landing`. Who waits for it holds these permits.
     fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<PermitContext>>) -> Result<(), Self::Err>;
 
-    /// The last call has ended for its caller, but goes on, as a thread does that cannot be stopped: it then keeps this to its real end.
-    /// Otherwise it is given back.
+    /// The last call has ended for its caller, but goes on, as a thread does that cannot be stopped: it then keeps this
+    /// to its real end. Otherwise it is given back.
     fn outlives(&self) -> bool;
     fn keep(&self, what: Box<dyn Any + Send>);
 }

@@ -1,4 +1,5 @@
-//! A native operation as a leaf, for the engine that runs on tokio: its outcome lands in a slot whose waker the engine left there.
+//! A native operation as a leaf, for the engine that runs on tokio: its outcome lands in a slot whose waker the engine
+//! left there.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -195,8 +196,8 @@ impl Leaf for NativeLeaf {
     }
 }
 
-/// Does `on` name that failure? One of a call inside, which had a stack of its own, is judged by what it says: time that ran out there is an
-/// OS error like others, as it is in Python.
+/// Does `on` name that failure? One of a call inside, which had a stack of its own, is judged by what it says: time
+/// that ran out there is an OS error like others, as it is in Python.
 fn names(on: Option<&[i32]>, e: &Error) -> bool {
     const ETIMEDOUT: i32 = if cfg!(target_os = "linux") { 110 } else { 60 };
     match e {

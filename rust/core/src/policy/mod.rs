@@ -1,4 +1,5 @@
-//! Policies, one folder each: settings, a pure machine of state, event and `now`, and the layer that obeys it. A policy knows no other.
+//! Policies, one folder each: settings, a pure machine of state, event and `now`, and the layer that obeys it. A policy
+//! knows no other.
 
 mod backoff;
 pub mod breaker;
@@ -35,7 +36,7 @@ pub enum Layer {
 
 /// The shortest limit that begins with the call: of those outside of whatever makes it wait.
 pub fn limit_from_the_start(stack: &[Layer]) -> Duration {
-    let waits = |layer: &&Layer| layer.queues() || matches!(layer, Layer::Retry(_) | Layer::Cache(_));
+    let waits = |layer: &&Layer| layer.queues() || layer.repeats() || matches!(layer, Layer::Cache(_));
     let limits = stack.iter().take_while(|layer| !waits(layer)).filter_map(|layer| match layer {
         Layer::Timeout(timeout) => Some(timeout.limit),
         _ => None,
@@ -47,6 +48,12 @@ impl Layer {
     /// Calls wait in it for one another, so that it matters who comes first.
     pub fn queues(&self) -> bool {
         matches!(self, Layer::Limit(_) | Layer::Rate(_))
+    }
+
+    /// It may call its inside more than once for one call: the leaf must be able to begin again, with the same
+    /// arguments.
+    pub fn repeats(&self) -> bool {
+        matches!(self, Layer::Retry(_))
     }
 
     /// It wants to know more of a call than that it is one: its priority, its key, its cost, or who makes it.
@@ -62,8 +69,8 @@ impl Layer {
 
 type Boxed<'a, L> = Pin<Box<dyn Future<Output = Result<<L as Leaf>::Ok, <L as Leaf>::Err>> + Send + 'a>>;
 
-/// The leaf under a stack. `inherited` is the limit from outside; `watch` is when to act on it here, for want of somebody who does so where
-/// the limit stands. When it has passed already, nothing is started.
+/// The leaf under a stack. `inherited` is the limit from outside; `watch` is when to act on it here, for want of
+/// somebody who does so where the limit stands. When it has passed already, nothing is started.
 pub async fn run<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     stack: &'a [Layer],
@@ -99,7 +106,8 @@ fn attempts_in_time<'a, L: Leaf>(
     })
 }
 
-/// The fresh value of a cache that nothing but time limits, retries and fallbacks stands around: then none of them has anything to do.
+/// The fresh value of a cache that nothing but time limits, retries and fallbacks stands around: then none of them has
+/// anything to do.
 pub fn at_hand(stack: &[Layer], terms: &Terms, clock: &Clock) -> Option<Shared> {
     let around = |layer: &Layer| matches!(layer, Layer::Timeout(_) | Layer::Retry(_) | Layer::Fallback);
     let at = stack.iter().position(|layer| !around(layer))?;
@@ -171,8 +179,8 @@ impl<L: Leaf, F: Future<Output = Result<L::Ok, L::Err>> + Unpin> Future for Next
     }
 }
 
-/// The limit of the timeout at `at`, which begins now, and what stands around its inside. It has none where a limit of somebody else's passes
-/// first: were both to ask, the second would cut short the cleanup that the first asked for.
+/// The limit of the timeout at `at`, which begins now, and what stands around its inside. It has none where a limit of
+/// somebody else's passes first: were both to ask, the second would cut short the cleanup that the first asked for.
 fn limits<'a, L: Leaf>(
     call: &Call<'_, L>,
     settings: &timeout::Settings,

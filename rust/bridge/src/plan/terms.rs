@@ -1,0 +1,113 @@
+//! The terms of a call: its priority, the permits around it, and what the user's functions say of its arguments.
+
+use std::sync::Arc;
+
+use mountain_core::effect::{Holder, Keys, Term, Terms, Use};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+
+use crate::context;
+use crate::plan::Plan;
+use crate::plan::layer::Asks;
+use crate::policy::keyed;
+use crate::policy::reentry;
+use crate::python::api::api;
+
+impl Plan {
+    /// What the layers must know of a call with these arguments: its priority, keys and costs, and the permits around
+    /// it.
+    pub(crate) fn terms(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Terms> {
+        if !self.takes_terms {
+            return Ok(Terms::default());
+        }
+        let py = args.py();
+        let (priority, (held, flight)) = (context::priority(py)?, context::within(py)?);
+        let mut terms = Terms { priority, layers: self.ask(args, kwargs)?, held: None, flight };
+        if let Some(held) = held {
+            reentry::disown_abandoned(py, &held, || reentry::reenters(&self.stack, &terms, &held))?;
+            terms.held = Some(Holder::from(held));
+        }
+        Ok(terms)
+    }
+
+    /// The keys and costs that the user's functions give for these arguments, by layer.
+    fn ask(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Term>> {
+        if self.asks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let py = args.py();
+        let args = if self.function.skip > 0 { args.get_slice(self.function.skip, args.len()) } else { args.clone() };
+        // Without keyword arguments nothing has to be bound.
+        let (args, kwargs) = match (&self.function.itself, kwargs.filter(|k| !k.is_empty())) {
+            (Some(function), Some(kwargs)) => {
+                let bound = api(py).bound.bind(py).call1((function, args, kwargs))?;
+                bound.extract::<(Bound<'_, PyTuple>, Option<Bound<'_, PyDict>>)>()?
+            }
+            (_, kwargs) => (args, kwargs.cloned()),
+        };
+        let term = |asks: &Asks| -> PyResult<Term> {
+            let mut term = Term::default();
+            if let Some((key, keys)) = &asks.key {
+                let key = key.bind(py).call(&args, kwargs.as_ref())?;
+                term.key = Some(keyed::intern(keys, &key)?);
+            }
+            if let Some((key, keys)) = &asks.call {
+                let key = key.as_ref().map(|key| key.bind(py));
+                term.key = Some(self.intern_call(key, keys, &args, kwargs.as_ref())?);
+            }
+            if let Some(cost) = &asks.cost {
+                let cost = cost.bind(py).call(&args, kwargs.as_ref())?;
+                let usable = |cost: &f64| *cost >= 0.0 && cost.is_finite();
+                term.cost = cost.extract().ok().filter(usable).ok_or_else(|| {
+                    let gave = cost.repr().map_or_else(|_| "?".into(), |r| r.to_string());
+                    let name = &self.name;
+                    PyValueError::new_err(format!("cost= of effect '{name}' gave {gave}: it must be a finite number, 0 or more"))
+                })?;
+            }
+            Ok(term)
+        };
+        self.asks.iter().map(term).collect()
+    }
+
+    /// The key of a whole call: (function, key(arguments)), or the function and all arguments where `key` is `None`.
+    fn intern_call(
+        &self,
+        key: Option<&Bound<'_, PyAny>>,
+        keys: &Arc<Keys>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Use> {
+        let py = args.py();
+        let function = match &self.function.itself {
+            Some(function) => function.bind(py).clone(),
+            None => PyString::new(py, &self.name).into_any(),
+        };
+        let call = if let Some(key) = key {
+            PyTuple::new(py, [function.clone(), key.call(args, kwargs)?])?
+        } else if self.function.itself.is_none()
+            || (kwargs.is_none() && self.function.arity == Some(args.len()) && !self.function.method)
+        {
+            with(&function, args)?
+        } else {
+            let whole = api(py).whole.bind(py).call1((&function, self.function.method, args, kwargs))?;
+            with(&function, whole.cast::<PyTuple>()?)?
+        };
+        keyed::intern(keys, &call).map_err(|e| {
+            if !e.is_instance_of::<PyTypeError>(py) {
+                return e;
+            }
+            let named = api(py).unhashable.bind(py).call1((&self.name, function, self.function.method, args, kwargs));
+            named.map_or_else(|e| e, PyErr::from_value)
+        })
+    }
+}
+
+/// (function, *args).
+fn with<'py>(function: &Bound<'py, PyAny>, args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyTuple>> {
+    let py = function.py();
+    match args.len() {
+        1 => PyTuple::new(py, [function, &args.get_item(0)?]),
+        _ => PyTuple::new(py, std::iter::once(function.clone()).chain(args.iter()).collect::<Vec<_>>()),
+    }
+}
