@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{Begin, Course, Landing, Leaf, PermitContext, Shared, Terms, Trace, Verdict};
+use mountain_core::effect::{Begin, Course, Flights, Landing, Leaf, PermitContext, Shared, Terms, Trace, Verdict};
 use mountain_core::error::Owner;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -128,12 +128,41 @@ impl Leaf for PyLeaf {
         self.is_named(unsafe { Python::assume_attached() }, layer, fault)
     }
 
-    fn instead(&self, layer: usize, fault: Fail) {
+    fn instead(&self, layer: usize, fault: Fail) -> Result<(), Fail> {
         // SAFETY: as in `poll`.
         let py = unsafe { Python::assume_attached() };
         let replaced = self.state.lock(py).make_rare().fault.replace((layer, fault));
         drop(replaced);
+        Ok(())
     }
+
+    fn flights(&self) -> Option<&dyn Flights<Ok = Py<PyAny>, Err = Fail>> {
+        Some(self)
+    }
+
+    fn outlives(&self) -> bool {
+        if !self.has_job.load(Ordering::Relaxed) {
+            return false;
+        }
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        self.state.lock(py).rare().and_then(|rare| rare.job.as_ref()).is_some_and(|job| job.is_left())
+    }
+
+    fn keep(&self, what: Box<dyn Any + Send>) {
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        let job = self.state.lock(py).rare().and_then(|rare| rare.job.clone());
+        match job {
+            Some(job) => job.keep(what),
+            None => drop(what),
+        }
+    }
+}
+
+impl Flights for PyLeaf {
+    type Ok = Py<PyAny>;
+    type Err = Fail;
 
     fn shared(&self, value: &Shared) -> Py<PyAny> {
         // SAFETY: as in `poll`.
@@ -156,25 +185,6 @@ impl Leaf for PyLeaf {
             api(py).fly.bind(py).call1(args).map(drop)
         };
         begin().map_err(|e| Fail::raised(py, e))
-    }
-
-    fn outlives(&self) -> bool {
-        if !self.has_job.load(Ordering::Relaxed) {
-            return false;
-        }
-        // SAFETY: as in `poll`.
-        let py = unsafe { Python::assume_attached() };
-        self.state.lock(py).rare().and_then(|rare| rare.job.as_ref()).is_some_and(|job| job.is_left())
-    }
-
-    fn keep(&self, what: Box<dyn Any + Send>) {
-        // SAFETY: as in `poll`.
-        let py = unsafe { Python::assume_attached() };
-        let job = self.state.lock(py).rare().and_then(|rare| rare.job.clone());
-        match job {
-            Some(job) => job.keep(what),
-            None => drop(what),
-        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! One call of an effect, as its layers share it: the leaf, the clock, the deadline that stands over a layer, and what
-//! happened so far.
+//! One call of an effect, as its layers share it: the leaf, the clock, the deadline over a layer, and a trace of the
+//! call.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -30,14 +30,14 @@ impl Deadline {
     }
 }
 
-/// What happened so far. It outlives the layers, so that whoever reports the end can say how many attempts there were.
+/// What happened so far. It outlives the layers, so that the report of the end can say how many attempts there were.
 pub struct Trace<E> {
     attempts: AtomicU32,
-    /// What it does at the moment.
+    /// What the call does at the moment.
     pub now: Now,
-    /// A fallback has stood in.
+    /// A fallback has given the value.
     pub degraded: AtomicBool,
-    /// The flight that it waits for.
+    /// The flight that the call waits for.
     pub awaits: Awaits,
     /// The last failure that was retried, with the place of the retry.
     last: Mutex<Option<Box<(usize, E)>>>,
@@ -56,16 +56,17 @@ impl<E> Default for Trace<E> {
 }
 
 impl<E> Trace<E> {
-    /// How often the leaf was begun.
+    /// How many calls of the leaf have begun.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
     }
 
+    /// Keep the failure that the retry at `layer` goes on from.
     pub fn failed(&self, layer: usize, e: E) {
         *self.last.lock() = Some(Box::new((layer, e)));
     }
 
-    /// The last failure that a retry inside `owner` went on from.
+    /// Take the last failure that a retry inside `owner` went on from.
     pub fn take_last(&self, owner: Owner) -> Option<E> {
         let mut last = self.last.lock();
         let inside = last.as_ref().is_some_and(|last| Owner::Layer(last.0).within(owner));
@@ -73,29 +74,29 @@ impl<E> Trace<E> {
     }
 }
 
-/// What stands around a point of the stack.
+/// The limit, gates and permits around a point of the stack.
 #[derive(Clone, Copy)]
 pub struct Around<'a> {
     /// The earliest limit.
     pub over: Deadline,
     pub gate: Option<&'a Gate<'a>>,
-    /// The permits that are held.
+    /// The permits that the call holds.
     pub held: Option<&'a Holder<'a>>,
 }
 
 impl<'a> Around<'a> {
-    /// Nothing but a limit, and what the caller brought.
+    /// Around a whole stack: a limit, and the permits of the caller.
     pub fn call(terms: &'a Terms, over: Deadline) -> Self {
         Around { over, gate: None, held: terms.held.as_ref() }
     }
 
-    /// Everything inside has let the call in: whether what stands around does too.
+    /// Whether every gate around lets the call in; asked last, when all policies inside have let it in.
     pub fn admit(&self) -> Result<(), Refused> {
         std::iter::successors(self.gate, |gate| gate.out).try_for_each(|gate| (gate.admit)())
     }
 }
 
-/// Lets a call in or not when everything inside has let it in and its leaf is about to begin.
+/// Admits or refuses a call at the last moment: all policies inside have let it in, and the leaf is about to begin.
 pub struct Gate<'a> {
     pub admit: &'a (dyn Fn() -> Result<(), Refused> + Send + Sync),
     /// The next one, further out.
@@ -107,9 +108,9 @@ pub struct Call<'a, L: Leaf> {
     pub clock: &'a Arc<Clock>,
     pub trace: &'a Trace<L::Err>,
     pub terms: &'a Terms,
-    /// Who hears of it, if anybody does.
+    /// Hears of each event of the call.
     pub observer: Option<&'a dyn Observer>,
-    /// When this was last read, 0 when the call has waited or the leaf has run since: layers that begin together read
+    /// The time last read, 0 if the call has waited or the leaf has run since: layers that begin together read
     /// the clock once.
     now: AtomicU64,
 }
@@ -124,13 +125,13 @@ impl<'a, L: Leaf> Call<'a, L> {
         Call { observer, ..self }
     }
 
-    /// It is that time: the first layers need not read the clock.
+    /// The call began at `now`: its first layers need not read the clock.
     #[must_use]
     pub fn began(self, now: Option<Instant>) -> Self {
         Call { now: AtomicU64::new(now.map_or(0, Instant::nanos)), ..self }
     }
 
-    /// Note what has happened, and tell whoever listens.
+    /// Note an event, and tell the observer.
     pub fn tell(&self, event: Event) {
         self.trace.now.told(event);
         if let Some(observer) = self.observer {
@@ -150,25 +151,25 @@ impl<'a, L: Leaf> Call<'a, L> {
         }
     }
 
-    /// A limit has passed: ask what is under way, the leaf or a flight, to end; it is polled on until it has. False:
-    /// there is nothing to wait for.
+    /// Ask the running leaf, or the flight, to end, as the limit of `whose` has passed; the engine polls it until it has
+    /// ended. False: there is nothing to wait for.
     pub fn stop(&self, whose: Owner) -> bool {
         self.trace.awaits.stop() || self.leaf.stop(whose)
     }
 
-    /// What was asked to stop is under way still.
+    /// Whether the leaf or flight that was asked to stop is still under way.
     pub fn stopping(&self) -> bool {
         self.trace.awaits.leaves() || self.leaf.active()
     }
 
-    /// The policy at that place of the stack does not let it begin.
+    /// The refusal of the call by the policy at `layer`.
     pub fn refused(&self, layer: usize, why: Reason) -> Refused {
         self.tell(Event::Refused(layer));
         Refused { layer, why, attempt: self.trace.attempts().saturating_add(1) }
     }
 
-    /// Wait for something before what is inside `layer` begins; how long goes to `times`. The time is read afresh then,
-    /// if there was anything to wait for.
+    /// Wait for `what` before the inside of `layer` begins, and record in `times` how long. After a wait the clock is
+    /// read afresh.
     pub fn wait<F: Future + Unpin>(&self, layer: usize, times: &Times, mut what: F) -> impl Future<Output = F::Output> {
         let mut since = None;
         poll_fn(move |cx| {
@@ -189,10 +190,10 @@ impl<'a, L: Leaf> Call<'a, L> {
         })
     }
 
-    /// What stands inside begins for this call, or has begun for another with whom it waits.
+    /// Count an attempt: the leaf begins for this call, or the call joins a flight.
     pub fn attempt(&self) {
         self.now.store(0, Ordering::Relaxed);
-        // Only who polls the call counts.
+        // Only the thread that polls the call writes it.
         let attempt = self.trace.attempts() + 1;
         self.trace.attempts.store(attempt, Ordering::Relaxed);
         self.tell(Event::Attempt(attempt));
@@ -223,7 +224,7 @@ pub fn call_leaf<'a, L: Leaf>(
     })
 }
 
-/// Begin what the fallback of a layer gives instead, and follow it to its end.
+/// Run the fallback whose fault [`Leaf::instead`] stored, and follow it to its end.
 pub fn call_instead<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     around: Around<'a>,

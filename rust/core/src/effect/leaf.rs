@@ -1,4 +1,8 @@
-//! The leaf: what an effect finally calls, as the engine sees it. At most one call of a leaf is under way at a time.
+//! The leaf: the call at the inside of an effect's stack, as the engine sees it.
+//!
+//! One call of a leaf is under way at a time: `poll`, `stop`, `active`, `outlives` and `keep` are about that call. This
+//! is the only place that says so. A policy that wants several runs of its inside at once has its host fly them
+//! ([`Flights::fly`]): each flight is a call of its own, with a leaf of its own, and the policy waits for flights.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -8,8 +12,8 @@ use std::time::Duration;
 use super::{Around, Landing, PermitContext, Shared};
 use crate::error::{Misfit, Owner, Refused, TimedOut};
 
-/// What an effect finally calls. The engine starts it, polls it, and may ask a running call to end; it never stops it
-/// by force.
+/// What the engine requires. It begins calls, polls them, and may ask a running one to end; it never stops one by
+/// force. The methods with a body are what a host may offer beside.
 pub trait Leaf: Send + Sync {
     type Ok: Send;
     type Err: Fault;
@@ -17,50 +21,71 @@ pub trait Leaf: Send + Sync {
     /// `begin` starts a call; later polls, without it, continue the call.
     fn poll(&self, begin: Option<Begin<'_>>, cx: &mut Context<'_>) -> Poll<Result<Self::Ok, Self::Err>>;
 
-    /// Ask the running call to end, because that limit has passed; it is polled on until it has. False: none is
-    /// running, and whoever asks may go.
+    /// Ask the running call to end, because the limit of `whose` has passed; the engine polls it until it has ended.
+    /// False: no call is running, and there is nothing to wait for.
     fn stop(&self, whose: Owner) -> bool;
 
-    /// A call is under way.
+    /// Whether a call is under way.
     fn active(&self) -> bool;
 
-    /// What the `on` of the retry at `layer` says of a fault. An error is one that `on` itself raised.
+    /// The verdict of the `on` of the retry at `layer` on a fault; an error if `on` itself raised one.
     fn verdict(&self, layer: usize, fault: &mut Self::Err) -> Result<Verdict, Self::Err>;
 
-    /// The retry at `layer` has judged the fault of this attempt, and goes on so.
+    /// Hears how the retry at `layer` goes on from the fault of this attempt.
     fn retried(&self, layer: usize, attempt: u32, course: Course, fault: &mut Self::Err);
 
-    /// The `on` of the breaker or fallback at `layer` names a fault.
+    /// Whether the `on` of the breaker or fallback at `layer` names a fault.
     fn names(&self, layer: usize, fault: &mut Self::Err) -> bool;
 
-    /// What the fallback at `layer` will give instead is of that fault: the next call is its.
-    fn instead(&self, layer: usize, fault: Self::Err);
+    /// Store the fault that the fallback at `layer` stands in for: the next `poll` with [`Begin::Instead`] runs that
+    /// fallback with it. A host without fallbacks returns the fault, which is then the outcome.
+    fn instead(&self, _layer: usize, fault: Self::Err) -> Result<(), Self::Err> {
+        Err(fault)
+    }
 
-    /// A value that others have too, as this leaf's.
-    fn shared(&self, value: &Shared) -> Self::Ok;
-    /// Likewise a fault that others have too.
-    fn failed(&self, fault: &Shared) -> Self::Err;
+    /// Runs of the inside of a layer as work of their own; `None` where the host has none, so that a cache only calls
+    /// its inside.
+    fn flights(&self) -> Option<&dyn Flights<Ok = Self::Ok, Err = Self::Err>> {
+        None
+    }
 
-    /// What stands inside the cache at `layer` begins as work of its own, and goes on when this call has gone: it lands
-    /// with `landing`. Who waits for it holds these permits.
-    fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<PermitContext>>) -> Result<(), Self::Err>;
+    /// Whether the last call has ended for its caller but goes on, as a thread does that cannot be stopped.
+    fn outlives(&self) -> bool {
+        false
+    }
 
-    /// The last call has ended for its caller, but goes on, as a thread does that cannot be stopped: it then keeps this
-    /// to its real end. Otherwise it is given back.
-    fn outlives(&self) -> bool;
-    fn keep(&self, what: Box<dyn Any + Send>);
+    /// Keep `what` until the real end of a call that [outlives](Leaf::outlives) its caller; of another call, drop it.
+    fn keep(&self, what: Box<dyn Any + Send>) {
+        drop(what);
+    }
 }
 
-/// A call that begins, with what stands around it.
+/// Runs of the inside of a layer that go on without the call that began them, and whose outcome many calls share.
+pub trait Flights: Send + Sync {
+    type Ok;
+    type Err;
+
+    /// Begin the inside of `layer` as work of its own, which says by `landing` how it ended. The calls that wait for it
+    /// hold the permits `held`.
+    fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<PermitContext>>) -> Result<(), Self::Err>;
+
+    /// A shared value, as a value of this leaf.
+    fn shared(&self, value: &Shared) -> Self::Ok;
+
+    /// A shared failure, as a failure of this leaf.
+    fn failed(&self, fault: &Shared) -> Self::Err;
+}
+
+/// A call that begins, with the limits, gates and permits around it.
 #[derive(Clone, Copy)]
 pub enum Begin<'a> {
-    /// Of the function itself.
+    /// A call of the function itself.
     Call(&'a Around<'a>),
-    /// Of a fallback, for the fault that was left with [`Leaf::instead`].
+    /// A run of a fallback, for the fault that [`Leaf::instead`] stored.
     Instead(&'a Around<'a>),
 }
 
-/// What `on` says of a failure.
+/// The answer of `on` to a failure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict {
     No,
@@ -93,11 +118,11 @@ pub enum GaveUp {
     TooLate(Misfit),
 }
 
-/// What the engine must know of a failure.
+/// A failure, as the engine must know it.
 pub trait Fault: Any + Send + Sized {
     fn timed_out(t: TimedOut<Self>) -> Self;
     fn refused(r: Refused) -> Self;
-    /// The answer of what was asked to stop: [`Class::Stopped`].
+    /// The outcome of a call that was asked to stop: [`Class::Stopped`].
     fn stopped() -> Self;
     fn class(&self) -> Class;
 }
@@ -106,9 +131,9 @@ pub trait Fault: Any + Send + Sized {
 pub enum Class {
     /// An ordinary failure.
     Failure,
-    /// A policy did not let it begin: the one at that place of this stack, or one of a call inside.
+    /// A policy refused it: the one at that place of this stack, or with `None` one of a call inside.
     Refused(Option<usize>),
-    /// The engine's own request to stop, come back.
+    /// The answer to the engine's own request to stop.
     Stopped,
     /// A policy of this stack ran out of time.
     TimedOut(Owner),
@@ -117,7 +142,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// A failure of what stands inside the layer at that place: no cancel, no exit, nothing that was decided around it.
+    /// Whether it is a failure of the inside of `layer`: no cancel, no exit, no decision of a policy around that.
     pub fn is_inside(self, layer: usize) -> bool {
         match self {
             Class::Failure => true,

@@ -22,7 +22,7 @@ pub use cancel::{Asked, Received, enforced_at, was_enforced};
 pub use flight::{Flight, Landed, Landing, Shared};
 pub use group::{Group, Mode, Told};
 pub use keys::{Keys, Use};
-pub use leaf::{Begin, Class, Course, Fault, GaveUp, Leaf, Verdict};
+pub use leaf::{Begin, Class, Course, Fault, Flights, GaveUp, Leaf, Verdict};
 pub use native::{NativeLeaf, OnErrno, Retries};
 pub use operation::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
 pub use rest::{AtWork, at_rest};

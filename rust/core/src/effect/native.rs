@@ -1,24 +1,20 @@
-//! A native operation as a leaf, for the engine that runs on tokio: its outcome lands in a slot whose waker the engine
-//! left there.
+//! A native operation as a leaf, for the engine that runs on tokio: its outcome lands in a slot, which wakes the engine.
+//! It has no fallbacks and no flights: a policy whose values are the host's runs over the host's own leaf.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::sync::Mutex;
 
-use super::{
-    Abort, Begin, Class, Course, Done, Fault, GaveUp, Host, Landing, Leaf, Operation, Outcome, PermitContext, Shared, Sink,
-    Verdict,
-};
+use super::{Abort, Begin, Class, Course, Done, Fault, GaveUp, Host, Leaf, Operation, Outcome, Sink, Verdict};
 use crate::error::{Error, Owner, Refused, TimedOut};
 use crate::schedule::Priority;
 use crate::value::{Memory, Value};
 
-/// Which native failures a retry goes on from: by errno. `None` stands for every OS error.
+/// The native failures that a retry tries again after, by errno. `None` stands for every OS error.
 pub type OnErrno = Option<Vec<i32>>;
 
-/// Hears how retries go on: with the place of the retry, the number of the attempt that failed, and its failure.
+/// Hears how retries go on: the place of the retry, the number of the failed attempt, the course, and the failure.
 pub type Retries = Arc<dyn Fn(usize, u32, Course, &Error) + Send + Sync>;
 
 pub struct NativeLeaf {
@@ -27,25 +23,24 @@ pub struct NativeLeaf {
     slot: Arc<Slot>,
     on: Vec<OnErrno>,
     priority: Priority,
-    /// Only where somebody wants to hear of retries.
+    /// `None` where no log or watch hears of retries.
     retries: Option<Retries>,
 }
 
 struct Slot {
     state: Mutex<State>,
-    /// Answers what this cannot: where buffers come from.
+    /// Allocates the buffers.
     root: Arc<dyn Sink>,
 }
 
 #[derive(Default)]
 struct State {
     running: bool,
-    /// No call may begin any more.
+    /// No further call may begin.
     ended: bool,
     abort: Option<Abort>,
     outcome: Option<Outcome>,
     waker: Option<Waker>,
-    fault: Option<Error>,
 }
 
 impl Sink for Slot {
@@ -105,12 +100,7 @@ impl Leaf for NativeLeaf {
     type Err = Error;
 
     fn poll(&self, begin: Option<Begin<'_>>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        if matches!(begin, Some(Begin::Instead(_))) {
-            // Nothing on this side makes one: what failed has failed.
-            let fault = self.slot.state.lock().fault.take();
-            return Poll::Ready(Err(fault.unwrap_or(Error::Cancelled)));
-        }
-        if let Some(Begin::Call(around)) = begin {
+        if let Some(Begin::Call(around) | Begin::Instead(around)) = begin {
             {
                 let mut state = self.slot.state.lock();
                 if state.ended {
@@ -167,37 +157,10 @@ impl Leaf for NativeLeaf {
             on => names(on.and_then(Option::as_deref), fault),
         }
     }
-
-    fn instead(&self, _layer: usize, fault: Error) {
-        self.slot.state.lock().fault = Some(fault);
-    }
-
-    // A cache's values are the host's, so a stack with one is run by the host's own leaf.
-    fn shared(&self, _value: &Shared) -> Value {
-        Value::Unit
-    }
-
-    fn failed(&self, _fault: &Shared) -> Error {
-        Error::Cancelled
-    }
-
-    fn fly(&self, _layer: usize, landing: Landing, _held: Option<Arc<PermitContext>>) -> Result<(), Error> {
-        drop(landing);
-        Err(Error::Invalid("a cache around native work is its host's".into()))
-    }
-
-    /// An aborted operation answers when it has ended.
-    fn outlives(&self) -> bool {
-        false
-    }
-
-    fn keep(&self, what: Box<dyn Any + Send>) {
-        drop(what);
-    }
 }
 
-/// Does `on` name that failure? One of a call inside, which had a stack of its own, is judged by what it says: time
-/// that ran out there is an OS error like others, as it is in Python.
+/// Whether `on` names a failure. A timeout of a call inside, which had a stack of its own, is an OS error with
+/// ETIMEDOUT, as in Python.
 fn names(on: Option<&[i32]>, e: &Error) -> bool {
     const ETIMEDOUT: i32 = if cfg!(target_os = "linux") { 110 } else { 60 };
     match e {
@@ -234,7 +197,7 @@ impl Fault for Error {
             Error::TimedOut(t) => Class::TimedOut(t.owner),
             Error::Refused(r) => Class::Refused(Some(r.layer)),
             Error::Panic(_) => Class::Passes,
-            // Out of a call inside, with a stack of its own: a layer there is none of this one's.
+            // From a call inside, with a stack of its own: its layers are not layers of this stack.
             Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) => match e.class() {
                 Class::TimedOut(_) => Class::Failure,
                 Class::Refused(_) => Class::Refused(None),

@@ -34,7 +34,7 @@ pub enum Layer {
     Fallback,
 }
 
-/// The shortest limit that begins with the call: of those outside of whatever makes it wait.
+/// The shortest limit that begins with the call: of those outside of every policy that makes it wait.
 pub fn limit_from_the_start(stack: &[Layer]) -> Duration {
     let waits = |layer: &&Layer| layer.queues() || layer.repeats() || matches!(layer, Layer::Cache(_));
     let limits = stack.iter().take_while(|layer| !waits(layer)).filter_map(|layer| match layer {
@@ -45,7 +45,7 @@ pub fn limit_from_the_start(stack: &[Layer]) -> Duration {
 }
 
 impl Layer {
-    /// Calls wait in it for one another, so that it matters who comes first.
+    /// Calls wait in it for one another, so that their order matters.
     pub fn queues(&self) -> bool {
         matches!(self, Layer::Limit(_) | Layer::Rate(_))
     }
@@ -56,12 +56,12 @@ impl Layer {
         matches!(self, Layer::Retry(_))
     }
 
-    /// It wants to know more of a call than that it is one: its priority, its key, its cost, or who makes it.
+    /// It needs the terms of a call: its priority, key, cost, or the permits around it.
     pub fn takes_terms(&self) -> bool {
         !matches!(self, Layer::Timeout(_) | Layer::Retry(_) | Layer::Fallback)
     }
 
-    /// What it encloses begins as soon as it does, and what keeps that from beginning goes out through it as it came.
+    /// Its inside begins as soon as it does, and a refusal of its inside passes through it unchanged.
     fn begins_at_once(&self) -> bool {
         matches!(self, Layer::Timeout(_))
     }
@@ -69,8 +69,8 @@ impl Layer {
 
 type Boxed<'a, L> = Pin<Box<dyn Future<Output = Result<<L as Leaf>::Ok, <L as Leaf>::Err>> + Send + 'a>>;
 
-/// The leaf under a stack. `inherited` is the limit from outside; `watch` is when to act on it here, for want of
-/// somebody who does so where the limit stands. When it has passed already, nothing is started.
+/// Call the leaf under a stack. `inherited` is the deadline from outside; `watch` is the time to enforce it here, where
+/// its owner does not. If it has passed already, nothing is started.
 pub async fn run<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     stack: &'a [Layer],
@@ -92,7 +92,7 @@ pub async fn run<'a, L: Leaf>(
     }
 }
 
-/// A retry at `at` around a limit around the leaf: all of it one future.
+/// A retry at `at` around a timeout around the leaf, as one future.
 fn attempts_in_time<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     at: usize,
@@ -106,8 +106,8 @@ fn attempts_in_time<'a, L: Leaf>(
     })
 }
 
-/// The fresh value of a cache that nothing but time limits, retries and fallbacks stands around: then none of them has
-/// anything to do.
+/// The fresh value of a cache that has only timeouts, retries and fallbacks around it, none of which has anything to do
+/// then.
 pub fn at_hand(stack: &[Layer], terms: &Terms, clock: &Clock) -> Option<Shared> {
     let around = |layer: &Layer| matches!(layer, Layer::Timeout(_) | Layer::Retry(_) | Layer::Fallback);
     let at = stack.iter().position(|layer| !around(layer))?;
@@ -148,7 +148,7 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
     }
 }
 
-/// What stands inside the layer at `at`.
+/// The inside of the layer at `at`.
 fn next<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     stack: &'a [Layer],
@@ -162,7 +162,7 @@ fn next<'a, L: Leaf>(
     }
 }
 
-/// The leaf itself, or more layers, in a box of their own.
+/// The leaf itself, or more layers in a box of their own.
 enum Next<'a, L: Leaf, F> {
     Leaf(F),
     Layers(Boxed<'a, L>),
@@ -179,8 +179,9 @@ impl<L: Leaf, F: Future<Output = Result<L::Ok, L::Err>> + Unpin> Future for Next
     }
 }
 
-/// The limit of the timeout at `at`, which begins now, and what stands around its inside. It has none where a limit of
-/// somebody else's passes first: were both to ask, the second would cut short the cleanup that the first asked for.
+/// The deadline of the timeout at `at`, which begins now, and the surroundings of its inside. It is never where an
+/// inherited deadline passes first: were both to ask the leaf to stop, the second would cut short the cleanup of the
+/// first.
 fn limits<'a, L: Leaf>(
     call: &Call<'_, L>,
     settings: &timeout::Settings,

@@ -9,7 +9,8 @@ use crate::effect::{Around, Awaits, Call, Fault, Flight, Holder, Landed, Landing
 use crate::error::Reason;
 use crate::observe::{self, Event};
 
-/// The value of `cache`, the layer at `layer` of the stack, for this call's key; without a key, that of `inner`.
+/// The value of `cache`, the layer at `layer` of the stack, for this call's key; that of `inner` without a key, or
+/// where the host has no flights.
 pub async fn cached<'a, L, F>(
     call: &'a Call<'a, L>,
     layer: usize,
@@ -21,19 +22,19 @@ where
     L: Leaf,
     F: Future<Output = Result<L::Ok, L::Err>> + Send,
 {
-    let Some(key) = call.terms.used(layer) else { return inner().await };
+    let (Some(key), Some(flights)) = (call.terms.used(layer), call.leaf.flights()) else { return inner().await };
     let mut waits = false;
     loop {
         let (flight, begins) = match cache.find(key.number(), call.now()) {
             Found::Fresh(value) => {
                 call.tell(Event::Cache(layer, observe::Found::Hit));
-                return Ok(call.leaf.shared(&value));
+                return Ok(flights.shared(&value));
             }
             Found::Stale(value, flight) => {
                 call.tell(Event::Cache(layer, observe::Found::Stale));
                 // A refresh that cannot begin is one that failed: the old value is still given out.
-                let _ = flight.map(|flight| call.leaf.fly(layer, landing(call, cache, key, &flight), None));
-                return Ok(call.leaf.shared(&value));
+                let _ = flight.map(|flight| flights.fly(layer, landing(call, cache, key, &flight), None));
+                return Ok(flights.shared(&value));
             }
             Found::Flying(flight) => (flight, false),
             Found::Missing(flight) => (flight, true),
@@ -52,11 +53,11 @@ where
             call.attempt();
         }
         if let Some(landing) = landing {
-            call.leaf.fly(layer, landing, around.held.map(Holder::held))?;
+            flights.fly(layer, landing, around.held.map(Holder::held))?;
         }
         match joined.landed().await {
-            Some(Landed::Value(value)) => return Ok(call.leaf.shared(&value)),
-            Some(Landed::Failed(fault)) => return Err(call.leaf.failed(&fault)),
+            Some(Landed::Value(value)) => return Ok(flights.shared(&value)),
+            Some(Landed::Failed(fault)) => return Err(flights.failed(&fault)),
             Some(Landed::Lost) => {}
             None => return Err(L::Err::stopped()),
         }

@@ -19,7 +19,7 @@ where
     if !fault.class().is_inside(layer) || !call.leaf.names(layer, &mut fault) {
         return Err(fault);
     }
-    call.leaf.instead(layer, fault);
+    call.leaf.instead(layer, fault)?;
     call.tell(Event::Degraded(layer));
     let value = call_instead(call, around).await?;
     call.trace.degraded.store(true, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{Begin, Course, Deadline, Landing, Leaf, PermitContext, Shared, Verdict};
+use mountain_core::effect::{Begin, Course, Deadline, Flights, Landing, Leaf, PermitContext, Shared, Verdict};
 use mountain_core::error::Owner;
 use mountain_core::time::{Clock, Instant, Key};
 
@@ -161,9 +161,27 @@ impl Leaf for Scripted {
         matches!((self.on)(layer, fault), Ok(Verdict::Yes))
     }
 
-    fn instead(&self, layer: usize, fault: Fail) {
+    fn instead(&self, layer: usize, fault: Fail) -> Result<(), Fail> {
         self.state().instead.push((layer, fault));
+        Ok(())
     }
+
+    fn flights(&self) -> Option<&dyn Flights<Ok = u32, Err = Fail>> {
+        Some(self)
+    }
+
+    fn outlives(&self) -> bool {
+        self.state().outlives
+    }
+
+    fn keep(&self, what: Box<dyn Any + Send>) {
+        self.state().kept.push(what);
+    }
+}
+
+impl Flights for Scripted {
+    type Ok = u32;
+    type Err = Fail;
 
     fn shared(&self, value: &Shared) -> u32 {
         *value.downcast_ref().expect("a number")
@@ -176,13 +194,5 @@ impl Leaf for Scripted {
     fn fly(&self, layer: usize, landing: Landing, _held: Option<Arc<PermitContext>>) -> Result<(), Fail> {
         self.state().flights.push((layer, landing));
         Ok(())
-    }
-
-    fn outlives(&self) -> bool {
-        self.state().outlives
-    }
-
-    fn keep(&self, what: Box<dyn Any + Send>) {
-        self.state().kept.push(what);
     }
 }
