@@ -151,8 +151,8 @@ impl<'a, L: Leaf> Call<'a, L> {
         }
     }
 
-    /// Ask the running leaf, or the flight, to end, as the limit of `whose` has passed; the engine polls it until it has
-    /// ended. False: there is nothing to wait for.
+    /// Ask the running leaf, or the flight, to end, as the limit of `whose` has passed; the engine polls it until it
+    /// has ended. False: there is nothing to wait for.
     pub fn stop(&self, whose: Owner) -> bool {
         self.trace.awaits.stop() || self.leaf.stop(whose)
     }

@@ -1,5 +1,5 @@
-//! A native operation as a leaf, for the engine that runs on tokio: its outcome lands in a slot, which wakes the engine.
-//! It has no fallbacks and no flights: a policy whose values are the host's runs over the host's own leaf.
+//! A native operation as a leaf, for the engine that runs on tokio: its outcome lands in a slot, which wakes the
+//! engine. It has no fallbacks and no flights: a policy whose values are the host's runs over the host's own leaf.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
