@@ -45,7 +45,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
         if len(_signatures) >= 1024:  # a default may lead back to its function, which then stays
             _signatures.clear()
         found = inspect.signature(function)
-        # Nobody asks for annotations, and a class among them leads back to the function's module.
+        # Annotations are not looked at, and a class among them leads back to the function's module.
         bare = [each.replace(annotation=each.empty) for each in found.parameters.values()]
         found = _signatures[function] = found.replace(parameters=bare, return_annotation=found.empty)
     return found

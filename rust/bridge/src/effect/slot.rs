@@ -33,7 +33,7 @@ use crate::policy::limit::{Granted, LimitState};
 use crate::policy::reentry;
 use crate::python::attached::Attached;
 use crate::python::free_list::{Idle, Reused};
-use crate::python::type_slots::{Step, Steps, track};
+use crate::python::type_slots::{Step, Steps, thrown, track};
 
 /// The message for a slot that is awaited or entered by `with`.
 const NO_BLOCK: &str = "slot() is an asynchronous block: write `async with limit.slot():`";
@@ -294,7 +294,7 @@ impl Slot {
     ) -> PyResult<Bound<'py, PyAny>> {
         let _ = tb;
         self.stop(py)?;
-        Err(PyErr::from_value(val.filter(|val| !val.is_none()).unwrap_or(typ)))
+        Err(thrown(typ, val))
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {

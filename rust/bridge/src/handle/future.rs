@@ -119,7 +119,7 @@ impl Handle {
         let _ = tb;
         let shield = self.state.lock().rare.as_mut().and_then(|rare| rare.shield.take());
         shield.map_or(Ok(()), |shield| shield.exit(py))?;
-        Err(PyErr::from_value(val.filter(|val| !val.is_none()).unwrap_or(typ)))
+        Err(type_slots::thrown(typ, val))
     }
 
     /// Ask the work to end. True if it was pending. A native call and a task answer when they have ended; a thread's

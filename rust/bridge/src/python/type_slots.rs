@@ -178,3 +178,8 @@ pub(crate) fn alias<'py>(cls: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> 
     static ALIAS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     ALIAS.import(cls.py(), "types", "GenericAlias")?.call1((cls, item))
 }
+
+/// The exception that `throw` is given: an instance, or a type with its value.
+pub(crate) fn thrown(typ: Bound<'_, PyAny>, val: Option<Bound<'_, PyAny>>) -> PyErr {
+    PyErr::from_value(val.filter(|val| !val.is_none()).unwrap_or(typ))
+}

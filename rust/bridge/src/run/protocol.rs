@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::globals::clock;
+use crate::python::type_slots::thrown;
 use crate::run::run::Run;
 use crate::run::suspended::Resume;
 
@@ -36,7 +37,7 @@ impl Run {
         tb: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let _ = tb;
-        let e = PyErr::from_value(val.filter(|v| !v.is_none()).unwrap_or(typ));
+        let e = thrown(typ, val);
         Self::advance(slf, Resume::Throw(Box::new(e))).into_next()
     }
 

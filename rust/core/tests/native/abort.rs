@@ -7,7 +7,7 @@ use mountain_core::error::Error;
 use mountain_core::policy::Layer;
 use mountain_core::runtime::spawn;
 
-use super::common::{Desk, Does, EAGAIN, PermitContext, int, limit, number, os, program, retry, secs};
+use super::common::{Desk, Does, EAGAIN, Held, int, limit, number, os, program, retry, secs};
 
 fn stack() -> [Layer; 3] {
     [limit(secs(7200)), retry(9, 3600.0), limit(secs(600))]
@@ -15,7 +15,7 @@ fn stack() -> [Layer; 3] {
 
 #[test]
 fn while_the_operation_runs_it_is_asked_and_waited_for() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     let abort = desk.start(&program(held.clone(), &stack()));
     for _ in 0..3 {
         abort.abort();
@@ -30,7 +30,7 @@ fn while_the_operation_runs_it_is_asked_and_waited_for() {
 
 #[test]
 fn a_value_in_reply_wins() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     let abort = desk.start(&program(held.clone(), &stack()));
     abort.abort();
     desk.settle();
@@ -42,7 +42,7 @@ fn a_value_in_reply_wins() {
 #[test]
 fn a_failure_in_reply_is_not_retried_and_its_backoff_not_slept() {
     for wait in [3600.0, 0.0] {
-        let (desk, held) = (Desk::new(), PermitContext::default());
+        let (desk, held) = (Desk::new(), Held::default());
         let abort = desk.start(&program(held.clone(), &[retry(9, wait)]));
         abort.abort();
         desk.settle();
@@ -55,7 +55,7 @@ fn a_failure_in_reply_is_not_retried_and_its_backoff_not_slept() {
 
 #[test]
 fn before_anything_ran_nothing_is_started() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     let abort = desk.begin(&program(held.clone(), &stack()));
     abort.abort();
     desk.settle();

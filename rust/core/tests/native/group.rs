@@ -8,7 +8,7 @@ use mountain_core::error::Error;
 use mountain_core::runtime::spawn;
 use mountain_core::value::Value;
 
-use super::common::{Desk, Does, EAGAIN, ENOENT, PermitContext, errno, int, limit, number, os, program, retry, secs};
+use super::common::{Desk, Does, EAGAIN, ENOENT, Held, errno, int, limit, number, os, program, retry, secs};
 
 pub(crate) fn group(mode: Mode, children: Vec<Arc<dyn Operation>>) -> Group {
     Group { children, mode, told: None }
@@ -25,7 +25,7 @@ fn numbers(outcome: Outcome) -> Vec<i64> {
 
 #[test]
 fn values_come_in_the_order_of_the_children() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     let spawned = Does::new(|_, host, done| spawn(host, done, async { int(2) }));
     desk.start(&group(Mode::All, vec![Arc::new(held.clone()), Arc::new(Does::answers(|_| int(1))), Arc::new(spawned)]));
     assert_eq!(desk.answers.len(), 0);
@@ -43,7 +43,7 @@ fn of_none_is_empty_at_once() {
 
 #[test]
 fn the_first_failure_aborts_the_rest_and_waits_for_them() {
-    let (desk, failing, slow) = (Desk::new(), PermitContext::default(), PermitContext::default());
+    let (desk, failing, slow) = (Desk::new(), Held::default(), Held::default());
     desk.start(&group(Mode::All, vec![Arc::new(slow.clone()), Arc::new(failing.clone()), Arc::new(Does::answers(|_| int(1)))]));
     failing.finish(os(ENOENT));
     desk.settle();
@@ -55,7 +55,7 @@ fn the_first_failure_aborts_the_rest_and_waits_for_them() {
 
 #[test]
 fn a_failure_inside_start_keeps_the_later_children_from_starting() {
-    let (desk, before, after) = (Desk::new(), PermitContext::default(), PermitContext::default());
+    let (desk, before, after) = (Desk::new(), Held::default(), Held::default());
     desk.start(&group(
         Mode::All,
         vec![Arc::new(before.clone()), Arc::new(Does::answers(|_| os(ENOENT))), Arc::new(after.clone())],
@@ -69,7 +69,7 @@ fn a_failure_inside_start_keeps_the_later_children_from_starting() {
 
 #[test]
 fn a_panic_in_a_start_is_the_groups_outcome() {
-    let (desk, before) = (Desk::new(), PermitContext::default());
+    let (desk, before) = (Desk::new(), Held::default());
     let (panics, after) = (Does::new(|_, _, _| panic!("in start")), Does::answers(|_| int(1)));
     let started = after.starts();
     desk.start(&group(Mode::All, vec![Arc::new(before.clone()), Arc::new(panics), Arc::new(after)]));

@@ -6,12 +6,12 @@ use mountain_core::effect::{Done, Mode, Operation};
 use mountain_core::error::Error;
 use mountain_core::value::Value;
 
-use super::common::{Desk, EAGAIN, PermitContext, errno, int, limit, number, os, program, secs};
+use super::common::{Desk, EAGAIN, Held, errno, int, limit, number, os, program, secs};
 use super::group::group;
 
 /// Two children that run, in a group that was asked to end.
-fn asked(mode: Mode) -> (Desk, PermitContext, PermitContext) {
-    let (desk, a, b) = (Desk::new(), PermitContext::default(), PermitContext::default());
+fn asked(mode: Mode) -> (Desk, Held, Held) {
+    let (desk, a, b) = (Desk::new(), Held::default(), Held::default());
     let abort = desk.start(&group(mode, vec![Arc::new(a.clone()), Arc::new(b.clone())]));
     abort.abort();
     abort.abort();
@@ -65,7 +65,7 @@ fn a_failure_in_reply_is_not_lost() {
 #[test]
 fn before_its_children_began_none_does() {
     for mode in [Mode::All, Mode::Race] {
-        let (desk, held) = (Desk::new(), PermitContext::default());
+        let (desk, held) = (Desk::new(), Held::default());
         let abort = desk.begin(&group(mode, vec![Arc::new(held.clone()), Arc::new(held.clone())]));
         abort.abort();
         desk.settle();
@@ -76,7 +76,7 @@ fn before_its_children_began_none_does() {
 
 #[test]
 fn after_its_end_it_is_nothing() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     let abort = desk.start(&group(Mode::All, vec![Arc::new(held.clone())]));
     held.finish(int(1));
     desk.settle();
@@ -87,7 +87,7 @@ fn after_its_end_it_is_nothing() {
 
 #[test]
 fn a_limit_over_a_race_is_the_only_thing_said() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     desk.start(&program(group(Mode::Race, vec![Arc::new(held.clone())]), &[limit(secs(5))]));
     desk.advance(5);
     held.finish(Err(Error::Cancelled));
@@ -100,7 +100,7 @@ fn a_limit_over_a_race_is_the_only_thing_said() {
 #[test]
 fn workers_that_end_as_it_begins_leave_no_group_unanswered() {
     for steps in 0..2 {
-        let (desk, held) = (Desk::new(), PermitContext::default());
+        let (desk, held) = (Desk::new(), Held::default());
         let host = desk.host.clone();
         desk.begin(&group(Mode::All, (0..200).map(|_| Arc::new(held.clone()) as Arc<dyn Operation>).collect()));
         desk.steps(steps);

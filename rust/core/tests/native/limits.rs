@@ -5,7 +5,7 @@ use mountain_core::error::Error;
 use mountain_core::error::Owner;
 use mountain_core::time::Instant;
 
-use super::common::{Desk, EAGAIN, PermitContext, int, limit, number, os, program, retry, secs};
+use super::common::{Desk, EAGAIN, Held, int, limit, number, os, program, retry, secs};
 
 #[track_caller]
 fn owner_and_cause(outcome: Result<mountain_core::value::Value, Error>) -> (Owner, Option<Error>) {
@@ -17,7 +17,7 @@ fn owner_and_cause(outcome: Result<mountain_core::value::Value, Error>) -> (Owne
 
 #[test]
 fn the_answer_waits_for_the_operations_own_end() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     desk.start(&program(held.clone(), &[limit(secs(9)), limit(secs(5))]));
     desk.advance(4);
     assert_eq!(held.counts(), (1, 0));
@@ -35,7 +35,7 @@ fn the_answer_waits_for_the_operations_own_end() {
 
 #[test]
 fn late_values_win_and_late_failures_are_the_cause() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     let program = program(held.clone(), &[limit(secs(5))]);
     desk.start(&program);
     desk.advance(5);
@@ -51,7 +51,7 @@ fn late_values_win_and_late_failures_are_the_cause() {
 
 #[test]
 fn an_inner_time_out_is_retried_without_being_named() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     let named_nothing = super::common::on(held.clone(), &[retry(2, 0.0), limit(secs(5))], &[Some(vec![]), Some(vec![])]);
     desk.start(&named_nothing);
     desk.advance(5);
@@ -65,7 +65,7 @@ fn an_inner_time_out_is_retried_without_being_named() {
 
 #[test]
 fn an_inherited_deadline_is_kept_by_the_program_itself() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     let mut program = program(held.clone(), &[]);
     program.inherited = Deadline { at: Instant::from_nanos(0).after(secs(5)), owner: Owner::Inherited };
     desk.start(&program);
@@ -80,7 +80,7 @@ fn an_inherited_deadline_is_kept_by_the_program_itself() {
 
 #[test]
 fn a_late_panic_is_not_hidden_by_the_limit() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     desk.start(&program(held.clone(), &[limit(secs(5))]));
     desk.advance(5);
     held.finish(Err(Error::Panic("ours".into())));

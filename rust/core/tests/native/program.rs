@@ -8,9 +8,7 @@ use mountain_core::error::Error;
 use mountain_core::observe::{Count, Tally};
 use mountain_core::runtime::spawn;
 
-use super::common::{
-    Desk, Does, EAGAIN, ENOENT, PermitContext, attempts_and_errno, int, limit, number, on, os, program, retry, secs,
-};
+use super::common::{Desk, Does, EAGAIN, ENOENT, Held, attempts_and_errno, int, limit, number, on, os, program, retry, secs};
 
 #[test]
 fn a_value_comes_back_through_any_stack() {
@@ -105,7 +103,7 @@ fn a_panic_is_an_outcome_and_is_not_retried() {
 #[test]
 fn a_forgotten_call_is_answered_as_cancelled() {
     for stack in [&[][..], &[retry(3, 0.0), limit(secs(5))]] {
-        let (desk, held) = (Desk::new(), PermitContext::default());
+        let (desk, held) = (Desk::new(), Held::default());
         desk.start(&program(held.clone(), stack));
         held.forget();
         desk.settle();
@@ -116,7 +114,7 @@ fn a_forgotten_call_is_answered_as_cancelled() {
 
 #[test]
 fn a_runtime_that_ends_answers_what_it_still_had() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     desk.start(&program(held.clone(), &[limit(secs(5))]));
     desk.begin(&program(Does::answers(|_| int(1)), &[limit(secs(5))]));
     let clock = desk.host.clock.clone();

@@ -10,7 +10,7 @@ use mountain_core::runtime::{Queued, Then};
 use mountain_core::schedule::Priority;
 use mountain_core::value::{Memory, Value};
 
-use super::common::{Desk, Does, PermitContext, int};
+use super::common::{Desk, Does, Held, int};
 
 fn of(n: u32) -> Arc<Limit> {
     Limit::new(Settings { n, most_waiting: None, overflow: Overflow::Reject })
@@ -22,7 +22,7 @@ fn queued(limit: &Arc<Limit>, priority: Priority, operation: impl Operation + 's
 
 #[test]
 fn they_begin_by_priority_and_in_their_order() {
-    let (desk, one, held) = (Desk::new(), of(1), PermitContext::default());
+    let (desk, one, held) = (Desk::new(), of(1), Held::default());
     desk.start(&queued(&one, Priority::Normal, held.clone()));
     for (n, priority) in [Priority::Low, Priority::Low, Priority::Normal, Priority::High].into_iter().enumerate() {
         desk.start(&queued(&one, priority, Does::answers(move |_| int(n.try_into().unwrap()))));
@@ -36,7 +36,7 @@ fn they_begin_by_priority_and_in_their_order() {
 
 #[test]
 fn many_that_end_at_once_are_no_recursion() {
-    let (desk, one, held) = (Desk::new(), of(1), PermitContext::default());
+    let (desk, one, held) = (Desk::new(), of(1), Held::default());
     desk.start(&queued(&one, Priority::Normal, held.clone()));
     let noop = Arc::new(Does::answers(|_| int(1)));
     for _ in 0..100_000 {
@@ -52,7 +52,7 @@ fn many_that_end_at_once_are_no_recursion() {
 
 #[test]
 fn asked_to_end_they_leave_or_are_asked_on() {
-    let (desk, one, held, next) = (Desk::new(), of(1), PermitContext::default(), PermitContext::default());
+    let (desk, one, held, next) = (Desk::new(), of(1), Held::default(), Held::default());
     let first = desk.start(&queued(&one, Priority::Normal, held.clone()));
     let second = desk.start(&queued(&one, Priority::Normal, next.clone()));
     desk.start(&queued(&one, Priority::Normal, next.clone()));
@@ -71,7 +71,7 @@ fn asked_to_end_they_leave_or_are_asked_on() {
 
 #[test]
 fn with_nothing_to_begin_any_more_they_are_told() {
-    let (desk, one, held) = (Desk::new(), of(1), PermitContext::default());
+    let (desk, one, held) = (Desk::new(), of(1), Held::default());
     desk.start(&queued(&one, Priority::Normal, held.clone()));
     desk.start(&queued(&one, Priority::Normal, held.clone()));
     one.refuse_all();

@@ -6,7 +6,7 @@ use mountain_core::effect::{Mode, Operation, Outcome};
 use mountain_core::error::Error;
 use mountain_core::value::Value;
 
-use super::common::{Desk, Does, EAGAIN, ENOENT, PermitContext, int, number, os};
+use super::common::{Desk, Does, EAGAIN, ENOENT, Held, int, number, os};
 use super::group::group;
 
 /// The errnos of a race that must have failed.
@@ -22,7 +22,7 @@ fn errnos(outcome: &Outcome) -> Vec<i32> {
 
 #[test]
 fn the_first_value_aborts_the_rest_and_waits_for_them() {
-    let (desk, fast, slow) = (Desk::new(), PermitContext::default(), PermitContext::default());
+    let (desk, fast, slow) = (Desk::new(), Held::default(), Held::default());
     desk.start(&group(Mode::Race, vec![Arc::new(slow.clone()), Arc::new(Does::answers(|_| os(ENOENT))), Arc::new(fast.clone())]));
     assert_eq!((slow.counts(), fast.counts()), ((1, 0), (1, 0)), "a failure decides nothing");
     fast.finish(int(7));
@@ -35,7 +35,7 @@ fn the_first_value_aborts_the_rest_and_waits_for_them() {
 
 #[test]
 fn all_failures_come_in_the_order_of_the_children() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     desk.start(&group(Mode::Race, vec![Arc::new(held.clone()), Arc::new(Does::answers(|_| os(EAGAIN)))]));
     held.finish(os(ENOENT));
     desk.settle();
@@ -45,7 +45,7 @@ fn all_failures_come_in_the_order_of_the_children() {
 
 #[test]
 fn a_value_inside_start_keeps_the_later_children_from_starting() {
-    let (desk, later) = (Desk::new(), PermitContext::default());
+    let (desk, later) = (Desk::new(), Held::default());
     let children: Vec<Arc<dyn Operation>> = vec![Arc::new(Does::answers(|_| int(7))), Arc::new(later.clone())];
     assert_eq!(number(&desk.run(&group(Mode::Race, children))), 7);
     assert_eq!(later.counts(), (0, 0));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mountain_core::effect::{Abort, Done, Host, Operation, Starter};
 use mountain_core::error::Error;
 
-use super::common::{Desk, Does, PermitContext, int};
+use super::common::{Desk, Does, Held, int};
 
 fn queue(desk: &Desk, host: &Arc<Host>, token: usize, operation: impl Operation + 'static) -> Abort {
     Starter::begin(host, Arc::new(operation), Done::new(desk.answers.clone(), token))
@@ -30,7 +30,7 @@ fn each_begins_once_and_in_order() {
 
 #[test]
 fn asked_before_it_begins_it_never_does() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     let host = desk.host.clone();
     let abort = queue(&desk, &host, 0, held.clone());
     abort.abort();
@@ -42,7 +42,7 @@ fn asked_before_it_begins_it_never_does() {
 
 #[test]
 fn asked_after_it_has_begun_it_is_told() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     let host = desk.host.clone();
     let abort = queue(&desk, &host, 0, held.clone());
     desk.settle();
@@ -65,7 +65,7 @@ fn a_panic_as_it_begins_is_its_outcome_and_the_next_one_begins() {
 
 #[test]
 fn without_workers_it_is_cancelled() {
-    let (desk, held) = (Desk::new(), PermitContext::default());
+    let (desk, held) = (Desk::new(), Held::default());
     let host = desk.host.clone();
     let kept = [queue(&desk, &host, 0, held.clone()), queue(&desk, &host, 1, held.clone())];
     let answers = desk.close();

@@ -41,7 +41,7 @@ impl Does<()> {
 
 /// Runs until it is told how to end; counts how often it is asked to.
 #[derive(Clone, Default)]
-pub(crate) struct PermitContext(Arc<Inner>);
+pub(crate) struct Held(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -50,7 +50,7 @@ struct Inner {
     aborts: AtomicUsize,
 }
 
-impl Operation for PermitContext {
+impl Operation for Held {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         self.0.starts.fetch_add(1, Ordering::SeqCst);
         self.0.calls.lock().unwrap().push(done);
@@ -64,7 +64,7 @@ impl Abortable for Inner {
     }
 }
 
-impl PermitContext {
+impl Held {
     /// How often it was started, and how often asked to end.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.0.starts.load(Ordering::SeqCst), self.0.aborts.load(Ordering::SeqCst))

@@ -4,7 +4,7 @@ mod desk;
 mod held;
 
 pub(crate) use desk::{Answers, Desk};
-pub(crate) use held::{Does, PermitContext};
+pub(crate) use held::{Does, Held};
 
 use std::sync::Arc;
 use std::time::Duration;

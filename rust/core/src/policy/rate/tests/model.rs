@@ -35,7 +35,7 @@ struct Start {
     forgotten: usize,
 }
 
-struct PermitContext {
+struct Held {
     offer: Offer,
     cost: u64,
     order: usize,
@@ -49,7 +49,7 @@ struct Bench {
     max_wait: Option<u64>,
     limiter: Limiter,
     keys: Vec<Reference>,
-    held: Vec<PermitContext>,
+    held: Vec<Held>,
     trace: Vec<Vec<Start>>,
     order: usize,
     /// All costs were whole, and those asked for one or nothing: turns are exact.
@@ -184,7 +184,7 @@ impl Bench {
 
     fn hold(&mut self, offer: Offer, cost: u64) {
         self.keys[offer.key as usize].reserved += cost;
-        self.held.push(PermitContext { offer, cost, order: self.order, rule: self.rule });
+        self.held.push(Held { offer, cost, order: self.order, rule: self.rule });
         self.order += 1;
     }
 
