@@ -1,6 +1,7 @@
 """Who needs a service says so in its signature: effects, methods, blocking functions, other services."""
 
 import asyncio
+import functools
 import inspect
 import threading
 from collections.abc import AsyncGenerator
@@ -28,6 +29,7 @@ from mountain_runtime.errors import ConfigError, Rejected, ServiceMissing
 from .support import Log
 
 NUMBER = Key[int]("number")
+WORDS = Key[list[str]]("words")
 
 
 @asynccontextmanager
@@ -114,7 +116,7 @@ def test_frameworks_do_not_see_the_parameters_that_we_fill() -> None:
 
 
 async def test_a_service_that_is_passed_is_no_argument_of_a_key() -> None:
-    """A test passes a fake by name: `key=` and `cost=` get what they get where the runtime gives the service."""
+    """A test passes a fake: `key=` and `cost=` get what they get where the runtime gives the service."""
     asked: list[int] = []
 
     def noted(n: int) -> int:
@@ -129,18 +131,71 @@ async def test_a_service_that_is_passed_is_no_argument_of_a_key() -> None:
         assert await seen(1) == (1, 7, 7)
         assert await seen(2, number=5) == (2, 5, 7)
         assert await seen(n=3, number=6, other=8) == (3, 6, 8)
-    assert await seen(4, number=8, other=9) == (4, 8, 9)
-    assert asked == [n for n in (1, 2, 3, 4) for _ in range(3)]
+        assert await seen(4, 5) == (4, 5, 7)
+        assert await seen(5, 6, other=8) == (5, 6, 8)
+    assert await seen(6, number=8, other=9) == (6, 8, 9)
+    assert await seen(7, 8, other=9) == (7, 8, 9)
+    assert asked == [n for n in range(1, 8) for _ in range(3)]
+
+
+def _noted(asked: list[tuple[object, ...]], *args: object, **kwargs: object) -> int:
+    asked.append((*args, *kwargs.items()))
+    return 0
+
+
+async def test_it_is_none_by_position_in_methods_blocking_functions_and_between_others() -> None:
+    asked: list[tuple[object, ...]] = []
+    limit = ConcurrencyLimit(1, key=functools.partial(_noted, asked))
+
+    class Shop:
+        @effect(limit)
+        async def price(self, item: str, number: int = need(NUMBER)) -> tuple[str, int]:
+            return item, number
+
+    @blocking(limit)
+    def on_a_thread(n: int, number: int = need(NUMBER)) -> int:
+        return n * number
+
+    @effect(limit)
+    async def between(n: int, number: int = need(NUMBER), last: int = 3) -> tuple[int, int, int]:
+        return n, number, last
+
+    shop = Shop()
+    assert await shop.price("tea", 5) == ("tea", 5)
+    assert await on_a_thread(2, 4) == 8
+    assert await between(1, 2) == (1, 2, 3)
+    assert await between(1, 2, 4) == (1, 2, 4)
+    assert asked == [(shop, "tea"), (2,), (1,), (1, ("last", 4))]
 
 
 async def test_a_cache_without_a_key_tells_services_apart() -> None:
-    """What a fake gave is not what the next test's fake gives."""
+    """What a fake gave is not what the next test's fake gives, by position and by name, with a hash and without."""
 
     @effect(Cache(ttl=60))
     async def cached(n: int, number: int = need(NUMBER)) -> int:
         return n * number
 
     assert [await cached(2, 3), await cached(2, 4), await cached(2, 3)] == [6, 8, 6]
+    assert [await cached(2, number=5), await cached(2, number=6), await cached(n=2, number=4)] == [10, 12, 8]
+
+    @effect(Cache(ttl=60))
+    async def first(n: int, words: list[str] = need(WORDS)) -> str:
+        return words[0]
+
+    one, other = ["one"], ["one"]
+    assert [await first(1, one), await first(1, words=one)] == ["one", "one"]
+    other[0] = "other"
+    assert [await first(1, other), await first(1, words=one)] == ["other", "one"]
+    with pytest.raises(TypeError, match="its argument 'n' is a list, which has no hash"):
+        await first([], one)  # type: ignore[arg-type]
+
+
+def test_a_key_that_asks_for_a_service_is_said_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"arguments of the call, wants\(n\), and takes \(n, number\)"):
+
+        @effect(ConcurrencyLimit(1, key=lambda n, number: n))
+        async def wants(n: int, number: int = need(NUMBER)) -> int:
+            return n * number
 
 
 def test_a_need_that_nothing_can_fill_is_said_at_once() -> None:

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from ..errors import ConfigError
 
-__all__ = ["Injected", "arity", "bound", "check_name", "is_method", "unhashable", "whole"]
+__all__ = ["Injected", "arity", "before_services", "bound", "check_name", "is_method", "unhashable", "whole"]
 
 
 class Injected:
@@ -18,7 +18,7 @@ class Injected:
 
 
 def bound(
-    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None
 ) -> tuple[tuple[Any, ...], dict[str, Any] | None]:
     """The arguments by position as far as the signature allows, without services and what was not given."""
     if not callable(function):
@@ -27,7 +27,7 @@ def bound(
         signature = _signature(function)
     except ValueError:  # a builtin that does not say
         return args, kwargs
-    given = signature.bind(*args, **kwargs)
+    given = signature.bind(*args, **(kwargs or {}))
     for name in [name for name in given.arguments if isinstance(signature.parameters[name].default, Injected)]:
         del given.arguments[name]
     return given.args, given.kwargs or None
@@ -52,7 +52,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 class _Itself:
-    """An object that is equal to itself only: a method's `self` in a key."""
+    """An object that is equal to itself only: a method's `self` in a key, or a service that a call was passed."""
 
     __slots__ = ("_it",)
 
@@ -71,10 +71,14 @@ def whole(function: Any, method: bool, args: tuple[Any, ...], kwargs: Mapping[st
     values: list[Any]
     if callable(function):
         try:
-            call = _signature(function).bind(*args, **(kwargs or {}))
+            signature = _signature(function)
+            call = signature.bind(*args, **(kwargs or {}))
         except ValueError:  # a builtin that does not say
             values = [*args, *_by_name(kwargs or {})]
         else:
+            for name in call.arguments:
+                if isinstance(signature.parameters[name].default, Injected):
+                    call.arguments[name] = _Itself(call.arguments[name])
             call.apply_defaults()
             values = [*call.args, *_by_name(call.kwargs)]
     else:
@@ -98,14 +102,17 @@ def unhashable(
     name: str, function: Any, method: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None
 ) -> TypeError:
     """The error of a cached call whose arguments are no key; it names the first of them."""
-    names, rest = [], ""
+    names, rest, services = [], "", set[str]()
     if callable(function):
         with contextlib.suppress(ValueError):
             parameters = _signature(function).parameters.values()
             names = [each.name for each in parameters if each.kind in _BY_POSITION]
             rest = next((each.name for each in parameters if each.kind == each.VAR_POSITIONAL), "")
+            services = {each.name for each in parameters if isinstance(each.default, Injected)}
     given = [*zip([*names, *(rest for _ in args)], args, strict=False), *(kwargs or {}).items()]
     for place, (argument, value) in enumerate(given):
+        if argument in services:
+            continue  # counts by identity
         try:
             hash(_Itself(value) if method and not place else value)
         except TypeError:
@@ -134,6 +141,22 @@ def arity(function: Any) -> int | None:
     if any(each.kind not in _BY_POSITION or each.default is not each.empty for each in parameters):
         return None
     return len(parameters)
+
+
+def before_services(function: Any) -> int | None:
+    """How many of its parameters by position come before the first that gets a service; None if none gets one."""
+    if not callable(function):
+        return None
+    try:
+        parameters = _signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    by_position = 0
+    for each in parameters:
+        if isinstance(each.default, Injected):
+            return by_position
+        by_position += each.kind in _BY_POSITION
+    return None
 
 
 def check_name(given: str | None, owner: str) -> None:

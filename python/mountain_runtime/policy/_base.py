@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, ParamSpec, Type
 
 from .._native import Effect, Layer, Plan, call_effect, check_call
 from ..errors import ConfigError
-from ._arguments import arity, is_method
+from ._arguments import arity, before_services, is_method
 from ._functions import check_arguments
 from ._part import Part
 
@@ -117,7 +117,8 @@ def plan(
             check_arguments(each, setting, policy, function, name)
     layers = [policy._layer() for policy in flat]
     if asking:
-        return Plan(flat, layers, name, function, skip, is_method(function), arity(function))
+        method, services = is_method(function), before_services(function)
+        return Plan(flat, layers, name, function, skip, method, arity(function), services)
     return Plan(flat, layers, name, function, skip)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, cast
 
 from ..errors import ConfigError
+from ._arguments import Injected
 
 __all__ = ["check_arguments", "check_function", "takes_none", "takes_one"]
 
@@ -39,7 +40,8 @@ def check_arguments(given: Callable[..., Any], setting: str, policy: object, fun
     """
     if not callable(function) or (calls := _signature(function)) is None or (takes := _signature(given)) is None:
         return
-    parameters = list(calls.parameters.values())
+    parameters = [each for each in calls.parameters.values() if not isinstance(each.default, Injected)]
+    calls = calls.replace(parameters=parameters)
     if any(each.kind not in _FIXED for each in parameters):
         return  # it can be called in more ways than can be tried
     required = [each for each in parameters if each.default is each.empty]

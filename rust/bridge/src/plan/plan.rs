@@ -27,6 +27,8 @@ pub(crate) struct Function {
     pub(super) method: bool,
     /// A call of so many arguments by position leaves none to a default; `None` where that is not known.
     pub(super) arity: Option<usize>,
+    /// Before its first parameter that gets a service stand so many by position; `None` where it has no such parameter.
+    pub(super) before_services: Option<usize>,
 }
 
 impl Function {
@@ -86,7 +88,8 @@ pub(crate) struct Plan {
 #[pymethods]
 impl Plan {
     #[new]
-    #[pyo3(signature = (policies, layers, name, function = None, skip = 0, method = false, arity = None))]
+    #[pyo3(signature = (policies, layers, name, function = None, skip = 0, method = false, arity = None,
+        before_services = None))]
     #[expect(clippy::too_many_arguments, reason = "what there is to know of a function")]
     fn new(
         py: Python<'_>,
@@ -97,8 +100,9 @@ impl Plan {
         skip: usize,
         method: bool,
         arity: Option<usize>,
+        before_services: Option<usize>,
     ) -> PyResult<Self> {
-        Plan::of_layers(py, policies, &layers, name, Function { itself: function, skip, method, arity })
+        Plan::of_layers(py, policies, &layers, name, Function { itself: function, skip, method, arity, before_services })
     }
 
     #[getter]
@@ -119,6 +123,11 @@ impl Plan {
     #[getter]
     fn arity(&self) -> Option<usize> {
         self.function.arity
+    }
+
+    #[getter]
+    fn before_services(&self) -> Option<usize> {
+        self.function.before_services
     }
 
     #[getter]

@@ -38,13 +38,16 @@ impl Plan {
         }
         let py = args.py();
         let args = if self.function.skip > 0 { args.get_slice(self.function.skip, args.len()) } else { args.clone() };
-        // Without keyword arguments nothing has to be bound.
-        let (args, kwargs) = match (&self.function.itself, kwargs.filter(|k| !k.is_empty())) {
-            (Some(function), Some(kwargs)) => {
+        let kwargs = kwargs.filter(|kwargs| !kwargs.is_empty());
+        let (whole, whole_kwargs) = (args.clone(), kwargs);
+        let services = self.function.before_services.is_some_and(|before| before < args.len());
+        // Arguments by position alone, without services, are what the functions are asked with: nothing is bound.
+        let (args, kwargs) = match &self.function.itself {
+            Some(function) if kwargs.is_some() || services => {
                 let bound = api(py).bound.bind(py).call1((function, args, kwargs))?;
                 bound.extract::<(Bound<'_, PyTuple>, Option<Bound<'_, PyDict>>)>()?
             }
-            (_, kwargs) => (args, kwargs.cloned()),
+            _ => (args, kwargs.cloned()),
         };
         let term = |asks: &Asks| -> PyResult<Term> {
             let mut term = Term::default();
@@ -54,7 +57,12 @@ impl Plan {
             }
             if let Some((key, keys)) = &asks.call {
                 let key = key.as_ref().map(|key| key.bind(py));
-                term.key = Some(self.intern_call(key, keys, &args, kwargs.as_ref())?);
+                term.key = Some(match key {
+                    Some(key) => self.intern_call(Some(key), keys, &args, kwargs.as_ref())?,
+                    // A service that is passed tells calls apart: what a test's fake gave is not what another gives.
+                    None if self.function.before_services.is_some() => self.intern_call(None, keys, &whole, whole_kwargs)?,
+                    None => self.intern_call(None, keys, &args, kwargs.as_ref())?,
+                });
             }
             if let Some(cost) = &asks.cost {
                 let cost = cost.bind(py).call(&args, kwargs.as_ref())?;
