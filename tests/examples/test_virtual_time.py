@@ -17,4 +17,4 @@ def test_waits_of_half_a_minute_take_no_time(tmp_path: Path) -> None:
     assert code == 0, output + said
     found = re.search(r"^3 passed in ([\d.]+)s$", output, re.MULTILINE)
     assert found, output
-    assert float(found[1]) < 5
+    assert float(found[1]) < 15  # half of one wait

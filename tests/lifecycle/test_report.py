@@ -20,11 +20,11 @@ async def closed(*, stuck: bool) -> ShutdownReport:
         begun.set()
         release.wait(LONG)
 
-    async with Runtime(shutdown=Shutdown(deadline=0.3, drain=0.1)) as runtime:
+    async with Runtime(shutdown=Shutdown(deadline=0.5, drain=0.3)) as runtime:
         if stuck:
             runtime.submit(gets())
             await until(begun.is_set)
-        runtime.submit(_native.trial_sleep(SOON))
+        runtime.submit(_native.trial_sleep(5 * SOON))
     release.set()
     assert runtime.report is not None
     await until(lambda: _native.statistics()["abandoned_threads"] == 0)

@@ -161,7 +161,7 @@ async def test_a_waiter_that_is_past_its_time_is_passed_over() -> None:
     """Its loop is late as well: it cannot say so itself, and the place goes to the next, on another loop."""
     limit = ConcurrencyLimit(1)
     began, granted = threading.Event(), threading.Event()
-    late = effect(Timeout(SOON), limit, name="late")
+    late = effect(Timeout(10 * SOON), limit, name="late")  # another thread begins to wait before it passes
 
     def elsewhere() -> None:
         async def main() -> None:
@@ -183,7 +183,7 @@ async def test_a_waiter_that_is_past_its_time_is_passed_over() -> None:
         thread.start()
         await until(lambda: counts(limit) == (1, 2))
         began.set()
-        time.sleep(2 * SOON)  # the waiter's time passes while this loop does nothing
+        time.sleep(11 * SOON)  # the waiter's time passes while this loop does nothing
     assert granted.wait(AT_ONCE)
     with pytest.raises(TimedOut):
         await waiter

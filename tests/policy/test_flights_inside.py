@@ -128,16 +128,19 @@ async def test_a_thousand_who_wait_for_one_failure() -> None:
         assert max(found) < 20
     gc.collect()
     tracemalloc.start()
-    try:
-        await thousand()
-        await asyncio.sleep(0)  # the step that a gather has woken holds what it has gathered
-        gc.collect()
+
+    async def grown() -> int:
         before = tracemalloc.get_traced_memory()[0]
         for _ in range(3):
             await thousand()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the step that a gather has woken holds what it has gathered
         gc.collect()
-        assert tracemalloc.get_traced_memory()[0] - before < 100_000
+        return tracemalloc.get_traced_memory()[0] - before
+
+    try:
+        await thousand()
+        # Tables of others may grow once, a leak does so in each.
+        assert min([await grown() for _ in range(2)]) < 100_000
     finally:
         tracemalloc.stop()
 

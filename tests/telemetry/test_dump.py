@@ -24,7 +24,7 @@ from mountain_runtime import (
 )
 from mountain_runtime._native import trial_sleep as sleep
 from mountain_runtime.testing import VirtualClock
-from tests.lifecycle.support import LONG, SOON, Program, forever
+from tests.lifecycle.support import LONG, SOON, Program, forever, until
 
 
 @effect(name="inner")
@@ -160,9 +160,9 @@ async def test_a_blocking_function_shows_where_its_thread_is() -> None:
 
     async with under_way(works()) as rt:
         try:
+            await until(lambda: any("in deep" in line for line in one(rt.dump(), "works")["stack"]))
             found = one(rt.dump(), "works")
             assert found["state"] == "in a thread"
-            assert any("in deep" in line for line in found["stack"])
             assert found["task"] is not None
         finally:
             go.set()
