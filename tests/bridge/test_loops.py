@@ -133,7 +133,7 @@ def test_closed_with_everything_in_flight(new_loop: LoopFactory, complaints: lis
         tasks = [loop.create_task(work) for work in works()]
         loop.run_until_complete(ticks(5))
         loop.close()
-        for task in tasks:
+        for task in asyncio.all_tasks(loop):
             # A task that dies pending is asyncio's to complain about, with or without us.
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         del tasks, task
@@ -260,18 +260,22 @@ def test_what_a_collected_loop_held_is_given_back() -> None:
 
 @pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning", "ignore:unclosed <:ResourceWarning")
 def test_a_loop_is_known_by_itself_and_not_by_its_address(complaints: list[str]) -> None:
-    """A handle keeps the port of a loop that was collected, and the next loop is made at that one's address."""
+    """The port of a loop that was collected is kept, and the next loop is made at that one's address."""
 
     class NeverClosed(asyncio.SelectorEventLoop):
         def __del__(self) -> None:
             """Not even by the collector, as asyncio's own are."""
 
     handles: list[Any] = []
+    ports: list[Any] = []
     addresses: list[int] = []
 
     async def main() -> int:
         handles.append(noop(1).__await__())
-        assert handles[-1].get_loop() is asyncio.get_running_loop()
+        loop: Any = asyncio.get_running_loop()
+        assert handles[-1].get_loop() is loop
+        readers = [key.data[0]._callback.__self__ for key in loop._selector.get_map().values()]
+        ports.extend(reader for reader in readers if reader is not loop)
         return await asyncio.wait_for(asyncio.ensure_future(handles[-1]), LONG)
 
     for _ in range(20):
@@ -285,6 +289,7 @@ def test_a_loop_is_known_by_itself_and_not_by_its_address(complaints: list[str])
         del loop, blanks
         gc.collect()
     assert len(set(addresses)) < len(addresses)
+    assert [type(port).__name__ for port in ports] == ["Port"] * 20
     assert [each for each in complaints if "ResourceWarning" not in each] == []
 
 

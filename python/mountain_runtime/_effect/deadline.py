@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import Token
 from types import TracebackType
 
@@ -58,7 +58,8 @@ class _Deadline(AsyncBlockOnly, AbstractAsyncContextManager[None]):
         if self._timer is not None:
             self._timer.cancel()
         if self._token is not None:
-            deadline_var.reset(self._token)
+            with suppress(ValueError):  # closed in another context, as what a loop leaves behind is
+                deadline_var.reset(self._token)
         assert self._cancel is not None
         if self._cancel.settle(error):
             what = f"deadline({written(self._seconds)})"

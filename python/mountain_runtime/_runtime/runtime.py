@@ -148,8 +148,9 @@ class Runtime(AsyncBlock, Closing):
         try:
             return await effect
         finally:
-            scope_var.reset(tokens[0])
-            accepted_var.reset(tokens[1])
+            with contextlib.suppress(ValueError):  # closed in another context, as what a loop leaves behind is
+                scope_var.reset(tokens[0])
+                accepted_var.reset(tokens[1])
 
     def from_thread(self, effect: Effect[T], /) -> T:
         """Runs an effect on this runtime's loop, from a thread that runs none, and waits for it. Ctrl-C cancels it."""

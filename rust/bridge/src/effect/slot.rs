@@ -156,7 +156,11 @@ impl Slot {
             std::mem::replace(&mut *state, State::Left)
         };
         match was {
-            State::Queued(handle) => Handle::ask_to_end(handle.bind(py), None).map(drop),
+            // Nothing awaits it any more: a waiter that it woke would be in the middle of its step.
+            State::Queued(handle) => {
+                handle.get().let_go();
+                Ok(())
+            }
             State::Leaving(inside) => inside.leave(py),
             _ => Ok(()),
         }

@@ -9,7 +9,7 @@ use crate::context::level::Shield;
 use crate::globals::Begun;
 use crate::handle::job_state::Stage;
 use crate::observe::watch::Watch;
-use crate::scope::owned::Owned;
+use crate::port::owned::Owned;
 
 /// How a handle has ended.
 pub(crate) enum Phase {

@@ -69,9 +69,8 @@ impl Handle {
         }
         let waiter = me.state.lock().take_only_waiter(|callback| wakes_a_task(callback.bind(py)));
         let Some((waiter, context)) = waiter else { return Ok(()) };
-        let port = me.port.bind(py);
-        let woken = Handle::new(port, None, Backing::Parked)?;
+        let woken = Handle::new(py, &me.event_loop, None, Backing::Parked)?;
         Self::resolve(&woken, Phase::Value(py.None()), false)?;
-        port.get().call_soon(waiter.bind(py), woken.as_any(), context.as_ref().map(|context| context.bind(py)))
+        me.event_loop.call_soon(waiter.bind(py), woken.as_any(), context.as_ref().map(|context| context.bind(py)))
     }
 }

@@ -169,7 +169,7 @@ impl Handle {
     }
 
     fn get_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.port.get().event_loop(py)
+        self.event_loop.get(py)
     }
 
     #[pyo3(signature = (r#fn, /, *, context = None))]
@@ -184,14 +184,13 @@ impl Handle {
         let mut s = slf.get().state.lock();
         if !s.pending() {
             drop(s);
-            return slf.get().port.get().call_soon(&r#fn, slf, context.as_ref());
+            return slf.get().event_loop.call_soon(&r#fn, slf, context.as_ref());
         }
         type_slots::track_later(slf);
         let gathered = s.work().cloned().filter(|_| gathers(&r#fn)).map(|work| (work, r#fn.clone()));
         s.add_callback((r#fn.unbind(), context.map(Bound::unbind)));
         drop(s);
-        gathered
-            .map_or(Ok(()), |(work, callback)| gathered::look_later(slf.get().port.bind(py), work, slf.get().name(), &callback))
+        gathered.map_or(Ok(()), |(work, callback)| gathered::look_later(&slf.get().event_loop, work, slf.get().name(), &callback))
     }
 
     #[pyo3(signature = (r#fn, /))]

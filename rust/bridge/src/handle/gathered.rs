@@ -11,7 +11,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use crate::context;
 use crate::context::current::current_task;
 use crate::convert::error::circle;
-use crate::port::Port;
+use crate::python::known_loop::KnownLoop;
 
 /// Checks in the loop's next turn whether the task awaits what it gathered (it may have started it only), and fails the
 /// gather where the wait would be a deadlock.
@@ -56,8 +56,8 @@ fn outer<'py>(callback: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>
 }
 
 /// Schedules the check for `callback`, which a gather has left on the handle of `work`.
-pub(crate) fn look_later(port: &Bound<'_, Port>, work: Arc<Submitted>, name: &str, callback: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = port.py();
+pub(crate) fn look_later(event_loop: &KnownLoop, work: Arc<Submitted>, name: &str, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = callback.py();
     let (held, flight) = context::within(py)?;
     let task = current_task(py)?;
     if (held.is_none() && flight.is_none()) || task.is_none() {
@@ -65,5 +65,5 @@ pub(crate) fn look_later(port: &Bound<'_, Port>, work: Arc<Submitted>, name: &st
     }
     let (task, callback) = (task.unbind(), callback.clone().unbind());
     let look = Bound::new(py, Gathered { work, held, flight, task, callback, name: name.to_owned() })?;
-    port.get().call_soon(look.as_any(), &py.None().into_bound(py), None)
+    event_loop.call_soon(look.as_any(), &py.None().into_bound(py), None)
 }

@@ -23,16 +23,16 @@ use crate::handle::backing::{Backing, Now, Phase, State};
 use crate::handle::job_state::Stage;
 use crate::observe::watch::Watch;
 use crate::plan::Plan;
-use crate::port::Port;
+use crate::port::owned::Owned;
 use crate::python::callback::{call_in, wakes_a_task};
 use crate::python::free_list::{Idle, Reused};
+use crate::python::known_loop::KnownLoop;
 use crate::python::type_slots;
-use crate::scope::owned::Owned;
 
 /// Work that has started. All of asyncio takes it for a Future: it can be awaited, gathered, shielded and cancelled.
 #[pyclass(frozen, freelist = 16384, weakref, module = "mountain_runtime")]
 pub(crate) struct Handle {
-    pub(super) port: Py<Port>,
+    pub(super) event_loop: KnownLoop,
     /// `None` where a parked run awaits the handle.
     pub(super) plan: Option<Py<Plan>>,
     pub(super) created: Instant,
@@ -49,12 +49,18 @@ impl Reused for Handle {
 }
 
 impl Handle {
-    pub(crate) fn new<'py>(port: &Bound<'py, Port>, plan: Option<Py<Plan>>, backing: Backing) -> PyResult<Bound<'py, Handle>> {
-        Self::made(port, plan, backing, None, None)
+    pub(crate) fn new<'py>(
+        py: Python<'py>,
+        event_loop: &KnownLoop,
+        plan: Option<Py<Plan>>,
+        backing: Backing,
+    ) -> PyResult<Bound<'py, Handle>> {
+        Self::made(py, event_loop, plan, backing, None, None)
     }
 
     pub(super) fn made<'py>(
-        port: &Bound<'py, Port>,
+        py: Python<'py>,
+        event_loop: &KnownLoop,
         plan: Option<Py<Plan>>,
         backing: Backing,
         begun: Option<Begun>,
@@ -75,10 +81,10 @@ impl Handle {
         };
         // Reading the clock has a price: a handle without a plan shows its age nowhere.
         let created = if plan.is_some() { clock().now() } else { Instant::from_nanos(0) };
-        let handle = Handle { port: port.clone().unbind(), plan, created, state: Mutex::new(state) };
+        let handle = Handle { event_loop: event_loop.clone_ref(py), plan, created, state: Mutex::new(state) };
         // A native call starts with no reference cycle through it; what adds one later tracks the handle
         // (`track_later`). Tracking from the start would be a quarter of what queueing a call costs.
-        if seen { type_slots::tracked(port.py(), handle) } else { type_slots::untracked(port.py(), handle) }
+        if seen { type_slots::tracked(py, handle) } else { type_slots::untracked(py, handle) }
     }
 
     /// Gives the call to a runtime: its end is told to `owner`, and an error that is never retrieved is reported.
@@ -109,7 +115,8 @@ impl Handle {
         }
     }
 
-    /// Ends a native call whose loop is closed: it gives back the permits that it holds or waits for.
+    /// Ends a native call for which nothing waits any more, as its loop is closed or its await was left: it gives back
+    /// the permits that it holds or waits for.
     pub(crate) fn let_go(&self) {
         let abort = self.state.lock().ask();
         if let Some(abort) = abort {
@@ -152,7 +159,7 @@ impl Handle {
             work.over();
         }
         if let Some(owner) = owner {
-            owner.release(place);
+            drop(owner.release(py, place));
         }
         let mut result = Ok(());
         for (callback, context) in first.into_iter().chain(more) {
@@ -161,7 +168,7 @@ impl Handle {
             let called = match &context {
                 Some(context) if direct && wakes_a_task(&callback) => call_in(context, &callback, slf),
                 None if direct => callback.call1((slf,)).map(drop),
-                context => me.port.get().call_soon(&callback, slf, context.as_ref()),
+                context => me.event_loop.call_soon(&callback, slf, context.as_ref()),
             };
             result = result.and(called);
         }
@@ -236,7 +243,7 @@ impl Handle {
 
     /// Visits what the collector is to know of. A lock that is held is skipped: the collector may run under it.
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.port)?;
+        self.event_loop.traverse(visit)?;
         visit.call(&self.plan)?;
         let Some(s) = self.state.try_lock() else { return Ok(()) };
         match &s.now {
@@ -258,8 +265,10 @@ impl Handle {
         Ok(())
     }
 
-    /// Breaks the reference cycles through this handle, outside of the lock.
+    /// Breaks the reference cycles through this handle, outside of the lock. It goes with its loop, and so a native
+    /// call is let go.
     pub(super) fn clear(&self) {
+        self.let_go();
         let old = {
             let mut s = self.state.lock();
             let cancel = s.rare.as_mut().map(|rare| (rare.message.take(), rare.shield.take()));

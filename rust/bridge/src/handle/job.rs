@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, ffi};
 
 use crate::context::permit_context::PyPermitContext;
@@ -44,7 +44,7 @@ impl Job {
         let port = Port::current(py)?;
         let plan = Plan::bare(py, &name)?.unbind();
         let stage = Arc::new(Stage::queued());
-        let handle = Handle::new(&port, Some(plan), Backing::Job(stage.clone()))?;
+        let handle = Handle::new(py, &port.get().event_loop, Some(plan), Backing::Job(stage.clone()))?;
         // SAFETY: makes a new reference to a copy of the current context.
         let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
         let shared = port.get().shared.clone();
@@ -94,6 +94,12 @@ impl Job {
         if let Some(within) = &self.within {
             within.get().over();
         }
-        self.stage.end(|| self.port.mailbox.post(Message::Object(PyRef::new(self.handle.clone_ref(py)), result)));
+        let handle = PyWeakrefReference::new(self.handle.bind(py)).map(|handle| PyRef::new(handle.unbind()));
+        // A job that was left needs no handle.
+        self.stage.end(|| {
+            if let Ok(handle) = handle {
+                self.port.mailbox.post(Message::Object(handle, result));
+            }
+        });
     }
 }

@@ -19,7 +19,6 @@ use crate::handle::backing::{Backing, Now, Phase};
 use crate::observe::watch::Watch;
 use crate::plan::Plan;
 use crate::port::Port;
-use crate::python::pyref::PyRef;
 
 impl Handle {
     /// Starts a native operation. `counts`: the statistics count the call; not so for a part of a run, which counts
@@ -51,9 +50,16 @@ impl Handle {
         if counts {
             plan.get().tally.count(Count::Started);
         }
-        let handle = Self::made(port, Some(plan.clone().unbind()), Backing::Native(Abort::Never), begun, watch)?;
-        let token = PyRef::new(handle.clone().unbind()).into_token();
-        let done = Done::new(port.get().shared.clone(), token).of(priority);
+        let handle = Self::made(
+            plan.py(),
+            &port.get().event_loop,
+            Some(plan.clone().unbind()),
+            Backing::Native(Abort::Never),
+            begun,
+            watch,
+        )?;
+        let place = port.get().native.keep(plan.py(), handle.clone().into_any().unbind());
+        let done = Done::new(port.get().shared.clone(), place as usize).of(priority);
         // A panic drops the `Done`, which then answers with a failure.
         let abort = catch_unwind(AssertUnwindSafe(|| starts(done))).unwrap_or(Abort::Never);
         if let Now::Pending(backing, _) = &mut handle.get().state.lock().now {

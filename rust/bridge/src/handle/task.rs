@@ -12,7 +12,7 @@ use crate::python::api::api;
 
 /// Makes the handle of a task that runs a submitted effect: it ends as the task does.
 pub(crate) fn of_task<'py>(port: &Bound<'py, Port>, plan: Py<Plan>, task: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Handle>> {
-    let handle = Handle::new(port, Some(plan), Backing::Task(task.clone().unbind()))?;
+    let handle = Handle::new(port.py(), &port.get().event_loop, Some(plan), Backing::Task(task.clone().unbind()))?;
     let done = Bound::new(port.py(), TaskDone { handle: handle.clone().unbind() })?;
     task.call_method1(intern!(port.py(), "add_done_callback"), (done,))?;
     Ok(handle)

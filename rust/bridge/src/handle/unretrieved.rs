@@ -13,7 +13,7 @@ impl Handle {
     fn report(&self, py: Python<'_>, e: &Py<PyAny>) -> PyResult<()> {
         let message = format!("the error of submitted effect '{}' was never retrieved", self.name());
         let context = PyDict::new(py);
-        if let Ok(event_loop) = self.port.get().event_loop(py) {
+        if let Ok(event_loop) = self.event_loop.get(py) {
             context.set_item("message", message)?;
             context.set_item("exception", e)?;
             event_loop.call_method1("call_exception_handler", (context,))?;

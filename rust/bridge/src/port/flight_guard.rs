@@ -6,6 +6,7 @@ use mountain_core::effect::{self, Abort, Abortable, Flight, Landed, PermitContex
 use mountain_core::sync::Mutex;
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
+use pyo3::types::PyWeakrefReference;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::context::permit_context::PyPermitContext;
@@ -64,7 +65,8 @@ impl Landing {
         // An eager task may have ended already.
         let Some(landing) = &*landing else { return Ok(()) };
         port.get().flies(slf.as_any());
-        let abort = Arc::new(Ask { port: port.get().shared.clone(), task: Mutex::new(Some(PyRef::new(task.clone().unbind()))) });
+        let known = PyRef::new(PyWeakrefReference::new(&task)?.unbind());
+        let abort = Arc::new(Ask { port: port.get().shared.clone(), task: Mutex::new(Some(known)) });
         *me.task.lock() = Some((task.unbind(), port.unbind()));
         landing.begun(Abort::Shared(abort));
         Ok(())
@@ -117,7 +119,8 @@ pub(crate) fn cancel(task: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// Has the task's own loop cancel it when the last caller has left.
+/// Has the task's own loop cancel it when the last caller has left. It knows the task by a weak reference, as any
+/// flight is known to the engine, which the collector does not look through.
 struct Ask {
     port: Arc<Shared>,
     task: Mutex<Option<PyRef>>,

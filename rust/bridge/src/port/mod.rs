@@ -3,6 +3,7 @@
 
 pub(crate) mod bell;
 pub(crate) mod flight_guard;
+pub(crate) mod owned;
 mod port;
 pub(crate) mod queue;
 pub(crate) mod registry;

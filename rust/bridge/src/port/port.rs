@@ -16,20 +16,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mountain_core::sync::Mutex;
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyWeakrefMethods, PyWeakrefReference};
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
+use crate::port::owned::Owned;
 use crate::port::queue::Shared;
+use crate::python::known_loop::KnownLoop;
 
 #[pyclass(frozen, weakref, module = "mountain_runtime._native")]
 pub(crate) struct Port {
     pub(crate) shared: Arc<Shared>,
-    /// Weak, so that a port does not keep its loop alive.
-    pub(super) event_loop: Py<PyWeakrefReference>,
+    pub(crate) event_loop: KnownLoop,
     /// The loop's address.
     pub(super) key: usize,
+    /// The native calls that are under way.
+    pub(crate) native: Owned,
     /// The runs that wait for something native, by address. The port keeps them alive, as a loop keeps its timers.
     pub(crate) parked: Mutex<HashMap<usize, Py<PyAny>>>,
     /// The flights of cached calls whose tasks run on this loop, likewise.
@@ -39,27 +40,6 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// The loop. RuntimeError once it is collected.
-    pub(crate) fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.event_loop.bind(py).upgrade().ok_or_else(|| PyRuntimeError::new_err("the event loop is gone"))
-    }
-
-    pub(crate) fn call_soon(
-        &self,
-        callback: &Bound<'_, PyAny>,
-        argument: &Bound<'_, PyAny>,
-        context: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let py = callback.py();
-        let event_loop = self.event_loop(py)?;
-        let kwargs = PyDict::new(py);
-        if let Some(context) = context {
-            kwargs.set_item(intern!(py, "context"), context)?;
-        }
-        event_loop.call_method(intern!(py, "call_soon"), (callback, argument), Some(&kwargs))?;
-        Ok(())
-    }
-
     /// Keeps a run that waits for something native.
     pub(crate) fn park(&self, run: &Bound<'_, PyAny>) {
         if self.parked.lock().insert(run.as_ptr() as usize, run.clone().unbind()).is_none() {
@@ -93,6 +73,7 @@ impl Port {
 
     /// Visits what the collector is to know of; what is locked at the moment is skipped.
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.native.traverse(visit)?;
         if let Some(parked) = self.parked.try_lock() {
             for run in parked.values() {
                 visit.call(run)?;

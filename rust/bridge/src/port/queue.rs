@@ -14,15 +14,16 @@ use crate::port::bell::FdBell;
 use crate::python::pyref::PyRef;
 use crate::python::weak::Weak;
 
-/// What a worker or another thread tells a loop.
+/// What a worker or another thread tells a loop. A message owns neither a handle nor a task: either would keep a loop
+/// that is dropped without `close`, and the collector does not see what waits in the mailbox.
 pub(crate) enum Message {
     /// A parked or suspended run was woken.
     Wake(Arc<RunWake>),
-    /// A native call has ended: its handle, and how.
-    Done(PyRef, Outcome),
-    /// A Python thread has ended a job: its handle, and a value or an exception.
+    /// A native call has ended: the place of its handle among those of the port, and how.
+    Done(u32, Outcome),
+    /// A Python thread has ended a job: a weak reference to its handle, and a value or an exception.
     Object(PyRef, Result<PyRef, PyRef>),
-    /// The last caller of a flight has left: its task is to be cancelled.
+    /// The last caller of a flight has left: a weak reference to its task, which is to be cancelled.
     Cancel(PyRef),
     /// A worker needs buffers of these sizes, which only the loop's thread can make.
     Allocate(Vec<usize>, Box<dyn FnOnce(Arc<dyn Memory>) + Send>),
@@ -37,8 +38,7 @@ pub(crate) struct Shared {
 
 impl Sink for Shared {
     fn deliver(&self, token: usize, outcome: Outcome) {
-        // SAFETY: `Handle::begin` made the token from the handle; an outcome is delivered once.
-        self.mailbox.post(Message::Done(unsafe { PyRef::from_token(token) }, outcome));
+        self.mailbox.post(Message::Done(token as u32, outcome));
     }
 
     fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>) {

@@ -15,7 +15,9 @@ use crate::context::current::running_loop;
 use crate::globals::PARKED;
 use crate::port::Port;
 use crate::port::bell::FdBell;
+use crate::port::owned::Owned;
 use crate::port::queue::Shared;
+use crate::python::known_loop::KnownLoop;
 use crate::python::os_error::os_error;
 use crate::python::pyref::{PyRef, empty_graveyard, when_many};
 
@@ -64,7 +66,7 @@ impl Port {
     /// The port in the table for that very loop: a new loop may have the address of a collected one whose port is still
     /// referenced.
     fn known_of<'py>(event_loop: &Bound<'py, PyAny>) -> Option<Bound<'py, Port>> {
-        known(event_loop.py(), event_loop.as_ptr() as usize).filter(|port| port.get().is_of(event_loop))
+        known(event_loop.py(), event_loop.as_ptr() as usize).filter(|port| port.get().event_loop.is(event_loop))
     }
 
     /// The port of a loop that runs on this thread.
@@ -78,7 +80,7 @@ impl Port {
             unsafe { Some(last.port.clone_as::<PyWeakrefReference>(py).upgrade()?.cast_into_unchecked::<Port>()) }
         });
         // The same loop, as in `known_of`.
-        if let Some(port) = last.filter(|port| port.get().is_of(event_loop)) {
+        if let Some(port) = last.filter(|port| port.get().event_loop.is(event_loop)) {
             return Ok(port);
         }
         let port = match Self::known_of(event_loop) {
@@ -91,18 +93,15 @@ impl Port {
         Ok(port)
     }
 
-    fn is_of(&self, event_loop: &Bound<'_, PyAny>) -> bool {
-        self.event_loop.bind(event_loop.py()).upgrade().is_some_and(|own| own.is(event_loop))
-    }
-
     #[cold]
     fn open<'py>(event_loop: &Bound<'py, PyAny>, key: usize) -> PyResult<Bound<'py, Port>> {
         let py = event_loop.py();
         let port = Bound::new(
             py,
             Port {
-                event_loop: PyWeakrefReference::new(event_loop)?.unbind(),
+                event_loop: KnownLoop::new(event_loop)?,
                 key,
+                native: Owned::default(),
                 parked: Mutex::default(),
                 flying: Mutex::default(),
                 scope: Mutex::default(),
@@ -124,14 +123,6 @@ impl Port {
         drop(replaced);
         empty_graveyard(py);
         Ok(port)
-    }
-}
-
-/// A port goes without `remove` where its loop is collected and was not closed.
-impl Drop for Port {
-    fn drop(&mut self) {
-        remove(self);
-        drop(self.shared.mailbox.close());
     }
 }
 

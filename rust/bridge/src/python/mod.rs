@@ -5,6 +5,7 @@ pub(crate) mod attached;
 pub(crate) mod callback;
 pub(crate) mod expected;
 pub(crate) mod free_list;
+pub(crate) mod known_loop;
 pub(crate) mod os_error;
 pub(crate) mod payload;
 pub(crate) mod pyref;

@@ -200,7 +200,7 @@ impl Run {
             me.port = Some(port.clone().unbind());
             port
         };
-        let park = Handle::new(&port, None, Backing::Parked)?;
+        let park = Handle::new(py, &port.get().event_loop, None, Backing::Parked)?;
         let Step::Yield(yielded) = Handle::step(&park) else { unreachable!("a new handle is pending") };
         me.park = Some(park.unbind());
         port.get().park(slf.as_any());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use mountain_core::sync::Mutex;
 use mountain_core::time::Instant;
 use pyo3::prelude::*;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::convert::value;
@@ -24,8 +25,6 @@ use crate::port::queue::Message;
 use crate::port::registry;
 use crate::python::pyref::empty_graveyard;
 use crate::run::Run;
-use crate::runtime::reap;
-use crate::scope::Scope;
 
 /// The number of messages that one drain opens at most.
 const BOUND: usize = 1024;
@@ -59,7 +58,7 @@ impl Port {
         empty_graveyard(py);
         log::hand_over(py);
         // In debug mode tasks are woken by `call_soon`, which reports slow callbacks; a direct wake-up would skip that.
-        let direct = !port.event_loop(py)?.call_method0(intern!(py, "get_debug"))?.is_truthy()?;
+        let direct = !port.event_loop.get(py)?.call_method0(intern!(py, "get_debug"))?.is_truthy()?;
         let clock = clock();
         let mut now = clock.now();
         let pulse = &telemetry().pulse;
@@ -89,8 +88,27 @@ impl Port {
         self.traverse(&visit)
     }
 
-    fn __clear__(&self) {
+    fn __clear__(&self, py: Python<'_>) {
+        let_go(self, py);
         self.clear();
+    }
+}
+
+/// A port goes without `shut` where its loop is collected and was not closed.
+impl Drop for Port {
+    fn drop(&mut self) {
+        registry::remove(self);
+        // Attached, but for a deallocation at the interpreter's end.
+        Python::try_attach(|py| let_go(self, py));
+        drop(self.shared.mailbox.close());
+    }
+}
+
+/// Asks the native calls that are under way to end: no code will go on from them.
+fn let_go(port: &Port, py: Python<'_>) {
+    for handle in port.native.take_all(py) {
+        // SAFETY: `Handle::begin` keeps handles there.
+        unsafe { handle.bind(py).cast_unchecked::<Handle>() }.get().let_go();
     }
 }
 
@@ -102,21 +120,27 @@ fn open_message(slf: &Bound<'_, Port>, message: Message, direct: bool, now: Inst
             Some(run) => Run::woken(&unsafe { run.cast_into_unchecked() }, direct),
             None => Ok(()),
         },
-        Message::Done(handle, outcome) => {
-            // SAFETY: the reference of such a message is a handle's.
-            let handle = unsafe { handle.into_cast::<Handle>(py) };
-            Handle::ended(&handle, outcome, direct, now)
-        }
+        Message::Done(place, outcome) => match slf.get().native.release(py, place) {
+            // SAFETY: `Handle::begin` keeps handles there.
+            Some(handle) => Handle::ended(unsafe { handle.bind(py).cast_unchecked() }, outcome, direct, now),
+            None => Ok(()),
+        },
         Message::Object(handle, result) => {
-            // SAFETY: the reference of such a message is a handle's.
-            let handle = unsafe { handle.into_cast::<Handle>(py) };
+            // SAFETY: the reference of such a message is a weak one to a handle.
+            let Some(handle) = unsafe { handle.into_cast::<PyWeakrefReference>(py) }.upgrade() else { return Ok(()) };
+            // SAFETY: as above.
+            let handle = unsafe { handle.cast_into_unchecked::<Handle>() };
             let phase = match result {
                 Ok(value) => Phase::Value(value.into_bound(py).unbind()),
                 Err(e) => Phase::Error(e.into_bound(py).unbind()),
             };
             Handle::resolve(&handle, phase, direct)
         }
-        Message::Cancel(task) => flight_guard::cancel(&task.into_bound(py)),
+        // SAFETY: the reference of such a message is a weak one.
+        Message::Cancel(task) => match unsafe { task.into_cast::<PyWeakrefReference>(py) }.upgrade() {
+            Some(task) => flight_guard::cancel(&task),
+            None => Ok(()),
+        },
         Message::Allocate(sizes, then) => {
             then(value::Buffers::allocate(py, &sizes)?);
             Ok(())
@@ -125,13 +149,11 @@ fn open_message(slf: &Bound<'_, Port>, message: Message, direct: bool, now: Inst
 }
 
 /// Lets go of everything that waits on this loop. What the dropped runs do in turn is done before this returns.
-fn shut(slf: &Bound<'_, Port>, event_loop: &Bound<'_, PyAny>) {
+fn shut(slf: &Bound<'_, Port>) {
     let py = slf.py();
     let port = slf.get();
     registry::remove(port);
-    if let Err(e) = reap::let_go(event_loop) {
-        e.write_unraisable(py, Some(event_loop));
-    }
+    let_go(port, py);
     let parked = port.take_parked();
     for run in parked.into_values() {
         if let Ok(run) = run.bind(py).cast::<Run>() {
@@ -145,9 +167,6 @@ fn shut(slf: &Bound<'_, Port>, event_loop: &Bound<'_, PyAny>) {
         }
     }
     let scope = port.scope.lock().take();
-    if let Some(scope) = scope.as_ref().and_then(|scope| scope.bind(py).cast::<Scope>().ok()) {
-        scope.get().owned.all(py).iter().for_each(|handle| reap::let_go_of(handle.bind(py)));
-    }
     drop(scope);
     spans::loop_closes(py);
     drop(port.shared.mailbox.close());
@@ -168,12 +187,12 @@ impl CloseHook {
         let port = self.port.bind(py);
         // A loop that the collector ends is gone from the port's weak reference before its `__del__` closes it. The
         // original method still has it.
-        let Some(event_loop) = port.get().event_loop(py).ok().or(close.bind(py).getattr_opt(intern!(py, "__self__"))?) else {
+        let Some(event_loop) = port.get().event_loop.get(py).ok().or(close.bind(py).getattr_opt(intern!(py, "__self__"))?) else {
             return close.call0(py).map(drop);
         };
         let truthy = |name: &str| event_loop.call_method0(name)?.is_truthy();
         if !truthy("is_running")? && !truthy("is_closed")? && !port.get().shared.mailbox.closed() {
-            shut(port, &event_loop);
+            shut(port);
             event_loop.call_method1("remove_reader", (port.get().shared.mailbox.bell.fd(),))?;
         }
         close.call0(py)?;

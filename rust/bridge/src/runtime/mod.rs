@@ -3,5 +3,4 @@
 
 pub(crate) mod drain;
 pub(crate) mod fork;
-pub(crate) mod reap;
 mod runtime;

@@ -160,7 +160,7 @@ impl Scope {
             of_task(&port, e.plan.clone_ref(py), &task)?
         };
         if handle.get().pending() {
-            let place = me.owned.keep(handle.clone().into_any().unbind());
+            let place = me.owned.keep(py, handle.clone().into_any().unbind());
             handle.get().owned(me.owned.clone(), place, work);
         }
         Ok(handle)
@@ -200,8 +200,8 @@ impl Scope {
         Ok(())
     }
 
-    fn __clear__(&self) {
-        self.owned.clear();
+    fn __clear__(&self, py: Python<'_>) {
+        self.owned.take_all(py).for_each(drop);
         let gone = self.entered.lock().take();
         drop(gone);
     }

@@ -16,8 +16,8 @@ use crate::context::vars::{accepted_var, get, scope_var, serving_var};
 use crate::convert::error::make;
 use crate::globals::{self, Workers};
 use crate::port::Port;
+use crate::port::owned::Owned;
 use crate::python::api::api;
-use crate::scope::owned::Owned;
 
 pub(crate) const NEW: u8 = 0;
 pub(crate) const RUNNING: u8 = 1;
@@ -57,7 +57,7 @@ pub(crate) struct Scope {
 impl Drop for Scope {
     fn drop(&mut self) {
         // Its calls refer to the table that holds them: this alone breaks the cycle.
-        self.owned.clear();
+        Python::try_attach(|py| self.owned.take_all(py).for_each(drop));
         // It was never left. A plain drop of its workers would wait for them, here on the loop's thread.
         let own = self.own.lock().take();
         if let Some(workers) = own {
