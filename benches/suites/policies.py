@@ -36,6 +36,7 @@ PERCENT = 0.01
 BUCKET = OURS_TOO + "bucket"
 BY_RATE = OURS_TOO + "failure rate"
 SLOT = OURS_TOO + "slot"
+UNLIMITED = OURS_TOO + "no limit"
 BARE = OURS_TOO + "bare"
 
 Call = Callable[[int], Awaitable[int]]
@@ -194,10 +195,12 @@ def _contended(scale: Scale) -> Contest:
         OURS: partial(_crowd, of_ours, tasks),
         SLOT: in_blocks(limit.slot),
         "asyncio.Semaphore": in_blocks(lambda: semaphore),
+        UNLIMITED: partial(_crowd, _unlimited, tasks),
     }
     slot = _beside("contended", "asyncio.Semaphore, ours by slot()", SLOT, "asyncio.Semaphore")
+    floor = _beside("contended", "asyncio.Semaphore, ours no limit at all", UNLIMITED, "asyncio.Semaphore")
     expected = (list(range(tasks)), PERMITS)
-    return Contest(scale.pick(full=50, quick=20, tiny=2), turns, expected, (Measure("contended", "us"),), (slot,))
+    return Contest(scale.pick(full=50, quick=20, tiny=2), turns, expected, (Measure("contended", "us"),), (slot, floor))
 
 
 class Inside:
@@ -216,6 +219,12 @@ async def _work(inside: Inside, number: int) -> int:
     await asyncio.sleep(0)
     inside.now -= 1
     return number
+
+
+async def _unlimited(inside: Inside, number: int) -> int:
+    """The same steps with no limit around them, which counts as one that is kept: what any limit adds to."""
+    inside.now = PERMITS - 1
+    return await _work(inside, number)
 
 
 async def _in_block(block: Block, inside: Inside, number: int) -> int:

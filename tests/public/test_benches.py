@@ -70,6 +70,7 @@ EXTRAS = {
     ("stack", "overhead over bare"): "pyresilience",
     ("limit", "asyncio.Semaphore, ours by slot()"): "asyncio.Semaphore",
     ("contended", "asyncio.Semaphore, ours by slot()"): "asyncio.Semaphore",
+    ("contended", "asyncio.Semaphore, ours no limit at all"): "asyncio.Semaphore",
     ("waiters", "aiolimiter, ours a token bucket"): "aiolimiter",
     ("waiters", "aiolimiter, while nobody goes"): "aiolimiter",
     ("spawn", "create_subprocess_exec without pipes"): "create_subprocess_exec",
