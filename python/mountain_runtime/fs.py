@@ -34,13 +34,16 @@ StrPath = str | os.PathLike[str]
 _log = _logs.logger("fs")
 
 
-async def walk(root: StrPath, *, ignore_files: bool = False, follow_symlinks: bool = False) -> AsyncIterator[Entry]:
+def walk(root: StrPath, *, ignore_files: bool = False, follow_symlinks: bool = False) -> AsyncIterator[Entry]:
     """Everything below `root`, in no order, found by several threads; leaving the loop stops them.
 
     `ignore_files` leaves out what .gitignore and its like name. What cannot be read below the root is skipped and
     logged, to "mountain_runtime.fs".
     """
-    found = _native.Walk(root, ignore_files, follow_symlinks)
+    return _entries(_native.Walk(root, ignore_files, follow_symlinks))
+
+
+async def _entries(found: _native.Walk) -> AsyncIterator[Entry]:
     try:
         while (entries := await found.batch()) is not None:
             _log_skipped(found)
@@ -70,6 +73,8 @@ def read_many(paths: Iterable[StrPath]) -> Effect[list[bytes]]:
     """The files in their order, with one wake-up for all; the first failure is raised."""
     if isinstance(paths, (str, bytes, os.PathLike)):
         raise TypeError("fs.read_many() takes several paths: write fs.read_bytes(path) for one")
+    if not isinstance(cast("object", paths), Iterable):
+        raise TypeError(f"fs.read_many() takes an iterable of paths, not {type(paths).__name__}")
     return _native.fs_read_many(list(paths))
 
 

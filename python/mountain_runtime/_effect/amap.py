@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 from collections import deque
 from collections.abc import (
     AsyncIterable,
@@ -22,6 +23,8 @@ from .._tasks import scope as _scope
 from .._tasks.exits import error_of, result_of
 from ..errors import ConfigError, ShuttingDown
 from ..policy._base import name_of
+from ..policy._functions import takes_one
+from ..policy._given import shown
 from ..policy._numbers import count
 from . import children as _children
 from .misused import AsyncBlockOnly
@@ -46,10 +49,21 @@ def amap(
     """
     count(limit, "amap", "limit")
     if not callable(cast("object", fn)):
-        raise ConfigError(f"amap({fn!r}, ...): must be a function that gives an effect of one item")
+        raise ConfigError(f"amap({shown(fn)}, ...): must be a function that gives an effect of one item")
+    if not takes_one(fn):
+        call = "..." if name_of(fn) == "<lambda>" else f"{name_of(fn)}(...)"
+        raise ConfigError(f"amap({name_of(fn)}, ...): is called with one item: write lambda item: {call}")
     if isinstance(items, AsyncIterable):
         return _Results(fn, None, aiter(items), limit, ordered)
+    if not isinstance(cast("object", items), Iterable) and not hasattr(items, "__getitem__"):
+        raise TypeError(f"amap() takes items, an iterable or asynchronous one, not {shown(items)}{_way(items)}")
     return _Results(fn, iter(items), None, limit, ordered)
+
+
+def _way(given: object) -> str:
+    if isinstance(given, Awaitable):
+        return ": await it first"
+    return f": call it, {name_of(given)}()" if inspect.isroutine(given) else ""
 
 
 class _Results(

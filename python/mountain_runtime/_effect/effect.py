@@ -3,13 +3,14 @@
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from .._native import Effect, EffectFunction
 from ..errors import ConfigError
 from ..policy._arguments import check_name
 from ..policy._base import D, D_co, Policy, class_of, flatten, name_of, plan
+from ..policy._given import not_a_function, shown, way_to_policies
 from . import threads as _threads
 from .need import filled, needs, on_thread, without_needs
 
@@ -59,13 +60,14 @@ Make = Callable[[Callable[..., Any], tuple[Policy[Any], ...], str], Callable[...
 
 
 def _decorator(policies: tuple[Any, ...], name: str | None, check: Callable[[object], None], make: Make) -> Any:
-    check_name(name, "blocking" if check is _check_sync else "effect")
+    owner = "blocking" if check is _check_sync else "effect"
+    check_name(name, owner)
 
     def decorate(fn: Any, policies: tuple[Policy[Any], ...]) -> Any:
         if isinstance(fn, (staticmethod, classmethod)):
             return _decorated_method(cast("Any", fn), decorate, policies)
         if not callable(fn):
-            raise ConfigError(f"{fn!r} is neither a policy nor a function")
+            raise ConfigError(_neither(fn, owner, policies), effect=name or "")
         check(fn)
         made = make(fn, policies, name or name_of(fn))
         # What an object carries stays its own; what was set on a function is handed on.
@@ -86,6 +88,17 @@ def _decorator(policies: tuple[Any, ...], name: str | None, check: Callable[[obj
         return decorate(fn, policies)
 
     return with_policies
+
+
+def _neither(given: object, owner: str, policies: tuple[Policy[Any], ...]) -> str:
+    """The message of `owner`, of what is neither a policy nor a function."""
+    if _is_policy(given):
+        listed = ", ".join(map(repr, (*policies, given)))
+        return f"{given!r} is in the place of the function: write {owner}({listed}), with all policies"
+    if isinstance(given, (Effect, Coroutine)):
+        return not_a_function(given, owner)
+    way = f": write {owner}(name={given!r})" if isinstance(given, str) else way_to_policies(given)
+    return f"{shown(given)} is neither a policy nor a function{way.replace('effect(', f'{owner}(')}"
 
 
 def _decorated_method(method: Any, decorate: Callable[..., Any], policies: tuple[Policy[Any], ...]) -> Any:

@@ -36,6 +36,8 @@ def instead(given: object, one_by_one: str) -> str:
     if isinstance(what, Iterable) and not isinstance(what, (str, bytes)):
         each = "" if "*" in one_by_one else " for each"
         return f"not a {kind}: write {one_by_one}{each}"
+    if isinstance(given, type):
+        kind = f"the class {given.__qualname__}"
     return f"not {kind}: an effect is what a function under @effect or @blocking gives when it is called"
 
 

@@ -3,11 +3,13 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
+from .._native import EffectFunction
 from .._tasks import scope as _scope
 from ..errors import ConfigError, ServiceMissing
 from ..policy._arguments import Injected
+from ..policy._given import shown as _shown
 
 __all__ = ["Key", "Need", "check_key", "filled", "lookup", "need", "needs", "on_thread", "shown", "without_needs"]
 
@@ -25,8 +27,10 @@ class Key(Generic[S]):
     __slots__ = ("name",)
 
     def __init__(self, name: str) -> None:
-        if not isinstance(cast("object", name), str) or not name:
-            raise ConfigError(f"Key({name!r}): must be a name")
+        given = cast("object", name)
+        if not isinstance(given, str) or not given:
+            way = f": write Key[{given.__name__}]({given.__name__.lower()!r})" if isinstance(given, type) else ""
+            raise ConfigError(f"Key({_shown(given)}): must be a name{way}")
         self.name = name
 
     def __eq__(self, other: object) -> bool:
@@ -50,6 +54,15 @@ class Need(Injected):
     def __repr__(self) -> str:
         return f"need({shown(self.key)})"
 
+    if not TYPE_CHECKING:  # to type checkers it is the service
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"{self!r} has no attribute {name!r}: it is the default of a parameter, and becomes the service where "
+                "the runtime calls the function: under @effect or @blocking, or given to provide(). Elsewhere write "
+                "rt.get()"
+            )
+
 
 def need(key: Key[S] | Callable[..., S], /) -> S:
     """As a parameter's default: the service that the runtime provides under `key`, a type or a `Key`.
@@ -63,9 +76,12 @@ def need(key: Key[S] | Callable[..., S], /) -> S:
 
 
 def check_key(key: object, owner: str) -> None:
-    """A ConfigError for what cannot name a service."""
-    if not (isinstance(key, Key) or callable(cast("Any", key))):
-        raise ConfigError(f"{owner}({key!r}): must be a type, or a Key('name')")
+    """A ConfigError for what cannot name a service: functions make services, and a class or a Key names them."""
+    given = cast("Any", key)
+    if isinstance(given, Key):
+        return
+    if given is Key or not callable(given) or inspect.isroutine(given) or isinstance(given, EffectFunction):
+        raise ConfigError(f"{owner}({_shown(given)}): must be a type, or a Key('name')")
 
 
 def shown(key: object) -> str:

@@ -8,6 +8,7 @@ from .._shutdown.steps import Steps
 from ..errors import ConfigError
 from ..policy._base import name_of
 from ..policy._functions import takes_none
+from ..policy._given import shown
 from .in_flight import SHARE, InFlight
 from .owner import Owner
 
@@ -27,7 +28,9 @@ class Deferred:
             called = (
                 "the function itself, which is called at shutdown" if isinstance(given, Awaitable) else "a function"
             )
-            raise ConfigError(f"Runtime.defer({fn!r}): must be {called}, and gives an awaitable: write defer(close)")
+            raise ConfigError(
+                f"Runtime.defer({shown(given)}): must be {called}, and gives an awaitable: write defer(close)"
+            )
         if not takes_none(fn):
             bound = f"lambda: {name_of(fn)}(...)"
             raise ConfigError(f"Runtime.defer({name_of(fn)}): is called without arguments: write defer({bound})")

@@ -9,9 +9,12 @@ from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any, Literal, NoReturn, TypeVar
 
+from .._native import check_call
 from .._tasks import scope as _scope
 from .._tasks.exits import EXITS
 from ..errors import ConfigError, ShuttingDown
+from ..policy._base import name_of
+from ..policy._given import not_a_function, shown, to_make
 from ..telemetry import _logs
 from .runtime import Runtime
 
@@ -38,12 +41,25 @@ def run(
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError("run() starts an event loop of its own: within one, write `async with Runtime() as rt:`")
+    if not isinstance(runtime, Runtime | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"run(runtime={shown(runtime)}): must be a Runtime(...){to_make(runtime, Runtime)}")
     rt = Runtime() if runtime is None else runtime
+    _check_main(main, rt)
     if rt._phase != _scope.NEW:
         raise RuntimeError("a Runtime is entered once: make another")
     program = _Program(rt)
     with _HandlersRestored(), asyncio.Runner(loop_factory=_factory(loop)) as runner:
         return program.run(runner, main)
+
+
+def _check_main(main: object, runtime: Runtime) -> None:
+    """A TypeError, unless `main(runtime)` is a call that can be made."""
+    if not callable(main):
+        raise TypeError(not_a_function(main, "run"))
+    try:
+        check_call(main, (runtime,), None)
+    except TypeError as error:
+        raise TypeError(f"{error}. run() calls it with the Runtime: write `async def main(rt: Runtime)`") from None
 
 
 def _factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -234,4 +250,10 @@ def _log_failure(closing: "asyncio.Task[None]") -> None:
 
 
 async def _called(main: Callable[[Runtime], Awaitable[T]], runtime: Runtime) -> T:
-    return await main(runtime)
+    work = main(runtime)
+    if not isinstance(work, Awaitable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"run({name_of(main)}): gave {type(work).__name__}, which cannot be awaited. Make it `async def`, or put "
+            "@blocking on it"
+        )
+    return await work

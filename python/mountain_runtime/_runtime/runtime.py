@@ -6,8 +6,9 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Token
+from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar, final, overload
+from typing import Any, Self, TypeVar, cast, final, overload
 
 from .._effect.misused import AsyncBlock
 from .._effect.need import Key
@@ -20,6 +21,7 @@ from .._tasks import scope as _scope
 from .._tasks.dump import Dump
 from .._tasks.outlast import outlast
 from ..errors import ConfigError, ShuttingDown
+from ..policy._given import shown, to_make
 from ..policy._numbers import Seconds
 from ..telemetry import _dashboard, _otel
 from ..telemetry._health import Health
@@ -60,8 +62,11 @@ class Runtime(AsyncBlock, Closing):
     ) -> None:
         if dashboard is not None:
             _dashboard.check(dashboard)
-        if not isinstance(shutdown, Shutdown):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(f"Runtime(shutdown={shutdown!r}): must be a Shutdown(...)")
+        given = cast("object", shutdown)
+        if not isinstance(given, Shutdown):
+            seconds = isinstance(given, (int, float, timedelta)) and not isinstance(given, bool)
+            way = f": write Shutdown(deadline={given!r})" if seconds else to_make(given, Shutdown)
+            raise ConfigError(f"Runtime(shutdown={shown(given)}): must be a Shutdown(...){way}")
         super().__init__(shutdown, workers, threads, max_in_flight)
         self._token: Token[Scope | None] | None = None
         self._address = dashboard

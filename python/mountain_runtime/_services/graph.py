@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, cast
 
-from .._effect.need import check_key, needs, shown
+from .._effect.need import Key, check_key, needs, shown
 from ..errors import ConfigError
+from ..policy._functions import takes_none
+from ..policy._given import shown as _shown
 from ..policy._numbers import Seconds, seconds
 
 __all__ = ["Make", "Provider", "check", "depths", "provider"]
@@ -47,6 +49,11 @@ def provider(
     key: Any, make: Make, fallback: Make | None, start_timeout: Seconds | None, stop_timeout: Seconds | None
 ) -> Provider:
     """A Provider of what `Runtime.provide` was given; a ConfigError for what cannot work."""
+    if inspect.isroutine(key) and isinstance(make, (type, Key)):
+        raise ConfigError(
+            f"Runtime.provide({shown(key)}, {shown(make)}): the type or Key comes first: write "
+            f"provide({shown(make)}, {shown(key)})"
+        )
     check_key(key, "Runtime.provide")
     owner = f"Runtime.provide({shown(key)})"
     start, stop = (
@@ -65,8 +72,41 @@ def _check_make(make: Make, owner: str) -> None:
         raise ConfigError(
             f"{owner}: {shown(given)} is an async generator function: decorate it with contextlib.asynccontextmanager"
         )
-    if not callable(given) or inspect.iscoroutinefunction(given):
-        raise ConfigError(f"{owner}: {given!r} must be a function that gives an async context manager")
+    if inspect.isgeneratorfunction(inspect.unwrap(given) if callable(given) else given):
+        raise ConfigError(f"{owner}: {_shown(given)} is a plain generator, and a service an asynchronous one: {_WAY}")
+    if _is_class(given):
+        if not (hasattr(given, "__aenter__") and hasattr(given, "__aexit__")) and _makes_itself(given):
+            raise ConfigError(
+                f"{owner}: the class {shown(given)} has no __aenter__ and __aexit__: {_WAY} that yields "
+                f"{shown(given)}(...)"
+            )
+    elif hasattr(cast("Any", type(given)), "__aenter__"):
+        raise ConfigError(
+            f"{owner}: {_shown(given)} is an async context manager already: give what makes it, its class or function, "
+            "which the runtime calls when it starts"
+        )
+    elif not callable(given) or inspect.iscoroutinefunction(given):
+        yields = ", which yields" if inspect.iscoroutinefunction(given) else ""
+        raise ConfigError(
+            f"{owner}: {_shown(given)} must be a function that gives an async context manager: {_WAY}{yields}"
+        )
+    if not takes_none(given):
+        raise ConfigError(
+            f"{owner}: {shown(given)} is called with what it needs, and has parameters besides: give them a default, "
+            "need(...), or write a lambda"
+        )
+
+
+_WAY = "write an async generator function under contextlib.asynccontextmanager"
+
+
+def _is_class(given: object) -> bool:
+    return isinstance(given, type)
+
+
+def _makes_itself(given: Any) -> bool:
+    """Whether a call of the class gives an instance of it."""
+    return type(given).__call__ is type.__call__ and given.__new__ is object.__new__
 
 
 def check(providers: Mapping[Any, Provider]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._effect.need import shown
+from .._effect.need import check_key, shown
 from .._native import apart
 from .._shutdown.clock import POLITE, Clock
 from .._shutdown.steps import Steps
@@ -54,6 +54,7 @@ class Services:
         """The value under `key` as callers get it now. Raises ServiceMissing with a message that begins with `who`."""
         service = self._services.get(key)
         if service is None:
+            check_key(key, who.removesuffix("()"))
             what = (
                 "is not started yet" if key in self._providers else f"is not provided: add .provide({shown(key)}, ...)"
             )

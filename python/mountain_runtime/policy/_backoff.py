@@ -1,13 +1,15 @@
 """How long to wait between attempts."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from math import inf
 from typing import Literal
 
 from ..errors import ConfigError
+from ._given import shown
 from ._numbers import Seconds, number, seconds, written
 
-__all__ = ["Backoff", "constant", "exponential"]
+__all__ = ["Backoff", "constant", "exponential", "wrong_backoff"]
 
 #: The kinds of jitter.
 _KINDS = ("full", "equal", "none")
@@ -79,3 +81,13 @@ def exponential(
             f"Give a larger max=, or write constant({written(max)})"
         )
     return Backoff(first, number(factor, "exponential", "factor", least=1), most, jitter)
+
+
+def wrong_backoff(given: object, owner: str, setting: str) -> ConfigError:
+    """The error of what stands where a Backoff belongs."""
+    way = ""
+    if given is exponential or given is constant or given is Backoff:
+        way = ": write exponential()"
+    elif isinstance(given, (int, float, timedelta)) and not isinstance(given, bool):
+        way = f": write constant({given!r})"
+    return ConfigError(f"{owner}({setting}={shown(given)}): must be made by constant() or exponential(){way}")

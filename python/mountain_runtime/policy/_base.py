@@ -9,6 +9,7 @@ from .._native import Effect, Layer, Plan, call_effect, check_call
 from ..errors import ConfigError
 from ._arguments import arity, before_services, is_method
 from ._functions import check_arguments
+from ._given import not_a_function, shown, way_to_policies
 from ._part import Part
 
 __all__ = ["Asks", "D", "D_co", "Policy", "class_of", "flatten", "name_of", "plan", "under"]
@@ -46,6 +47,8 @@ class Policy(Generic[D_co]):
 
     def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> Effect[T | D_co]:
         """An effect of `fn(*args, **kwargs)` under this policy, for a function that one did not write."""
+        if not callable(cast("object", fn)):
+            raise TypeError(not_a_function(fn, "call", ", ..."))
         made = plan((self,), name_of(fn), fn)
         check_call(fn, args, kwargs or None)
         return call_effect(fn, args, kwargs or None, made)
@@ -132,7 +135,7 @@ def _checked(policy: object) -> Policy[Any]:
         return policy  # pyright: ignore[reportUnknownVariableType] - whatever it gives
     if (made_of := class_of(policy)) is not None:
         raise ConfigError(f"{made_of.__name__} is a class: write {made_of.__name__}(...)")
-    raise ConfigError(f"{policy!r} is not a policy, such as Timeout(10)")
+    raise ConfigError(f"{shown(policy)} is not a policy, such as Timeout(10){way_to_policies(policy)}")
 
 
 def class_of(given: object) -> type | None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from ..errors import ConfigError
 from ._arguments import Injected
+from ._given import shown
 
 __all__ = ["check_arguments", "check_function", "takes_none", "takes_one"]
 
@@ -30,7 +31,8 @@ def check_function(given: Callable[..., Hashable] | Callable[..., float] | None,
     if what is None:
         return
     if not callable(what) or inspect.iscoroutinefunction(what):
-        raise ConfigError(f"{owner}({setting}={what!r}): must be a plain function of the call's arguments")
+        way = f", such as lambda {what}: {what}" if isinstance(what, str) and what.isidentifier() else ""
+        raise ConfigError(f"{owner}({setting}={shown(what)}): must be a plain function of the call's arguments{way}")
 
 
 def check_arguments(given: Callable[..., Any], setting: str, policy: object, function: Any, name: str) -> None:

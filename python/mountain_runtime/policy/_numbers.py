@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import SupportsFloat, SupportsIndex, cast
 
 from ..errors import ConfigError
+from ._given import shown
 
 __all__ = ["Seconds", "count", "number", "seconds", "written"]
 
@@ -27,7 +28,7 @@ def number(value: float, owner: str, setting: str, *, least: float, what: str = 
     except (TypeError, ValueError):
         found = math.nan
     if not found >= least:  # NaN is not
-        raise ConfigError(f"{owner}({setting}={value!r}): must be {what}, {least:g} or more")
+        raise ConfigError(f"{owner}({setting}={shown(value)}): must be {what}, {least:g} or more{_way(value, 'float')}")
     return found + 0.0  # -0.0 becomes 0.0
 
 
@@ -41,8 +42,12 @@ def count(value: int, owner: str, setting: str) -> int:
     """A whole number of at least 1."""
     given = cast("object", value)
     if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-        raise ConfigError(f"{owner}({setting}={value!r}): must be a whole number, 1 or more")
+        raise ConfigError(f"{owner}({setting}={shown(given)}): must be a whole number, 1 or more{_way(given, 'int')}")
     return value
+
+
+def _way(given: object, reader: str) -> str:
+    return f": convert a text by {reader}()" if isinstance(given, (str, bytes)) else ""
 
 
 def written(value: Seconds) -> str:

@@ -10,6 +10,7 @@ from ..errors import ConfigError
 from ._base import D_co, Policy
 from ._errors import as_tuple, check_classes, named
 from ._functions import takes_one
+from ._given import shown
 from ._part import Part
 
 __all__ = ["Fallback"]
@@ -42,7 +43,9 @@ class Fallback(Policy[D_co]):
     def __post_init__(self) -> None:
         given = cast("Any", self.to)
         if not callable(given) or inspect.isgeneratorfunction(given) or inspect.isasyncgenfunction(given):
-            raise ConfigError(f"Fallback(to={given!r}): must be a function of the error, such as lambda error: []")
+            what = shown(given)
+            way = f"lambda error: {what}" if isinstance(given, (str, int, float, type(None))) else "lambda error: []"
+            raise ConfigError(f"Fallback(to={what}): must be a function of the error, such as {way}")
         if not takes_one(given):
             raise ConfigError(f"Fallback(to={named(given)}): is called with the error: write lambda error: ...")
         check_classes(self.on, "Fallback")

@@ -5,15 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from math import inf
-from typing import cast
+from typing import Any, cast
 
 from .._native import Layer
 from ..errors import ConfigError
-from ._backoff import Backoff, exponential
+from ._backoff import Backoff, exponential, wrong_backoff
 from ._base import Policy
 from ._budget import RetryBudget
-from ._errors import are_classes, as_tuple, named
+from ._errors import are_classes, as_tuple, named, wrong
 from ._functions import takes_one
+from ._given import shown, to_make
 from ._numbers import Seconds, count, seconds
 from ._part import Part, span
 
@@ -49,9 +50,11 @@ class Retry(Policy):
         if self.attempts is not None:
             count(self.attempts, "Retry", "attempts")
         if not isinstance(self.backoff, Backoff):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(f"Retry(backoff={self.backoff!r}): must be made by constant() or exponential()")
+            raise wrong_backoff(self.backoff, "Retry", "backoff")
         if not isinstance(self.budget, RetryBudget | None):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(f"Retry(budget={self.budget!r}): must be a RetryBudget(...)")
+            raise ConfigError(
+                f"Retry(budget={shown(self.budget)}): must be a RetryBudget(...){to_make(self.budget, RetryBudget)}"
+            )
         seconds(self.max_retry_after, "Retry", "max_retry_after")
 
     def __repr__(self) -> str:
@@ -92,14 +95,12 @@ class Retry(Policy):
         )
 
 
-def _check_on(on: object) -> None:
+def _check_on(on: Any) -> None:
     if are_classes(on):
         return
     text = named(on)
     if isinstance(on, (type, tuple)) or not _can_be_called(on):
-        raise ConfigError(
-            f"Retry(on={text}): must be a subclass of Exception, a tuple of such, or a function of the error"
-        )
+        raise wrong(on, "Retry", "must be a subclass of Exception, a tuple of such, or a function of the error")
     if inspect.iscoroutinefunction(on) or inspect.isgeneratorfunction(on) or inspect.isasyncgenfunction(on):
         raise ConfigError(f"Retry(on={text}): must be a plain function, which answers at once")
     if not takes_one(cast("Callable[..., object]", on)):

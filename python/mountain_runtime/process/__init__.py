@@ -161,7 +161,8 @@ def open(  # noqa: A001
 
     Raises OSError, with errno and filename, when it cannot be started.
     """
-    return _Block(checked("process.open", argv), cwd, env)
+    pairs = _pairs(env)
+    return _Block(checked("process.open", argv), cwd, None if pairs is None else dict(pairs))
 
 
 class _Block(AsyncBlockOnly, AbstractAsyncContextManager[Process]):
@@ -211,6 +212,10 @@ def checked(owner: str, argv: tuple[StrPath, ...]) -> tuple[StrPath, ...]:
 def _pairs(env: Mapping[str, str] | None) -> list[tuple[str, str]] | None:
     if env is None:
         return None
+    if not isinstance(cast("object", env), Mapping):
+        raise TypeError(
+            f"env= takes a mapping of str to str, not {type(env).__name__}: write env={{**os.environ, ...}}"
+        )
     for name, value in env.items():
         if not (isinstance(cast("object", name), str) and isinstance(cast("object", value), str)):
             raise TypeError(f"env= takes str for str, not {name!r}: {value!r}: convert it by str()")

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from .. import _native
 from ..errors import ConfigError
+from ..policy._given import shown, to_make
 from ..policy._keys import check_key
 from ..policy.breaker import CircuitBreaker
 from ..policy.rate import RateLimit
@@ -97,11 +98,17 @@ def _virtual() -> Generator[VirtualClock]:
         yield clock
 
 
+def _check(given: object, wanted: type, by: str) -> None:
+    if not isinstance(given, wanted):
+        raise TypeError(f"{by}() takes a {wanted.__name__}, not {shown(given)}{to_make(given, wanted)}")
+
+
 def open_circuit(breaker: CircuitBreaker, key: Hashable = None) -> None:
     """Opens it as one failure too many does: for its cooldown, after which come its probes.
 
     One that is isolated stays so.
     """
+    _check(breaker, CircuitBreaker, "open_circuit")
     check_key(breaker, key, "open_circuit(breaker)")
     breaker._circuit.open(key)
 
@@ -112,6 +119,7 @@ def exhaust(limit: RateLimit, key: Hashable = None) -> None:
     A strict limit has no room for the next `per` seconds; a full bucket is empty, and fills again. Raises ConfigError
     for a limit that is none: of infinitely many, or in no time.
     """
+    _check(limit, RateLimit, "exhaust")
     check_key(limit, key, "exhaust(limit)")
     room = limit._n if limit._burst is None else limit._burst
     if float("inf") in (limit._n, room) or not limit._per:

@@ -3,13 +3,14 @@
 
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyDict, PyFunction, PyString, PyTuple, PyType};
+use pyo3::types::{PyCFunction, PyCode, PyDict, PyFunction, PyList, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
 use crate::python::api::api;
 
 const VARARGS: u32 = 0x4;
 const VARKEYWORDS: u32 = 0x8;
+const COROUTINE: usize = 0x80;
 
 pub(crate) struct Takes {
     /// A call by position alone is sound with `least` to `most` arguments; with none where `least` is the greater.
@@ -179,10 +180,18 @@ pub(crate) fn check_one(callable: &Bound<'_, PyAny>, by: &str) -> PyResult<()> {
     if callable.is_instance_of::<PyCFunction>() || callable.cast::<PyType>().is_ok_and(is_static) {
         return Ok(());
     }
-    if let Ok(function) = callable.cast::<PyFunction>() {
-        let code = function.getattr(intern!(py, "__code__"))?;
+    // A function has one, a bound method its function's, and a function of effects one that says what it is.
+    let code = callable.getattr_opt(intern!(py, "__code__"))?;
+    if let Some(code) = code.as_ref().and_then(|code| code.cast::<PyCode>().ok()) {
         let number = |name| code.getattr(name)?.extract::<usize>();
-        if number(intern!(py, "co_argcount"))? == 1 && number(intern!(py, "co_kwonlyargcount"))? == 0 {
+        if by == "map" && number(intern!(py, "co_flags"))? & COROUTINE != 0 {
+            let name = callable.getattr(intern!(py, "__name__"))?;
+            return Err(PyTypeError::new_err(format!(
+                "map() takes a function of the value, and {name} is a coroutine function: under @effect it is for then({name})"
+            )));
+        }
+        let one = number(intern!(py, "co_argcount"))? == 1 && number(intern!(py, "co_kwonlyargcount"))? == 0;
+        if one && callable.is_instance_of::<PyFunction>() {
             return Ok(());
         }
     }
@@ -196,9 +205,19 @@ pub(crate) fn check_errors(classes: &Bound<'_, PyTuple>) -> PyResult<()> {
     if classes.is_empty() {
         return Err(PyTypeError::new_err("attempt() needs the classes of the errors that are to be values"));
     }
+    let is_class = |given: &Bound<'_, PyAny>| given.cast::<PyType>().is_ok_and(|class| class.is_subclass(&base).unwrap_or(false));
+    let are_classes =
+        |given: &Bound<'_, PyAny>| given.try_iter().is_ok_and(|mut each| each.all(|one| one.is_ok_and(|one| is_class(&one))));
     for class in classes.iter_borrowed() {
-        if !class.cast::<PyType>().is_ok_and(|class| class.is_subclass(&base).unwrap_or(false)) {
-            return Err(PyTypeError::new_err(format!("attempt({}): must be a class of Exception", class.repr()?)));
+        if !is_class(&class) {
+            let way = if class.is_instance(&base)? {
+                format!(": write its class, attempt({})", class.get_type().name()?)
+            } else if class.is_instance_of::<PyTuple>() || (class.is_instance_of::<PyList>() && are_classes(&class)) {
+                ": classes are given one by one, write attempt(*errors)".into()
+            } else {
+                String::new()
+            };
+            return Err(PyTypeError::new_err(format!("attempt({}): must be a class of Exception{way}", class.repr()?)));
         }
     }
     Ok(())

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use mountain_core::effect::Operation;
 use mountain_providers::fs;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::effect::{self, Effect, Work};
 use crate::plan::{Plan, plan};
@@ -23,8 +23,22 @@ impl<'py> FromPyObject<'_, 'py> for Given {
     type Error = PyErr;
 
     fn extract(object: pyo3::Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        Ok(Given { path: object.extract()?, object: object.to_owned().unbind() })
+        Ok(Given { path: path(&object)?, object: object.to_owned().unbind() })
     }
+}
+
+/// A path; the TypeError of what is none says what to write.
+pub(crate) fn path(object: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+    object.extract().map_err(|error: PyErr| {
+        let py = object.py();
+        if !error.is_instance_of::<PyTypeError>(py) {
+            return error;
+        }
+        let several = object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>();
+        let way = if several { ": write fs.read_many(paths), or a call for each" } else { "" };
+        let given = object.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
+        PyTypeError::new_err(format!("a path is a str or os.PathLike, not {given}{way}"))
+    })
 }
 
 /// `args` are those that were given: what has its default is left out. `options` are shown only.
@@ -75,7 +89,7 @@ pub(crate) fn fs_read<'py>(
 #[pyfunction]
 #[pyo3(signature = (paths, /))]
 pub(crate) fn fs_read_many<'py>(py: Python<'py>, paths: Bound<'py, PyAny>) -> PyResult<Bound<'py, Effect>> {
-    let found: Vec<PathBuf> = paths.extract()?;
+    let found = paths.try_iter()?.map(|each| path(&each?)).collect::<PyResult<Vec<_>>>()?;
     effect(py, plan!(py, "fs.read_many"), (paths,), &[], fs::ReadMany::new(found))
 }
 

@@ -1,6 +1,5 @@
 //! A walk: each batch of entries is an effect of its own.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use mountain_providers::fs;
@@ -8,6 +7,7 @@ use pyo3::prelude::*;
 
 use crate::effect::{Effect, Work};
 use crate::plan::Plan;
+use crate::providers::fs::path;
 
 /// `await walk.batch()` is the next list of entries, or None at the end. It begins with the first, and stops when it is
 /// closed or dropped.
@@ -18,8 +18,8 @@ pub(crate) struct Walk(Arc<fs::Walk>);
 impl Walk {
     #[new]
     #[pyo3(signature = (root, ignore_files, follow_symlinks, /))]
-    fn new(root: PathBuf, ignore_files: bool, follow_symlinks: bool) -> Self {
-        Walk(Arc::new(fs::Walk::new(root, ignore_files, follow_symlinks)))
+    fn new(root: &Bound<'_, PyAny>, ignore_files: bool, follow_symlinks: bool) -> PyResult<Self> {
+        Ok(Walk(Arc::new(fs::Walk::new(path(root)?, ignore_files, follow_symlinks))))
     }
 
     fn batch<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Effect>> {

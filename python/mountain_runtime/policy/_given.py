@@ -1,0 +1,76 @@
+"""What was given where something else belongs: how a message shows it, and what to write instead."""
+
+import inspect
+import reprlib
+from collections.abc import Coroutine, Generator
+from datetime import timedelta
+from typing import Any, cast
+
+from .._native import Effect
+
+__all__ = ["SEVERAL", "coroutine", "not_a_function", "shown", "to_make", "way_to_policies"]
+
+#: What holds policies, or classes of errors, that are to be given one by one.
+SEVERAL = (list, tuple, set, frozenset, Generator)
+
+
+def coroutine(given: Any) -> str | None:
+    """The name of the function that made the coroutine `given`, which is closed; None for anything else."""
+    if not isinstance(given, Coroutine) or isinstance(given, Effect):
+        return None
+    given.close()
+    return _name(cast("object", given))
+
+
+def shown(given: Any) -> str:
+    """As messages show it: functions and classes by name, anything else as its repr, bounded."""
+    kind: type[object] = type(cast("object", given))
+    if (name := coroutine(given)) is not None:
+        return f"the coroutine {name}()"
+    if inspect.isroutine(given) or isinstance(given, type):
+        return _name(given)
+    if isinstance(given, SEVERAL) and not isinstance(given, Generator):
+        every = list(cast("list[object]", given))
+        each = ", ".join([shown(one) for one in every[:6]] + ["..."] * (len(every) > 6))
+        return f"[{each}]" if isinstance(given, list) else f"({each}{',' * (len(every) == 1)})"
+    if kind.__repr__ is object.__repr__ or issubclass(kind, Generator):
+        return f"an object of {kind.__qualname__}"  # without its address
+    return _short.repr(given)
+
+
+def not_a_function(given: Any, owner: str, more: str = "") -> str:
+    """The message of `owner`, which takes a function, with `more` arguments of it, and got what cannot be called."""
+    made = _name(given) if isinstance(given, Effect) else coroutine(given)
+    if made is not None:
+        kind = "an effect" if isinstance(given, Effect) else "a coroutine"
+        return f"{owner}() takes the function itself, and got {kind} of it, {made}(): write {owner}({made}{more})"
+    return f"{owner}() takes a function, not {shown(given)}"
+
+
+def to_make(given: Any, wanted: type) -> str:
+    """The way from the class itself to what it makes."""
+    return f": {wanted.__name__} is a class, write {wanted.__name__}(...)" if given is wanted else ""
+
+
+def way_to_policies(given: Any) -> str:
+    """The way from `given` to policies, which stand one after another."""
+    if isinstance(given, SEVERAL):
+        return ": policies are given one by one, as in effect(*policies)"
+    if isinstance(given, (int, float, timedelta)) and not isinstance(given, bool):
+        return f": for a limit of time write Timeout({given!r})"
+    if isinstance(given, type) and issubclass(given, Exception):
+        return f": to try again after it write Retry(on={_name(given)})"
+    if isinstance(given, Effect):
+        return ": policies go around an effect by effect.under(...)"
+    if inspect.isroutine(cast("object", given)):
+        return f": a function comes after its policies, write effect(...)({_name(given)})"
+    return ""
+
+
+def _name(given: Any) -> str:
+    name = str(getattr(given, "__qualname__", None) or type(given).__name__)
+    return name.rpartition("<locals>.")[2]
+
+
+_short = reprlib.Repr()
+_short.maxother = _short.maxstring = _short.maxlong = 80
