@@ -52,7 +52,7 @@ def run(
         return program.run(runner, main)
 
 
-def _check_main(main: object, runtime: Runtime) -> None:
+def _check_main(main: Any, runtime: Runtime) -> None:
     """A TypeError, unless `main(runtime)` is a call that can be made."""
     if not callable(main):
         raise TypeError(not_a_function(main, "run"))
