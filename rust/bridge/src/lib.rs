@@ -1,6 +1,7 @@
 //! mountain_runtime._native: translates between Python and the engine, and decides nothing.
 //!
-//! A room a folder, each with one sentence at its top. A room imports what stands above it in this list only (`tests/public/test_floors.py`):
+//! One folder is one room, with one sentence at its top. A room imports only rooms above it in this list
+//! (`tests/public/test_floors.py`):
 //!  - `globals`
 //!  - `python`
 //!  - `context`

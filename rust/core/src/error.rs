@@ -1,5 +1,5 @@
-//! How calls fail: a native operation's failures, which the port turns into the host language's own exceptions, and
-//! time that ran out.
+//! Errors of calls: failures of native operations, which the port turns into the host language's own exceptions, and
+//! expired deadlines.
 
 use std::any::Any;
 use std::ffi::OsString;
@@ -29,7 +29,7 @@ pub enum Error {
     /// A failure of a call inside another, with the host's name of that call: owners and attempts in it are those of
     /// its own stack.
     Of(Origin, Box<Error>),
-    /// A failure of a call under a limit from outside, with the host's name of that limit.
+    /// A failure of a call under a deadline from outside, with the host's name of that deadline.
     Under(Origin, Box<Error>),
     /// A failure of a call inside another: what the call inherited is that limit of the other's.
     Within(Owner, Box<Error>),
@@ -39,7 +39,7 @@ pub enum Error {
     Other(Box<dyn Any + Send + Sync>),
 }
 
-/// The host's name of a call or of a limit.
+/// The host's name of a call or of a deadline.
 #[derive(Clone)]
 pub struct Origin(pub Arc<dyn Any + Send + Sync>);
 
@@ -107,7 +107,7 @@ impl Owner {
     }
 }
 
-/// Time ran out: whose limit, after how many attempts, and the last failure.
+/// Time ran out: whose deadline, after how many attempts, and the last failure.
 #[derive(Debug)]
 pub struct TimedOut<E> {
     pub owner: Owner,
@@ -119,7 +119,7 @@ pub struct TimedOut<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Misfit {
     pub wait: Duration,
-    /// The owner of the limit, and how much was left of it.
+    /// The owner of the deadline, and how much was left of it.
     pub owner: Owner,
     pub left: Duration,
 }

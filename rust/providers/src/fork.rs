@@ -1,4 +1,4 @@
-//! What each provider does when this process forks: the bridge calls these three, whichever providers there are.
+//! The providers' part in a fork. The bridge calls these three functions, whichever providers there are.
 
 use crate::pool;
 #[cfg(unix)]

@@ -1,5 +1,4 @@
-//! What tests stand on: folders that go away, a sink that a test can wait on, memory made of vectors, and a gate for
-//! jobs.
+//! Fixtures of tests: temporary folders, a sink that a test can wait on, memory made of vectors, and a gate for jobs.
 
 use std::cell::UnsafeCell;
 use std::fs;
@@ -194,7 +193,7 @@ pub(crate) fn bytes(outcome: Outcome) -> Vec<u8> {
     }
 }
 
-/// What the slots of filled memory hold.
+/// The contents of the slots of filled memory.
 pub(crate) fn contents(filled: &Filled) -> Vec<Vec<u8>> {
     // SAFETY: so much of each slot has been written, and no worker writes it any more.
     let slot = |i: usize| unsafe { std::slice::from_raw_parts(filled.memory.slot(i), filled.lengths[i]).to_vec() };

@@ -1,5 +1,5 @@
-//! What a call inherits from where it starts: the deadline over it, its priority, the permits and the flight that it is
-//! a part of.
+//! The context that a call inherits from the code that starts it: the deadline around it, its priority, the permits
+//! held, and the flight that it is part of.
 
 use std::cell::Cell;
 use std::ptr::NonNull;
@@ -92,9 +92,9 @@ pub(crate) fn priority(py: Python<'_>) -> PyResult<Priority> {
 /// The permits that are held, and the flight.
 type Waiting = (Option<Arc<PermitContext>>, Option<Arc<Flight>>);
 
-/// What waits for the current code: the permits of the call that is stepped now or of a block in this very task,
-/// whichever is further in, and the flight that this task runs. Work that a permit holder starts and does not await is
-/// not waited for.
+/// The permits that wait for the current code, and the flight that this task runs. The permits are those of the call
+/// that is stepped now or of a block in this very task, whichever is further in. They do not wait for work that their
+/// holder starts and does not await.
 pub(crate) fn within(py: Python<'_>) -> PyResult<Waiting> {
     // SAFETY: `under` keeps the holder for as long as the step lasts, and this runs within the step.
     let call = HELD.get().filter(|(_, task)| *task == eager_task(py)).map(|(holder, _)| unsafe { holder.as_ref() }.held());
@@ -114,13 +114,14 @@ pub(crate) fn submitted(py: Python<'_>) -> PyResult<Option<Arc<PermitContext>>> 
     Ok((held.is_some() || flight.is_some()).then(|| PermitContext::of_work(Submitted::new(flight.is_some()))))
 }
 
-/// What waits for a thread's job that is made here, set in the job's `context`; None if nothing does.
+/// The permits and the flight that wait for a thread's job made here, set in the job's `context`. None if there are
+/// none.
 pub(crate) fn permit_context_of_job(context: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyPermitContext>>> {
     let (held, flight) = within(context.py())?;
     if held.is_none() && flight.is_none() { Ok(None) } else { PyPermitContext::of_job(context, held, flight).map(Some) }
 }
 
-/// What waits for the current code, for a child that the code awaits.
+/// The permits and the flight that wait for the current code, for a child that the code awaits.
 #[pyfunction]
 pub(crate) fn current_permit_context(py: Python<'_>) -> PyResult<Option<PyPermitContext>> {
     let (held, flight) = within(py)?;

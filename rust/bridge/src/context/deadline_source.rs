@@ -1,5 +1,5 @@
-//! Where an inherited deadline comes from: a policy of the effect around, or a `deadline()` block. The text is made
-//! only where an error or a repr shows it.
+//! The origin of an inherited deadline: a policy of the effect around, or a `deadline()` block. Its text is made only
+//! where an error or a repr shows it.
 
 use std::sync::Arc;
 

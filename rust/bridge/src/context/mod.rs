@@ -1,5 +1,5 @@
-//! Where the current code runs: the deadline over it, its runtime, the permits it holds. What a call inherits is read
-//! here and nowhere else.
+//! The context of the current code: the deadline around it, its runtime, the permits it holds. This room alone reads
+//! what a call inherits.
 
 mod context;
 pub(crate) mod current;

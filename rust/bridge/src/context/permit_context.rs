@@ -1,5 +1,5 @@
-//! What waits for a task: the permits and the flight of the code that waits for its end. A task that waited for one of
-//! those in turn would never go on.
+//! The permits and the flight of the code that waits for a task's end. If the task in turn waited for one of those,
+//! neither would ever go on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +15,8 @@ use crate::context::vars::{get, permit_context_var};
 /// Set once a `PyPermitContext` was made: until then a call does not pay for looking it up.
 static ANY: AtomicBool = AtomicBool::new(false);
 
-/// What waits for one task, in that task's context. A copy of the context carries it into other tasks, for which it
-/// does not hold: `is_of` tells them apart.
+/// The permits and the flight that wait for one task, in that task's context. A copy of the context carries the object
+/// into other tasks, to which it does not apply: `is_of` tells them apart.
 #[pyclass(frozen, name = "PermitContext", module = "mountain_runtime._native")]
 pub(crate) struct PyPermitContext {
     pub(super) held: Option<Arc<PermitContext>>,

@@ -48,7 +48,7 @@ pub(crate) fn priority_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     var(py, &PRIORITY, c"mountain_runtime.priority")
 }
 
-/// What waits for the current task: a `PyPermitContext`.
+/// The variable of the permits and the flight that wait for the current task, a `PyPermitContext`.
 pub(crate) fn permit_context_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     var(py, &WITHIN, c"mountain_runtime.within")
 }

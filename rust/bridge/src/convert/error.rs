@@ -28,7 +28,7 @@ pub(crate) fn make(py: Python<'_>, class: &Py<PyType>, message: &str, effect: &s
     made.map_or_else(|e| e, PyErr::from_value)
 }
 
-/// `inherited` writes out the limit that the effect inherited.
+/// `inherited` writes out the deadline that the effect inherited.
 pub(crate) fn timed_out(
     py: Python<'_>,
     plan: &Plan,
@@ -114,7 +114,7 @@ pub(crate) fn to_python(py: Python<'_>, e: Error, plan: Option<&Plan>) -> PyErr 
     translated(py, e, plan, &|| None)
 }
 
-/// `inherited` writes out the limit that the call inherited.
+/// `inherited` writes out the deadline that the call inherited.
 fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, inherited: &dyn Fn() -> Option<String>) -> PyErr {
     let name = plan.map_or("effect", |p| p.name.as_str());
     match e {

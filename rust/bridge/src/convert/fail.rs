@@ -1,4 +1,5 @@
-//! How a Python leaf fails: what it raised, or what a policy decided, and what the policies may know of that.
+//! The failure of a Python leaf: the exception raised, or a policy's decision, with the facts that the policies may ask
+//! of it.
 
 use mountain_core::effect::{Class, Fault, Verdict};
 use mountain_core::error::{Refused, TimedOut};
@@ -33,7 +34,7 @@ impl Fail {
         Fail::Raised(e, class)
     }
 
-    /// `inherited` writes out the limit that its run inherited.
+    /// `inherited` writes out the deadline that its run inherited.
     pub(crate) fn into_error(self, py: Python<'_>, plan: &Plan, inherited: &dyn Fn() -> Option<String>) -> PyErr {
         match self {
             Fail::Stopped => CancelledError::new_err(()),
@@ -116,7 +117,7 @@ pub(crate) fn no_stop(py: Python<'_>, e: PyErr, message: &'static str) -> PyErr 
     ours
 }
 
-/// What `on` answered: a bool, or a number of seconds, or a timedelta.
+/// Reads the answer of an `on` function: a bool, a number of seconds, or a timedelta.
 pub(crate) fn answer(said: &Bound<'_, PyAny>) -> PyResult<Verdict> {
     let py = said.py();
     if said.is_none() {

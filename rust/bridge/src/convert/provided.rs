@@ -33,7 +33,7 @@ struct OfFailure {
     class: fn(&(dyn Any + Send + Sync)) -> Option<&'static str>,
 }
 
-/// What is installed. So few types that a list is the quickest to look through.
+/// The installed conversions. They are so few that a linear search is the fastest.
 #[derive(Default)]
 pub(crate) struct Conversions {
     values: Vec<OfValue>,

@@ -1,10 +1,10 @@
-//! The coroutine protocol of an effect: how a task, or other code, drives it by `send`, `throw` and `close`.
+//! The coroutine protocol of an effect: a task, or other code, drives it by `send`, `throw` and `close`.
 //!
 //!  1. The first `send` begins a run and binds the effect to the task that runs, or to none.
 //!  2. Each later step from the same task goes to that run. Another task is refused.
 //!  3. When the run ends, by a value or an error, the effect is free: the next `send` begins anew.
 //!
-//! What races: two tasks on two threads at 1. The second finds the effect bound, and the run that it began is dropped.
+//! Race: two tasks on two threads at 1. The second finds the effect bound, and the run that it began is dropped.
 
 use mountain_core::sync::Mutex;
 use pyo3::exceptions::PyRuntimeError;

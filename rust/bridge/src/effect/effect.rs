@@ -15,7 +15,7 @@ use crate::python::api::api;
 use crate::python::free_list::{Idle, Reused};
 use crate::python::type_slots;
 
-/// What one run of an effect does.
+/// The work of one run of an effect.
 pub(crate) enum Work {
     /// Calls a function that returns an awaitable.
     Call { callable: Py<PyAny>, args: Py<PyTuple>, kwargs: Option<Py<PyDict>> },
@@ -236,7 +236,7 @@ impl Effect {
         self.driven.of_run(py, "cr_running").is_some_and(|r| r.is_truthy(py).unwrap_or(false))
     }
 
-    /// What its repr shows: a callable, arguments by position and by name; or the effects of a group.
+    /// The parts shown by its repr: a callable, arguments by position and by name; or the effects of a group.
     #[getter]
     fn _made_of<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let none = || py.None().into_bound(py);

@@ -1,5 +1,5 @@
-//! What a decorator returns: called, it builds an effect. It binds as a method like a function, and has a `__dict__`
-//! for what it wraps.
+//! The object that a decorator returns. A call of it builds an effect. It binds as a method like a function, and has a
+//! `__dict__` for the attributes of the wrapped function.
 
 use pyo3::exceptions::PyAttributeError;
 use pyo3::intern;

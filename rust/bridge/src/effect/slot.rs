@@ -6,7 +6,7 @@
 //!  2. The last step has the permit. From then on the task's context says that the block holds it.
 //!  3. The step of `__aexit__` returns the permit.
 //!
-//! What races with a wait: a cancel, a closed loop. Both end the native call, which returns a permit that it was
+//! Races: a cancel or a closed loop, during a wait. Both end the native call, which returns a permit that it was
 //! granted.
 
 use std::sync::Arc;

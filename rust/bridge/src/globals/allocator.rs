@@ -1,10 +1,11 @@
-//! The allocator of this module: docs/decisions/0008-allocator.md.
+//! The allocator of this module (docs/decisions/0008-allocator.md).
 
 use std::alloc::{GlobalAlloc, Layout};
 
 use libmimalloc_sys::{mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned};
 
-/// mimalloc, by its short way wherever that gives what is asked for: the ways that take an alignment cost 50 instructions more a block.
+/// mimalloc. Blocks that need no more than its own alignment are taken from its plain functions: the aligned ones cost
+/// 50 instructions more a block.
 pub(crate) struct Allocator;
 
 /// mimalloc aligns every block of 16 bytes or more to 16, and smaller ones to 8.
@@ -12,7 +13,8 @@ const fn as_it_comes(layout: Layout) -> bool {
     layout.align() <= 8 || (layout.align() <= 16 && layout.size() >= 16)
 }
 
-// SAFETY: mimalloc's functions keep the contract of each method; an alignment that they do not keep of themselves is asked for.
+// SAFETY: mimalloc's functions keep the contract of each method; an alignment beyond their own is passed to the aligned
+// ones.
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

@@ -1,4 +1,4 @@
-//! What there is once a process: the clock, the default tokio runtime, the table of effect names. A fork leaves all of it behind.
+//! State of the process: the clock, the default tokio runtime, the table of effect names. A forked child makes its own.
 
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -9,11 +9,11 @@ use mountain_core::sync::Mutex;
 use mountain_core::telemetry::{Gauges, SERIES, Telemetry};
 use mountain_core::time::Clock;
 
-/// Started on first use, never stopped: its threads touch no Python, so an interpreter may exit over their heads.
+/// Made on first use and never stopped: its threads touch no Python, so the interpreter may exit while they run.
 struct Process {
     clock: Arc<Clock>,
     workers: OnceLock<Workers>,
-    /// All that there are, for who asks whether they are at rest.
+    /// All tokio runtimes of this process, so that a test can ask whether they are at rest.
     runtimes: Mutex<Vec<Weak<tokio::runtime::Handle>>>,
     telemetry: Telemetry,
     /// References that were dropped on threads that are not attached, as the numbers that `PyRef` makes of them.
@@ -21,22 +21,23 @@ struct Process {
 }
 
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
-/// What the process was forked from had: its effects go on here under their names.
+/// The state of the process that this one was forked from: effects here go on under the names given there.
 static PARENT: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
 static STARTING: Mutex<()> = Mutex::new(());
-/// How many forks lie between the first process and this one: what was made under another number belongs to another process.
+/// The number of forks between the first process and this one. An object that was made under another number belongs to
+/// another process.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 pub(crate) static ABANDONED: AtomicU64 = AtomicU64::new(0);
-/// Threads that are in a blocking function.
+/// The number of threads that run a blocking function.
 pub(crate) static BUSY: AtomicU64 = AtomicU64::new(0);
-/// Who hears of the changes of breakers.
+/// Called for each change of a breaker.
 pub(crate) static BREAKERS: OnceLock<Ear> = OnceLock::new();
-/// How many runs wait for something native, which the ports know.
+/// Counts the runs that wait for something native. Set by the ports, which know them.
 pub(crate) static PARKED: OnceLock<fn() -> usize> = OnceLock::new();
 
-/// One effect that has begun and not ended, for as long as it lives.
+/// Counts one begun effect in `BEGUN` until it is dropped.
 pub(crate) struct Begun(());
 
 impl Begun {
@@ -48,19 +49,19 @@ impl Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        // Saturating: a fork set the gauge back, and what the parent had begun may still be dropped here.
+        // Saturating: a fork resets the gauge, and effects that the parent began may still be dropped here.
         let _ = BEGUN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
     }
 }
 
-/// Of this process, as the system numbers it: asked for at import and after a fork.
+/// The system's number of this process, read at import and after a fork.
 static ID: AtomicI32 = AtomicI32::new(0);
 
 pub(crate) fn id() -> i32 {
     ID.load(Ordering::Relaxed)
 }
 
-/// The module is imported, or wakes up in a child.
+/// Called at import and in a forked child.
 pub(crate) fn note_id() {
     ID.store(std::process::id().cast_signed(), Ordering::Relaxed);
 }
@@ -71,7 +72,7 @@ pub(crate) fn forks() -> u32 {
 
 fn process() -> &'static Process {
     let p = PROCESS.load(Ordering::Acquire);
-    // SAFETY: what the pointer names is never freed.
+    // SAFETY: the pointer is null or to a `Process` that is never freed.
     if let Some(p) = unsafe { p.as_ref() } { p } else { start() }
 }
 
@@ -107,11 +108,11 @@ pub(crate) fn clock() -> &'static Arc<Clock> {
     &process().clock
 }
 
-/// A tokio runtime, and how calls begin there.
+/// A tokio runtime, and the host by which calls begin there.
 pub(crate) struct Workers {
     pub(crate) tokio: tokio::runtime::Runtime,
     pub(crate) host: Arc<Host>,
-    /// Its place among all, which ends with it.
+    /// Keeps its entry in `runtimes`.
     _listed: Arc<tokio::runtime::Handle>,
 }
 
@@ -129,27 +130,27 @@ pub(crate) fn workers(workers: Option<usize>) -> std::io::Result<Workers> {
     Ok(Workers { tokio, host, _listed: listed })
 }
 
-/// The tokio runtimes that there are.
+/// All tokio runtimes of this process.
 pub(crate) fn runtimes() -> Vec<tokio::runtime::Handle> {
     process().runtimes.lock().iter().filter_map(|r| r.upgrade().map(|r| (*r).clone())).collect()
 }
 
-/// The default place of native work.
+/// Where native work runs by default.
 pub(crate) fn default_host() -> Arc<Host> {
     process().workers.get_or_init(|| workers(None).expect("threads for the default runtime")).host.clone()
 }
 
-/// What is counted, and who is looked at.
+/// The figures of this process, and its list of live calls.
 pub(crate) fn telemetry() -> &'static Telemetry {
     &process().telemetry
 }
 
-/// Names a metric: as many as the environment says, or by default.
+/// The number of names that each metric tells apart: `MOUNTAIN_SERIES`, or the default.
 fn series() -> usize {
     std::env::var("MOUNTAIN_SERIES").ok().and_then(|n| n.parse().ok()).unwrap_or(SERIES)
 }
 
-/// What the process does now.
+/// The process's gauges at this moment.
 fn gauges() -> Gauges {
     let waiting = PARKED.get().map_or(0, |parked| parked()) as u64;
     Gauges {
@@ -160,12 +161,12 @@ fn gauges() -> Gauges {
     }
 }
 
-/// Effects that have begun and not ended.
+/// The number of effects that have begun and not ended.
 pub(crate) fn begun() -> u64 {
     BEGUN.load(Ordering::Relaxed)
 }
 
-/// In the child of a fork: everything is the parent's, and is left as it is.
+/// In the child of a fork: leaves the parent's state as it is, and counts anew.
 pub(crate) fn forget() {
     note_id();
     FORKS.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What there is once a process: the clock, the default tokio runtime, the allocator. Nothing here knows an event loop or an effect.
+//! State of the process: the clock, the default tokio runtime, the allocator. It knows neither event loops nor effects.
 
 pub(crate) mod allocator;
 mod globals;

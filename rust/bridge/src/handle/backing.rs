@@ -18,7 +18,7 @@ pub(crate) enum Phase {
     Cancelled,
 }
 
-/// What a pending handle stands for.
+/// The work that a pending handle stands for.
 pub(crate) enum Backing {
     /// A run that waits for the engine.
     Parked,

@@ -1,6 +1,6 @@
-//! What a cancel of a handle does to its work. A native call is asked to end and a task is cancelled: the handle ends
-//! when they have. A handle that a parked run awaits ends at once, and so does a thread's job, which cannot be stopped:
-//! its call goes on without it.
+//! Cancels a handle's work. A native call is asked to end and a task is cancelled: the handle ends when they have. A
+//! handle that a parked run awaits ends at once, and so does a thread's job, which cannot be stopped: its call goes on
+//! without it.
 
 use std::sync::Arc;
 

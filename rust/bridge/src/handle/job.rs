@@ -32,7 +32,7 @@ pub(crate) struct Job {
     handle: Py<Handle>,
     port: Arc<Shared>,
     stage: Arc<Stage>,
-    /// What waits for the job, as the code that it runs sees it.
+    /// The permits and the flight that wait for the job, set in its context.
     within: Option<Py<PyPermitContext>>,
 }
 

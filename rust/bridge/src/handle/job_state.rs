@@ -18,7 +18,7 @@ pub(crate) struct Stage {
     at: AtomicU8,
     /// Holds virtual time still until the job has ended or is abandoned.
     at_work: Mutex<Option<AtWork>>,
-    /// What is kept until the call has really ended, abandoned or not.
+    /// Objects kept until the call has really ended, abandoned or not.
     kept: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 

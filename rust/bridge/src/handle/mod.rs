@@ -1,4 +1,4 @@
-//! What one waits on by the asyncio Future protocol: a native call, a task, a thread's job, a parked run.
+//! Objects with the asyncio Future protocol: a native call, a task, a thread's job, a parked run.
 
 pub(crate) mod backing;
 mod cancel;

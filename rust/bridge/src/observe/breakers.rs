@@ -1,4 +1,4 @@
-//! What the log and the live page say of breakers: which one, for which key, what it did and why.
+//! Messages for the log and the live page about a breaker: which one, for which key, what it did and why.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::policy::keyed;
 
 const INFO: u8 = 20;
 
-/// From now on it is said.
+/// Subscribes to the changes of breakers.
 pub(crate) fn listen() {
     let _ = BREAKERS.set(heard);
 }
@@ -24,10 +24,10 @@ pub(crate) fn listen() {
 fn heard(told: Told, ended: Ended<'_>) {
     let Told { name, key, change } = told;
     let did = did(change, error(&ended).as_deref());
-    // What a key is called only its program's threads can say.
+    // Only an attached thread can show a key: the text is made when the message is handed over.
     log::say_later(INFO, move |py| said(py, name.as_ref(), key.as_ref(), &did));
     if matches!(change, Change::ByHand(_)) {
-        // By a call of Python's, after which there may be no run whose end would hand it over.
+        // A call from Python may be followed by no run whose end hands over, so this does.
         Python::attach(log::hand_over);
     }
 }
@@ -38,7 +38,7 @@ fn said(py: Python<'_>, name: Option<&Arc<str>>, key: Option<&Use>, did: &str) -
     format!("breaker{name}{key} {did}").chars().flat_map(in_line).collect()
 }
 
-/// Nothing in a name or a key, which may come from anywhere, begins another line.
+/// Escapes control characters: a name or a key may come from anywhere, and must not begin another line.
 fn in_line(c: char) -> impl Iterator<Item = char> {
     let (plain, escaped) = if c.is_control() { (None, Some(c.escape_default())) } else { (Some(c), None) };
     plain.into_iter().chain(escaped.into_iter().flatten())
@@ -83,7 +83,7 @@ fn error(ended: &Ended<'_>) -> Option<String> {
         return class(e).rsplit('.').next().map(Into::into);
     }
     match fault.downcast_ref::<Fail>()? {
-        // One that was raised, or judged, on this thread, which is attached.
+        // An error that was raised or judged on this thread, which is attached.
         Fail::Raised(e, _) => Python::attach(|py| Some(keyed::cut(&e.get_type(py).name().ok()?.to_string_lossy()))),
         Fail::TimedOut(_) => Some(TIMED_OUT.into()),
         Fail::Stopped | Fail::Refused(_) => None,

@@ -1,4 +1,4 @@
-//! The live page of a runtime: its server, and the board on which Python pins up what only it knows.
+//! The live page of a runtime: its server, and the board that holds the state known only to Python.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,11 +16,11 @@ use crate::observe::watchers;
 use crate::policy::keyed;
 use crate::python::os_error::os_error;
 
-/// How often keys are looked at while a page is open: a little more often than a page is told.
+/// The interval at which keys are shown while a page is open: a little shorter than the page's own.
 const KEYS_EVERY: Duration = Duration::from_millis(900);
-/// Whoever shows failures.
+/// The boards of all live pages, which show failures and changes.
 static BOARDS: Mutex<Vec<Weak<Board>>> = Mutex::new(Vec::new());
-/// Pages that are open: calls are listed while there is one.
+/// The number of live pages served: calls are listed while there is one.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 #[pyclass(frozen, weakref, module = "mountain_runtime._native")]
@@ -29,22 +29,22 @@ pub(crate) struct Dashboard {
     serving: Mutex<Option<Serving>>,
     #[pyo3(get)]
     url: String,
-    /// The token is one that was made here.
+    /// Whether the token was made here.
     #[pyo3(get)]
     made_token: bool,
-    /// How many forks lay behind the process that serves it.
+    /// The fork count of the process that serves the page.
     forks: u32,
-    /// When its board last had the keys of policies, in nanoseconds of the clock.
+    /// When keys were last shown, in nanoseconds of the clock.
     keys_shown: AtomicU64,
 }
 
 #[pymethods]
 impl Dashboard {
-    /// Serves at `address`, with `token` where it needs one and has none.
+    /// Serves at `address`. A token is made where the address needs one and `token` is empty.
     #[new]
     #[pyo3(signature = (address, token, program, /))]
     fn new(py: Python<'_>, address: &str, token: String, program: String) -> PyResult<Self> {
-        // Its host may have to be looked up.
+        // Parsing may look up a host name, which blocks.
         let address = py.detach(|| Address::parse(address, || token)).map_err(|e| PyValueError::new_err(e.to_string()))?;
         let (made_token, place) = (address.made, address.place.clone());
         let board = Arc::new(Board::default());
@@ -66,7 +66,8 @@ impl Dashboard {
         })
     }
 
-    /// On the loop: how everything is. `shutdown` is JSON. `late`: by how many seconds the loop missed the time for it, if it had one.
+    /// Called on the loop: sets the state of the application. `shutdown` is JSON. `late`: the loop's lag in seconds, if
+    /// this call had a due time.
     #[pyo3(signature = (services, shutdown, ready, late, /))]
     fn push(
         &self,
@@ -89,7 +90,7 @@ impl Dashboard {
         Ok(())
     }
 
-    /// It is served no longer.
+    /// Stops serving.
     fn close(&self, py: Python<'_>) {
         let serving = self.serving.lock().take();
         if let Some(serving) = serving {
@@ -108,7 +109,8 @@ impl Drop for Dashboard {
 }
 
 impl Dashboard {
-    /// Keys are the program's own objects: what they are called only its thread can say. It does so once a second, while a page is open.
+    /// Shows the keys of policies as text, at most once a second and only while a page is open: keys are the program's
+    /// own objects, so that only an attached thread can show them.
     fn push_keys(&self, py: Python<'_>, now: Instant) {
         let serving = self.serving.lock();
         if !serving.as_ref().is_some_and(Serving::is_watched) {
@@ -132,7 +134,7 @@ impl Dashboard {
     }
 
     fn closed(&self) {
-        // One of the parent's was none of this process.
+        // A page of the parent process is not counted in this one.
         if self.forks == forks() && OPEN.fetch_sub(1, Ordering::SeqCst) == 1 {
             show(false);
         }
@@ -144,7 +146,7 @@ fn show(on: bool) {
     watchers::set(watchers::LIVE, on);
 }
 
-/// For the pages that are open: a call has failed.
+/// Shows a failed call on all live pages.
 #[pyfunction]
 #[pyo3(signature = (effect, kind, message, traceback, /))]
 pub(crate) fn note_failure(effect: &str, kind: &str, message: &str, traceback: &str) {
@@ -154,12 +156,12 @@ pub(crate) fn note_failure(effect: &str, kind: &str, message: &str, traceback: &
     });
 }
 
-/// For the pages that are open: a policy has said that it has changed.
+/// Shows a policy's change on all live pages.
 pub(crate) fn note_change(text: &str) {
     for_each_board(|board, at| board.change(text, at));
 }
 
-/// With the time of day, in seconds.
+/// Calls `note` with each board and the time of day in seconds.
 fn for_each_board(note: impl Fn(&Board, f64)) {
     let mut boards = BOARDS.lock();
     boards.retain(|board| board.strong_count() > 0);
@@ -167,7 +169,7 @@ fn for_each_board(note: impl Fn(&Board, f64)) {
     boards.iter().filter_map(Weak::upgrade).for_each(|board| note(&board, at));
 }
 
-/// In the child of a fork no page is served: the parent's is.
+/// In the child of a fork: the pages are the parent's, and none is served here.
 pub(crate) fn forget_parent() {
     if let Some(mut boards) = BOARDS.try_lock() {
         boards.clear();

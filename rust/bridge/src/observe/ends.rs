@@ -1,4 +1,5 @@
-//! How the parts of a native group ended: counted on the workers where they end, since Python sees the whole only.
+//! Counts how the parts of a native group ended. It does so on the workers, since Python sees the group only as a
+//! whole.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::convert::class::class;
 use crate::globals::telemetry;
 use crate::python::os_error::know_classes;
 
-/// A callback that counts the ends of parts, each on the tally of its place.
+/// A callback that counts the end of each part in the tally at its place.
 pub(crate) fn counted(py: Python<'_>, tallies: Vec<Arc<Tally>>) -> PyResult<Told> {
     know_classes(py)?;
     Ok(Arc::new(move |child, outcome: &Outcome, nanos| count(&tallies[child], outcome.as_ref().err(), nanos)))

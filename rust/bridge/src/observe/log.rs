@@ -1,4 +1,4 @@
-//! What the native side has to say, on its way to `logging`: kept here, from whatever thread, until a loop's thread in passing hands it over.
+//! Log messages of the native side, queued from any thread until a loop's thread hands them over to `logging`.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
@@ -14,19 +14,19 @@ use crate::observe::dashboard;
 use crate::port::registry;
 use crate::python::api::api;
 
-/// Messages that wait; the oldest go first.
+/// The number of messages that may wait; beyond it the oldest is dropped.
 const MOST: usize = 1024;
 
-/// The area in which policies say how they change: that is on the live page, too, whatever `logging` keeps.
+/// The area of changes of policies: those are on the live page too, whatever `logging` keeps.
 const POLICY: &str = "policy";
 
 static SAID: Mutex<VecDeque<Said>> = Mutex::new(VecDeque::new());
-/// There may be some: the end of each run looks here.
+/// Whether messages may wait: the end of each run reads it.
 static ANY: AtomicBool = AtomicBool::new(false);
 
 struct Said {
     area: &'static str,
-    /// As `logging` numbers them.
+    /// In `logging`'s numbers.
     level: u8,
     message: Message,
     effect: Option<String>,
@@ -35,11 +35,11 @@ struct Said {
 
 enum Message {
     Ready(String),
-    /// Only an attached thread can say it.
+    /// Text that only an attached thread can make.
     Later(Box<dyn FnOnce(Python<'_>) -> String + Send>),
 }
 
-/// The one subscriber of this module's own `tracing`. The areas are our targets.
+/// The one subscriber of this module's own `tracing`. An event's target is its area.
 struct ToLogging;
 
 #[derive(Default)]
@@ -92,12 +92,12 @@ impl Subscriber for ToLogging {
     }
 }
 
-/// A loop's thread hands it over to `logging`, a moment later.
+/// Queues a message, which a loop's thread hands over a moment later.
 pub(crate) fn say(area: &'static str, level: u8, message: String, effect: Option<String>, attempt: Option<u32>) {
     add(Said { area, level, message: Message::Ready(message), effect, attempt });
 }
 
-/// The same of a policy that has changed, in words that are made when it is handed over.
+/// Queues a policy's change. Its text is made when it is handed over.
 pub(crate) fn say_later(level: u8, message: impl FnOnce(Python<'_>) -> String + Send + 'static) {
     add(Said { area: POLICY, level, message: Message::Later(Box::new(message)), effect: None, attempt: None });
 }
@@ -114,13 +114,14 @@ fn add(new: Said) {
     registry::call_one();
 }
 
-/// From now on it is heard.
+/// Installs the subscriber.
 pub(crate) fn listen() {
-    // Twice in one process, in a second interpreter: the first one hears.
+    // This fails in a second interpreter of one process, where the first one's subscriber stays.
     let _ = tracing::subscriber::set_global_default(ToLogging);
 }
 
-/// On an attached thread: what was said goes to `logging`. A drain does that, and the end of a run, as a loop that has no native work has no port.
+/// Hands all messages over to `logging`. A drain calls it, and the end of a run too, since a loop without native work
+/// has no port.
 #[inline]
 pub(crate) fn hand_over(py: Python<'_>) {
     if ANY.load(Ordering::Acquire) {
@@ -137,7 +138,7 @@ fn hand_over_all(py: Python<'_>) {
             Message::Ready(message) => message,
             Message::Later(make) => make(py),
         };
-        // What is of an effect's call is the call's, as that it is tried again.
+        // Messages with an effect are about a call, such as its retries: the page shows those of policies only.
         if area == POLICY && effect.is_none() {
             dashboard::note_change(&message);
         }
@@ -147,10 +148,10 @@ fn hand_over_all(py: Python<'_>) {
     }
 }
 
-/// In the child of a fork: a parent's thread may have been at it.
+/// In the child of a fork: drops the messages, unless a thread of the parent held their lock.
 pub(crate) fn forget_parent() {
     if let Some(mut said) = SAID.try_lock() {
-        // A key that is named in one may be locked for ever.
+        // Not by a plain drop: a message may hold a key whose lock a thread of the parent held.
         std::mem::forget(std::mem::take(&mut *said));
     }
 }

@@ -1,4 +1,4 @@
-//! What looks at calls: spans, the page, the log, counts. Without an observer a call pays one branch.
+//! Observation of calls: spans, the live page, the log, counts. A call without an observer pays one branch.
 
 pub(crate) mod breakers;
 pub(crate) mod dashboard;

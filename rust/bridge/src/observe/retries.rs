@@ -1,6 +1,7 @@
-//! What the log says of retries: a DEBUG record for each, an INFO record when one gives up. Nothing is written while those levels are off.
+//! Log records of retries: a DEBUG record for each, an INFO record for a retry that gives up. With those levels off no
+//! text is made.
 //!
-//! Python's levels can be asked on an attached thread only: for native work that is where it starts.
+//! `logging`'s levels are read on an attached thread only: for native work when it starts.
 
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ fn level(course: Course) -> u8 {
     }
 }
 
-/// Whether a handler may want to see it.
+/// Whether a handler takes records of this kind.
 pub(crate) fn is_heard(py: Python<'_>, course: Course) -> bool {
     hears(py, level(course))
 }
@@ -38,14 +39,14 @@ fn hears(py: Python<'_>, level: u8) -> bool {
     api(py).hears_policy.bind(py).call1((level,)).and_then(|heard| heard.is_truthy()).unwrap_or(false)
 }
 
-/// The name of the budget of the retry at that place, for `told`.
+/// The budget's name of the retry at `layer`, for `told`.
 pub(crate) fn budget(stack: &[Layer], layer: usize) -> String {
     let Some(Layer::Retry(settings)) = stack.get(layer) else { return String::new() };
     let name = settings.budget.as_ref().and_then(|budget| budget.lock().name.clone());
     name.map(|name| format!(" '{name}'")).unwrap_or_default()
 }
 
-/// A run's retry, on its loop's thread.
+/// Logs a retry of a run, on its loop's thread.
 pub(crate) fn say(py: Python<'_>, effect: &str, attempt: u32, course: Course, of: &str, error: &Bound<'_, PyAny>) {
     let kind = error.get_type().fully_qualified_name().map_or_else(|_| "?".into(), |name| name.to_string());
     let said = error.str().map(|text| text.to_string()).unwrap_or_default();
@@ -55,7 +56,7 @@ pub(crate) fn say(py: Python<'_>, effect: &str, attempt: u32, course: Course, of
     }
 }
 
-/// Who hears of a native effect's retries, if they are logged.
+/// The callback that logs a native effect's retries, if a handler takes those.
 pub(crate) fn natively(py: Python<'_>, plan: &Plan, source: Option<&DeadlineSource>) -> Option<Retries> {
     if !plan.repeats || !hears(py, INFO) {
         return None;
@@ -81,7 +82,7 @@ pub(crate) fn natively(py: Python<'_>, plan: &Plan, source: Option<&DeadlineSour
     }))
 }
 
-/// As `str` has it of the exception that Python would raise.
+/// The text of the exception that Python would raise.
 fn said(e: &Error, labels: &Labels) -> String {
     match e {
         Error::TimedOut(t) => match t.owner {
@@ -94,15 +95,15 @@ fn said(e: &Error, labels: &Labels) -> String {
             format!("[Errno {}] {}{path}", os.errno, message(os.errno))
         }
         Error::Invalid(what) => what.clone(),
-        // Of a call inside: the policies are others.
+        // An error of an inner call, whose layers are not those of `labels`.
         Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) => said(e, &Labels::default()),
         _ => String::new(),
     }
 }
 
-/// `of` is the limit that the wait does not fit, or the name of the budget.
+/// The record's text. `of` names the deadline that the wait does not fit, or the budget.
 fn told(effect: &str, attempt: u32, course: Course, of: &str, kind: &str, said: &str) -> String {
-    /// Bytes of what the error says.
+    /// The number of bytes of the error's text that are kept.
     const MOST: usize = 500;
     let said = &said[..said.floor_char_boundary(MOST)];
     let error = if said.is_empty() { kind.to_owned() } else { format!("{kind}: {said}") };

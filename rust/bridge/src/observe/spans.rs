@@ -1,6 +1,8 @@
-//! Spans: what `mountain_runtime.telemetry.otel` makes of calls. It says once what becomes of a span by its parent; here that is looked up, which
-//! is all that a call pays that is not sampled. What happens to the others is recorded natively, and handed over when they have ended, in
-//! batches, on a thread that is attached anyway.
+//! Spans of calls, made by `mountain_runtime.telemetry.otel`.
+//!
+//! Python tells once, for each state of the parent, whether a span is made. Looking that up is all that an unsampled
+//! call pays. The events of a sampled call are recorded natively and handed over in batches after its end, on a thread
+//! that is attached anyway.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -20,23 +22,23 @@ use crate::plan::Plan;
 use crate::port::Port;
 use crate::python::api::api;
 
-/// What becomes of a span without asking its sampler: it is not made.
+/// The fate of a span that is not made. The sampler is not asked.
 const DROPPED: u8 = 0;
-/// Ended spans that wait to be handed over, at most.
+/// The number of ended spans that may wait to be handed over.
 const MOST: usize = 8192;
 
-/// What tracing said of itself.
+/// The functions and settings of the application's tracing.
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct Tracing {
-    /// The context variable and the key in its value under which the current span is found. None: it is not kept there.
+    /// The context variable, and the key in its value, of the current span. None: it is not kept there.
     current: Option<(Py<PyAny>, Py<PyAny>)>,
-    /// By the parent: there is none, it is sampled, it is not.
+    /// The fates of a span with no parent, with a sampled one, with an unsampled one.
     fates: (u8, u8, u8),
     /// Makes the span of a call: (context to attach, span or None), or None.
     start: Py<PyAny>,
     attach: Py<PyAny>,
     detach: Py<PyAny>,
-    /// Where ended spans are put, and who is called for the first of a batch, and for a batch that is long.
+    /// The list that takes ended spans; the function called for the first of a batch, and the one for a long batch.
     ended: Py<PyList>,
     first: Py<PyAny>,
     many: Py<PyAny>,
@@ -62,15 +64,17 @@ impl Tracing {
 }
 
 impl Tracing {
-    /// By the current span, where that is known. Each call of a traced program looks here, so CPython is asked without detours.
+    /// The fate by the current span, None where that is unknown. Each call of a traced program runs this, so it uses
+    /// CPython's own functions.
     fn fate(&self, py: Python<'_>) -> Option<u8> {
         let (root, sampled, unsampled) = self.fates;
         if root == sampled && sampled == unsampled {
             return Some(root);
         }
         let (var, key) = self.current.as_ref()?;
-        // SAFETY: attached; what the variable, the dictionary and the attribute give is owned, and dropped here; what the tuple gives is
-        // borrowed, and held by it while we look, since a tuple does not change. An error that is set is taken.
+        // SAFETY: attached. References from the variable, the dictionary and the attribute are owned and dropped here.
+        // The tuple's item is borrowed from the tuple, which is held and does not change. An error that is set is
+        // taken.
         unsafe {
             let mut context = std::ptr::null_mut();
             if ffi::PyContextVar_Get(var.as_ptr(), std::ptr::null_mut(), &raw mut context) < 0 {
@@ -91,7 +95,7 @@ impl Tracing {
                 }
             }
             let span = Bound::from_owned_ptr(py, span);
-            // Not by way of a class's own `__getattr__`: of such a span is asked.
+            // Bypasses a class's own `__getattr__`: the sampler is asked about such a span.
             let of = ffi::PyObject_GenericGetAttr(span.as_ptr(), intern!(py, "_context").as_ptr());
             let Some(of) = Bound::from_owned_ptr_or_opt(py, of) else {
                 drop(PyErr::take(py));
@@ -110,20 +114,20 @@ impl Tracing {
     }
 }
 
-/// Looked at by each call, so without a lock. A process sets its provider once; what is replaced stays.
+/// Read by each call, so without a lock. A process sets its provider once: a replaced one is leaked.
 static TRACING: AtomicPtr<Py<Tracing>> = AtomicPtr::new(std::ptr::null_mut());
-/// Which batch of ended spans it is.
+/// The number of the current batch of ended spans.
 static BATCH: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// The last batch that this thread's loop is to hand over: each does, since another may be held up.
+    /// The last batch that this thread's loop is to hand over. Each loop does so, since another may be held up.
     static ARMED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What is to be added to a reading of the clock to make it a time of day.
+/// Added to a reading of the clock, in nanoseconds, this gives the time of day.
 static WALL: AtomicU64 = AtomicU64::new(0);
 
-/// Spans are made from now on; with None no longer, and nobody asks again.
+/// Makes spans from now on; with None, makes none and asks no more.
 #[pyfunction]
 #[pyo3(signature = (tracing, /))]
 pub(crate) fn trace(tracing: Option<Py<Tracing>>) {
@@ -136,27 +140,27 @@ pub(crate) fn trace(tracing: Option<Py<Tracing>>) {
     set_wall();
 }
 
-/// Whether there is tracing is asked again.
+/// Has the next call ask again whether the application traces.
 #[pyfunction]
 pub(crate) fn ask_for_tracing() {
     watchers::set(watchers::ASKING, true);
 }
 
-/// Spans that were ended and will not be exported.
+/// Counts spans that have ended and will not be exported.
 #[pyfunction]
 pub(crate) fn spans_dropped(n: u64) {
     telemetry().spans_dropped.fetch_add(n, Ordering::Relaxed);
 }
 
-/// The application's tracing, unless there is none, or it makes no span here.
+/// The application's tracing; None where there is none, or where it drops the span.
 pub(crate) fn wanted(py: Python<'_>) -> Option<&'static Tracing> {
     if watchers::watchers() & watchers::TRACING == 0 { None } else { kept(py) }
 }
 
-/// The same where the application traces.
+/// As `wanted`, where the application is known to trace.
 #[inline]
 pub(crate) fn kept(py: Python<'_>) -> Option<&'static Tracing> {
-    // SAFETY: null, or of a box that is never freed.
+    // SAFETY: the pointer is null or to a box that is never freed.
     let tracing = unsafe { TRACING.load(Ordering::Acquire).as_ref() }?.get();
     (tracing.fate(py) != Some(DROPPED)).then_some(tracing)
 }
@@ -166,19 +170,19 @@ fn set_wall() {
     WALL.store(day.wrapping_sub(clock().now().nanos()), Ordering::Relaxed);
 }
 
-/// A time of day, in nanoseconds since 1970.
+/// The time of day, in nanoseconds since 1970.
 pub(crate) fn wall(at: Instant) -> u64 {
     at.nanos().wrapping_add(WALL.load(Ordering::Relaxed))
 }
 
-/// Whether there is tracing: the application may have set it up meanwhile.
+/// Asks Python whether the application traces, since it may have set that up meanwhile.
 pub(crate) fn ask(py: Python<'_>) {
     if let Err(e) = api(py).look_for_tracing.bind(py).call0() {
         e.write_unraisable(py, None);
     }
 }
 
-/// A loop closes, and with it what was to hand over later.
+/// Hands over all ended spans before a loop closes: it was to do so later.
 pub(crate) fn loop_closes(py: Python<'_>) {
     // SAFETY: as in `wanted`.
     let Some(told) = (unsafe { TRACING.load(Ordering::Acquire).as_ref() }).map(Py::get) else { return };
@@ -191,9 +195,9 @@ pub(crate) fn loop_closes(py: Python<'_>) {
 
 pub(crate) struct Span {
     tracing: &'static Tracing,
-    /// What is current inside.
+    /// The context that is current inside the call.
     context: Py<PyAny>,
-    /// None: it is not sampled, and only tells that to what is inside.
+    /// None for an unsampled span, which only tells calls inside that it is.
     kept: Option<Kept>,
     started: Instant,
 }
@@ -217,7 +221,7 @@ pub(crate) fn begin(py: Python<'_>, tracing: &'static Tracing, plan: &Plan, star
             Some(Span { tracing, context, kept, started })
         }
         Err(e) => {
-            // A sampler's or processor's fault is not the effect's.
+            // A fault of a sampler or processor does not fail the effect.
             e.write_unraisable(py, None);
             None
         }
@@ -229,7 +233,7 @@ impl Span {
         self.kept.as_ref().map(|kept| kept.record.clone() as Arc<dyn Observer>)
     }
 
-    /// It is the current span from now on, or the span of its next attempt is. What takes that back.
+    /// Makes this, or the span of the next attempt, the current span. The token is for `detach`.
     pub(crate) fn attach(&self, py: Python<'_>, retries: bool) -> Option<Py<PyAny>> {
         let context = match &self.kept {
             Some(kept) if retries => kept.span.bind(py).call_method1(intern!(py, "begin_attempt"), (&self.context,)).ok()?,
@@ -244,7 +248,7 @@ impl Span {
         }
     }
 
-    /// An attempt has failed so, and there may be another.
+    /// Ends the attempt's span with its error; another attempt may follow.
     pub(crate) fn attempt_failed(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
         if let Some(kept) = &self.kept
             && let Err(e) = kept.span.bind(py).call_method1(intern!(py, "attempt_failed"), (error,))
@@ -279,7 +283,8 @@ impl Span {
         if n % 512 == 0 {
             told.many.bind(py).call0().map(drop)
         } else if ARMED.replace(batch) != batch {
-            // The first of this thread's in the batch. So that its loop, if it closes soon, closes with `loop_closes`:
+            // The first of this thread's in the batch. The port makes sure that a loop that closes before it hands over
+            // calls `loop_closes`.
             drop(Port::current(py));
             told.first.bind(py).call0().map(drop)
         } else {
@@ -288,7 +293,7 @@ impl Span {
     }
 }
 
-/// An event's name, where it happened, its number, and when.
+/// An event's name, its layer's label, its number, and its time.
 type Told<'a> = (&'static str, &'a str, u64, u64);
 
 fn told_of(event: Event, at: Instant, labels: &Labels) -> Told<'_> {

@@ -1,4 +1,4 @@
-//! What the native side counts, as Python sees it.
+//! The native side's figures for Python.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use pyo3::types::PyDict;
 use crate::globals::{clock, graveyard, telemetry};
 use crate::observe::watchers;
 
-/// Gauges of the process.
+/// The gauges of the process.
 #[pyfunction]
 pub(crate) fn statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let d = PyDict::new(py);
@@ -28,7 +28,8 @@ pub(crate) fn statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 
 type Row = (u64, u64, u64, u64, u64, u64, u64, u64, f64, f64);
 
-/// By name: started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded, p50 and p99 in seconds, NaN while none has ended.
+/// By name: started, succeeded, failed, timed_out, cancelled, retried, rejected, degraded, p50 and p99 in seconds. The
+/// last two are NaN while no call has ended.
 #[pyfunction]
 pub(crate) fn effect_statistics() -> BTreeMap<String, Row> {
     let row = |t: &Tally| {
@@ -41,27 +42,27 @@ pub(crate) fn effect_statistics() -> BTreeMap<String, Row> {
     telemetry().effects.all().into_iter().map(|(name, t)| (name, row(&t))).collect()
 }
 
-/// Effects are counted and timed, or not: benchmarks measure the difference.
+/// Turns the counting and timing of effects on or off; benchmarks measure the difference.
 #[pyfunction]
 #[pyo3(signature = (on, /))]
 pub(crate) fn count_effects(on: bool) {
     watchers::set(watchers::COUNTING, on);
 }
 
-/// Effects that are gone have no figures from now on: tests of figures begin with few names.
+/// Drops the figures of effects that are gone, so that tests of figures begin with few names.
 #[pyfunction]
 pub(crate) fn forget_unused_names() {
     telemetry().effects.forget_unused();
 }
 
-/// All figures, as a scrape has them.
+/// All figures, in the text of a scrape.
 #[pyfunction]
 #[pyo3(signature = (*, openmetrics))]
 pub(crate) fn metrics_text(py: Python<'_>, openmetrics: bool) -> String {
     py.detach(|| if openmetrics { self::openmetrics(telemetry()) } else { prometheus(telemetry()) })
 }
 
-/// Of each metric: its name, kind, labels and meaning.
+/// The name, kind, labels and meaning of each metric.
 #[pyfunction]
 pub(crate) fn metrics_catalogue() -> Vec<(&'static str, &'static str, Vec<&'static str>, &'static str)> {
     let kind = |kind| match kind {

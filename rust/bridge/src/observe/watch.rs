@@ -1,9 +1,11 @@
-//! What watches one call, if anything does: its entry on the page, its span. Most calls have neither, and pay one branch for that.
+//! The watch of one call: its entry on the live page and its span. Most calls have neither, and pay one branch for
+//! that.
 //!
-//!  1. A call that begins asks `watchers::any`; if there is somebody, `begin` makes its watch.
-//!  2. The engine tells the watch's observer what becomes of the call, on whatever thread polls it.
-//!  3. Around each call of its leaf, `enter` and `leave` put the call where what runs inside finds it: as the parent of entries, as the current span.
-//!  4. `ended` says how it ended; a watch that is dropped without it was let go of, and leaves no entry and no span.
+//! 1. A call that begins asks `watchers::any`; if a watcher may be on, `begin` makes its watch.
+//! 2. The engine reports the call's events to the watch's observer, on whatever thread polls the call.
+//! 3. Around each call of its leaf, `enter` and `leave` set and reset the context variables that make the call the
+//!    parent of entries and spans inside.
+//! 4. `ended` records the outcome. A watch that is dropped without it leaves no entry and no span.
 
 use std::sync::Arc;
 
@@ -27,11 +29,11 @@ pub(crate) struct Watch {
     entry: Option<Listed>,
     span: Option<Span>,
     observer: Option<Arc<dyn Observer>>,
-    /// What to take back when the leaf has ended: the variable of entries, and the span's.
+    /// The tokens of the variables that `enter` set: the parent of entries, and the current span.
     inside: Mutex<[Option<Py<PyAny>>; 2]>,
 }
 
-/// The watch of a call that begins, if it has one.
+/// The watch of a call that begins, if a watcher is on.
 #[inline]
 pub(crate) fn begin(py: Python<'_>, plan: &Plan, over: Deadline) -> Option<Box<Watch>> {
     let mut asked = watchers();
@@ -75,19 +77,20 @@ impl Watch {
         self.observer.as_ref()
     }
 
-    /// The span's, for what is told of a failure that is to be tried again.
+    /// The span, which also takes the failures of attempts that are tried again.
     pub(crate) fn span(&self) -> Option<&Span> {
         self.span.as_ref()
     }
 
-    /// The leaf is about to be called, in the task's own context.
+    /// Called before the leaf, in the task's own context.
     pub(crate) fn enter(&self, py: Python<'_>, retries: bool) {
         let mut entry = None;
         if let Some(Listed::In(listed)) = &self.entry
             && let Ok(var) = parent_var(py)
             && let Ok(id) = listed.id.into_pyobject(py)
         {
-            // SAFETY: sets a context variable of ours in the current context; the token is a new reference, or null with an error set.
+            // SAFETY: sets a context variable of ours in the current context. The token is a new reference, or null
+            // with an error set.
             let token = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContextVar_Set(var.as_ptr(), id.as_ptr())) };
             entry = token.ok().map(Bound::unbind);
         }
@@ -96,11 +99,11 @@ impl Watch {
         drop(replaced);
     }
 
-    /// It has ended. Elsewhere than where it began, as a generator may, there is nothing to take back.
+    /// Called after the leaf. In another context than that of `enter`, where a generator may end, nothing is reset.
     pub(crate) fn leave(&self, py: Python<'_>) {
         let [entry, span] = std::mem::take(&mut *self.inside.lock());
         if let (Some(token), Ok(var)) = (entry, parent_var(py)) {
-            // SAFETY: a token of that variable; an error that is set is taken.
+            // SAFETY: a token of that variable. An error that is set is taken.
             if unsafe { ffi::PyContextVar_Reset(var.as_ptr(), token.as_ptr()) } < 0 {
                 drop(PyErr::take(py));
             }
@@ -110,7 +113,7 @@ impl Watch {
         }
     }
 
-    /// The call has ended so; `error` is what it raises.
+    /// Records the call's outcome; `error` is what it raises.
     pub(crate) fn ended(&self, py: Python<'_>, error: Option<&Bound<'_, PyAny>>, now: Instant) {
         self.leave(py);
         if let Some(span) = &self.span {

@@ -1,14 +1,14 @@
-//! Who watches calls, of all that may: the one word that each call looks at as it begins.
+//! The watchers that are on, as one word that each call reads as it begins.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Entries are listed.
+/// Calls are listed for the live page.
 pub(crate) const LIVE: u8 = 1;
 /// Spans are made.
 pub(crate) const TRACING: u8 = 2;
-/// Nobody knows yet whether spans are to be made.
+/// Whether the application traces is not known yet.
 pub(crate) const ASKING: u8 = 4;
-/// Calls are counted and timed: always, but where it is measured what that costs.
+/// Calls are counted and timed: always, except where the cost of that is measured.
 pub(crate) const COUNTING: u8 = 8;
 
 static WATCHERS: AtomicU8 = AtomicU8::new(ASKING | COUNTING);
@@ -21,7 +21,8 @@ pub(crate) fn set(watcher: u8, on: bool) {
     }
 }
 
-/// Somebody may watch a call that begins. Whether the application traces is asked for the first call of a plan only.
+/// Whether a call that begins may have a watcher. Whether the application traces is asked only for the first call of a
+/// plan.
 pub(crate) fn any(first: impl FnOnce() -> bool) -> bool {
     match watchers() & !COUNTING {
         0 => false,
@@ -30,7 +31,7 @@ pub(crate) fn any(first: impl FnOnce() -> bool) -> bool {
     }
 }
 
-/// This call is counted and timed.
+/// Whether this call is counted and timed.
 pub(crate) fn counting() -> bool {
     watchers() & COUNTING != 0
 }

@@ -17,14 +17,14 @@ use crate::plan::{Function, Plan};
 /// The number of the next plan.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
-/// What a plan keeps of one layer.
+/// The compiled parts of one layer.
 struct Compiled {
     core: policy::Layer,
     on: On,
     /// `on` by errno; `None` where only Python can judge.
     native_on: Option<OnErrno>,
     asks: Asks,
-    /// What a fallback calls.
+    /// The function that a fallback calls.
     to: Option<Py<PyAny>>,
 }
 

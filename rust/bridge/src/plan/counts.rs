@@ -1,4 +1,4 @@
-//! What a plan counts of its runs: how they fail, and how often they try again.
+//! Counts of a plan's runs: their failures and retries.
 
 use mountain_core::observe::Count;
 use pyo3::exceptions::asyncio::CancelledError;

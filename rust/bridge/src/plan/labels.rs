@@ -1,4 +1,4 @@
-//! What a plan and its policies are called: in metrics and spans, and in messages.
+//! The labels of a plan and its policies, in metrics, spans and messages.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ impl Plan {
         self.labels.get_or_init(|| made).clone()
     }
 
-    /// What a call does now, and at which policy.
+    /// A call's present state as text, and the label of the policy that it is at.
     pub(crate) fn told_of(&self, py: Python<'_>, doing: Doing) -> (&'static str, Option<String>) {
         let at = |layer| Some(self.labels(py).layer(layer)).filter(|label| !label.is_empty()).map(str::to_owned);
         match doing {

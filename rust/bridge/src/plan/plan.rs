@@ -59,12 +59,12 @@ pub(crate) struct Plan {
     /// Some layer may call its inside more than once for one call.
     pub(crate) repeats: bool,
     pub(crate) caches: bool,
-    /// What each layer asks the user's functions about a call; empty where none asks.
+    /// The user's functions that each layer calls with a call's arguments; empty where no layer has any.
     pub(super) asks: Vec<Asks>,
     /// Some layer needs the terms of a call.
     pub(super) takes_terms: bool,
     pub(crate) function: Function,
-    /// What each fallback calls.
+    /// The function that each fallback calls.
     pub(super) to: Vec<Option<Py<PyAny>>>,
     /// Memo of [`Plan::inside`], by layer.
     pub(super) inside: Mutex<Vec<(usize, Py<Plan>)>>,
@@ -182,7 +182,7 @@ impl Plan {
         !self.met.load(Ordering::Relaxed) && !self.met.swap(true, Ordering::Relaxed)
     }
 
-    /// What the fallback at `layer` gives for `error`.
+    /// The result of the fallback at `layer` for `error`.
     pub(crate) fn stand_in<'py>(
         &self,
         py: Python<'py>,

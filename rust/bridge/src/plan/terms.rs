@@ -15,7 +15,7 @@ use crate::policy::reentry;
 use crate::python::api::api;
 
 impl Plan {
-    /// What the layers must know of a call with these arguments: its priority, keys and costs, and the permits around
+    /// The terms of a call with these arguments, for its layers: its priority, keys and costs, and the permits around
     /// it.
     pub(crate) fn terms(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Terms> {
         if !self.takes_terms {

@@ -97,18 +97,18 @@ impl BreakerState {
         self.change(key.as_ref(), |breaker, key, _| breaker.reset(key))
     }
 
-    /// As if it had just failed too often.
+    /// Opens it, as if it had just failed too often.
     #[pyo3(signature = (key, /))]
     fn open(&self, key: Option<Bound<'_, PyAny>>) -> PyResult<()> {
         self.change(key.as_ref(), |breaker, key, now| breaker.open_now(key, now, 1.0 - f64::EPSILON))
     }
 
-    /// In the child of a fork.
+    /// In the child of a fork: forgets the parent's calls.
     fn after_fork(&self) {
         self.breaker.lock().forget_calls();
     }
 
-    /// How many keys have a state.
+    /// The number of keys that have a state.
     #[getter]
     fn keys(&self) -> usize {
         self.keys.len()

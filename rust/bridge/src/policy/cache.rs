@@ -19,7 +19,7 @@ use crate::policy::keyed;
 use crate::python::pyref::PyRef;
 use crate::python::seconds::to_seconds;
 
-/// How often keys are looked at that nobody uses.
+/// The interval at which unused keys are dropped.
 const REST: Duration = Duration::from_secs(1);
 
 #[pyclass(frozen, module = "mountain_runtime._native")]
@@ -28,7 +28,7 @@ pub(crate) struct CacheState {
     pub(crate) keys: Arc<Keys>,
 }
 
-/// A value of Python's for all who ask for it.
+/// A Python value, shared by all callers of a flight.
 pub(crate) fn share(object: Py<PyAny>) -> Shared {
     Arc::new(PyRef::new(object))
 }
@@ -49,14 +49,15 @@ struct Failure {
     traceback: Option<PyRef>,
 }
 
-/// An error for all who wait. `error` was caught by the flight's own task, whose frame is left out of its traceback.
+/// Shares an error among all waiters of a flight. `error` was caught by the flight's own task, whose frame is left out
+/// of the traceback.
 pub(crate) fn share_error(error: Bound<'_, PyBaseException>) -> Shared {
     let own = error.getattr_opt(intern!(error.py(), "__traceback__")).ok().flatten().filter(|own| !own.is_none());
     let inside = own.and_then(|own| own.getattr(intern!(own.py(), "tb_next")).ok()).filter(|inside| !inside.is_none());
     Arc::new(Failure { traceback: inside.map(|inside| PyRef::new(inside.unbind())), error: PyRef::new(error.unbind()) })
 }
 
-/// That error for one who waits. Each has the traceback of the flight: none drags the frames of the others along.
+/// The shared error for one waiter. Each waiter gets the traceback of the flight, without the frames of the others.
 pub(crate) fn shared_error(py: Python<'_>, shared: &Shared) -> PyErr {
     let Some(failure) = shared.downcast_ref::<Failure>() else { return PyErr::from_value(self::shared(py, shared)) };
     // SAFETY: made from an exception and a traceback in `share_error`.
@@ -82,7 +83,7 @@ impl CacheState {
         if let Some(name) = name {
             telemetry().policies.cache(&cache, name);
         }
-        // A key that a value stands under is in use.
+        // A key with a value is in use; all others may go.
         CacheState { cache, keys: keyed::keys(REST, |_, _| true) }
     }
 

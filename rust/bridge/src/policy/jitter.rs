@@ -1,4 +1,4 @@
-//! Jitters by their names.
+//! Parses a jitter's name.
 
 use mountain_core::policy::retry::Jitter;
 use pyo3::exceptions::PyValueError;

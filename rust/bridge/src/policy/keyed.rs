@@ -1,4 +1,4 @@
-//! Keys of Python's as the engine's numbers: hashed and compared by Python, while no lock is held.
+//! Python keys as the engine's numbers: Python hashes and compares them, while no lock is held.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use pyo3::{PyTraverseError, PyVisit, ffi};
 use crate::globals::clock;
 use crate::python::pyref::{PyRef, empty_graveyard};
 
-/// Keys of one policy; `rest` says that what it keeps of a number may go.
+/// The keys of one policy. `rest` answers whether the state kept for a number may go.
 pub(crate) fn keys(every: Duration, rest: impl Fn(u32, Instant) -> bool + Send + Sync + 'static) -> Arc<Keys> {
     // SAFETY: the tokens are made in `intern`, and each is forgotten once.
     Keys::new(|token| drop(unsafe { PyRef::from_token(token) }), every, rest)
@@ -28,7 +28,8 @@ pub(crate) fn intern(keys: &Arc<Keys>, key: &Bound<'_, PyAny>) -> PyResult<Use> 
     };
     // SAFETY: the keys own what they ask about.
     let used = keys.intern(clock(), hash(key)?, token, |known| unsafe { same(key, known) })?;
-    // Old ones may have been forgotten off the interpreter, by the clock, in a program whose loops never drain.
+    // The clock forgets unused keys on its own thread, and their references go to the graveyard: it is emptied here
+    // too, for programs whose loops never drain.
     if new.get() {
         empty_graveyard(key.py());
     }
@@ -43,7 +44,7 @@ pub(crate) fn find(keys: &Arc<Keys>, key: &Bound<'_, PyAny>) -> PyResult<Option<
 
 fn hash(key: &Bound<'_, PyAny>) -> PyResult<u64> {
     match key.hash() {
-        // Python's hashes of numbers are the numbers; the table wants all bits.
+        // Python's hash of a small number is the number itself; the table needs all bits.
         Ok(hash) => Ok((hash.cast_unsigned() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(26)),
         Err(e) => {
             let py = key.py();
@@ -62,10 +63,10 @@ unsafe fn same(key: &Bound<'_, PyAny>, known: usize) -> PyResult<bool> {
     if known.is(key) { Ok(true) } else { known.eq(key) }
 }
 
-/// The characters of a key that are shown, at most.
+/// The number of a key's characters that are shown, at most.
 const LONGEST: usize = 120;
 
-/// A key as text, for people. It is the user's own code that says it.
+/// A key as text, for people: calls the user's own `__str__`.
 pub(crate) fn shown(py: Python<'_>, used: &Use) -> String {
     // SAFETY: `used` keeps the number in use, and with it the token's reference.
     let key = unsafe { Bound::from_borrowed_ptr(py, used.token() as *mut ffi::PyObject) };
@@ -76,7 +77,7 @@ pub(crate) fn shown(py: Python<'_>, used: &Use) -> String {
     cut(&text)
 }
 
-/// As many characters of a text as are shown of a key.
+/// A text cut to the length shown of a key.
 pub(crate) fn cut(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}…", &text[..at]),
@@ -84,7 +85,7 @@ pub(crate) fn cut(text: &str) -> String {
     }
 }
 
-/// The keys that have a number.
+/// All keys that have a number.
 pub(crate) fn all<'py>(py: Python<'py>, keys: &Keys) -> Vec<Bound<'py, PyAny>> {
     let mut found = Vec::new();
     let _ = keys.visit(|token| {

@@ -13,7 +13,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::globals::{clock, telemetry};
 use crate::policy::keyed;
 
-/// How often keys are looked at that nobody uses.
+/// The interval at which unused keys are dropped.
 const REST: Duration = Duration::from_secs(1);
 
 #[pyclass(frozen, module = "mountain_runtime._native")]
@@ -21,9 +21,9 @@ pub(crate) struct LimitState {
     pub(crate) limit: Arc<Limit>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) name: Option<String>,
-    /// There are places for each key.
+    /// Whether each key has its own permits.
     pub(crate) keyed: bool,
-    /// The plan of its blocks that wait, weakly: a plan knows its policies.
+    /// The plan of its blocks that wait. Weak, since a plan refers to its policies.
     pub(crate) plan: Mutex<Option<Py<PyWeakrefReference>>>,
 }
 
@@ -46,17 +46,17 @@ impl LimitState {
         self.limit.resize(n, clock().now());
     }
 
-    /// In flight, and waiting by priority from LOW to HIGH.
+    /// The number in flight, and the numbers waiting by priority from LOW to HIGH.
     fn counts(&self) -> (u32, [u32; 3]) {
         self.limit.counts()
     }
 
-    /// In the child of a fork.
+    /// In the child of a fork: forgets the parent's calls.
     fn after_fork(&self) {
         self.limit.forget_parent();
     }
 
-    /// How many keys have a state.
+    /// The number of keys that have a state.
     #[getter]
     fn keys(&self) -> usize {
         self.keys.len()
@@ -67,7 +67,7 @@ impl LimitState {
     }
 }
 
-/// A permit on its way to a block of code that waited for it. Dropped, it is given back.
+/// A permit on its way to the block of code that waited for it. Its drop returns the permit.
 #[pyclass(frozen)]
 pub(crate) struct Granted(Mutex<Option<Permit>>);
 

@@ -1,4 +1,4 @@
-//! The objects that hold a policy's state, named as in the core, and keys as numbers. No policy decides here.
+//! The objects that hold a policy's state, named as in the core, and keys as numbers. No decision is made here.
 
 pub(crate) mod breaker;
 pub(crate) mod cache;

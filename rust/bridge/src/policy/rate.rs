@@ -64,18 +64,18 @@ impl RateState {
         self.rate.set(clock(), n, per);
     }
 
-    /// How many wait for their turn.
+    /// The number of callers that wait for a turn.
     #[getter]
     fn waiting(&self) -> usize {
         self.rate.waiting()
     }
 
-    /// In the child of a fork.
+    /// In the child of a fork: forgets the parent's calls.
     fn after_fork(&self) {
         self.rate.forget_parent();
     }
 
-    /// How many keys have a state.
+    /// The number of keys that have a state.
     #[getter]
     fn keys(&self) -> usize {
         self.keys.len()

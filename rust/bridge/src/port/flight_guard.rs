@@ -1,4 +1,4 @@
-//! How a cached call's flight lands: as its task ends, or lost, where the task is dropped or its loop is closed.
+//! Ends a cached call's flight: with the outcome of its task, or as lost if the task is dropped or its loop is closed.
 
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ impl Landing {
         Ok(())
     }
 
-    /// What waits for the flight's task: the value of the task's context variable.
+    /// The permits and the flight that wait for the flight's task: the value of the task's context variable.
     fn within(&self, py: Python<'_>) -> PyResult<PyPermitContext> {
         PyPermitContext::new(py, self.held.clone(), Some(self.flight.clone()))
     }

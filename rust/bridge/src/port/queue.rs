@@ -14,8 +14,8 @@ use crate::port::bell::FdBell;
 use crate::python::pyref::PyRef;
 use crate::python::weak::Weak;
 
-/// What a worker or another thread tells a loop. A message owns neither a handle nor a task: either would keep a loop
-/// that is dropped without `close`, and the collector does not see what waits in the mailbox.
+/// A message to a loop from a worker or another thread. It owns neither a handle nor a task: either would keep a loop
+/// that is dropped without `close`, and the collector does not see the contents of the mailbox.
 pub(crate) enum Message {
     /// A parked or suspended run was woken.
     Wake(Arc<RunWake>),

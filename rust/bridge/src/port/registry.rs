@@ -34,7 +34,7 @@ struct Known {
 static EPOCH: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
-    /// What this thread's last call of `Port::of` found.
+    /// The result of this thread's last call of `Port::of`.
     static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
 }
 

@@ -5,7 +5,8 @@ use mountain_providers::{fs, process};
 
 use crate::convert::provided::Conversions;
 
-/// What the module installs when it starts: a line for each type that an operation yields, or fails with, as `Other`.
+/// The conversions installed when the module starts: a line for each type that an operation yields, or fails with, as
+/// `Other`.
 pub(crate) fn conversions() -> Conversions {
     Conversions::default()
         .value::<fs::Entry>()

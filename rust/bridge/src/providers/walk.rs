@@ -28,7 +28,7 @@ impl Walk {
         Effect::of(py, Work::native(fs::NextBatch(self.0.clone())), plan.clone_ref(py))
     }
 
-    /// What was skipped since the last time, a message each.
+    /// The entries skipped since the last call, a message each.
     fn take_skipped(&self) -> Vec<String> {
         self.0.take_skipped()
     }

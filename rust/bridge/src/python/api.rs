@@ -1,4 +1,4 @@
-//! What the package hands down at import: its classes that Rust raises or builds, and its functions that Rust calls.
+//! Python classes and callables that the package registers for Rust at import.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -18,54 +18,55 @@ pub(crate) struct Api {
     pub(crate) then: Py<PyAny>,
     pub(crate) attempt: Py<PyAny>,
     pub(crate) under: Py<PyAny>,
-    /// What a callable calls in the end, and what it gives of its own.
+    /// The function that a callable calls in the end, and the attributes that the callable itself has.
     pub(crate) called: Py<PyAny>,
-    /// The code of a coroutine function that takes what a callable takes.
+    /// The code object of a coroutine function with a callable's signature.
     pub(crate) code_of: Py<PyAny>,
-    /// An effect as one would write it.
+    /// An effect as the text of the call that makes it.
     pub(crate) shown: Py<PyAny>,
-    /// Raises the TypeError of wrong arguments.
+    /// Raises the TypeError of a call with wrong arguments.
     pub(crate) refuse: Py<PyAny>,
-    /// The TypeError of what takes effects and got something else.
+    /// Makes the TypeError for an argument that should be an effect.
     pub(crate) not_an_effect: Py<PyAny>,
     /// A call's arguments as its function sees them.
     pub(crate) bound: Py<PyAny>,
-    /// The same, with what was not given.
+    /// The same, with the defaults of arguments that were not passed.
     pub(crate) whole: Py<PyAny>,
-    /// Which argument has no hash.
+    /// The name of the argument that has no hash.
     pub(crate) unhashable: Py<PyAny>,
     /// Begins a cached call as a task of its own.
     pub(crate) fly: Py<PyAny>,
-    /// Whether the application traces is found out.
+    /// Finds out whether the application traces.
     pub(crate) look_for_tracing: Py<PyAny>,
-    /// The native side has something to say.
+    /// Passes a message to `logging`.
     pub(crate) log: Py<PyAny>,
     /// Whether the logger of the area `policy` takes records of a level.
     pub(crate) hears_policy: Py<PyAny>,
-    /// A step took long.
+    /// Reports a step that held the loop for long.
     pub(crate) slow: Py<PyAny>,
-    /// A call failed, while failures are shown.
+    /// Reports a failed call to the live page, while failures are shown.
     pub(crate) failed: Py<PyAny>,
-    /// Gives up the slots of abandoned generators.
+    /// Gives up the permits held by blocks of abandoned generators.
     pub(crate) disown_abandoned: Py<PyAny>,
-    /// Whether the cancel that came out of a task was asked for by nobody.
+    /// Whether a task ended by a cancel that was not requested of it.
     pub(crate) is_cut: Py<PyAny>,
-    /// Enters a shielded scope, if a cancelled one of anyio's asks the current task again and again.
+    /// Enters a shielded scope if a cancelled anyio scope cancels the current task again and again.
     pub(crate) shield: Py<PyAny>,
     /// asyncio's own functions that Rust calls.
     pub(crate) current_task: Py<PyAny>,
-    /// Where `current_task` looks, if it is written in Python, as on CPython 3.11: then to look for oneself takes a third of the time.
+    /// The dictionary behind `current_task`, where that function is written in Python, as on CPython 3.11: reading it
+    /// directly takes a third of the time.
     pub(crate) tasks: Option<Py<PyDict>>,
     pub(crate) running_loop: Py<PyAny>,
     pub(crate) task_type: Py<PyAny>,
-    /// Its method, which is looked up once.
+    /// `Task.cancelling`, looked up once.
     cancelling: Py<PyAny>,
-    /// The code of the callback that `asyncio.gather` leaves on what it gathers; None where it has another name.
+    /// The code of the callback that `asyncio.gather` leaves on its children; None where asyncio names it otherwise.
     pub(crate) gather_code: Py<PyAny>,
 }
 
 impl Api {
-    /// How many cancels of that task have been asked for.
+    /// The number of cancels requested of a task and not taken back.
     pub(crate) fn cancelling(&self, task: &Bound<'_, PyAny>) -> PyResult<i64> {
         let py = task.py();
         let count = if task.get_type().is(self.task_type.bind(py)) {
@@ -104,7 +105,7 @@ fn tasks<'py>(asyncio: &Bound<'py, PyModule>) -> PyResult<Option<Bound<'py, PyDi
     Ok(tasks.and_then(|tasks| tasks.cast_into::<PyDict>().ok()))
 }
 
-/// Called once, by the package.
+/// Registers them; the package calls it once, at import.
 #[pyfunction]
 #[pyo3(signature = (**names))]
 pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult<()> {

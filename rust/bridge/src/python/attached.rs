@@ -1,5 +1,5 @@
-//! State of a call that attached threads alone look at. The interpreter's lock is its lock: to look costs no locked instruction. Where there is
-//! no interpreter lock it has one of its own.
+//! A lock for state that only attached threads use. Under a GIL that lock is the GIL itself, and taking it costs no
+//! locked instruction; a free-threaded build has a mutex.
 
 use pyo3::prelude::*;
 
@@ -11,12 +11,13 @@ use std::cell::{RefCell as Inner, RefMut as Guard};
 #[derive(Default)]
 pub(crate) struct Attached<T>(Inner<T>);
 
-// SAFETY: only an attached thread gets at it, and no guard outlives the token that says so: of two such threads one has the interpreter's lock,
-// or there is a lock in here. What is taken by one that lets go of the interpreter's lock meanwhile is refused to the next, by a panic.
+// SAFETY: the state is reached by attached threads only, and no guard outlives the token that says so: under a GIL one
+// of two such threads holds it, and without one there is a mutex. A thread that releases the GIL while it has a guard
+// makes the next borrow panic.
 unsafe impl<T: Send> Sync for Attached<T> {}
 
 impl<T> Attached<T> {
-    /// Nothing of Python's may run while it is held.
+    /// No Python code may run while the guard lives.
     pub(crate) fn lock<'a, 'py: 'a>(&'a self, _py: Python<'py>) -> Guard<'a, T> {
         #[cfg(not(Py_GIL_DISABLED))]
         return self.0.borrow_mut();
@@ -24,7 +25,7 @@ impl<T> Attached<T> {
         return self.0.lock();
     }
 
-    /// `None`: whoever holds it is interrupted by the collector.
+    /// `None` while the lock is held: the collector interrupted the code that holds it.
     pub(crate) fn try_lock<'a, 'py: 'a>(&'a self, _py: Python<'py>) -> Option<Guard<'a, T>> {
         #[cfg(not(Py_GIL_DISABLED))]
         return self.0.try_borrow_mut().ok();

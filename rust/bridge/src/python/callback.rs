@@ -1,4 +1,4 @@
-//! Callbacks that a drain may call at once, because they are asyncio's own.
+//! Callbacks of asyncio's own, which a drain may call directly.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -6,18 +6,19 @@ use pyo3::sync::PyOnceLock;
 
 use crate::python::api::api;
 
-/// What `asyncio.gather` leaves on its children: it looks at them and decides a future, so that it needs no context and a drain may call it
-/// at once.
+/// Whether `callback` is the one that `asyncio.gather` leaves on its children. It reads them and resolves a future, so
+/// that it needs no context and a drain may call it directly.
 pub(crate) fn gathers(callback: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: `callback` is a live object; the address of a function's code is compared and never followed, for the code may be replaced.
+    // SAFETY: `callback` is a live object. The address of a function's code is compared and never followed, for the
+    // code may be replaced.
     unsafe {
         ffi::PyFunction_Check(callback.as_ptr()) != 0
             && ffi::PyFunction_GetCode(callback.as_ptr()) == api(callback.py()).gather_code.as_ptr()
     }
 }
 
-/// The C method by which a `Task` wakes, which a drain may call at once. Anybody else's callback goes through the loop, which handles what it
-/// raises.
+/// Whether `callback` is the C method by which a `Task` wakes, which a drain may call directly. The loop calls all
+/// others, since it handles what they raise.
 pub(crate) fn wakes_a_task(callback: &Bound<'_, PyAny>) -> bool {
     // SAFETY: `callback` is a live object; a C function's self is borrowed from it, and stays the same.
     unsafe {
@@ -34,7 +35,7 @@ fn task_type(py: Python<'_>) -> *mut ffi::PyTypeObject {
     *TASK.get_or_init(py, || api(py).task_type.as_ptr() as usize) as *mut ffi::PyTypeObject
 }
 
-/// Call `callback(argument)` in `context`.
+/// Calls `callback(argument)` in `context`.
 pub(crate) fn call_in(context: &Bound<'_, PyAny>, callback: &Bound<'_, PyAny>, argument: &Bound<'_, PyAny>) -> PyResult<()> {
     let entered = Entered::new(context)?;
     let result = callback.call1((argument,));
@@ -42,7 +43,7 @@ pub(crate) fn call_in(context: &Bound<'_, PyAny>, callback: &Bound<'_, PyAny>, a
     result.map(drop)
 }
 
-/// A context that this thread has entered. A panic leaves it too.
+/// A context that this thread has entered; its drop leaves the context, on a panic too.
 struct Entered<'a, 'py>(&'a Bound<'py, PyAny>);
 
 impl<'a, 'py> Entered<'a, 'py> {

@@ -1,7 +1,7 @@
-//! Memory of the objects that come and go with each call: what one leaves, the next one takes.
+//! A free list for the objects that come and go with each call: a new one takes the memory of one that is gone.
 //!
-//! pyo3 has a list for that, behind a lock and two looks at the type: 100 instructions an object more. It goes on where no lock of the
-//! interpreter's guards ours.
+//! pyo3's own free list takes a lock and checks the type twice, 100 instructions an object more. It stays in use on
+//! free-threaded builds, where the GIL does not protect this one.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -11,16 +11,16 @@ use pyo3::{PyTypeInfo, ffi};
 
 const GUARDED: bool = cfg!(not(Py_GIL_DISABLED));
 
-/// A final class with pyo3's freelist, whose objects the collector looks at.
+/// A final class with pyo3's free list, whose instances the collector traverses.
 pub(crate) trait Reused: PyTypeInfo {
     const MOST: usize;
     fn idle() -> &'static Idle;
 }
 
-/// Blocks without an object in them.
+/// Blocks that hold no object.
 pub(crate) struct Idle(UnsafeCell<Vec<*mut ffi::PyObject>>);
 
-// SAFETY: looked at in `alloc` and `free` only, under the interpreter's lock, and no code of Python's runs there meanwhile.
+// SAFETY: used in `alloc` and `free` only, under the GIL, and no Python code runs there.
 unsafe impl Sync for Idle {}
 
 impl Idle {

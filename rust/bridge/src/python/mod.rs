@@ -1,4 +1,5 @@
-//! What the bridge needs of CPython, and pyo3 has no word for: type slots, references that any thread may drop, asyncio's own parts. Nothing here knows an effect.
+//! Parts of CPython and asyncio for which pyo3 has no API: type slots, references that any thread may drop, callbacks
+//! of asyncio's own. Nothing here knows an effect.
 
 pub(crate) mod api;
 pub(crate) mod attached;

@@ -1,4 +1,4 @@
-//! What the operating system refuses, as Python has it: an OSError of the class that its errno stands for.
+//! The OSError of a system error, of the class that Python has for its errno.
 
 use std::io;
 use std::sync::OnceLock;
@@ -8,16 +8,16 @@ use pyo3::prelude::*;
 
 /// Python's classes of system errors, by errno.
 static CLASSES: OnceLock<Vec<String>> = OnceLock::new();
-/// No system has a class of its own for an errno beyond this.
+/// The table's length: no platform has a class of its own for a larger errno.
 const ERRNOS: i32 = 256;
 
-/// What the system says of an errno.
+/// The system's message for an errno.
 pub(crate) fn message(errno: i32) -> String {
     let text = io::Error::from_raw_os_error(errno).to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// An OSError with its errno, `about` a path or an address.
+/// An OSError with its errno; `about` is a path or an address.
 pub(crate) fn os_error(e: &io::Error, about: Option<&str>) -> PyErr {
     match (e.raw_os_error(), about) {
         (Some(errno), Some(about)) => PyOSError::new_err((errno, message(errno), about.to_owned())),
@@ -26,7 +26,7 @@ pub(crate) fn os_error(e: &io::Error, about: Option<&str>) -> PyErr {
     }
 }
 
-/// Asks Python for its classes once; `class` answers with them from then on.
+/// Reads Python's classes once. `class` answers with them from then on.
 pub(crate) fn know_classes(py: Python<'_>) -> PyResult<()> {
     if CLASSES.get().is_none() {
         let class = |errno| PyOSError::new_err((errno, "")).value(py).get_type().name().map(|name| name.to_string());

@@ -1,4 +1,4 @@
-//! Bytes of Python's for a worker to read.
+//! The bytes of a Python object, for a worker to read.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl AsRef<[u8]> for Payload {
 }
 
 impl Payload {
-    /// Whatever may change under our hands (a bytearray, an array) is copied; bytes are not.
+    /// Copies a mutable buffer (a bytearray, an array) and shares immutable bytes.
     pub(crate) fn of(data: &Bound<'_, PyAny>) -> PyResult<Arc<Self>> {
         let bytes = match data.cast::<PyBytes>() {
             Ok(bytes) => bytes.clone(),

@@ -1,4 +1,5 @@
-//! References that may be dropped anywhere. Off the interpreter they go to the graveyard, which the next drain of a port empties.
+//! References that any thread may drop. One dropped on a thread that is not attached goes to the graveyard, which the
+//! next drain of a port empties.
 
 use std::ptr::NonNull;
 use std::sync::OnceLock;
@@ -8,13 +9,14 @@ use pyo3::{PyTypeInfo, ffi};
 
 use crate::globals::graveyard;
 
-/// When so many lie in the graveyard, a loop is woken to drop them: one that has nothing native to wait for would not come by itself.
+/// The size of the graveyard at which a loop is woken to empty it. A loop that waits for nothing native would not drain
+/// by itself.
 const MANY: usize = 1024;
 
-/// Owns one reference. Unlike `Py`, dropping it needs no interpreter.
+/// Owns one reference. Unlike `Py`, it may be dropped without the interpreter.
 pub(crate) struct PyRef(NonNull<ffi::PyObject>);
 
-// SAFETY: only the count is touched through it, and only by a thread that is attached; without the interpreter's lock the count is atomic.
+// SAFETY: only the count is touched through it, by an attached thread; on a free-threaded build the count is atomic.
 unsafe impl Send for PyRef {}
 // SAFETY: as above.
 unsafe impl Sync for PyRef {}
@@ -28,7 +30,7 @@ impl PyRef {
     pub(crate) fn into_bound(self, py: Python<'_>) -> Bound<'_, PyAny> {
         let ptr = self.0.as_ptr();
         std::mem::forget(self);
-        // SAFETY: the reference that was ours passes to the `Bound`.
+        // SAFETY: the reference owned by this passes to the `Bound`.
         unsafe { Bound::from_owned_ptr(py, ptr) }
     }
 
@@ -39,7 +41,7 @@ impl PyRef {
         unsafe { self.into_bound(py).cast_into_unchecked() }
     }
 
-    /// Another reference to it.
+    /// Another reference to the object.
     ///
     /// # Safety
     /// It was made from a `T`.
@@ -59,7 +61,7 @@ impl PyRef {
         self.0.as_ptr()
     }
 
-    /// As a number, for the engine to carry. `from_token` is its only way back.
+    /// The reference as a number, for the engine to carry. `from_token` is its only way back.
     pub(crate) fn into_token(self) -> usize {
         let ptr = self.0.as_ptr() as usize;
         std::mem::forget(self);
@@ -74,16 +76,17 @@ impl PyRef {
     }
 }
 
-/// Calls whoever empties the graveyard.
+/// Wakes a loop that empties the graveyard.
 static CALL: OnceLock<fn()> = OnceLock::new();
 
-/// When much has gathered, `call` is to be called, from any thread.
+/// Sets the function that is called, from any thread, when the graveyard is large.
 pub(crate) fn when_many(call: fn()) {
     let _ = CALL.set(call);
 }
 
-/// Whether this thread is attached: the interpreter's current thread state is this thread's own. An address is compared and never followed, since
-/// on CPython 3.11 the current one may be another thread's. `PyGILState_Check` answers yes on every thread once there has been a subinterpreter.
+/// Whether this thread is attached: the interpreter's current thread state is this thread's own. The address is
+/// compared and never followed, since on CPython 3.11 the current one may be another thread's. `PyGILState_Check`
+/// answers yes on every thread once there has been a subinterpreter.
 fn is_attached() -> bool {
     // SAFETY: both may be called by any thread at any time; they are null where there is no such state.
     let (current, own) = unsafe { (ffi::compat::PyThreadState_GetUnchecked(), ffi::PyGILState_GetThisThreadState()) };
@@ -93,7 +96,7 @@ fn is_attached() -> bool {
 impl Drop for PyRef {
     fn drop(&mut self) {
         if is_attached() {
-            // SAFETY: the reference is this one's to give back, and the thread may touch its count.
+            // SAFETY: this owns the reference that it gives back, and the thread may touch its count.
             unsafe { ffi::Py_DECREF(self.0.as_ptr()) };
             return;
         }
@@ -107,7 +110,7 @@ impl Drop for PyRef {
     }
 }
 
-/// Drop what has gathered. What a finaliser does may fill the graveyard again: the rest waits for the next time.
+/// Drops the references in the graveyard. Those that a finaliser adds meanwhile wait for the next time.
 pub(crate) fn empty_graveyard(_py: Python<'_>) {
     let dead = {
         let mut dead = graveyard().lock();
@@ -117,7 +120,7 @@ pub(crate) fn empty_graveyard(_py: Python<'_>) {
         std::mem::take(&mut *dead)
     };
     for token in dead {
-        // SAFETY: the drop that put it there gave its reference away.
+        // SAFETY: the drop that put it there gave up its reference.
         drop(unsafe { PyRef::from_token(token) });
     }
 }

@@ -1,13 +1,13 @@
-//! Who a task is: it itself, since after its end another one may come to have its address.
+//! The identity of a task: a weak reference, since another task may have its address after its end.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
-/// Knows a task without keeping it.
+/// Identifies a task without keeping it alive.
 pub(crate) struct KnownTask(Option<Py<PyWeakrefReference>>);
 
 impl KnownTask {
-    /// Of None, it knows none.
+    /// None matches no task.
     pub(crate) fn new(task: &Bound<'_, PyAny>) -> PyResult<Self> {
         Ok(KnownTask(if task.is_none() { None } else { Some(PyWeakrefReference::new(task)?.unbind()) }))
     }

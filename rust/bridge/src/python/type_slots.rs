@@ -1,5 +1,5 @@
-//! Slots that pyo3 has no word for: `am_send`, which ends an await without a StopIteration object, and a `tp_iternext` that makes one only when
-//! it must. Measured: 0.15 us an await.
+//! Type slots that pyo3 does not offer: `am_send`, which ends an await without a StopIteration object, and a
+//! `tp_iternext` that makes that object only when it must. Measured: 0.15 us an await.
 
 use std::ffi::c_int;
 use std::marker::PhantomData;
@@ -19,7 +19,7 @@ pub(crate) enum Step<'py> {
 }
 
 impl<'py> Step<'py> {
-    /// As a method of an iterator says it.
+    /// The step as a method of an iterator returns it.
     pub(crate) fn into_next(self) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Step::Yield(v) => Ok(v),
@@ -33,15 +33,16 @@ pub(crate) trait Steps: PyTypeInfo {
     fn step<'py>(slf: &Bound<'py, Self>) -> Step<'py>;
 }
 
-// pyo3 must know that the thread is attached, or a `Py` that is dropped here waits in its pool; its public ways to be told cost more, and do not
-// work in a subinterpreter. So the slots stand on its own trampolines, which it hides: a pyo3 that changes them does not compile here.
+// pyo3 must know that the thread is attached, or a `Py` dropped here waits in its pool. Its public ways to tell it cost
+// more and do not work in a subinterpreter, so the slots use pyo3's own hidden trampolines: a pyo3 that changes them
+// does not compile here.
 
 struct Slot<T>(PhantomData<T>);
 
 impl<T: Steps> MethodDef<iternextfunc::Func> for Slot<T> {
     const METH: iternextfunc::Func = iternext::<T>;
 }
-/// No slot of pyo3's is made like `am_send`, but this one takes three pointers and returns a number too.
+/// pyo3 has no trampoline for `am_send`; this one has its shape: three pointers in, a number out.
 impl<T: Steps> MethodDef<setattrofunc::Func> for Slot<T> {
     const METH: setattrofunc::Func = send::<T>;
 }
@@ -117,7 +118,7 @@ unsafe extern "C" fn itself(o: *mut ffi::PyObject) -> *mut ffi::PyObject {
     unsafe { ffi::Py_NewRef(o) }
 }
 
-/// `T` is its own iterator, which an await drives.
+/// Sets these slots on `T`, which is its own iterator.
 pub(crate) fn install<T: Steps>(py: Python<'_>) {
     let tp = T::type_object_raw(py);
     // SAFETY: a heap type of ours, changed before any instance exists; it has `__await__`, so the table is there.
@@ -129,8 +130,8 @@ pub(crate) fn install<T: Steps>(py: Python<'_>) {
     }
 }
 
-/// A new object of a type with a freelist. What comes back from the list is not known to the collector any more: it is told again, now that
-/// the fields are written.
+/// A new object of a type with a free list. A block from that list is untracked: the object is tracked again once its
+/// fields are written.
 pub(crate) fn tracked<T>(py: Python<'_>, value: impl Into<pyo3::PyClassInitializer<T>>) -> PyResult<Bound<'_, T>>
 where
     T: pyo3::PyClass,
@@ -140,7 +141,8 @@ where
     Ok(object)
 }
 
-/// The collector looks at it from now on. Where there is no interpreter lock, one thread alone may say so of an object: its maker, or who enters it.
+/// Has the collector track the object. On a free-threaded build only one thread may do so: the object's maker, or the
+/// task that enters it.
 pub(crate) fn track<T: pyo3::PyClass>(object: &Bound<'_, T>) {
     // SAFETY: a live object of a type that takes part in garbage collection.
     unsafe {
@@ -150,7 +152,7 @@ pub(crate) fn track<T: pyo3::PyClass>(object: &Bound<'_, T>) {
     }
 }
 
-/// A new object that is no part of a circle yet: the collector need not look at it until somebody calls [`track_later`].
+/// A new object that is part of no cycle yet: the collector ignores it until [`track_later`].
 #[cfg(not(Py_GIL_DISABLED))]
 pub(crate) fn untracked<T>(py: Python<'_>, value: impl Into<pyo3::PyClassInitializer<T>>) -> PyResult<Bound<'_, T>>
 where
@@ -162,14 +164,15 @@ where
     Ok(object)
 }
 
-/// The collector is to look at an object of [`untracked`] from now on.
+/// Has the collector track an object of [`untracked`].
 pub(crate) fn track_later<T: pyo3::PyClass>(object: &Bound<'_, T>) {
     if cfg!(not(Py_GIL_DISABLED)) {
         track(object);
     }
 }
 
-/// Without the interpreter's lock two threads might tell the collector of an object at once, which it takes for a fault: it is told at once.
+/// On a free-threaded build two threads might track one object at once, which is an error: it is tracked from the
+/// start.
 #[cfg(Py_GIL_DISABLED)]
 pub(crate) use tracked as untracked;
 
@@ -179,7 +182,7 @@ pub(crate) fn alias<'py>(cls: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> 
     ALIAS.import(cls.py(), "types", "GenericAlias")?.call1((cls, item))
 }
 
-/// The exception that `throw` is given: an instance, or a type with its value.
+/// The exception passed to `throw`: an instance, or a type with its value.
 pub(crate) fn thrown(typ: Bound<'_, PyAny>, val: Option<Bound<'_, PyAny>>) -> PyErr {
     PyErr::from_value(val.filter(|val| !val.is_none()).unwrap_or(typ))
 }

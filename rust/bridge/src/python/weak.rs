@@ -1,8 +1,8 @@
-//! What a waker knows of what it wakes: a reference that keeps nothing alive, and may be dropped on any thread.
+//! A weak reference by which a waker finds its run. Any thread may drop it.
 //!
-//! With the interpreter's lock it is an address, which costs a store. Who follows it holds the lock, and what goes clears the address, in its
-//! drop, before it lets go of the lock for the first time. Without that lock, in a free-threaded interpreter, the object may go on another
-//! thread between a look at the address and a step along it: there it is a weak reference of Python's.
+//! Under the GIL it is an address, which costs one store. A reader holds the GIL, and an object that ends clears the
+//! address in its drop, before it first releases the GIL. On a free-threaded build the object may end on another thread
+//! between reading the address and using it, so it is a weak reference of Python's.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,14 +18,14 @@ use {
 
 #[derive(Default)]
 pub(crate) struct Weak {
-    /// The object's address while it is to be found, 0 otherwise.
+    /// The object's address while it can be found, 0 otherwise.
     at: AtomicUsize,
     #[cfg(Py_GIL_DISABLED)]
     weak: OnceLock<PyRef>,
 }
 
 impl Weak {
-    /// `object` is to be found from now on. One `Weak` is for one object.
+    /// Makes `object` findable. One `Weak` is for one object.
     ///
     /// # Safety
     /// The object calls `clear` in its drop.
@@ -39,21 +39,21 @@ impl Weak {
         Ok(())
     }
 
-    /// It is no longer to be found.
+    /// Ends that: `upgrade` gives None.
     pub(crate) fn clear(&self) {
         self.at.store(0, Ordering::Release);
     }
 
-    /// The object, if it is to be found.
+    /// The object, unless it has ended or `clear` was called.
     #[cfg(not(Py_GIL_DISABLED))]
     pub(crate) fn upgrade<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let at = self.at.load(Ordering::Acquire) as *mut ffi::PyObject;
-        // SAFETY: we hold the interpreter's lock, and an object whose memory may be another's has cleared its address under it. One that the
-        // interpreter is about to end, nested too deep to do so at once, has no reference left and gets none.
+        // SAFETY: we hold the GIL, and an object whose memory may be reused has cleared its address under it. An object
+        // that CPython is about to end later, because it is nested too deep, has a count of 0 and gets no reference.
         (!at.is_null() && unsafe { ffi::Py_REFCNT(at) } > 0).then(|| unsafe { Bound::from_borrowed_ptr(py, at) })
     }
 
-    /// The object, if it is to be found.
+    /// The object, unless it has ended or `clear` was called.
     #[cfg(Py_GIL_DISABLED)]
     pub(crate) fn upgrade<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         if self.at.load(Ordering::Acquire) == 0 {

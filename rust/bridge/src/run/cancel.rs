@@ -51,7 +51,7 @@ impl Cancels {
     }
 }
 
-/// For a block of Python code that a limit ends: it may cancel the block's task once.
+/// For a block of Python code that a deadline ends: it may cancel the block's task once.
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct OwnCancel {
     cancels: Cancels,

@@ -30,7 +30,7 @@ use crate::run::leaf::PyLeaf;
 use crate::run::suspended::Resume;
 
 impl PyLeaf {
-    /// What the coroutine yielded in the last step, and the task to cancel, as of `owes_cancel`.
+    /// Takes the object that the coroutine yielded in the last step, and the task to cancel, as of `owes_cancel`.
     pub(crate) fn take_yielded(&self, py: Python<'_>) -> Option<(Py<PyAny>, Option<Py<PyAny>>)> {
         let mut s = self.state.lock(py);
         let yielded = s.yielded.take()?;
@@ -52,7 +52,7 @@ impl PyLeaf {
         None
     }
 
-    /// The code that set the limit which has just passed has already cancelled this task for it, and has not taken that
+    /// The code that set the deadline which has just passed has already cancelled this task for it, and has not taken that
     /// back.
     pub(super) fn was_enforced(&self, py: Python<'_>) -> bool {
         let (came, cancels) = {

@@ -1,4 +1,4 @@
-//! A leaf's faults: the exceptions that callers see, the verdicts that policies get, and where the limits over a leaf
+//! A leaf's faults: the exceptions that callers see, the verdicts that policies get, and where the deadlines over a leaf
 //! come from.
 
 use mountain_core::effect::{Class, Course, GaveUp, Shared, Verdict};
@@ -17,12 +17,12 @@ use crate::python::api::api;
 use crate::run::leaf::PyLeaf;
 
 impl PyLeaf {
-    /// The run inherits a limit, which `source` set.
+    /// The run inherits a deadline, which `source` set.
     pub(crate) fn inherits(&self, py: Python<'_>, source: DeadlineSource) {
         self.state.lock(py).make_rare().inherits = Some(source);
     }
 
-    /// Where a limit over the call comes from, for what starts within its steps.
+    /// Where a deadline over the call comes from, for what starts within its steps.
     pub(crate) fn deadline_source(&self, py: Python<'_>, owner: Owner) -> Option<DeadlineSource> {
         match owner {
             Owner::Layer(layer) => Some(DeadlineSource::policy(self.plan.clone_ref(py).into_any(), layer)),
@@ -44,7 +44,7 @@ impl PyLeaf {
         fault.raise(py, self.plan.get(), &|| self.inherited(py))
     }
 
-    /// What the run ended with, as the exception that the caller sees.
+    /// The run's failure as the exception that the caller sees.
     pub(crate) fn error(&self, py: Python<'_>, fault: Fail) -> PyErr {
         fault.into_error(py, self.plan.get(), &|| self.inherited(py))
     }

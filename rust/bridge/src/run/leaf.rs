@@ -26,9 +26,9 @@ pub(crate) struct PyLeaf {
     pub(super) kwargs: Option<Py<PyDict>>,
     pub(crate) plan: Py<Plan>,
     pub(crate) trace: Trace<Fail>,
-    /// What watches this call, if anything does: known from its first step on.
+    /// The watch of this call, if it has one: known from its first step on.
     pub(crate) watch: OnceLock<Box<Watch>>,
-    /// A policy or a limit may ask the call to stop, or try it again: then its task must be known.
+    /// A policy or a deadline may ask the call to stop, or try it again: then its task must be known.
     pub(crate) may_be_stopped: AtomicBool,
     /// Its task is known.
     pub(super) noted: AtomicBool,
@@ -54,7 +54,7 @@ impl PyLeaf {
         }
     }
 
-    /// What its call brings to the policies.
+    /// The terms of its call, for the policies.
     pub(crate) fn terms(&self, py: Python<'_>) -> PyResult<Terms> {
         self.plan.get().terms(self.args.bind(py), self.kwargs.as_ref().map(|k| k.bind(py)))
     }

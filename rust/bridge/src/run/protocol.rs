@@ -82,7 +82,7 @@ impl Run {
     fn __qualname__(&self) -> String {
         self.__name__()
     }
-    /// What it waits for: the coroutine of its leaf, or the handle that it is parked on.
+    /// The awaitable that the run waits for: its leaf's coroutine, or the handle that it is parked on.
     #[getter]
     fn cr_await(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let leaf = self.leaf.as_ref().and_then(|l| l.coroutine(py));

@@ -170,7 +170,7 @@ pub(super) fn used_up() -> PyErr {
 }
 
 impl Drop for Run {
-    /// What holds the waker may outlive the run: the waker forgets it, before anything else is done.
+    /// The waker's holders may outlive the run, so the waker forgets the run before anything else is done.
     fn drop(&mut self) {
         if let Some(wake) = &self.wake {
             wake.gone();

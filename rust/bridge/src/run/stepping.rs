@@ -152,7 +152,7 @@ impl Run {
         }
     }
 
-    /// Of several cancels the first that has a message is raised: that of a limit around this effect has none.
+    /// Of several cancels the first that has a message is raised: that of a deadline around this effect has none.
     fn keep_cancel(&mut self, e: Bound<'_, PyBaseException>) -> PyResult<()> {
         let says_why =
             |e: &Bound<'_, PyBaseException>| e.getattr(intern!(e.py(), "args")).and_then(|args| args.len()).is_ok_and(|n| n > 0);
@@ -177,7 +177,7 @@ impl Run {
         step
     }
 
-    /// What to yield while the engine waits, and the task that is to be cancelled.
+    /// The object to yield while the engine waits, and the task to cancel.
     fn pending<'py>(me: &mut PyRefMut<'py, Self>, slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Option<Py<PyAny>>)> {
         let py = slf.py();
         if me.begun.is_none() {

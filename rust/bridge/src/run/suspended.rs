@@ -1,4 +1,4 @@
-//! What a leaf keeps between two steps of its coroutine.
+//! The state of a leaf between two steps of its coroutine.
 
 use std::sync::Arc;
 
@@ -42,10 +42,10 @@ pub(super) struct Suspended {
     rare: Option<Box<Rare>>,
 }
 
-/// What few calls have.
+/// State that few calls have.
 #[derive(Default)]
 pub(super) struct Rare {
-    /// Where the limit comes from that the whole run inherited.
+    /// Where the deadline comes from that the whole run inherited.
     pub(super) inherits: Option<DeadlineSource>,
     /// The thread's job for which the call waited last.
     pub(super) job: Option<Arc<Stage>>,
@@ -111,7 +111,7 @@ impl Suspended {
         Ok(())
     }
 
-    /// What the collector breaks a circle with; to be dropped outside of the lock.
+    /// Takes the references by which the collector breaks a cycle. They are to be dropped outside of the lock.
     pub(super) fn take(&mut self) -> impl Sized + use<> {
         (self.coroutine.take(), self.yielded.take(), self.cancels.take(), self.event_loop.take(), self.rare.take())
     }

@@ -1,9 +1,8 @@
-//! What a loop's thread does with its port: it opens messages when the bell has rung, and lets go of everything when
+//! The drain of a port on its loop's thread: it opens messages when the bell has rung, and releases all waiters when
 //! the loop is closed.
 //!
-//! The port's methods for Python are here and not with the port, since they open messages for handles, runs and scopes:
-//! the port would import the rooms above it. pyo3 takes one block of such methods a class, so that those for the
-//! collector are here too.
+//! The port's methods for Python are here and not with the port, since they open messages for handles, runs and scopes,
+//! which are rooms above it. pyo3 allows one block of methods for a class, so those for the collector are here too.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a fork leaves behind.
+//! Native work before and after a fork.
 
 use pyo3::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::observe::log;
 use crate::port::flight_guard::Landing;
 use crate::port::registry;
 
-/// In the child of a fork: let go of everything without reading, closing or waiting for it. What it holds is the parent's.
+/// In the child of a fork: drops the parent's state without reading, closing or waiting for it.
 #[pyfunction]
 pub(crate) fn after_fork(py: Python<'_>) {
     globals::forget();
@@ -16,14 +16,14 @@ pub(crate) fn after_fork(py: Python<'_>) {
     log::forget_parent();
     mountain_providers::fork::forget_after_fork();
     registry::forget_all(py, |landing| {
-        // Whoever asks for the same here begins another flight.
+        // The next caller with the same key begins another flight.
         if let Ok(landing) = landing.bind(py).cast::<Landing>() {
             landing.get().forget();
         }
     });
 }
 
-/// No program is started from now on until `after_fork_in_parent`.
+/// Keeps programs from being started until `after_fork_in_parent`.
 #[pyfunction]
 pub(crate) fn before_fork(py: Python<'_>) {
     py.detach(mountain_providers::fork::before_fork);

@@ -51,15 +51,15 @@ impl Scope {
         }
     }
 
-    /// With `workers` it has tokio workers of its own; without, it shares the process's.
-    /// What is submitted to it begins under a permit of `permits`.
+    /// Without `workers` it shares the process's tokio workers. Work submitted to it begins under a permit of
+    /// `permits`.
     #[pyo3(signature = (workers = None, permits = None))]
     fn _setup(&self, workers: Option<usize>, permits: Option<&Bound<'_, LimitState>>) {
         *self.workers.lock() = workers;
         *self.limit.lock() = permits.map(|permits| permits.get().limit.clone());
     }
 
-    /// Make this the running loop's runtime.
+    /// Makes this the running loop's runtime.
     fn _enter(slf: &Bound<'_, Self>) -> PyResult<()> {
         let port = Port::current(slf.py())?;
         let me = slf.get();
@@ -77,7 +77,7 @@ impl Scope {
         Ok(())
     }
 
-    /// No longer the loop's runtime.
+    /// Ends that.
     fn _leave(slf: &Bound<'_, Self>) {
         let entered = slf.get().entered.lock().take();
         let Some((port, _)) = entered else { return };
@@ -118,7 +118,7 @@ impl Scope {
         self.phase.store(phase, Ordering::SeqCst);
     }
 
-    /// Start an effect now, owned by this runtime: it goes on when the handle is dropped, and is drained at shutdown.
+    /// Starts an effect now, owned by this runtime: it goes on when the handle is dropped, and is drained at shutdown.
     #[pyo3(signature = (effect, /, *, name = None))]
     fn submit<'py>(
         slf: &Bound<'py, Self>,
@@ -166,7 +166,7 @@ impl Scope {
         Ok(handle)
     }
 
-    /// Refuse all calls that wait for a permit of its limit.
+    /// Refuses all calls that wait for a permit of its concurrency limit.
     #[pyo3(name = "_refuse_queued")]
     fn refuse_queued(&self) {
         let limit = self.limit.lock().clone();
@@ -175,12 +175,12 @@ impl Scope {
         }
     }
 
-    /// The handles of what was submitted and has not ended.
+    /// The handles of submitted work that has not ended.
     fn _in_flight(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
         self.owned.all(py)
     }
 
-    /// End the runtime's own workers within so many seconds, if it has any. False: some of their work was left behind.
+    /// Ends the runtime's own workers within `timeout` seconds, if it has any. False: some of their work was left behind.
     fn _end_workers(&self, py: Python<'_>, timeout: f64) -> bool {
         let Some(workers) = self.own.lock().take() else { return true };
         let time = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! What `mountain_runtime.testing` and the benchmarks ask for: virtual time, effects on trial.
+//! Support for `mountain_runtime.testing` and the benchmarks: virtual time, and effects to try things on.
 
 pub(crate) mod trial;
 pub(crate) mod virtual_time;

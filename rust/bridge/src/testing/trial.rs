@@ -1,4 +1,5 @@
-//! Effects that tests and benchmarks run: each does one thing that no provider does on purpose. Their names begin with `trial_`.
+//! Effects for tests and benchmarks: each does one thing that no provider does on purpose. Their names begin with
+//! `trial_`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub(crate) fn noop(py: Python<'_>, value: i64) -> PyResult<Bound<'_, Effect>> {
     Effect::of(py, Work::native(trial::Noop(value)), plan.clone_ref(py))
 }
 
-/// Asleep on the deadline heap.
+/// Sleeps on the deadline heap.
 #[pyfunction]
 #[pyo3(name = "trial_sleep", signature = (seconds, /))]
 pub(crate) fn sleep(py: Python<'_>, #[pyo3(from_py_with = to_seconds)] seconds: Duration) -> PyResult<Bound<'_, Effect>> {
@@ -42,7 +43,7 @@ pub(crate) fn fail(py: Python<'_>, errno: i32) -> PyResult<Bound<'_, Effect>> {
     Effect::native(py, "fail", trial::Fail(errno))
 }
 
-/// Appends a byte to the file every so often, for ever.
+/// Appends a byte to the file every `seconds`, for ever.
 #[pyfunction]
 #[pyo3(name = "trial_tick", signature = (path, seconds, /))]
 pub(crate) fn tick(

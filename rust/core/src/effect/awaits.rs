@@ -1,9 +1,9 @@
-//! How a call leaves the flight that it waits for.
+//! Ends a call's wait for a flight.
 //!
 //!  1. While other calls wait, it leaves at once.
 //!  2. The last call asks the flight to end, and waits until it has ended: whatever the flight holds is given back by
 //!     then.
-//!  3. A call that a limit stopped takes the outcome of the flight, as that of a leaf that was asked to stop: a late
+//!  3. A call that a deadline stopped takes the outcome of the flight, as that of a leaf that was asked to stop: a late
 //!     value wins.
 //!  4. A cancelled call takes no outcome: no layer goes on, and the owner of the call drops the engine.
 //!
@@ -67,7 +67,7 @@ impl Awaits {
         }
     }
 
-    /// Records that a limit over the call has passed. False: the call waits for no flight.
+    /// Records that a deadline over the call has passed. False: the call waits for no flight.
     pub(crate) fn stop(&self) -> bool {
         self.leave(Leaves::Asked)
     }

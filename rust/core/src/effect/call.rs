@@ -30,10 +30,11 @@ impl Deadline {
     }
 }
 
-/// What happened so far. It outlives the layers, so that the report of the end can say how many attempts there were.
+/// The events of a call so far. It outlives the layers, so that the report of the end can say how many attempts there
+/// were.
 pub struct Trace<E> {
     attempts: AtomicU32,
-    /// What the call does at the moment.
+    /// The call's present state.
     pub now: Now,
     /// A fallback has given the value.
     pub degraded: AtomicBool,
@@ -85,7 +86,7 @@ pub struct Around<'a> {
 }
 
 impl<'a> Around<'a> {
-    /// Around a whole stack: a limit, and the permits of the caller.
+    /// Around a whole stack: a deadline, and the permits of the caller.
     pub fn call(terms: &'a Terms, over: Deadline) -> Self {
         Around { over, gate: None, held: terms.held.as_ref() }
     }
@@ -151,7 +152,7 @@ impl<'a, L: Leaf> Call<'a, L> {
         }
     }
 
-    /// Ask the running leaf, or the flight, to end, as the limit of `whose` has passed; the engine polls it until it
+    /// Ask the running leaf, or the flight, to end, as the deadline of `whose` has passed; the engine polls it until it
     /// has ended. False: there is nothing to wait for.
     pub fn stop(&self, whose: Owner) -> bool {
         self.trace.awaits.stop() || self.leaf.stop(whose)

@@ -12,8 +12,8 @@ use std::time::Duration;
 use super::{Around, Landing, PermitContext, Shared};
 use crate::error::{Misfit, Owner, Refused, TimedOut};
 
-/// What the engine requires. It begins calls, polls them, and may ask a running one to end; it never stops one by
-/// force. The methods with a body are what a host may offer beside.
+/// The engine's requirements of a leaf. The engine begins calls, polls them, and may ask a running one to end; it never
+/// stops one by force. Methods with a body are optional for a host.
 pub trait Leaf: Send + Sync {
     type Ok: Send;
     type Err: Fault;
@@ -21,7 +21,7 @@ pub trait Leaf: Send + Sync {
     /// `begin` starts a call; later polls, without it, continue the call.
     fn poll(&self, begin: Option<Begin<'_>>, cx: &mut Context<'_>) -> Poll<Result<Self::Ok, Self::Err>>;
 
-    /// Ask the running call to end, because the limit of `whose` has passed; the engine polls it until it has ended.
+    /// Ask the running call to end, because the deadline of `whose` has passed; the engine polls it until it has ended.
     /// False: no call is running, and there is nothing to wait for.
     fn stop(&self, whose: Owner) -> bool;
 
@@ -76,7 +76,7 @@ pub trait Flights: Send + Sync {
     fn failed(&self, fault: &Shared) -> Self::Err;
 }
 
-/// A call that begins, with the limits, gates and permits around it.
+/// A call that begins, with the deadlines, gates and permits around it.
 #[derive(Clone, Copy)]
 pub enum Begin<'a> {
     /// A call of the function itself.
@@ -114,7 +114,7 @@ pub enum GaveUp {
     Refused,
     /// Its budget is used up.
     Budget,
-    /// The wait would end after the limit over it.
+    /// The wait would end after the deadline over it.
     TooLate(Misfit),
 }
 

@@ -30,7 +30,7 @@ pub trait Operation: Send + Sync {
     /// Begins the work. Must not block: it is called on an event loop's thread.
     fn start(&self, host: &Arc<Host>, done: Done) -> Abort;
 
-    /// Begins the work under the earliest limit over it. The caller acts on the limit; the work only has to pass it on
+    /// Begins the work under the earliest deadline over it. The caller acts on the deadline; the work only has to pass it on
     /// to whatever it begins, so that nothing waits for what would come too late.
     fn start_under(&self, host: &Arc<Host>, done: Done, over: Deadline) -> Abort {
         let _ = over;
@@ -109,7 +109,7 @@ impl Drop for Done {
 pub trait Abortable: Send + Sync {
     fn abort(&self);
 
-    /// What the work does at the moment, for a dump of all tasks.
+    /// The present state of the work, for a dump of all tasks.
     fn doing(&self) -> Doing {
         Doing::Running
     }

@@ -1,4 +1,4 @@
-//! What a run brings to the policies that queue or count it: read on its caller's thread, once a run.
+//! The terms of a run for the policies that queue or count it: read on its caller's thread, once a run.
 
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, OnceLock};

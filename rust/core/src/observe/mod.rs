@@ -1,5 +1,5 @@
-//! What the engine reports of itself: counters that stay on, and an observer of one call. It decides nothing; figures,
-//! spans and pages are made above it, in `telemetry` or further up.
+//! Reports of the engine: counters that stay on, and an observer of one call. They decide nothing; figures, spans and
+//! pages are made above, in `telemetry` or further up.
 
 mod now;
 mod shard;
@@ -36,7 +36,7 @@ pub enum Event {
     Degraded(usize),
 }
 
-/// What a call finds in a cache.
+/// The result of looking a call up in a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     Hit,

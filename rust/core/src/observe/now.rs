@@ -1,4 +1,4 @@
-//! What a call does at the moment, as one word: written by the thread that polls the call, read by any.
+//! The present state of a call as one word: written by the thread that polls the call, read by any.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! How the runs of one effect ended, and how long they took.
+//! Counts the outcomes of one effect's runs, and their durations.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use super::shard::{Sharded, add};
 use super::times::{Summary, Times};
 use crate::sync::Mutex;
 
-/// What is counted of a run.
+/// The events of runs that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
     Started,

@@ -1,4 +1,4 @@
-//! How long things took, in buckets that grow by a quarter octave: quantiles within 19 percent from 1 ns to 18 min.
+//! Durations in buckets that grow by a quarter octave: quantiles within 19 percent from 1 ns to 18 min.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -42,7 +42,7 @@ fn bucket(nanos: u64) -> usize {
     (((octave - 2) * 4) as usize + quarter as usize).min(BUCKETS - 1)
 }
 
-/// What was recorded, at one moment.
+/// The recorded durations at one moment.
 #[derive(Clone, PartialEq)]
 pub struct Summary {
     counts: [u64; BUCKETS],
@@ -87,7 +87,7 @@ impl Summary {
         self.nanos as f64 * 1e-9
     }
 
-    /// What was recorded since `earlier`.
+    /// The durations recorded since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Summary) -> Summary {
         let mut gained = self.clone();

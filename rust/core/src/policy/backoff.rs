@@ -1,5 +1,5 @@
-//! How long to wait before the next attempt of a retry, or the next probe of a breaker. The jitters are those of
-//! Brooker, "Exponential Backoff And Jitter" (AWS, 2015).
+//! The wait before the next attempt of a retry, or the next probe of a breaker. The jitters are those of Brooker,
+//! "Exponential Backoff And Jitter" (AWS, 2015).
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::time::seconds;
 pub struct Backoff {
     /// The first wait, in seconds.
     pub initial: f64,
-    /// What each wait is multiplied by for the next; 1 is a constant backoff.
+    /// The factor from each wait to the next; 1 is a constant backoff.
     pub factor: f64,
     /// No wait is longer, in seconds.
     pub max: f64,

@@ -65,7 +65,7 @@ impl Operation for Program {
             asked: AtomicBool::new(false),
             waker: Mutex::new(None),
         });
-        // The caller acts on the limit over this call.
+        // The caller acts on the deadline over this call.
         let within = (over.at < self.inherited.at).then_some(over.owner);
         let watch = (self.watched && self.inherited.owner == Owner::Inherited).then_some(self.inherited.at);
         let inherited = if within.is_some() { Deadline { at: over.at, owner: Owner::Inherited } } else { self.inherited };
@@ -108,7 +108,7 @@ impl Operation for Program {
 }
 
 impl Program {
-    /// The operation without policies, under a limit on which its caller acts.
+    /// The operation without policies, under a deadline on which its caller acts.
     pub fn passing(operation: Arc<dyn Operation>, over: Deadline) -> Self {
         Program {
             operation,

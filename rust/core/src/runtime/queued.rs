@@ -51,7 +51,7 @@ pub struct Queued {
     pub then: Then,
 }
 
-/// What a permit is used for.
+/// The use of a permit.
 #[derive(Clone)]
 pub enum Then {
     /// Begins the operation under the permit, which is given back at its end.
@@ -83,7 +83,7 @@ enum State {
 /// The answer, and how to ask the begun operation to end.
 struct Begun(Done, Ask);
 
-/// What comes after the permit.
+/// The step that follows the permit.
 enum Next {
     /// Begins the operation, for a caller without permits.
     Begin(Arc<dyn Operation>),

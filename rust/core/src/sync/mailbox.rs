@@ -12,7 +12,7 @@
 //!  4. pop messages, as many as its bound allows;
 //!  5. if messages are left, do step 2 itself, so that the loop calls it again.
 //!
-//! What races with it
+//! Races
 //!  - A message pushed before 3 is popped in 4 or found in 5. One pushed after 3 finds `rung` false in 2 and rings, or
 //!    finds it true because another thread rang after 3; in both cases the consumer is called again. All accesses are
 //!    `SeqCst`: with less, the push of 1 may become visible after the load of 2, and a message lies in the box while

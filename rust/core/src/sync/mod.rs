@@ -1,5 +1,5 @@
-//! What crosses threads: locks, the mailbox of a port, and the consumer of a starter. Their protocols are checked by
-//! loom (`scripts/loom`).
+//! Synchronisation between threads: locks, the mailbox of a port, and the consumer of a starter. Their protocols are
+//! checked by loom (`scripts/loom`).
 
 mod consumer;
 mod lock;

@@ -30,7 +30,7 @@ pub const SERIES: usize = 1000;
 /// The name for all names beyond the bound.
 pub const OTHER: &str = "other";
 
-/// What the process does now, counted elsewhere.
+/// Gauges of the process, counted elsewhere.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gauges {
     pub running: u64,

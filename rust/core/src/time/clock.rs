@@ -8,7 +8,7 @@
 //!  3. `hand_back`, under the lock, lets real time go on from the virtual reading. Armed deadlines keep their distance
 //!     from it.
 //!
-//! What races with it
+//! Races
 //!  - The thread, on its way to the wakers that are due: it reads the time under the lock, and checks there that the
 //!    clock is real. It takes them before 1, which then waits for it, or finds nothing to do.
 //!  - `arm`: it takes the lock too. While the clock is taken over, `planned` is 0, which no deadline precedes: the

@@ -210,7 +210,8 @@ fn a_limit_of_one_caller_is_not_the_flights() {
     assert!(matches!(stays.poll(), Poll::Ready(Ok(5))));
 }
 
-/// What the last caller ends with, whose limit of one second passes while the flight ends so, a second later.
+/// The outcome of the last caller, whose deadline of one second passes while the flight ends with `landed` a second
+/// later.
 fn last_to_leave(landed: Option<Landed>) -> Result<u32, Fail> {
     let shop = Shop::new(60, 0, 10);
     let mut stage = shop.caller(1);

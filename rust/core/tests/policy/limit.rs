@@ -39,7 +39,7 @@ fn a_limit_inside_counts_from_the_permit() {
     assert!(runs.iter_mut().all(|run| run.poll().is_pending()));
     clock.advance(secs(4));
     assert!(runs[0].poll().is_ready() && runs[1].poll().is_pending());
-    clock.advance(secs(2)); // where a limit that counts from the beginning has passed
+    clock.advance(secs(2)); // where a deadline that counts from the beginning has passed
     assert!(runs[1].poll().is_pending());
     clock.advance(secs(2));
     assert!(matches!(runs[1].poll(), std::task::Poll::Ready(Ok(7))));
@@ -151,7 +151,7 @@ fn a_call_that_goes_on_without_its_caller_keeps_its_permit() {
     assert_eq!(one.counts().0, 0);
 }
 
-/// What waits inside the block is counted as waiting for it until then, and the permit is still out.
+/// Callers inside the block are counted as waiting for it until then, and the permit is still out.
 #[test]
 fn an_abandoned_block_holds_its_permit_for_nobody() {
     for waits_before in [true, false] {

@@ -1,4 +1,4 @@
-//! What else a file has besides its content, mode and owner: access control lists and other extended attributes.
+//! Extended attributes of a file, access control lists among them: all it has besides content, mode and owner.
 
 use std::fs::File;
 use std::io;

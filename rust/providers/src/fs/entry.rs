@@ -1,4 +1,4 @@
-//! What stat and walk tell about a file.
+//! A file as `stat` and `walk` report it.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;

@@ -20,7 +20,7 @@ use crate::pool::Job;
 const TURN: i32 = 50;
 /// How much is read between two looks.
 const CHUNK: usize = 4 << 20;
-/// What a file may grow by, between its stat and its read, without costing another system call.
+/// The number of bytes by which a file may grow between its stat and its read without costing another system call.
 const SPILL: usize = 512;
 /// The first read of a file whose size is not known.
 const UNKNOWN: usize = 16 << 10;
@@ -29,8 +29,8 @@ pub(super) struct Source<'a> {
     file: File,
     path: &'a Path,
     job: &'a Job,
-    /// What a regular file holds. Zero also stands for "unknown": pipes, devices, and what the kernel makes up as it is
-    /// read.
+    /// The size of a regular file. Zero also stands for "unknown": pipes, devices, and files that the kernel makes up
+    /// as they are read.
     pub(super) size: usize,
 }
 

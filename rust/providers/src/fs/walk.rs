@@ -100,7 +100,7 @@ impl Walk {
         }
     }
 
-    /// What was skipped since the last time, a message each.
+    /// The entries skipped since the last call, a message each.
     pub fn take_skipped(&self) -> Vec<String> {
         if self.0.elsewhere() { Vec::new() } else { std::mem::take(&mut self.0.state.lock().skipped) }
     }

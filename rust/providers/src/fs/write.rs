@@ -82,9 +82,9 @@ fn may_write(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What is written, and where.
+/// The data of a write, and its place.
 struct Put<'a> {
-    /// What the caller calls the file: errors are about that.
+    /// The path as the caller gave it, for errors.
     named: &'a Path,
     /// The end of its links.
     target: &'a Path,

@@ -14,7 +14,7 @@ use super::seats::{Pool, Task};
 
 pub type Work = Box<dyn FnOnce(&Job) -> Step + Send>;
 
-/// What a piece of work comes to.
+/// The result of a step of a job.
 pub enum Step {
     Answer(Outcome),
     /// Have the host allocate one buffer a size, then go on with the work that `then` makes of them.
@@ -24,7 +24,7 @@ pub enum Step {
     },
 }
 
-/// What an abort does to a job that is running.
+/// The effect of an abort on a job that is running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grip {
     /// It is asked, and answers when it has ended: work that changes something, or that looks at [`Job::check`] often.

@@ -7,7 +7,7 @@ use mountain_core::error::Error;
 use mountain_core::schedule::{Lanes, Priority};
 use mountain_core::sync::{Condvar, Mutex, MutexGuard};
 
-/// What a thread of the pool runs.
+/// A piece of work that a thread of the pool runs.
 pub(super) trait Task: Send + Sync + 'static {
     fn priority(&self) -> Priority;
     /// True: the thread still has its seat.

@@ -1,5 +1,5 @@
-//! How a child starts on Linux: as `posix_spawn` does it, by sharing memory until the new program runs, so that it
-//! costs the same however large this process is; and with what `posix_spawn` cannot say, the signal of the parent's
+//! Starts a child on Linux. It does so as `posix_spawn` does, by sharing memory until the new program runs, so that the
+//! cost does not depend on the size of this process; and it has what `posix_spawn` lacks, the signal of the parent's
 //! death.
 //!
 //!  1. All signals are blocked on the thread that starts children, for ever: no handler of this process runs in a
@@ -34,21 +34,21 @@ pub(super) struct Born {
     pub(super) pidfd: Option<OwnedFd>,
 }
 
-/// What each birth needs anew and can be kept.
+/// Buffers that each birth uses and the next one reuses.
 pub(super) struct Nursery {
     stack: Stack,
     nothing: OwnedFd,
     closes_ranges: bool,
 }
 
-/// What the child reads, and where it leaves what stood in its way.
+/// The child's input, and the place for the error that kept it from starting.
 struct Birth {
     places: *const *const c_char,
     argv: *const *const c_char,
     environment: *const *const c_char,
     folder: *const c_char,
     stdio: [RawFd; 3],
-    /// What to close, where the system cannot close a range.
+    /// The descriptors to close, where the system cannot close a range.
     open: *const [RawFd],
     closes_ranges: bool,
     parent: pid_t,

@@ -1,5 +1,5 @@
-//! How a child starts where there is no `clone`: by the standard library. It leads a group of its own; it does not hear
-//! of this process's death.
+//! Starts a child by the standard library, where there is no `clone`. It leads a group of its own, and gets no signal
+//! when this process dies.
 
 use std::ffi::OsStr;
 use std::fs::File;

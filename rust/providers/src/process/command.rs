@@ -1,4 +1,4 @@
-//! What to start: checked and laid out before it comes to the thread that starts it, where every moment counts.
+//! A program to start: checked and laid out before it comes to the thread that starts it, where every moment counts.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

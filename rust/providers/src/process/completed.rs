@@ -1,4 +1,4 @@
-//! How a program ended that was run to its end, as its caller gets it.
+//! The outcome of a program that was run to its end, for its caller.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What the reactor's thread works with while it serves a child: the system's events, the guard, and what is to be done
-//! later.
+//! The working state of the reactor's thread while it serves a child: the system's events, the guard, and deferred
+//! work.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,7 +11,7 @@ use mio::{Interest, Registry, Token};
 
 use super::guard::Guard;
 
-/// What may have changed about a child.
+/// The events of a child.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum News {
     End,

@@ -1,5 +1,5 @@
-//! What a child writes, kept until a call asks for it. When too much is kept, the pipe is read no further, and the
-//! child waits.
+//! The output of a child, buffered until a call asks for it. A full buffer stops the reading of the pipe, and the child
+//! waits.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -15,7 +15,7 @@ pub(super) const KEPT: usize = 256 << 10;
 /// Read at a time before other children have their turn.
 const TURN: usize = 1 << 20;
 
-/// What one asks for.
+/// The part of the output that a call asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The next line, with its end if it has one.

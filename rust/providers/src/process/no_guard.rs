@@ -1,5 +1,5 @@
-//! Where there is no guard: what is left when this process is killed goes on. The table has one place, which is never
-//! read.
+//! A stand-in on systems without a guard, where children outlive the kill of this process. Its table has one place,
+//! which is never read.
 
 use std::io;
 use std::sync::atomic::AtomicI32;

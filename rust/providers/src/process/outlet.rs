@@ -1,4 +1,4 @@
-//! What is written to a child, in order, as it takes it.
+//! The input of a child: writes in order, at the pace at which the child reads.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -37,7 +37,7 @@ impl Outlet {
         !self.queue.is_empty()
     }
 
-    /// What has begun is written to its end all the same: half a line would spoil the next.
+    /// A write that has begun is completed all the same: half a line would spoil the next.
     pub(super) fn withdraw(&mut self, id: u64) -> Option<Pending> {
         let i = self.queue.iter().position(|p| p.waiter.as_ref().is_some_and(|w| w.0 == id))?;
         let waiter = self.queue[i].waiter.take();

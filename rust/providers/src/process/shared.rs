@@ -1,5 +1,5 @@
-//! What the reactor's thread shares with all others: the messages for it, and the children that live. `C` is the child,
-//! which refers to this.
+//! The state that the reactor's thread shares with all others: its messages, and the children that live. `C` is the
+//! child, which refers to this.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What becomes of a child: the decisions of steps 2 to 5 of `child`, under its lock. Answers are collected, and given
-//! without the lock.
+//! The state machine of a child: the decisions of steps 2 to 5 of `child`, under its lock. Answers are collected, and
+//! given without the lock.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;

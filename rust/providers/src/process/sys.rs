@@ -29,7 +29,7 @@ pub(super) fn never_block(fd: &OwnedFd) -> io::Result<()> {
     checked(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }).map(drop)
 }
 
-/// What there is now, at most as much as fits.
+/// Reads the bytes that are there now, at most as many as fit.
 pub(super) fn read(fd: &OwnedFd, into: &mut [u8]) -> io::Result<usize> {
     loop {
         // SAFETY: writes within the slice.

@@ -70,7 +70,7 @@ impl<L: Leaf> Inside<'_, L> {
         result
     }
 
-    /// The outcome of a call that was cut short: a limit around it passed, or the caller has gone.
+    /// The outcome of a call that was cut short: a deadline around it passed, or the caller has gone.
     fn cut_short(&self) -> Outcome {
         if self.call.now() >= self.over.at { Outcome::Failure } else { Outcome::Nothing }
     }

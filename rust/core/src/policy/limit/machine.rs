@@ -58,7 +58,7 @@ enum State {
     Waiting(Priority, Link),
     Granted,
     Sent(Why),
-    /// Passed over because its limit had passed, which is about to end it.
+    /// Passed over because its deadline had passed, which is about to end it.
     Late,
 }
 

@@ -34,7 +34,7 @@ where
         };
         if again > call.now() {
             sleep_until(call.clock, again).await;
-            // Woken late, as by a stalled loop: nothing begins after the limit.
+            // Woken late, as by a stalled loop: nothing begins after the deadline.
             if call.now() >= over.at {
                 return Err(timed_out(call, over, call.trace.take_last(over.owner)));
             }

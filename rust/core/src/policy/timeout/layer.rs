@@ -1,6 +1,6 @@
-//! The layer of a limit.
+//! The layer of a deadline.
 //!
-//!  1. The inside is polled first: a value wins over a limit that passed in the same instant.
+//!  1. The inside is polled first: a value wins over a deadline that passed in the same instant.
 //!  2. The deadline is armed when the inside is first found pending; a call that ends at once never touches the heap.
 //!  3. When it has passed and a leaf is running, or a flight for which only this call waits, that is asked to stop and
 //!     the inside is polled on: it keeps its permits until it has ended.

@@ -1,4 +1,4 @@
-//! The decisions of a limit: nothing here waits or reads a clock.
+//! The decisions of a deadline: nothing here waits or reads a clock.
 
 use crate::effect::Class;
 use crate::error::Owner;

@@ -1,4 +1,4 @@
-//! Timeout: a limit on the time of everything inside it. When it passes, the leaf is asked to stop and polled until it
+//! Timeout: a deadline on the time of everything inside it. When it passes, the leaf is asked to stop and polled until it
 //! has ended.
 
 mod layer;

@@ -1,4 +1,4 @@
-//! What the tests of native work share: a desk that collects answers, and operations that do as they are told.
+//! Fixtures of the tests of native work: a desk that collects answers, and scripted operations.
 
 mod desk;
 mod held;

@@ -1,4 +1,4 @@
-//! What a scripted leaf does in one call.
+//! The script of one call of a leaf.
 
 use std::time::Duration;
 

@@ -40,7 +40,7 @@ impl Fault for Fail {
 }
 
 impl Fail {
-    /// Whose limit it was, after how many attempts, and the cause.
+    /// The owner of the deadline, the number of attempts, and the cause.
     #[track_caller]
     pub(crate) fn parts(self) -> (Owner, u32, Option<Fail>) {
         match self {

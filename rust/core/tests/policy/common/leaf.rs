@@ -31,9 +31,9 @@ struct State {
     /// Its calls go on when their callers are gone, with what they keep.
     outlives: bool,
     kept: Vec<Box<dyn Any + Send>>,
-    /// What fallbacks were asked to stand in for, by layer.
+    /// The failures that fallbacks stood in for, by layer.
     instead: Vec<(usize, Fail)>,
-    /// What retries did about failures: their place, the attempt, and how they went on.
+    /// The reports of retries about failures: layer, attempt, and course.
     courses: Vec<(usize, u32, Course)>,
     /// Flights that the test lands.
     flights: Vec<(usize, Landing)>,
@@ -79,7 +79,7 @@ impl Scripted {
         self.state().outlives = true;
     }
 
-    /// What went on has ended.
+    /// Drops the work that outlived its call; the number of pieces.
     pub(crate) fn let_go(&self) -> usize {
         let kept = std::mem::take(&mut self.state().kept);
         kept.len()

@@ -1,4 +1,4 @@
-//! What the tests of policies share: the scripted leaf, its faults, and a stage that polls by hand.
+//! Fixtures of the tests of policies: the scripted leaf, its faults, and a stage that polls by hand.
 
 mod act;
 mod fail;
