@@ -1,4 +1,4 @@
-"""Hands the native module what it raises and calls, at import."""
+"""Registers the Python classes and functions that the native module raises and calls, at import."""
 
 import os
 import warnings

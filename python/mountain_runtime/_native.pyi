@@ -165,7 +165,7 @@ class Effect(Coroutine[Any, Any, _T_co]):
 
 @final
 class EffectFunction(Generic[_P, _T]):
-    """What `effect` and `blocking` make of a function: called, it gives an Effect; as a method it binds."""
+    """The object that `effect` and `blocking` make of a function. Called, it gives an Effect; as a method it binds."""
 
     def __new__(
         cls, function: Callable[_P, object], plan: Plan, call: Callable[..., Awaitable[Any]] | None = None
@@ -275,7 +275,7 @@ class Landing:
     """Where a cached call's flight ends."""
 
     def flies(self, task: object, /) -> None: ...
-    def within(self) -> PermitContext: ...
+    def permit_context(self) -> PermitContext: ...
     def succeed(self, value: object, /) -> None: ...
     def fail(self, exc: BaseException, /) -> None: ...
     def lose(self, _task: object = None, /) -> None: ...
@@ -315,7 +315,7 @@ class Slot(AbstractAsyncContextManager[None]):
 
 @final
 class PermitContext:
-    """What waits for a task."""
+    """The permits and the flight that wait for a task."""
 
     def here(self) -> PermitContext: ...
     def begin(self) -> None: ...
@@ -455,7 +455,7 @@ class Job:
 
 @final
 class Jobs(Generic[_T]):
-    """What waits for a thread, the most urgent first."""
+    """Jobs that wait for a thread, the most urgent first."""
 
     def __new__(cls) -> Self: ...
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
@@ -556,7 +556,7 @@ class Dashboard:
 
 @final
 class Tracing:
-    """What the application's tracing says of itself; `ended` is filled, and emptied by whom `first` and `many` call."""
+    """The application's tracing. Ended spans are added to `ended`, which `first` and `many` have emptied."""
 
     def __new__(
         cls,
@@ -615,7 +615,7 @@ class Walk:
     def __new__(cls, root: _StrPath, ignore_files: bool, follow_symlinks: bool, /) -> Self: ...
     def batch(self) -> Effect[list[Entry] | None]: ...
     def take_skipped(self) -> list[str]:
-        """What could not be read since it was asked last, with the reasons."""
+        """The entries that could not be read since the last call, with the reasons."""
 
     def close(self) -> None: ...
 
@@ -715,7 +715,7 @@ def next_deadline() -> int | None:
     """Nanoseconds to the engine's next deadline, 0 when it is due."""
 
 def at_work() -> int:
-    """Threads that work for somebody who waits: natively, or in a blocking function."""
+    """The number of threads whose work a caller waits for: native work, or a blocking function."""
 
 def at_rest(but: int, /) -> bool:
     """Whether native work, but for so many threads, waits for nothing but time. What may be about to gets a moment."""

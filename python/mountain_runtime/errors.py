@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree.
+"""The errors of this package, as one tree.
 
     MountainError
     ├── Rejected                    the work was never started
@@ -7,7 +7,7 @@
     │   ├── CircuitOpen             ... because what it calls has failed too often
     │   ├── Reentered               ... because it would wait for itself; a RuntimeError
     │   ├── ShuttingDown            ... because its runtime stops
-    │   └── ServiceMissing          ... because nobody provides a service that it needs, or that is not up
+    │   └── ServiceMissing          ... because a service that it needs is not provided, or not up
     ├── TimedOut, a TimeoutError    the work may have run, in part or to its end
     ├── ConfigError, a ValueError   a setting that cannot work, raised where it is written
     └── InternalError               a panic in the native core: a bug of ours
@@ -70,9 +70,9 @@ class RateLimited(Rejected):
 
 
 class CircuitOpen(Rejected):
-    """What the call needs has failed too often lately, and is left alone for a while."""
+    """The dependency that the call needs has failed too often lately, and is left alone for a while."""
 
-    #: Seconds after which it may be tried; infinite when somebody isolated it.
+    #: Seconds after which it may be tried; infinite if it is isolated.
     retry_after: float = 0.0
 
 

@@ -1,6 +1,6 @@
 """Files, without blocking the loop: each call is an effect that runs wholly on native workers.
 
-What fails raises the builtin errors (FileNotFoundError and its kin) with errno and filename. A write is atomic: a
+Failures raise the builtin errors (FileNotFoundError and its kin) with errno and filename. A write is atomic: a
 reader sees the old file or the new one, whole, and a cancelled write leaves nothing behind; with `durable` it is on the
 disk when it returns. A file that cannot be replaced (a mount, a folder that may not be written) is written in place,
 which is not atomic.
@@ -106,7 +106,7 @@ def write_text(path: StrPath, text: str, *, encoding: str = "utf-8", durable: bo
 
 
 def stat(path: StrPath, *, follow_symlinks: bool = True) -> Effect[Entry]:
-    """What is there."""
+    """The file's attributes."""
     return _native.fs_stat(path, follow_symlinks)
 
 

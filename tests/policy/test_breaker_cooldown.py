@@ -64,7 +64,7 @@ async def test_isolated_it_refuses_until_it_is_reset() -> None:
     call = effect(breaker)(does)
     breaker.isolate()
     assert breaker.state() == "isolated"
-    with pytest.raises(CircuitOpen, match="until somebody resets it") as refused:
+    with pytest.raises(CircuitOpen, match="until it is reset") as refused:
         await call(1)
     assert refused.value.retry_after == float("inf")
     breaker.reset()

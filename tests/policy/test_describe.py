@@ -153,7 +153,7 @@ ON_OPEN = Retry(on=(Boom, CircuitOpen), backoff=constant(1))
         ("which has less time", [Timeout(1), BREAKER, ATTEMPT], [Timeout(1), LIMIT, Timeout(float("inf"))]),
         ("which ends first: it never passes", [Timeout(5), ATTEMPT], [Timeout(5), LIMIT, ATTEMPT]),
         ("which ends first: it never passes", [Timeout(2), ATTEMPT], [Timeout(2), RETRY, ATTEMPT]),
-        ("tries again for himself", [RETRY, CACHE, ATTEMPT], [CACHE, RETRY, ATTEMPT]),
+        ("tries again by itself", [RETRY, CACHE, ATTEMPT], [CACHE, RETRY, ATTEMPT]),
         ("refresh is never tried again", [RETRY, Cache(ttl=1, stale=1), ATTEMPT], [RETRY, CACHE, ATTEMPT]),
         ("the attempts are refused, too", [ON_OPEN, BREAKER, ATTEMPT], [RETRY, BREAKER, ATTEMPT]),
         ("the attempts are refused, too", [ON_OPEN, BREAKER], [BREAKER, ON_OPEN]),

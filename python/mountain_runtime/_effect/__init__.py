@@ -1,1 +1,1 @@
-"""What makes, composes and bounds effects. What runs them is native."""
+"""Functions that make, compose and bound effects. The native module runs effects."""

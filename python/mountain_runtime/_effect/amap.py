@@ -94,7 +94,7 @@ class _Results(
         self._exhausted = False
         self._failure: BaseException | None = None
         self._refused = False
-        #: What is in flight was cancelled already: a second cancel would cut its cleanup short.
+        #: Whether the work in flight was cancelled: a second cancel would cut its cleanup short.
         self._asked = False
         self._wake: asyncio.Future[None] | None = None
         self._state = "new"
@@ -133,7 +133,7 @@ class _Results(
         return None
 
     def _close_source(self) -> None:
-        """What the close of a generator raised is raised here."""
+        """Raises the error of a generator's close, if there was one."""
         ended = self._end_source()
         if ended is not None and ended.done() and not ended.cancelled():
             ended.result()

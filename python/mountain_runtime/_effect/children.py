@@ -1,4 +1,4 @@
-"""Work that runs beside the code that started it, and never outlives it: how it starts, is waited for, and is ended."""
+"""Work beside the code that started it, which it never outlives: its start, its wait and its end."""
 
 import asyncio
 import contextlib
@@ -51,23 +51,23 @@ def _start(work: Awaitable[T]) -> "asyncio.Future[T]":
         return cast("asyncio.Future[T]", work)
     elif asyncio.iscoroutine(work):
         return task_of(work)
-    within = current_permit_context()
-    return apart(asyncio.create_task, carried(work) if within is None else _awaited_within(work, within))
+    permit_context = current_permit_context()
+    return apart(asyncio.create_task, carried(work) if permit_context is None else _awaited(work, permit_context))
 
 
-async def _awaited_within(work: Awaitable[T], within: PermitContext) -> T:
-    """The same, as a child of what waits for it."""
-    return await bound(carried, work, within.here())
+async def _awaited(work: Awaitable[T], permit_context: PermitContext) -> T:
+    """Awaits `work` as a child of the code that waits for it."""
+    return await bound(carried, work, permit_context.here())
 
 
-async def bound(run: Callable[[Awaitable[T]], Awaitable[T]], work: Awaitable[T], within: PermitContext) -> T:
-    """Awaits `run(work)` as the task of `within`."""
-    within.begin()
-    permit_context_var.set(within)
+async def bound(run: Callable[[Awaitable[T]], Awaitable[T]], work: Awaitable[T], permit_context: PermitContext) -> T:
+    """Awaits `run(work)` as the task of `permit_context`."""
+    permit_context.begin()
+    permit_context_var.set(permit_context)
     try:
         return await run(work)
     finally:
-        within.over()
+        permit_context.over()
 
 
 async def first(

@@ -1,4 +1,4 @@
-"""Effects made of effects: what lies behind `map`, `then` and `attempt`; `gather` and `race`."""
+"""Effects made of effects: the functions behind `map`, `then` and `attempt`; `gather` and `race`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -98,7 +98,7 @@ def race(*effects: Effect[A]) -> Effect[A]:
     """
     children = _effects("race", effects)
     if not children:
-        raise ConfigError("race() needs at least one effect: with none, nobody could win")
+        raise ConfigError("race() needs at least one effect: with none, there is no winner")
     native = race_native(children)
     return call_effect(_race, (children,), None, _RACE) if native is None else native
 

@@ -1,4 +1,4 @@
-"""`deadline`: a limit over a block of code, and over everything that it awaits or starts."""
+"""`deadline`: a bound on the time of a block of code, and of everything that it awaits or starts."""
 
 import asyncio
 import sys
@@ -14,7 +14,7 @@ from .misused import AsyncBlockOnly
 
 __all__ = ["deadline"]
 
-#: Beyond this, some 30 years, a limit is none: event loops differ in what they do with it.
+#: Seconds, some 30 years, beyond which there is no deadline: event loops differ in how they treat such times.
 _ENDLESS = 1e9
 
 
@@ -23,7 +23,7 @@ def deadline(seconds: Seconds) -> AbstractAsyncContextManager[None]:
 
     Unlike `asyncio.timeout`, effects and tasks within it know when it ends: none waits for what would come too late.
     """
-    # The function that writes it, which may be another than the one that the task began with.
+    # The function in whose code it is written, which may be another than the one that the task began with.
     return _Deadline(as_seconds(seconds, "deadline", "seconds"), sys._getframe(1).f_code.co_qualname)
 
 

@@ -70,7 +70,7 @@ def _decorator(policies: tuple[Any, ...], name: str | None, check: Callable[[obj
             raise ConfigError(_neither(fn, owner, policies), effect=name or "")
         check(fn)
         made = make(fn, policies, name or name_of(fn))
-        # What an object carries stays its own; what was set on a function is handed on.
+        # An object keeps its own attributes; those set on a function are handed on.
         made = functools.update_wrapper(made, fn, updated=("__dict__",) if inspect.isfunction(fn) else ())
         if needs(fn):
             cast("Any", made).__signature__ = without_needs(fn)
@@ -82,7 +82,7 @@ def _decorator(policies: tuple[Any, ...], name: str | None, check: Callable[[obj
         return decorate(policies[0], ())
     flatten(
         policies, name or "a function"
-    )  # policies that cannot work together are said even before there is a function
+    )  # policies that cannot work together are refused even before there is a function
 
     def with_policies(fn: Any, /) -> Any:
         return decorate(fn, policies)
@@ -123,9 +123,9 @@ def _make_blocking(fn: Callable[..., Any], policies: tuple[Policy[Any], ...], na
     )
 
 
-# -- which functions can be what -----------------------------------------------------------------------------------
+# -- kinds of functions ------------------------------------------------------------------------------------------
 
-#: How asyncio marks what is a coroutine function without looking so; mocks and Cython's functions carry it too.
+#: asyncio's mark for a coroutine function that does not look like one; mocks and Cython's functions carry it too.
 _MARK = getattr(asyncio.coroutines, "_is_coroutine", object())
 
 
@@ -150,7 +150,7 @@ def _check_sync(fn: object) -> None:
 
 
 def _body(fn: object) -> object:
-    """What runs when `fn` is called, as far as one can see."""
+    """The function that runs when `fn` is called, as far as that can be known."""
     while True:
         if isinstance(fn, functools.partial):
             fn = fn.func

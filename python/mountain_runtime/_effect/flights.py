@@ -1,4 +1,4 @@
-"""Flights: a cached call under way, as a task of its own, for everybody who waits for its value."""
+"""Flights: cached calls under way, each a task of its own that serves all waiters for its value."""
 
 import asyncio
 from collections.abc import Callable
@@ -36,18 +36,18 @@ async def _fly(
     plan: Plan,
     landing: Landing,
 ) -> None:
-    within = landing.within()
-    permit_context_var.set(within)
+    permit_context = landing.permit_context()
+    permit_context_var.set(permit_context)
     try:
         value = await call_effect(callable, args, kwargs, plan)
     except EXITS as error:
-        landing.lose()  # who waits on another loop begins another
+        landing.lose()  # a caller that waits on another loop begins another
         runtime: Any = _scope.current()
         if runtime is None or runtime._loop is not asyncio.get_running_loop():
             raise
         runtime._exits(error)
     except asyncio.CancelledError as error:
-        if _cancelling():  # by nobody who waits: whoever does begins another
+        if _cancelling():  # not by a waiter's cancel: a waiter begins another flight
             landing.lose()
             raise
         landing.fail(error)  # its own: it would do so again
@@ -56,7 +56,7 @@ async def _fly(
     else:
         landing.succeed(value)
     finally:
-        within.over()
+        permit_context.over()
 
 
 def _cancelling() -> int:

@@ -1,4 +1,4 @@
-"""What is written in place of an effect, or of an `async with`, and what to write instead."""
+"""Errors for objects in the place of an effect or of an `async with`; each says what to write instead."""
 
 import inspect
 from asyncio import Future
@@ -19,7 +19,7 @@ def not_an_effect(owner: str, given: object) -> TypeError:
 
 
 def instead(given: object, one_by_one: str) -> str:
-    """What `given` is and what to write, where an effect belongs; of several `one_by_one`. A coroutine is closed."""
+    """Describes `given`, which is no effect, and what to write; of several `one_by_one`. A coroutine is closed."""
     what = cast("Any", given)
     kind = type(what).__name__
     function = what.__func__ if isinstance(what, MethodType) else what

@@ -1,4 +1,4 @@
-"""What code needs of its runtime: `Key`, `need`, and functions whose needs are filled in when they are called."""
+"""The services that code needs of its runtime: `Key`, `need`, and functions that get them when they are called."""
 
 import functools
 import inspect
@@ -44,7 +44,7 @@ class Key(Generic[S]):
 
 
 class Need(Injected):
-    """What `need` gives: it stands as a parameter's default until the function is called."""
+    """The value of `need`: a parameter's default until the function is called."""
 
     __slots__ = ("key",)
 
@@ -67,8 +67,8 @@ class Need(Injected):
 def need(key: Key[S] | Callable[..., S], /) -> S:
     """As a parameter's default: the service that the runtime provides under `key`, a type or a `Key`.
 
-    Effects and blocking functions, methods too, get it when they begin; services get it when they start. Whoever passes
-    an argument, as a test does, is asked for nothing. A call in no runtime that provides it raises
+    Effects and blocking functions, methods too, get it when they begin; services get it when they start. A caller that
+    passes the argument, as a test does, needs no runtime. A call in no runtime that provides it raises
     `errors.ServiceMissing`.
     """
     check_key(key, "need")
@@ -76,7 +76,7 @@ def need(key: Key[S] | Callable[..., S], /) -> S:
 
 
 def check_key(key: object, owner: str) -> None:
-    """A ConfigError for what cannot name a service: functions make services, and a class or a Key names them."""
+    """A ConfigError for an object that cannot name a service: functions make services, and a class or a Key names them."""
     given = cast("Any", key)
     if isinstance(given, Key):
         return
@@ -93,7 +93,7 @@ def needs(fn: object) -> dict[str, Any]:
     """The keys of what `fn` needs, by parameter."""
     try:
         parameters = inspect.signature(cast("Any", fn)).parameters.values()
-    except (TypeError, ValueError):  # what has no signature needs nothing
+    except (TypeError, ValueError):  # a callable without a signature needs nothing
         return {}
     return {each.name: each.default.key for each in parameters if isinstance(each.default, Need)}
 
@@ -136,7 +136,7 @@ def on_thread(start: Callable[..., T], fn: Callable[..., Any], name: str) -> Cal
 
 
 def _missing(places: _Places, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What is needed and not among the arguments."""
+    """The needs that are not among the arguments."""
     return {
         parameter: lookup(key, name)
         for parameter, (place, key) in places.items()

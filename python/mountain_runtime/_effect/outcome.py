@@ -1,4 +1,4 @@
-"""What `attempt` gives: `Ok` with the value, or `Err` with the error, to be told apart by `match`."""
+"""The result of `attempt`: `Ok` with the value, or `Err` with the error, to be told apart by `match`."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar, final

@@ -1,4 +1,4 @@
-"""An effect as a person would write it: `a(1).map(str)`, `process.run('ls', '-l')`. Bounded, whatever it is made of."""
+"""The text of an effect, as one would write it: `a(1).map(str)`, `process.run('ls', '-l')`. Its length is bounded."""
 
 import functools
 import inspect
@@ -25,7 +25,7 @@ _VERBS = {id(_compose.map_): "map", id(_compose.then): "then", id(_compose.attem
 
 
 def shown(effect: Effect[Any]) -> str:
-    """Its repr. What cannot be shown, as its own repr raises, is named by its type."""
+    """An object's repr; its type's name if the repr raises."""
     try:
         text = _written(effect, 2)
     except Exception:  # out of an attribute of what was passed
@@ -52,7 +52,7 @@ def _written(effect: Effect[Any], depth: int) -> str:
         verbs.append(f".{verb}({', '.join(map(_function, given))})")
         effect = args[0]
         if verb == "map" and given == (tuple,) and effect._made_of[3] is not None and not effect._plan.added:
-            verbs[-1] = ""  # what gather(a, b) makes of native effects
+            verbs[-1] = ""  # the call that gather(a, b) makes of native effects
             several = True
         if len(verbs) > 2 * _SEVERAL:
             del verbs[_SEVERAL:-1]
@@ -79,7 +79,7 @@ def _call(
         args, kwargs = _by_name(getattr(fs, name[3:]), args, kwargs)
     values = [_value(each, depth) for each in args[effect._plan.skip :]]
     if name.startswith("fs.write_"):
-        values.append("...")  # what is written may be long, or secret
+        values.append("...")  # the value may be long, or secret
     values += [f"{key}={_value(each, depth)}" for key, each in kwargs.items()]
     return f"{name}({', '.join(values)})"
 

@@ -1,6 +1,6 @@
 """An async source of items, driven as `async for` would: pulled and closed in one task and one context.
 
-What a generator opens around its `yield`, it closes there: context variables, `asyncio.timeout`, scopes of anyio's.
+The scopes that a generator opens around its `yield` are closed in the same task: `asyncio.timeout`, anyio's, variables.
 
 1. Each pull wakes the task, which takes the next item. Between two pulls it waits for the next one.
 2. A cancel that reaches it in that wait is the generator's own, as of a timeout in it: it is raised at the `yield`, and

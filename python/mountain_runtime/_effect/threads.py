@@ -64,7 +64,7 @@ class Pool:
         return [(ident, name) for ident, (name, owner, _) in self._running.copy().items() if owner is scope]
 
     def all_running(self) -> list[tuple[int, str, float]]:
-        """The same of everybody's, with their ages in seconds."""
+        """The jobs of all runtimes that are on a thread now, with their ages in seconds."""
         now = time.monotonic()
         return [(ident, name, now - begun) for ident, (name, _, begun) in self._running.copy().items()]
 
@@ -105,7 +105,7 @@ def _work(
         del scope
         answer = _call(job)
         running.pop(me, None)
-        idle.release()  # before the answer: whoever gets it and calls again finds this thread free
+        idle.release()  # before the answer: a caller that gets it and calls again finds this thread free
         if answer is not None:
             post, value = answer
             post(value)
@@ -114,7 +114,7 @@ def _work(
 
 
 def _call(job: Job) -> tuple[Callable[[Any], None], Any] | None:
-    """Runs a job; how to tell its end, and what."""
+    """Runs a job; gives the method that ends it, and its argument."""
     try:
         if not job.begin():
             return None
@@ -136,7 +136,7 @@ _default_lock = threading.Lock()
 
 
 def default_pool() -> Pool:
-    """The pool of whoever has none of their own: one a process."""
+    """The pool of runtimes that have none of their own: one a process."""
     global _default
     if _default is None:
         with _default_lock:

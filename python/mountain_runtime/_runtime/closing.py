@@ -39,7 +39,7 @@ class Closing(Owner):
         self._entering: asyncio.Task[None] | None = None
         #: The task that runs the block, until it leaves.
         self._holder: asyncio.Task[Any] | None = None
-        #: What work of its own raised to end the program.
+        #: The exit that work of the runtime's own raised to end the program.
         self._exit: BaseException | None = None
         #: The program was told twice to end: an exit goes through the event loop at once.
         self._aborted = False

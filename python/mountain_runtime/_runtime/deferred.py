@@ -1,4 +1,4 @@
-"""What `Runtime.defer` was given: functions that a shutdown calls, the last added first."""
+"""The functions given to `Runtime.defer`, which a shutdown calls, the last added first."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, cast

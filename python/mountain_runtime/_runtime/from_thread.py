@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def call(runtime: Owner, effect: Effect[T]) -> T:
-    """What the effect gives, or raises. KeyboardInterrupt in the thread cancels it."""
+    """Gives the effect's result, or raises its error. KeyboardInterrupt in the thread cancels it."""
     if not isinstance(effect, Effect):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise not_an_effect("from_thread()", effect)
     if asyncio._get_running_loop() is not None:

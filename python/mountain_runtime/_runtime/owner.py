@@ -1,4 +1,4 @@
-"""What a runtime owns: the tasks of what is submitted to it, and those of its services and deferred functions."""
+"""The tasks that a runtime owns: those of submitted work, and those of its services and deferred functions."""
 
 import asyncio
 import sys
@@ -46,12 +46,12 @@ class Owner(Scope):
         return self._own_threads or _threads.default_pool()
 
     def _pending(self) -> "list[asyncio.Future[Any]]":
-        """What was submitted and has not ended, and run's main."""
+        """The submitted work that has not ended, and run's main."""
         handles: list[Any] = self._in_flight()
         return [work for work in (*self._tasks, *handles) if not work.done()]
 
     def _dump_now(self) -> Dump:
-        """What is under way. From the loop's own thread it is exact."""
+        """The work under way. From the loop's own thread it is exact."""
         own = self._thread == threading.get_ident()
         return self._dump_from(None if own or self._thread is None else sys._current_frames().get(self._thread))
 
@@ -74,11 +74,13 @@ class Owner(Scope):
     # -- what is submitted ------------------------------------------------------------------------------------------
 
     def _spawn(  # pyright: ignore[reportUnusedFunction] - called by submit, natively
-        self, effect: Awaitable[T], name: str | None, within: PermitContext | None = None
+        self, effect: Awaitable[T], name: str | None, permit_context: PermitContext | None = None
     ) -> "asyncio.Task[T]":
-        """A task for a submitted effect. `within` is what its submitter holds of limits."""
+        """A task for a submitted effect. `permit_context` has the permits that its submitter holds."""
         run = self._owned if self._limit is None else self._queued
-        return self._task(run(effect) if within is None else _children.bound(run, effect, within), effect, name)
+        return self._task(
+            run(effect) if permit_context is None else _children.bound(run, effect, permit_context), effect, name
+        )
 
     def _start(self, effect: Awaitable[T], name: str | None) -> "asyncio.Task[T]":
         """A task without a handle, for run's main."""

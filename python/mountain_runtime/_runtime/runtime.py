@@ -197,7 +197,7 @@ class Runtime(AsyncBlock, Closing):
     ) -> Self:
         """A service for code that needs `key`: `make()` is entered when the runtime is, and left when it stops.
 
-        What `make` needs, by `need` in its signature, starts before it and stops after it. `start_timeout` and
+        The needs of `make`, by `need` in its signature, start before it and stop after it. `start_timeout` and
         `stop_timeout` are seconds; a stop has its share of the shutdown's time at most, however long the latter.
         With a `fallback`, a primary that does not start, ends by itself, or whose attribute `breaker` is open is
         replaced by what that makes, and tried again in the background. Services that were given a value keep it.
@@ -233,7 +233,7 @@ class Runtime(AsyncBlock, Closing):
         return snapshot()
 
     def dump(self) -> Dump:
-        """What is under way on the runtime's loop: what it does, on what it waits, and where its Python code stands.
+        """The work under way on the runtime's loop: its state, what it waits on, and where its Python code stands.
 
         From the loop's own thread it is exact; from another one it is as good as a look from outside.
         """

@@ -1,4 +1,4 @@
-"""Snapshots of what the process counts."""
+"""Snapshots of the process's counters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Statistics:
     """A snapshot of the process."""
 
     effects: Mapping[str, EffectStatistics]
-    #: Those that have a name.
+    #: The limits that have a name.
     limits: Mapping[str, LimitStatistics]
     running: int
     waiting: int
@@ -44,7 +44,7 @@ class Statistics:
 
 
 def snapshot() -> Statistics:
-    """What the process has counted until now."""
+    """The process's counters until now."""
     effects = {name: EffectStatistics(*row) for name, row in _native.effect_statistics().items()}
     gauges = _native.statistics()
     return Statistics(

@@ -134,7 +134,7 @@ def _visit(key: Any, providers: Mapping[Any, Provider], known: set[Any]) -> None
             raise ConfigError(f"services need each other in a circle: {_path(circle)}. Nothing was started")
         if following not in providers:
             raise ConfigError(
-                f"{shown(at)} needs {shown(following)}, which nobody provides: {_path([*path, following])}. "
+                f"{shown(at)} needs {shown(following)}, which is not provided: {_path([*path, following])}. "
                 f"Nothing was started; add .provide({shown(following)}, ...)"
             )
         if following not in known:

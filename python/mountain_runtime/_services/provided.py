@@ -1,4 +1,4 @@
-"""How `Runtime.provide` says to type checkers that what a maker gives is what its key, a type, names."""
+"""The types of `Runtime.provide`: a maker must give what its key, a type, names."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -17,9 +17,9 @@ class BothGive(Protocol[S_co]):
     def __aexit__(self, kind: Any, error: Any, traceback: Any, /) -> Awaitable[S_co]: ...
 
 
-#: What makes an `S`. The second is for mypy, and narrower: what such a manager gives when left is an `S`, too. Of a
-#: choice of two that tell it different things mypy infers nothing, so the key alone says what `S` is. Otherwise `S` is
-#: whatever the key and the maker have in common, at last `object`, and any maker passes.
+#: The types of a maker of an `S`. The second is for mypy, and narrower: a manager that gives an `S` when left is one,
+#: too. Of a choice of two that tell it different things mypy infers nothing, so the key alone says what `S` is.
+#: Otherwise `S` is whatever the key and the maker have in common, at last `object`, and any maker passes.
 Maker = Callable[..., AbstractAsyncContextManager[S]] | Callable[..., BothGive[S]]
 
 #: True to mypy, which knows the name.

@@ -1,4 +1,4 @@
-"""What a shutdown did: its steps and their outcomes, as data, as text and as JSON."""
+"""The report of a shutdown: its steps and their outcomes, as data, as text and as JSON."""
 
 import json
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Step:
 
 
 class ShutdownReport:
-    """What a shutdown did; `str(report)` is a table of it, with what was under way when a step ran out of time."""
+    """The report of a shutdown; `str(report)` is a table of it, with the work under way when a step ran out of time."""
 
     __slots__ = ("_dump", "ok", "spans_dropped", "steps")
 

@@ -28,7 +28,7 @@ class Steps:
         #: The steps that go on, and when each began.
         self._under_way: dict[str, float] = {}
         self._take_dump = dump
-        #: What was under way when a step first ran out of time.
+        #: The work that was under way when a step first ran out of time.
         self._dump: Dump | None = None
 
     async def run(
@@ -114,7 +114,7 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What was left behind, and its stack: lines of Python, outermost first."""
+    """A piece of work that was left behind, and its stack: lines of Python, outermost first."""
 
     name: str
     where: list[str] = field(default_factory=list)

@@ -8,7 +8,7 @@ from .._native import Slot
 
 __all__ = ["disown"]
 
-#: What a generator may keep its open blocks in, besides context managers.
+#: The kinds of objects, besides context managers, in which a generator may keep its open blocks.
 _FOLLOWED: frozenset[type] = frozenset(
     (AsyncGeneratorType, CoroutineType, MethodType, BuiltinMethodType, MethodWrapperType, tuple, list, dict, deque)
 )

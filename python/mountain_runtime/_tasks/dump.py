@@ -1,4 +1,4 @@
-"""What is under way, as data and text: each effect, its state, what it waits on, and the stack of its Python code."""
+"""The work under way, as data and text: each effect, its state, what it waits on, and the stack of its Python code."""
 
 import asyncio
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ class EffectUnderWay(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """What was under way at one moment, the oldest first, each before what runs inside it.
+    """The work under way at one moment, the oldest first, each before what runs inside it.
 
     Of each: `name`, `state` (running, waiting, backing off, in a thread), `on` (the policy where it waits, or None),
     `age` in seconds (None: it holds the loop up at this moment), `attempt`, `task` (the asyncio task in which it runs,
@@ -65,7 +65,7 @@ def take(
     handles: Iterable[Any],
     threads: Iterable[tuple[int, str, float]],
 ) -> Dump:
-    """What the tasks of `loop` await, the submitted calls behind `handles`, and the blocking functions on `threads`.
+    """The effects that tasks of `loop` await, the submitted calls of `handles`, the blocking functions on `threads`.
 
     `at_work` is the innermost frame of the loop's thread, for a look from outside: a task in its step awaits nothing.
     """

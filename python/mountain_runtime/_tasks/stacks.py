@@ -1,4 +1,4 @@
-"""Where Python code stands: the stack of a task that waits, and of a thread that runs."""
+"""The stacks of Python code: of a task that waits, and of a thread that runs."""
 
 import asyncio
 import contextlib

@@ -89,7 +89,7 @@ def whole(function: Any, method: bool, args: tuple[Any, ...], kwargs: Mapping[st
 
 
 def _by_name(kwargs: Mapping[str, Any]) -> list[Any]:
-    """What is given by name only, told from what is given by position."""
+    """Marks arguments that are given by name only."""
     return [_NAMES, *sorted(kwargs.items())] if kwargs else []
 
 

@@ -1,4 +1,4 @@
-"""How long to wait between attempts."""
+"""The waits between attempts."""
 
 from dataclasses import dataclass
 from datetime import timedelta

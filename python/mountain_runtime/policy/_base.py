@@ -1,4 +1,4 @@
-"""What a policy is, and how a list of them becomes the plan that the engine runs by."""
+"""The base class of policies, and the plan that a list of them becomes."""
 
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -17,7 +17,7 @@ __all__ = ["Asks", "D", "D_co", "Policy", "class_of", "flatten", "name_of", "pla
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: What stands in for a result: nothing, unless a policy is a Fallback.
+#: The type of a fallback's value: none, unless a policy is a Fallback.
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
 
@@ -31,7 +31,7 @@ Asks = Mapping[str, Callable[..., Any] | None]
 
 
 class Policy(Generic[D_co]):
-    """What decides how a call runs: when it is given up, repeated, refused.
+    """A rule about how a call runs: when it is given up, repeated, refused.
 
     Settings are frozen values; what holds state is an object, compared by identity and shared by sharing it.
     `Policy[X]` may give an `X` in place of the function's result, and a plain `Policy` gives nothing of its own.
@@ -42,7 +42,7 @@ class Policy(Generic[D_co]):
     #: Whether it holds state: such an object may stand in a stack once only, or it would count one call twice.
     _stateful: ClassVar[bool] = False
 
-    #: What to write in place of `async with policy:`.
+    #: The text that an `async with policy:` is to be replaced with.
     _instead: ClassVar[str] = "give it to @effect(...), or write `await policy.call(function, ...)`"
 
     def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> Effect[T | D_co]:
@@ -74,15 +74,15 @@ class Policy(Generic[D_co]):
         return (self,)
 
     def _asks(self) -> Asks:
-        """What asks it for a call's arguments: settings, each with its function, or None where that takes any call."""
+        """Its settings that are functions of a call's arguments; None in place of one that takes any call."""
         return {}
 
     def _part(self) -> Part:
-        """What it does, in words and numbers."""
+        """Its description, in words and numbers."""
         raise NotImplementedError
 
     def _after_fork(self) -> None:
-        """In a forked child: what calls of the parent hold of it, nobody holds here."""
+        """In a forked child: releases what calls of the parent hold of it."""
 
     def _layer(self) -> Layer:
         """Its layer in the engine."""
@@ -145,7 +145,7 @@ def class_of(given: object) -> type | None:
 
 
 def name_of(fn: object) -> str:
-    """What an effect of `fn` is called: `user` or `Api.user`, without the function in which it was defined."""
+    """The name of an effect of `fn`: `user` or `Api.user`, without the function in which it was defined."""
     while isinstance(fn, functools.partial):
         fn = cast("object", fn.func)
     name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None)

@@ -13,8 +13,9 @@ __all__ = ["RetryBudget"]
 class RetryBudget:
     """At most `ratio` retries for each call, and `min_per_second` beside that, over the last ten seconds.
 
-    When a service fails for everybody, retries multiply its load just then. Calls share a budget by sharing the object:
-    `Retry(on=..., budget=budget)`. With none left, a failure is raised as it is. After Finagle's retry budget (2015).
+    When a service fails for all callers, retries multiply its load just then. Calls share a budget by sharing the
+    object: `Retry(on=..., budget=budget)`. With none left, a failure is raised as it is. After Finagle's retry budget
+    (2015).
 
     `name` is what logs and metrics call it.
     """

@@ -16,7 +16,7 @@ Called = tuple[types.FunctionType, tuple[Any, ...], dict[str, Any]]
 
 
 def called(fn: Any) -> "Called | inspect.Signature | None":
-    """What a call of `fn` calls; its signature, where that is no Python function; None where there is none to trust.
+    """The function that a call of `fn` calls; its signature, if it is none of Python's; None if neither can be trusted.
 
     A signature that a decorator copied (`__wrapped__`, `__signature__`) says nothing of what may be passed.
     """

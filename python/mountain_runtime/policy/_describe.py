@@ -13,7 +13,7 @@ _WIDTH = 100
 
 
 def describe(name: str, parts: list[Part]) -> str:
-    """What a pipeline of that name does."""
+    """The description of a pipeline of that name."""
     lines = [f"Pipeline '{name}'" + (", outermost first:" if parts else ": nothing")]
     for number, part in enumerate(parts, 1):
         lines.append(f"{number:>3}  {part.text}: {part.does}")

@@ -1,4 +1,4 @@
-"""How the errors that a policy goes by are named: `on=`, a class or several."""
+"""The setting `on=`: a class of errors or several."""
 
 from typing import Any, cast
 

@@ -1,4 +1,4 @@
-"""What a forked child makes of policies that hold state: who held a place or waited stayed with the parent."""
+"""Stateful policies in a forked child: the parent's holders and waiters are forgotten."""
 
 from typing import Protocol
 from weakref import WeakSet
@@ -14,11 +14,11 @@ _known: "WeakSet[_Shared]" = WeakSet()
 
 
 def note(policy: _Shared) -> None:
-    """`policy` holds something for calls that are under way."""
+    """Registers `policy`, which holds state for calls under way."""
     _known.add(policy)
 
 
 def after_fork() -> None:
-    """In the child: nobody is at work, and nobody waits. What has started, failed or is kept is known as before."""
+    """In the child: releases all places and waiters. Starts, failures and cached values stay known."""
     for policy in list(_known):
         policy._after_fork()

@@ -14,7 +14,7 @@ def check_key(policy: Any, key: object, call: str) -> None:
 
 
 def wrong_key(policy: object, key: object, call: str) -> ConfigError:
-    """What `check_key` raises."""
+    """The error of `check_key`."""
     if key is None:
         named = f"{call[:-1]}{'' if call.endswith('()') else ', '}key=...)"
         return ConfigError(f"{policy!r}: {call} is for one key, and got none. Name it: {named}")

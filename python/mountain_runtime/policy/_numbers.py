@@ -1,4 +1,4 @@
-"""How numbers are read: seconds as a number or a timedelta; what cannot work is a ConfigError that says what can."""
+"""Reads numbers of settings: seconds as a number or a timedelta. One that cannot work is a ConfigError."""
 
 import math
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What is unwise in the order of a stack: each with the reason, and what to write instead."""
+"""Warnings about an unwise order of policies: each with the reason, and what to write instead."""
 
 from collections.abc import Iterator
 from math import inf
@@ -73,8 +73,8 @@ def _retry(outer: Part, inside: list[Part]) -> Iterator[str]:
     for cache in _all("cache", inside):
         refresh = ", and a stale value's refresh is never tried again" if cache.stale else ""
         yield (
-            f"{outer.text} stands outside {cache.text}: of a run that failed, everybody who waited for it tries again "
-            f"for himself{refresh}. Put the Retry inside, where one run tries again for all"
+            f"{outer.text} stands outside {cache.text}: of a run that failed, every waiter for it tries again "
+            f"by itself{refresh}. Put the Retry inside, where one run tries again for all"
         )
     if any(issubclass(CircuitOpen, each) and issubclass(each, Rejected) for each in outer.on):
         for breaker in _all("breaker", inside):

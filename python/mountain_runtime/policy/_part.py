@@ -1,4 +1,4 @@
-"""What a policy says of itself for `Pipeline.describe()`: what it does, in words, and the numbers behind that."""
+"""A policy's description of itself for `Pipeline.describe()`: in words, and the numbers behind them."""
 
 from dataclasses import dataclass
 from math import inf
@@ -28,7 +28,7 @@ class Part:
     between: float = 0.0
     #: The errors that it goes by.
     on: Errors = ()
-    #: Beside its own waits it takes as long as something that nobody knows.
+    #: Beside its own waits it takes a time without a known upper bound.
     open_ended: bool = False
     #: The shortest time for which it refuses.
     cooldown: float = inf

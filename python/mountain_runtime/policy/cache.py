@@ -1,4 +1,4 @@
-"""Cache: the value of a call, for a time, for everybody who makes the same call."""
+"""Cache: keeps the value of a call for a time, and gives it to all who make the same call."""
 
 from math import inf
 from typing import Any, ParamSpec, TypedDict, cast, final
@@ -17,7 +17,7 @@ P = ParamSpec("P")
 
 
 class CacheStatistics(TypedDict):
-    """What a cache has been asked since it was made, and its `size` now."""
+    """The counters of a cache since it was made, and its `size` now."""
 
     hits: int
     misses: int
@@ -31,8 +31,9 @@ class Cache(Policy):
     """Keeps values for `ttl` seconds, at most `max_size` of them: the one not asked for the longest goes first.
 
     All who miss the same value at the same time wait for one run, on whatever loops and threads they are. That run has
-    a task of its own, in the context of who came first but without his deadline: it ends early only when nobody waits
-    for it any more. Errors go to those who wait, and are not kept. A value is one object for all: copy what you change.
+    a task of its own, in the context of the caller that came first but without its deadline: it ends early only when
+    no caller waits for it any more. Errors go to those who wait, and are not kept. A value is one object for all: copy
+    what you change.
 
     For `stale` seconds after `ttl` a value is given out still, at once, while one run fetches another; should that
     fail, be it because a breaker or a limit inside refuses it, the stale one stays for that time.

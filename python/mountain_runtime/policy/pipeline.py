@@ -21,13 +21,13 @@ class Pipeline(Policy[D_co]):
             raise ConfigError(f"Pipeline(name={name!r}): must be a name")
         self._name = name
         self._members = policies
-        flatten(policies, name)  # what cannot work is said here, where it is written
+        flatten(policies, name)  # a stack that cannot work is refused here, where it is written
 
     def __repr__(self) -> str:
         return f"Pipeline({', '.join([*map(repr, self._members), f'name={self._name!r}'])})"
 
     def describe(self) -> str:
-        """What it does, as text: its policies, outermost first; the longest that a call may take; and warnings.
+        """Its description as text: its policies, outermost first; the longest that a call may take; and warnings.
 
         The longest time follows from the policies alone: attempts that each last as long as they may, and the whole of
         every wait, whatever jitter would leave of it. A warning is about an order that works, but not as its author

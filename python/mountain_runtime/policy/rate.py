@@ -94,7 +94,7 @@ class RateLimit(Policy):
         self._rates.pause(_seconds(seconds, "RateLimit.pause", "seconds"), key)
 
     def change(self, n: float, per: Seconds) -> None:
-        """From now on `n` in each `per` seconds; who waits has his new turn."""
+        """From now on `n` in each `per` seconds; waiting calls get new turns."""
         self._n, self._per = self._rate(n, per, "RateLimit.change")
         self._rates.change(self._n, self._per)
 

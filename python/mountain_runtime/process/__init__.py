@@ -5,8 +5,8 @@ error, at the end of the block. It is reaped before the await ends. Its stdin is
 (`run` gives it `input`, or nothing; never the terminal). On Linux the child is killed when this process dies, however
 that happens, and a small guard process ends what the child has started.
 
-What fails raises what `subprocess` raises: FileNotFoundError and its kin with errno and filename for what cannot be
-started, CalledProcessError, and TimeoutExpired as the cause of a TimedOut. No shell is involved.
+Failures raise what `subprocess` raises: FileNotFoundError and its kin with errno and filename for programs that do not
+start, CalledProcessError, and TimeoutExpired as the cause of a TimedOut. No shell is involved.
 """
 
 import errno
@@ -39,7 +39,7 @@ class Process:
 
     def __init__(self, child: Child) -> None:
         self._child = child
-        #: Lines that have come and that nobody has had.
+        #: Lines that have come and that no call has received.
         self._ahead: deque[bytes] = deque()
 
     @property
@@ -131,7 +131,7 @@ def run(
 ) -> Effect[Completed]:
     """Runs a program to its end: what it wrote, and its exit code.
 
-    It is over when the program has ended and nobody of its group holds its stdout or stderr any more; what is left of
+    It is over when the program has ended and no process of its group holds its stdout or stderr; what is left of
     the group then is killed. `env` is all of its environment, by default this process's as it is when the effect is
     made. Relative programs are looked for as `subprocess` does, in the PATH of that environment.
 

@@ -2,12 +2,12 @@
 
  1. It is started and watched: its stderr goes to the log, its last lines are remembered, its end is waited for.
  2. It is ready when a line says so, or a port answers. One that ends before that has failed.
- 3. When it ends although nobody stopped it, it is started again after a wait, if it may. Who talked to it gets a
-    BrokenPipeError; who comes then waits for the next one.
+ 3. When it ends unasked, it is started again after a wait, if it may. A caller that was talking to it gets a
+    BrokenPipeError; one that comes then waits for the next one.
  4. Too many restarts in a minute, and the runtime around it stops.
  5. It is stopped politely by its own function, then by SIGTERM, then by SIGKILL, each with its time.
 
-What races: 3 with 5. Stopping cancels the watch first, so that nothing is started after it.
+Races: 3 with 5. Stopping cancels the watch first, so that nothing is started after it.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ def sidecar(
 
     It is `ready` when that function says so of a line that it writes, or when something listens on that local port;
     otherwise as soon as it runs. Its stderr goes to the logger "mountain_runtime.sidecar"; its stdout too, if it is
-    ready by a port, and else to `receive`, which somebody must call if it writes much.
+    ready by a port, and else to `receive`, which must be called if it writes much.
 
     To stop it, `stop` is tried at most `stop_tries` times until it raises nothing; then come SIGTERM and SIGKILL, to
     the whole group. Each try, the end after it, and the end after SIGTERM may take `grace` seconds.
@@ -194,7 +194,7 @@ class _Sidecar(Process):
     def __init__(self, life: _Life) -> None:
         super().__init__(life.now.child)
         self._life = life
-        #: Who was talked to last: an answer comes from there, or there is none.
+        #: The run that was sent to last, from which an answer comes; None before the first send.
         self._last = life.now
 
     @property

@@ -58,7 +58,7 @@ class Run:
         self._settings = settings
         self.child = child
         self.process = Process(child)
-        #: Somebody found a pipe of it closed.
+        #: A caller found a pipe of it closed.
         self.broken = False
         #: There is another run after this one, or there will be none.
         self.replaced = Stopping()
@@ -107,11 +107,11 @@ class Run:
             await asyncio.gather(ended, waiting, return_exceptions=True)
 
     async def _port(self, port: int) -> None:
-        while not await _answers(port):  # noqa: ASYNC110 - nobody tells when a port answers
+        while not await _answers(port):  # noqa: ASYNC110 - no event says when a port answers
             await asyncio.sleep(_LOOK)
 
     async def _line(self, says: Callable[[str], bool]) -> None:
-        """Until a line on either of its outputs says so; lines of stdout before it are nobody's, and are logged."""
+        """Until a line on either of its outputs says so; lines of stdout before it are logged."""
         said = self._said
         while not said.done():
             line = asyncio.ensure_future(_native.process_watch_output(self.child, "line", False))
@@ -173,8 +173,8 @@ class Run:
         log.info("%s[%d]: %s", self._settings.name, self.child.pid, line)
 
     async def failure(self, when: str) -> ChildProcessError:
-        """What to say of its end."""
-        # What it wrote last may still be on its way.
+        """The error that says how it ended."""
+        # The last of its output may still be on its way.
         await asyncio.wait(self._tasks, timeout=_LATEST)
         code = self.child.returncode
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
@@ -183,7 +183,7 @@ class Run:
         return ChildProcessError(f"sidecar {self._settings.name!r} {how} {when}{last}")
 
     async def has_ended(self) -> bool:
-        """Whether it has ended by itself, or is about to: somebody has found a pipe of it closed."""
+        """Whether it has ended by itself, or is about to: a caller found a pipe of it closed."""
         if self.broken and self.child.returncode is None:
             await self._wait(_ENDING)
         return self.child.returncode is not None

@@ -1,1 +1,1 @@
-"""What an operator sees of a runtime: spans, logs, the last failures, the live page. The core knows none of them."""
+"""Telemetry of a runtime: spans, logs, the last failures, the live page. The core knows none of them."""

@@ -1,4 +1,4 @@
-"""The live page of a runtime: the native server shows what is counted; what only Python knows is pinned up here."""
+"""The live page of a runtime. The native server shows the counters; this module adds the state known only to Python."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ _log = _logs.logger("dashboard")
 
 
 class Shown(Protocol):
-    """What a page shows of its runtime."""
+    """The runtime's state that its page shows."""
 
     def health(self) -> Health: ...
     def _shutdown_so_far(self) -> "tuple[str, float, float, list[tuple[Step, bool]]] | None": ...
@@ -43,7 +43,7 @@ class Page:
         self._timer: asyncio.TimerHandle | None = None
         #: Where a browser finds it, with its token.
         self.url = self._native.url
-        if self._native.made_token:  # it is nowhere else: whoever starts the program must be able to read it
+        if self._native.made_token:  # it is nowhere else: the operator must be able to read it
             _log.warning("the dashboard is at %s", self.url)
         else:
             _log.info("the dashboard is at %s", self.url.partition("?")[0])
@@ -90,7 +90,7 @@ class Page:
         }
 
     def close(self) -> None:
-        """Nobody is served any more."""
+        """Stops serving."""
         if self._timer is not None:
             self._timer.cancel()
         self._native.close()

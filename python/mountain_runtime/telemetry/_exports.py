@@ -1,4 +1,4 @@
-"""What becomes of spans that the SDK's processors were given: the SDK does not tell of those that are lost."""
+"""Counts the spans that the SDK's processors lose, which the SDK does not report."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +40,7 @@ def watch(provider: Any) -> None:
             continue
         try:
             exporter.export = _Watched(exporter.export)
-        except AttributeError:  # it has slots: nobody knows, then
+        except AttributeError:  # it has slots, so its losses stay unknown
             pass
 
 

@@ -31,7 +31,7 @@ def note(effect: str, kind: str, error: BaseException) -> None:
 
 
 def said(error: BaseException) -> str:
-    """What it says, whatever its own code does."""
+    """The error's text, whatever its own code does."""
     return shown(_users_errors.said(error))
 
 

@@ -1,4 +1,4 @@
-"""How a runtime is, as plain data for a framework's endpoints."""
+"""The health of a runtime, as plain data for a framework's endpoints."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

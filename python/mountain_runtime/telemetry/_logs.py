@@ -43,7 +43,7 @@ def trace_id() -> str | None:
 
 
 def native(area: str, level: int, message: str, effect: str | None, attempt: int | None, current: bool = False) -> None:
-    """What the native side has to say: of the code that runs now, or of work elsewhere, a moment later."""
+    """Logs a message of the native side: of the code that runs now, or of work elsewhere, a moment later."""
     extra: dict[str, object] = {"effect": effect, "attempt": attempt}
     if not current:  # the context here is that of the loop's reader
         extra["trace_id"] = None

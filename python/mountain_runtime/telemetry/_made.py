@@ -151,7 +151,7 @@ class Made(Span):
 
 
 class _Attempt(NonRecordingSpan):
-    """What is current inside an attempt: what the code says of it is said of its call."""
+    """The context inside an attempt: attributes and events set there go to the call's span."""
 
     def __init__(self, context: SpanContext, call: Made) -> None:
         super().__init__(context)

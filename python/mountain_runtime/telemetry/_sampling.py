@@ -1,4 +1,4 @@
-"""What becomes of a span, as far as the provider's sampler lets that be known from its parent alone."""
+"""The fate of a span, as far as the provider's sampler lets that be known from its parent alone."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ DROPPED, KEPT, ASKED = range(3)
 
 
 def fates(sampler: Any) -> tuple[int, int, int]:
-    """What becomes of a span without a parent, below a sampled one, and below one that is not, as far as is known."""
+    """The fates of a span without a parent, below a sampled one, and below one that is not, as far as known."""
     from opentelemetry.sdk.trace import sampling
 
     def of(sampler: Any) -> int:

@@ -19,7 +19,7 @@ __all__ = ["tracing"]
 
 
 def tracing(provider: Any, ended: list[Any], first: Callable[[], None], many: Callable[[], None]) -> _native.Tracing:
-    """What the native side needs to know of a provider."""
+    """The functions and settings of a provider for the native side."""
     tracer = provider.get_tracer("mountain_runtime")
     native = all(hasattr(tracer, name) for name in ("sampler", "resource", "span_processor", "id_generator"))
     maker: Sdk | _Other = Sdk(tracer) if native else _Other(tracer)

@@ -17,7 +17,7 @@ __all__ = ["VirtualClock", "exhaust", "open_circuit"]
 
 
 class VirtualClock:
-    """What the fixture `virtual_clock` gives: from then on nothing waits, and time is what would have passed.
+    """The value of the fixture `virtual_clock`: while it lives nothing waits, and time is what would have passed.
 
     The engine's clock and the event loop's jump together to whatever is next, when the loop would block and nothing is
     under way on a thread or a native worker. It needs asyncio's own selector loop; on another, such as uvloop's, the
@@ -28,7 +28,7 @@ class VirtualClock:
         self._passing = VirtualTime()
         self._thread = threading.get_ident()
         self._loops: dict[asyncio.AbstractEventLoop, VirtualLoop] = {}
-        #: What is to be restored. None: this clock is not in use.
+        #: The state to restore. None: this clock is not in use.
         self._undo: ExitStack | None = None
 
     def time(self) -> float:

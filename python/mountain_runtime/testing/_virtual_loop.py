@@ -72,13 +72,13 @@ class _Timer(asyncio.TimerHandle):
 
 
 class VirtualLoop:
-    """What stands in for a loop's own methods until `undo` restores them."""
+    """Replaces a loop's own methods until `undo` restores them."""
 
     def __init__(self, loop: asyncio.SelectorEventLoop, passing: VirtualTime, undo: ExitStack) -> None:
         self._loop = cast("Any", loop)
         self._passing = passing
         self._goals: list[_Goal] = []
-        #: Calls on the threads of executors that somebody waits for.
+        #: Calls on the threads of executors whose results are awaited.
         self._on_threads = 0
         self._turns = itertools.count()
         #: The loop's time is never said to be earlier than this.
@@ -119,7 +119,8 @@ class VirtualLoop:
             self._loop._check_thread()
             self._loop._check_callback(callback, "call_at")
         if self._nanos(when) == self._passing.passed:
-            # It is that time already, but for rounding: whoever looks again, and waits for the rest, is to find it so.
+            # It is that time already, but for rounding: a caller that waits for the rest and looks again is to find it
+            # so.
             self._latest = max(self._latest, when)
         timer = _Timer(when, callback, args, self._loop, context)
         timer.turn = next(self._turns)
@@ -176,7 +177,7 @@ class VirtualLoop:
     def _settle(self) -> None:
         """Lets native workers do what they can, unless they are at it for long.
 
-        It does not wait for threads, which may wait for somebody who waits for this.
+        It does not wait for threads, which may wait for the caller of this.
         """
         end = _real() + _SOON
         while not _native.at_rest(_native.at_work()) and _real() < end:
@@ -201,7 +202,7 @@ class VirtualLoop:
         if target >= CENTURY:
             return False
         self._passing.move(target)
-        # What is due within this of the loop's time is run.
+        # Timers within this of the loop's time are due.
         self._loop._clock_resolution = max(self._resolution, 10 ** self._noise() / 1e9)
         return True
 

@@ -16,7 +16,7 @@ pub enum Error {
     Os(Box<OsError>),
     /// An argument that only the native side could judge.
     Invalid(String),
-    /// A policy's time limit passed.
+    /// A policy's deadline passed.
     TimedOut(Box<TimedOut<Error>>),
     /// A policy did not let the call begin.
     Refused(Refused),
@@ -31,7 +31,7 @@ pub enum Error {
     Of(Origin, Box<Error>),
     /// A failure of a call under a deadline from outside, with the host's name of that deadline.
     Under(Origin, Box<Error>),
-    /// A failure of a call inside another: what the call inherited is that limit of the other's.
+    /// A failure of a call inside another: what the call inherited is that deadline of the other's.
     Within(Owner, Box<Error>),
     /// All contestants of a race failed.
     All(Vec<Error>),
@@ -81,12 +81,12 @@ impl Error {
     }
 }
 
-/// The owner of a deadline: whose time limit it is.
+/// The owner of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// There is no limit.
-    Nobody,
-    /// A limit from outside this stack: a `deadline()` block, or the effect that this one runs in.
+    /// No deadline.
+    None,
+    /// A deadline from outside this stack: of a `deadline()` block, or of the effect that this one runs in.
     Inherited,
     /// The timeout at that place of the stack, counted from the outside.
     Layer(usize),
@@ -98,11 +98,11 @@ impl Owner {
         matches!(self, Owner::Layer(i) if i > layer)
     }
 
-    /// Whether it is inside that limit.
-    pub fn within(self, limit: Owner) -> bool {
-        match limit {
+    /// Whether this deadline is inside that of `other`.
+    pub fn within(self, other: Owner) -> bool {
+        match other {
             Owner::Layer(i) => self.inside(i),
-            Owner::Inherited | Owner::Nobody => matches!(self, Owner::Layer(_)),
+            Owner::Inherited | Owner::None => matches!(self, Owner::Layer(_)),
         }
     }
 }
@@ -115,7 +115,7 @@ pub struct TimedOut<E> {
     pub cause: Option<E>,
 }
 
-/// A wait that would have ended after the earliest limit over it, and is not slept.
+/// A wait that would have ended after the earliest deadline over it, and was not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Misfit {
     pub wait: Duration,

@@ -20,25 +20,25 @@ pub enum Value {
     Other(Box<dyn Any + Send>),
 }
 
-/// Encoded text: `bytes` is `Bytes`, or `Filled` with one slot.
+/// Encoded text: `bytes` is `Bytes`, or `Filled` with one buffer.
 pub struct Text {
     pub bytes: Value,
     pub encoding: Arc<str>,
     pub errors: Arc<str>,
 }
 
-/// Memory owned by the host language, with one slot a buffer, written by workers before it is handed over.
+/// Memory owned by the host language, one or more buffers, written by workers before it is handed over.
 ///
 /// # Safety
-/// `slot(i)` is valid for writes of `size(i)` bytes while the memory lives, and slots do not overlap.
+/// `buffer(i)` is valid for writes of `size(i)` bytes while the memory lives, and buffers do not overlap.
 pub unsafe trait Memory: Send + Sync + Any {
-    fn slots(&self) -> usize;
-    fn size(&self, slot: usize) -> usize;
-    /// The start of a slot. Two workers never write one slot: a worker claims its number first.
-    fn slot(&self, slot: usize) -> *mut u8;
+    fn buffers(&self) -> usize;
+    fn size(&self, buffer: usize) -> usize;
+    /// The start of a buffer. Two workers never write one buffer: a worker claims its number first.
+    fn buffer(&self, buffer: usize) -> *mut u8;
 }
 
-/// Filled memory: the length of what each slot holds. `tails` has the bytes that did not fit because a file grew
+/// Filled memory: the length of what each buffer holds. `tails` has the bytes that did not fit because a file grew
 /// between its stat and its read.
 pub struct Filled {
     pub memory: Arc<dyn Memory>,

@@ -76,35 +76,35 @@ impl Drop for Folder {
     }
 }
 
-/// Slots that are plain vectors.
-pub(crate) struct Slots(Vec<(UnsafeCell<Box<[u8]>>, usize)>);
+/// Buffers that are plain vectors.
+pub(crate) struct Vectors(Vec<(UnsafeCell<Box<[u8]>>, usize)>);
 
-impl Slots {
+impl Vectors {
     pub(crate) fn of(sizes: &[usize]) -> Arc<dyn Memory> {
-        Arc::new(Slots(sizes.iter().map(|&n| (UnsafeCell::new(vec![0; n].into_boxed_slice()), n)).collect()))
+        Arc::new(Vectors(sizes.iter().map(|&n| (UnsafeCell::new(vec![0; n].into_boxed_slice()), n)).collect()))
     }
 }
 
-// SAFETY: every slot is an allocation of its own, and is written by the one worker that has claimed it.
-unsafe impl Memory for Slots {
-    fn slots(&self) -> usize {
+// SAFETY: every buffer is an allocation of its own, and is written by the one worker that has claimed it.
+unsafe impl Memory for Vectors {
+    fn buffers(&self) -> usize {
         self.0.len()
     }
 
-    fn size(&self, slot: usize) -> usize {
-        self.0[slot].1
+    fn size(&self, buffer: usize) -> usize {
+        self.0[buffer].1
     }
 
-    fn slot(&self, slot: usize) -> *mut u8 {
+    fn buffer(&self, buffer: usize) -> *mut u8 {
         // SAFETY: only the box is looked at, and it is never replaced.
-        unsafe { (*self.0[slot].0.get()).as_mut_ptr() }
+        unsafe { (*self.0[buffer].0.get()).as_mut_ptr() }
     }
 }
 
 // SAFETY: as above.
-unsafe impl Send for Slots {}
+unsafe impl Send for Vectors {}
 // SAFETY: as above.
-unsafe impl Sync for Slots {}
+unsafe impl Sync for Vectors {}
 
 /// An operation that asked for buffers, and waits.
 pub(crate) type Request = (Vec<usize>, Box<dyn FnOnce(Arc<dyn Memory>) + Send>);
@@ -123,7 +123,7 @@ impl Sink for Wire {
     fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>) {
         match &self.requests {
             Some(requests) => drop(requests.send((sizes, then))),
-            None => then(Slots::of(&sizes)),
+            None => then(Vectors::of(&sizes)),
         }
     }
 }
@@ -193,11 +193,11 @@ pub(crate) fn bytes(outcome: Outcome) -> Vec<u8> {
     }
 }
 
-/// The contents of the slots of filled memory.
+/// The contents of the buffers of filled memory.
 pub(crate) fn contents(filled: &Filled) -> Vec<Vec<u8>> {
-    // SAFETY: so much of each slot has been written, and no worker writes it any more.
-    let slot = |i: usize| unsafe { std::slice::from_raw_parts(filled.memory.slot(i), filled.lengths[i]).to_vec() };
-    let mut all: Vec<Vec<u8>> = (0..filled.memory.slots()).map(slot).collect();
+    // SAFETY: so much of each buffer has been written, and no worker writes it any more.
+    let buffer = |i: usize| unsafe { std::slice::from_raw_parts(filled.memory.buffer(i), filled.lengths[i]).to_vec() };
+    let mut all: Vec<Vec<u8>> = (0..filled.memory.buffers()).map(buffer).collect();
     for (i, tail) in &filled.tails {
         all[*i].extend_from_slice(tail);
     }

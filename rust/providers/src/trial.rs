@@ -84,8 +84,8 @@ impl Operation for Nap {
     fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
         let sleeper = Arc::new(Sleeper(Mutex::new(Some((done, None))), host.clone()));
         let key = host.clock.arm(host.clock.now().after(self.0), Waker::from(sleeper.clone()));
-        if let Some((_, slot)) = &mut *sleeper.0.lock() {
-            *slot = Some(key);
+        if let Some((_, armed)) = &mut *sleeper.0.lock() {
+            *armed = Some(key);
         }
         Abort::Shared(sleeper)
     }

@@ -95,36 +95,36 @@ type Waiting = (Option<Arc<PermitContext>>, Option<Arc<Flight>>);
 /// The permits that wait for the current code, and the flight that this task runs. The permits are those of the call
 /// that is stepped now or of a block in this very task, whichever is further in. They do not wait for work that their
 /// holder starts and does not await.
-pub(crate) fn within(py: Python<'_>) -> PyResult<Waiting> {
+pub(crate) fn held_and_flight(py: Python<'_>) -> PyResult<Waiting> {
     // SAFETY: `under` keeps the holder for as long as the step lasts, and this runs within the step.
     let call = HELD.get().filter(|(_, task)| *task == eager_task(py)).map(|(holder, _)| unsafe { holder.as_ref() }.held());
-    let Some(within) = PyPermitContext::find(py)? else { return Ok((call, None)) };
-    let within = within.get();
-    if !within.is_of(&current_task(py)?) {
+    let Some(permit_context) = PyPermitContext::find(py)? else { return Ok((call, None)) };
+    let permit_context = permit_context.get();
+    if !permit_context.is_of(&current_task(py)?) {
         return Ok((call, None));
     }
-    let block = within.held.as_ref().filter(|block| call.as_ref().is_none_or(|call| block.is_inside(call))).cloned();
-    Ok((block.or(call), within.flight.clone()))
+    let block = permit_context.held.as_ref().filter(|block| call.as_ref().is_none_or(|call| block.is_inside(call))).cloned();
+    Ok((block.or(call), permit_context.flight.clone()))
 }
 
 /// The identity of work that is submitted here, if the current code holds something for which the work may come to
 /// wait.
 pub(crate) fn submitted(py: Python<'_>) -> PyResult<Option<Arc<PermitContext>>> {
-    let (held, flight) = within(py)?;
+    let (held, flight) = held_and_flight(py)?;
     Ok((held.is_some() || flight.is_some()).then(|| PermitContext::of_work(Submitted::new(flight.is_some()))))
 }
 
 /// The permits and the flight that wait for a thread's job made here, set in the job's `context`. None if there are
 /// none.
 pub(crate) fn permit_context_of_job(context: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyPermitContext>>> {
-    let (held, flight) = within(context.py())?;
+    let (held, flight) = held_and_flight(context.py())?;
     if held.is_none() && flight.is_none() { Ok(None) } else { PyPermitContext::of_job(context, held, flight).map(Some) }
 }
 
 /// The permits and the flight that wait for the current code, for a child that the code awaits.
 #[pyfunction]
 pub(crate) fn current_permit_context(py: Python<'_>) -> PyResult<Option<PyPermitContext>> {
-    let (held, flight) = within(py)?;
+    let (held, flight) = held_and_flight(py)?;
     if held.is_none() && flight.is_none() { Ok(None) } else { PyPermitContext::new(py, held, flight).map(Some) }
 }
 
@@ -146,15 +146,15 @@ pub(crate) struct Inherited {
 /// The earlier of the deadline over the step and the one in the context.
 pub(crate) fn inherited(py: Python<'_>) -> PyResult<Inherited> {
     let over = OVER.get();
-    if let Some(limit) = InheritedDeadline::find(py)? {
-        let limit = limit.get();
-        if limit.at < over.at {
-            let enforced = (!limit.task.is(&current_task(py)?)).then(|| enforced_at(limit.at));
-            let over = Deadline { at: limit.at, owner: Owner::Inherited };
+    if let Some(inherited) = InheritedDeadline::find(py)? {
+        let inherited = inherited.get();
+        if inherited.at < over.at {
+            let enforced = (!inherited.task.is(&current_task(py)?)).then(|| enforced_at(inherited.at));
+            let over = Deadline { at: inherited.at, owner: Owner::Inherited };
             return Ok(Inherited {
                 over,
                 enforced_at: enforced,
-                source: limit.source.as_ref().map(|source| source.clone_ref(py)),
+                source: inherited.source.as_ref().map(|source| source.clone_ref(py)),
             });
         }
     }

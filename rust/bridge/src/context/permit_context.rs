@@ -82,9 +82,10 @@ impl PyPermitContext {
     ) -> PyResult<Py<Self>> {
         let py = context.py();
         ANY.store(true, Ordering::Relaxed);
-        let within = Bound::new(py, PyPermitContext { held, flight, task: Mutex::default(), of_job: AtomicBool::new(true) })?;
-        context.call_method1(intern!(py, "run"), (permit_context_var(py)?.getattr(intern!(py, "set"))?, &within))?;
-        Ok(within.unbind())
+        let permit_context =
+            Bound::new(py, PyPermitContext { held, flight, task: Mutex::default(), of_job: AtomicBool::new(true) })?;
+        context.call_method1(intern!(py, "run"), (permit_context_var(py)?.getattr(intern!(py, "set"))?, &permit_context))?;
+        Ok(permit_context.unbind())
     }
 
     /// The one in the current context, which may be another task's.

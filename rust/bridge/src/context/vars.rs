@@ -6,10 +6,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::{PyTypeInfo, ffi};
 
-static LIMIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static DEADLINE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static SCOPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static PRIORITY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static WITHIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static PERMIT_CONTEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static PARENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static ACCEPTED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static SERVING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -24,7 +24,7 @@ fn var<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyAny>>, name: &CStr) 
 
 /// The deadline that the current code carries with it: an `InheritedDeadline`.
 pub(crate) fn deadline_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    var(py, &LIMIT, c"mountain_runtime.limit")
+    var(py, &DEADLINE, c"mountain_runtime.deadline")
 }
 
 /// The current code's runtime.
@@ -50,7 +50,7 @@ pub(crate) fn priority_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 
 /// The variable of the permits and the flight that wait for the current task, a `PyPermitContext`.
 pub(crate) fn permit_context_var(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    var(py, &WITHIN, c"mountain_runtime.within")
+    var(py, &PERMIT_CONTEXT, c"mountain_runtime.permit_context")
 }
 
 /// The number of the entry inside which the current code runs, while entries are listed.

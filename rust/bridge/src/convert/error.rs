@@ -74,9 +74,7 @@ pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused) -> PyErr {
             let why = format!("its turn at {policy} would come too late; there may be room in {seconds:.3} s");
             (&api.rate_limited, why, Some(after))
         }
-        Reason::Open(Duration::MAX) => {
-            (&api.circuit_open, format!("{policy} is open until somebody resets it"), Some(Duration::MAX))
-        }
+        Reason::Open(Duration::MAX) => (&api.circuit_open, format!("{policy} is open until it is reset"), Some(Duration::MAX)),
         Reason::Open(after) => {
             let seconds = after.as_secs_f64();
             let why = format!("{policy} is open, what it protects has failed too often; try again in {seconds:.3} s");
@@ -161,7 +159,7 @@ fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, inherited: &dyn Fn(
             let outer = || match owner {
                 Owner::Layer(layer) => plan.and_then(|plan| of(plan, layer)),
                 Owner::Inherited => inherited(),
-                Owner::Nobody => None,
+                Owner::None => None,
             };
             translated(py, *e, plan, &outer)
         }

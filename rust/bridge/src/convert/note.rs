@@ -13,7 +13,7 @@ pub(crate) fn attempts(e: &Bound<'_, PyAny>, effect: &str, attempts: u32) {
     note(e, &format!("effect '{effect}' was attempted "), &format!("{attempts} times; this is the last failure"));
 }
 
-/// Its retry gave up on it, because the wait did not fit that limit.
+/// Its retry gave up on it, because the wait did not fit that deadline.
 pub(crate) fn gave_up(e: &Bound<'_, PyAny>, effect: &str, misfit: &Misfit, limit: &str) {
     note(e, &format!("effect '{effect}' was not tried again: "), &does_not_fit(misfit, limit));
 }

@@ -46,21 +46,21 @@ fn decode(py: Python<'_>, text: Text) -> PyResult<Bound<'_, PyAny>> {
 /// Uninitialised `bytes` objects for workers to fill. No Python code has them until they are handed over, so writing to
 /// them breaks no promise.
 pub(crate) struct Buffers {
-    /// `None` for an empty slot: the empty `bytes` is shared and must not be written to.
+    /// `None` for an empty buffer: the empty `bytes` is shared and must not be written to.
     objects: Vec<Option<PyRef>>,
     sizes: Vec<usize>,
 }
 
-// SAFETY: each slot is the whole payload of a `bytes` object of that size, made here and referred to from here only.
+// SAFETY: each buffer is the whole payload of a `bytes` object of that size, made here and referred to from here only.
 unsafe impl Memory for Buffers {
-    fn slots(&self) -> usize {
+    fn buffers(&self) -> usize {
         self.sizes.len()
     }
-    fn size(&self, slot: usize) -> usize {
-        self.sizes[slot]
+    fn size(&self, buffer: usize) -> usize {
+        self.sizes[buffer]
     }
-    fn slot(&self, slot: usize) -> *mut u8 {
-        match &self.objects[slot] {
+    fn buffer(&self, buffer: usize) -> *mut u8 {
+        match &self.objects[buffer] {
             // SAFETY: a `bytes` object; the payload's address is fixed.
             Some(object) => unsafe { (&raw mut (*object.as_ptr().cast::<ffi::PyBytesObject>()).ob_sval).cast() },
             None => std::ptr::NonNull::dangling().as_ptr(),
@@ -83,18 +83,18 @@ impl Buffers {
         unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(std::ptr::null::<c_char>(), n.cast_signed())) }
     }
 
-    fn take(&self, py: Python<'_>, slot: usize, length: usize, tail: Option<&[u8]>) -> Py<PyAny> {
-        let whole = match &self.objects[slot] {
+    fn take(&self, py: Python<'_>, buffer: usize, length: usize, tail: Option<&[u8]>) -> Py<PyAny> {
+        let whole = match &self.objects[buffer] {
             // SAFETY: a live object; the new reference is ours.
             Some(object) => unsafe { Bound::from_borrowed_ptr(py, object.as_ptr()) },
             None => PyBytes::new(py, b"").into_any(),
         };
-        if length == self.sizes[slot] && tail.is_none() {
+        if length == self.sizes[buffer] && tail.is_none() {
             return whole.unbind();
         }
         // The file changed under our hands: the odd case is copied.
-        // SAFETY: `length` bytes of the slot were written.
-        let head = unsafe { std::slice::from_raw_parts(self.slot(slot), length) };
+        // SAFETY: `length` bytes of the buffer were written.
+        let head = unsafe { std::slice::from_raw_parts(self.buffer(buffer), length) };
         PyBytes::new(py, &[head, tail.unwrap_or_default()].concat()).into_any().unbind()
     }
 }
@@ -105,9 +105,9 @@ fn filled_to_python(py: Python<'_>, filled: Filled) -> PyResult<Bound<'_, PyAny>
         return Err(error::internal(py, "native", "memory that the bridge did not make"));
     };
     let mut items = Vec::with_capacity(filled.lengths.len());
-    for (slot, &length) in filled.lengths.iter().enumerate() {
-        let tail = filled.tails.iter().find(|(i, _)| *i == slot).map(|(_, t)| t.as_slice());
-        items.push(buffers.take(py, slot, length, tail));
+    for (buffer, &length) in filled.lengths.iter().enumerate() {
+        let tail = filled.tails.iter().find(|(i, _)| *i == buffer).map(|(_, t)| t.as_slice());
+        items.push(buffers.take(py, buffer, length, tail));
     }
     if filled.single {
         return Ok(items.swap_remove(0).into_bound(py));

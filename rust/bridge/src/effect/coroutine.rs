@@ -117,7 +117,7 @@ impl Driven {
     }
 
     pub(super) fn clear(&self) {
-        // What goes may run Python code: out of the lock first.
+        // The drop may run Python code, so it happens outside of the lock.
         let driven = self.0.lock().take();
         drop(driven);
     }

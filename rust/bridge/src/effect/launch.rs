@@ -122,7 +122,7 @@ impl Effect {
         }
         let watch = if watchers::any(|| plan.get().is_first()) { watch::begin(py, plan.get(), over) } else { None };
         let observer = watch.as_ref().and_then(|watch| watch.observer()).cloned();
-        let operation = if plan.get().stack.is_empty() && over.owner == Owner::Nobody {
+        let operation = if plan.get().stack.is_empty() && over.owner == Owner::None {
             self.work.operation(py, &start)?
         } else {
             let program = self.program(py, over, &start)?;

@@ -94,7 +94,7 @@ impl Slot {
         let permits = self.permits.get();
         let key = self.key.as_ref().map(|key| keyed::intern(&permits.keys, key.bind(py))).transpose()?;
         let number = key.as_ref().map_or(0, Use::number);
-        let (held, flight) = context::within(py)?;
+        let (held, flight) = context::held_and_flight(py)?;
         if let Some(permit) = permits.limit.try_permit(clock(), number, held.clone()) {
             return self.enter(py, permit, flight).map(|()| None);
         }
@@ -142,7 +142,7 @@ impl Slot {
         };
         let permit = granted.cast::<Granted>().ok().and_then(|granted| granted.get().take());
         let permit = permit.ok_or_else(|| PyRuntimeError::new_err("a slot got no permit: this is a bug in mountain-runtime"))?;
-        self.enter(py, permit, context::within(py)?.1)?;
+        self.enter(py, permit, context::held_and_flight(py)?.1)?;
         Ok(Step::Return(py.None().into_bound(py)))
     }
 

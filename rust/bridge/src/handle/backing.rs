@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use crate::context::level::Shield;
 use crate::globals::Begun;
-use crate::handle::job_state::Stage;
+use crate::handle::job_state::JobState;
 use crate::observe::watch::Watch;
 use crate::port::owned::Owned;
 
@@ -24,7 +24,7 @@ pub(crate) enum Backing {
     Parked,
     Native(Abort),
     Task(Py<PyAny>),
-    Job(Arc<Stage>),
+    Job(Arc<JobState>),
 }
 
 /// A callback and the context to call it in; no context for one that does not look at it.
@@ -67,7 +67,7 @@ pub(crate) struct Rare {
     pub(crate) work: Option<Arc<Submitted>>,
     /// A cancel was asked for: in its next step the awaiting task enters a shielded scope, if a scope keeps cancelling
     /// it.
-    pub(crate) looks: bool,
+    pub(crate) needs_shield: bool,
     /// The shielded scope that the awaiting task has entered.
     pub(crate) shield: Option<Shield>,
 }
@@ -122,7 +122,7 @@ impl State {
             return None;
         }
         let waiter = first.take_if(|(callback, _)| wakes(callback))?;
-        self.rare.get_or_insert_default().looks = true;
+        self.rare.get_or_insert_default().needs_shield = true;
         Some(waiter)
     }
 

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use crate::context::level;
 use crate::handle::Handle;
 use crate::handle::backing::{Backing, Phase};
-use crate::handle::job_state::Stage;
+use crate::handle::job_state::JobState;
 use crate::python::callback::wakes_a_task;
 use crate::python::type_slots;
 
@@ -20,7 +20,7 @@ impl Handle {
         enum Way {
             Abort,
             Task(Py<PyAny>),
-            Now(Option<Arc<Stage>>),
+            Now(Option<Arc<JobState>>),
         }
         let py = slf.py();
         let me = slf.get();
@@ -30,7 +30,7 @@ impl Handle {
                 Some(Backing::Native(_)) => Way::Abort,
                 Some(Backing::Task(task)) => Way::Task(task.clone_ref(py)),
                 Some(Backing::Parked) => Way::Now(None),
-                Some(Backing::Job(stage)) => Way::Now(Some(stage.clone())),
+                Some(Backing::Job(job)) => Way::Now(Some(job.clone())),
             }
         };
         match way {
@@ -49,10 +49,10 @@ impl Handle {
                 }
                 Self::shield_waiter(slf)?;
             }
-            Way::Now(stage) => {
+            Way::Now(job) => {
                 me.set_message(msg);
-                if let Some(stage) = stage {
-                    stage.abandon();
+                if let Some(job) = job {
+                    job.abandon();
                 }
                 Self::resolve(slf, Phase::Cancelled, false)?;
             }

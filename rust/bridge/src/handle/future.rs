@@ -29,7 +29,7 @@ impl Steps for Handle {
                 Err(e) => type_slots::Step::Error(e),
             };
         }
-        if s.rare.as_mut().is_some_and(|rare| std::mem::take(&mut rare.looks)) {
+        if s.rare.as_mut().is_some_and(|rare| std::mem::take(&mut rare.needs_shield)) {
             drop(s);
             let shield = match Shield::enter(py) {
                 Ok(shield) => shield,

@@ -58,7 +58,7 @@ fn outer<'py>(callback: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>
 /// Schedules the check for `callback`, which a gather has left on the handle of `work`.
 pub(crate) fn look_later(event_loop: &KnownLoop, work: Arc<Submitted>, name: &str, callback: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = callback.py();
-    let (held, flight) = context::within(py)?;
+    let (held, flight) = context::held_and_flight(py)?;
     let task = current_task(py)?;
     if (held.is_none() && flight.is_none()) || task.is_none() {
         return Ok(());

@@ -20,7 +20,7 @@ use crate::context;
 use crate::convert::error;
 use crate::globals::{Begun, clock};
 use crate::handle::backing::{Backing, Now, Phase, State};
-use crate::handle::job_state::Stage;
+use crate::handle::job_state::JobState;
 use crate::observe::watch::Watch;
 use crate::plan::Plan;
 use crate::port::owned::Owned;
@@ -100,7 +100,7 @@ impl Handle {
     /// where the call in turn waits for that flight.
     pub(super) fn awaited_here(&self, py: Python<'_>) -> PyResult<()> {
         let Some(work) = self.state.lock().work().cloned() else { return Ok(()) };
-        let (held, flight) = context::within(py)?;
+        let (held, flight) = context::held_and_flight(py)?;
         if work.awaited_by(held.as_ref(), flight.as_ref()) {
             return Ok(());
         }
@@ -108,9 +108,9 @@ impl Handle {
     }
 
     /// The progress of a pending thread's job; `None` for anything else.
-    pub(crate) fn stage(&self) -> Option<Arc<Stage>> {
+    pub(crate) fn job(&self) -> Option<Arc<JobState>> {
         match self.state.lock().backing() {
-            Some(Backing::Job(stage)) => Some(stage.clone()),
+            Some(Backing::Job(job)) => Some(job.clone()),
             _ => None,
         }
     }

@@ -11,7 +11,7 @@ use crate::context::permit_context::PyPermitContext;
 use crate::context::permit_context_of_job;
 use crate::handle::Handle;
 use crate::handle::backing::Backing;
-use crate::handle::job_state::Stage;
+use crate::handle::job_state::JobState;
 use crate::plan::Plan;
 use crate::port::Port;
 use crate::port::queue::{Message, Shared};
@@ -31,9 +31,9 @@ pub(crate) struct Job {
     context: Py<PyAny>,
     handle: Py<Handle>,
     port: Arc<Shared>,
-    stage: Arc<Stage>,
+    state: Arc<JobState>,
     /// The permits and the flight that wait for the job, set in its context.
-    within: Option<Py<PyPermitContext>>,
+    permit_context: Option<Py<PyPermitContext>>,
 }
 
 #[pymethods]
@@ -43,14 +43,14 @@ impl Job {
     fn new(py: Python<'_>, r#fn: Py<PyAny>, args: Py<PyTuple>, kwargs: Py<PyDict>, name: String) -> PyResult<Bound<'_, Self>> {
         let port = Port::current(py)?;
         let plan = Plan::bare(py, &name)?.unbind();
-        let stage = Arc::new(Stage::queued());
-        let handle = Handle::new(py, &port.get().event_loop, Some(plan), Backing::Job(stage.clone()))?;
+        let state = Arc::new(JobState::queued());
+        let handle = Handle::new(py, &port.get().event_loop, Some(plan), Backing::Job(state.clone()))?;
         // SAFETY: makes a new reference to a copy of the current context.
         let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
         let shared = port.get().shared.clone();
-        let within = permit_context_of_job(&context)?;
+        let permit_context = permit_context_of_job(&context)?;
         let (context, handle) = (context.unbind(), handle.unbind());
-        Bound::new(py, Job { r#fn, args, kwargs, name, context, handle, port: shared, stage, within })
+        Bound::new(py, Job { r#fn, args, kwargs, name, context, handle, port: shared, state, permit_context })
     }
 
     #[getter]
@@ -60,7 +60,7 @@ impl Job {
 
     /// Called on the thread before the call. False: the job was cancelled, and the thread skips it.
     fn begin(&self) -> bool {
-        self.stage.begin()
+        self.state.begin()
     }
 
     #[pyo3(signature = (value, /))]
@@ -76,7 +76,7 @@ impl Job {
     /// The caller was cancelled while the call ran.
     #[getter]
     fn abandoned(&self) -> bool {
-        self.stage.is_left()
+        self.state.is_left()
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -84,19 +84,19 @@ impl Job {
         visit.call(&self.args)?;
         visit.call(&self.kwargs)?;
         visit.call(&self.context)?;
-        visit.call(&self.within)?;
+        visit.call(&self.permit_context)?;
         visit.call(&self.handle)
     }
 }
 
 impl Job {
     fn end(&self, py: Python<'_>, result: Result<PyRef, PyRef>) {
-        if let Some(within) = &self.within {
-            within.get().over();
+        if let Some(permit_context) = &self.permit_context {
+            permit_context.get().over();
         }
         let handle = PyWeakrefReference::new(self.handle.bind(py)).map(|handle| PyRef::new(handle.unbind()));
         // A job that was left needs no handle.
-        self.stage.end(|| {
+        self.state.end(|| {
             if let Ok(handle) = handle {
                 self.port.mailbox.post(Message::Object(handle, result));
             }

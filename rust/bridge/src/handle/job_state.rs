@@ -14,7 +14,7 @@ const RUNNING: u8 = 1;
 const ENDED: u8 = 2;
 const LEFT: u8 = 3;
 
-pub(crate) struct Stage {
+pub(crate) struct JobState {
     at: AtomicU8,
     /// Holds virtual time still until the job has ended or is abandoned.
     at_work: Mutex<Option<AtWork>>,
@@ -22,9 +22,9 @@ pub(crate) struct Stage {
     kept: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
-impl Stage {
+impl JobState {
     pub(crate) fn queued() -> Self {
-        Stage { at: AtomicU8::new(QUEUED), at_work: Mutex::new(Some(AtWork::begin())), kept: Mutex::default() }
+        JobState { at: AtomicU8::new(QUEUED), at_work: Mutex::new(Some(AtWork::begin())), kept: Mutex::default() }
     }
 
     /// False: the job was not at `from`.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use mountain_core::effect::Deadline;
 use mountain_core::observe::Observer;
-use mountain_core::policy::limit_from_the_start;
+use mountain_core::policy::timeout_from_the_start;
 use mountain_core::sync::Mutex;
 use mountain_core::telemetry::{All, Listed};
 use mountain_core::time::Instant;
@@ -52,7 +52,7 @@ fn make(py: Python<'_>, plan: &Plan, over: Deadline, tracing: Option<&'static Tr
     let span = tracing.and_then(|tracing| spans::begin(py, tracing, plan, since));
     let entry = listed.then(|| {
         let parent = parent_var(py).and_then(get::<PyInt>).ok().flatten().and_then(|id| id.extract().ok());
-        let until = over.at.min(since.after(limit_from_the_start(&plan.stack)));
+        let until = over.at.min(since.after(timeout_from_the_start(&plan.stack)));
         telemetry().live.begin(plan.labels(py), parent.unwrap_or(0), since, until)
     });
     if span.is_none() && entry.is_none() {

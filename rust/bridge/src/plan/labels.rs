@@ -42,7 +42,7 @@ impl Plan {
         match owner {
             Owner::Layer(layer) => self.policy(py, layer),
             Owner::Inherited => Some(inherited().unwrap_or_else(|| "a limit around it".into())),
-            Owner::Nobody => None,
+            Owner::None => None,
         }
     }
 

@@ -22,7 +22,7 @@ impl Plan {
             return Ok(Terms::default());
         }
         let py = args.py();
-        let (priority, (held, flight)) = (context::priority(py)?, context::within(py)?);
+        let (priority, (held, flight)) = (context::priority(py)?, context::held_and_flight(py)?);
         let mut terms = Terms { priority, layers: self.ask(args, kwargs)?, held: None, flight };
         if let Some(held) = held {
             reentry::disown_abandoned(py, &held, || reentry::reenters(&self.stack, &terms, &held))?;

@@ -73,7 +73,7 @@ impl Landing {
     }
 
     /// The permits and the flight that wait for the flight's task: the value of the task's context variable.
-    fn within(&self, py: Python<'_>) -> PyResult<PyPermitContext> {
+    fn permit_context(&self, py: Python<'_>) -> PyResult<PyPermitContext> {
         PyPermitContext::new(py, self.held.clone(), Some(self.flight.clone()))
     }
 

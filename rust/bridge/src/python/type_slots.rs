@@ -34,32 +34,32 @@ pub(crate) trait Steps: PyTypeInfo {
 }
 
 // pyo3 must know that the thread is attached, or a `Py` dropped here waits in its pool. Its public ways to tell it cost
-// more and do not work in a subinterpreter, so the slots use pyo3's own hidden trampolines: a pyo3 that changes them
-// does not compile here.
+// more and do not work in a subinterpreter, so these type slots use pyo3's own hidden trampolines: a pyo3 that changes
+// them does not compile here.
 
-struct Slot<T>(PhantomData<T>);
+struct Trampoline<T>(PhantomData<T>);
 
-impl<T: Steps> MethodDef<iternextfunc::Func> for Slot<T> {
+impl<T: Steps> MethodDef<iternextfunc::Func> for Trampoline<T> {
     const METH: iternextfunc::Func = iternext::<T>;
 }
 /// pyo3 has no trampoline for `am_send`; this one has its shape: three pointers in, a number out.
-impl<T: Steps> MethodDef<setattrofunc::Func> for Slot<T> {
+impl<T: Steps> MethodDef<setattrofunc::Func> for Trampoline<T> {
     const METH: setattrofunc::Func = send::<T>;
 }
 
 /// # Safety
-/// Called by the interpreter through the slot of `T`'s type, so `o` is a `T` and the thread is attached.
+/// Called by the interpreter through the type slot of `T`'s type, so `o` is a `T` and the thread is attached.
 unsafe extern "C" fn am_send<T: Steps>(
     o: *mut ffi::PyObject,
     value: *mut ffi::PyObject,
     out: *mut *mut ffi::PyObject,
 ) -> ffi::PySendResult {
-    // SAFETY: by the contract of the slot; `send` takes the third pointer for what it is.
-    match unsafe { setattrofunc::<Slot<T>>(o, value, out.cast()) } {
+    // SAFETY: by the contract of the type slot; `send` takes the third pointer for what it is.
+    match unsafe { setattrofunc::<Trampoline<T>>(o, value, out.cast()) } {
         RETURN => ffi::PySendResult::PYGEN_RETURN,
         NEXT => ffi::PySendResult::PYGEN_NEXT,
         _ => {
-            // SAFETY: by the contract of the slot.
+            // SAFETY: by the contract of the type slot.
             unsafe { *out = std::ptr::null_mut() };
             ffi::PySendResult::PYGEN_ERROR
         }
@@ -77,7 +77,7 @@ unsafe fn send<T: Steps>(
     _value: *mut ffi::PyObject,
     out: *mut ffi::PyObject,
 ) -> PyResult<c_int> {
-    // SAFETY: by the contract of the slot.
+    // SAFETY: by the contract of the type slot.
     let slf = unsafe { Bound::from_borrowed_ptr(py, o).cast_into_unchecked::<T>() };
     let (what, object) = match T::step(&slf) {
         Step::Yield(v) => (NEXT, v),
@@ -92,7 +92,7 @@ unsafe fn send<T: Steps>(
 /// # Safety
 /// As `am_send`.
 unsafe fn iternext<T: Steps>(py: Python<'_>, o: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
-    // SAFETY: by the contract of the slot.
+    // SAFETY: by the contract of the type slot.
     let slf = unsafe { Bound::from_borrowed_ptr(py, o).cast_into_unchecked::<T>() };
     match T::step(&slf) {
         Step::Yield(v) => return Ok(v.into_ptr()),
@@ -112,20 +112,20 @@ unsafe fn iternext<T: Steps>(py: Python<'_>, o: *mut ffi::PyObject) -> PyResult<
 }
 
 /// # Safety
-/// Called by the interpreter through a slot, with a live object.
+/// Called by the interpreter through a type slot, with a live object.
 unsafe extern "C" fn itself(o: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: by the contract.
     unsafe { ffi::Py_NewRef(o) }
 }
 
-/// Sets these slots on `T`, which is its own iterator.
+/// Sets these type slots on `T`, which is its own iterator.
 pub(crate) fn install<T: Steps>(py: Python<'_>) {
     let tp = T::type_object_raw(py);
     // SAFETY: a heap type of ours, changed before any instance exists; it has `__await__`, so the table is there.
     unsafe {
         (*(*tp).tp_as_async).am_send = Some(am_send::<T>);
         (*(*tp).tp_as_async).am_await = Some(itself);
-        (*tp).tp_iternext = Some(iternextfunc::<Slot<T>>);
+        (*tp).tp_iternext = Some(iternextfunc::<Trampoline<T>>);
         ffi::PyType_Modified(tp);
     }
 }

@@ -52,8 +52,8 @@ impl PyLeaf {
         None
     }
 
-    /// The code that set the deadline which has just passed has already cancelled this task for it, and has not taken that
-    /// back.
+    /// The code that set the deadline which has just passed has already cancelled this task for it, and has not taken
+    /// that back.
     pub(super) fn was_enforced(&self, py: Python<'_>) -> bool {
         let (came, cancels) = {
             let s = self.state.lock(py);
@@ -94,7 +94,7 @@ impl PyLeaf {
         }
         if let Ok(handle) = awaitable.cast::<Handle>() {
             self.has_job.store(true, Ordering::Relaxed);
-            let replaced = std::mem::replace(&mut self.state.lock(py).make_rare().job, handle.get().stage());
+            let replaced = std::mem::replace(&mut self.state.lock(py).make_rare().job, handle.get().job());
             drop(replaced);
         }
         if !awaitable.hasattr(intern!(py, "__await__"))? {
@@ -221,8 +221,8 @@ impl PyLeaf {
             None => resumed.as_ref(),
         };
         let source = || self.deadline_source(py, over.owner);
-        let limit = Over { at: over.at, source: Some(&source) };
-        let stepped = under(py, limit, holder, || Self::step(py, &coroutine, resume));
+        let inherits = Over { at: over.at, source: Some(&source) };
+        let stepped = under(py, inherits, holder, || Self::step(py, &coroutine, resume));
         drop(deeper);
         match stepped {
             Ok(Err(yielded)) => {

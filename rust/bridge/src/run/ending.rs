@@ -25,7 +25,7 @@ impl Run {
         // One that has never waited ends in its first step.
         let first = me.begun.take().is_none();
         let (engine, leaf, began, step) = (me.engine.take(), me.leaf.take(), me.began, me.step);
-        // What is dropped here may run user code, which may look at this run.
+        // These drops may run user code, which may look at this run.
         drop(me);
         drop(engine);
         let Some(leaf) = leaf else { return Step::Error(used_up()) };

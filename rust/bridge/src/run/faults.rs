@@ -1,5 +1,5 @@
-//! A leaf's faults: the exceptions that callers see, the verdicts that policies get, and where the deadlines over a leaf
-//! come from.
+//! A leaf's faults: the exceptions that callers see, the verdicts that policies get, and where the deadlines over a
+//! leaf come from.
 
 use mountain_core::effect::{Class, Course, GaveUp, Shared, Verdict};
 use mountain_core::error::Owner;
@@ -30,11 +30,11 @@ impl PyLeaf {
                 let s = self.state.lock(py);
                 s.rare().and_then(|rare| rare.inherits.as_ref()).map(|source| source.clone_ref(py))
             }
-            Owner::Nobody => None,
+            Owner::None => None,
         }
     }
 
-    /// The limit that the run inherited, written out.
+    /// The deadline that the run inherited, written out.
     fn inherited(&self, py: Python<'_>) -> Option<String> {
         self.deadline_source(py, Owner::Inherited).map(|source| source.text(py))
     }
@@ -101,13 +101,13 @@ impl PyLeaf {
         if let Some(span) = span {
             span.attempt_failed(py, error);
         }
-        let limit = misfit.and_then(|m| plan.whose(py, m.owner, || self.inherited(py))).unwrap_or_default();
+        let whose = misfit.and_then(|m| plan.whose(py, m.owner, || self.inherited(py))).unwrap_or_default();
         if let Some(misfit) = &misfit {
-            note::gave_up(error, &plan.name, misfit, &limit);
+            note::gave_up(error, &plan.name, misfit, &whose);
         }
         if heard {
             let budget = matches!(course, Course::GivesUp(GaveUp::Budget)).then(|| retries::budget(&plan.stack, layer));
-            retries::say(py, &plan.name, attempt, course, &budget.unwrap_or(limit), error);
+            retries::say(py, &plan.name, attempt, course, &budget.unwrap_or(whose), error);
         }
     }
 

@@ -9,7 +9,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::context::deadline_source::DeadlineSource;
 use crate::convert::fail::Fail;
-use crate::handle::job_state::Stage;
+use crate::handle::job_state::JobState;
 use crate::run::cancel::Cancels;
 
 /// How the suspended coroutine goes on.
@@ -27,7 +27,7 @@ pub(super) struct Suspended {
     pub(super) coroutine: Option<Py<PyAny>>,
     pub(super) resume: Resume,
     pub(super) yielded: Option<Py<PyAny>>,
-    /// The limit over the call: what starts within its steps stands under it.
+    /// The deadline over the call: what starts within its steps stands under it.
     pub(super) over: Deadline,
     /// The permits that it holds.
     pub(super) held: Option<Arc<PermitContext>>,
@@ -48,7 +48,7 @@ pub(super) struct Rare {
     /// Where the deadline comes from that the whole run inherited.
     pub(super) inherits: Option<DeadlineSource>,
     /// The thread's job for which the call waited last.
-    pub(super) job: Option<Arc<Stage>>,
+    pub(super) job: Option<Arc<JobState>>,
     /// The fault for which a fallback is to stand in.
     pub(super) fault: Option<(usize, Fail)>,
     /// The error for which the coroutine that is being driven stands in.

@@ -154,7 +154,7 @@ impl Scope {
             let kwargs = PyDict::new(py);
             kwargs.set_item(intern!(py, "name"), name)?;
             if let Some(work) = work.clone() {
-                kwargs.set_item(intern!(py, "within"), PyPermitContext::of_work(py, work)?)?;
+                kwargs.set_item(intern!(py, "permit_context"), PyPermitContext::of_work(py, work)?)?;
             }
             let task = slf.call_method(intern!(py, "_spawn"), (effect,), Some(&kwargs))?;
             of_task(&port, e.plan.clone_ref(py), &task)?
@@ -180,7 +180,8 @@ impl Scope {
         self.owned.all(py)
     }
 
-    /// Ends the runtime's own workers within `timeout` seconds, if it has any. False: some of their work was left behind.
+    /// Ends the runtime's own workers within `timeout` seconds, if it has any. False: some of their work was left
+    /// behind.
     fn _end_workers(&self, py: Python<'_>, timeout: f64) -> bool {
         let Some(workers) = self.own.lock().take() else { return true };
         let time = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::from_secs(1));

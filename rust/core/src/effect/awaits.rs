@@ -28,7 +28,7 @@ struct Wait {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Leaves {
     No,
-    /// A limit has passed.
+    /// A deadline has passed.
     Asked,
     Cancelled,
     /// Cancelled, and the flight has ended.
@@ -84,7 +84,7 @@ impl Awaits {
         let stays = flight.ask(place);
         let mut wait = self.0.lock();
         let gone = if stays {
-            // A cancel outweighs any limit that passes after it.
+            // A cancel outweighs any deadline that passes after it.
             if let Some(wait) = wait.as_mut().filter(|wait| matches!(wait.leaves, Leaves::No | Leaves::Asked)) {
                 wait.leaves = how;
             }

@@ -47,7 +47,7 @@ impl OnDuty {
                 begun += 1;
             }
             if begun > 0 {
-                // What was begun runs first.
+                // Work that was begun runs first.
                 tokio::task::yield_now().await;
                 continue;
             }

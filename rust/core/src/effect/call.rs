@@ -14,7 +14,7 @@ use crate::error::{Owner, Reason, Refused};
 use crate::observe::{Event, Now, Observer, Times};
 use crate::time::{Clock, Instant};
 
-/// The earliest limit over a point of the stack.
+/// The earliest deadline over a point of the stack.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     pub at: Instant,
@@ -22,7 +22,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    pub const NONE: Deadline = Deadline { at: Instant::NEVER, owner: Owner::Nobody };
+    pub const NONE: Deadline = Deadline { at: Instant::NEVER, owner: Owner::None };
 
     #[must_use]
     pub fn earliest(self, other: Deadline) -> Self {
@@ -75,10 +75,10 @@ impl<E> Trace<E> {
     }
 }
 
-/// The limit, gates and permits around a point of the stack.
+/// The deadline, gates and permits around a point of the stack.
 #[derive(Clone, Copy)]
 pub struct Around<'a> {
-    /// The earliest limit.
+    /// The earliest deadline.
     pub over: Deadline,
     pub gate: Option<&'a Gate<'a>>,
     /// The permits that the call holds.

@@ -89,8 +89,8 @@ impl Flight {
         if let Some(landed) = &state.landed {
             return Some(landed.clone());
         }
-        let Some(slot) = state.waiting.get_mut(place as usize) else { return Some(Landed::Lost) };
-        let old = slot.replace(waker);
+        let Some(waiter) = state.waiting.get_mut(place as usize) else { return Some(Landed::Lost) };
+        let old = waiter.replace(waker);
         drop(state);
         drop(old);
         None
@@ -139,7 +139,7 @@ impl Flight {
             state.landed = Some(landed);
         }
         let abort = state.abort.take();
-        let woken: Vec<Waker> = state.waiting.iter_mut().filter_map(|(_, slot)| slot.take()).collect();
+        let woken: Vec<Waker> = state.waiting.iter_mut().filter_map(|(_, waiter)| waiter.take()).collect();
         state.waits_for.clear();
         drop(state);
         drop(abort);

@@ -35,7 +35,7 @@ struct Running {
     decided: AtomicBool,
     /// One lock a child: children end on several workers at once.
     results: Vec<Mutex<Option<Outcome>>>,
-    /// The index of the child that decided: the first failure of all, the first success of a race; `NOBODY` if none
+    /// The index of the child that decided: the first failure of all, the first success of a race; `UNDECIDED` if none
     /// did.
     winner: AtomicUsize,
     aborts: Mutex<Vec<Abort>>,
@@ -46,7 +46,7 @@ struct Running {
     began: Ticks,
 }
 
-const NOBODY: usize = usize::MAX;
+const UNDECIDED: usize = usize::MAX;
 
 impl Operation for Group {
     fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
@@ -67,7 +67,7 @@ impl Operation for Group {
             left: AtomicUsize::new(n + 1),
             decided: AtomicBool::new(false),
             results: (0..n).map(|_| Mutex::new(None)).collect(),
-            winner: AtomicUsize::new(NOBODY),
+            winner: AtomicUsize::new(UNDECIDED),
             aborts: Mutex::new(Vec::new()),
             root,
             token,
@@ -131,9 +131,9 @@ impl Running {
         self.aborts.lock().clear();
         let of = |result: &Mutex<Option<Outcome>>| result.lock().take().unwrap_or(Err(Error::Cancelled));
         let outcome = match (self.winner.load(Ordering::Acquire), self.mode) {
-            (NOBODY, Mode::All) => all(self.results.iter().map(of)),
+            (UNDECIDED, Mode::All) => all(self.results.iter().map(of)),
             // No child decided: the group was asked to end.
-            (NOBODY, Mode::Race) => race(self.results.iter().map(of), self.decided.load(Ordering::Acquire)),
+            (UNDECIDED, Mode::Race) => race(self.results.iter().map(of), self.decided.load(Ordering::Acquire)),
             (i, _) => of(&self.results[i]),
         };
         self.root.deliver(self.token, outcome);

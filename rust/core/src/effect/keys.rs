@@ -29,7 +29,7 @@ pub struct Keys {
 #[derive(Default)]
 struct Inner {
     numbers: HashTable<u32>,
-    slots: Slab<Slot>,
+    entries: Slab<Entry>,
     /// The number at which the next look for keys at rest begins.
     hand: usize,
     /// The clock's next timed look at all keys.
@@ -38,7 +38,7 @@ struct Inner {
     used: bool,
 }
 
-struct Slot {
+struct Entry {
     hash: u64,
     token: usize,
     users: u32,
@@ -68,21 +68,21 @@ impl Keys {
         let mut seen: Vec<Use> = Vec::new();
         loop {
             let mut inner = self.inner.lock();
-            let Inner { numbers, slots, .. } = &mut *inner;
+            let Inner { numbers, entries, .. } = &mut *inner;
             let unseen = numbers
                 .iter_hash(hash)
                 .copied()
-                .find(|&number| slots[number as usize - 1].hash == hash && seen.iter().all(|seen| seen.number != number));
+                .find(|&number| entries[number as usize - 1].hash == hash && seen.iter().all(|seen| seen.number != number));
             let Some(number) = unseen else {
-                let number = slots.insert(Slot { hash, token: token(), users: 1 }) as u32 + 1;
-                numbers.insert_unique(hash, number, |&number| slots[number as usize - 1].hash);
+                let number = entries.insert(Entry { hash, token: token(), users: 1 }) as u32 + 1;
+                numbers.insert_unique(hash, number, |&number| entries[number as usize - 1].hash);
                 let found = Use { keys: self.clone(), number };
                 self.came(inner, clock);
                 return Ok(found);
             };
-            let slot = &mut slots[number as usize - 1];
-            slot.users += 1;
-            let token = slot.token;
+            let entry = &mut entries[number as usize - 1];
+            entry.users += 1;
+            let token = entry.token;
             drop(inner);
             let candidate = Use { keys: self.clone(), number };
             if same(token)? {
@@ -96,12 +96,12 @@ impl Keys {
     pub fn find<E>(self: &Arc<Self>, hash: u64, mut same: impl FnMut(usize) -> Result<bool, E>) -> Result<Option<Use>, E> {
         let candidates: Vec<(Use, usize)> = {
             let mut inner = self.inner.lock();
-            let Inner { numbers, slots, .. } = &mut *inner;
-            let equal: Vec<u32> = numbers.iter_hash(hash).copied().filter(|&n| slots[n as usize - 1].hash == hash).collect();
+            let Inner { numbers, entries, .. } = &mut *inner;
+            let equal: Vec<u32> = numbers.iter_hash(hash).copied().filter(|&n| entries[n as usize - 1].hash == hash).collect();
             let pinned = equal.into_iter().map(|number| {
-                let slot = &mut slots[number as usize - 1];
-                slot.users += 1;
-                (Use { keys: self.clone(), number }, slot.token)
+                let entry = &mut entries[number as usize - 1];
+                entry.users += 1;
+                (Use { keys: self.clone(), number }, entry.token)
             });
             pinned.collect()
         };
@@ -131,21 +131,21 @@ impl Keys {
     fn look(&self, inner: &mut Inner, most: usize, now: Instant) -> Vec<usize> {
         let mut gone = Vec::new();
         // Numbers are dense but for those freed: the hand goes up to the highest, then starts again at the first.
-        let end = inner.slots.capacity();
+        let end = inner.entries.capacity();
         for _ in 0..most.min(end) {
             let at = inner.hand;
             inner.hand = if at + 1 >= end { 0 } else { at + 1 };
-            let Some(slot) = inner.slots.get(at) else { continue };
+            let Some(entry) = inner.entries.get(at) else { continue };
             let number = at as u32 + 1;
-            if slot.users == 0 && (self.rest)(number, now) {
-                let slot = inner.slots.remove(at);
-                if let Ok(entry) = inner.numbers.find_entry(slot.hash, |&n| n == number) {
-                    entry.remove();
+            if entry.users == 0 && (self.rest)(number, now) {
+                let entry = inner.entries.remove(at);
+                if let Ok(found) = inner.numbers.find_entry(entry.hash, |&n| n == number) {
+                    found.remove();
                 }
-                gone.push(slot.token);
+                gone.push(entry.token);
             }
         }
-        if inner.slots.is_empty() && end > AT_ONCE {
+        if inner.entries.is_empty() && end > AT_ONCE {
             *inner = Inner { timed: inner.timed.take(), used: true, ..Inner::default() };
         }
         gone
@@ -153,7 +153,7 @@ impl Keys {
 
     /// Looks at all keys.
     fn sweep(&self, now: Instant) {
-        let mut left = self.inner.lock().slots.capacity();
+        let mut left = self.inner.lock().entries.capacity();
         while left > 0 {
             let most = left.min(AT_ONCE);
             let gone = self.look(&mut self.inner.lock(), most, now);
@@ -165,16 +165,16 @@ impl Keys {
     /// A use of a number's key; `None` if the number is free.
     pub fn hold(self: &Arc<Self>, number: u32) -> Option<Use> {
         let mut inner = self.inner.lock();
-        let slot = inner.slots.get_mut((number as usize).checked_sub(1)?)?;
-        slot.users += 1;
+        let entry = inner.entries.get_mut((number as usize).checked_sub(1)?)?;
+        entry.users += 1;
         Some(Use { keys: self.clone(), number })
     }
 
     /// A predicate for the numbers that are in use at this moment.
     pub fn taken(&self) -> impl Fn(u32) -> bool + use<> {
         let inner = self.inner.lock();
-        let mut taken = vec![false; inner.slots.capacity() + 1];
-        inner.slots.iter().for_each(|(at, _)| taken[at + 1] = true);
+        let mut taken = vec![false; inner.entries.capacity() + 1];
+        inner.entries.iter().for_each(|(at, _)| taken[at + 1] = true);
         move |number| taken.get(number as usize).copied().unwrap_or(false)
     }
 
@@ -184,7 +184,7 @@ impl Keys {
     }
 
     pub fn len(&self) -> usize {
-        self.inner.lock().slots.len()
+        self.inner.lock().entries.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -194,14 +194,14 @@ impl Keys {
     /// Visits the token of each key, for a host that collects garbage. Visits none if the table is locked.
     pub fn visit<E>(&self, mut visit: impl FnMut(usize) -> Result<(), E>) -> Result<(), E> {
         let Some(inner) = self.inner.try_lock() else { return Ok(()) };
-        inner.slots.iter().try_for_each(|(_, slot)| visit(slot.token))
+        inner.entries.iter().try_for_each(|(_, entry)| visit(entry.token))
     }
 }
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        let Inner { slots, timed, .. } = std::mem::take(self.inner.get_mut());
-        slots.into_iter().for_each(|(_, slot)| (self.forget)(slot.token));
+        let Inner { entries, timed, .. } = std::mem::take(self.inner.get_mut());
+        entries.into_iter().for_each(|(_, entry)| (self.forget)(entry.token));
         if let Some((clock, key)) = timed
             && let Some(clock) = clock.upgrade()
         {
@@ -222,7 +222,7 @@ impl Wake for Look {
         let now = clock.now();
         keys.sweep(now);
         let mut inner = keys.inner.lock();
-        let more = (!inner.slots.is_empty()).then(|| clock.arm_aside(now.after(keys.every), Waker::from(self.clone())));
+        let more = (!inner.entries.is_empty()).then(|| clock.arm_aside(now.after(keys.every), Waker::from(self.clone())));
         inner.timed = more.map(|key| (self.clock.clone(), key));
     }
 }
@@ -241,14 +241,14 @@ impl Use {
 
     /// The host's token of the key.
     pub fn token(&self) -> usize {
-        self.keys.inner.lock().slots[self.number as usize - 1].token
+        self.keys.inner.lock().entries[self.number as usize - 1].token
     }
 }
 
 impl Clone for Use {
     fn clone(&self) -> Self {
-        if let Some(slot) = self.keys.inner.lock().slots.get_mut(self.number as usize - 1) {
-            slot.users += 1;
+        if let Some(entry) = self.keys.inner.lock().entries.get_mut(self.number as usize - 1) {
+            entry.users += 1;
         }
         Use { keys: self.keys.clone(), number: self.number }
     }
@@ -256,8 +256,8 @@ impl Clone for Use {
 
 impl Drop for Use {
     fn drop(&mut self) {
-        if let Some(slot) = self.keys.inner.lock().slots.get_mut(self.number as usize - 1) {
-            slot.users -= 1;
+        if let Some(entry) = self.keys.inner.lock().entries.get_mut(self.number as usize - 1) {
+            entry.users -= 1;
         }
     }
 }

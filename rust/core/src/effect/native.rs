@@ -1,4 +1,4 @@
-//! A native operation as a leaf, for the engine that runs on tokio: its outcome lands in a slot, which wakes the
+//! A native operation as a leaf, for the engine that runs on tokio: its outcome lands in an answer, which wakes the
 //! engine. It has no fallbacks and no flights: a policy whose values are the host's runs over the host's own leaf.
 
 use std::sync::Arc;
@@ -20,14 +20,14 @@ pub type Retries = Arc<dyn Fn(usize, u32, Course, &Error) + Send + Sync>;
 pub struct NativeLeaf {
     operation: Arc<dyn Operation>,
     host: Arc<Host>,
-    slot: Arc<Slot>,
+    answer: Arc<Answer>,
     on: Vec<OnErrno>,
     priority: Priority,
     /// `None` where no log or watch hears of retries.
     retries: Option<Retries>,
 }
 
-struct Slot {
+struct Answer {
     state: Mutex<State>,
     /// Allocates the buffers.
     root: Arc<dyn Sink>,
@@ -43,7 +43,7 @@ struct State {
     waker: Option<Waker>,
 }
 
-impl Sink for Slot {
+impl Sink for Answer {
     fn deliver(&self, _token: usize, outcome: Outcome) {
         let waker = {
             let mut state = self.state.lock();
@@ -70,19 +70,19 @@ impl NativeLeaf {
         priority: Priority,
         retries: Option<Retries>,
     ) -> Self {
-        let slot = Arc::new(Slot { state: Mutex::default(), root });
-        NativeLeaf { operation, host, slot, on, priority, retries }
+        let answer = Arc::new(Answer { state: Mutex::default(), root });
+        NativeLeaf { operation, host, answer, on, priority, retries }
     }
 
     /// Begin no further call, and ask a running one to end.
     pub fn end(&self) {
-        self.slot.state.lock().ended = true;
+        self.answer.state.lock().ended = true;
         self.abort();
     }
 
     /// False: no call is running.
     fn abort(&self) -> bool {
-        let mut state = self.slot.state.lock();
+        let mut state = self.answer.state.lock();
         if !state.running {
             return false;
         }
@@ -102,17 +102,17 @@ impl Leaf for NativeLeaf {
     fn poll(&self, begin: Option<Begin<'_>>, cx: &mut Context<'_>) -> Poll<Outcome> {
         if let Some(Begin::Call(around) | Begin::Instead(around)) = begin {
             {
-                let mut state = self.slot.state.lock();
+                let mut state = self.answer.state.lock();
                 if state.ended {
                     return Poll::Ready(Err(Error::Cancelled));
                 }
                 (state.running, state.waker) = (true, Some(cx.waker().clone()));
             }
-            let done = Done::new(self.slot.clone(), 0).of(self.priority);
+            let done = Done::new(self.answer.clone(), 0).of(self.priority);
             let abort = self.operation.start_under(&self.host, done, around.over);
-            self.slot.state.lock().abort = Some(abort);
+            self.answer.state.lock().abort = Some(abort);
         }
-        let mut state = self.slot.state.lock();
+        let mut state = self.answer.state.lock();
         if let Some(outcome) = state.outcome.take() {
             (state.running, state.abort, state.waker) = (false, None, None);
             Poll::Ready(outcome)
@@ -129,7 +129,7 @@ impl Leaf for NativeLeaf {
     }
 
     fn active(&self) -> bool {
-        self.slot.state.lock().running
+        self.answer.state.lock().running
     }
 
     fn verdict(&self, layer: usize, fault: &mut Error) -> Result<Verdict, Error> {

@@ -30,8 +30,8 @@ pub trait Operation: Send + Sync {
     /// Begins the work. Must not block: it is called on an event loop's thread.
     fn start(&self, host: &Arc<Host>, done: Done) -> Abort;
 
-    /// Begins the work under the earliest deadline over it. The caller acts on the deadline; the work only has to pass it on
-    /// to whatever it begins, so that nothing waits for what would come too late.
+    /// Begins the work under the earliest deadline over it. The caller acts on the deadline; the work only has to pass
+    /// it on to whatever it begins, so that nothing waits for what would come too late.
     fn start_under(&self, host: &Arc<Host>, done: Done, over: Deadline) -> Abort {
         let _ = over;
         self.start(host, done)

@@ -34,8 +34,8 @@ pub enum Layer {
     Fallback,
 }
 
-/// The shortest limit that begins with the call: of those outside of every policy that makes it wait.
-pub fn limit_from_the_start(stack: &[Layer]) -> Duration {
+/// The shortest timeout that begins with the call: of those outside of every policy that makes it wait.
+pub fn timeout_from_the_start(stack: &[Layer]) -> Duration {
     let waits = |layer: &&Layer| layer.queues() || layer.repeats() || matches!(layer, Layer::Cache(_));
     let limits = stack.iter().take_while(|layer| !waits(layer)).filter_map(|layer| match layer {
         Layer::Timeout(timeout) => Some(timeout.limit),
@@ -84,7 +84,7 @@ pub async fn run<'a, L: Leaf>(
     match (watch, stack) {
         (Some(at), _) => {
             let inside = wrap(call, stack, 0, around);
-            Box::pin(timeout::limit(call, Deadline { at, ..inherited }, inside)).await
+            Box::pin(timeout::hold_to(call, Deadline { at, ..inherited }, inside)).await
         }
         // The commonest stack needs no box of its own.
         (None, [Layer::Retry(settings), Layer::Timeout(each)]) => attempts_in_time(call, 0, settings, each, around).await,
@@ -102,7 +102,7 @@ fn attempts_in_time<'a, L: Leaf>(
 ) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + 'a {
     retry::retry(call, at, settings, around.over, move || {
         let (mine, around) = limits(call, each, at + 1, around);
-        timeout::limit(call, mine, call_leaf(call, around))
+        timeout::hold_to(call, mine, call_leaf(call, around))
     })
 }
 
@@ -121,7 +121,7 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
         None => Box::pin(call_leaf(call, around)),
         Some(Layer::Timeout(settings)) => {
             let (mine, around) = limits(call, settings, at, around);
-            Box::pin(timeout::limit(call, mine, next(call, stack, at, around)))
+            Box::pin(timeout::hold_to(call, mine, next(call, stack, at, around)))
         }
         Some(Layer::Retry(settings)) => match &stack[at + 1..] {
             [Layer::Timeout(each)] => Box::pin(attempts_in_time(call, at, settings, each, around)),

@@ -23,9 +23,9 @@ impl<T: Copy + Default, const N: usize> Window<T, N> {
         let passed = number.saturating_sub(self.newest).min(N as u64);
         self.newest = self.newest.max(number);
         for i in 0..passed {
-            *self.slot(self.newest - i) = T::default();
+            *self.bucket(self.newest - i) = T::default();
         }
-        self.slot(self.newest)
+        self.bucket(self.newest)
     }
 
     /// The `most` slices up to the current one, which is `number`; at most `N`.
@@ -34,7 +34,7 @@ impl<T: Copy + Default, const N: usize> Window<T, N> {
         (oldest..=self.newest).map(|n| self.slices[(n % N as u64) as usize])
     }
 
-    fn slot(&mut self, number: u64) -> &mut T {
+    fn bucket(&mut self, number: u64) -> &mut T {
         &mut self.slices[(number % N as u64) as usize]
     }
 }

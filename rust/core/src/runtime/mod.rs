@@ -28,7 +28,7 @@ pub struct Program {
     /// For each layer that is a retry, the errors on which it calls again.
     pub on: Arc<[OnErrno]>,
     pub inherited: Deadline,
-    /// Whether the program itself acts on the inherited limit.
+    /// Whether the program itself acts on the inherited deadline.
     pub watched: bool,
     /// Read on the caller's thread.
     pub terms: Arc<Terms>,
@@ -39,7 +39,7 @@ pub struct Program {
     pub retries: Option<Retries>,
     /// Names the call in its failures when it runs inside another call.
     pub origin: Option<Origin>,
-    /// Names the source of the inherited limit.
+    /// Names the source of the inherited deadline.
     pub limit: Option<Origin>,
 }
 
@@ -126,7 +126,7 @@ impl Program {
     }
 
     fn is_bare(&self) -> bool {
-        self.stack.is_empty() && self.inherited.owner == Owner::Nobody
+        self.stack.is_empty() && self.inherited.owner == Owner::None
     }
 }
 

@@ -194,11 +194,11 @@ impl Clock {
     /// Changes the waker of an armed deadline. False: it has fired.
     pub fn rearm(&self, key: Key, waker: &Waker) -> bool {
         let mut timers = self.timers.lock();
-        let Some(slot) = timers.heap.waker(key) else { return false };
-        if slot.will_wake(waker) {
+        let Some(armed) = timers.heap.waker(key) else { return false };
+        if armed.will_wake(waker) {
             return true;
         }
-        let old = std::mem::replace(slot, waker.clone());
+        let old = std::mem::replace(armed, waker.clone());
         drop(timers);
         drop(old);
         true

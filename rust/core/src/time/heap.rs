@@ -1,21 +1,21 @@
 //! The deadline heap: a binary heap that knows the place of each entry, so that a deadline can be taken back in O(log
 //! n).
 //!
-//! Entries are (deadline, turn, slot); a slot remembers its place in the heap and the waker. 16 + 32 bytes an entry.
+//! Entries are (deadline, turn, cell); a cell remembers its place in the heap and the waker. 16 + 32 bytes an entry.
 //! The turn counts up, so that equal deadlines, which are the rule where time jumps, fire in the order in which they
 //! were armed.
 
 use std::task::Waker;
 
-/// Names an armed deadline. The generation keeps a stale key from touching the slot's next tenant.
+/// Names an armed deadline. The generation keeps a stale key from touching the cell's next tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
-    slot: u32,
+    cell: u32,
     generation: u32,
 }
 
-struct Slot {
-    /// Index into the heap while armed, the next free slot otherwise.
+struct Cell {
+    /// Index into the heap while armed, the next free cell otherwise.
     place: u32,
     generation: u32,
     waker: Option<Waker>,
@@ -27,9 +27,9 @@ const NIL: u32 = u32::MAX;
 pub(super) struct Heap {
     entries: Vec<(u64, u32, u32)>,
     turn: u32,
-    slots: Vec<Slot>,
+    cells: Vec<Cell>,
     free: Option<u32>,
-    /// The generation of a slot's first tenant: above that of every slot that was trimmed.
+    /// The generation of a cell's first tenant: above that of every cell that was trimmed.
     first_generation: u32,
 }
 
@@ -44,30 +44,30 @@ impl Heap {
 
     pub(super) fn push(&mut self, at: u64, waker: Waker) -> Key {
         let place = self.entries.len() as u32;
-        let slot = if let Some(slot) = self.free {
-            let s = &mut self.slots[slot as usize];
+        let cell = if let Some(cell) = self.free {
+            let s = &mut self.cells[cell as usize];
             self.free = (s.place != NIL).then_some(s.place);
             (s.place, s.waker) = (place, Some(waker));
-            slot
+            cell
         } else {
-            self.slots.push(Slot { place, generation: self.first_generation, waker: Some(waker) });
-            (self.slots.len() - 1) as u32
+            self.cells.push(Cell { place, generation: self.first_generation, waker: Some(waker) });
+            (self.cells.len() - 1) as u32
         };
-        self.entries.push((at, self.turn, slot));
+        self.entries.push((at, self.turn, cell));
         self.turn = self.turn.wrapping_add(1);
         self.up(place as usize);
-        Key { slot, generation: self.slots[slot as usize].generation }
+        Key { cell, generation: self.cells[cell as usize].generation }
     }
 
     /// The waker of an armed deadline, to be changed. `None`: fired or taken back.
     pub(super) fn waker(&mut self, key: Key) -> Option<&mut Waker> {
-        let s = self.slots.get_mut(key.slot as usize)?;
+        let s = self.cells.get_mut(key.cell as usize)?;
         if s.generation == key.generation { s.waker.as_mut() } else { None }
     }
 
     /// Takes a deadline back; a stale key does nothing. The waker is returned, to be dropped without the lock.
     pub(super) fn remove(&mut self, key: Key) -> Option<Waker> {
-        let s = self.slots.get(key.slot as usize)?;
+        let s = self.cells.get(key.cell as usize)?;
         if s.generation != key.generation || s.waker.is_none() {
             return None;
         }
@@ -84,7 +84,7 @@ impl Heap {
     }
 
     fn take(&mut self, place: usize) -> Waker {
-        let (.., slot) = self.entries.swap_remove(place);
+        let (.., cell) = self.entries.swap_remove(place);
         if place < self.entries.len() {
             self.settle(place);
             if self.up(place) == place {
@@ -92,28 +92,28 @@ impl Heap {
             }
         }
         let free = self.free.unwrap_or(NIL);
-        let s = &mut self.slots[slot as usize];
+        let s = &mut self.cells[cell as usize];
         s.generation = s.generation.wrapping_add(1);
         s.place = free;
-        self.free = Some(slot);
-        let waker = s.waker.take().expect("an armed slot has a waker");
-        if self.entries.is_empty() && self.slots.len() > 1024 {
-            // A burst is over: no deadline is armed, so all keys are stale and the slots can go back to the allocator.
+        self.free = Some(cell);
+        let waker = s.waker.take().expect("an armed cell has a waker");
+        if self.entries.is_empty() && self.cells.len() > 1024 {
+            // A burst is over: no deadline is armed, so all keys are stale and the cells can go back to the allocator.
             self.trim();
         }
         waker
     }
 
-    /// Forgets all slots, and starts later generations above every old one so that stale keys stay stale.
+    /// Forgets all cells, and starts later generations above every old one so that stale keys stay stale.
     fn trim(&mut self) {
-        let last = self.slots.iter().map(|s| s.generation).max().unwrap_or(0);
+        let last = self.cells.iter().map(|s| s.generation).max().unwrap_or(0);
         self.first_generation = last.wrapping_add(1);
-        (self.slots, self.entries, self.free) = (Vec::new(), Vec::new(), None);
+        (self.cells, self.entries, self.free) = (Vec::new(), Vec::new(), None);
     }
 
     fn settle(&mut self, place: usize) {
-        let slot = self.entries[place].2;
-        self.slots[slot as usize].place = place as u32;
+        let cell = self.entries[place].2;
+        self.cells[cell as usize].place = place as u32;
     }
 
     fn up(&mut self, mut place: usize) -> usize {

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub struct Instant(u64);
 
 impl Instant {
-    /// Never reached: the deadline of no limit.
+    /// Never reached: the deadline that never passes.
     pub const NEVER: Instant = Instant(u64::MAX);
 
     #[must_use]
@@ -30,7 +30,7 @@ impl Instant {
         self.0
     }
 
-    /// Saturates at [`Instant::NEVER`], so that huge limits are no limit.
+    /// Saturates at [`Instant::NEVER`], so that huge timeouts never pass.
     #[must_use]
     pub fn after(self, d: Duration) -> Self {
         u64::try_from(d.as_nanos()).map_or(Self::NEVER, |n| Instant(self.0.saturating_add(n)))

@@ -1,4 +1,4 @@
-//! CircuitBreaker as a layer: what counts, and that a probe takes its slot when the inside has admitted it.
+//! CircuitBreaker as a layer: what counts, and that a probe takes its place when the inside has admitted it.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -124,7 +124,7 @@ fn of_a_hundred_callers_so_many_are_probes_also_with_a_retry_around() {
         let begun = runs.iter_mut().filter_map(|run| run.poll().is_pending().then_some(())).count();
         assert_eq!((begun, stages.iter().map(|stage| stage.leaf.begun().len()).sum::<usize>()), (2, 2));
         drop(runs);
-        assert_eq!(state(&breaker, &failing), State::HalfOpen, "probes that were cancelled free their slots");
+        assert_eq!(state(&breaker, &failing), State::HalfOpen, "probes that were cancelled free their places");
     }
 }
 

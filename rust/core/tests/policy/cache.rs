@@ -233,7 +233,7 @@ fn last_to_leave(landed: Option<Landed>) -> Result<u32, Fail> {
     }
     assert!(run.woken());
     let Poll::Ready(result) = run.poll() else { panic!("it waits on") };
-    // What it brought is older than what is there.
+    // The late value is older than the one that is there.
     assert_eq!(shop.ask(1, None), (Some(3), 0));
     result
 }

@@ -26,10 +26,10 @@ fn ten_at_once_start_three_in_three_seconds() {
         stages.iter().zip(&calls).map(|(stage, call)| Run::new(stage, call, &stack, Deadline::NONE, true)).map(Some).collect();
     let mut ended = Vec::new();
     for _ in 0..10 {
-        for (n, slot) in runs.iter_mut().enumerate() {
-            if slot.as_mut().is_some_and(|run| run.poll().is_ready()) {
+        for (n, place) in runs.iter_mut().enumerate() {
+            if place.as_mut().is_some_and(|run| run.poll().is_ready()) {
                 ended.push((n, clock.now()));
-                *slot = None;
+                *place = None;
             }
         }
         assert!(clock.armed() <= 1, "one timer whatever the number of waiters");

@@ -89,7 +89,7 @@ fn no_limit_never_fires() {
     let (result, end) = stage.play(&[no_limit()]);
     assert!(matches!(result, Ok(7)));
     assert_eq!(end, at(365 * 86_400));
-    assert_eq!(stage.leaf.told()[0].owner, Owner::Nobody);
+    assert_eq!(stage.leaf.told()[0].owner, Owner::None);
 }
 
 #[test]

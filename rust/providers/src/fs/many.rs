@@ -121,7 +121,7 @@ impl Round {
             }
             Task::Fill { memory, lengths, tails } => {
                 let mut tail = Vec::new();
-                let length = Source::open(path, job)?.read_slot(&**memory, i, &mut tail)?;
+                let length = Source::open(path, job)?.read_buffer(&**memory, i, &mut tail)?;
                 lengths[i].store(length, Ordering::Relaxed);
                 if !tail.is_empty() {
                     tails.lock().push((i, tail));

@@ -6,7 +6,7 @@ use mountain_core::error::Error;
 use mountain_core::value::Value;
 
 use super::ReadMany;
-use crate::testing::{Folder, Slots, contents, os_error, run, start, start_held};
+use crate::testing::{Folder, Vectors, contents, os_error, run, start, start_held};
 
 fn files(folder: &Folder, count: usize) -> (Vec<PathBuf>, Vec<Vec<u8>>) {
     let content = |i: usize| vec![(i % 256) as u8; (i * 37) % 9000];
@@ -44,7 +44,7 @@ fn files_that_change_between_stat_and_read() {
         expected[i] = vec![b'!'; now];
         fs::write(&paths[i], &expected[i]).unwrap();
     }
-    then(Slots::of(&sizes));
+    then(Vectors::of(&sizes));
     assert!(list(call.outcome()) == expected);
 }
 
@@ -79,7 +79,7 @@ fn aborts_in_every_phase() {
     let (sizes, then) = held.recv().unwrap();
     call.abort.abort();
     assert!(matches!(call.within(1000), Some(Err(Error::Cancelled))));
-    then(Slots::of(&sizes));
+    then(Vectors::of(&sizes));
     assert!(call.within(20).is_none());
     let (call, held) = start_held(&read);
     drop(held.recv().unwrap());

@@ -61,7 +61,7 @@ fn begin(job: &Job, path: Arc<Path>, text: Option<Encoding>) -> Step {
 
 fn fill(job: &Job, path: &Path, memory: Arc<dyn Memory>, text: Option<Encoding>) -> Outcome {
     let mut tail = Vec::new();
-    let length = Source::open(path, job)?.read_slot(&*memory, 0, &mut tail)?;
+    let length = Source::open(path, job)?.read_buffer(&*memory, 0, &mut tail)?;
     let tails = if tail.is_empty() { Vec::new() } else { vec![(0, tail)] };
     let filled = Filled { memory, lengths: vec![length], tails, single: true };
     Ok(decoded(Value::Filled(Box::new(filled)), text))

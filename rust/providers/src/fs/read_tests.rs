@@ -5,7 +5,7 @@ use mountain_core::error::Error;
 use mountain_core::value::{Text, Value};
 
 use super::{Encoding, Read, SMALL};
-use crate::testing::{Call, Folder, Slots, bytes, os_error, run, start, start_held};
+use crate::testing::{Call, Folder, Vectors, bytes, os_error, run, start, start_held};
 
 fn noise(size: usize) -> Vec<u8> {
     (0..size).map(|i| (i % 251) as u8).collect()
@@ -46,7 +46,7 @@ fn a_file_that_changes_between_stat_and_read() {
         let (sizes, then) = held.recv().unwrap();
         assert_eq!(sizes, [size]);
         fs::write(&path, noise(now)).unwrap();
-        then(Slots::of(&sizes));
+        then(Vectors::of(&sizes));
         let outcome = call.outcome();
         let Ok(Value::Filled(filled)) = &outcome else { panic!("{outcome:?}") };
         assert_eq!((filled.lengths[0], filled.tails.len()), (now.min(size), usize::from(now > size)));
@@ -64,7 +64,7 @@ fn while_the_host_makes_buffers() {
     let (sizes, then) = held.recv().unwrap();
     call.abort.abort();
     assert!(matches!(call.within(1000), Some(Err(Error::Cancelled))));
-    then(Slots::of(&sizes));
+    then(Vectors::of(&sizes));
     assert!(call.within(20).is_none());
     // The host is gone.
     let (call, held) = start_held(&read);
@@ -74,7 +74,7 @@ fn while_the_host_makes_buffers() {
     let (call, held) = start_held(&read);
     let (sizes, then) = held.recv().unwrap();
     fs::remove_file(&path).unwrap();
-    then(Slots::of(&sizes));
+    then(Vectors::of(&sizes));
     assert_eq!(os_error(call.outcome()), (libc::ENOENT, Some(path)));
 }
 

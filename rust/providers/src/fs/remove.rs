@@ -70,7 +70,7 @@ fn empty(job: &Job, folder: File, at: &mut PathBuf) -> Result<(), Error> {
 
 fn remove_at(job: &Job, folder: &File, name: &CStr, at: &mut PathBuf) -> Result<(), Error> {
     let e = match unlink(folder, name, 0) {
-        // What vanished was removed by other code, which is what is wanted.
+        // A vanished entry was removed by other code, which is as good.
         Ok(()) | Err(libc::ENOENT) => return Ok(()),
         Err(e) => e,
     };

@@ -67,18 +67,18 @@ impl<'a> Source<'a> {
         Ok(all)
     }
 
-    /// Fill a slot of the host's memory; what the file has grown by goes to `tail`. Yields how much of the slot is
+    /// Fill a buffer of the host's memory; what the file has grown by goes to `tail`. Yields how much of the buffer is
     /// filled.
-    pub(super) fn read_slot(&self, memory: &dyn Memory, slot: usize, tail: &mut Vec<u8>) -> Result<usize, Error> {
-        let (start, size) = (memory.slot(slot), memory.size(slot));
+    pub(super) fn read_buffer(&self, memory: &dyn Memory, buffer: usize, tail: &mut Vec<u8>) -> Result<usize, Error> {
+        let (start, size) = (memory.buffer(buffer), memory.size(buffer));
         let mut filled = 0;
         while filled < size {
             let mut spill = [0u8; SPILL];
             let want = (size - filled).min(CHUNK);
-            // SAFETY: `filled < size`, and the slot is valid for `size` bytes.
+            // SAFETY: `filled < size`, and the buffer is valid for `size` bytes.
             let place = unsafe { start.add(filled) };
             let spill_len = if filled + want == size { SPILL } else { 0 };
-            // SAFETY: both ranges are valid for writes while this call lasts; the caller has claimed the slot.
+            // SAFETY: both ranges are valid for writes while this call lasts; the caller has claimed the buffer.
             let n = unsafe { self.read(place, want, &mut spill[..spill_len]) }?;
             filled += n.min(want);
             if n == want && spill_len > 0 {

@@ -52,7 +52,7 @@ struct Birth {
     open: *const [RawFd],
     closes_ranges: bool,
     parent: pid_t,
-    slot: *const AtomicI32,
+    number: *const AtomicI32,
     errno: c_int,
     about_folder: bool,
 }
@@ -67,8 +67,8 @@ impl Nursery {
     }
 
     /// `stdio`: none for stdin or stdout is /dev/null, none for stderr is this process's. The child's number is in
-    /// `slot` before it runs.
-    pub(super) fn bear(&mut self, command: &Command, stdio: [Option<&OwnedFd>; 3], slot: &AtomicI32) -> Result<Born, Error> {
+    /// `number` before it runs.
+    pub(super) fn bear(&mut self, command: &Command, stdio: [Option<&OwnedFd>; 3], number: &AtomicI32) -> Result<Born, Error> {
         let (places, argv, environment) = (command.places(), command.arguments(), command.environment());
         let fd = |fd: Option<&OwnedFd>, otherwise| fd.map_or(otherwise, AsRawFd::as_raw_fd);
         let nothing = self.nothing.as_raw_fd();
@@ -82,7 +82,7 @@ impl Nursery {
             open: &raw const *open,
             closes_ranges: self.closes_ranges,
             parent: std::process::id().cast_signed(),
-            slot,
+            number,
             errno: 0,
             about_folder: false,
         };
@@ -101,7 +101,7 @@ impl Nursery {
         let (errno, about_folder) =
             unsafe { (ptr::read_volatile(&raw const birth.errno), ptr::read_volatile(&raw const birth.about_folder)) };
         if errno != 0 {
-            slot.store(0, Ordering::SeqCst);
+            number.store(0, Ordering::SeqCst);
             sys::reap(pid);
             return Err(command.refused(errno, about_folder));
         }
@@ -128,7 +128,7 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
     unsafe {
         let birth = &mut *birth.cast::<Birth>();
         libc::setpgid(0, 0);
-        (*birth.slot).store(libc::getpid(), Ordering::SeqCst);
+        (*birth.number).store(libc::getpid(), Ordering::SeqCst);
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         if libc::getppid() != birth.parent {
             libc::_exit(127);
@@ -156,7 +156,8 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
         while !(*place).is_null() {
             libc::execve(*place, birth.argv, birth.environment);
             last = *libc::__errno_location();
-            // What is not there is looked for elsewhere; what is there and cannot be run is worth telling.
+            // A program that is not there is looked for elsewhere; one that is there and cannot be run is worth
+            // telling.
             if worse == 0 && last != libc::ENOENT && last != libc::ENOTDIR {
                 worse = last;
             }

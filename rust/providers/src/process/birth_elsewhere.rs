@@ -31,7 +31,7 @@ impl Nursery {
         Ok(Nursery { nothing: File::options().read(true).write(true).open("/dev/null")?.into() })
     }
 
-    pub(super) fn bear(&mut self, command: &Command, stdio: [Option<&OwnedFd>; 3], slot: &AtomicI32) -> Result<Born, Error> {
+    pub(super) fn bear(&mut self, command: &Command, stdio: [Option<&OwnedFd>; 3], number: &AtomicI32) -> Result<Born, Error> {
         let refused = |e: &io::Error| {
             let folder = command.folder().map(|f| OsStr::from_bytes(f.to_bytes()));
             let about_folder = folder.is_some_and(|f| !std::path::Path::new(f).is_dir());
@@ -62,7 +62,7 @@ impl Nursery {
         }
         // The standard library's child does nothing when it is dropped.
         let pid = c.spawn().map_err(|e| refused(&e))?.id().cast_signed();
-        slot.store(pid, Ordering::SeqCst);
+        number.store(pid, Ordering::SeqCst);
         Ok(Born { pid, pidfd: None })
     }
 }

@@ -93,7 +93,7 @@ impl Child {
         let place = guard.place();
         let started = Instant::now();
         let theirs = [theirs_in.as_ref(), theirs_out.as_ref(), theirs_err.as_ref()];
-        let born = nursery.bear(&self.command, theirs, guard.slot(place));
+        let born = nursery.bear(&self.command, theirs, guard.number(place));
         if born.is_err() {
             guard.vacate(place);
         }
@@ -174,10 +174,10 @@ impl Child {
     pub(super) fn serve(self: &Arc<Self>) {
         let mut answers = Answers::new();
         let mut state = self.state.lock();
-        let looks = state.serve(&mut answers);
+        let needs_reactor = state.serve(&mut answers);
         drop(state);
         give(answers);
-        if looks {
+        if needs_reactor {
             self.shared.look(self);
         }
     }

@@ -17,7 +17,7 @@ use libc::{c_int, c_long};
 use super::sys;
 
 /// Groups that can live at a time and be guarded. Further ones are started unguarded.
-const SLOTS: usize = 1 << 16;
+const PLACES: usize = 1 << 16;
 /// Memory of less than that is not worth being let go of.
 const LARGE: usize = 1 << 20;
 
@@ -37,11 +37,11 @@ impl Guard {
         let table = unsafe {
             let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
             let start =
-                libc::mmap(ptr::null_mut(), SLOTS * size_of::<AtomicI32>(), libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+                libc::mmap(ptr::null_mut(), PLACES * size_of::<AtomicI32>(), libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
             if start == libc::MAP_FAILED {
                 return Err(io::Error::last_os_error());
             }
-            std::slice::from_raw_parts(start.cast::<AtomicI32>(), SLOTS)
+            std::slice::from_raw_parts(start.cast::<AtomicI32>(), PLACES)
         };
         table[0].store(1, Ordering::SeqCst);
         let (end, line): (OwnedFd, OwnedFd) = sys::pipe()?;
@@ -59,13 +59,13 @@ impl Guard {
     pub(super) fn place(&mut self) -> Option<usize> {
         self.free.pop().or_else(|| {
             let used = self.table[0].load(Ordering::SeqCst);
-            let next = usize::try_from(used).ok().filter(|&n| n < SLOTS)?;
+            let next = usize::try_from(used).ok().filter(|&n| n < PLACES)?;
             self.table[0].store(used + 1, Ordering::SeqCst);
             Some(next)
         })
     }
 
-    pub(super) fn slot(&self, place: Option<usize>) -> &AtomicI32 {
+    pub(super) fn number(&self, place: Option<usize>) -> &AtomicI32 {
         place.map_or(&self.spare, |place| &self.table[place])
     }
 
@@ -96,7 +96,7 @@ unsafe fn keep_watch(line: RawFd, table: &[AtomicI32]) -> ! {
         let mut byte = 0u8;
         // The end of the pipe, and no error, says that no process has the other end any more.
         while call(libc::SYS_read, 0, (&raw mut byte) as c_long, 1) != 0 {}
-        let used = usize::try_from(table[0].load(Ordering::SeqCst)).unwrap_or(1).min(SLOTS);
+        let used = usize::try_from(table[0].load(Ordering::SeqCst)).unwrap_or(1).min(PLACES);
         for group in table.iter().take(used).skip(1) {
             let group = group.load(Ordering::SeqCst);
             if group > 1 {

@@ -5,21 +5,21 @@ use std::io;
 use std::sync::atomic::AtomicI32;
 
 pub(super) struct Guard {
-    slot: AtomicI32,
+    number: AtomicI32,
     pub(super) line: i32,
 }
 
 impl Guard {
     pub(super) fn start() -> io::Result<Self> {
-        Ok(Guard { slot: AtomicI32::new(0), line: -1 })
+        Ok(Guard { number: AtomicI32::new(0), line: -1 })
     }
 
     pub(super) fn place(&mut self) -> Option<usize> {
         None
     }
 
-    pub(super) fn slot(&self, _place: Option<usize>) -> &AtomicI32 {
-        &self.slot
+    pub(super) fn number(&self, _place: Option<usize>) -> &AtomicI32 {
+        &self.number
     }
 
     pub(super) fn vacate(&mut self, _place: Option<usize>) {}

@@ -224,13 +224,13 @@ fn a_birth_without_clone() {
     #[expect(clippy::disallowed_methods, reason = "a test's own")]
     std::thread::spawn(move || {
         let mut nursery = elsewhere::Nursery::new().unwrap();
-        let slot = AtomicI32::new(0);
+        let number = AtomicI32::new(0);
         let (reader, writer) = sys::pipe().unwrap();
         let script = ours(&["/bin/sh", "-c", "echo $A; ls /dev/fd | wc -l; kill -15 $$"], Some("/tmp"));
-        let born = nursery.bear(&script, [None, Some(&writer), None], &slot).unwrap();
+        let born = nursery.bear(&script, [None, Some(&writer), None], &number).unwrap();
         drop(writer);
         assert!(born.pidfd.is_none());
-        assert_eq!(slot.load(Ordering::SeqCst), born.pid);
+        assert_eq!(number.load(Ordering::SeqCst), born.pid);
         assert_eq!(sys::ended(born.pid, true).unwrap(), Some(-15));
         // SAFETY: asks only; a zombie still leads its group.
         assert_eq!(unsafe { libc::getpgid(born.pid) }, born.pid);
@@ -239,7 +239,7 @@ fn a_birth_without_clone() {
         let n = sys::read(&reader.as_fd().try_clone_to_owned().unwrap(), &mut said).unwrap();
         assert_eq!(std::str::from_utf8(&said[..n]).unwrap().split_whitespace().collect::<Vec<_>>(), ["b=c", "4"]);
         for (command, about) in [(ours(&["/no/such"], None), "/no/such"), (ours(&["true"], Some("/no/folder")), "/no/folder")] {
-            let refused = nursery.bear(&command, [None, None, None], &slot).err().unwrap();
+            let refused = nursery.bear(&command, [None, None, None], &number).err().unwrap();
             assert_eq!(os_error(Err(refused)), (libc::ENOENT, Some(PathBuf::from(about))));
         }
     })

@@ -33,7 +33,7 @@ pub enum Cause {
         failures: u32,
         calls: u32,
     },
-    /// The rate of calls in the window that took longer than the limit.
+    /// The rate of calls in the window that took longer than `limit`.
     Slow {
         slow: u32,
         calls: u32,

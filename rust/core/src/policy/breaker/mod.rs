@@ -68,7 +68,7 @@ pub enum Outcome {
 
 /// A call that was admitted. Exactly one [`Breaker::record`] must follow, whatever becomes of the call: a probe holds
 /// its place until then.
-#[must_use = "a probe holds its slot until its pass is recorded"]
+#[must_use = "a probe holds its place until its pass is recorded"]
 #[derive(Debug)]
 pub struct Pass {
     key: u32,

@@ -11,24 +11,24 @@ const KEPT: usize = 1024;
 /// Names a waiter while it waits: no two tickets of a limiter have the same serial number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
-    slot: u32,
+    cell: u32,
     serial: u64,
 }
 
 impl Ticket {
     #[cfg(test)]
-    pub(super) const NONE: Ticket = Ticket { slot: NIL, serial: 0 };
+    pub(super) const NONE: Ticket = Ticket { cell: NIL, serial: 0 };
 
     /// Small and dense, to index a table beside the limiter; another ticket's once this one's wait is over.
     #[must_use]
     pub fn index(self) -> usize {
-        self.slot as usize
+        self.cell as usize
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Waiter {
-    /// 0 when the slot is free; `next` is then the next free one.
+    /// 0 when the cell is free; `next` is then the next free one.
     serial: u64,
     pub(super) cost: u64,
     /// The end of its `max_wait`.
@@ -107,7 +107,7 @@ impl Line {
 
 #[derive(Debug)]
 pub(super) struct Waiters {
-    slots: Vec<Waiter>,
+    cells: Vec<Waiter>,
     free: u32,
     len: usize,
     /// The last serial number.
@@ -116,7 +116,7 @@ pub(super) struct Waiters {
 
 impl Default for Waiters {
     fn default() -> Self {
-        Waiters { slots: Vec::new(), free: NIL, len: 0, serial: 0 }
+        Waiters { cells: Vec::new(), free: NIL, len: 0, serial: 0 }
     }
 }
 
@@ -126,7 +126,7 @@ impl Waiters {
     }
 
     pub(super) fn get(&self, ticket: Ticket) -> Option<&Waiter> {
-        self.slots.get(ticket.index()).filter(|w| w.serial == ticket.serial)
+        self.cells.get(ticket.index()).filter(|w| w.serial == ticket.serial)
     }
 
     /// The waiter whose turn it is.
@@ -144,42 +144,42 @@ impl Waiters {
         self.firsts(line).flat_map(|first| std::iter::successors(Some(first), |(_, w)| self.at(w.next)))
     }
 
-    fn at(&self, slot: u32) -> Option<(Ticket, &Waiter)> {
-        self.slots.get(slot as usize).map(|w| (Ticket { slot, serial: w.serial }, w))
+    fn at(&self, cell: u32) -> Option<(Ticket, &Waiter)> {
+        self.cells.get(cell as usize).map(|w| (Ticket { cell, serial: w.serial }, w))
     }
 
     pub(super) fn join(&mut self, line: &mut Line, key: u32, priority: Priority, cost: u64, give_up: Instant) -> Ticket {
         self.serial += 1;
         let own = &mut line.lanes[priority as usize];
         let waiter = Waiter { serial: self.serial, cost, give_up, key, priority, previous: own.tail, next: NIL };
-        let slot = self.free;
-        let slot = if let Some(vacant) = self.slots.get_mut(slot as usize) {
+        let cell = self.free;
+        let cell = if let Some(vacant) = self.cells.get_mut(cell as usize) {
             self.free = vacant.next;
             *vacant = waiter;
-            slot
+            cell
         } else {
-            self.slots.push(waiter);
-            (self.slots.len() - 1) as u32
+            self.cells.push(waiter);
+            (self.cells.len() - 1) as u32
         };
-        *self.next_of(own.tail, &mut own.head) = slot;
-        own.tail = slot;
+        *self.next_of(own.tail, &mut own.head) = cell;
+        own.tail = cell;
         own.len += 1;
         own.cost += u128::from(cost);
         (own.least, own.most) = (own.least.min(cost), own.most.max(cost));
         self.len += 1;
-        Ticket { slot, serial: self.serial }
+        Ticket { cell, serial: self.serial }
     }
 
     /// Removes a waiter of this line; those behind it move up.
     pub(super) fn leave(&mut self, line: &mut Line, ticket: Ticket) {
-        let gone = &mut self.slots[ticket.index()];
+        let gone = &mut self.cells[ticket.index()];
         let (previous, next, cost, priority) = (gone.previous, gone.next, gone.cost, gone.priority);
         let own = &mut line.lanes[priority as usize];
         gone.serial = 0;
         gone.next = self.free;
-        self.free = ticket.slot;
+        self.free = ticket.cell;
         *self.next_of(previous, &mut own.head) = next;
-        match self.slots.get_mut(next as usize) {
+        match self.cells.get_mut(next as usize) {
             Some(behind) => behind.previous = previous,
             None => own.tail = previous,
         }
@@ -190,7 +190,7 @@ impl Waiters {
             line.turns.emptied(priority);
         }
         self.len -= 1;
-        if self.len == 0 && self.slots.len() > KEPT {
+        if self.len == 0 && self.cells.len() > KEPT {
             self.clear();
         }
     }
@@ -200,13 +200,13 @@ impl Waiters {
         *self = Waiters { serial: self.serial, ..Waiters::default() };
     }
 
-    /// The link that follows `slot`; without a slot, the head of the lane.
-    fn next_of<'a>(&'a mut self, slot: u32, head: &'a mut u32) -> &'a mut u32 {
-        self.slots.get_mut(slot as usize).map_or(head, |w| &mut w.next)
+    /// The link that follows `cell`; without a cell, the head of the lane.
+    fn next_of<'a>(&'a mut self, cell: u32, head: &'a mut u32) -> &'a mut u32 {
+        self.cells.get_mut(cell as usize).map_or(head, |w| &mut w.next)
     }
 
     #[cfg(test)]
-    pub(super) fn slots(&self) -> usize {
-        self.slots.len()
+    pub(super) fn cells(&self) -> usize {
+        self.cells.len()
     }
 }

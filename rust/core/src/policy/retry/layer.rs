@@ -8,7 +8,7 @@ use crate::error::TimedOut;
 use crate::observe::Event;
 use crate::time::{Instant, sleep_until};
 
-/// Calls `inner` anew for each attempt. `layer` is this retry's place in the stack, `over` the earliest limit around
+/// Calls `inner` anew for each attempt. `layer` is this retry's place in the stack, `over` the earliest deadline around
 /// it.
 pub async fn retry<'a, L, F, M>(
     call: &'a Call<'a, L>,
@@ -52,7 +52,7 @@ fn judge<L: Leaf>(
     attempt: u32,
     mut e: L::Err,
 ) -> Result<Instant, L::Err> {
-    // A limit outside this retry has passed, a breaker outside is open, or the failure is not the retry's to judge.
+    // A deadline outside this retry has passed, a breaker outside is open, or the failure is not the retry's to judge.
     if !e.class().is_inside(layer) {
         return Err(e);
     }

@@ -15,8 +15,8 @@ use crate::effect::{Call, Deadline, Fault, Leaf};
 use crate::error::TimedOut;
 use crate::time::{Instant, Sleep, sleep_until};
 
-/// Holds `inner` to `limit`.
-pub async fn limit<'a, L, F>(call: &'a Call<'a, L>, limit: Deadline, inner: F) -> Result<L::Ok, L::Err>
+/// Holds `inner` to `deadline`.
+pub async fn hold_to<'a, L, F>(call: &'a Call<'a, L>, deadline: Deadline, inner: F) -> Result<L::Ok, L::Err>
 where
     L: Leaf,
     F: Future<Output = Result<L::Ok, L::Err>> + Send,
@@ -25,14 +25,14 @@ where
     let mut timer: Pin<&mut Option<Sleep<'a>>> = pin!(None);
     let mut state = State::Open;
     let timed_out = |late: Option<L::Err>| {
-        let cause = late.or_else(|| call.trace.take_last(limit.owner));
-        Poll::Ready(Err(L::Err::timed_out(TimedOut { owner: limit.owner, attempts: call.trace.attempts(), cause })))
+        let cause = late.or_else(|| call.trace.take_last(deadline.owner));
+        Poll::Ready(Err(L::Err::timed_out(TimedOut { owner: deadline.owner, attempts: call.trace.attempts(), cause })))
     };
     poll_fn(move |cx| {
         loop {
             if let Poll::Ready(result) = inner.as_mut().poll(cx) {
                 let Err(e) = result else { return Poll::Ready(result) };
-                return match state.failed(e.class(), limit.owner) {
+                return match state.failed(e.class(), deadline.owner) {
                     End::Pass => Poll::Ready(Err(e)),
                     End::Late => timed_out(Some(e)),
                     End::Stopped => timed_out(None),
@@ -41,17 +41,17 @@ where
             if state == State::Asked {
                 return if call.stopping() { Poll::Pending } else { timed_out(None) };
             }
-            if limit.at == Instant::NEVER {
+            if deadline.at == Instant::NEVER {
                 return Poll::Pending;
             }
             if timer.is_none() {
-                timer.set(Some(sleep_until(call.clock, limit.at)));
+                timer.set(Some(sleep_until(call.clock, deadline.at)));
             }
             if timer.as_mut().as_pin_mut().is_some_and(|t| t.poll(cx).is_pending()) {
                 return Poll::Pending;
             }
             state = State::Asked;
-            if !call.stop(limit.owner) {
+            if !call.stop(deadline.owner) {
                 return timed_out(None);
             }
         }

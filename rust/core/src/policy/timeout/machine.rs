@@ -25,7 +25,7 @@ impl State {
     pub(super) fn failed(self, class: Class, mine: Owner) -> End {
         match (self, class) {
             (State::Open, _) | (State::Asked, Class::Passes) => End::Pass,
-            // A retry inside has already reported that the time of this limit, or of one around it, is up.
+            // A retry inside has already reported that the time of this deadline, or of one around it, is up.
             (State::Asked, Class::TimedOut(owner)) if !owner.within(mine) => End::Pass,
             (State::Asked, Class::Stopped) => End::Stopped,
             (State::Asked, Class::Failure | Class::Refused(_) | Class::TimedOut(_)) => End::Late,
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_up_is_said_once() {
+    fn an_expired_deadline_is_said_once() {
         let asked = |owner, mine| State::Asked.failed(Class::TimedOut(owner), mine);
         assert_eq!(asked(Owner::Layer(1), Owner::Layer(1)), End::Pass);
         assert_eq!(asked(Owner::Layer(0), Owner::Layer(1)), End::Pass);

@@ -415,7 +415,7 @@ fn the_last_of_a_crowd_gives_the_memory_back() {
     for &t in &crowd {
         l.leave(t);
     }
-    assert_eq!((l.waiters.slots(), l.waiting(), l.next()), (0, 0, Instant::NEVER));
+    assert_eq!((l.waiters.cells(), l.waiting(), l.next()), (0, 0, Instant::NEVER));
     let fresh = ticket(ask(&mut l, 0, 1.0, 0.0));
     for &t in &crowd {
         l.leave(t);
