@@ -76,7 +76,7 @@ def need(key: Key[S] | Callable[..., S], /) -> S:
 
 
 def check_key(key: object, owner: str) -> None:
-    """A ConfigError for an object that cannot name a service: functions make services, and a class or a Key names them."""
+    """A ConfigError for an object that cannot name a service: functions make services, a class or a Key names them."""
     given = cast("Any", key)
     if isinstance(given, Key):
         return

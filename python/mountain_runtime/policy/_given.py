@@ -1,4 +1,4 @@
-"""What was given where something else belongs: how a message shows it, and what to write instead."""
+"""Messages about an object given in the place of another: its text, and what to write instead."""
 
 import inspect
 import reprlib
@@ -10,7 +10,7 @@ from .._native import Effect
 
 __all__ = ["SEVERAL", "coroutine", "not_a_function", "shown", "to_make", "way_to_policies"]
 
-#: What holds policies, or classes of errors, that are to be given one by one.
+#: The types of containers of policies, or of classes of errors, that are to be given one by one.
 SEVERAL = (list, tuple, set, frozenset, Generator)
 
 
