@@ -1,13 +1,14 @@
 """What is written first by those who know asyncio and not yet this package: each is refused there, with a way out."""
 
 import asyncio
+import functools
 import gc
 import warnings
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 
 import pytest
 
@@ -86,6 +87,37 @@ async def makes_client() -> Client:
 
 async def numbers() -> AsyncGenerator[int]:
     yield 1
+
+
+def with_url(fn: Any) -> Any:
+    """What fills an argument, and says that it is the function that it fills."""
+
+    @functools.wraps(fn)
+    def filled(*args: Any) -> Any:
+        return fn("url", *args)
+
+    return filled
+
+
+def as_asynchronous(fn: Any) -> Any:
+    @functools.wraps(fn)
+    def made() -> Any:
+        return open_client()
+
+    return made
+
+
+@asynccontextmanager
+async def opens_url(url: str) -> AsyncGenerator[Client]:
+    yield Client()
+
+
+@effect
+async def takes_url(url: str, x: int) -> int:
+    return x
+
+
+async def nothing_of(url: str) -> None: ...
 
 
 #: Anything: what is wrong here, a type checker refuses.
@@ -175,6 +207,7 @@ WRITTEN: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: provide(Client, yields_client), ConfigError, "decorate it with contextlib.asynccontextmanager"),
     (lambda: provide(Client, generates_client), ConfigError, "is a plain generator, and a service an asynchronous one"),
     (lambda: provide(Client, contextmanager(generates_client)), ConfigError, "is a plain generator"),
+    (lambda: provide(Client, opens_url), ConfigError, "opens_url is called with what it needs, and"),
     (lambda: provide(Client, plain), ConfigError, "plain is called with what it needs, and has parameters besides"),
     (lambda: provide(Client, open_client, fallback=makes_client), ConfigError, "fallback: makes_client must be"),
     (lambda: need(open_client), ConfigError, "need(open_client): must be a type, or a Key('name')"),
@@ -218,6 +251,11 @@ RIGHT: list[Callable[[], Any]] = [
     lambda: Runtime().provide(Client, lambda: open_client()),  # noqa: PLW0108
     lambda: Runtime().provide(Key[Client]("client"), open_client),
     lambda: work().map(Mock()).close(),
+    lambda: Runtime().provide(Client, MagicMock()),
+    lambda: Runtime().provide(Client, with_url(opens_url)),
+    lambda: Runtime().provide(Client, as_asynchronous(generates_client)),
+    lambda: amap(with_url(takes_url), [1], limit=1),
+    lambda: Runtime().defer(with_url(nothing_of)),
     lambda: work().map(str).map(lambda text: text * 2).close(),
     lambda: fs.read_many({"a": 1}).close(),
 ]

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncContextDecorator, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, cast
@@ -72,7 +72,8 @@ def _check_make(make: Make, owner: str) -> None:
         raise ConfigError(
             f"{owner}: {shown(given)} is an async generator function: decorate it with contextlib.asynccontextmanager"
         )
-    if inspect.isgeneratorfunction(inspect.unwrap(given) if callable(given) else given):
+    code = getattr(given, "__code__", None)
+    if inspect.isgeneratorfunction(given) or code is _PLAIN:
         raise ConfigError(f"{owner}: {_shown(given)} is a plain generator, and a service an asynchronous one: {_WAY}")
     if _is_class(given):
         if not (hasattr(given, "__aenter__") and hasattr(given, "__aexit__")) and _makes_itself(given):
@@ -80,7 +81,9 @@ def _check_make(make: Make, owner: str) -> None:
                 f"{owner}: the class {shown(given)} has no __aenter__ and __aexit__: {_WAY} that yields "
                 f"{shown(given)}(...)"
             )
-    elif hasattr(cast("Any", type(given)), "__aenter__"):
+    elif hasattr(cast("Any", type(given)), "__aenter__") and (
+        not callable(given) or isinstance(given, AsyncContextDecorator)
+    ):  # such a decorator can be called, with a function; a mock, too, and makes what it is told to
         raise ConfigError(
             f"{owner}: {_shown(given)} is an async context manager already: give what makes it, its class or function, "
             "which the runtime calls when it starts"
@@ -90,13 +93,16 @@ def _check_make(make: Make, owner: str) -> None:
         raise ConfigError(
             f"{owner}: {_shown(given)} must be a function that gives an async context manager: {_WAY}{yields}"
         )
-    if not takes_none(given):
+    if not takes_none(cast("Any", make).__wrapped__ if code is _ASYNC else given):
         raise ConfigError(
             f"{owner}: {shown(given)} is called with what it needs, and has parameters besides: give them a default, "
             "need(...), or write a lambda"
         )
 
 
+#: The code of what contextlib's decorators make, which takes any arguments and passes them on.
+_PLAIN: object = cast("Any", contextmanager)(iter).__code__
+_ASYNC: object = cast("Any", asynccontextmanager)(aiter).__code__
 _WAY = "write an async generator function under contextlib.asynccontextmanager"
 
 

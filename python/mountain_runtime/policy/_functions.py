@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Hashable
 from typing import Any, cast
 
+from .._native import check_call
 from ..errors import ConfigError
 from ._arguments import Injected
 from ._given import shown
@@ -14,15 +15,22 @@ _FIXED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEY
 
 
 def takes_one(function: Callable[..., Any]) -> bool:
-    """Whether `function(argument)` is a call that its signature allows."""
-    signature = _signature(function)
-    return signature is None or _binds(signature, (None,), {})
+    """Whether `function(argument)` is a call that can be made."""
+    return _takes(function, (None,))
 
 
 def takes_none(function: Callable[..., Any]) -> bool:
-    """Whether `function()` is a call that its signature allows."""
-    signature = _signature(function)
-    return signature is None or _binds(signature, (), {})
+    """Whether `function()` is a call that can be made."""
+    return _takes(function, ())
+
+
+def _takes(function: Callable[..., Any], args: tuple[None, ...]) -> bool:
+    """By its code: a signature that a decorator copied says nothing of what the decorator's function takes."""
+    try:
+        check_call(function, args, None)
+    except TypeError:
+        return False
+    return True
 
 
 def check_function(given: Callable[..., Hashable] | Callable[..., float] | None, owner: str, setting: str) -> None:
