@@ -181,7 +181,7 @@ pub(crate) fn check_one(callable: &Bound<'_, PyAny>, by: &str) -> PyResult<()> {
         return Ok(());
     }
     // A function has one, a bound method its function's, and a function of effects one that says what it is.
-    let code = callable.getattr_opt(intern!(py, "__code__"))?;
+    let code = callable.getattr_opt(intern!(py, "__code__")).ok().flatten();
     if let Some(code) = code.as_ref().and_then(|code| code.cast::<PyCode>().ok()) {
         let number = |name| code.getattr(name)?.extract::<usize>();
         if by == "map" && number(intern!(py, "co_flags"))? & COROUTINE != 0 {
