@@ -39,7 +39,7 @@ def eager_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-# Whoever starts the tests in the background has them ignore Ctrl-C, and every program that they start as well.
+# A shell that starts the tests in the background has them ignore Ctrl-C, and every program that they start as well.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -62,7 +62,7 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 
 
 class Complaints(list[str]):
-    """What was said where nobody catches it, as text: it holds nothing alive."""
+    """The errors that reached no handler, as text: it holds nothing alive."""
 
     def handler(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A loop's exception handler."""
@@ -75,7 +75,7 @@ class Complaints(list[str]):
 
 @pytest.fixture
 def complaints(monkeypatch: pytest.MonkeyPatch) -> Iterator[Complaints]:
-    """What reaches `sys.unraisablehook`, or the handlers of loops by `new_loop`; a test shows that it stays empty."""
+    """The errors of `sys.unraisablehook`, or of loops' handlers by `new_loop`; a test shows that there are none."""
     said = Complaints()
     monkeypatch.setattr(sys, "unraisablehook", said.unraisable)
     yield said
@@ -84,7 +84,7 @@ def complaints(monkeypatch: pytest.MonkeyPatch) -> Iterator[Complaints]:
 
 @pytest.fixture
 def collected() -> Iterator[None]:
-    """What a test has made is gone after it: a policy that keeps keys is reminded of them by a timer while it lives."""
+    """A test's objects are gone after it: a policy that keeps keys is reminded of them by a timer while it lives."""
     yield
     gc.collect()
 
@@ -123,7 +123,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What these options leave out. Tests in tests/stress have the machine for themselves."""
+    """The tests that these options leave out. Tests in tests/stress have the machine for themselves."""
     part, without_page = config.getoption("part"), config.getoption("without_page")
 
     def wanted(item: pytest.Item) -> bool:

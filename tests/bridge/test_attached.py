@@ -41,5 +41,5 @@ def test_a_worker_counts_no_references_after_a_subinterpreter(tmp_path: Path) ->
     ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
     held, left = map(int, ended.stdout.split())
-    assert held > 0  # what the worker has dropped waits for the loop
+    assert held > 0  # the objects that the worker has dropped wait for the loop
     assert left == 0

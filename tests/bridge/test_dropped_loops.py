@@ -33,7 +33,7 @@ from tests.policy.room import until
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
-#: Starts to wait, for a pipe to which nobody writes or for a limit that is taken.
+#: Starts to wait, for a pipe to which nothing is written or for a limit that is taken.
 Wait = Callable[[Path, ConcurrencyLimit], Awaitable[Any]]
 
 

@@ -106,7 +106,7 @@ def test_a_handle_belongs_to_its_loop(new_loop: LoopFactory) -> None:
 
 
 def test_many_runs_each_with_work_in_flight(new_loop: LoopFactory, complaints: list[str]) -> None:
-    """B1, first half: run after run ends with native work pending; nobody hears of it. 300 in tests/stress."""
+    """B1, first half: run after run ends with native work pending, without any report. 300 in tests/stress."""
     runs_with_work_in_flight(new_loop, 30)
     gc.collect()
     assert complaints == []
@@ -225,7 +225,7 @@ def test_an_interrupt_comes_through_a_drain(new_loop: LoopFactory) -> None:
 
 @pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning", "ignore:unclosed <:ResourceWarning")
 def test_a_loop_that_is_collected_takes_its_port_along(new_loop: LoopFactory, complaints: list[str]) -> None:
-    """The next loop is often made at its address, and has a port of its own that somebody reads."""
+    """The next loop is often made at its address, and has a port of its own that is read."""
     run(new_loop, noop())
     gc.collect()
     before = len(os.listdir("/proc/self/fd"))
@@ -293,7 +293,7 @@ def test_a_loop_is_known_by_itself_and_not_by_its_address(complaints: list[str])
     assert [each for each in complaints if "ResourceWarning" not in each] == []
 
 
-# -- what is parked on a closed loop, and kept by somebody -----------------------------------------------------------
+# -- parked runs on a closed loop that are kept alive ---------------------------------------------------------------
 
 
 async def enters(limit: ConcurrencyLimit) -> None:

@@ -1,4 +1,4 @@
-"""The port: a loop's queue of native completions. It starves nobody, and nothing in it is lost."""
+"""The port: a loop's queue of native completions. It starves no task, and loses no message."""
 
 import asyncio
 import errno
@@ -160,7 +160,7 @@ async def test_native_work_ends_with_its_caller(tmp_path: Path) -> None:
 
 
 async def test_what_is_dropped_is_dropped_the_same_way_each_time(loop_complaints: list[str]) -> None:
-    """B3: a started effect whose handle is dropped goes on to its end; its result is nobody's, and no noise."""
+    """B3: a started effect whose handle is dropped goes on to its end; its result is dropped without a report."""
     gc.collect()
     before = statistics()["running"]  # of tests that left a loop with calls in flight
     for _ in range(100):

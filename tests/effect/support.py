@@ -20,7 +20,7 @@ class Boom(Exception):
 
 
 class Stop(BaseException):
-    """What no policy may touch."""
+    """An exception that no policy may touch."""
 
 
 async def value(v: Any = 1) -> Any:
@@ -38,7 +38,7 @@ async def ticks(n: int = 3) -> None:
 
 
 def cancelling() -> int:
-    """How many cancels the current task has that nobody took back."""
+    """The number of cancels of the current task that were not taken back."""
     task = asyncio.current_task()
     assert task is not None
     return task.cancelling()

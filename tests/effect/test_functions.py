@@ -1,4 +1,4 @@
-"""What can be decorated, what stays of it, and how its effects look."""
+"""The functions that can be decorated, the attributes that stay on them, and the look of their effects."""
 
 import functools
 import inspect

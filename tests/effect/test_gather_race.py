@@ -186,7 +186,7 @@ async def test_race_gives_the_first_success() -> None:
 
 
 async def test_a_race_that_a_sleeper_wins() -> None:
-    """Whoever is woken by a timer ends the others, among them itself, from the clock's own thread: which must go on."""
+    """An effect that a timer wakes ends the others, itself included, from the clock's own thread: which must go on."""
     for _ in range(20):
         assert await asyncio.wait_for(race(sleep(0.001), sleep(LONG), sleep(0.001)), 5) is None
     assert await asyncio.wait_for(sleep(0.001), 5) is None

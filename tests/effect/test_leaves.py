@@ -1,4 +1,4 @@
-"""What a leaf may be and do: awaitables of any kind, StopIteration, deep recursion, no task around it."""
+"""Leaves of all kinds: any awaitable, StopIteration, deep recursion, no task around it."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""What lives how long: runs that nobody finishes, tasks that nobody holds, and nothing that grows."""
+"""Lifetimes: runs that never finish, tasks without a reference, and nothing that grows."""
 
 import asyncio
 import contextlib
@@ -184,10 +184,10 @@ async def test_a_function_whose_arguments_are_a_key_goes_with_all_it_holds(polic
     assert [await work(1), await work(n=1)] == [1, 1]
     del work, big
     collect()
-    await ticks()  # what a flight was has gone from the loop
+    await ticks()  # the flight's task has gone from the loop
     collect()
     assert seen() is None
-    assert statistics()["timers"] <= timers  # nobody is reminded of keys that are gone
+    assert statistics()["timers"] <= timers  # no timer is left for keys that are gone
 
 
 async def test_a_result_is_not_kept() -> None:

@@ -1,4 +1,4 @@
-"""What is written in place of an effect, or of an `async with`, is a TypeError that says what to write."""
+"""An object in place of an effect, or of an `async with`, is a TypeError that says what to write."""
 
 import asyncio
 import inspect

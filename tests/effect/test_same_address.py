@@ -100,7 +100,7 @@ async def test_an_effect_is_not_driven_on_by_a_later_task(make: Callable[[float]
 
 
 async def test_a_timeout_is_not_that_of_a_later_effect() -> None:
-    """What a cached run fails with is known by the policies of its own effect."""
+    """The failure of a cached run is known by the policies of its own effect."""
     calls = 0
 
     async def first() -> TimedOut:

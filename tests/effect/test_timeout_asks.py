@@ -137,7 +137,7 @@ async def test_a_late_failure_is_counted_once_and_makes_no_noise(loop_complaints
             await asyncio.sleep(0)
             raise Boom("late")
 
-    collect()  # what tests before this one left behind makes its noise now
+    collect()  # leftovers of earlier tests make their noise now
     loop_complaints.clear()
     before = effect_statistics().get("late failure", (0,) * 9)
     task = asyncio.create_task(breaks())

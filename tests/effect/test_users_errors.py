@@ -87,7 +87,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 async def out_of(work: Awaitable[object]) -> BaseException | None:
-    """What it raises."""
+    """The error that it raises."""
     try:
         await work
     except Exception as error:

@@ -92,7 +92,7 @@ async def test_an_error_made_of_the_callers_cancel_is_not_retried() -> None:
 
 
 async def test_asyncios_limit_around_ours_at_the_same_time() -> None:
-    """Whoever is first, the outer limit ends the block, and no cancel is left over."""
+    """Whichever is first, the outer deadline ends the block, and no cancel is left over."""
     outer = 0
     for _ in range(TIMES):
         try:

@@ -33,7 +33,7 @@ def pass_time(seconds: float) -> None:
 
 
 async def patiently(work: Callable[[], Awaitable[TimedOut]]) -> TimedOut:
-    """What `late` gives under a limit. On a busy machine that may have passed before it begins, which is no finding."""
+    """The outcome of `late` under a limit. On a busy machine that may pass before it begins, which is no finding."""
     for _ in range(100):
         try:
             return await work()

@@ -1,4 +1,4 @@
-"""How the tests of the examples run programs, and what they count by themselves."""
+"""Support for the tests of the examples: running their programs, and counting apart from them."""
 
 import hashlib
 import json
@@ -99,7 +99,7 @@ def until(when: Callable[[], bool], program: "subprocess.Popen[str]") -> None:
 
 
 def real_path(shown: str) -> str:
-    """What `shown` of the example was made of."""
+    """The items of which `shown` of the example was made."""
     raw = re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes([int(match[1], 16)]), os.fsencode(shown))
     return os.fsdecode(raw)
 

@@ -20,7 +20,7 @@ from mountain_runtime.testing import VirtualClock
 from tests.examples.servers import most_at_once, most_in
 from tests.examples.support import PROGRAMS
 
-#: What each answer costs in the end. A prompt is taken for 500 and a little.
+#: The cost of each answer in the end. A prompt is taken for 500 and a little.
 TOKENS = 2900
 
 
@@ -134,7 +134,7 @@ def test_retry_after_is_obeyed(model: Model) -> None:
 
 
 def test_a_plan_that_failed_is_asked_for_in_another_way(model: Model) -> None:
-    """What is not transient is no matter for a retry, but for the agent."""
+    """A failure that is not transient is no matter for a retry, but for the agent."""
     model.status = lambda text: 400 if "plan for goal 5\n" in text else 200
     run_agents()
     failed = [each for each in model.asked if each.status == 400]

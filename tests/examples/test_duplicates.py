@@ -170,7 +170,7 @@ class Terminal:
         self.drawn = b""
 
     def read(self) -> bool:
-        """Reads on; False if nobody draws any more."""
+        """Reads on; False if no draw follows."""
         try:
             piece = os.read(self._ours, 65536)
         except OSError as error:

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.processes
 
 
 class Report:
-    """What the example printed: rows of a label and what stands behind it."""
+    """The example's output: rows of a label and its figures."""
 
     def __init__(self, output: str) -> None:
         self.title = output.split("\n", 1)[0]
@@ -47,7 +47,7 @@ def test_every_call_is_accounted_for(report: Report) -> None:
     found = report.counts("from the cache")
     assert found.keys() == {"fresh", "stale", "not there"}
     assert sum(found.values()) == 5000
-    # Nobody is given a stand-in for what is there, be it stale; and somebody is for what is not.
+    # No stand-in is given for a service that is there, be it stale; one is for a service that is not.
     assert 0 < report.count("stood in") < found["not there"]
 
 
@@ -63,7 +63,8 @@ def test_all_moods_of_the_service_were_met(report: Report) -> None:
     assert requests.keys() == {"down", "failed", "fine", "refused", "stalled"}
     assert all(requests.values())
     assert report.counts("from the cache")["stale"] > 0
-    # What failed, stalled or was refused is tried again; of what was down, as much as the budget allows.
+    # Calls that failed, stalled or were refused are tried again; of those to the dead service, as much as the budget
+    # allows.
     assert 30 < report.count("retries") < sum(requests.values()) - requests["fine"]
 
 

@@ -29,7 +29,7 @@ def shop(folder: Path, *options: str) -> Iterator[Server]:
 
 
 def orders(folder: Path) -> dict[int, tuple[str, str | None]]:
-    """What the store knows, asked from outside. It is whole, whatever happened."""
+    """The store's contents, asked from outside. It is whole, whatever happened."""
     with closing(sqlite3.connect(folder / "orders.db")) as database:
         assert database.execute("pragma integrity_check").fetchone() == ("ok",)
         return {number: (item, label) for number, item, label in database.execute("select * from orders")}
@@ -59,7 +59,7 @@ def nothing_left(folder: Path, server: Server, started: set[int]) -> None:
 
 
 def under_load(server: Server, *, until_answered: int, then: signal.Signals) -> tuple[dict[int, str], int]:
-    """What twenty clients order until nobody listens: the answered ones by their number, and how many were refused."""
+    """The orders of twenty clients until the port is closed: the answered ones by number, and the count of refusals."""
     accepted: dict[int, str] = {}
     refused = 0
 
@@ -113,12 +113,12 @@ def test_a_signal_under_load_loses_no_accepted_order(tmp_path: Path, number: sig
     assert code == 0
     kept = orders(tmp_path)
     assert {each: kept[each][0] for each in accepted} == accepted  # every order that was answered is there
-    assert len(kept) == len(accepted)  # and whoever's order is there was answered
+    assert len(kept) == len(accepted)  # and each of those orders was answered
     labels = {each: label for each, (_, label) in kept.items() if label is not None}
     assert all(label == f"LABEL-{each:06d} {kept[each][0].upper()}" for each, label in labels.items())
     assert len(labels) >= 100 - 20
 
-    # In order: work ends, then nobody comes in any more, then what they needed is closed. And it says how that went.
+    # In order: work ends, then no request is let in, then the services are closed. And it says how that went.
     assert in_order(quiet(said), "ingress closed", "store closed")
     assert "printer off" in said
     report = output[output.index("shutdown complete") :]
@@ -129,7 +129,7 @@ def test_a_signal_under_load_loses_no_accepted_order(tmp_path: Path, number: sig
     assert in_order(report, "threads", "stop Labels", "native"), report
     nothing_left(tmp_path, server, started)
 
-    # What was not shipped is shipped after the next start.
+    # Orders that were not shipped are shipped after the next start.
     with shop(tmp_path) as server:
         until(lambda: all(label for _, label in orders(tmp_path).values()))
         assert server.end(signal.SIGTERM)[0] == 0
@@ -170,7 +170,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     with shop(tmp_path) as server:
         started = family(server.process.pid)
         printers = [pid for pid in started if b"labels.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        os.kill(printers[0], signal.SIGSTOP)  # what it is asked for now never comes
+        os.kill(printers[0], signal.SIGSTOP)  # its answer never comes
         server.post("/orders", content="stuck")
         server.process.send_signal(signal.SIGTERM)
         until(lambda: server.get("/readyz").status_code == 503)

@@ -29,7 +29,7 @@ UNIT = HOST.with_name("host.service")
 
 @dataclass
 class Unit:
-    """What systemd would take from the file."""
+    """The settings that systemd would take from the file."""
 
     service: configparser.SectionProxy
 

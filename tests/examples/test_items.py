@@ -82,21 +82,21 @@ def test_an_open_breaker_is_a_503_and_does_not_ask(world: servers.Server, shop: 
     assert refused.status_code == 503
     assert "prices" in refused.json()["detail"]
     assert server.get("/readyz").json() == {"prices": "open"}
-    assert server.get("/items/known").json()["price"] == 12.5  # what is known needs nobody
+    assert server.get("/items/known").json()["price"] == 12.5  # a known item needs no request
     assert len(world.by_host("prices.example")) == asked
     _, _, said = server.end(signal.SIGTERM)
     assert said.count("httpx.HTTPStatusError: Server error '500 ") == failed
 
 
 def test_sigterm_under_load_loses_no_request(world: servers.Server, shop: Shop, server: Server) -> None:
-    shop.pause = 0.1  # what is on its way when the signal comes stays there for a while
+    shop.pause = 0.1  # a request that is on its way when the signal comes stays there for a while
     answered: list[int] = []
 
     async def customer(client: httpx.AsyncClient, number: int) -> None:
         for again in range(1000):
             try:
                 answer = await client.get(f"{server.url}/items/{number}-{again}")
-            except httpx.TransportError:  # nobody listens there any more
+            except httpx.TransportError:  # the port is closed
                 return
             answered.append(answer.status_code)
 
@@ -112,5 +112,5 @@ def test_sigterm_under_load_loses_no_request(world: servers.Server, shop: Shop, 
     code, _, said = server.end()
     assert code == -signal.SIGTERM
     quiet(said)
-    # Whoever was asked for a price was asked on behalf of a customer who has the answer.
+    # Each price was asked for on behalf of a customer who has the answer.
     assert answered == [200] * len(world.by_host("prices.example"))

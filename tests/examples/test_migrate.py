@@ -51,7 +51,7 @@ def test_both_halves_give_the_same_and_ask_as_little(
 
     paths = [f"/users/{user}" for user in USERS]
     assert values == [[{"path": path} for path in [*paths, *paths]]] * 2
-    # One request for a user however many ask for him, and a second one where the first was lost.
+    # One request for a user however many callers ask, and a second one where the first was lost.
     assert Counter(each.path for each in server.asked) == {path: 1 + (path == LOST) for path in paths}
     assert most_at_once(each.span for each in server.asked) == 5
     assert most_in(0.9, [each.began for each in server.asked]) <= in_a_second  # a tenth for the way to the server

@@ -17,7 +17,7 @@ from tests.examples.support import LONG, environment
 
 #: The programs that these tests run.
 APPS = Path(__file__).parent / "apps"
-#: What no program may say unless a test expects it.
+#: Texts that no program may print unless a test expects it.
 COMPLAINTS = ("Traceback", "Warning", "never awaited", "never retrieved", "was destroyed", "ignored in", "panicked")
 
 

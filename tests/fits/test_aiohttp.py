@@ -45,7 +45,7 @@ def test_errors_are_statuses_by_one_middleware(server: Server) -> None:
 
 
 def test_a_client_that_leaves(server: Server) -> None:
-    """What writes to it ends; a plain handler goes on, as aiohttp has it since 3.7."""
+    """A handler that writes to it ends; a plain handler goes on, as aiohttp has it since 3.7."""
 
     async def leave(path: str) -> None:
         async with aiohttp.ClientSession(server.url) as session:

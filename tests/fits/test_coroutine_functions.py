@@ -1,4 +1,4 @@
-"""What frameworks ask before they call a function: all take a decorated one for a coroutine function, and await it."""
+"""The checks by which frameworks tell coroutine functions: all take a decorated one for one, and await it."""
 
 import functools
 from typing import Annotated, Any

@@ -23,7 +23,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def events(server: Server) -> list[str]:
-    """What happened before the test, for it to compare with."""
+    """The events before the test, for it to compare with."""
     before: list[str] = server.get("/events").json()
     return before
 

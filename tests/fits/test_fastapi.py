@@ -113,7 +113,7 @@ def test_a_websocket_awaits_effects(server: Server) -> None:
 
 
 def under_load(server: Server, *signals: signal.Signals) -> list[int]:
-    """Which requests were answered, of those that twenty clients make until nobody listens any more."""
+    """The answered requests of those that twenty clients make until the port is closed."""
     answered: list[int] = []
 
     async def client(http: httpx.AsyncClient, number: int) -> None:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.processes
 
 @dataclass
 class Cell:
-    """What the execution of a cell has shown."""
+    """The output of a cell."""
 
     error: str = ""
     value: str = ""

@@ -92,7 +92,7 @@ def test_strict_mode(pytester: pytest.Pytester) -> None:
 
 
 def test_one_runtime_for_many_tests_on_one_loop(pytester: pytest.Pytester) -> None:
-    """What is left of one test is drained at the end of the last."""
+    """Leftover work of one test is drained at the end of the last."""
     settings = [f"asyncio_default_{what}_loop_scope=session" for what in ("fixture", "test")]
     fixture = "@pytest.fixture(scope='session')"
     options = ("-o", "asyncio_mode=auto", "-o", settings[0], "-o", settings[1])

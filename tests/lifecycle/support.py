@@ -1,4 +1,4 @@
-"""What the tests of the life cycle share: programs of their own, waiting for a state, small effects."""
+"""Support for the tests of the life cycle: programs of their own, waiting for a state, small effects."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from mountain_runtime.errors import ShuttingDown
 LONG = 30.0
 #: A moment in which everything that is ready has run.
 SOON = 0.02
-#: What has to happen at once may take this long on a slow machine.
+#: Seconds that an immediate event may take on a slow machine.
 AT_ONCE = 1.0
 
 
@@ -29,7 +29,7 @@ class Boom(Exception):
 
 
 async def until(true: Callable[[], bool], within: float = 5) -> None:
-    """Waits until something has come true that nobody announces."""
+    """Waits until a condition holds that has no event."""
     end = time.monotonic() + within
     while not true():
         assert time.monotonic() < end, "it did not come to that"
@@ -55,7 +55,7 @@ async def forever() -> None:
 
 
 def on_thread(fn: Callable[[], Any]) -> Any:
-    """What `fn` gives, or raises, on a thread of its own that runs no loop."""
+    """The result of `fn`, or its error, on a thread of its own that runs no loop."""
     found: list[Any] = []
 
     def body() -> None:

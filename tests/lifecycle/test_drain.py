@@ -1,4 +1,4 @@
-"""While a runtime drains: new work is refused, accepted work goes on, and whoever waits learns what became of it."""
+"""A draining runtime: new work is refused, accepted work goes on, and its waiters learn its outcome."""
 
 import asyncio
 import itertools
@@ -53,7 +53,7 @@ async def test_new_work_is_refused_and_accepted_work_goes_on() -> None:
         )
 
     async def outsider() -> None:
-        """A task of the body's: nobody promised it anything."""
+        """A task of the body's, to which nothing was promised."""
         await until(lambda: refuses(runtime))
         answers["outsider, python"] = await answer(nested())
         answers["outsider, native"] = await answer(_native.trial_noop(1))

@@ -17,7 +17,7 @@ DB, CACHE = Key[str]("db"), Key[str]("cache")
 
 
 class Ended(list[str]):
-    """What has ended, in order."""
+    """The tasks that have ended, in order."""
 
     def runtime(self, **settings: Any) -> Runtime:
         """One with a cache that flushes into a db when it stops."""

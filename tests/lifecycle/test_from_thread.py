@@ -87,7 +87,7 @@ async def test_inside_another_threads_loop_it_names_the_async_call() -> None:
 
 
 async def test_a_loop_that_ends_releases_the_thread() -> None:
-    """Whoever waits on another thread gets an answer when the runtime cancels what is left."""
+    """A waiter on another thread gets an answer when the runtime cancels what is left."""
     answers: list[BaseException] = []
     waiting = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What accepted work submits while its runtime drains, or stops: it is drained in its turn, under the same deadline."""
+"""Work that accepted work submits while its runtime drains, or stops: it is drained in its turn, under one deadline."""
 
 import asyncio
 import time
@@ -170,7 +170,7 @@ async def test_what_is_deferred_submits_work_that_ends_before_the_services() -> 
 
 
 async def test_a_server_in_a_service_takes_nothing_new_while_it_may_still_await() -> None:
-    """What it would submit is nobody's promise: else a drain under load would never end."""
+    """Its submitted work was not promised: else a drain under load would never end."""
     answers: list[object] = []
     runtime = Runtime()
 

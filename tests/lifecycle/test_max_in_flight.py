@@ -104,7 +104,7 @@ async def test_a_waiter_that_is_cancelled_leaves_its_place_to_the_next() -> None
 
 @pytest.mark.parametrize("limit", [None, 1])
 async def test_what_is_cancelled_before_its_task_has_begun_was_not_forgotten(limit: int | None) -> None:
-    """No warning that nobody awaited it: the runtime had it."""
+    """No warning that it was never awaited: the runtime had it."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         async with Runtime(max_in_flight=limit) as runtime:

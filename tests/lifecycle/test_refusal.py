@@ -1,4 +1,4 @@
-"""Why a runtime does not start work: one text for each way in and each phase. And which runtime code runs in."""
+"""The reasons for which a runtime starts no work: one text for each way in and each phase. And the runtime of code."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ WAYS: dict[str, Callable[[Runtime, Effect[int]], Any]] = {
 
 
 async def refused(runtime: Runtime, way: str) -> Exception:
-    """What is raised where work is handed in that way."""
+    """The error raised where work is handed in that way."""
     with pytest.raises((RuntimeError, ShuttingDown)) as caught:
         await WAYS[way](runtime, _native.trial_noop(1))
     return caught.value

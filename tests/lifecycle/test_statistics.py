@@ -1,4 +1,4 @@
-"""What a runtime counts: each end of an effect once, and what it does now."""
+"""The counters of a runtime: each end of an effect once, and the work under way."""
 
 import asyncio
 import threading

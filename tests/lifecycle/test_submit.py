@@ -1,4 +1,4 @@
-"""Submitted work belongs to the runtime: it goes on when nobody holds its handle, and its error is reported once."""
+"""Submitted work belongs to the runtime: it goes on without a reference to its handle; its error is reported once."""
 
 import asyncio
 import contextvars
@@ -161,7 +161,7 @@ async def test_only_effects_can_be_submitted() -> None:
 async def test_it_captures_the_context_but_no_deadline_and_no_cancel() -> None:
     @effect
     async def work() -> str:
-        await asyncio.sleep(SOON * 2)  # past the deadline of whoever submitted it
+        await asyncio.sleep(SOON * 2)  # past the deadline of its submitter
         await _native.trial_noop()
         return word.get()
 

@@ -1,4 +1,4 @@
-"""What the tests of flights need: a function under way, and callers on loops of their own."""
+"""Support for the tests of flights: a function under way, and callers on loops of their own."""
 
 import asyncio
 import threading
@@ -40,7 +40,7 @@ async def awaited(work: Awaitable[Any]) -> Any:
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
-    """What happens beside us has happened: there is nothing to wait on."""
+    """Lets events elsewhere happen: there is nothing to wait on."""
     end = time.monotonic() + AT_ONCE * 5
     while not holds():
         assert time.monotonic() < end

@@ -1,4 +1,4 @@
-"""What the tests of limits share: a room that notes who came in and how many were in at a time, and its crowd."""
+"""Support for the tests of limits: a room that notes who came in and how many were in at a time, and its crowd."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from .support import AT_ONCE
 
 
 class Room:
-    """What a limited call does: it comes in, and stays for some ticks of the loop, or until the doors are opened."""
+    """The work of a limited call: it comes in, and stays for some ticks of the loop, or until the doors are opened."""
 
     def __init__(self) -> None:
         self.came: list[Any] = []

@@ -1,4 +1,4 @@
-"""What the tests of caches ask: a source that notes what it was asked, and waiting for what happens beside them."""
+"""Support for the tests of caches: a source that notes its calls, and waiting for events beside them."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,6 +26,6 @@ async def passed(seconds: float) -> None:
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
-    """What happens beside us has happened: there is nothing to wait on."""
+    """Lets events elsewhere happen: there is nothing to wait on."""
     while not holds():
         await asyncio.sleep(0.001)

@@ -1,4 +1,4 @@
-"""What the tests of policies share: failures, leaves that count their calls, a stopwatch."""
+"""Support for the tests of policies: failures, leaves that count their calls, a stopwatch."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from typing import Any, Self
 LONG = 30.0
 #: A limit that is to pass.
 SOON = 0.02
-#: What has to happen at once may take this long on a slow machine.
+#: Seconds that an immediate event may take on a slow machine.
 AT_ONCE = 1.0
 
 
@@ -22,7 +22,7 @@ class Crash(Boom):
 
 
 class Stop(BaseException):
-    """What no policy may touch."""
+    """An exception that no policy may touch."""
 
 
 class Calls:

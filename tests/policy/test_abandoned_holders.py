@@ -1,4 +1,4 @@
-"""Who holds no place of a limit: code that left a generator, a task that only has the context of one that did."""
+"""Code that holds no place of a limit: code that left a generator, a task that only has the context of one that did."""
 
 import asyncio
 import contextvars
@@ -120,7 +120,7 @@ async def test_one_that_is_still_there_holds_its_place(numbers: Numbers) -> None
 
 
 async def test_what_waits_inside_an_abandoned_block_does_not_refuse_others() -> None:
-    """Someone waits as a child of the block, which is then left: the place counts as nobody's, and comes back once."""
+    """A child of the block waits, and the block is left: the place has no holder any more, and comes back once."""
     limit = ConcurrencyLimit(2)
     other = limit.slot()
     await asyncio.create_task(entered(other))

@@ -85,7 +85,7 @@ async def test_slow_calls_open_it(virtual_clock: VirtualClock) -> None:
 
 @virtual
 async def test_the_wait_for_what_stands_inside_is_not_slowness(virtual_clock: VirtualClock) -> None:
-    """What is called answers at once: it is the limits that are slow."""
+    """The dependency answers at once: it is the limits that are slow."""
     breaker = CircuitBreaker(slow_call=2, slow_rate=0.1, minimum_calls=1)
     call = effect(Timeout(LONG * 10), breaker, ConcurrencyLimit(1), RateLimit(1, per=10))(asyncio.sleep)
     await asyncio.gather(*[call(1) for _ in range(5)])
@@ -163,7 +163,7 @@ async def test_a_thread_that_is_late_counts_once() -> None:
     breaker = CircuitBreaker(failures=2)
     slow = blocking(Timeout(SOON), breaker)(time.sleep)
     assert isinstance(await outcome(slow(SOON * 2)), TimedOut)
-    await asyncio.sleep(SOON * 5)  # until its thread has ended, which nobody waits for
+    await asyncio.sleep(SOON * 5)  # until its thread has ended, which has no waiter
     assert breaker.state() == "closed"
     assert isinstance(await outcome(slow(SOON * 2)), TimedOut)
     assert breaker.state() == "open"
@@ -210,7 +210,7 @@ async def test_a_retry_outside_ends_when_it_opens() -> None:
 
 
 async def test_a_call_from_before_counts_for_nothing_after() -> None:
-    """It tells of how things were: whoever resets it begins anew."""
+    """It tells of how things were: a reset begins anew."""
     breaker = CircuitBreaker(failures=1)
     gate = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""CircuitBreaker, half-open: exactly so many probes, whoever asks, and what becomes of their slots."""
+"""CircuitBreaker, half-open: the exact number of probes, whatever the caller, and the fate of their places."""
 
 import asyncio
 import random
@@ -40,7 +40,7 @@ async def half_open(**settings: Any) -> CircuitBreaker:
 
 
 class Gate:
-    """What the probes call: it counts who is in it, and lets them out with what it is told."""
+    """The probes' target: it counts the calls in it, and lets them out with a given outcome."""
 
     def __init__(self) -> None:
         self.opened = asyncio.Event()
@@ -74,7 +74,7 @@ async def test_of_a_hundred_callers_so_many_are_probes(probes: int, retry: Any) 
     done, waiting = await asyncio.wait(tasks, timeout=SOON * 5)  # a time in which all the others are refused
     assert (gate.calls, len(done), len(waiting)) == (probes, 100 - probes, probes)
     assert all(isinstance(task.result(), CircuitOpen) for task in done)
-    assert all(0 < task.result().retry_after <= 1 for task in done)  # nobody knows when the probes end
+    assert all(0 < task.result().retry_after <= 1 for task in done)  # the end of the probes is unknown
     assert breaker.state() == "half_open"
     gate.opened.set()
     await asyncio.wait(waiting)
@@ -133,7 +133,7 @@ async def test_a_probe_that_times_out_has_failed() -> None:
 
 
 async def test_a_probe_takes_its_slot_when_what_is_inside_has_let_it_in() -> None:
-    """Who waits for a limit inside is no probe yet, and nobody is refused for his sake."""
+    """A call that waits for a limit inside is no probe yet, and no call is refused for its sake."""
     breaker = await half_open(probes=1)
     place = ConcurrencyLimit(1)
     gate = Gate()

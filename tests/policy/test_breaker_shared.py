@@ -250,7 +250,7 @@ async def test_around_a_cache_it_counts_what_the_cache_calls() -> None:
     assert await get(1) == 1
     found = await asyncio.gather(*[outcome(get(-1)) for _ in range(10)])
     assert ([type(each) for each in found], calls) == ([Boom] * 10, 2)
-    assert breaker.state() == "closed"  # one call, whoever waited for it
+    assert breaker.state() == "closed"  # one call, however many waited for it
     assert isinstance(await outcome(get(-2)), Boom)
     assert breaker.state() == "open"
     assert isinstance(await outcome(get(3)), CircuitOpen)

@@ -79,7 +79,7 @@ async def test_an_error_is_not_kept() -> None:
 
 
 async def test_values_are_shared_not_copied() -> None:
-    """L11: whoever changes what he is given changes it for all."""
+    """L11: a caller that changes the value changes it for all."""
 
     @effect(Cache(ttl=LONG))
     async def rows() -> list[int]:
@@ -103,7 +103,7 @@ async def test_a_generator_that_is_a_value_can_be_used_once_in_all() -> None:
 
 
 async def test_size_5_20_keys_cleared_midway() -> None:
-    """L9: every caller has his result, whatever is cleared or thrown out meanwhile."""
+    """L9: every caller gets its result, whatever is cleared or thrown out meanwhile."""
     gate = asyncio.Event()
     cache = Cache(ttl=LONG, max_size=5)
 
@@ -121,7 +121,7 @@ async def test_size_5_20_keys_cleared_midway() -> None:
     cache.clear()
     gate.set()
     assert await asyncio.gather(*asked) == [2 * x for x in range(20)]
-    assert cache.statistics()["size"] == 0  # what was under way when it was cleared is of before
+    assert cache.statistics()["size"] == 0  # a run that was under way at the clear is of before
     assert [await double(x) for x in range(20)] == [2 * x for x in range(20)]
     assert cache.statistics()["size"] == 5
     assert cache.statistics()["evicted"] == 15

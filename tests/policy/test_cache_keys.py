@@ -223,7 +223,7 @@ async def test_what_is_forgotten_while_it_is_under_way_is_for_those_who_wait(for
         cache.clear()
     else:
         cache.invalidate()
-    after = await begins(2)  # whoever comes now has another run
+    after = await begins(2)  # a later caller has another run
     gates[1].set()
     assert await after == 1
     gates[0].set()

@@ -122,7 +122,7 @@ async def test_a_retry_goes_on_from_a_refusal_only_if_it_is_named() -> None:
 async def test_shed_sends_away_the_newest_of_the_lowest_priority(
     waiting: list[Priority], comes: Priority, refused: int
 ) -> None:
-    """The one who comes is the newest of his own."""
+    """The newcomer is the newest of its own priority."""
     room, limit = Room(), ConcurrencyLimit(1, max_waiting=3, overflow="shed")
     enter = effect(limit, name="enter")(room.stays)
     holder = asyncio.create_task(enter("holder"))
@@ -175,11 +175,11 @@ async def test_fewer_places_come_into_force_as_calls_end() -> None:
     await tick()
     assert counts(limit) == (4, 4)
     limit.resize(2)
-    assert counts(limit) == (4, 4)  # nobody is thrown out
+    assert counts(limit) == (4, 4)  # no call is thrown out
     for ended in range(2):
         rooms[ended].doors.set()
         await tick()
-        assert counts(limit) == (3 - ended, 4)  # and nobody comes in
+        assert counts(limit) == (3 - ended, 4)  # and no call comes in
     for ended in range(2, 8):
         rooms[ended].doors.set()
         await tick()

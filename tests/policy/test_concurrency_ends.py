@@ -99,7 +99,7 @@ async def test_a_cancelled_waiter_leaves_no_trace() -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_cancelled_at_the_grant_ten_thousand_times(seed: int) -> None:
-    """T2: the place comes back in the very tick in which its next owner is cancelled, before or after he was told."""
+    """T2: the place comes back in the very tick in which its next owner is cancelled, before or after the grant."""
     limit = ConcurrencyLimit(1)
     got = 0
 
@@ -296,7 +296,7 @@ def test_one_limit_serves_two_runs_and_two_threads(new_loop: LoopFactory) -> Non
 
 
 def test_who_waits_on_a_loop_that_is_closed_is_passed_over(new_loop: LoopFactory) -> None:
-    """The place goes on to whoever waits elsewhere, whatever they wait with; and what was held there comes back."""
+    """The place goes on to a waiter elsewhere, whatever its kind; and places held there come back."""
     limit = ConcurrencyLimit(1)
 
     async def in_slot() -> None:

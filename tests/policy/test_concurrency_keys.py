@@ -240,7 +240,7 @@ async def test_equal_keys_are_one_key() -> None:
 
 
 async def test_idle_keys_are_forgotten() -> None:
-    """With nobody's help: the clock looks after them, about once a second."""
+    """By itself: the clock looks after them, about once a second."""
     room, limit = Room(), ConcurrencyLimit(1, key=lambda who: who)
 
     class Mine:
@@ -254,7 +254,7 @@ async def test_idle_keys_are_forgotten() -> None:
     del mine
     assert limit._permits.keys > 1
     await until(lambda: limit._permits.keys == 1)  # the one that is in use
-    await _native.trial_noop()  # what nobody holds any more is dropped on a loop's thread
+    await _native.trial_noop()  # unreferenced keys are dropped on a loop's thread
     gc.collect()
     assert seen() is None
     room.doors.set()

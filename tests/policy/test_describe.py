@@ -204,7 +204,7 @@ def test_a_warning_is_said_of_the_order_that_deserves_it(says: str, has: Order, 
         (Boom, TimedOut, [ATTEMPT], True),  # which a retry goes on from without its being named
         (Boom, TimeoutError, [ATTEMPT], True),
         (Boom, TimedOut, [], False),
-        (lambda _: True, Boom, [], False),  # nobody knows
+        (lambda _: True, Boom, [], False),  # it cannot be known
     ],
 )
 def test_a_fallback_inside_a_retry_deserves_one_if_it_takes_something_away(

@@ -1,4 +1,4 @@
-"""What a flight ends with that its last caller waits for, and whatever comes meanwhile."""
+"""The ends of flights whose last caller waits for them, and the events meanwhile."""
 
 import asyncio
 import time
@@ -215,7 +215,7 @@ async def test_who_comes_meanwhile_begins_another_and_waits_for_its_place(virtua
 
 
 async def test_a_flight_may_need_its_own_key_as_it_cleans_up(virtual_clock: VirtualClock) -> None:
-    """That is another flight, for nobody but the cleanup."""
+    """That is another flight, for the cleanup alone."""
     begun: list[int] = []
 
     @effect(Cache(ttl=LONG))

@@ -67,7 +67,7 @@ def test_a_follower_on_another_loop_waits_too(new_loop: LoopFactory) -> None:
 @pytest.mark.parametrize("loop", EVERY)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:coroutine:RuntimeWarning")
 def test_a_loop_that_is_closed_while_the_end_is_awaited(loop: str) -> None:
-    """The caller's own, with the flight on another; and the flight's, whose end nobody will see."""
+    """The caller's own, with the flight on another; and the flight's, whose end stays unseen."""
     for closes in ("caller", "flight"):
         gate, cache = Gate(), Cache(ttl=LONG)
         get = effect(cache)(gate)

@@ -1,4 +1,4 @@
-"""Flights: one run of a cached call for everybody who waits, whoever comes and goes, wherever they are."""
+"""Flights: one run of a cached call for all who wait, whichever callers come and go, wherever they are."""
 
 import asyncio
 import gc
@@ -115,7 +115,7 @@ async def test_who_comes_while_it_is_being_cancelled_begins_another() -> None:
 
 
 async def test_a_cancel_of_the_run_itself_is_never_kept() -> None:
-    """Somebody who cancels all tasks cancels the flight's as well: whoever waits begins another."""
+    """A cancel of all tasks cancels the flight's as well: a waiter begins another."""
     runs = Runs()
     get = effect(Cache(ttl=LONG), name="flight")(runs)
     work = start(get())
@@ -146,7 +146,7 @@ async def test_a_run_that_is_cancelled_before_it_begins_is_begun_by_who_waits(lo
 async def test_what_the_function_raises_of_its_own_is_given_to_who_waits(
     error: BaseException, loop_complaints: list[str]
 ) -> None:
-    """It would raise that again, so nobody begins another; nor is it kept, tried again, or swallowed."""
+    """It would raise that again, so no waiter begins another; nor is it kept, tried again, or swallowed."""
     calls: list[int] = []
 
     @effect(Retry(on=Exception), Cache(ttl=LONG))

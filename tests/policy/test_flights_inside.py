@@ -1,4 +1,4 @@
-"""Flights: what they run in, whom their errors reach, who would wait for himself, and what is left of them."""
+"""Flights: their contexts, the receivers of their errors, calls that would wait for themselves, and leftovers."""
 
 import asyncio
 import contextvars
@@ -145,11 +145,11 @@ async def test_a_thousand_who_wait_for_one_failure() -> None:
         tracemalloc.stop()
 
 
-# -- waiting for oneself -------------------------------------------------------------------------------------
+# -- calls that wait for themselves ---------------------------------------------------------------------------
 
 
 async def test_a_cached_call_that_makes_itself_is_refused_at_once() -> None:
-    """L8: directly, through another, through gather; and whoever waits outside hears of it."""
+    """L8: directly, through another, through gather; and a waiter outside gets the error."""
     cache = Cache(ttl=LONG)
 
     @effect(cache)

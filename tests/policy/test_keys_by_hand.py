@@ -13,7 +13,7 @@ POLICIES: dict[str, Callable[..., Any]] = {
     "rate": lambda **key: RateLimit(1, per=1, **key),
     "breaker": CircuitBreaker,
 }
-#: What takes a key, and how it is called with one, and without.
+#: The methods that take a key, and their calls with one, and without.
 CALLS: list[tuple[str, str, Callable[..., Any]]] = [
     ("limit", "slot()", lambda limit, *key: limit.slot(*key)),
     ("rate", "acquire()", lambda limit, *key: limit.acquire(*key).close()),

@@ -52,7 +52,7 @@ async def test_other_classes_and_functions_run_inline_with_the_same_result(on: A
 
 
 async def retried(work: Effect[Any], **settings: Any) -> tuple[Any, int]:
-    """What came out, and how many attempts were made beyond the first."""
+    """The outcome, and the number of attempts beyond the first."""
     name = work.__name__
     before = _native.effect_statistics().get(name, (0,) * 9)[5]
     found = await outcome(work.under(Retry(attempts=3, backoff=NOW, **settings)))

@@ -1,4 +1,4 @@
-"""What a holder of a limit submits, and then awaits, waits for the holder: it is refused at once, however far in."""
+"""Work that a holder of a limit submits and then awaits waits for the holder: it is refused at once, however far in."""
 
 import asyncio
 import inspect
@@ -92,7 +92,7 @@ class House:
         return await submits(4)
 
     async def last_link_first(self) -> Any:
-        """What waits is awaited by what a holder comes to await in the end."""
+        """The waiter is awaited by code that a holder comes to await in the end."""
         handle = self.runtime.submit(self.call())
 
         @effect

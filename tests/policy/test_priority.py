@@ -128,7 +128,7 @@ async def test_it_goes_for_the_block_its_tasks_and_its_children() -> None:
 
 
 async def test_it_is_asked_when_a_call_begins() -> None:
-    """A value that was made elsewhere is as urgent as whoever awaits it; once it waits, it stays so."""
+    """A value that was made elsewhere is as urgent as its awaiter; once it waits, it stays so."""
     limit = ConcurrencyLimit(1)
     async with taken(limit):
         made = limit.call(asyncio.sleep, 0)

@@ -188,7 +188,7 @@ def test_one_limit_in_many_loops(new_loop: LoopFactory) -> None:
 
 
 def test_a_loop_that_is_closed_gives_its_turns_on(new_loop: LoopFactory, complaints: list[str]) -> None:
-    """Whoever waited there, or had a turn and did not come to take it, is out of the line."""
+    """A call that waited there, or had a turn and did not take it, is out of the line."""
     limit = RateLimit(1, per=SOON * 5)
     call = effect(limit)(Starts())
 
@@ -203,7 +203,7 @@ def test_a_loop_that_is_closed_gives_its_turns_on(new_loop: LoopFactory, complai
         kept = loop.run_until_complete(waits())
         assert limit._rates.waiting == 5
         if stalled:
-            time.sleep(SOON * 7)  # the turn of the first comes, and nobody is there
+            time.sleep(SOON * 7)  # the turn of the first comes, and it is not there
             assert limit._rates.waiting == 4
         loop.close()
         assert limit._rates.waiting == 0
@@ -303,7 +303,7 @@ async def test_a_key_needs_the_arguments_of_a_call() -> None:
 
 
 async def test_wall_clock_time_is_nothing_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """L6: whoever sets the clock of the machine changes no rate."""
+    """L6: a new setting of the machine's clock changes no rate."""
     limit = RateLimit(1, per=LONG, max_wait=0)
     await limit.acquire()
     for hour in (3600, -3600):

@@ -285,7 +285,7 @@ async def test_threads_take_turns_too() -> None:
 
 
 async def test_many_who_wait_cost_the_loop_nothing() -> None:
-    """L12: there is one timer, and nobody looks whether it is time."""
+    """L12: there is one timer, and no polling for the time."""
     others = _native.statistics()["timers"]
     limit = RateLimit(1, per=LONG)
     await limit.acquire()

@@ -1,4 +1,4 @@
-"""Reentered: a call that would wait for itself is refused at once; one that somebody merely started is not."""
+"""Reentered: a call that would wait for itself is refused at once; one that was merely started is not."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -147,7 +147,7 @@ async def test_a_block_in_a_call() -> None:
 
 
 async def test_a_consumer_of_a_generator_that_holds_the_place() -> None:
-    """The generator goes on when its consumer asks: who waits within the loop waits for himself."""
+    """The generator goes on when its consumer asks: a consumer that waits within the loop waits for itself."""
     limit = ConcurrencyLimit(1)
 
     async def numbers() -> Any:

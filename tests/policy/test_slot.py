@@ -99,7 +99,7 @@ async def test_a_generator_that_is_closed_by_another_task_gives_its_place_back()
     assert counts(limit) == (1, 0)
     await asyncio.create_task(generator.aclose())  # type: ignore[attr-defined]
     assert counts(limit) == (0, 0)
-    # What this task believed to hold is gone: it may wait for the limit again.
+    # The place that this task believed to hold is gone: it may wait for the limit again.
     async with taken(limit):
         waiter = asyncio.ensure_future(limit.call(asyncio.sleep, 0))
         await tick()
@@ -133,7 +133,7 @@ async def test_it_is_entered_once() -> None:
         async with slot:
             pass
     assert counts(limit) == (0, 0)
-    limit.slot()  # nobody has to enter it
+    limit.slot()  # entering it is not required
 
 
 async def test_leaving_it_twice_gives_back_one_place() -> None:

@@ -18,7 +18,7 @@ def must_be_cancelled(task: "asyncio.Task[Any]") -> None:
 
 
 async def completion(dice: random.Random) -> None:
-    """What is awaited ends and the task is cancelled, in either order, before the task takes its step."""
+    """The awaited work ends and the task is cancelled, in either order, before the task takes its step."""
     future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @effect(Timeout(LONG), Retry(on=Boom, attempts=None, backoff=constant(0)))

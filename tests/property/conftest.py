@@ -1,4 +1,4 @@
-"""How many examples the property tests take: `--hypothesis-profile=default|ci|deep`; collections cost little."""
+"""The number of examples of the property tests: `--hypothesis-profile=default|ci|deep`; collections cost little."""
 
 import gc
 from collections.abc import Iterator

@@ -18,9 +18,9 @@ LONG = 20.0
 @dataclass(frozen=True)
 class Caller:
     key: int
-    #: Ticks of his loop before he asks.
+    #: Ticks of the caller's loop before it asks.
     after: int
-    #: How he leaves, if he does not stay to the end,
+    #: The way in which it leaves, if it does not stay to the end,
     leaves: Literal["stays", "cancelled", "timed out"]
     #: and after how many ticks, or thousandths of a second.
     when: int
@@ -35,10 +35,10 @@ class Loop:
 
 @dataclass
 class Storm:
-    """What must hold: one run at a time for a key, a value or his own end for everybody, and no hang."""
+    """The rules: one run at a time for a key, a value or its own end for every caller, and no hang."""
 
     loops: list[Loop]
-    #: For each key somebody waits before all others come, and to the end, so that no run is ever given up.
+    #: For each key a caller waits before all others come, and to the end, so that no run is ever given up.
     anchored: bool = False
     new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     runs: Counter[int] = field(default_factory=Counter)
@@ -54,7 +54,7 @@ class Storm:
         callers = [caller for loop in self.loops for caller in loop.callers]
         keys = {caller.key for caller in callers}
         stay = [Loop([Caller(key, 0, "stays", 0) for key in sorted(keys)], "runs out")] if self.anchored else []
-        #: Nobody leaves while others wait: then there is one run at a time.
+        #: No caller leaves while others wait: then there is one run at a time.
         self.strict = self.anchored or all(caller.leaves == "stays" for caller in callers)
         self.open = threading.Event()
         gate = threading.Barrier(len(self.loops) + 1)
@@ -130,7 +130,7 @@ class Storm:
             loop.close()
 
     def _forget(self, loop: Any) -> None:
-        """What runs there is at its end, and may see others begin."""
+        """Code that runs there is at its end, and may see others begin."""
         with self.lock:
             for active in self.active.values():
                 active.discard(loop)

@@ -22,7 +22,7 @@ MOMENTS = (0.0, 0.0002, 0.0005, 0.001)
 
 @dataclass(frozen=True)
 class Caller:
-    """What it does inside, for how long, and when it is cancelled: after ticks of the loop, or seconds."""
+    """The work inside, its length, and when it is cancelled: after ticks of the loop, or seconds."""
 
     kind: str
     ticks: int
@@ -126,7 +126,7 @@ class Storm:
             loop.close()
 
     def everywhere(self, factory: LoopFactory, loops: list[tuple[list[Caller], bool]]) -> None:
-        """Each loop on a thread of its own. Afterwards nobody may be in, and nobody may wait."""
+        """Each loop on a thread of its own. Afterwards no call may be in, and none may wait."""
         threads = [threading.Thread(target=self.on_a_loop, args=(factory, *loop), daemon=True) for loop in loops]
         for thread in threads:
             thread.start()
@@ -137,7 +137,7 @@ class Storm:
             assert time.monotonic() < end, f"{self.counts()} are left"
             time.sleep(0.0005)  # threads and native work end by themselves
             if leaves:
-                # What was at work on a loop that is closed goes when nobody refers to it. The answer to a native call
+                # Work on a closed loop goes when its last reference does. The answer to a native call
                 # of its, which came too late, lies with the others that a loop drops in passing.
                 tidy.run_until_complete(_native.trial_noop())
                 gc.collect()

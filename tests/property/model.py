@@ -1,4 +1,4 @@
-"""What a stack of Timeout and Retry does with a scripted leaf, said as plainly as it can be said.
+"""The behaviour of a stack of Timeout and Retry with a scripted leaf, as plainly as it can be written.
 
 Time stands still in the model, but for a leaf that hangs, which takes all of it. So a stack has at most one limit that
 can pass: which of two real ones passes first would be a matter of luck.
@@ -142,7 +142,7 @@ class _Model:
 
 
 def seen(error: BaseException, stack: list[Layer]) -> tuple[Any, Any]:
-    """What a real error says of itself, in the model's words: its name, and the limit by whose hand."""
+    """A real error in the model's words: its name, and the limit that raised it."""
     if isinstance(error, TimedOut):
         return "TimedOut", error.policy
     return type(error).__name__, None

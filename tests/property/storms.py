@@ -67,7 +67,7 @@ async def cancelled(task: "asyncio.Task[Any]") -> None:
 
 
 def rates(seed: int, *, threads: int, callers: int, make: Make, burst: bool = False) -> None:
-    """No window holds more than its limit, a bucket never gives more than its figure, and nobody is left waiting."""
+    """No window holds more than its limit, a bucket never gives more than its figure, and no caller is left waiting."""
     dice = random.Random(seed)
     n, per = dice.choice([2, 3, 10]), 0.1
     limit = RateLimit(n, per, burst=n) if burst else RateLimit(n, per)

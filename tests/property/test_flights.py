@@ -1,4 +1,4 @@
-"""Whoever comes and goes, on whatever loop: a key has one run at a time, and all who wait for it get its value."""
+"""Callers come and go, on whatever loop: a key has one run at a time, and all who wait for it get its value."""
 
 import asyncio
 import gc
@@ -47,7 +47,7 @@ def test_callers_come_and_go(loop: str, plan: list[Loop]) -> None:
 @FEWER
 @given(plan=loops(["stays", "cancelled", "timed out"], ["runs out"]))
 def test_all_may_go(loop: str, plan: list[Loop]) -> None:
-    """Then a run may be given up while another begins; nobody hangs, and nobody is told another's end."""
+    """Then a run may be given up while another begins; no caller hangs, and none gets another's end."""
     play(Storm(plan, new_loop=LOOPS[loop]))
 
 

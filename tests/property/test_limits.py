@@ -55,7 +55,7 @@ def test_places_are_conserved(
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_so_they_are_when_loops_are_closed_in_the_middle_of_it(loop: str) -> None:
-    """What waits there is passed over at once; what is at work there gives its place back when it is collected."""
+    """Waiters there are passed over at once; a call at work there gives its place back when it is collected."""
     dice = random.Random(1)
     for _ in range(30):
         random_storm(dice, LOOPS[loop], loops=3, callers=8, leave=True)

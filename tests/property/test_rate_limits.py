@@ -1,4 +1,4 @@
-"""Whatever comes, gives up and is cancelled: no window holds too much, turns come in order, nobody is left waiting."""
+"""Calls come, give up and are cancelled: no window holds too much, turns come in order, no caller is left waiting."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ callers = st.builds(
 
 @dataclass
 class Log:
-    """Who came and who started, in order; the starts with their time, in nanoseconds, and cost."""
+    """Callers in the order in which they came and started; the starts with their time, in nanoseconds, and cost."""
 
     clock: VirtualClock
     came: list[int] = field(default_factory=list)

@@ -14,7 +14,7 @@ from tests.services.support import Boom, needing
 
 #: Real time, and little of it: what hangs has so many seconds.
 MOMENT = 0.01
-#: What may be added by a machine that does something else meanwhile.
+#: Seconds that a busy machine may add.
 LATE = 2.0
 
 
@@ -39,7 +39,7 @@ def graphs(draw: st.DrawFn) -> list[Plan]:
 
 
 class World:
-    """What happened, in order."""
+    """The events, in order."""
 
     def __init__(self, plans: list[Plan]) -> None:
         self.plans = plans

@@ -49,7 +49,7 @@ def kill_writers(folder: Path, *, times: int, durable: bool) -> None:
         data = path.read_bytes()
         assert len(data) == SIZE
         assert data == data[:1] * SIZE
-        # Nobody can tidy up after a kill: what was not finished yet stays under a name of its own, one at most.
+        # Nothing can tidy up after a kill: an unfinished file stays under a name of its own, one at most.
         left = names(folder) - {"file"}
         assert len(left) <= 1
         assert all(LEFT.fullmatch(name) for name in left), left

@@ -1,4 +1,4 @@
-"""What the tests of files share."""
+"""Support for the tests of files."""
 
 import os
 import sys
@@ -11,12 +11,12 @@ from mountain_runtime import _native, fs
 
 #: Root passes every check of permissions.
 ROOT_USER = os.geteuid() == 0
-#: A time that nothing here needs, in seconds: whoever takes longer hangs.
+#: A time that nothing here needs, in seconds: a call that takes longer hangs.
 SOON = 1.0
 
 
 def names(folder: Path) -> set[str]:
-    """What the folder holds, hidden files too."""
+    """The folder's entries, hidden files too."""
     return set(os.listdir(folder))
 
 

@@ -22,7 +22,7 @@ WAITING: dict[str, Callable[[Path], Effect[object]]] = {
 
 @pytest.fixture
 def pipes(tmp_path: Path) -> list[Path]:
-    """Pipes that nobody holds the other end of."""
+    """Pipes whose other end is closed."""
     made = [tmp_path / f"pipe {number}" for number in range(8)]
     for path in made:
         os.mkfifo(path)
@@ -104,6 +104,6 @@ async def test_a_tree_that_is_being_removed_can_be_cancelled(tmp_path: Path) -> 
     task.cancel()
     await asyncio.wait([task])
     left = sum(len(files) for _, _, files in os.walk(tree))
-    await asyncio.sleep(0.01)  # whoever went on removing would show
+    await asyncio.sleep(0.01)  # a removal that went on would show
     assert sum(len(files) for _, _, files in os.walk(tree)) == left
     assert task.cancelled() or not tree.exists()

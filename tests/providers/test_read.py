@@ -31,7 +31,7 @@ async def test_a_file_of_any_size_is_read_whole(tmp_path: Path, size: int) -> No
 
 
 async def test_a_large_read_makes_no_second_copy(tmp_path: Path) -> None:
-    """Bytes that a worker filled are the result itself: nobody else refers to them, and no room is left over."""
+    """Bytes that a worker filled are the result itself: it is the only reference, and no room is left over."""
     path = tmp_path / "file"
     path.write_bytes(content(5_000_000))
     read = await fs.read_bytes(path)

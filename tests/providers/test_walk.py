@@ -197,7 +197,7 @@ async def test_a_walk_that_nobody_begins_costs_nothing(tmp_path: Path) -> None:
 
 
 async def test_what_cannot_be_read_is_skipped_and_logged(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A circle is what nobody can walk, root neither."""
+    """No user can walk a circle, root neither."""
     (tree / "empty" / "circle").symlink_to("..", target_is_directory=True)
     with caplog.at_level(logging.DEBUG, logger="mountain_runtime"):
         found = await walked(tree, follow_symlinks=True)

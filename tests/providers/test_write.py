@@ -58,7 +58,7 @@ async def test_text_that_its_encoding_cannot_say_changes_nothing(tmp_path: Path)
 
 
 async def test_whatever_holds_bytes_is_written_as_it_was(tmp_path: Path) -> None:
-    """What may change between the call and the write is copied at the call."""
+    """A buffer that may change between the call and the write is copied at the call."""
     path = tmp_path / "file"
     for data in (bytearray(b"abcd"), memoryview(b"abcd"), memoryview(b"xaxbxcxd")[1::2], array.array("B", b"abcd")):
         effect = fs.write_bytes(path, data)  # type: ignore[arg-type]

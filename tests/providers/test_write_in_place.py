@@ -132,7 +132,7 @@ if ROOT_USER:  # only root makes files of several owners
 
 
 if MOUNTS:
-    #: What is done to `{folder}/config.json`, where a container has such a file: its source is `{folder}/host.json`.
+    #: Writes to `{folder}/config.json`, where a container has such a file: its source is `{folder}/host.json`.
     SCENES = {
         "bound": "mount --bind {folder}/host.json {folder}/config.json",
         "bound into what is read-only": "mount --bind {folder} {folder}\n"

@@ -21,7 +21,7 @@ ENTRY = 1
 
 
 class Info(ctypes.Structure):
-    """What ptrace tells of a system call."""
+    """A system call as ptrace reports it."""
 
     _fields_ = (
         ("op", ctypes.c_uint8),

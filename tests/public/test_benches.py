@@ -79,7 +79,7 @@ EXTRAS = {
     ("keys", "aiolimiter, left when idle"): "aiolimiter",
     ("dashboard-gap", "no page, percent of a core"): "no page",
 }
-#: What needs nothing that a user may not have: these peers are in every run.
+#: Peers that need nothing special of a machine: these are in every run.
 ALWAYS = {
     "create_subprocess_exec",
     "hand-loop",

@@ -69,7 +69,7 @@ PROVIDER_FLOORS = {
     ],
     "": [{"trial"}, {"fork"}, {"lib"}],
 }
-#: What a folder of the providers may import of the others, through their `mod`.
+#: The imports that a folder of the providers may have of the others, through their `mod`.
 PROVIDER_NEEDS = {"pool": set(), "fs": {"pool"}, "process": set(), "": {"fs", "pool", "process"}}
 #: The package's rooms and modules from the ground up. `_bind` hands the native module what it calls; the empty name is
 #: the package itself.
@@ -130,7 +130,7 @@ def at_import(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
 
 
 def imported(name: str) -> set[str]:
-    """What of ours a module imports at import time, by the names of `modules`, `_native` among them."""
+    """The modules of ours that a module imports at import time, by the names of `modules`, `_native` among them."""
     found = set()
     package = name.split(".") if MODULES[name].name == "__init__.py" else name.split(".")[:-1]
     package = [part for part in package if part]
@@ -191,7 +191,7 @@ def test_the_core_imports_downwards_only() -> None:
 
 
 def bridge_imports() -> dict[str, set[str]]:
-    """What each file of the bridge imports, as `room/file`; the items of a room are those of the file of its name."""
+    """The imports of each file of the bridge, as `room/file`; a room's items are those of the file of its name."""
     files = {f"{file.parent.name}/{file.stem}": file for file in sorted(BRIDGE.glob("*/*.rs")) if file.stem != "mod"}
     graph = {}
     for name, file in files.items():

@@ -1,4 +1,4 @@
-"""What is written first by those who know asyncio and not yet this package: each is refused there, with a way out."""
+"""Code that newcomers from asyncio write first: each mistake is refused where it is written, with a way out."""
 
 import asyncio
 import functools

@@ -18,7 +18,7 @@ WHOLE = {module.__name__: module for module in (errors, fs, process, testing)}
 
 
 def shown() -> Counter[str]:
-    """What the pages of the reference ask for."""
+    """The names that the pages of the reference ask for."""
     pages = [page.read_text() for page in API.glob("*.md")]
     return Counter(name for text in pages for name in re.findall(r"^::: (\S+)$", text, re.MULTILINE))
 
@@ -45,7 +45,7 @@ def test_the_index_of_the_guides_names_each_with_a_line() -> None:
 
 
 def sections(page: str) -> dict[str, str]:
-    """What stands below each heading of the third rank."""
+    """The text below each heading of the third rank."""
     _, *parts = re.split(r"^### (.+)$", page, flags=re.MULTILINE)
     return {name.strip("`"): text.partition("\n## ")[0] for name, text in zip(parts[::2], parts[1::2], strict=True)}
 

@@ -1,4 +1,4 @@
-"""The public surface, pinned: every name, and the parameters that it takes. Whoever changes one changes it here too."""
+"""The public surface, pinned: every name, and the parameters that it takes. A change of one is made here too."""
 
 import importlib
 import inspect
@@ -32,7 +32,7 @@ ERRORS = {
     "InternalError": ("MountainError",),
 }
 
-#: What each takes: `/` and `*` stand for themselves, `=` for a default.
+#: The parameters of each: `/` and `*` stand for themselves, `=` for a default.
 PARAMETERS = {
     "effect": "*policies, name=",
     "blocking": "*policies, name=",

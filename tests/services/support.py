@@ -1,4 +1,4 @@
-"""What the tests of services share: services that log what happens to them, and a runtime of them."""
+"""Support for the tests of services: services that log their events, and a runtime of them."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ class Boom(Exception):
 
 
 class Log(list[str]):
-    """What happened, in order; and makers of services that write it down."""
+    """The events, in order; and makers of services that record them."""
 
     def service(
         self,
@@ -52,7 +52,7 @@ class Log(list[str]):
         return runtime.provide(Key[Any](name), self.service(name, *needs, **how))
 
     def of(self, *names: str) -> list[str]:
-        """What happened to these alone."""
+        """The events of these alone."""
         return [line for line in self if line.replace(":", "").split()[0] in names]
 
 

@@ -1,4 +1,4 @@
-"""Who needs a service says so in its signature: effects, methods, blocking functions, other services."""
+"""The needs of effects, methods, blocking functions and services stand in their signatures."""
 
 import asyncio
 import functools
@@ -169,7 +169,7 @@ async def test_it_is_none_by_position_in_methods_blocking_functions_and_between_
 
 
 async def test_a_cache_without_a_key_tells_services_apart() -> None:
-    """What a fake gave is not what the next test's fake gives, by position and by name, with a hash and without."""
+    """The value of one fake is not that of the next test's fake, by position and by name, with a hash and without."""
 
     @effect(Cache(ttl=60))
     async def cached(n: int, number: int = need(NUMBER)) -> int:

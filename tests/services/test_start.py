@@ -105,7 +105,7 @@ async def test_an_entry_that_is_cancelled_unwinds() -> None:
 
 
 async def test_a_start_that_is_given_up_waits_for_no_propagation(virtual_clock: VirtualClock) -> None:
-    """Nobody was told that it is ready."""
+    """Its readiness was not announced."""
     log, begun = Log(), asyncio.get_running_loop().time()
     runtime = log.provided(Runtime(shutdown=Shutdown(propagation=7)), "a", starting=forever)
     entering = asyncio.create_task(runtime.__aenter__())

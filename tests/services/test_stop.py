@@ -1,4 +1,4 @@
-"""How services stop: whatever fails or hangs, in its share of the time, and the rest goes on."""
+"""The stop of services: whatever fails or hangs, in its share of the time, and the rest goes on."""
 
 import asyncio
 import json

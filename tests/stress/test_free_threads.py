@@ -1,4 +1,4 @@
-"""What several threads do to one object at once: truly so without an interpreter lock; with one, by switching often.
+"""Several threads on one object at once: truly so without an interpreter lock; with one, by switching often.
 
 Each program runs in a process of its own: what goes wrong may end it.
 """
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-#: Runs whose limit passes while another thread drops them: whoever wakes them must not find what has gone.
+#: Runs whose deadline passes while another thread drops them: their wakers must not find them afterwards.
 DROPPED_AS_THEY_WAKE = """
 import asyncio, queue, sys, threading, time
 from mountain_runtime import Timeout, effect

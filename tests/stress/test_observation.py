@@ -1,4 +1,4 @@
-"""What watches calls, under storms: a million effects on the live page, spans that come and go, many threads."""
+"""The watchers of calls, under storms: a million effects on the live page, spans that come and go, many threads."""
 
 import asyncio
 import gc

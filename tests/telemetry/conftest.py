@@ -1,4 +1,4 @@
-"""What tests of telemetry are given: an application that traces, a client of the page."""
+"""Fixtures of the tests of telemetry: an application that traces, a client of the page."""
 
 from collections.abc import AsyncIterator, Iterator
 

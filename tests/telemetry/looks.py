@@ -1,4 +1,4 @@
-"""What the tests of the live page's server share: an open page as the events make it, and what it looks at."""
+"""Support for the tests of the live page's server: an open page as the events make it, and its contents."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What tests of metrics share: figures, as Prometheus' own parsers read them."""
+"""Support for the tests of metrics: figures, as Prometheus' own parsers read them."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What counts as a run of an effect: each once, whoever runs it, and nothing that only passes its value on."""
+"""The counted runs of an effect: each once, in whatever way it runs, and nothing that only passes its value on."""
 
 import asyncio
 import re
@@ -46,7 +46,7 @@ def failures(name: str) -> dict[str, int]:
 
 
 class Gained:
-    """What is counted of one effect from now on."""
+    """The counts of one effect from now on."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""What the live page's server answers: files, figures, probes."""
+"""The answers of the live page's server: files, figures, probes."""
 
 import asyncio
 import re

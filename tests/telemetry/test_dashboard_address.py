@@ -1,4 +1,4 @@
-"""Where the live page stands, and what is said where it cannot."""
+"""The address of the live page, and the error where it cannot be served."""
 
 import errno
 import gc
@@ -70,7 +70,7 @@ async def test_the_page_ends_with_a_runtime_that_could_not_be_entered() -> None:
         await raw(rt, "GET /livez HTTP/1.1\nHost: 127.0.0.1")
 
 
-#: The first port that anybody may have.
+#: The first port that any user may have.
 FREE = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 PRIVILEGED = int(FREE.read_text()) - 1 if FREE.exists() else 1023
 

@@ -57,7 +57,7 @@ def test_a_forked_child_is_not_served_does_not_hang_and_keeps_no_port() -> None:
             assert process.stdout is not None
             where = httpx.URL(process.stdout.readline().strip())
             assert process.wait(10) == 0, "the parent ends while its child goes on"
-            # The child waits, and the port is nobody's.
+            # The child waits, and the port is free.
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection((where.host, where.port or 0), 5)
         finally:

@@ -1,4 +1,4 @@
-"""Whom the live page's server answers, and where it stands."""
+"""The requests that the live page's server answers, and its address."""
 
 import logging
 import os

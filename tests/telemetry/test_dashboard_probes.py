@@ -18,7 +18,7 @@ PATHS = ["/livez", "/readyz", "/livez/", "/readyz/"]
 
 @pytest.fixture(autouse=True)
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the page learns by its timer alone it does not learn here."""
+    """The page's timer, by which it would learn the state, is off here."""
     monkeypatch.setattr(_dashboard, "_EVERY", LONG)
 
 

@@ -1,4 +1,4 @@
-"""What the live page is told of the runtime."""
+"""The runtime's state on the live page."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What a dump says of what is under way: by `rt.dump()`, on SIGUSR1, and in a report that ran out of time."""
+"""Dumps of the work under way: by `rt.dump()`, on SIGUSR1, and in a report that ran out of time."""
 
 import asyncio
 import json

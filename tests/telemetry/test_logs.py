@@ -1,4 +1,4 @@
-"""What is logged: by loggers of one area each, with fields that a formatter may name, natively too."""
+"""Log records: by loggers of one area each, with fields that a formatter may name, natively too."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ def of(caplog: pytest.LogCaptureFixture, area: str) -> list[logging.LogRecord]:
 
 @contextmanager
 def slow_from(seconds: float) -> Iterator[None]:
-    """What this loop calls slow, for a while."""
+    """The time that this loop calls slow, for a while."""
     loop = asyncio.get_running_loop()
     before = loop.slow_callback_duration
     loop.slow_callback_duration = seconds

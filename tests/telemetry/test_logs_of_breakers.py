@@ -1,4 +1,4 @@
-"""What breakers say of their changes: which one, for which key, what it did and why; in the log and on the page."""
+"""Records of breakers' changes: which one, for which key, what it did and why; in the log and on the page."""
 
 import asyncio
 import errno
@@ -54,7 +54,7 @@ class Key:
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> Iterator[Said]:
-    """What was said since the last time."""
+    """The records since the last time."""
 
     def take() -> list[str]:
         records = [record for record in caplog.records if record.name == "mountain_runtime.policy"]

@@ -1,4 +1,4 @@
-"""What is logged of retries: a DEBUG record for each, an INFO record when one gives up; inline and native alike."""
+"""Records of retries: a DEBUG record for each, an INFO record when one gives up; inline and native alike."""
 
 import asyncio
 import errno
@@ -46,7 +46,7 @@ def fails(*errors: Exception, name: str = "fetch", policies: tuple[Any, ...]) ->
 
 
 async def told(caplog: pytest.LogCaptureFixture, work: Effect[Any], level: int = logging.DEBUG) -> list[Any]:
-    """What was logged of it: levels, effects, attempts and messages."""
+    """The records of it: levels, effects, attempts and messages."""
     caplog.clear()
     with caplog.at_level(level, "mountain_runtime.policy"):
         await asyncio.gather(work, return_exceptions=True)
@@ -181,7 +181,7 @@ async def test_natively_an_inherited_limit_is_named(caplog: pytest.LogCaptureFix
 
 @pytest.mark.parametrize("on", [Boom, OSError])
 async def test_levels_are_asked_for_each_call(on: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever turns the records on in a running program has them from the next call on."""
+    """An operator who turns the records on in a running program has them from the next call on."""
 
     def work() -> Effect[None]:
         again = Retry(on=on, attempts=2, backoff=NOW)

@@ -1,4 +1,4 @@
-"""What a scrape says of effects, in both formats, and that the documentation lists all of it."""
+"""The figures of effects in a scrape, in both formats; the documentation lists all of them."""
 
 import asyncio
 import contextlib
@@ -143,7 +143,7 @@ async def test_what_becomes_of_calls_is_what_the_statistics_say() -> None:
     assert {field: value(f"mountain_effect_{field}_total", effect=name) for field in expected} == expected
     assert value("mountain_effect_failed_total", effect=name, error="ValueError") == 2
     assert value("mountain_effect_failed_total", effect=name, error=f"{Boom.__module__}.Boom") == 1
-    # What never began took no time, and its end is an end all the same.
+    # A call that never began took no time, and its end is an end all the same.
     assert value("mountain_effect_seconds_count", effect=name) == found.started
 
 
@@ -274,7 +274,7 @@ async def test_policies_of_every_kind_are_the_same_in_both_formats_and_gone_with
 
 
 def test_a_policy_is_there_whose_place_in_memory_was_that_of_another() -> None:
-    """When a name is taken again the memory of who had it goes to whoever comes next."""
+    """When a name is taken again the memory of its last owner goes to the next one."""
     lost = list[str]()
     for _ in range(20):
         name = named("again")
@@ -322,7 +322,7 @@ async def test_completions_that_a_loop_takes_are_counted_once(many: int) -> None
     await asyncio.sleep(0)
     time.sleep(0.2)  # real: all of them are to have ended natively before the loop looks
     await asyncio.gather(*sleeps)
-    # Somebody else's may be among them.
+    # Those of other tests may be among them.
     assert many <= value("mountain_loop_drain_letters_sum") - before <= many + 10
     counts = [s.value for s in scraped()["mountain_loop_drain_letters"].samples if s.name.endswith("_bucket")]
     assert counts == sorted(counts)

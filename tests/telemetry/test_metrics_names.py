@@ -25,7 +25,7 @@ from .scrapes import named, scraped, shown
 
 
 def run(program: str, **environment: str) -> str:
-    """What a program of its own prints: the figures are of the process."""
+    """The output of a program of its own: the figures are of the process."""
     import os
 
     made = subprocess.run(
@@ -253,7 +253,7 @@ asyncio.run(main())
 
 @pytest.fixture(scope="module", params=["1000", "10"])
 def bounded(request: pytest.FixtureRequest) -> dict[str, int]:
-    """What 5,000 names of effects come to that fail with 3 types of errors each; the figures are of a process."""
+    """The size of 5,000 names of effects that fail with 3 types of errors each; the figures are of a process."""
     environment = os.environ | {"MOUNTAIN_SERIES": request.param}
     command = [sys.executable, "-c", MANY_THAT_FAIL]
     made = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)

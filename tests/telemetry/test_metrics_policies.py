@@ -1,4 +1,4 @@
-"""What a scrape says of policies, threads and loops."""
+"""The figures of policies, threads and loops in a scrape."""
 
 import asyncio
 import gc

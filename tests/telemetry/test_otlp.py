@@ -68,7 +68,7 @@ asyncio.run(main())
 
 
 def run(source: str, *argv: str) -> Any:
-    """What a program found out."""
+    """The findings of a program."""
     program = [sys.executable, "-c", HEAD + textwrap.dedent(source), *argv]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     done = subprocess.run(program, capture_output=True, text=True, timeout=20, env=environment)
@@ -83,7 +83,7 @@ class Receiver:
     def __init__(self, answer: Callable[[BaseHTTPRequestHandler], None]) -> None:
         self.spans: list[Any] = []
         self.requests = 0
-        #: Who hangs may go.
+        #: A request that hangs may go.
         self.over = threading.Event()
         receiver = self
 
@@ -239,7 +239,7 @@ def test_an_endpoint_that_never_accepts_is_left_behind() -> None:
 
 def test_an_endpoint_that_refuses_holds_up_nothing() -> None:
     with closing(socket.socket()) as taken:
-        taken.bind(("127.0.0.1", 0))  # a port where nobody listens
+        taken.bind(("127.0.0.1", 0))  # a port on which no program listens
         found = run(HUNDRED, f"http://127.0.0.1:{taken.getsockname()[1]}/v1/traces")
     bounded(found)
     assert found["steps"]["spans"] in ("done", "abandoned")

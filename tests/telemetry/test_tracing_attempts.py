@@ -1,4 +1,4 @@
-"""What a span tells: of attempts, of errors, of what happened on the way."""
+"""The contents of a span: attempts, errors, and events on the way."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""When spans are handed over, and what logs say of them."""
+"""The delivery of spans, and the records about it."""
 
 import asyncio
 import gc
@@ -118,7 +118,7 @@ def test_a_forked_child_exports_its_own_spans_and_none_of_its_parent_s() -> None
 
 
 async def test_the_queue_is_bounded(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spans that nobody takes are counted, and take no memory."""
+    """Spans that are never taken are counted, and take no memory."""
     _native.trace(_tracing_without_hands(spans))
     before = dropped()
     for _ in range(8192):

@@ -1,4 +1,4 @@
-"""What the application says to a span of ours, and which spans are made."""
+"""The sampling of our spans by the application."""
 
 import contextlib
 import sys
@@ -198,7 +198,7 @@ async def test_a_ratio_samples_whole_traces() -> None:
 
 @contextlib.contextmanager
 def unraisable(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What is told to who hears of errors that cannot be raised."""
+    """The errors that reach the hook for those that cannot be raised."""
     said: list[str] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda about: said.append(repr(about.exc_value)))
     yield said

@@ -1,4 +1,4 @@
-"""What the tests of tracing share: an application that traces for a test, and what its exporter was given."""
+"""Support for the tests of tracing: an application that traces for a test, and its exporter's spans."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""What the tests of virtual time share."""
+"""Support for the tests of virtual time."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from mountain_runtime.testing import VirtualClock
 
-#: What is to be no time, such as an hour of virtual time (50 ms), may really take this long on a slow machine.
+#: Seconds that a jump, such as an hour of virtual time (50 ms), may really take on a slow machine.
 NO_TIME = 10.0
 
 
@@ -23,7 +23,7 @@ class Real:
 
 
 class Log(list[tuple[float, Any]]):
-    """What happened, with the virtual time of it."""
+    """The events, with their virtual time."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock

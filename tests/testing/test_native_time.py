@@ -90,7 +90,7 @@ async def test_native_work_that_hangs_holds_time_until_it_is_overtaken(
     assert 0.4 < real.took < 0.4 + NO_TIME
     with pytest.raises(TimedOut):
         await reading
-    await asyncio.sleep(100)  # nobody waits for the pipe any more
+    await asyncio.sleep(100)  # no call waits for the pipe any more
     assert virtual_clock.time() == 105.5
     with contextlib.suppress(OSError):  # its thread goes home, if it has not
         os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))

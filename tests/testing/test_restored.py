@@ -1,4 +1,4 @@
-"""Where virtual time begins and ends: clock, loop and selector are as they were, and errors say what to do."""
+"""The beginning and end of virtual time: clock, loop and selector are as they were, and errors say what to do."""
 
 import asyncio
 import selectors
@@ -19,7 +19,7 @@ METHODS = ("time", "call_at", "run_in_executor", "shutdown_default_executor")
 
 
 def own(loop: Any) -> set[str]:
-    """What stands in for a method of the loop or of its selector."""
+    """The replacement of a method of the loop or of its selector."""
     found = {name for name in METHODS if name in vars(loop)}
     return found | {"select"} if loop._selector is not None and "select" in vars(loop._selector) else found
 
@@ -152,7 +152,7 @@ class Aged(asyncio.SelectorEventLoop):
 
 
 class Odd(selectors.DefaultSelector):
-    """A selector of somebody's own."""
+    """A selector of the user's own."""
 
 
 @pytest.mark.parametrize("wait", [0.1, 0.3, 1.7, 3600.0])

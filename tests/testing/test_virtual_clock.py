@@ -97,7 +97,7 @@ async def test_a_task_under_somebody_elses_deadline_ends_a_moment_after_it(virtu
 
 @blocking(Timeout(1))
 def slow(seconds: float) -> int:
-    time.sleep(seconds)  # what a thread does is real
+    time.sleep(seconds)  # a thread's work is real
     return threading.get_ident()
 
 

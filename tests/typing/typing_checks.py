@@ -1,4 +1,4 @@
-"""What must type-check under mypy --strict, basedpyright and pyrefly, and what must not.
+"""Programs that must type-check under mypy --strict, basedpyright and pyrefly, and such that must not.
 
 A line marked `expect_error` carries an ignore, and mypy complains of one that has nothing to ignore; test_typing.py
 takes the ignores away to see that each checker refuses these lines, and only these.
@@ -125,7 +125,7 @@ def count(text: str, sep: str | None = None) -> int:
 
 
 async def reversed_(text: str) -> str:
-    """Somebody else's function."""
+    """A function of another package."""
     return text[::-1]
 
 
@@ -246,7 +246,7 @@ def policy_of(other: U) -> Policy[U]:
     return Fallback(lambda error: other, on=OSError)
 
 
-#: What stands in is in the result's type, and what gives nothing of its own is not.
+#: The type of a stand-in is in the result's type; a policy that gives nothing of its own adds none.
 STANDS_IN = (
     assert_type(maybe(1), Effect[int | None]),
     assert_type(maybe_blocking(1, times=2), Effect[int | None]),
@@ -288,7 +288,7 @@ STANDS_IN = (
 )
 
 
-#: In a tuple, so that no effect is one that nobody awaits.
+#: In a tuple, so that no effect counts as one that is never awaited.
 VALUES = (
     assert_type(shout("a", times=2), Effect[str]),
     assert_type(load(1), Effect[bytes]),
@@ -476,7 +476,7 @@ assert_type(run(used, runtime=Runtime(workers=1, threads=2, shutdown=Shutdown(dr
 
 
 async def refused(rt: Runtime) -> None:
-    """What no checker may let through."""
+    """Programs that no checker may let through."""
     await shout(1)  # type: ignore[arg-type]  # expect_error: a wrong argument
     await shout("a", 2)  # type: ignore[call-arg]  # expect_error: a keyword as a position
     await load(key="a")  # type: ignore[arg-type]  # expect_error: a wrong keyword argument
@@ -539,4 +539,4 @@ async def refused(rt: Runtime) -> None:
     amap(load, ["a"], limit=1)  # type: ignore[arg-type]  # expect_error: items of another type
     await rt.submit(asyncio.sleep(1))  # type: ignore[arg-type]  # expect_error: no effect
     await fs.hash("a", "md5")  # type: ignore[arg-type]  # expect_error: no such algorithm
-    load(1)  # type: ignore[unused-awaitable]  # expect_error, not by basedpyright: nobody awaits it
+    load(1)  # type: ignore[unused-awaitable]  # expect_error, not by basedpyright: it is never awaited

@@ -10,7 +10,7 @@ from mountain_runtime import Effect, Err, Ok, effect, race
 
 T = TypeVar("T")
 
-#: What happened, for the tests to ask about.
+#: The app's record of events, for the tests to ask about.
 events: list[str] = []
 app = FastAPI()
 
@@ -28,7 +28,7 @@ async def while_connected(request: Request, work: Effect[T]) -> T:
             return value
         case Err(error=error):
             raise error
-    raise HTTPException(499)  # it reaches no one
+    raise HTTPException(499)  # it reaches no client
 
 
 @effect

@@ -24,7 +24,7 @@ events: list[str] = []
 
 
 class State(TypedDict):
-    """What the lifespan hands to every request."""
+    """The state that the lifespan hands to every request."""
 
     rt: Runtime
 
@@ -105,7 +105,7 @@ async def told(request: Request) -> Response:
 
 
 async def socket(websocket: WebSocket) -> None:
-    """A client that leaves is told by `receive` only, so whoever works meanwhile listens beside it."""
+    """A client that leaves is told by `receive` only, so the handler listens beside its work."""
     await websocket.accept()
     async with anyio.create_task_group() as group:
         group.start_soon(nap, "socket", 60)

@@ -26,7 +26,7 @@ from mountain_runtime import (
 from mountain_runtime.errors import CircuitOpen, Rejected, ShuttingDown, TimedOut
 from mountain_runtime.testing import open_circuit
 
-#: What happened, for the tests to ask about.
+#: The app's record of events, for the tests to ask about.
 events: list[str] = []
 #: The numbers of the requests that a handler has begun with.
 begun: list[int] = []

@@ -14,7 +14,7 @@ said: list[str] = []
 
 
 class Store:
-    """What there is of each thing."""
+    """The number of each thing in stock."""
 
     def __init__(self) -> None:
         self.counts = {"nails": 3}
@@ -77,7 +77,7 @@ async def get_effect(thing: str, *, store: Store = need(Store)) -> int:
 
 @app.get("/plain/{thing}")
 async def get_plain(thing: str, request: Request) -> int:
-    desk: Desk = request.app.state.rt.get(Desk)  # what is no effect asks the runtime
+    desk: Desk = request.app.state.rt.get(Desk)  # a plain handler asks the runtime
     return await desk.count(thing)
 
 

@@ -31,14 +31,14 @@ asyncio.run(main())
 
 
 def free_port() -> int:
-    """One where nobody listens."""
+    """A port on which no program listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def is_free(port: int) -> bool:
-    """Whether somebody could listen there, without the help of SO_REUSEPORT."""
+    """Whether a program could listen there, without the help of SO_REUSEPORT."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""What the tests of processes share. The children are real, and so is the time they take."""
+"""Support for the tests of processes. The children are real, and so is the time they take."""
 
 import gc
 import os
@@ -42,7 +42,7 @@ def eventually(condition: Callable[[], bool], seconds: float = SOON) -> bool:
 
 
 def zombies() -> list[int]:
-    """Children of this process that have ended and that nobody has reaped."""
+    """Children of this process that have ended and were not reaped."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

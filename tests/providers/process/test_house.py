@@ -1,4 +1,4 @@
-"""How children stand in this process: signals, descriptors, forks, and who waits for whom."""
+"""Children in this process: signals, descriptors, forks, and waits for other children."""
 
 import asyncio
 import os

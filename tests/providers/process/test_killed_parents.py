@@ -1,4 +1,4 @@
-"""What is left when the parent is killed with `kill -9`: nothing, on Linux. Elsewhere the docs promise nothing."""
+"""Leftovers of a parent that was killed with `kill -9`: none, on Linux. Elsewhere the docs promise nothing."""
 
 import sys
 from pathlib import Path

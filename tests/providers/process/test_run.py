@@ -60,7 +60,7 @@ async def test_both_streams_at_once_do_not_block_each_other() -> None:
 
 
 def refusal(**options: object) -> OSError:
-    """What `subprocess` raises for the same."""
+    """The error that `subprocess` raises for the same."""
     argv = options.pop("argv")
     with pytest.raises(OSError) as info:
         subprocess.run(argv, check=True, **options)  # type: ignore[call-overload]

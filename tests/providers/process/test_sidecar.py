@@ -37,7 +37,7 @@ def port() -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether somebody else could listen there."""
+    """Whether another program could listen there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -139,7 +139,7 @@ async def test_it_is_started_again_and_its_users_keep_their_object() -> None:
             assert (await ask(b"again")).split()[1] == b"again"
             assert p.pid != first
             assert not lives(first)
-            os.kill(p.pid, signal.SIGKILL)  # while nobody talks to it
+            os.kill(p.pid, signal.SIGKILL)  # while no call talks to it
             await p.wait()
             assert (await ask(b"once more")).endswith(b" once more")
 

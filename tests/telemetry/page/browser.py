@@ -26,7 +26,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--hide-scrollbars",
 ]
-#: A look at what nobody announces, every so many seconds.
+#: The interval, in seconds, of looks at states without an event.
 LOOK = 0.02
 
 
@@ -40,7 +40,7 @@ def start() -> Chrome:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     options.add_experimental_option("perfLoggingPrefs", {"enableNetwork": True, "enablePage": False})
-    # What is on this machine is asked for directly, whatever the environment says of others.
+    # Addresses on this machine are asked directly, whatever proxies the environment names.
     with mock.patch.dict(os.environ, {"no_proxy": "*", "NO_PROXY": "*"}):
         return Chrome(options=options, service=Service(executable_path=DRIVER))
 
@@ -52,7 +52,7 @@ def resize(driver: Chrome, width: int, height: int, scale: float = 1) -> None:
 
 
 def prefer(driver: Chrome, **features: str) -> None:
-    """What the system is said to prefer, such as `color_scheme="dark"`."""
+    """The system's preferences, such as `color_scheme="dark"`."""
     wanted = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
 
@@ -62,19 +62,19 @@ class Tab:
 
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
-        #: What the console may say besides: parts of its messages.
+        #: The messages that the console may have besides, in part.
         self.expected: list[str] = []
 
     async def open(self, url: str) -> None:
         await asyncio.to_thread(self.driver.get, url)
 
     async def js(self, body: str, *args: Any) -> Any:
-        """What a function of `args` with this body gives; it may await."""
+        """The result of a function of `args` with this body; it may await."""
         script = f"return (async (...args) => {{ {body} }})(...arguments)"
         return await asyncio.to_thread(self.driver.execute_script, script, *args)
 
     async def until(self, body: str, *args: Any, within: float = 10) -> Any:
-        """What that function gives, once it is true."""
+        """The function's result, once it is true."""
         end = time.monotonic() + within
         while not (found := await self.js(body, *args)):
             if time.monotonic() > end:
@@ -113,12 +113,12 @@ class Tab:
 
 
 def said(driver: Chrome) -> list[str]:
-    """What the console was told since the last time."""
+    """The messages of the console since the last time."""
     return [f"{entry['level']} {entry['source']}: {entry['message']}" for entry in driver.get_log("browser")]
 
 
 def requested(driver: Chrome) -> list[str]:
-    """The addresses that were asked for since the last time, whether or not somebody answered."""
+    """The addresses that were asked for since the last time, answered or not."""
     messages: list[Mapping[str, Any]] = [
         json.loads(entry["message"])["message"] for entry in driver.get_log("performance")
     ]

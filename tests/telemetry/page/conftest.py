@@ -19,7 +19,7 @@ def driver() -> Iterator[Chrome]:
 
 @pytest.fixture(autouse=True)
 async def tab(driver: Chrome) -> AsyncIterator[Tab]:
-    """A fresh page. At the end nothing unexpected was said in it, and nobody else was asked for anything."""
+    """A fresh page. At the end nothing unexpected was logged in it, and no other host was asked for anything."""
     old = driver.current_window_handle
     driver.switch_to.new_window("tab")
     new = driver.current_window_handle

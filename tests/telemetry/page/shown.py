@@ -1,4 +1,4 @@
-"""What the tests in a browser share: what stands on the page, and what the events say meanwhile."""
+"""Support for the tests in a browser: the contents of the page, and of the events meanwhile."""
 
 import asyncio
 import time
@@ -64,7 +64,7 @@ return ['#program', '#pid', '.note', '.figures dt', '.figures .value', 'thead .s
   return [css, getComputedStyle(node).color, getComputedStyle(behind).backgroundColor];
 });
 """
-#: What reaches beyond the window and is in no box that scrolls by itself.
+#: Elements that reach beyond the window and are in no box that scrolls by itself.
 BEYOND = """
 const root = document.documentElement;
 const beyond = [...document.body.querySelectorAll('*')].filter((node) =>
@@ -108,7 +108,7 @@ async def followed(client: httpx.AsyncClient, runtime: Runtime) -> AsyncIterator
 
 
 async def eventually(look: Callable[[], Awaitable[Any]], true: Callable[[Any], Any] = bool, within: float = 10) -> Any:
-    """What a look finds, once that is true."""
+    """The result of a look, once it is true."""
     end = time.monotonic() + within
     while not true(found := await look()):
         assert time.monotonic() < end, f"it did not come to that; the last look found {found!r}"
@@ -117,7 +117,7 @@ async def eventually(look: Callable[[], Awaitable[Any]], true: Callable[[Any], A
 
 
 async def same(shown: Callable[[], Awaitable[Any]], expected: Callable[[], Awaitable[Any]]) -> None:
-    """What is shown is what is expected, at some moment: both go on changing."""
+    """The page shows the expected state, at some moment: both go on changing."""
 
     async def both() -> Any:
         return await shown(), await expected()

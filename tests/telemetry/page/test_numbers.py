@@ -262,7 +262,7 @@ async def test_the_totals_and_the_lag_of_the_loop_are_what_the_state_says(tab: T
     async with Runtime(dashboard=HERE) as rt, at(tab, rt), followed(client, rt) as look:
         works = [rt.submit(held()) for _ in range(6)] + [rt.submit(blocks())]
         await attempt(abandoned())
-        time.sleep(0.7)  # nobody is served meanwhile: that is the lag
+        time.sleep(0.7)  # the loop serves no call meanwhile: that is the lag
 
         async def shown() -> Any:
             lines = [await tab.js(figure, name) for name in ("running", "waiting", "threads", "lag", "effects")]
@@ -322,7 +322,7 @@ async def test_rates_are_of_the_last_seconds(tab: Tab) -> None:
         row = await eventually(lambda: tab.js(FIELDS, name), lambda row: float(row.get("rate", 0)) > 15)
         assert float(row["rate"]) < 55
         assert await tab.js(rate) > 15
-        # Charts that nobody sees are not drawn.
+        # Charts out of sight are not drawn.
         await tab.js("document.querySelector(`[data-effect='${args[0]}']`).scrollIntoView()", name)
         line = "return document.querySelector(`[data-effect='${args[0]}'] .spark .line`).getAttribute('d')"
         assert len((await tab.until(line, name)).split()) > 2, "its chart has more than one point"

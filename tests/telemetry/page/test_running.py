@@ -1,4 +1,4 @@
-"""What runs, what has failed and what is stopping is on the page."""
+"""Running, failed and stopping work is on the page."""
 
 import asyncio
 import re

@@ -5,6 +5,7 @@ pub(crate) mod dashboard;
 pub(crate) mod ends;
 pub(crate) mod log;
 pub(crate) mod retries;
+pub(crate) mod span_events;
 pub(crate) mod spans;
 pub(crate) mod statistics;
 pub(crate) mod watch;

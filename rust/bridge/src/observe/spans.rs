@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mountain_core::observe::{Event, Found, Observer};
+use mountain_core::observe::Observer;
 use mountain_core::telemetry::{Labels, Record};
 use mountain_core::time::Instant;
 use pyo3::prelude::*;
@@ -17,6 +17,7 @@ use pyo3::types::PyList;
 use pyo3::{ffi, intern};
 
 use crate::globals::{clock, telemetry};
+use crate::observe::span_events;
 use crate::observe::watchers;
 use crate::plan::Plan;
 use crate::port::Port;
@@ -272,7 +273,7 @@ impl Span {
             return Ok(());
         }
         let (events, more) = kept.record.take();
-        let events: Vec<_> = events.into_iter().map(|(event, at)| told_of(event, at, &kept.labels)).collect();
+        let events: Vec<_> = events.into_iter().map(|(event, at)| span_events::told_of(event, at, &kept.labels)).collect();
         waiting.append((&kept.span, wall(self.started), wall(now), error, events, more))?;
         let n = waiting.len();
         if n == 1 {
@@ -290,29 +291,5 @@ impl Span {
         } else {
             Ok(())
         }
-    }
-}
-
-/// An event's name, its layer's label, its number, and its time.
-type Told<'a> = (&'static str, &'a str, u64, u64);
-
-fn told_of(event: Event, at: Instant, labels: &Labels) -> Told<'_> {
-    let at = wall(at);
-    match event {
-        Event::Waits(layer) => ("waits", labels.layer(layer), 0, at),
-        Event::Waited(layer) => ("waited", labels.layer(layer), 0, at),
-        Event::Attempt(n) => ("attempt", "", u64::from(n), at),
-        Event::BacksOff(layer, until) => ("backs off", labels.layer(layer), wall(until).saturating_sub(at), at),
-        Event::Refused(layer) => ("refused", labels.layer(layer), 0, at),
-        Event::Cache(layer, found) => {
-            let name = match found {
-                Found::Hit => "cache hit",
-                Found::Stale => "cache stale hit",
-                Found::Missing => "cache miss",
-                Found::Flying => "cache joined",
-            };
-            (name, labels.layer(layer), 0, at)
-        }
-        Event::Degraded(layer) => ("degraded", labels.layer(layer), 0, at),
     }
 }

@@ -1,0 +1,31 @@
+//! The events of a span, as data for Python.
+
+use mountain_core::observe::{Event, Found};
+use mountain_core::telemetry::Labels;
+use mountain_core::time::Instant;
+
+use crate::observe::spans::wall;
+
+/// An event's name, its layer's label, its number, and its time.
+pub(super) type Told<'a> = (&'static str, &'a str, u64, u64);
+
+pub(super) fn told_of(event: Event, at: Instant, labels: &Labels) -> Told<'_> {
+    let at = wall(at);
+    match event {
+        Event::Waits(layer) => ("waits", labels.layer(layer), 0, at),
+        Event::Waited(layer) => ("waited", labels.layer(layer), 0, at),
+        Event::Attempt(n) => ("attempt", "", u64::from(n), at),
+        Event::BacksOff(layer, until) => ("backs off", labels.layer(layer), wall(until).saturating_sub(at), at),
+        Event::Refused(layer) => ("refused", labels.layer(layer), 0, at),
+        Event::Cache(layer, found) => {
+            let name = match found {
+                Found::Hit => "cache hit",
+                Found::Stale => "cache stale hit",
+                Found::Missing => "cache miss",
+                Found::Flying => "cache joined",
+            };
+            (name, labels.layer(layer), 0, at)
+        }
+        Event::Degraded(layer) => ("degraded", labels.layer(layer), 0, at),
+    }
+}
