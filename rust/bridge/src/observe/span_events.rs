@@ -1,10 +1,27 @@
-//! The events of a span, as data for Python.
+//! The events of a span, as data for Python, with their times of day.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use mountain_core::observe::{Event, Found};
 use mountain_core::telemetry::Labels;
 use mountain_core::time::Instant;
 
-use crate::observe::spans::wall;
+use crate::globals::clock;
+
+/// Added to a reading of the clock, in nanoseconds, this gives the time of day.
+static WALL: AtomicU64 = AtomicU64::new(0);
+
+/// Reads the time of day anew.
+pub(super) fn set_wall() {
+    let day = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+    WALL.store(day.wrapping_sub(clock().now().nanos()), Ordering::Relaxed);
+}
+
+/// The time of day, in nanoseconds since 1970.
+pub(super) fn wall(at: Instant) -> u64 {
+    at.nanos().wrapping_add(WALL.load(Ordering::Relaxed))
+}
 
 /// An event's name, its layer's label, its number, and its time.
 pub(super) type Told<'a> = (&'static str, &'a str, u64, u64);

@@ -7,7 +7,6 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use mountain_core::observe::Observer;
 use mountain_core::telemetry::{Labels, Record};
@@ -16,8 +15,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use pyo3::{ffi, intern};
 
-use crate::globals::{clock, telemetry};
-use crate::observe::span_events;
+use crate::globals::telemetry;
+use crate::observe::span_events::{set_wall, told_of, wall};
 use crate::observe::watchers;
 use crate::plan::Plan;
 use crate::port::Port;
@@ -125,9 +124,6 @@ thread_local! {
     static ARMED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Added to a reading of the clock, in nanoseconds, this gives the time of day.
-static WALL: AtomicU64 = AtomicU64::new(0);
-
 /// Makes spans from now on; with None, makes none and asks no more.
 #[pyfunction]
 #[pyo3(signature = (tracing, /))]
@@ -164,16 +160,6 @@ pub(crate) fn kept(py: Python<'_>) -> Option<&'static Tracing> {
     // SAFETY: the pointer is null or to a box that is never freed.
     let tracing = unsafe { TRACING.load(Ordering::Acquire).as_ref() }?.get();
     (tracing.fate(py) != Some(DROPPED)).then_some(tracing)
-}
-
-fn set_wall() {
-    let day = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
-    WALL.store(day.wrapping_sub(clock().now().nanos()), Ordering::Relaxed);
-}
-
-/// The time of day, in nanoseconds since 1970.
-pub(crate) fn wall(at: Instant) -> u64 {
-    at.nanos().wrapping_add(WALL.load(Ordering::Relaxed))
 }
 
 /// Asks Python whether the application traces, since it may have set that up meanwhile.
@@ -273,7 +259,7 @@ impl Span {
             return Ok(());
         }
         let (events, more) = kept.record.take();
-        let events: Vec<_> = events.into_iter().map(|(event, at)| span_events::told_of(event, at, &kept.labels)).collect();
+        let events: Vec<_> = events.into_iter().map(|(event, at)| told_of(event, at, &kept.labels)).collect();
         waiting.append((&kept.span, wall(self.started), wall(now), error, events, more))?;
         let n = waiting.len();
         if n == 1 {
