@@ -90,7 +90,7 @@ async def numbers() -> AsyncGenerator[int]:
 
 
 def with_url(fn: Any) -> Any:
-    """What fills an argument, and says that it is the function that it fills."""
+    """A decorator that fills an argument, and says that it is the function that it fills."""
 
     @functools.wraps(fn)
     def filled(*args: Any) -> Any:
