@@ -35,6 +35,7 @@ from mountain_runtime import (
     need,
     process,
     run,
+    sidecar,
     testing,
 )
 from mountain_runtime.errors import ConfigError
@@ -221,6 +222,9 @@ WRITTEN: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: fs.walk(5), TypeError, "a path is a str or os.PathLike, not int"),  # type: ignore[arg-type]
     (lambda: process.run("env", env=["A=1"]), TypeError, "env= takes a mapping of str to str, not list"),  # type: ignore[arg-type]
     (lambda: process.open("env", env=["A=1"]), TypeError, "env= takes a mapping of str to str, not list"),  # type: ignore[arg-type]
+    (lambda: sidecar("a", ready=nothing), ConfigError, "must be a plain function of a line, such as lambda line: ..."),  # type: ignore[arg-type]
+    (lambda: sidecar("a", ready=two), ConfigError, "must be a plain function of a line, such as lambda line: ..."),
+    (lambda: sidecar("a", restart=1), ConfigError, "write constant(1)"),  # type: ignore[arg-type]
     (lambda: testing.open_circuit(RateLimit(1, per=1)), TypeError, "takes a CircuitBreaker, not RateLimit(1, per=1)"),  # type: ignore[arg-type]
     (lambda: testing.open_circuit(CircuitBreaker), TypeError, "write CircuitBreaker(...)"),  # type: ignore[arg-type]
     (lambda: testing.exhaust(ConcurrencyLimit(1)), TypeError, "takes a RateLimit, not ConcurrencyLimit(1)"),  # type: ignore[arg-type]

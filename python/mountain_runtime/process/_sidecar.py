@@ -11,6 +11,7 @@ Races: 3 with 5. Stopping cancels the watch first, so that nothing is started af
 """
 
 import asyncio
+import inspect
 import random
 import sys
 from collections import deque
@@ -27,6 +28,9 @@ from .._tasks.scope import current
 from .._tasks.users_errors import note, said
 from ..errors import ConfigError, Rejected
 from ..policy import Backoff
+from ..policy._backoff import wrong_backoff
+from ..policy._functions import takes_one
+from ..policy._given import shown
 from ..policy._numbers import Seconds, count, seconds
 from . import Process, checked
 from ._sidecar_run import Ready, Run, Settings, Stop, StrPath, log
@@ -70,8 +74,12 @@ def sidecar(
     is_port = isinstance(ready, int) and not isinstance(ready, bool) and 0 < ready < 65536
     if ready is not None and not callable(ready) and not is_port:
         raise ConfigError(f"sidecar(ready={ready!r}): must be a function of a line, or a port from 1 to 65535")
+    if callable(ready) and (inspect.iscoroutinefunction(ready) or not takes_one(ready)):
+        raise ConfigError(
+            f"sidecar(ready={shown(ready)}): must be a plain function of a line, such as lambda line: ..."
+        )
     if restart is not None and not isinstance(restart, Backoff):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError(f"sidecar(restart={restart!r}): must be made by constant() or exponential()")
+        raise wrong_backoff(restart, "sidecar", "restart")
     settings = Settings(
         argv, ready, stop, count(stop_tries, "sidecar", "stop_tries"), seconds(grace, "sidecar", "grace"), restart
     )
