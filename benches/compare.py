@@ -39,12 +39,12 @@ def run(suites: Iterable[str], loop: str, scale: Scale) -> list[Result]:
 
 
 def rows(results: Iterable[Result]) -> list[Row]:
-    """What goes into the JSON file."""
+    """The contents of the JSON file."""
     return [result.row for result in results]
 
 
 def machine() -> str:
-    """Where this runs, for whoever reads the table; the load, because a busy machine changes even who wins."""
+    """The machine of this run, for the table's readers; its load, because a busy machine changes even the winner."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return f"{python}, {platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}"
 

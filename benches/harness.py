@@ -1,4 +1,4 @@
-"""How a contest is measured: contestants take turns in one process, answers are checked, medians become rows."""
+"""Contests: contestants take turns in one process, answers are checked, medians become rows."""
 
 import gc
 import importlib
@@ -40,7 +40,7 @@ class Row(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one contestant did in one round: what it is judged by, and the answer that proves that it did the work."""
+    """The result of one contestant in one round: its figure, and the answer that proves that it did the work."""
 
     figures: tuple[float, ...]
     answer: object
@@ -71,7 +71,7 @@ class Extra:
     theirs: Callable[[Samples], Iterable[float]]
     #: The contestants that it needs: without one of them there is no row.
     needs: tuple[str, ...]
-    #: What is less than this cannot be told from nothing, and is reported as this.
+    #: A smaller figure cannot be told from nothing, and is reported as this.
     resolution: float = 0.0
 
 
@@ -89,7 +89,7 @@ class Contest:
 
 
 class Suite(Protocol):
-    """What each module of `benches.suites` has."""
+    """The members of each module of `benches.suites`."""
 
     #: Every case, with the peers that ours is compared with in it.
     CASES: Mapping[str, tuple[str, ...]]
@@ -124,7 +124,7 @@ async def measured(suite: str, loop: str, contest: Contest) -> list[Result]:
     for turn in range(contest.warm_ups + contest.rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            gc.collect()  # everybody starts without garbage; the collector stays on, as it does in a program
+            gc.collect()  # each starts without garbage; the collector stays on, as it does in a program
             sample = await contest.contestants[name]()
             if sample.answer != contest.expected:
                 raise AssertionError(f"{suite} {contest.measures[0].case}: {name} gave another answer than expected")

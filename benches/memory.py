@@ -1,4 +1,4 @@
-"""How much memory this process holds."""
+"""The memory that this process holds."""
 
 import os
 import resource

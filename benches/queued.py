@@ -87,7 +87,7 @@ def _nobody() -> Awaitable[int]:
 
 async def touch(name: str, count: int, idle: float) -> dict[str, float]:
     """The bytes of a key, itself not counted, and how many are left when all buckets have been full again: `idle`
-    seconds after the last call, and as many until somebody looks."""
+    seconds after the last call, and as many until the next look."""
     keys = [f"customer {number}" for number in range(count)]
     gc.collect()
     before, begin = resident(), perf_counter()
@@ -141,7 +141,7 @@ async def _one(key: str) -> int:
 async def main(name: str, what: str, count: int, idle: float) -> None:
     """Runs the contestant, and prints its figures."""
     print(json.dumps(await (queue(name, count) if what == "queue" else touch(name, count, idle))), flush=True)
-    os._exit(0)  # what a million leave behind takes its time to go
+    os._exit(0)  # the leftovers of a million take their time to go
 
 
 if __name__ == "__main__":

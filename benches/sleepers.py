@@ -17,7 +17,7 @@ from mountain_runtime._native import trial_sleep as sleep
 
 Start = Callable[[float], Awaitable[object]]
 
-#: Long enough that nobody ends before the last one has started and all are weighed.
+#: Long enough that no sleeper ends before the last one has started and all are weighed.
 WEIGHED_SECONDS = 600.0
 #: The clock is read once for so many sleepers: a reading for each would be a part of its price.
 CHUNK = 500
@@ -57,7 +57,7 @@ async def weigh(start: Start, count: int) -> dict[str, float]:
 
 
 async def end(start: Start, count: int, seconds: float) -> dict[str, float]:
-    """Microseconds a start, and by how many seconds the latest of all ends was late for whoever awaits it."""
+    """Microseconds a start, and by how many seconds the latest of all ends was late for its waiter."""
     sleepers: list[Awaitable[object]] = [_nobody()] * count
     gc.collect()
     begin = perf_counter()
@@ -65,7 +65,7 @@ async def end(start: Start, count: int, seconds: float) -> dict[str, float]:
     submitted = perf_counter() - begin
     latest, ended = 0.0, 0
     for number, sleeper in enumerate(sleepers):
-        await sleeper  # they end in the order in which they began: whoever has ended already costs no turn of the loop
+        await sleeper  # they end in the order in which they began: one that has ended costs no turn of the loop
         latest = max(latest, perf_counter() - began[number // CHUNK] - seconds)
         ended += 1
     return {"submit": submitted / count * 1e6, "lateness": latest, "ended": ended}

@@ -1,4 +1,4 @@
-"""How calls follow each other in the suites: one at a time, so many at a time, all at once, beside a busy thread."""
+"""The order of calls in the suites: one at a time, so many at a time, all at once, beside a busy thread."""
 
 import asyncio
 import statistics
@@ -46,7 +46,7 @@ async def added(without: Block, call: Block, numbers: Sequence[int]) -> Sample:
 
 
 def in_pairs(numbers: Sequence[int]) -> list[int]:
-    """What `added` answers, if each call answers its number."""
+    """The answer of `added`, if each call answers its number."""
     return [number for start in numbers[::BLOCK] for number in [*numbers[start : start + BLOCK]] * 2]
 
 

@@ -25,7 +25,7 @@ Fetch = Callable[[str], Coroutine[Any, Any, int]]
 
 
 class Flaky(Exception):
-    """What is retried, if it came."""
+    """The error that would be retried."""
 
 
 async def returns(url: str) -> int:
@@ -55,7 +55,7 @@ async def contests(scale: Scale, loop: str) -> AsyncGenerator[Contest, None]:
 
 
 def protected(fetch: Fetch) -> dict[str, Fetch]:
-    """`fetch` under retry and timeout, by everybody who is installed."""
+    """`fetch` under retry and timeout, by all contestants that are installed."""
 
     async def in_time(url: str) -> int:
         async with asyncio.timeout(SECONDS):

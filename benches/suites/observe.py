@@ -1,4 +1,4 @@
-"""What it costs to be seen: metrics, spans, a scrape, and the live page.
+"""The cost of observation: metrics, spans, a scrape, and the live page.
 
 `metrics`, `sampled-out` and `span` are what each adds to a call of a trivial effect. The peers add theirs to the bare
 function: prometheus-client a counter and a histogram, OpenTelemetry's SDK its own span.
@@ -99,7 +99,7 @@ def _bare_and(call: Call) -> tuple[Block, Block]:
 
 @contextmanager
 def _traced(sampled: bool) -> Iterator[tuple[Any, Any]]:
-    """What our side is to know of tracing, and the provider: below a span that is recorded, or one that is not."""
+    """The tracing that our side knows, and the provider: below a span that is recorded, or one that is not."""
     if not (sdk := optional("opentelemetry.sdk.trace")):
         yield None, None
         return
@@ -126,7 +126,7 @@ def _traced(sampled: bool) -> Iterator[tuple[Any, Any]]:
 
 
 def _spans(case: str, scale: Scale, tracing: Any, provider: Any) -> Contest:
-    """Ours hands over within the time that is measured. Without the SDK there is nobody to be compared, nor ours."""
+    """Ours hands over within the time that is measured. Without the SDK there is no contestant, nor ours."""
     call = effect(trivial)
 
     async def ours(traced: bool, numbers: Sequence[int]) -> Sample:
@@ -235,7 +235,7 @@ with urllib.request.urlopen(sys.argv[1]) as events:
 
 
 async def _looked_at(stack: ExitStack, rt: Any) -> None:
-    """Somebody has the page open."""
+    """A client has the page open."""
     reader = stack.enter_context(
         subprocess.Popen([sys.executable, "-c", READER, rt._page.url + "events"], stdout=subprocess.PIPE)
     )

@@ -1,7 +1,7 @@
 """The policies that queue, count and remember: what each adds to a call, and how they do when a crowd wants the same.
 
-Nobody waits in `limit`, `rate`, `breaker`, `cache-hit` and `stack`: limits are high and nothing fails. What is measured
-is the price of being ready for it.
+No call waits in `limit`, `rate`, `breaker`, `cache-hit` and `stack`: limits are high and nothing fails. These measure
+the price of being ready for it.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ CASES: Mapping[str, tuple[str, ...]] = {
     "waiters": ("aiolimiter",),
 }
 
-#: So many that nobody waits.
+#: So many that no call waits.
 MANY = 1_000_000_000
 PERMITS = 10
 HOUR = 3600.0
-#: Turns, and in how many seconds: slower than callers come, so that all but the first wait; and so that nobody goes.
+#: Turns, and in how many seconds: slower than callers come, so that all but the first wait; and so that no call goes.
 OFTEN, NEVER = (1000, 0.05), (1, HOUR)
-#: What is less cannot be told from nothing: percent.
+#: A smaller figure cannot be told from nothing: percent.
 PERCENT = 0.01
 
 BUCKET = OURS_TOO + "bucket"
@@ -44,7 +44,7 @@ Block = Callable[[], AbstractAsyncContextManager[object]]
 
 
 class Flaky(Exception):
-    """What is retried, if it came."""
+    """The error that would be retried."""
 
 
 async def trivial(number: int) -> int:

@@ -1,4 +1,4 @@
-"""Who goes next, and what it costs to keep those who wait: priorities, a million queued effects, a million keys.
+"""Schedulers, and the cost of their queues: priorities, a million queued effects, a million keys.
 
 Queued work, under `max_in_flight`, and keys are weighed in a fresh process for each contestant (`benches/queued.py`).
 """

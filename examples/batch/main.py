@@ -46,7 +46,7 @@ async def look_all_up(url: str, addresses: list[str], state: Path) -> bool:
         except ShuttingDown:
             print(f"stopped: {len(known)} of {len(addresses)} addresses are known", file=sys.stderr)
         finally:
-            # What work that was accepted does to clean up is admitted while the runtime drains.
+            # The cleanup of accepted work is admitted while the runtime drains.
             await fs.write_text(state, json.dumps(known))
     return all(address in known for address in addresses)
 

@@ -45,13 +45,13 @@ class Group:
 
     @property
     def waste(self) -> int:
-        """What one could save."""
+        """The bytes that one could save."""
         return self.size * (len(self.paths) - 1)
 
 
 @dataclass(slots=True)
 class Search:
-    """What a search has seen."""
+    """The counts of a search."""
 
     files: int = 0
     suspects: int = 0
@@ -170,7 +170,7 @@ def report(search: Search, took: float) -> None:
 
 
 def effects(rt: Runtime) -> Table:
-    """What the runtime had to do for it."""
+    """The runtime's figures for it."""
     table = Table("effect", "runs", "failed", "p50", "p99", title="what ran")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -199,10 +199,11 @@ def main() -> int:
     async def job(rt: Runtime) -> None:
         try:
             await look(rt, root, search)
-        except ShuttingDown:  # what was being compared has ended, and nothing new was begun
+        except ShuttingDown:  # the comparisons under way have ended, and no new one was begun
             pass
 
-    # What is being compared when Ctrl-C comes has a second to end; after that, or at a second Ctrl-C, it is cancelled.
+    # Comparisons under way when Ctrl-C comes have a second to end; after that, or at a second Ctrl-C, they are
+    # cancelled.
     try:
         runtime = Runtime(shutdown=Shutdown(drain=1), dashboard=chosen.dashboard)
     except ConfigError as error:  # that is no address

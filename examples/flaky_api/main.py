@@ -56,7 +56,7 @@ class Service:
         self.answered: Counter[str] = Counter()
 
     def mood(self, path: str) -> str:
-        """What becomes of a request: for each item the same, whatever else is going on, unless the service is down."""
+        """The outcome of a request: for each item the same, whatever else is going on, unless the service is down."""
         self.asked[path] += 1
         now = time.monotonic() - self.began
         if any(begin <= now < end for begin, end in OUTAGES):
@@ -152,7 +152,7 @@ async def price(client: httpx.AsyncClient, item: int) -> str:
 
 @dataclass
 class Story:
-    """What happened."""
+    """The tally of outcomes."""
 
     outcomes: Counter[str] = field(default_factory=Counter[str])
     calls: list[Call] = field(default_factory=list[Call])

@@ -1,7 +1,7 @@
 """A small shop as one process: orders over HTTP, a SQLite store, a label printer beside it, shipping in the background.
 
 An order is accepted when it is in the store, and answered then. At SIGTERM or Ctrl-C no more are taken, those on their
-way are answered, and the worker ships what it has. Then the services stop, each when nobody needs it any more. What
+way are answered, and the worker ships what it has. Then the services stop, each when it is not needed any more. What
 came too late to be shipped is shipped after the next start.
 """
 
@@ -82,7 +82,7 @@ class Store:
 
 @asynccontextmanager
 async def open_store(path: Path) -> AsyncGenerator[Store]:
-    """The store in a file, closed when nobody needs it any more."""
+    """The store in a file, closed when it is not needed any more."""
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     database.execute("create table if not exists orders (number integer primary key, item text not null, label text)")
     try:
@@ -147,7 +147,7 @@ async def place(item: str, *, store: Store = need(Store)) -> int:
 
 @web.middleware
 async def statuses(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What a client is told when there is no answer."""
+    """Answers with a status where a handler raises an error."""
     try:
         return await handler(request)
     except TimedOut as error:
@@ -216,7 +216,7 @@ async def ship_all(rt: Runtime, *, store: Store = need(Store), labels: Labels = 
 
 
 def tell_systemd(state: str) -> None:
-    """What a unit of `Type=notify` waits for. Elsewhere nobody does."""
+    """Tells systemd the state of a unit of `Type=notify`. Elsewhere it does nothing."""
     if address := os.environ.get("NOTIFY_SOCKET"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
             to.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)

@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
     path.relative_to(ROOT)
-    for pattern in ("rust/*/src/**/*.rs", "rust/*/tests/**/*.rs", "python/**/*.py", "python/**/*.pyi", "tests/**/*.py")
+    for pattern in (
+        *("rust/*/src/**/*.rs", "rust/*/tests/**/*.rs", "python/**/*.py", "python/**/*.pyi", "tests/**/*.py"),
+        *("benches/**/*.py", "benches/*/src/*.rs", "examples/**/*.py"),
+    )
     for path in sorted(ROOT.glob(pattern))
 ]
 WIDTH = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["line-length"]

@@ -1,4 +1,5 @@
-//! What a binding made with `pyo3-async-runtimes` costs: the usual bridge between tokio and asyncio, with its default runtime.
+//! The cost of a binding made with `pyo3-async-runtimes`: the usual bridge between tokio and asyncio, with its default
+//! runtime.
 
 use std::time::Duration;
 
