@@ -212,6 +212,9 @@ class Layer:
     def cache(store: CacheState, key: Callable[..., object] | None, /) -> Layer: ...
     @staticmethod
     def fallback(to: Callable[[Exception], object], on: object, /) -> Layer: ...
+    @staticmethod
+    def trial_twice(seconds: float, /) -> Layer:
+        """For tests: twice at once, the second time after so many seconds."""
 
 @final
 class RateState:
@@ -272,7 +275,7 @@ class BudgetState:
 
 @final
 class Landing:
-    """Where a cached call's flight ends."""
+    """Where a flight ends."""
 
     def flies(self, task: object, /) -> None: ...
     def permit_context(self) -> PermitContext: ...

@@ -1,11 +1,11 @@
-"""Flights: cached calls under way, each a task of its own that serves all waiters for its value."""
+"""Flights: runs of what a layer encloses, a task each: for all callers of a cached call, or beside another."""
 
 import asyncio
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
-from .._native import Landing, Plan, apart, call_effect, deadline_var, permit_context_var
+from .._native import InheritedDeadline, Landing, Plan, apart, call_effect, deadline_var, permit_context_var
 from .._tasks import scope as _scope
 from .._tasks.exits import EXITS
 
@@ -18,11 +18,12 @@ def begin(
     kwargs: dict[str, Any] | None,
     plan: Plan,
     landing: Landing,
+    limit: InheritedDeadline | None,
     /,
 ) -> None:
-    """Starts the call under `plan` in a copy of the current context, without its deadline."""
+    """Starts the call under `plan` in a copy of the current context, whose deadline becomes `limit`."""
     context = copy_context()
-    context.run(deadline_var.set, None)
+    context.run(deadline_var.set, limit)
     flight = _fly(callable, args, kwargs, plan, landing)
     task = apart(asyncio.create_task, flight, name=plan.name, context=context)
     landing.flies(task)

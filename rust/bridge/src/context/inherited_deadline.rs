@@ -53,7 +53,7 @@ impl InheritedDeadline {
 }
 
 impl InheritedDeadline {
-    pub(super) fn of(py: Python<'_>, at: Instant, source: Option<DeadlineSource>) -> PyResult<Self> {
+    pub(crate) fn of(py: Python<'_>, at: Instant, source: Option<DeadlineSource>) -> PyResult<Self> {
         ANY.store(true, Ordering::Relaxed);
         Ok(InheritedDeadline { at, task: KnownTask::new(&current_task(py)?)?, source })
     }

@@ -129,6 +129,13 @@ impl Layer {
         Layer { on: Some(on), to: Some(to), ..Layer::of(policy::Layer::Fallback) }
     }
 
+    /// For tests: the inside twice at once, the second time after so many seconds.
+    #[staticmethod]
+    #[pyo3(signature = (seconds, /))]
+    fn trial_twice(#[pyo3(from_py_with = to_seconds)] seconds: Duration) -> Self {
+        Layer::of(policy::Layer::Trial(seconds))
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.on)?;
         visit.call(&self.to)?;
@@ -231,8 +238,8 @@ const ERRNOS: &[(&str, &[i32])] = &[
 
 /// `on` by errno. `None`: a class or function that only Python can judge, so the effect runs inline.
 pub(crate) fn native_on(py: Python<'_>, layer: &Layer) -> Option<OnErrno> {
-    // Their values are Python objects.
-    if matches!(layer.core, policy::Layer::Cache(_) | policy::Layer::Fallback) {
+    // Their values are Python objects, and native leaves have no flights.
+    if layer.core.flies() || matches!(layer.core, policy::Layer::Fallback) {
         return None;
     }
     let Some(on) = &layer.on else { return Some(Some(Vec::new())) };

@@ -1,4 +1,4 @@
-//! Ends a cached call's flight: with the outcome of its task, or as lost if the task is dropped or its loop is closed.
+//! Ends a flight: with the outcome of its task, or as lost if the task is dropped or its loop is closed.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::python::pyref::PyRef;
 pub(crate) struct Landing {
     right: Mutex<Option<effect::Landing>>,
     flight: Arc<Flight>,
-    /// The permits of the call that began the flight, and waits for it.
+    /// The permits of the call that began the flight, and waits for it. Several flights of one call share them.
     held: Option<Arc<PermitContext>>,
     /// The flight's task and its loop's port, from `flies` until the end.
     task: Mutex<Option<(Py<PyAny>, Py<Port>)>>,

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use mountain_core::effect::{Begin, Course, Flights, Landing, Leaf, PermitContext, Shared, Terms, Trace, Verdict};
+use mountain_core::effect::{Begin, Course, Deadline, Flights, Landing, Leaf, PermitContext, Shared, Terms, Trace, Verdict};
 use mountain_core::error::Owner;
+use mountain_core::time::Instant;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
+use crate::context::inherited_deadline::InheritedDeadline;
 use crate::convert::fail::Fail;
 use crate::observe::watch::Watch;
 use crate::plan::Plan;
@@ -174,14 +176,18 @@ impl Flights for PyLeaf {
         self.shared_fault(unsafe { Python::assume_attached() }, fault)
     }
 
-    fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<PermitContext>>) -> Result<(), Fail> {
+    fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<PermitContext>>, over: Deadline) -> Result<(), Fail> {
         // SAFETY: as in `poll`.
         let py = unsafe { Python::assume_attached() };
         let begin = || -> PyResult<()> {
             let landing = Bound::new(py, flight_guard::Landing::new(landing, held))?;
             let inner = Plan::inside(self.plan.bind(py), layer)?;
             let kwargs = self.kwargs.as_ref().map(|k| k.bind(py));
-            let args = (self.callable.bind(py), self.args.bind(py), kwargs, inner, landing);
+            let limit = match over.at {
+                Instant::NEVER => None,
+                at => Some(InheritedDeadline::of(py, at, self.deadline_source(py, over.owner))?),
+            };
+            let args = (self.callable.bind(py), self.args.bind(py), kwargs, inner, landing, limit);
             api(py).fly.bind(py).call1(args).map(drop)
         };
         begin().map_err(|e| Fail::raised(py, e))

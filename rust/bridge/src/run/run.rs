@@ -68,7 +68,7 @@ pub(crate) struct Run {
     pub(super) port: Option<Py<Port>>,
     pub(super) park: Option<Py<Handle>>,
     pub(super) started: bool,
-    /// A cancel that came while it waits for the end of its flight: it is raised then.
+    /// A cancel that came while it waits for the end of its flights: it is raised then.
     pub(super) cancelled: Option<Box<Leaving>>,
     /// From its first wait on, which counts it as started: what never waits cannot be seen running.
     pub(super) begun: Option<Begun>,

@@ -113,7 +113,7 @@ impl Run {
             return Step::Error(used_up());
         } else if let Some(Resume::Throw(e)) = me.leaf.as_ref().map_or(Some(Resume::No), |l| l.resume(py, resume)) {
             // Nothing of Python's is running: what the engine holds is let go, and the exception goes through.
-            // A flight's last waiter sees the flight's end first.
+            // The last waiter of a flight sees the flight's end first.
             let stays = e.is_instance_of::<CancelledError>(py) && me.leaf.as_ref().is_some_and(|l| l.trace.awaits.cancel());
             if !stays {
                 return Self::gives_up(me, slf, *e);
@@ -122,9 +122,11 @@ impl Run {
                 return Self::gives_up(me, slf, e);
             }
         }
-        let polled = me.poll();
-        if me.cancelled.is_some()
-            && (polled.is_ready() || me.leaf.as_ref().is_some_and(|l| l.trace.awaits.has_ended()))
+        // Of a call that is cancelled no layer goes on: nothing is polled while its flights end.
+        let leaves = me.cancelled.is_some();
+        let polled = if leaves { Poll::Pending } else { me.poll() };
+        if leaves
+            && me.leaf.as_ref().is_some_and(|l| l.trace.awaits.has_ended())
             && let Some(leaving) = me.cancelled.take()
         {
             let Leaving { cancel, shield } = *leaving;

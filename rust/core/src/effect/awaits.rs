@@ -1,13 +1,16 @@
-//! Ends a call's wait for a flight.
+//! A call's waits for flights, one or several at once, and how it leaves them.
 //!
-//!  1. While other calls wait, it leaves at once.
-//!  2. The last call asks the flight to end, and waits until it has ended: whatever the flight holds is given back by
+//!  1. The call joins a flight, and waits for it until it takes the outcome, leaves the flight, or ends the wait.
+//!  2. Where other calls wait for the flight, the call leaves at once.
+//!  3. The last call asks the flight to end, and waits until it has ended: whatever the flight holds is given back by
 //!     then.
-//!  3. A call that a deadline stopped takes the outcome of the flight, as that of a leaf that was asked to stop: a late
-//!     value wins.
-//!  4. A cancelled call takes no outcome: no layer goes on, and the owner of the call drops the engine.
+//!  4. A layer may ask one of the flights to end, by 2 and 3. A deadline that passes asks all of them.
+//!  5. A call that asked takes the outcome of the flight, as that of a leaf that was asked to stop: a late value wins.
+//!  6. A cancel asks all flights. The call takes no outcome: no layer goes on, and the owner of the call drops the
+//!     engine once all of them have ended.
 //!
-//! Only the owner of the call and the engine that it polls call these functions, never at the same time.
+//! Only the owner of the call and the engine that it polls call these functions, never at the same time. No lock of
+//! the call is held while a flight is asked or looked at.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,95 +18,151 @@ use std::task::{Context, Poll};
 use super::{Flight, Landed};
 use crate::sync::Mutex;
 
-/// The flight that the call waits for, if any.
+/// The flights that the call waits for. The first wait is the one that began last.
 #[derive(Default)]
 pub struct Awaits(Mutex<Option<Box<Wait>>>);
 
 struct Wait {
+    /// Tells it from the call's others: larger than those of all that follow.
+    number: u32,
     flight: Arc<Flight>,
-    place: u32,
+    /// The place among the flight's waiters; `None` once the call has left it.
+    place: Option<u32>,
     leaves: Leaves,
+    next: Option<Box<Wait>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Leaves {
     No,
-    /// A deadline has passed.
+    /// By a deadline that has passed, or by its layer.
     Asked,
     Cancelled,
-    /// Cancelled, and the flight has ended.
-    Ended,
+}
+
+impl Wait {
+    /// Waits for the flight, which was asked to end.
+    fn leaves(&self) -> bool {
+        self.place.is_some() && self.leaves != Leaves::No
+    }
+}
+
+fn each(first: Option<&Wait>) -> impl Iterator<Item = &Wait> {
+    std::iter::successors(first, |wait| wait.next.as_deref())
+}
+
+fn find(mut wait: &mut Option<Box<Wait>>, number: u32) -> Option<&mut Wait> {
+    while let Some(found) = wait {
+        if found.number == number {
+            return Some(found);
+        }
+        wait = &mut found.next;
+    }
+    None
 }
 
 impl Awaits {
-    pub(crate) fn join(&self, flight: &Arc<Flight>) {
-        let wait = Box::new(Wait { flight: flight.clone(), place: flight.join(), leaves: Leaves::No });
-        let old = self.0.lock().replace(wait);
-        debug_assert!(old.is_none(), "a call waits for one flight at a time");
+    /// Joins `flight`, and gives the number of the wait.
+    pub(super) fn join(&self, flight: &Arc<Flight>) -> u32 {
+        let place = Some(flight.join());
+        let mut first = self.0.lock();
+        let number = first.as_ref().map_or(0, |wait| wait.number + 1);
+        let next = first.take();
+        *first = Some(Box::new(Wait { number, flight: flight.clone(), place, leaves: Leaves::No, next }));
+        number
     }
 
     /// Ends the wait, whatever becomes of the flight.
-    pub(crate) fn end(&self) {
-        let wait = self.0.lock().take();
-        if let Some(wait) = wait {
-            wait.flight.leave(wait.place);
+    pub(super) fn end(&self, number: u32) {
+        let mut first = self.0.lock();
+        let mut at = &mut *first;
+        while at.as_ref().is_some_and(|wait| wait.number != number) {
+            let Some(wait) = at else { break };
+            at = &mut wait.next;
+        }
+        let Some(mut wait) = at.take() else { return };
+        *at = wait.next.take();
+        drop(first);
+        if let Some(place) = wait.place {
+            wait.flight.leave(place);
         }
     }
 
-    /// The outcome of the flight; `None` if the call was asked to stop and the flight's outcome is unknown.
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Landed>> {
-        let waits = self.0.lock().as_ref().map(|wait| (wait.flight.clone(), wait.place));
-        let Some((flight, place)) = waits else { return Poll::Pending };
-        let Some(landed) = flight.look(place, cx.waker()) else { return Poll::Pending };
-        let mut wait = self.0.lock();
-        let Some(wait) = wait.as_mut() else { return Poll::Pending };
-        match (wait.leaves, landed) {
-            (Leaves::Cancelled | Leaves::Ended, _) => {
-                wait.leaves = Leaves::Ended;
-                Poll::Pending
+    /// The outcome of the flight, once; `None` if the call has left it, or asked it to end and its outcome is unknown.
+    pub(super) fn poll(&self, number: u32, cx: &mut Context<'_>) -> Poll<Option<Landed>> {
+        let waits = self.with(number, |wait| (wait.flight.clone(), wait.place, wait.leaves));
+        let Some((flight, place, leaves)) = waits else { return Poll::Pending };
+        let landed = place.map(|place| flight.look(place, cx.waker()));
+        match (leaves, place.zip(landed)) {
+            (Leaves::Cancelled, _) | (_, Some((_, None))) => Poll::Pending,
+            (_, None) => Poll::Ready(None),
+            (leaves, Some((place, Some(landed)))) => {
+                self.with(number, |wait| wait.place = None);
+                flight.leave(place);
+                let unknown = leaves == Leaves::Asked && matches!(landed, Landed::Lost);
+                Poll::Ready((!unknown).then_some(landed))
             }
-            (Leaves::Asked, Landed::Lost) => Poll::Ready(None),
-            (_, landed) => Poll::Ready(Some(landed)),
         }
     }
 
-    /// Records that a deadline over the call has passed. False: the call waits for no flight.
+    /// Asks the flight to end, for a layer that has no more use for it.
+    pub(super) fn ask(&self, number: u32) {
+        self.leave(number, Leaves::Asked);
+    }
+
+    /// Records that a deadline over the call has passed. False: there is no flight to wait for.
     pub(crate) fn stop(&self) -> bool {
-        self.leave(Leaves::Asked)
+        self.leave_all(Leaves::Asked)
     }
 
-    /// Records that the caller is cancelled. False: the call waits for no flight; otherwise [`Awaits::has_ended`] says
-    /// when to go on.
+    /// Records that the caller is cancelled. False: there is no flight to wait for; otherwise [`Awaits::has_ended`]
+    /// says when to go on.
     pub fn cancel(&self) -> bool {
-        self.leave(Leaves::Cancelled)
+        self.leave_all(Leaves::Cancelled)
     }
 
-    fn leave(&self, how: Leaves) -> bool {
-        let waits = self.0.lock().as_ref().map(|wait| (wait.flight.clone(), wait.place));
-        let Some((flight, place)) = waits else { return false };
+    fn leave_all(&self, how: Leaves) -> bool {
+        let mut stays = false;
+        let mut last = u32::MAX;
+        loop {
+            let next = each(self.0.lock().as_deref()).map(|wait| wait.number).find(|&number| number < last);
+            let Some(number) = next else { return stays };
+            stays |= self.leave(number, how);
+            last = number;
+        }
+    }
+
+    /// Whether the call waits for the flight's end.
+    fn leave(&self, number: u32, how: Leaves) -> bool {
+        // A cancel outweighs any deadline that passes after it.
+        let waits = self.with(number, |wait| {
+            wait.leaves = wait.leaves.max(how);
+            wait.place.map(|place| (wait.flight.clone(), place))
+        });
+        let Some((flight, place)) = waits.flatten() else { return false };
         let stays = flight.ask(place);
-        let mut wait = self.0.lock();
-        let gone = if stays {
-            // A cancel outweighs any deadline that passes after it.
-            if let Some(wait) = wait.as_mut().filter(|wait| matches!(wait.leaves, Leaves::No | Leaves::Asked)) {
-                wait.leaves = how;
-            }
-            None
-        } else {
-            wait.take()
-        };
-        drop(wait);
-        drop(gone);
+        if !stays {
+            self.with(number, |wait| wait.place = None);
+        }
         stays
     }
 
-    /// Whether the call was asked to leave and waits for the flight's end.
-    pub(crate) fn leaves(&self) -> bool {
-        self.0.lock().as_ref().is_some_and(|wait| wait.leaves != Leaves::No)
+    fn with<T>(&self, number: u32, what: impl FnOnce(&mut Wait) -> T) -> Option<T> {
+        find(&mut self.0.lock(), number).map(what)
     }
 
-    /// Whether the call was cancelled and the flight has ended.
+    /// Whether the flight was asked to end.
+    pub(super) fn is_asked(&self, number: u32) -> bool {
+        self.with(number, |wait| wait.leaves != Leaves::No).unwrap_or(false)
+    }
+
+    /// Whether the call waits for the end of a flight that was asked to end.
+    pub(crate) fn leaves(&self) -> bool {
+        each(self.0.lock().as_deref()).any(Wait::leaves)
+    }
+
+    /// Whether a call that was cancelled has nothing to wait for any more.
     pub fn has_ended(&self) -> bool {
-        self.0.lock().as_ref().is_none_or(|wait| wait.leaves == Leaves::Ended)
+        each(self.0.lock().as_deref()).all(|wait| wait.place.is_none() || wait.flight.has_landed())
     }
 }

@@ -38,7 +38,7 @@ pub struct Trace<E> {
     pub now: Now,
     /// A fallback has given the value.
     pub degraded: AtomicBool,
-    /// The flight that the call waits for.
+    /// The flights that the call waits for.
     pub awaits: Awaits,
     /// The last failure that was retried, with the place of the retry.
     last: Mutex<Option<Box<(usize, E)>>>,
@@ -152,13 +152,13 @@ impl<'a, L: Leaf> Call<'a, L> {
         }
     }
 
-    /// Ask the running leaf, or the flight, to end, as the deadline of `whose` has passed; the engine polls it until it
-    /// has ended. False: there is nothing to wait for.
+    /// Ask the running leaf, or the flights, to end, as the deadline of `whose` has passed; the engine polls on until
+    /// they have ended. False: there is nothing to wait for.
     pub fn stop(&self, whose: Owner) -> bool {
         self.trace.awaits.stop() || self.leaf.stop(whose)
     }
 
-    /// Whether the leaf or flight that was asked to stop is still under way.
+    /// Whether the leaf or a flight that was asked to stop is still under way.
     pub fn stopping(&self) -> bool {
         self.trace.awaits.leaves() || self.leaf.active()
     }

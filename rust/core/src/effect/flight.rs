@@ -146,6 +146,10 @@ impl Flight {
         woken.into_iter().for_each(Waker::wake);
     }
 
+    pub(super) fn has_landed(&self) -> bool {
+        self.state.lock().landed.is_some()
+    }
+
     /// Whether the flight takes no more waiters: the next caller begins another.
     pub fn is_over(&self) -> bool {
         let state = self.state.lock();

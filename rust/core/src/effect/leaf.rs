@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::{Around, Landing, PermitContext, Shared};
+use super::{Around, Deadline, Landing, PermitContext, Shared};
 use crate::error::{Misfit, Owner, Refused, TimedOut};
 
 /// The engine's requirements of a leaf. The engine begins calls, polls them, and may ask a running one to end; it never
@@ -43,8 +43,8 @@ pub trait Leaf: Send + Sync {
         Err(fault)
     }
 
-    /// Runs of the inside of a layer as work of their own; `None` where the host has none, so that a cache only calls
-    /// its inside.
+    /// Runs of the inside of a layer as work of their own; `None` where the host has none, so that a layer only
+    /// calls its inside.
     fn flights(&self) -> Option<&dyn Flights<Ok = Self::Ok, Err = Self::Err>> {
         None
     }
@@ -60,14 +60,15 @@ pub trait Leaf: Send + Sync {
     }
 }
 
-/// Runs of the inside of a layer that go on without the call that began them, and whose outcome many calls share.
+/// Runs of the inside of a layer as work of their own: several at once for one call, or one whose outcome many calls
+/// share. A run is over when its flight has landed, and not with the call that began it.
 pub trait Flights: Send + Sync {
     type Ok;
     type Err;
 
     /// Begin the inside of `layer` as work of its own, which says by `landing` how it ended. The calls that wait for it
-    /// hold the permits `held`.
-    fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<PermitContext>>) -> Result<(), Self::Err>;
+    /// hold the permits `held`. The work inherits the deadline `over`, on which the waiting calls act.
+    fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<PermitContext>>, over: Deadline) -> Result<(), Self::Err>;
 
     /// A shared value, as a value of this leaf.
     fn shared(&self, value: &Shared) -> Self::Ok;

@@ -9,6 +9,7 @@ pub mod limit;
 pub mod rate;
 pub mod retry;
 pub mod timeout;
+pub mod trial;
 mod window;
 
 use std::future::Future;
@@ -32,11 +33,13 @@ pub enum Layer {
     Breaker(Arc<Mutex<breaker::Breaker>>),
     Cache(Arc<cache::Cache>),
     Fallback,
+    /// For tests: [`trial::twice`], after that wait.
+    Trial(Duration),
 }
 
 /// The shortest timeout that begins with the call: of those outside of every policy that makes it wait.
 pub fn timeout_from_the_start(stack: &[Layer]) -> Duration {
-    let waits = |layer: &&Layer| layer.queues() || layer.repeats() || matches!(layer, Layer::Cache(_));
+    let waits = |layer: &&Layer| layer.queues() || layer.repeats() || layer.flies();
     let limits = stack.iter().take_while(|layer| !waits(layer)).filter_map(|layer| match layer {
         Layer::Timeout(timeout) => Some(timeout.limit),
         _ => None,
@@ -53,7 +56,12 @@ impl Layer {
     /// It may call its inside more than once for one call: the leaf must be able to begin again, with the same
     /// arguments.
     pub fn repeats(&self) -> bool {
-        matches!(self, Layer::Retry(_))
+        matches!(self, Layer::Retry(_) | Layer::Trial(_))
+    }
+
+    /// It begins its inside as work of its own, where the host has [flights](Leaf::flights).
+    pub fn flies(&self) -> bool {
+        matches!(self, Layer::Cache(_) | Layer::Trial(_))
     }
 
     /// It needs the terms of a call: its priority, key, cost, or the permits around it.
@@ -136,6 +144,7 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
             next(call, stack, at, around).await
         }),
         Some(Layer::Cache(cache)) => Box::pin(cache::cached(call, at, cache, around, move || next(call, stack, at, around))),
+        Some(Layer::Trial(wait)) => Box::pin(trial::twice(call, at, *wait, around, move || next(call, stack, at, around))),
         Some(Layer::Fallback) => Box::pin(fallback::fallback(call, at, around, next(call, stack, at, around))),
         Some(Layer::Breaker(breaker)) => Box::pin(async move {
             let waits = !stack[at + 1..].iter().all(Layer::begins_at_once);

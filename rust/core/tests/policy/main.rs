@@ -12,3 +12,4 @@ mod rate;
 mod retry;
 mod stacks;
 mod timeout;
+mod twice;

@@ -1,11 +1,11 @@
 //! The layer of a cache: a value that is there, or a flight to wait for.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::sync::Arc;
 
 use super::Cache;
 use super::store::Found;
-use crate::effect::{Around, Awaits, Call, Fault, Flight, Holder, Landed, Landing, Leaf, Use};
+use crate::effect::{Around, Call, Deadline, Fault, Flight, Holder, Joined, Landed, Landing, Leaf, Use};
 use crate::error::Reason;
 use crate::observe::{self, Event};
 
@@ -33,7 +33,7 @@ where
             Found::Stale(value, flight) => {
                 call.tell(Event::Cache(layer, observe::Found::Stale));
                 // A refresh that cannot begin is one that failed: the old value is still given out.
-                let _ = flight.map(|flight| flights.fly(layer, landing(call, cache, key, &flight), None));
+                let _ = flight.map(|flight| flights.fly(layer, landing(call, cache, key, &flight), None, Deadline::NONE));
                 return Ok(flights.shared(&value));
             }
             Found::Flying(flight) => (flight, false),
@@ -42,8 +42,9 @@ where
         call.tell(Event::Cache(layer, if begins { observe::Found::Missing } else { observe::Found::Flying }));
         // Made first: if this caller cannot begin the flight, dropping the landing wakes the others.
         let landing = begins.then(|| landing(call, cache, key, &flight));
-        let joined = Joined::new(&call.trace.awaits, &flight, call.terms.flight.as_ref());
-        let Some(joined) = joined else { return Err(L::Err::refused(call.refused(layer, Reason::Reentered))) };
+        let Some(joined) = Joined::new(call, &flight) else {
+            return Err(L::Err::refused(call.refused(layer, Reason::Reentered)));
+        };
         // The outcome is counted once, with the caller that begins the flight.
         if landing.is_some() {
             around.admit().map_err(L::Err::refused)?;
@@ -53,7 +54,8 @@ where
             call.attempt();
         }
         if let Some(landing) = landing {
-            flights.fly(layer, landing, around.held.map(Holder::held))?;
+            // A deadline over this caller is not one over the others.
+            flights.fly(layer, landing, around.held.map(Holder::held), Deadline::NONE)?;
         }
         match joined.landed().await {
             Some(Landed::Value(value)) => return Ok(flights.shared(&value)),
@@ -72,36 +74,4 @@ fn landing<L: Leaf>(call: &Call<'_, L>, cache: &Arc<Cache>, key: &Use, flight: &
         let value = if let Landed::Value(value) = landed { Some(value.clone()) } else { None };
         cache.landed(&of, &key, value, cleared, clock.now());
     })
-}
-
-/// A caller that waits for a flight, and leaves it when this is dropped.
-struct Joined<'a> {
-    awaits: &'a Awaits,
-    flight: &'a Arc<Flight>,
-    /// The flight that the caller itself is a part of.
-    own: Option<&'a Arc<Flight>>,
-}
-
-impl<'a> Joined<'a> {
-    /// `None`: the flight would wait for itself.
-    fn new(awaits: &'a Awaits, flight: &'a Arc<Flight>, own: Option<&'a Arc<Flight>>) -> Option<Self> {
-        if own.is_some_and(|own| !own.waits_for(flight)) {
-            return None;
-        }
-        awaits.join(flight);
-        Some(Joined { awaits, flight, own })
-    }
-
-    async fn landed(self) -> Option<Landed> {
-        poll_fn(|cx| self.awaits.poll(cx)).await
-    }
-}
-
-impl Drop for Joined<'_> {
-    fn drop(&mut self) {
-        self.awaits.end();
-        if let Some(own) = self.own {
-            own.waits_no_more(self.flight);
-        }
-    }
 }

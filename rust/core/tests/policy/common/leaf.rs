@@ -37,6 +37,8 @@ struct State {
     courses: Vec<(usize, u32, Course)>,
     /// Flights that the test lands.
     flights: Vec<(usize, Landing)>,
+    /// The limit that each flight was told.
+    flown: Vec<Deadline>,
 }
 
 struct Running {
@@ -95,6 +97,10 @@ impl Scripted {
 
     pub(crate) fn flights(&self) -> Vec<(usize, Landing)> {
         std::mem::take(&mut self.state().flights)
+    }
+
+    pub(crate) fn flown(&self) -> Vec<Deadline> {
+        self.state().flown.clone()
     }
 
     /// Give up a call that its dropped engine left behind, as an owner of a leaf must. True: there was one.
@@ -191,8 +197,10 @@ impl Flights for Scripted {
         Fail::Plain(*fault.downcast_ref().expect("a number"))
     }
 
-    fn fly(&self, layer: usize, landing: Landing, _held: Option<Arc<PermitContext>>) -> Result<(), Fail> {
-        self.state().flights.push((layer, landing));
+    fn fly(&self, layer: usize, landing: Landing, _held: Option<Arc<PermitContext>>, over: Deadline) -> Result<(), Fail> {
+        let mut state = self.state();
+        state.flights.push((layer, landing));
+        state.flown.push(over);
         Ok(())
     }
 }
