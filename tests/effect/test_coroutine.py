@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from mountain_runtime import Effect, Retry, Runtime, Timeout, amap, constant, effect
+from mountain_runtime._native import effect_statistics, statistics
 from mountain_runtime._native import trial_noop as noop
 from mountain_runtime._native import trial_sleep as sleep
 
-from .support import LONG, Boom, collect, forever, ticks, value
+from .support import LONG, SOON, Boom, collect, forever, ticks, value
 
 
 async def test_it_is_taken_for_a_coroutine() -> None:
@@ -195,19 +196,54 @@ async def test_close_through_an_outer_coroutine() -> None:
     assert log == ["leaf", "caller"]
 
 
-async def test_close_of_what_waits_between_attempts_and_of_what_is_native() -> None:
+async def test_close_of_what_waits_between_attempts() -> None:
+    """It is over at once, as a cancelled call, and makes no other attempt."""
+    attempts = 0
+
+    @effect(Retry(on=Boom, backoff=constant(SOON)), name="closed between attempts")
     async def fails() -> None:
+        nonlocal attempts
+        attempts += 1
         raise Boom
 
-    for work in (effect(Retry(on=Boom, backoff=constant(LONG)))(fails)(), sleep(LONG)):
+    async def caller() -> None:
+        await fails()
 
-        async def caller(work: Effect[None] = work) -> None:
-            await work
+    def now() -> tuple[int, int]:
+        """How many calls are under way, and how many of this name were cancelled."""
+        of_all, of_it = statistics(), effect_statistics()["closed between attempts"]
+        return of_all["running"] + of_all["waiting"], of_it[4]
 
-        outer = caller()
-        outer.send(None)
-        outer.close()
+    under_way, cancelled = now()
+    outer = caller()
+    outer.send(None)
+    assert now() == (under_way + 1, cancelled)
+    outer.close()
+    assert now() == (under_way, cancelled + 1)
+    await asyncio.sleep(2 * SOON)  # until after the next attempt's time
+    assert attempts == 1
+
+
+async def test_close_of_what_waits_for_native_work(complaints: list[str]) -> None:
+    """The cleanup around it runs at once, and the loop hears nothing of it."""
+    log: list[str] = []
+
+    async def caller() -> None:
+        try:
+            await sleep(LONG)
+            log.append("slept")
+        finally:
+            log.append("cleanup")
+
+    outer = caller()
+    outer.send(None)
+    outer.close()
+    assert log == ["cleanup"]
+    del outer
     collect()
+    await ticks()
+    assert log == ["cleanup"]
+    assert complaints == []
 
 
 async def test_close_of_a_leaf_that_will_not_end_is_told_as_pythons() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from mountain_runtime import Effect, Priority, Runtime, Shutdown, _native, effect, priority
 from mountain_runtime.errors import ConfigError, ShuttingDown
+from mountain_runtime.policy import _forks
 
-from .support import LONG, SOON, forever, until
+from .support import AT_ONCE, LONG, SOON, forever, until
 
 
 class Works:
@@ -33,6 +34,10 @@ class Works:
             return who
         finally:
             self.now -= 1
+
+
+async def at_once() -> int:
+    return 1
 
 
 async def test_so_much_is_at_work_and_the_rest_comes_by_priority() -> None:
@@ -64,11 +69,57 @@ async def test_native_work_and_python_work_share_the_places() -> None:
         assert await first == "first"
 
 
-async def test_what_is_awaited_is_not_counted() -> None:
+@pytest.mark.parametrize("kind", ["python", "native"])
+async def test_what_is_awaited_takes_no_place_and_waits_for_none(kind: str) -> None:
+    works = Works()
     async with Runtime(max_in_flight=1) as runtime:
-        hangs = runtime.submit(effect(forever)())
-        await runtime.run(_native.trial_noop())
+        hangs = runtime.submit(works("holds the place"))
+        await until(lambda: works.begun == ["holds the place"])
+        awaited = asyncio.create_task(runtime.run(_native.trial_noop(1) if kind == "native" else effect(at_once)()))
+        done, _ = await asyncio.wait([awaited], timeout=AT_ONCE)
+        assert done == {awaited}, "it waits for a place"
+        assert awaited.result() == 1
+        assert works.now == 1
         hangs.cancel()
+
+
+@pytest.mark.parametrize("kind", ["python", "native"])
+async def test_a_call_that_waits_for_its_place_is_counted_once(kind: str) -> None:
+    """The wait is a part of it: no call of its own, in its name or another one."""
+    works = Works()
+    make: Callable[[], Effect[int]] = (lambda: _native.trial_noop(1)) if kind == "native" else effect(at_once)
+    (shown := make()).close()
+    name = shown.__name__
+    async with Runtime(max_in_flight=1) as runtime:
+
+        def started() -> tuple[int, int]:
+            """Of its name, and of any name."""
+            counts = {each: row.started for each, row in runtime.statistics().effects.items()}
+            return counts.get(name, 0), sum(counts.values())
+
+        first = runtime.submit(works("first"))
+        await until(lambda: works.begun == ["first"])
+        mine, all_of_them = started()
+        waits = [runtime.submit(make()) for _ in range(3)]
+        await asyncio.sleep(SOON)
+        assert not any(each.done() for each in waits)
+        works.open.set()
+        assert await asyncio.gather(*waits) == [1, 1, 1]
+        assert started() == (mine + 3, all_of_them + 3)
+        await first
+
+
+async def test_a_forked_child_has_none_of_the_places_taken() -> None:
+    """The call that a child makes as it begins is made in the parent here, since a child has no loop of its own."""
+    works = Works()
+    async with Runtime(max_in_flight=1) as runtime:
+        handles = [runtime.submit(works("the parent's"))]
+        await until(lambda: works.begun == ["the parent's"])
+        _forks.after_fork()
+        handles.append(runtime.submit(works("another")))
+        await until(lambda: works.begun == ["the parent's", "another"])
+        works.open.set()
+        await asyncio.gather(*handles)
 
 
 @pytest.mark.parametrize("kind", ["python", "native"])

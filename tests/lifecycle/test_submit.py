@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Handle, Runtime, Timeout, _native, blocking, deadline, effect
+from mountain_runtime import Handle, Runtime, Shutdown, Timeout, _native, blocking, deadline, effect
 
 from .support import AT_ONCE, LONG, SOON, Boom, forever, on_thread, until
 
@@ -198,3 +198,37 @@ async def test_work_on_threads_belongs_to_the_runtime_too() -> None:
             runtime.submit(work(n))
         gc.collect()
     assert sorted(done) == list(range(50))
+
+
+async def test_what_is_submitted_and_other_tasks_are_in_one_list_until_they_end() -> None:
+    """The one that a shutdown drains, cancels and reports: of `run` its main is in it, too."""
+    async with Runtime() as runtime:
+        task = runtime._start(forever(), "main")
+        handles = [runtime.submit(effect(forever)()), runtime.submit(_native.trial_sleep(LONG))]
+        owned = [task, *handles]
+        await asyncio.sleep(0)
+        assert runtime._pending() == runtime._in_flight() == owned
+        for each in owned:
+            each.cancel()
+        await asyncio.wait(owned, timeout=AT_ONCE)
+        await asyncio.sleep(0)
+        assert runtime._pending() == runtime._in_flight() == []
+
+
+@pytest.mark.parametrize("drain", [0.0, LONG])
+async def test_a_task_without_a_handle_is_drained_or_cancelled_with_the_rest(drain: float) -> None:
+    log: list[str] = []
+
+    async def main() -> None:
+        try:
+            await asyncio.sleep(SOON)
+            log.append("ended")
+        except asyncio.CancelledError:
+            log.append("cancelled")
+
+    async with Runtime(shutdown=Shutdown(deadline=2 * LONG, drain=drain)) as runtime:
+        runtime._start(main(), "main")
+        await asyncio.sleep(0)
+    assert log == ["ended" if drain else "cancelled"]
+    assert runtime.report is not None
+    assert [step.name for step in runtime.report.steps if step.outcome != "done"] == ([] if drain else ["drain"])

@@ -155,7 +155,9 @@ async def test_what_a_runtime_admits_one_at_a_time(native: bool) -> None:
         async def outer() -> Any:
             return await runtime.submit(_native.trial_noop(1) if native else effect(suspends)())
 
-        await refused(runtime.submit(outer()))
+        error = await refused(runtime.submit(outer()))
+        assert error.policy is None  # none that was written
+        assert "at max_in_flight of its runtime" in str(error)
         assert await runtime.submit(effect(suspends)()) == 1
 
 

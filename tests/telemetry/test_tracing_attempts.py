@@ -11,6 +11,7 @@ from mountain_runtime import (
     CircuitBreaker,
     ConcurrencyLimit,
     Retry,
+    Runtime,
     Timeout,
     _native,
     constant,
@@ -18,7 +19,7 @@ from mountain_runtime import (
     errors,
 )
 
-from .tracing import APART, RETRY, Boom, Spans, attributes, fails
+from .tracing import APART, RETRY, Boom, Spans, attributes, fails, leaf
 
 # -- retries ---------------------------------------------------------------------------------------------------
 
@@ -243,3 +244,11 @@ async def test_a_refused_call_says_who_refused_it(spans: Spans) -> None:
     assert refused.events[0].attributes is not None
     assert "fuse" in str(refused.events[0].attributes["mountain.policy"])
     assert attributes(refused)["error.type"] == "mountain_runtime.errors.CircuitOpen"
+
+
+@pytest.mark.parametrize("most", [None, 1])
+async def test_submitted_work_that_waits_for_its_place_has_one_span(spans: Spans, most: int | None) -> None:
+    """The wait is none of its own."""
+    async with Runtime(max_in_flight=most) as runtime:
+        await asyncio.gather(*[runtime.submit(leaf()) for _ in range(3)])
+    assert spans.names() == ["leaf"] * 3

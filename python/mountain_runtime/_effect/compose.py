@@ -126,9 +126,7 @@ async def _gather(effects: Sequence[Effect[Any]], shape: Callable[[Iterable[Any]
     tasks: list[asyncio.Future[Any]] = []
     failed = None
     try:
-        limit = current_deadline()
-        for effect in effects:  # one by one: should one not start, those before it are ended
-            tasks.append(_children.start(effect, limit))
+        _start(effects, tasks)
         failed = await _children.first(tasks, _failed)
     finally:
         await _children.end(tasks)
@@ -142,9 +140,7 @@ async def _race(effects: Sequence[Effect[Any]]) -> Any:
     tasks: list[asyncio.Future[Any]] = []
     winner = None
     try:
-        limit = current_deadline()
-        for effect in effects:  # one by one: should one not start, those before it are ended
-            tasks.append(_children.start(effect, limit))
+        _start(effects, tasks)
         winner = await _children.first(tasks, _decides_a_race)
     finally:
         await _children.end(tasks)
@@ -155,6 +151,13 @@ async def _race(effects: Sequence[Effect[Any]]) -> Any:
         raise ExceptionGroup(f"all {len(tasks)} effects of a race failed", errors)
     finally:
         del tasks, winner
+
+
+def _start(effects: Sequence[Effect[Any]], tasks: "list[asyncio.Future[Any]]") -> None:
+    """Adds each to `tasks` as it starts: should one not start, the caller ends those before it."""
+    limit = current_deadline()
+    for effect in effects:
+        tasks.append(_children.start(effect, limit))
 
 
 def _failed(task: "asyncio.Future[Any]") -> bool:

@@ -68,8 +68,8 @@ async def _refuse(owner: Owner, clock: Clock) -> list[Left]:
 
 async def _cancel(owner: Owner, in_flight: InFlight, share: float) -> list[Left]:
     owner._phase = _scope.CANCELLING
-    owner._refuse_queued()
-    if owner._pool.refuse(owner) or owner._limit is not None:
+    limited = owner._refuse_queued()
+    if owner._pool.refuse(owner) or limited:
         for _ in range(5):  # the callers of what was refused hear of it before the cancel
             await asyncio.sleep(0)
     in_flight.cancel()
@@ -120,7 +120,7 @@ def _end_port(owner: Owner, _: float) -> bool:
 
 def _end_timers(owner: Owner, _: float) -> bool:
     """Calls that sleep have been asked to end, and had their time: none is left."""
-    return not owner._in_flight()
+    return all(isinstance(work, asyncio.Task) for work in owner._in_flight())
 
 
 def _end_threads(owner: Owner, _: float) -> bool:

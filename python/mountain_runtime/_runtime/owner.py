@@ -1,6 +1,7 @@
 """The tasks that a runtime owns: those of submitted work, and those of its services and deferred functions."""
 
 import asyncio
+import functools
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -10,12 +11,13 @@ from typing import Any, NoReturn, TypeVar
 
 from .._effect import children as _children
 from .._effect import threads as _threads
-from .._native import PermitContext, Scope, accepted_var, apart, deadline_var, scope_var, serving_var
+from .._native import PermitContext, Scope, Slot, accepted_var, apart, deadline_var, scope_var, serving_var
 from .._tasks.dump import Dump, take
 from .._tasks.exits import EXITS, Exit, carried, closing
 from .._tasks.users_errors import written
+from ..policy._forks import note
 from ..policy._numbers import count
-from ..policy.concurrency import ConcurrencyLimit
+from ..policy.concurrency import places
 
 __all__ = ["Owner"]
 
@@ -29,16 +31,14 @@ class Owner(Scope):
         if workers is not None:
             count(workers, "Runtime", "workers")
         if max_in_flight is not None:
-            count(max_in_flight, "Runtime", "max_in_flight")
-        self._limit = None if max_in_flight is None else ConcurrencyLimit(max_in_flight, max_waiting=None)
-        self._setup(workers, self._limit and self._limit._permits)
+            max_in_flight = places(max_in_flight, "Runtime", "max_in_flight")
+            note(self)
+        self._setup(workers, max_in_flight)
         #: Threads of its own for blocking functions, if it has any.
         self._own_threads = None if threads is None else _threads.Pool(count(threads, "Runtime", "threads"))
         #: The loop on which it was entered, and the id of that loop's thread.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: int | None = None
-        #: run's main.
-        self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def _pool(self) -> _threads.Pool:
@@ -47,8 +47,8 @@ class Owner(Scope):
 
     def _pending(self) -> "list[asyncio.Future[Any]]":
         """The submitted work that has not ended, and run's main."""
-        handles: list[Any] = self._in_flight()
-        return [work for work in (*self._tasks, *handles) if not work.done()]
+        owned: list[Any] = self._in_flight()
+        return [work for work in owned if not work.done()]
 
     def _dump_now(self) -> Dump:
         """The work under way. From the loop's own thread it is exact."""
@@ -57,8 +57,7 @@ class Owner(Scope):
 
     def _dump_from(self, at_work: FrameType | None) -> Dump:
         """The same from outside of the loop's thread, whose innermost frame is `at_work`."""
-        handles: list[Any] = self._in_flight()
-        return take(self._loop, at_work, handles, self._pool.all_running())
+        return take(self._loop, at_work, self._in_flight(), self._pool.all_running())
 
     def _refuse(self, effect: object, verb: str) -> NoReturn:
         """Closes an effect that the method `verb` does not start, and raises why."""
@@ -74,10 +73,14 @@ class Owner(Scope):
     # -- what is submitted ------------------------------------------------------------------------------------------
 
     def _spawn(  # pyright: ignore[reportUnusedFunction] - called by submit, natively
-        self, effect: Awaitable[T], name: str | None, permit_context: PermitContext | None = None
+        self,
+        effect: Awaitable[T],
+        name: str | None,
+        permit_context: PermitContext | None = None,
+        slot: Slot | None = None,
     ) -> "asyncio.Task[T]":
-        """A task for a submitted effect. `permit_context` has the permits that its submitter holds."""
-        run = self._owned if self._limit is None else self._queued
+        """A task for a submitted effect. `permit_context` has the permits that its submitter holds, `slot` its own."""
+        run = self._owned if slot is None else functools.partial(_in_slot, slot, self._owned)
         return self._task(
             run(effect) if permit_context is None else _children.bound(run, effect, permit_context), effect, name
         )
@@ -85,8 +88,7 @@ class Owner(Scope):
     def _start(self, effect: Awaitable[T], name: str | None) -> "asyncio.Task[T]":
         """A task without a handle, for run's main."""
         task = self._task(self._owned(effect), effect, name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._own(task)
         return task
 
     def _task(self, work: Coroutine[Any, Any, T], effect: Awaitable[T], name: str | None) -> "asyncio.Task[T]":
@@ -102,12 +104,6 @@ class Owner(Scope):
         except EXITS as error:
             self._exits(error)
             raise asyncio.CancelledError(f"it raised {written(error)}") from None
-
-    async def _queued(self, effect: Awaitable[T]) -> T:
-        """`_owned` under a permit of `max_in_flight`. A native call waits for its permit natively."""
-        assert self._limit is not None
-        async with self._limit._slot_for(getattr(effect, "__name__", "effect")):
-            return await self._owned(effect)
 
     # -- what serves it ---------------------------------------------------------------------------------------------
 
@@ -140,3 +136,9 @@ class Owner(Scope):
         self._accept()
         accepted_var.set(None)
         serving_var.set(self)
+
+
+async def _in_slot(slot: Slot, run: Callable[[Awaitable[T]], Awaitable[T]], effect: Awaitable[T]) -> T:
+    """`run(effect)`, when the runtime has a place for it."""
+    async with slot:
+        return await run(effect)

@@ -62,10 +62,10 @@ def _printable(name: str) -> str:
 def take(
     loop: asyncio.AbstractEventLoop | None,
     at_work: FrameType | None,
-    handles: Iterable[Any],
+    owned: Iterable[Any],
     threads: Iterable[tuple[int, str, float]],
 ) -> Dump:
-    """The effects that tasks of `loop` await, the submitted calls of `handles`, the blocking functions on `threads`.
+    """The effects that tasks of `loop` await, the calls among the `owned` work, the blocking functions on `threads`.
 
     `at_work` is the innermost frame of the loop's thread, for a look from outside: a task in its step awaits nothing.
     """
@@ -74,8 +74,8 @@ def take(
     for task in _tasks(loop):
         if chain := _of_task(task, seen):
             found.append(chain)
-    for handle in handles:
-        if id(handle) not in seen and (each := _of_handle(handle)) is not None:
+    for handle in owned:
+        if isinstance(handle, Handle) and id(handle) not in seen and (each := _of_handle(handle)) is not None:
             found.append([each])
     found.sort(key=lambda chain: -(chain[0]["age"] or 0))
     if at_work is not None and (current := _in_its_step(loop)) is not None:

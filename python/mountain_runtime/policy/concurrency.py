@@ -19,7 +19,7 @@ from ._numbers import count
 from ._part import Part
 from ._priority import Priority
 
-__all__ = ["ConcurrencyLimit", "LimitStatistics", "by_name"]
+__all__ = ["ConcurrencyLimit", "LimitStatistics", "by_name", "places"]
 
 P = ParamSpec("P")
 
@@ -66,7 +66,7 @@ class ConcurrencyLimit(Policy):
         overflow: Literal["reject", "shed"] = "reject",
         name: str | None = None,
     ) -> None:
-        self._n = _places(n, "ConcurrencyLimit", "n")
+        self._n = places(n, "ConcurrencyLimit", "n")
         check_name(name, "ConcurrencyLimit")
         check_function(key, "ConcurrencyLimit", "key")
         if max_waiting is not None:
@@ -98,13 +98,9 @@ class ConcurrencyLimit(Policy):
     def _wrong_key(self, key: object) -> ConfigError:  # pyright: ignore[reportUnusedFunction] - raised natively
         return wrong_key(self, key, "slot()")
 
-    def _slot_for(self, name: str) -> AbstractAsyncContextManager[None]:  # pyright: ignore[reportUnusedFunction]
-        """A slot for what errors call `name`."""
-        return slot(self._permits, self, None, name)
-
     def resize(self, n: int, /) -> None:
         """From now on `n` places. Calls that are at work beyond that end in their own time."""
-        self._n = _places(n, "ConcurrencyLimit.resize", "n")
+        self._n = places(n, "ConcurrencyLimit.resize", "n")
         self._permits.resize(self._n)
 
     def statistics(self) -> LimitStatistics:
@@ -140,7 +136,8 @@ class ConcurrencyLimit(Policy):
         return Layer.limit(self._permits, self._key)
 
 
-def _places(n: int, owner: str, setting: str) -> int:
+def places(n: int, owner: str, setting: str) -> int:
+    """A number of places that can work; more than any program uses are as many as the native side counts."""
     return min(count(n, owner, setting), _MOST)
 
 

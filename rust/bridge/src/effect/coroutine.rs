@@ -40,15 +40,15 @@ impl Driven {
     }
 
     /// Throw `thrown` into the run. Where none has begun it is the outcome, as with a coroutine.
-    pub(super) fn throw<'py>(&self, py: Python<'py>, name: &str, thrown: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let outcome = thrown.clone();
+    pub(super) fn throw<'py>(&self, py: Python<'py>, name: &str, thrown: PyErr) -> PyResult<Bound<'py, PyAny>> {
+        let outcome = thrown.clone_ref(py);
         self.step(
             py,
             name,
-            || Err(PyErr::from_value(outcome)),
+            || Err(outcome),
             |run| match run.getattr_opt(intern!(py, "throw"))? {
-                Some(throw) => throw.call1((thrown,)),
-                None => Err(PyErr::from_value(thrown)),
+                Some(throw) => throw.call1((thrown.into_value(py),)),
+                None => Err(thrown),
             },
         )
     }

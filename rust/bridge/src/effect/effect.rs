@@ -164,7 +164,7 @@ impl Effect {
         let _ = tb;
         let me = slf.get();
         me.mark_used();
-        me.driven.throw(slf.py(), &me.plan.get().name, val.filter(|v| !v.is_none()).unwrap_or(typ))
+        me.driven.throw(slf.py(), &me.plan.get().name, type_slots::thrown(typ, val))
     }
 
     /// End the run, cleanup included; an effect that never ran will not warn.

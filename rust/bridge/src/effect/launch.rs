@@ -120,7 +120,8 @@ impl Effect {
         if over.owner == Owner::Inherited && clock().now() >= over.at {
             return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None, || source.as_ref().map(|source| source.text(py))));
         }
-        let watch = if watchers::any(|| plan.get().is_first()) { watch::begin(py, plan.get(), over) } else { None };
+        let watch =
+            if !plan.get().silent && watchers::any(|| plan.get().is_first()) { watch::begin(py, plan.get(), over) } else { None };
         let observer = watch.as_ref().and_then(|watch| watch.observer()).cloned();
         let operation = if plan.get().stack.is_empty() && over.owner == Owner::None {
             self.work.operation(py, &start)?

@@ -66,11 +66,17 @@ struct Inside {
 #[pyclass(frozen, freelist = 1024, module = "mountain_runtime._native")]
 pub(crate) struct Slot {
     permits: Py<LimitState>,
-    limit: Py<PyAny>,
     key: Option<Py<PyAny>>,
-    /// Its name in errors; `None` for the limit's.
-    name: Option<String>,
+    user: User,
     state: Attached<State>,
+}
+
+/// The holder of the slot, by which errors name the call that waits for it.
+enum User {
+    /// A block of code. With the limit as Python has it.
+    Block(Py<PyAny>),
+    /// Work of that name, submitted to a runtime that limits how much of it runs.
+    Submitted(String),
 }
 
 impl Reused for Slot {
@@ -117,12 +123,19 @@ impl Slot {
         Ok(())
     }
 
-    /// The plan of the call that waits, which errors name. Blocks of one limit that wait together share it.
+    /// A place for submitted work of that name.
+    pub(crate) fn for_submitted(permits: Py<LimitState>, name: String) -> Self {
+        Slot { permits, key: None, user: User::Submitted(name), state: Attached::default() }
+    }
+
+    /// The plan of the call that waits. Blocks of one limit that wait together share it. The wait of submitted work is
+    /// not counted, since the work is, and its errors name no policy.
     fn plan<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Plan>> {
-        let (permits, limit) = (self.permits.get(), self.limit.bind(py));
-        if let Some(name) = &self.name {
-            return Plan::of_block(limit, name);
-        }
+        let permits = self.permits.get();
+        let limit = match &self.user {
+            User::Submitted(name) => return Plan::silent(py, name),
+            User::Block(limit) => limit.bind(py),
+        };
         let known = permits.plan.lock().as_ref().map(|plan| plan.clone_ref(py));
         if let Some(plan) = known.and_then(|plan| plan.bind(py).upgrade()).and_then(|plan| plan.cast_into::<Plan>().ok()) {
             return Ok(plan);
@@ -216,18 +229,17 @@ impl Steps for Slot {
 
 /// A slot of `limit`, whose state is `permits`. A function takes 380 instructions less than a class that is called.
 #[pyfunction]
-#[pyo3(signature = (permits, limit, key = None, name = None, /))]
+#[pyo3(signature = (permits, limit, key = None, /))]
 pub(crate) fn slot(
     py: Python<'_>,
     permits: Py<LimitState>,
     limit: Py<PyAny>,
     key: Option<Py<PyAny>>,
-    name: Option<String>,
 ) -> PyResult<Bound<'_, Slot>> {
     if permits.get().keyed != key.is_some() {
         return Err(PyErr::from_value(limit.bind(py).call_method1(intern!(py, "_wrong_key"), (key,))?));
     }
-    Bound::new(py, Slot { permits, limit, key, name, state: Attached::default() })
+    Bound::new(py, Slot { permits, key, user: User::Block(limit), state: Attached::default() })
 }
 
 #[pymethods]
@@ -323,8 +335,10 @@ impl Slot {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.permits)?;
-        visit.call(&self.limit)?;
         visit.call(&self.key)?;
+        if let User::Block(limit) = &self.user {
+            visit.call(limit)?;
+        }
         // SAFETY: the collector is attached, and nothing of Python's runs here.
         let py = unsafe { Python::assume_attached() };
         match self.state.try_lock(py).as_deref() {

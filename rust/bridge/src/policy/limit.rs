@@ -31,7 +31,7 @@ pub(crate) struct LimitState {
 impl LimitState {
     #[new]
     #[pyo3(signature = (n, max_waiting, shed, name, keyed = false, /))]
-    fn new(n: u32, max_waiting: Option<u32>, shed: bool, name: Option<&str>, keyed: bool) -> Self {
+    pub(crate) fn new(n: u32, max_waiting: Option<u32>, shed: bool, name: Option<&str>, keyed: bool) -> Self {
         let overflow = if shed { Overflow::Shed } else { Overflow::Reject };
         let limit = Limit::new(Settings { n, most_waiting: max_waiting, overflow });
         let of = limit.clone();

@@ -1,6 +1,7 @@
-//! Handles that are kept until they have ended, also where all others drop them: the calls that a runtime owns, and the
-//! native calls of a loop. The engine knows a native call by its place here. It holds no reference of its own, so that
-//! the collector sees all that there are, and ends a loop that is dropped while calls are under way.
+//! Handles that are kept until they have ended, also where all others drop them: the work that a runtime owns, which
+//! its shutdown drains, cancels and reports, and the native calls of a loop. The engine knows a native call by its
+//! place here. It holds no reference of its own, so that the collector sees all that there are, and ends a loop that is
+//! dropped while calls are under way.
 
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};

@@ -13,6 +13,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::context;
 use crate::context::permit_context::PyPermitContext;
+use crate::effect::slot::Slot;
 use crate::effect::{Effect, Start};
 use crate::globals;
 use crate::handle::Handle;
@@ -51,12 +52,15 @@ impl Scope {
         }
     }
 
-    /// Without `workers` it shares the process's tokio workers. Work submitted to it begins under a permit of
-    /// `permits`.
-    #[pyo3(signature = (workers = None, permits = None))]
-    fn _setup(&self, workers: Option<usize>, permits: Option<&Bound<'_, LimitState>>) {
+    /// Without `workers` it shares the process's tokio workers. Of the work submitted to it, at most `max_in_flight`
+    /// runs at a time.
+    #[pyo3(signature = (workers = None, max_in_flight = None))]
+    fn _setup(&self, py: Python<'_>, workers: Option<usize>, max_in_flight: Option<u32>) -> PyResult<()> {
         *self.workers.lock() = workers;
-        *self.limit.lock() = permits.map(|permits| permits.get().limit.clone());
+        let limit = max_in_flight.map(|most| Py::new(py, LimitState::new(most, None, false, None, false))).transpose()?;
+        let replaced = std::mem::replace(&mut *self.limit.lock(), limit);
+        drop(replaced);
+        Ok(())
     }
 
     /// Makes this the running loop's runtime.
@@ -156,6 +160,11 @@ impl Scope {
             if let Some(work) = work.clone() {
                 kwargs.set_item(intern!(py, "permit_context"), PyPermitContext::of_work(py, work)?)?;
             }
+            let limit = me.limit.lock().as_ref().map(|limit| limit.clone_ref(py));
+            if let Some(limit) = limit {
+                let slot = Slot::for_submitted(limit, e.plan.get().name.clone());
+                kwargs.set_item(intern!(py, "slot"), Bound::new(py, slot)?)?;
+            }
             let task = slf.call_method(intern!(py, "_spawn"), (effect,), Some(&kwargs))?;
             of_task(&port, e.plan.clone_ref(py), &task)?
         };
@@ -166,16 +175,25 @@ impl Scope {
         Ok(handle)
     }
 
-    /// Refuses all calls that wait for a permit of its concurrency limit.
+    /// Refuses all work that waits for a permit of its concurrency limit. False: it has none.
     #[pyo3(name = "_refuse_queued")]
-    fn refuse_queued(&self) {
-        let limit = self.limit.lock().clone();
-        if let Some(limit) = limit {
-            limit.refuse_all();
+    fn refuse_queued(&self) -> bool {
+        self.limit().map(|limit| limit.refuse_all()).is_some()
+    }
+
+    /// In the child of a fork: the work that ran or waited is the parent's.
+    fn _after_fork(&self) {
+        if let Some(limit) = self.limit() {
+            limit.forget_parent();
         }
     }
 
-    /// The handles of submitted work that has not ended.
+    /// Owns a task that was not submitted until it ends, as run's main.
+    fn _own(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.own_task(task)
+    }
+
+    /// The handles of submitted work that has not ended, and tasks of `_own`.
     fn _in_flight(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
         self.owned.all(py)
     }
@@ -197,6 +215,9 @@ impl Scope {
             && let Some((port, _)) = &*entered
         {
             visit.call(port)?;
+        }
+        if let Some(limit) = self.limit.try_lock() {
+            visit.call(&*limit)?;
         }
         Ok(())
     }

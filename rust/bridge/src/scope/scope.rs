@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use crate::context::vars::{accepted_var, get, scope_var, serving_var};
 use crate::convert::error::make;
 use crate::globals::{self, Workers};
+use crate::policy::limit::LimitState;
 use crate::port::Port;
 use crate::port::owned::Owned;
 use crate::python::api::api;
@@ -48,9 +49,10 @@ pub(crate) struct Scope {
     /// The number of its own workers, if it has any; the workers, while it is entered.
     pub(crate) workers: Mutex<Option<usize>>,
     pub(crate) own: Mutex<Option<Workers>>,
-    /// The limit of how much submitted work runs at a time.
-    pub(crate) limit: Mutex<Option<Arc<Limit>>>,
-    /// The queue before that limit, while it is entered, from the first call on.
+    /// The limit of how much submitted work runs at a time. It alone decides what waits and what goes next: native work
+    /// waits for a permit in `gate`, other work in its task, in a slot.
+    pub(crate) limit: Mutex<Option<Py<LimitState>>>,
+    /// The queue of native work, while the runtime is entered, from the first call on.
     pub(crate) gate: Mutex<Option<Arc<Gate>>>,
 }
 
@@ -74,11 +76,16 @@ impl Scope {
         }
     }
 
-    /// The queue in which submitted work waits for its permit, if there is a limit.
+    /// The limit of how much submitted work runs at a time, if there is one.
+    pub(crate) fn limit(&self) -> Option<Arc<Limit>> {
+        self.limit.lock().as_ref().map(|state| state.get().limit.clone())
+    }
+
+    /// The queue in which submitted native work waits for its permit, if there is a limit.
     pub(crate) fn gate(&self) -> Option<Arc<Gate>> {
         let mut gate = self.gate.lock();
         if gate.is_none() {
-            *gate = self.limit.lock().clone().map(|limit| Gate::new(limit, self.host()));
+            *gate = self.limit().map(|limit| Gate::new(limit, self.host()));
         }
         gate.clone()
     }
