@@ -267,7 +267,7 @@ def _waiters(scale: Scale) -> Contest:
         turns["aiolimiter"] = partial(_queued, limited, count, seconds)
     extras = (
         _beside("waiters", "aiolimiter, ours a token bucket", BUCKET, "aiolimiter", "us CPU"),
-        _beside("waiters", "aiolimiter, while nobody goes", OURS, "aiolimiter", "% CPU", 1, PERCENT),
+        _beside("waiters", "aiolimiter, while no call goes", OURS, "aiolimiter", "% CPU", 1, PERCENT),
     )
     rounds = scale.pick(full=11, quick=3, tiny=1)
     return Contest(rounds, turns, (list(range(count)), 0), (Measure("waiters", "us CPU"),), extras)

@@ -72,7 +72,7 @@ EXTRAS = {
     ("contended", "asyncio.Semaphore, ours by slot()"): "asyncio.Semaphore",
     ("contended", "asyncio.Semaphore, ours no limit at all"): "asyncio.Semaphore",
     ("waiters", "aiolimiter, ours a token bucket"): "aiolimiter",
-    ("waiters", "aiolimiter, while nobody goes"): "aiolimiter",
+    ("waiters", "aiolimiter, while no call goes"): "aiolimiter",
     ("spawn", "create_subprocess_exec without pipes"): "create_subprocess_exec",
     ("admission", "create_task, until all have ended"): "create_task",
     ("keys", "aiolimiter, a first call"): "aiolimiter",

@@ -118,6 +118,27 @@ def test_a_comment_names_its_subject() -> None:
     assert [f"{path}:{number}: {text}" for path in SOURCES for number, text in faults(comments(path))] == []
 
 
+def prose(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a page outside of its programs, their output, its code spans and the targets of links."""
+    fenced = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        elif not fenced:
+            yield number, re.sub(r"`[^`]*`|\]\([^)]*\)", "", line)
+
+
+def test_prose_is_told_from_programs() -> None:
+    assert list(prose("A\n```py\nnobody\n```\n`nobody` B\n")) == [(1, "A"), (5, " B")]
+
+
+def test_a_page_names_its_subject() -> None:
+    pages = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("benches/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    found = [(page.name, line) for page in pages for line in prose(page.read_text()) if RIDDLES.search(line[1])]
+    assert len(pages) > 40
+    assert found == []
+
+
 @pytest.mark.parametrize("tests", [False, True])
 def test_a_long_file_has_its_reason(*, tests: bool) -> None:
     most = MOST_OF_TESTS if tests else MOST
