@@ -46,7 +46,6 @@ __all__ = [
     "advance",
     "after_fork",
     "after_fork_in_parent",
-    "apart",
     "ask_for_tracing",
     "at_rest",
     "at_work",
@@ -493,9 +492,6 @@ scope_var: ContextVar[Scope | None]
 #: The runtime whose accepted work the current code descends from.
 accepted_var: ContextVar[Scope | None]
 serving_var: ContextVar[Scope | None]
-
-def apart(call: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Calls `call` outside of the limit over the current step, for what makes a task: an eager one begins at once."""
 
 def current_deadline() -> InheritedDeadline | None:
     """The earliest deadline over the current code."""

@@ -12,7 +12,6 @@ from .._native import (
     InheritedDeadline,
     PermitContext,
     adopt,
-    apart,
     current_permit_context,
     deadline_var,
     is_native,
@@ -52,7 +51,7 @@ def _start(work: Awaitable[T]) -> "asyncio.Future[T]":
     elif asyncio.iscoroutine(work):
         return task_of(work)
     permit_context = current_permit_context()
-    return apart(asyncio.create_task, carried(work) if permit_context is None else _awaited(work, permit_context))
+    return asyncio.create_task(carried(work) if permit_context is None else _awaited(work, permit_context))
 
 
 async def _awaited(work: Awaitable[T], permit_context: PermitContext) -> T:

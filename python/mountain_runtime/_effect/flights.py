@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
-from .._native import InheritedDeadline, Landing, Plan, apart, call_effect, deadline_var, permit_context_var
+from .._native import InheritedDeadline, Landing, Plan, call_effect, deadline_var, permit_context_var
 from .._tasks import scope as _scope
 from .._tasks.exits import EXITS
 
@@ -25,7 +25,7 @@ def begin(
     context = copy_context()
     context.run(deadline_var.set, limit)
     flight = _fly(callable, args, kwargs, plan, landing)
-    task = apart(asyncio.create_task, flight, name=plan.name, context=context)
+    task = asyncio.create_task(flight, name=plan.name, context=context)
     landing.flies(task)
     task.add_done_callback(landing.lose)  # cancelled before its first step, it has said nothing
 

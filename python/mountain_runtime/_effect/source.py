@@ -14,8 +14,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextvars import Context
 from typing import Any, Generic, TypeVar, cast
 
-from .._native import apart
-
 __all__ = ["Source"]
 
 A = TypeVar("A")
@@ -45,7 +43,7 @@ class Source(Generic[A]):
             return early
         self._pull = pull = loop.create_future()
         if self._task is None:
-            self._task = apart(loop.create_task, self._drive(), name="amap source", context=context)
+            self._task = loop.create_task(self._drive(), name="amap source", context=context)
         self._wake()
         return pull
 

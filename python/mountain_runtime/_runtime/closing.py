@@ -4,7 +4,6 @@ import asyncio
 import time
 from typing import Any
 
-from .._native import apart
 from .._services.services import Services
 from .._shutdown.clock import Clock
 from .._shutdown.report import ShutdownReport, Step
@@ -63,7 +62,7 @@ class Closing(Owner):
                 self._entering.cancel()
                 drain = False
             self._clock = clock = Clock(self._settings, drain)
-            self._closing = apart(asyncio.create_task, self._close(clock), name="mountain-runtime shutdown")
+            self._closing = asyncio.create_task(self._close(clock), name="mountain-runtime shutdown")
             self._stopping.set()
             self._services.changed()
         return self._closing

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 from .._effect import children as _children
 from .._effect import threads as _threads
-from .._native import PermitContext, Scope, Slot, accepted_var, apart, deadline_var, scope_var, serving_var
+from .._native import PermitContext, Scope, Slot, accepted_var, deadline_var, scope_var, serving_var
 from .._tasks.dump import Dump, take
 from .._tasks.exits import EXITS, Exit, carried, closing
 from .._tasks.users_errors import written
@@ -96,7 +96,7 @@ class Owner(Scope):
         context = copy_context()
         context.run(self._accept)
         name = name or getattr(effect, "__name__", None)
-        return apart(asyncio.create_task, work, name=name, context=context)
+        return asyncio.create_task(work, name=name, context=context)
 
     async def _owned(self, work: Awaitable[T]) -> T:
         try:
@@ -114,7 +114,7 @@ class Owner(Scope):
         """A task for a service or a deferred function, which may await effects until it has ended."""
         context = copy_context()
         context.run(enter)
-        task = apart(asyncio.create_task, self._exiting(work), name=name, context=context)
+        task = asyncio.create_task(self._exiting(work), name=name, context=context)
         return closing(task, work)
 
     async def _exiting(self, work: Coroutine[Any, Any, None]) -> None:

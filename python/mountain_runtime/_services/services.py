@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._effect.need import check_key, shown
-from .._native import apart
 from .._shutdown.clock import POLITE, Clock
 from .._shutdown.steps import Steps
 from ..errors import ConfigError, ServiceMissing
@@ -85,7 +84,7 @@ class Services:
                 elif not left:
                     over.set_result(None)
 
-        starting = [apart(asyncio.create_task, self._bring_up(service)) for service in self._services.values()]
+        starting = [asyncio.create_task(self._bring_up(service)) for service in self._services.values()]
         for task in starting:
             task.add_done_callback(note)
         try:
@@ -111,7 +110,7 @@ class Services:
             for key in service.provider.edges():
                 dependents[key].append(service)
         stopping = [
-            apart(asyncio.create_task, self._take_down(service, dependents[key], depth[key], clock, steps))
+            asyncio.create_task(self._take_down(service, dependents[key], depth[key], clock, steps))
             for key, service in self._services.items()
         ]
         await asyncio.wait(stopping)

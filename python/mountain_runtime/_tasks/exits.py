@@ -9,8 +9,6 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from .._native import apart
-
 __all__ = ["EXITS", "Exit", "carried", "closing", "error_of", "result_of", "task_of"]
 
 T = TypeVar("T")
@@ -36,7 +34,7 @@ async def carried(work: Awaitable[T]) -> T:
 
 def task_of(work: Awaitable[T]) -> "asyncio.Task[T]":
     """A task that awaits `work` by `carried`."""
-    return closing(apart(asyncio.create_task, carried(work)), work)
+    return closing(asyncio.create_task(carried(work)), work)
 
 
 def closing(task: "asyncio.Task[T]", work: object) -> "asyncio.Task[T]":

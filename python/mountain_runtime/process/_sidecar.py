@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
 from .. import _native
-from .._native import apart, deadline_var
+from .._native import deadline_var
 from .._tasks.outlast import shielded
 from .._tasks.scope import current
 from .._tasks.users_errors import note, said
@@ -105,7 +105,7 @@ class _Block(AbstractAsyncContextManager[Process]):
         life = _Life(settings, await Run.begin(settings))
         context = copy_context()
         context.run(deadline_var.set, None)  # the limit on its start is none on its life
-        watch = apart(asyncio.create_task, life.watch(), name=f"sidecar {settings.name}", context=context)
+        watch = asyncio.create_task(life.watch(), name=f"sidecar {settings.name}", context=context)
         self._life = life, watch
         return _Sidecar(life)
 

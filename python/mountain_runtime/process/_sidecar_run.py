@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _native
-from .._native import Child, apart
+from .._native import Child
 from .._tasks.exits import EXITS, Exit, result_of, task_of
 from .._tasks.outlast import shielded
 from .._tasks.stopping import Stopping
@@ -68,9 +68,9 @@ class Run:
         self._said: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._early: asyncio.Future[bytes | None] | None = None
         logs_stdout = isinstance(settings.ready, int)
-        self._tasks.append(apart(asyncio.create_task, self._read(stderr=True)))
+        self._tasks.append(asyncio.create_task(self._read(stderr=True)))
         if logs_stdout:
-            self._tasks.append(apart(asyncio.create_task, self._read(stderr=False)))
+            self._tasks.append(asyncio.create_task(self._read(stderr=False)))
 
     @classmethod
     async def begin(cls, settings: Settings) -> "Run":

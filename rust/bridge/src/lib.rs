@@ -47,7 +47,7 @@ mod _native {
     #[pymodule_export]
     use super::context::permit_context::PyPermitContext;
     #[pymodule_export]
-    use super::context::{apart, current_deadline, current_permit_context, has_priorities};
+    use super::context::{current_deadline, current_permit_context, has_priorities};
     #[pymodule_export]
     use super::effect::function::EffectFunction;
     #[pymodule_export]

@@ -11,7 +11,7 @@ use mountain_core::error::Owner;
 use mountain_core::schedule::Priority;
 use mountain_core::time::Instant;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyTuple};
+use pyo3::types::PyInt;
 
 use crate::context::current::{current_task, eager_task};
 use crate::context::deadline_source::DeadlineSource;
@@ -31,15 +31,17 @@ impl Over<'_> {
 }
 
 thread_local! {
-    /// The deadline over the leaf that this thread steps now: it holds for all that starts within the step.
-    static OVER: Cell<Over<'static>> = const { Cell::new(Over::NONE) };
-    /// The permits that the leaf's call holds, and the task in which it runs (`eager_task`).
+    /// The deadline over the leaf that this thread steps now, and the task in which it runs (`eager_task`). It holds for
+    /// all that starts within the step, but in another task: one that the leaf makes on an eager loop takes its first
+    /// step within the leaf's.
+    static OVER: Cell<(Over<'static>, usize)> = const { Cell::new((Over::NONE, 0)) };
+    /// The permits that the leaf's call holds, and the task, likewise.
     static HELD: Cell<Option<(NonNull<Holder<'static>>, usize)>> = const { Cell::new(None) };
 }
 
 /// Runs `step` under that deadline, and under those permits, if the call holds any.
 pub(crate) fn under<T>(py: Python<'_>, over: Over<'_>, holder: Option<&Holder<'_>>, step: impl FnOnce() -> T) -> T {
-    struct Restore(Over<'static>);
+    struct Restore((Over<'static>, usize));
     impl Drop for Restore {
         fn drop(&mut self) {
             OVER.set(self.0);
@@ -51,23 +53,19 @@ pub(crate) fn under<T>(py: Python<'_>, over: Over<'_>, holder: Option<&Holder<'_
             HELD.set(self.0);
         }
     }
+    // No deadline and no permit is any task's: most calls need not ask for theirs.
+    let task = if over.at == Instant::NEVER && holder.is_none() { 0 } else { eager_task(py) };
     // SAFETY: read within the step only and restored after it, also in a panic; `over` lives longer.
-    let _restore = Restore(OVER.replace(unsafe { std::mem::transmute::<Over<'_>, Over<'static>>(over) }));
+    let _restore = Restore(OVER.replace((unsafe { std::mem::transmute::<Over<'_>, Over<'static>>(over) }, task)));
     // Read within the step only and restored after it, likewise.
-    let _let = holder.map(|holder| Let(HELD.replace(Some((NonNull::from(holder).cast(), eager_task(py))))));
+    let _let = holder.map(|holder| Let(HELD.replace(Some((NonNull::from(holder).cast(), task)))));
     step()
 }
 
-/// Calls `call` outside of the deadline over this step: an eager task that it makes takes its first step in here, and
-/// inherits a deadline by its context only, as any task does.
-#[pyfunction]
-#[pyo3(signature = (call, /, *args, **kwargs))]
-pub(crate) fn apart<'py>(
-    call: &Bound<'py, PyAny>,
-    args: &Bound<'py, PyTuple>,
-    kwargs: Option<&Bound<'py, PyDict>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    under(call.py(), Over::NONE, None, || call.call(args, kwargs))
+/// The deadline over the step, if it is this task's.
+fn over(py: Python<'_>) -> Over<'static> {
+    let (over, task) = OVER.get();
+    if over.at == Instant::NEVER || task == eager_task(py) { over } else { Over::NONE }
 }
 
 /// Set once any code had a priority: until then a call does not pay for looking it up.
@@ -145,7 +143,7 @@ pub(crate) struct Inherited {
 
 /// The earlier of the deadline over the step and the one in the context.
 pub(crate) fn inherited(py: Python<'_>) -> PyResult<Inherited> {
-    let over = OVER.get();
+    let over = over(py);
     if let Some(inherited) = InheritedDeadline::find(py)? {
         let inherited = inherited.get();
         if inherited.at < over.at {

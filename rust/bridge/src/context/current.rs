@@ -4,16 +4,15 @@ use pyo3::prelude::*;
 
 use crate::python::api::api;
 
-/// The address of the current task; 0 if there is none.
-fn task_id(py: Python<'_>) -> PyResult<usize> {
-    let task = current_task(py)?;
-    Ok(if task.is_none() { 0 } else { task.as_ptr() as usize })
-}
-
 /// Tells apart the tasks of which one may begin within another's step: the address of the current task where Python has
-/// eager tasks (from 3.12 on), else 0.
+/// eager tasks (from 3.12 on), else 0; 0 also outside of any task.
 pub(super) fn eager_task(py: Python<'_>) -> usize {
-    if api(py).tasks.is_some() { 0 } else { task_id(py).unwrap_or(0) }
+    let api = api(py);
+    if api.tasks.is_some() {
+        return 0;
+    }
+    // An error says that no loop runs.
+    api.current_task.bind(py).call0().map_or(0, |task| if task.is_none() { 0 } else { task.as_ptr() as usize })
 }
 
 /// The running loop, or None.
