@@ -162,7 +162,7 @@ def test_a_handle_that_is_kept_does_not_keep_its_loop() -> None:
 
     async def starts() -> None:
         handles.append(sleep(LONG).__await__())
-        handles.append(sleep(0.001).__await__())
+        handles.append(sleep(LONG).__await__())
         handles[-1].add_done_callback(lambda _: None)
 
     loop = asyncio.new_event_loop()

@@ -4,7 +4,6 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -22,41 +21,8 @@ from mountain_runtime import (
     sidecar,
 )
 
+from .level import CLEANUP, TURNS, Work, selects
 from .support import LONG, SOON, forever
-
-#: A cleanup takes so long, in which a loop that is kept awake makes thousands of turns.
-CLEANUP = 0.03
-#: Turns of the loop that all of it may take.
-TURNS = 150
-
-
-class Work:
-    """Its cleanup takes a while, and is whole when nothing cuts it."""
-
-    def __init__(self) -> None:
-        self.begun = self.cleaned = 0
-
-    async def __call__(self, _: object = None) -> None:
-        self.begun += 1
-        try:
-            await forever()
-        finally:
-            await asyncio.sleep(CLEANUP)
-            self.cleaned += 1
-
-
-def selects(loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
-    """The timeouts with which the loop's selector was asked: 0 each time when something keeps it awake."""
-    asked: list[float | None] = []
-    selector: Any = loop._selector  # type: ignore[attr-defined]
-    select = selector.select
-
-    def noted(timeout: float | None = None) -> Any:
-        asked.append(timeout)
-        return select(timeout)
-
-    monkeypatch.setattr(selector, "select", noted)
-    return asked
 
 
 async def in_gather(work: Work) -> None:

@@ -31,9 +31,9 @@ impl Over<'_> {
 }
 
 thread_local! {
-    /// The deadline over the leaf that this thread steps now, and the task in which it runs (`eager_task`). It holds for
-    /// all that starts within the step, but in another task: one that the leaf makes on an eager loop takes its first
-    /// step within the leaf's.
+    /// The deadline over the leaf that this thread steps now, and the task in which it runs (`eager_task`). It holds
+    /// for all that starts within the step, but in another task: one that the leaf makes on an eager loop takes its
+    /// first step within the leaf's.
     static OVER: Cell<(Over<'static>, usize)> = const { Cell::new((Over::NONE, 0)) };
     /// The permits that the leaf's call holds, and the task, likewise.
     static HELD: Cell<Option<(NonNull<Holder<'static>>, usize)>> = const { Cell::new(None) };

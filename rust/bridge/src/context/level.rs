@@ -3,6 +3,7 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::context::current::current_task;
@@ -33,10 +34,23 @@ impl Shield {
         Ok(())
     }
 
+    pub(crate) fn is_of(&self, task: &Bound<'_, PyAny>) -> bool {
+        self.task.is(task)
+    }
+
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.task)?;
         visit.call(&self.scope)
     }
+}
+
+/// Whether a cancel is a scope's request once more, by its message: each scope says which it is. `asyncio.gather` hands
+/// on a cancel that has come before as if it were a new one.
+pub(crate) fn is_again(before: Option<&Bound<'_, PyAny>>, message: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+    let (Some(before), Some(message)) = (before, message) else { return Ok(false) };
+    let (Ok(before), Ok(message)) = (before.cast::<PyString>(), message.cast::<PyString>()) else { return Ok(false) };
+    let message = message.to_cow()?;
+    Ok(message.starts_with("Cancelled via cancel scope ") && before.to_cow()? == message)
 }
 
 /// Whether there may be such scopes: there are none before anyio's asyncio backend is imported.

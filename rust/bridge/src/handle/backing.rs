@@ -10,6 +10,7 @@ use crate::globals::Begun;
 use crate::handle::job_state::JobState;
 use crate::observe::watch::Watch;
 use crate::port::owned::Owned;
+use crate::python::callback::woken_by;
 
 /// How a handle has ended.
 pub(crate) enum Phase {
@@ -65,11 +66,11 @@ pub(crate) struct Rare {
     pub(crate) more: Vec<Callback>,
     /// The submitted work, where its waiters may hold what it waits for.
     pub(crate) work: Option<Arc<Submitted>>,
-    /// A cancel was asked for: in its next step the awaiting task enters a shielded scope, if a scope keeps cancelling
+    /// A cancel was asked for: in its next step each awaiting task enters a shielded scope, if a scope keeps cancelling
     /// it.
     pub(crate) needs_shield: bool,
-    /// The shielded scope that the awaiting task has entered.
-    pub(crate) shield: Option<Shield>,
+    /// The shielded scopes that awaiting tasks have entered.
+    pub(crate) shields: Vec<Shield>,
 }
 
 impl State {
@@ -115,15 +116,30 @@ impl State {
         (first, self.rare.as_mut().map(|rare| std::mem::take(&mut rare.more)).unwrap_or_default())
     }
 
-    /// Takes the only callback, if it `wakes` a task without a shielded scope: the task looks for one in its next step.
-    pub(crate) fn take_only_waiter(&mut self, wakes: impl Fn(&Py<PyAny>) -> bool) -> Option<Callback> {
-        let Now::Pending(_, first) = &mut self.now else { return None };
-        if self.rare.as_ref().is_some_and(|rare| !rare.more.is_empty() || rare.shield.is_some()) {
-            return None;
+    /// Takes the callbacks that wake a task without a shielded scope: each task looks for one in its next step.
+    pub(crate) fn take_waiters(&mut self, py: Python<'_>) -> Vec<Callback> {
+        let (first, more) = self.take_callbacks();
+        let rare = self.rare.get_or_insert_default();
+        rare.needs_shield = true;
+        let waits = |(callback, _): &Callback| {
+            woken_by(callback.bind(py)).is_some_and(|task| !rare.shields.iter().any(|shield| shield.is_of(&task)))
+        };
+        let (waiters, others): (Vec<_>, Vec<_>) = first.into_iter().chain(more).partition(waits);
+        for other in others {
+            self.add_callback(other);
         }
-        let waiter = first.take_if(|(callback, _)| wakes(callback))?;
-        self.rare.get_or_insert_default().needs_shield = true;
-        Some(waiter)
+        waiters
+    }
+
+    /// Takes the shielded scope that this task has entered.
+    pub(crate) fn take_shield(&mut self, task: &Bound<'_, PyAny>) -> Option<Shield> {
+        let shields = &mut self.rare.as_mut()?.shields;
+        let at = shields.iter().position(|shield| shield.is_of(task))?;
+        Some(shields.swap_remove(at))
+    }
+
+    pub(crate) fn has_shields(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.shields.is_empty())
     }
 
     pub(crate) fn add_callback(&mut self, callback: Callback) {

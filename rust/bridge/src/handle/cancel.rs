@@ -7,11 +7,11 @@ use std::sync::Arc;
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::context::current::current_task;
 use crate::context::level;
 use crate::handle::Handle;
 use crate::handle::backing::{Backing, Phase};
 use crate::handle::job_state::JobState;
-use crate::python::callback::wakes_a_task;
 use crate::python::type_slots;
 
 impl Handle {
@@ -35,9 +35,14 @@ impl Handle {
         };
         match way {
             Way::Task(task) => {
+                let before = me.state.lock().message().map(|before| before.clone_ref(py));
+                if level::is_again(before.as_ref().map(|before| before.bind(py)), msg.as_ref().map(|msg| msg.bind(py)))? {
+                    return Ok(true);
+                }
+                me.set_message(msg.as_ref().map(|msg| msg.clone_ref(py)));
                 let msg = msg.unwrap_or_else(|| py.None());
                 let asked = task.call_method1(py, intern!(py, "cancel"), (msg,))?.is_truthy(py)?;
-                Self::shield_waiter(slf)?;
+                Self::shield_waiters(slf)?;
                 return Ok(asked);
             }
             Way::Abort => {
@@ -47,7 +52,7 @@ impl Handle {
                 if let Some(abort) = abort {
                     abort.abort();
                 }
-                Self::shield_waiter(slf)?;
+                Self::shield_waiters(slf)?;
             }
             Way::Now(job) => {
                 me.set_message(msg);
@@ -60,17 +65,32 @@ impl Handle {
         Ok(true)
     }
 
-    /// Steps the one task that awaits this handle, if there is one, so that it can enter a shielded scope: a cancelled
-    /// scope of anyio would ask the same task to cancel in every turn of the loop (`context/level.rs`).
-    fn shield_waiter(slf: &Bound<'_, Self>) -> PyResult<()> {
+    /// Steps the tasks that await this handle, so that each can enter a shielded scope: a cancelled scope of anyio
+    /// would ask a task to cancel in every turn of the loop (`context/level.rs`).
+    fn shield_waiters(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (py, me) = (slf.py(), slf.get());
         if !level::asks_again(py)? {
             return Ok(());
         }
-        let waiter = me.state.lock().take_only_waiter(|callback| wakes_a_task(callback.bind(py)));
-        let Some((waiter, context)) = waiter else { return Ok(()) };
+        let waiters = me.state.lock().take_waiters(py);
+        if waiters.is_empty() {
+            return Ok(());
+        }
         let woken = Handle::new(py, &me.event_loop, None, Backing::Parked)?;
         Self::resolve(&woken, Phase::Value(py.None()), false)?;
-        me.event_loop.call_soon(waiter.bind(py), woken.as_any(), context.as_ref().map(|context| context.bind(py)))
+        for (waiter, context) in waiters {
+            me.event_loop.call_soon(waiter.bind(py), woken.as_any(), context.as_ref().map(|context| context.bind(py)))?;
+        }
+        Ok(())
+    }
+
+    /// The current task leaves the shielded scope that it entered for this handle, if it did.
+    pub(super) fn leave_shield(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.state.lock().has_shields() {
+            return Ok(());
+        }
+        let task = current_task(py)?;
+        let shield = self.state.lock().take_shield(&task);
+        shield.map_or(Ok(()), |shield| shield.exit(py))
     }
 }

@@ -22,21 +22,22 @@ impl Steps for Handle {
         let py = slf.py();
         let mut s = slf.get().state.lock();
         if !s.pending() {
-            let shield = s.rare.as_mut().and_then(|rare| rare.shield.take());
+            let shielded = s.has_shields();
             let Some(result) = slf.get().outcome_of(py, s) else { unreachable!("it has ended") };
-            return match shield.map_or(Ok(()), |shield| shield.exit(py)).and(result) {
+            let left = if shielded { slf.get().leave_shield(py) } else { Ok(()) };
+            return match left.and(result) {
                 Ok(v) => type_slots::Step::Return(v.into_bound(py)),
                 Err(e) => type_slots::Step::Error(e),
             };
         }
-        if s.rare.as_mut().is_some_and(|rare| std::mem::take(&mut rare.needs_shield)) {
+        if s.rare.as_ref().is_some_and(|rare| rare.needs_shield) {
             drop(s);
             let shield = match Shield::enter(py) {
                 Ok(shield) => shield,
                 Err(e) => return type_slots::Step::Error(e),
             };
             s = slf.get().state.lock();
-            s.rare.get_or_insert_default().shield = shield;
+            s.rare.get_or_insert_default().shields.extend(shield);
         }
         if s.blocking {
             drop(s);
@@ -117,8 +118,7 @@ impl Handle {
         tb: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let _ = tb;
-        let shield = self.state.lock().rare.as_mut().and_then(|rare| rare.shield.take());
-        shield.map_or(Ok(()), |shield| shield.exit(py))?;
+        self.leave_shield(py)?;
         Err(type_slots::thrown(typ, val))
     }
 

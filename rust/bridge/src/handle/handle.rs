@@ -255,9 +255,7 @@ impl Handle {
         if let Some(message) = s.message() {
             visit.call(message)?;
         }
-        if let Some(shield) = s.rare.as_ref().and_then(|rare| rare.shield.as_ref()) {
-            shield.traverse(visit)?;
-        }
+        s.rare.iter().flat_map(|rare| &rare.shields).try_for_each(|shield| shield.traverse(visit))?;
         for (f, c) in s.callbacks() {
             visit.call(f)?;
             visit.call(c)?;
@@ -271,7 +269,7 @@ impl Handle {
         self.let_go();
         let old = {
             let mut s = self.state.lock();
-            let cancel = s.rare.as_mut().map(|rare| (rare.message.take(), rare.shield.take()));
+            let cancel = s.rare.as_mut().map(|rare| (rare.message.take(), std::mem::take(&mut rare.shields)));
             let backing = match &mut s.now {
                 Now::Pending(backing, _) => Some(std::mem::replace(backing, Backing::Parked)),
                 Now::Ended(_) => None,

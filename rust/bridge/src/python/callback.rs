@@ -1,8 +1,8 @@
 //! Callbacks of asyncio's own, which a drain may call directly.
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::{Borrowed, ffi};
 
 use crate::python::api::api;
 
@@ -20,13 +20,19 @@ pub(crate) fn gathers(callback: &Bound<'_, PyAny>) -> bool {
 /// Whether `callback` is the C method by which a `Task` wakes, which a drain may call directly. The loop calls all
 /// others, since it handles what they raise.
 pub(crate) fn wakes_a_task(callback: &Bound<'_, PyAny>) -> bool {
+    woken_by(callback).is_some()
+}
+
+/// The task that such a callback wakes.
+pub(crate) fn woken_by<'a, 'py>(callback: &'a Bound<'py, PyAny>) -> Option<Borrowed<'a, 'py, PyAny>> {
     // SAFETY: `callback` is a live object; a C function's self is borrowed from it, and stays the same.
     unsafe {
         if ffi::PyCFunction_CheckExact(callback.as_ptr()) == 0 {
-            return false;
+            return None;
         }
         let owner = ffi::PyCFunction_GetSelf(callback.as_ptr());
-        !owner.is_null() && ffi::PyObject_TypeCheck(owner, task_type(callback.py())) != 0
+        let is_task = !owner.is_null() && ffi::PyObject_TypeCheck(owner, task_type(callback.py())) != 0;
+        is_task.then(|| Borrowed::from_ptr(callback.py(), owner))
     }
 }
 
