@@ -17,7 +17,8 @@ use crate::convert::error::timed_out;
 use crate::effect::{Effect, Work};
 use crate::globals::clock;
 use crate::handle::Handle;
-use crate::observe::ends;
+use crate::observe::call_record::CallRecord;
+use crate::observe::call_record::Watched;
 use crate::observe::retries;
 use crate::observe::spans;
 use crate::observe::watch;
@@ -53,10 +54,10 @@ impl Work {
             Work::Call { .. } => Ok(None),
             Work::Native { operation, .. } => Ok(Some(operation.clone())),
             Work::Group { children, mode } => {
-                let tallies = children.iter().map(|child| child.get().plan.get().tally.clone()).collect();
-                let told = ends::counted(py, tallies)?;
+                let tallies = || children.iter().map(|child| child.get().plan.get().tally.clone()).collect();
+                let told = CallRecord::of_parts(py, tallies)?;
                 let children = children.iter().map(|child| child.get().child(py, start)).collect::<PyResult<Option<_>>>()?;
-                Ok(children.map(|children| Arc::new(Group { children, mode: *mode, told: Some(told) }) as Arc<dyn Operation>))
+                Ok(children.map(|children| Arc::new(Group { children, mode: *mode, told }) as Arc<dyn Operation>))
             }
         }
     }
@@ -117,8 +118,14 @@ impl Effect {
         // Submitted work carries no deadline; awaited work has the task's.
         let none = Inherited { over: Deadline::NONE, enforced_at: None, source: None };
         let Inherited { over, source, .. } = if let Start::Submitted { .. } = start { none } else { inherited(py)? };
+        // It begins, and ends at once.
+        let fails = |e: &PyErr, watched: Watched<'_>| {
+            CallRecord::begins().failed(py, plan.get(), e, 0, watched);
+        };
         if over.owner == Owner::Inherited && clock().now() >= over.at {
-            return Err(timed_out(py, plan.get(), Owner::Inherited, 0, None, || source.as_ref().map(|source| source.text(py))));
+            let e = timed_out(py, plan.get(), Owner::Inherited, 0, None, || source.as_ref().map(|source| source.text(py)));
+            fails(&e, None);
+            return Err(e);
         }
         let watch =
             if !plan.get().silent && watchers::any(|| plan.get().is_first()) { watch::begin(py, plan.get(), over) } else { None };
@@ -126,7 +133,8 @@ impl Effect {
         let operation = if plan.get().stack.is_empty() && over.owner == Owner::None {
             self.work.operation(py, &start)?
         } else {
-            let program = self.program(py, over, &start)?;
+            let program = self.program(py, over, &start);
+            let program = program.inspect_err(|e| fails(e, watch.as_deref().map(|watch| (watch, clock().now()))))?;
             let retries = retries::natively(py, plan.get(), source.as_ref());
             let limit = source.map(DeadlineSource::into_origin);
             program.map(|program| Arc::new(Program { observer, retries, limit, ..program }) as Arc<dyn Operation>)
@@ -143,7 +151,8 @@ impl Effect {
     /// Start one run natively, for the code that awaits it.
     pub(crate) fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Handle>> {
         self.mark_used();
-        scope::admit(py, &self.plan.get().name)?;
+        let plan = self.plan.get();
+        scope::admit(py, &plan.name).inspect_err(|_| CallRecord::refused(plan))?;
         let port = Port::current(py)?;
         let host = scope::host(&port)?;
         self.launch(&port, &host, Start::Awaited)

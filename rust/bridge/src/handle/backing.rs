@@ -6,8 +6,8 @@ use mountain_core::effect::{Abort, Submitted};
 use pyo3::prelude::*;
 
 use crate::context::level::Shield;
-use crate::globals::Begun;
 use crate::handle::job_state::JobState;
+use crate::observe::call_record::CallRecord;
 use crate::observe::watch::Watch;
 use crate::port::owned::Owned;
 use crate::python::callback::woken_by;
@@ -41,8 +41,8 @@ pub(crate) struct State {
     pub(crate) asked: bool,
     /// An error needs no report: code has asked for it, or no runtime owns the handle.
     pub(crate) retrieved: bool,
-    /// Set for a native call that the statistics count.
-    pub(crate) begun: Option<Begun>,
+    /// Of a native call that is no part of a run.
+    pub(crate) record: CallRecord,
     /// The place among the calls that `owner` holds.
     pub(crate) place: u32,
     /// The calls of the runtime that owns the handle.

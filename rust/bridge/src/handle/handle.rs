@@ -18,9 +18,10 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::context;
 use crate::convert::error;
-use crate::globals::{Begun, clock};
+use crate::globals::clock;
 use crate::handle::backing::{Backing, Now, Phase, State};
 use crate::handle::job_state::JobState;
+use crate::observe::call_record::CallRecord;
 use crate::observe::watch::Watch;
 use crate::plan::Plan;
 use crate::port::owned::Owned;
@@ -55,7 +56,7 @@ impl Handle {
         plan: Option<Py<Plan>>,
         backing: Backing,
     ) -> PyResult<Bound<'py, Handle>> {
-        Self::made(py, event_loop, plan, backing, None, None)
+        Self::made(py, event_loop, plan, backing, CallRecord::default(), None)
     }
 
     pub(super) fn made<'py>(
@@ -63,7 +64,7 @@ impl Handle {
         event_loop: &KnownLoop,
         plan: Option<Py<Plan>>,
         backing: Backing,
-        begun: Option<Begun>,
+        record: CallRecord,
         watch: Option<Box<Watch>>,
     ) -> PyResult<Bound<'py, Handle>> {
         let seen = !matches!(backing, Backing::Native(_)) || plan.as_ref().is_some_and(|plan| plan.get().asks_python());
@@ -73,7 +74,7 @@ impl Handle {
             asked: false,
             // An error that is never retrieved is reported of calls that a runtime owns only: `owned` clears this.
             retrieved: true,
-            begun,
+            record,
             place: 0,
             owner: None,
             watch,

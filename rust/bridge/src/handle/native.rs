@@ -5,17 +5,15 @@ use std::sync::Arc;
 
 use mountain_core::effect::{Abort, Done, Host, Operation, Outcome, Starter};
 use mountain_core::error::Error;
-use mountain_core::observe::Count;
 use mountain_core::schedule::Priority;
 use mountain_core::time::Instant;
-use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::prelude::*;
 
 use crate::convert::error;
 use crate::convert::value;
-use crate::globals::Begun;
 use crate::handle::Handle;
 use crate::handle::backing::{Backing, Now, Phase};
+use crate::observe::call_record::CallRecord;
 use crate::observe::watch::Watch;
 use crate::plan::Plan;
 use crate::port::Port;
@@ -46,16 +44,17 @@ impl Handle {
         watch: Option<Box<Watch>>,
         starts: impl FnOnce(Done) -> Abort,
     ) -> PyResult<Bound<'py, Handle>> {
-        let begun = counts.then(Begun::now);
+        let mut record = CallRecord::default();
         if counts {
-            plan.get().tally.count(Count::Started);
+            record = CallRecord::begins();
+            record.starts(plan.get());
         }
         let handle = Self::made(
             plan.py(),
             &port.get().event_loop,
             Some(plan.clone().unbind()),
             Backing::Native(Abort::Never),
-            begun,
+            record,
             watch,
         )?;
         let place = port.get().native.keep(plan.py(), handle.clone().into_any().unbind());
@@ -68,14 +67,14 @@ impl Handle {
         Ok(handle)
     }
 
-    /// Ends the handle of a native call with its answer: converts it, counts it, tells the watch. After a cancel the
-    /// answer is not looked at.
+    /// Ends the handle of a native call with its answer: converts it, and ends the record of the call. After a cancel
+    /// the answer is not looked at.
     pub(crate) fn ended(slf: &Bound<'_, Self>, outcome: Outcome, direct: bool, now: Instant) -> PyResult<()> {
         let py = slf.py();
         let me = slf.get();
-        let (asked, begun, watch) = {
+        let (asked, record, watch) = {
             let mut s = me.state.lock();
-            (s.asked, s.begun.take(), s.watch.take())
+            (s.asked, std::mem::take(&mut s.record), s.watch.take())
         };
         let phase = match outcome {
             _ if asked => Phase::Cancelled,
@@ -86,25 +85,15 @@ impl Handle {
             },
             Err(e) => Phase::Error(error::to_python(py, e, me.plan.as_ref().map(pyo3::Py::get)).into_value(py).into_any()),
         };
-        if let (Some(plan), Some(_)) = (&me.plan, begun) {
-            me.count_end(py, plan.get(), &phase, now);
-        }
-        if let Some(watch) = watch {
+        if let Some(plan) = &me.plan {
+            let (plan, took) = (plan.get(), now.since(me.created).as_nanos() as u64);
+            let watched = watch.as_deref().map(|watch| (watch, now));
             match &phase {
-                Phase::Value(_) => watch.ended(py, None, now),
-                Phase::Error(e) => watch.ended(py, Some(e.bind(py)), now),
-                Phase::Cancelled => watch.ended(py, Some(CancelledError::new_err(()).value(py)), now),
+                Phase::Value(_) => record.succeeded(py, plan, took, watched),
+                Phase::Cancelled => record.cancelled(py, plan, took, watched),
+                Phase::Error(e) => record.failed(py, plan, &PyErr::from_value(e.bind(py).clone()), took, watched),
             }
         }
         Self::resolve(slf, phase, direct)
-    }
-
-    fn count_end(&self, py: Python<'_>, plan: &Plan, phase: &Phase, now: Instant) {
-        let took = now.since(self.created).as_nanos() as u64;
-        match phase {
-            Phase::Value(_) => plan.tally.ended(Count::Succeeded, took),
-            Phase::Cancelled => plan.tally.ended(Count::Cancelled, took),
-            Phase::Error(e) => plan.count_error(py, &PyErr::from_value(e.bind(py).clone()), took),
-        }
     }
 }

@@ -1,10 +1,11 @@
-//! The report of an unretrieved error: a handle that a runtime owns, which ended with an error that no code ever asked
-//! for, reports that once, when it is dropped.
+//! The drop of a handle: the record of a call that is still running is let go of, and an error that was never retrieved
+//! is reported. A handle that a runtime owns, which ended with an error that no code ever asked for, reports that once.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::globals::clock;
 use crate::handle::Handle;
 use crate::handle::backing::{Now, Phase};
 
@@ -28,6 +29,11 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let s = self.state.get_mut();
+        if s.record.is_running()
+            && let Some(plan) = &self.plan
+        {
+            s.record.let_go(plan.get(), clock().now().since(self.created).as_nanos() as u64);
+        }
         if s.retrieved {
             return;
         }

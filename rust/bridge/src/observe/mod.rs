@@ -1,8 +1,8 @@
 //! Observation of calls: spans, the live page, the log, counts. A call without an observer pays one branch.
 
 pub(crate) mod breakers;
+pub(crate) mod call_record;
 pub(crate) mod dashboard;
-pub(crate) mod ends;
 pub(crate) mod log;
 pub(crate) mod retries;
 pub(crate) mod span_events;

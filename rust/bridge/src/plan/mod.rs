@@ -1,7 +1,6 @@
 //! From Python's policies to the core's layers: made where an effect is written, shared by all its calls.
 
 mod compile;
-mod counts;
 mod labels;
 pub(crate) mod layer;
 mod memo;

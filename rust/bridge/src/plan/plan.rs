@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use mountain_core::effect::OnErrno;
+use mountain_core::observe::Count;
 use mountain_core::observe::Tally;
 use mountain_core::policy;
 use mountain_core::sync::Mutex;
@@ -180,6 +181,13 @@ impl Plan {
     /// True for the first caller only.
     pub(crate) fn is_first(&self) -> bool {
         !self.met.load(Ordering::Relaxed) && !self.met.swap(true, Ordering::Relaxed)
+    }
+
+    /// Counts the attempts of a run after its first.
+    pub(crate) fn count_attempts(&self, attempts: u32) {
+        if attempts > 1 {
+            self.parts.add(Count::Retried, u64::from(attempts - 1));
+        }
     }
 
     /// The result of the fallback at `layer` for `error`.

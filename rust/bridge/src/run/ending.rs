@@ -1,4 +1,4 @@
-//! The end of a run: it lets go of what it holds, is counted, and tells its watch.
+//! The end of a run: it lets go of what it holds, and its record ends.
 
 use std::sync::atomic::Ordering;
 
@@ -22,8 +22,7 @@ impl Run {
         if let Some(wake) = me.wake.take() {
             wake.gone();
         }
-        // One that has never waited ends in its first step.
-        let first = me.begun.take().is_none();
+        let record = std::mem::take(&mut me.record);
         let (engine, leaf, began, step) = (me.engine.take(), me.leaf.take(), me.began, me.step);
         // These drops may run user code, which may look at this run.
         drop(me);
@@ -36,40 +35,29 @@ impl Run {
         if leaf.trace.degraded.load(Ordering::Relaxed) {
             plan.parts.count(Count::Degraded);
         }
+        // Counting may have been switched since it began: then one of the two is not known.
         let (took, stepped) = match (began, step) {
             (Some(began), Some(step)) => {
                 let clock = clock();
                 let now = clock.ticks();
                 let took = clock.between(began, now);
-                (took, if first { took } else { clock.between(step, now) })
+                (took, if record.in_first_step() { took } else { clock.between(step, now) })
             }
-            _ => (0, 0),
+            (began, step) => (began.map_or(0, |began| clock().took(began)), step.map_or(0, |step| clock().took(step))),
         };
         if stepped > slow::NOTICED {
             slow::step(py, &plan.name, attempts.max(1), stepped);
         }
+        let watched = leaf.watch.get().map(|watch| (&**watch, clock().now()));
         match result {
             Ok(v) => {
-                match began {
-                    Some(_) if first => plan.tally.began_and_ended(Count::Succeeded, took),
-                    Some(_) => plan.tally.ended(Count::Succeeded, took),
-                    None => {}
-                }
-                if let Some(watch) = leaf.watch.get() {
-                    watch.ended(py, None, clock().now());
-                }
+                record.succeeded(py, plan, took, watched);
                 Step::Return(v.into_bound(py))
             }
             Err(fail) => {
                 let e = leaf.error(py, fail);
                 let value = e.value(py);
-                if first {
-                    plan.tally.count(Count::Started);
-                }
-                plan.count_error(py, &e, took);
-                if let Some(watch) = leaf.watch.get() {
-                    watch.ended(py, Some(value), clock().now());
-                }
+                record.failed(py, plan, &e, took, watched);
                 if attempts > 1 && value.is_instance_of::<PyException>() {
                     note::attempts(value, &plan.name, attempts);
                 }

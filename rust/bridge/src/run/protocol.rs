@@ -1,8 +1,6 @@
 //! The run as Python sees it: a coroutine, with what a debugger and a dump of tasks ask of one.
 
-use mountain_core::observe::Count;
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
@@ -52,22 +50,19 @@ impl Run {
         if let Some(wake) = me.wake.take() {
             wake.gone();
         }
-        me.begun = None;
-        let (was_running, began) = (me.started && engine.is_some(), me.began);
+        let (record, began) = (std::mem::take(&mut me.record), me.began);
         me.started = true;
         drop(me);
         let mut result = Ok(());
         if let Some(leaf) = &leaf {
-            if let Some(coroutine) = leaf.take_coroutine(py)
-                && let Some(close) = coroutine.bind(py).getattr_opt(intern!(py, "close"))?
-            {
-                result = close.call0().map(|_| ());
+            if let Some(coroutine) = leaf.take_coroutine(py) {
+                let close = coroutine.bind(py).getattr_opt(intern!(py, "close"));
+                result = close.and_then(|close| close.map_or(Ok(()), |close| close.call0().map(drop)));
             }
-            if was_running {
-                leaf.plan.get().tally.ended(Count::Cancelled, began.map_or(0, |began| clock().took(began)));
-                if let Some(watch) = leaf.watch.get() {
-                    watch.ended(py, Some(CancelledError::new_err(()).value(py)), clock().now());
-                }
+            // One that has not begun, or that its closed loop let go of, has no end here.
+            if engine.is_some() {
+                let watched = leaf.watch.get().map(|watch| (&**watch, clock().now()));
+                record.cancelled(py, leaf.plan.get(), began.map_or(0, |began| clock().took(began)), watched);
             }
         }
         drop(engine);
@@ -133,6 +128,9 @@ impl Run {
     }
 
     fn __clear__(&mut self) {
+        if self.record.is_running() {
+            self.let_go();
+        }
         let leaf = self.leaf.take();
         drop((self.engine.take(), self.park.take(), self.port.take(), self.cancelled.take()));
         if let Some(leaf) = leaf {

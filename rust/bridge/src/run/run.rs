@@ -27,8 +27,9 @@ use pyo3::prelude::*;
 use crate::context::level::Shield;
 use crate::convert::error::internal;
 use crate::convert::fail::Fail;
-use crate::globals::Begun;
+use crate::globals::clock;
 use crate::handle::Handle;
+use crate::observe::call_record::CallRecord;
 use crate::port::Port;
 use crate::port::queue::RunWake;
 use crate::python::free_list::{Idle, Reused};
@@ -70,8 +71,7 @@ pub(crate) struct Run {
     pub(super) started: bool,
     /// A cancel that came while it waits for the end of its flights: it is raised then.
     pub(super) cancelled: Option<Box<Leaving>>,
-    /// From its first wait on, which counts it as started: what never waits cannot be seen running.
-    pub(super) begun: Option<Begun>,
+    pub(super) record: CallRecord,
     /// When it began, and when its last step did.
     pub(super) began: Option<Ticks>,
     pub(super) step: Option<Ticks>,
@@ -96,7 +96,7 @@ impl Run {
             park: None,
             started: false,
             cancelled: None,
-            begun: None,
+            record: CallRecord::First,
             began: None,
             step: None,
         }
@@ -136,13 +136,25 @@ impl Run {
         }
     }
 
+    /// It will not be stepped to its end.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn let_go(&mut self) {
+        if let Some(leaf) = &self.leaf {
+            self.record.let_go(leaf.plan.get(), self.began.map_or(0, |began| clock().took(began)));
+        }
+    }
+
     /// The loop is closed: give back what the engine holds. The task will never run again.
     pub(crate) fn reap(slf: &Bound<'_, Self>) {
         let Ok(mut me) = slf.try_borrow_mut() else { return };
         if let Some(wake) = me.wake.take() {
             wake.gone();
         }
-        let gone = (me.engine.take(), me.park.take(), me.begun.take());
+        if me.record.is_running() {
+            me.let_go();
+        }
+        let gone = (me.engine.take(), me.park.take());
         drop(me);
         drop(gone);
     }
@@ -174,6 +186,9 @@ impl Drop for Run {
     fn drop(&mut self) {
         if let Some(wake) = &self.wake {
             wake.gone();
+        }
+        if self.record.is_running() {
+            self.let_go();
         }
     }
 }

@@ -5,7 +5,6 @@ use std::task::{Poll, Wake};
 
 use mountain_core::effect::{Fault, Leaf};
 use mountain_core::error::{Owner, TimedOut};
-use mountain_core::observe::Count;
 use mountain_core::policy;
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError};
@@ -15,9 +14,10 @@ use pyo3::prelude::*;
 use crate::context::level::Shield;
 use crate::context::{Inherited, inherited};
 use crate::convert::fail::Fail;
-use crate::globals::{Begun, clock};
+use crate::globals::clock;
 use crate::handle::Handle;
 use crate::handle::backing::{Backing, Phase};
+use crate::observe::call_record::CallRecord;
 use crate::observe::watch;
 use crate::observe::watchers;
 use crate::policy::cache;
@@ -41,7 +41,7 @@ impl Run {
         self.started = true;
         let plan = leaf.plan.get();
         if let Err(e) = scope::admit(py, &plan.name) {
-            plan.parts.count(Count::Rejected);
+            CallRecord::refused(plan);
             return Err(e);
         }
         let Inherited { over, enforced_at, source } = inherited(py)?;
@@ -49,18 +49,19 @@ impl Run {
             leaf.inherits(py, source);
         }
         self.began = self.step;
+        if self.began.is_none() {
+            self.record.leave_out();
+        }
         if over.owner == Owner::Inherited && clock().now() >= over.at {
             let e = leaf.error(py, Fail::timed_out(TimedOut { owner: Owner::Inherited, attempts: 0, cause: None }));
-            plan.tally.count(Count::Started);
-            plan.count_error(py, &e, 0);
+            self.record.failed_at_once(py, plan, &e);
             return Err(e);
         }
         if enforced_at.is_some() {
             leaf.may_be_stopped.store(true, Ordering::Relaxed);
         }
         let terms = leaf.terms(py).inspect_err(|e| {
-            plan.tally.count(Count::Started);
-            plan.count_error(py, e, 0);
+            self.record.failed_at_once(py, plan, e);
         })?;
         if !plan.silent
             && watchers::any(|| plan.is_first())
@@ -182,10 +183,10 @@ impl Run {
     /// The object to yield while the engine waits, and the task to cancel.
     fn pending<'py>(me: &mut PyRefMut<'py, Self>, slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Option<Py<PyAny>>)> {
         let py = slf.py();
-        if me.begun.is_none() {
-            me.begun = Some(Begun::now());
-            if let (Some(leaf), Some(_)) = (&me.leaf, me.began) {
-                leaf.plan.get().tally.count(Count::Started);
+        if me.record.in_first_step() {
+            let me = &mut **me;
+            if let Some(leaf) = &me.leaf {
+                me.record.starts(leaf.plan.get());
             }
         }
         if let Some((yielded, owed)) = me.leaf.as_ref().and_then(|l| l.take_yielded(py)) {
