@@ -7,6 +7,7 @@ use std::task::Poll;
 use mountain_core::effect::{Abort, Abortable, Call, Deadline, Flight, Landed, Landing};
 use mountain_core::error::Owner;
 use mountain_core::policy::Layer;
+use proptest::prelude::*;
 
 use super::common::{Act, Fail, Run, Scripted, Stage, at, doubling, inherited, limit, secs};
 
@@ -295,4 +296,69 @@ fn a_flight_that_would_wait_for_itself_is_refused() {
     drop(run);
     assert!(second.flight().waits_for(&own), "the call waits for it no more");
     second.flight().waits_no_more(&own);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Second,
+    /// The flight of that number lands with a value, with a failure, or lost.
+    Lands(usize, u8),
+    Cancel,
+    Poll,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let lands = (0usize..2, 0u8..3).prop_map(|(flight, how)| Step::Lands(flight, how));
+    let step = prop_oneof![2 => Just(Step::Second), 3 => lands, 1 => Just(Step::Cancel), 2 => Just(Step::Poll)];
+    proptest::collection::vec(step, 0..16)
+}
+
+proptest! {
+    /// In any order of landings, time, polls and a cancel: no result before all flights have landed, none after a
+    /// cancel, a success if there was one, and no wait left over.
+    #[test]
+    fn in_any_order(steps in steps(), timeout in 0u64..6) {
+        let (stage, stack) = (stage(), [limit(timeout), TWICE]);
+        let call = stage.call();
+        let awaits = &call.trace.awaits;
+        let mut run = Run::new(&stage, &call, &stack, Deadline::NONE, true);
+        let (mut flying, mut flights) = (Vec::new(), Vec::new());
+        let (mut succeeded, mut cancelled, mut result) = (false, false, Poll::Pending);
+        let end = (0..2).map(|flight| Step::Lands(flight, 2)).chain([Step::Poll]);
+        for step in std::iter::once(Step::Poll).chain(steps).chain(end) {
+            if result.is_ready() {
+                break;
+            }
+            match step {
+                Step::Second => stage.clock.advance(secs(1)),
+                Step::Lands(flight, how) => {
+                    let landing: Option<Landing> = flying.get_mut(flight).and_then(Option::take);
+                    let Some(landing) = landing else { continue };
+                    succeeded |= how == 0;
+                    landing.land(match how {
+                        0 => value(5),
+                        1 => failed(7),
+                        _ => Landed::Lost,
+                    });
+                }
+                Step::Cancel => cancelled |= awaits.cancel(),
+                Step::Poll => result = run.poll(),
+            }
+            for (_, landing) in stage.leaf.flights() {
+                prop_assert!(!cancelled, "a run began after the cancel");
+                flights.push(landing.flight().clone());
+                flying.push(Some(landing));
+            }
+            let flies = flying.iter().any(Option::is_some);
+            prop_assert!(!cancelled || awaits.has_ended() != flies);
+            prop_assert!(result.is_pending() || (!flies && !cancelled));
+        }
+        prop_assert!(result.is_ready() != cancelled);
+        if let Poll::Ready(result) = result {
+            prop_assert_eq!(matches!(result, Ok(5)), succeeded);
+        }
+        drop(run);
+        prop_assert!(flights.iter().all(|flight| Arc::strong_count(flight) == 1) && awaits.has_ended());
+        prop_assert_eq!(stage.clock.armed(), 0);
+    }
 }
