@@ -5,7 +5,7 @@ import gc
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -370,3 +370,30 @@ def test_what_a_runtime_on_a_closed_loop_had_queued_is_let_go(new_loop: LoopFact
         await until(lambda: statistics()["running"] <= before)
 
     run(new_loop, main())
+
+
+def test_a_slot_may_hold_the_last_reference_to_its_task(new_loop: LoopFactory, complaints: list[str]) -> None:
+    """The collector ends the coroutine in the block first: the task, whose end closes it too, has to wait for that."""
+    limit = ConcurrencyLimit(1000)
+    loop = new_loop()
+
+    async def block() -> None:
+        async with limit.slot():
+            while True:
+                await asyncio.sleep(0)
+
+    async def call(inside: Coroutine[Any, Any, None]) -> None:
+        await inside
+
+    async def begin() -> None:
+        for _ in range(100):  # what is made first is collected first
+            asyncio.create_task(call(block()))._log_destroy_pending = False  # type: ignore[attr-defined]
+        await ticks()
+
+    loop.run_until_complete(begin())
+    loop.close()
+    del loop
+    gc.collect()
+    gc.collect()
+    assert complaints == []
+    assert limit.statistics().in_flight == 0

@@ -11,6 +11,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::context::current::current_task;
 use crate::context::vars::{get, permit_context_var};
+use crate::python::pyref;
 
 /// Set once a `PyPermitContext` was made: until then a call does not pay for looking it up.
 static ANY: AtomicBool = AtomicBool::new(false);
@@ -45,9 +46,9 @@ impl PyPermitContext {
 
     /// Nothing waits for the task any more.
     pub(crate) fn over(&self) {
-        self.of_job.store(false, Ordering::Relaxed);
-        let task = self.task.lock().take();
-        drop(task);
+        if let Some(task) = self.end() {
+            pyref::drop_outside(task);
+        }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -55,7 +56,7 @@ impl PyPermitContext {
     }
 
     fn __clear__(&self) {
-        self.over();
+        drop(self.end());
     }
 }
 
@@ -86,6 +87,11 @@ impl PyPermitContext {
             Bound::new(py, PyPermitContext { held, flight, task: Mutex::default(), of_job: AtomicBool::new(true) })?;
         context.call_method1(intern!(py, "run"), (permit_context_var(py)?.getattr(intern!(py, "set"))?, &permit_context))?;
         Ok(permit_context.unbind())
+    }
+
+    fn end(&self) -> Option<Py<PyAny>> {
+        self.of_job.store(false, Ordering::Relaxed);
+        self.task.lock().take()
     }
 
     /// The one in the current context, which may be another task's.
