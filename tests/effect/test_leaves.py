@@ -9,7 +9,20 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Effect, Pipeline, Retry, Timeout, constant, effect
+from mountain_runtime import (
+    Cache,
+    CircuitBreaker,
+    ConcurrencyLimit,
+    Effect,
+    Fallback,
+    Pipeline,
+    RateLimit,
+    Retry,
+    Timeout,
+    constant,
+    effect,
+    fs,
+)
 from mountain_runtime._native import trial_noop as noop
 
 from .support import LONG, SOON, Boom, collect, forever, ticks, value
@@ -89,6 +102,52 @@ async def test_stop_iteration_out_of_a_leaf() -> None:
     with pytest.raises(RuntimeError) as caught:
         await in_a_coroutine()
     assert isinstance(caught.value.__cause__, StopIteration)
+
+
+class Unhashable:
+    def __hash__(self) -> int:
+        raise StopIteration(5)
+
+
+class Unawaitable:
+    def __await__(self) -> Generator[None, None, int]:
+        raise StopIteration(5)
+
+
+async def fails() -> None:
+    raise Boom
+
+
+async def awaited(work: Effect[Any]) -> Any:
+    """Awaited, as a task's part; a task of the effect itself drives it by `send`."""
+    return await work
+
+
+def stops(*_: object) -> Any:
+    raise StopIteration(5)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: effect(ConcurrencyLimit(1, key=stops))(value)(1),
+        lambda: effect(RateLimit(1, per=1, key=stops))(value)(1),
+        lambda: effect(RateLimit(1, per=1, cost=stops))(value)(1),
+        lambda: effect(CircuitBreaker(failures=1, key=stops))(value)(1),
+        lambda: effect(Cache(ttl=1, key=stops))(value)(1),
+        lambda: effect(Cache(ttl=1))(value)(Unhashable()),
+        lambda: fs.read_text(__file__).under(ConcurrencyLimit(1, key=stops)),
+        lambda: Timeout(LONG).call(Unawaitable),
+        lambda: effect(Fallback(lambda _: Unawaitable(), on=Boom))(fails)(),
+    ],
+    ids=["limit", "rate", "cost", "breaker", "cache", "hash", "native", "await", "fallback"],
+)
+async def test_stop_iteration_is_never_the_value(work: Any) -> None:
+    """Whatever of the user's code it comes out of, and also where a task drives the effect itself."""
+    for way in (asyncio.ensure_future, awaited):
+        with pytest.raises(RuntimeError, match="raised StopIteration") as caught:
+            await way(work())
+        assert isinstance(caught.value.__cause__, StopIteration)
 
 
 async def test_stop_async_iteration_and_generator_exit_pass() -> None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from mountain_runtime import Retry, Timeout, constant, effect
+from mountain_runtime import Retry, Timeout, constant, deadline, effect
 from mountain_runtime.errors import TimedOut
 
 from .support import LONG, SOON, Boom, cancelling, forever, ticks
@@ -39,6 +39,42 @@ async def test_the_callers_cancel_keeps_its_message() -> None:
     assert seen == [("go home",)]
     assert caught.value.args == ("go home",)
     assert task.cancelled()
+
+
+@pytest.mark.parametrize("limit", ["policy", "deadline"])
+@pytest.mark.parametrize("when", ["before", "within", "with"])
+async def test_a_limit_that_passes_beside_the_callers_cancel_leaves_it_its_message(limit: str, when: str) -> None:
+    """Before it, in the cleanup that it began, or in the very step."""
+
+    async def leaf() -> None:
+        if when == "with":
+            time.sleep(2 * SAME)  # the limit has passed as the leaf suspends
+            task.cancel("go home")
+        try:
+            if when == "before":
+                await asyncio.sleep(LONG)
+            else:
+                await forever()
+        finally:
+            if when == "before":
+                task.cancel("go home")
+            if when != "with":
+                await forever()
+
+    async def limited() -> None:
+        if limit == "policy":
+            await effect(Timeout(SAME))(leaf)()
+        else:
+            async with deadline(SAME):
+                await leaf()
+
+    task = asyncio.create_task(limited())
+    if when == "within":
+        await ticks()
+        task.cancel("go home")
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    assert caught.value.args == ("go home",)
 
 
 async def test_a_cancel_is_never_retried() -> None:

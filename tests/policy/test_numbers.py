@@ -82,6 +82,12 @@ async def test_waits_of_zero_are_not_slept() -> None:
     assert watch.took < AT_ONCE
 
 
+@pytest.mark.parametrize("attempts", [2**32, 2**63, 10**400], ids=["2**32", "2**63", "10**400"])
+async def test_a_huge_number_of_attempts_is_no_limit(attempts: int) -> None:
+    calls = Calls(Boom, Boom, then_value=True)
+    assert await effect(Retry(on=Boom, attempts=attempts, backoff=constant(0)))(calls)() == 3
+
+
 # -- T3 ------------------------------------------------------------------------------------------------------
 # `on` sends the first attempts on at once, and hands the one that is asked about to the backoff. Attempt 1e9 is asked
 # about in Rust, of the function that decides: to get there from here would take a minute.

@@ -21,6 +21,8 @@ from ._part import Part, span
 __all__ = ["Retry"]
 
 _DEFAULT = exponential()
+#: Attempts beyond any that are ever made.
+_MOST = 2**31
 
 On = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool | float | timedelta]
 
@@ -85,7 +87,7 @@ class Retry(Policy):
         cap = seconds(self.max_retry_after, "Retry", "max_retry_after")
         return Layer.retry(
             self.on,
-            self.attempts,
+            self.attempts and min(self.attempts, _MOST),
             wait._initial,
             wait._factor,
             wait._max,

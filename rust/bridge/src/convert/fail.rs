@@ -4,7 +4,7 @@
 use mountain_core::effect::{Class, Fault, Verdict};
 use mountain_core::error::{Refused, TimedOut};
 use pyo3::exceptions::asyncio::CancelledError;
-use pyo3::exceptions::{PyBaseException, PyException, PyRuntimeError, PyStopIteration, PyTypeError};
+use pyo3::exceptions::{PyBaseException, PyException, PyOverflowError, PyRuntimeError, PyStopIteration, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
@@ -107,6 +107,9 @@ pub(crate) fn while_handling(e: &PyErr, error: &Bound<'_, PyAny>) {
     first.set_context(py, Some(PyErr::from_value(error.clone())));
 }
 
+/// What an effect's StopIteration becomes, whatever of the user's code it came from.
+pub(crate) const RAISED_STOP: &str = "an effect raised StopIteration";
+
 /// StopIteration would look like the end of an await: it becomes a RuntimeError, as in PEP 479.
 pub(crate) fn no_stop(py: Python<'_>, e: PyErr, message: &'static str) -> PyErr {
     if !e.is_instance_of::<PyStopIteration>(py) {
@@ -131,6 +134,10 @@ pub(crate) fn answer(said: &Bound<'_, PyAny>) -> PyResult<Verdict> {
     }
     match said.extract::<f64>() {
         Ok(delay) => Ok(Verdict::After(delay)),
+        // A whole number beyond what a float holds.
+        Err(e) if e.is_instance_of::<PyOverflowError>(py) => {
+            Ok(Verdict::After(if said.gt(0)? { f64::INFINITY } else { f64::NEG_INFINITY }))
+        }
         Err(_) => {
             Err(PyTypeError::new_err(format!("a retry's on= must return a bool or a delay, not {}", said.get_type().name()?)))
         }

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
 use crate::context::current::current_task;
+use crate::convert::fail::{RAISED_STOP, no_stop};
 use crate::python::type_slots;
 
 /// The run of an effect that is driven as a coroutine, and the task that it is bound to, or None.
@@ -66,7 +67,7 @@ impl Driven {
             Some((run, true)) => run.into_bound(py),
             Some(_) => return Err(taken(name)),
             None => {
-                let run = begin()?;
+                let run = begin().map_err(|e| no_stop(py, e, RAISED_STOP))?;
                 let mut driven = self.0.lock();
                 // Another thread's task came first. The run begun here is dropped, outside of the lock.
                 if driven.is_some() {

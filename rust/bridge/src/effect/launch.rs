@@ -14,6 +14,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::context::deadline_source::DeadlineSource;
 use crate::context::{self, Inherited, inherited};
 use crate::convert::error::timed_out;
+use crate::convert::fail::{RAISED_STOP, no_stop};
 use crate::effect::{Effect, Work};
 use crate::globals::clock;
 use crate::handle::Handle;
@@ -168,7 +169,7 @@ impl Effect {
                 let kwargs = kwargs.as_ref().map(|k| k.clone_ref(py));
                 PyLeaf::new(callable.clone_ref(py), args.clone_ref(py), kwargs, me.plan.clone_ref(py))
             }
-            _ if me.is_native() => return Ok(me.start(py)?.into_any()),
+            _ if me.is_native() => return Ok(me.start(py).map_err(|e| no_stop(py, e, RAISED_STOP))?.into_any()),
             // Native work under a policy that needs Python: its leaf returns a handle, which the run drives.
             work => {
                 let args = match work {

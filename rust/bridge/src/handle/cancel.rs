@@ -12,6 +12,7 @@ use crate::context::level;
 use crate::handle::Handle;
 use crate::handle::backing::{Backing, Phase};
 use crate::handle::job_state::JobState;
+use crate::port::registry;
 use crate::python::type_slots;
 
 impl Handle {
@@ -63,6 +64,20 @@ impl Handle {
             }
         }
         Ok(true)
+    }
+
+    /// The await of the handle has ended before the work did, other than by a cancel: the coroutine around it was closed,
+    /// or an exception was thrown in. Work that no runtime owns is asked to end, as nothing waits for it any more.
+    pub(crate) fn left(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let goes_on = {
+            let s = slf.get().state.lock();
+            s.owner.is_some() || s.asked || !matches!(s.backing(), Some(Backing::Native(_) | Backing::Job(_)))
+        };
+        // In the child of a fork the work is the parent's.
+        if goes_on || !registry::serves(slf.get().port.get()) {
+            return Ok(());
+        }
+        Self::ask_to_end(slf, None).map(drop)
     }
 
     /// Steps the tasks that await this handle, so that each can enter a shielded scope: a cancelled scope of anyio

@@ -108,18 +108,24 @@ impl Handle {
         Self::step(slf).into_next()
     }
 
-    /// Ends the await of the handle by an exception.
+    /// Ends the await of the handle by an exception. Work that no runtime owns is asked to end.
     #[pyo3(signature = (typ, val = None, tb = None, /))]
     fn throw<'py>(
-        &self,
-        py: Python<'py>,
+        slf: &Bound<'py, Self>,
         typ: Bound<'py, PyAny>,
         val: Option<Bound<'py, PyAny>>,
         tb: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let _ = tb;
-        self.leave_shield(py)?;
+        slf.get().leave_shield(slf.py())?;
+        Self::left(slf)?;
         Err(type_slots::thrown(typ, val))
+    }
+
+    /// The coroutine that awaits the handle is closed, as one is that the collector finds. Work that no runtime owns is
+    /// asked to end.
+    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::left(slf)
     }
 
     /// Ask the work to end. True if it was pending. A native call and a task answer when they have ended; a thread's

@@ -18,10 +18,8 @@ pub(crate) struct Cancels {
 impl Cancels {
     /// From within the task, as the code begins.
     pub(crate) fn of(task: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let py = task.py();
-        let counted = api(py).cancelling(task)?;
-        let undelivered = counted > 0
-            && task.getattr_opt(intern!(py, "_must_cancel"))?.is_some_and(|undelivered| undelivered.is_truthy().unwrap_or(false));
+        let counted = api(task.py()).cancelling(task)?;
+        let undelivered = counted > 0 && is_undelivered(task)?;
         Ok(Cancels { task: task.clone().unbind(), received: Received::new(counted, undelivered) })
     }
 
@@ -29,8 +27,16 @@ impl Cancels {
         Cancels { task: self.task.clone_ref(py), received: self.received }
     }
 
-    pub(crate) fn task(&self) -> &Py<PyAny> {
-        &self.task
+    /// Our cancel. One from outside that is on its way keeps its message: the task would throw the last one's.
+    pub(crate) fn send(&self, py: Python<'_>) -> PyResult<()> {
+        let task = self.task.bind(py);
+        let message =
+            if self.has_more(py)? && is_undelivered(task)? { task.getattr_opt(intern!(py, "_cancel_message"))? } else { None };
+        match message {
+            Some(message) => task.call_method1(intern!(py, "cancel"), (message,)),
+            None => task.call_method0(intern!(py, "cancel")),
+        }
+        .map(drop)
     }
 
     /// A cancel from outside has come and was not taken back. Called while no cancel of ours is sent.
@@ -42,13 +48,40 @@ impl Cancels {
     pub(crate) fn settle(&self, py: Python<'_>, sent: bool, error: Option<&Bound<'_, PyAny>>) -> PyResult<Asked> {
         let task = self.task.bind(py);
         let counted = if sent { task.call_method0(intern!(py, "uncancel"))?.extract()? } else { api(py).cancelling(task)? };
-        let cancelled = sent && error.is_some_and(PyAnyMethods::is_instance_of::<CancelledError>);
-        Ok(self.received.asked(counted, sent, cancelled))
+        let cancelled = error.filter(|e| sent && e.is_instance_of::<CancelledError>());
+        let asked = self.received.asked(counted, sent, cancelled.is_some());
+        if let (Asked::Outside, Some(error)) = (asked, cancelled) {
+            Self::keep_message(error)?;
+        }
+        Ok(asked)
+    }
+
+    /// Of several cancels the first that has a message is raised: ours, which has none, may have cut short the cleanup
+    /// that the other began.
+    fn keep_message(error: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (py, args) = (error.py(), intern!(error.py(), "args"));
+        let mut next = Some(error.clone());
+        // A chain may be a ring, made by hand.
+        for _ in 0..1000 {
+            let Some(cancel) = next.filter(|e| e.is_instance_of::<CancelledError>()) else { break };
+            let said = cancel.getattr(args)?;
+            if said.len()? > 0 {
+                return if cancel.is(error) { Ok(()) } else { error.setattr(args, said) };
+            }
+            next = cancel.getattr_opt(intern!(py, "__context__"))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.task)
     }
+}
+
+/// The last cancel of the task is thrown in with its next step.
+fn is_undelivered(task: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let must = task.getattr_opt(intern!(task.py(), "_must_cancel"))?;
+    Ok(must.is_some_and(|must| must.is_truthy().unwrap_or(false)))
 }
 
 /// For a block of Python code that a deadline ends: it may cancel the block's task once.
@@ -70,7 +103,7 @@ impl OwnCancel {
     /// Cancels the task.
     fn send(&self, py: Python<'_>) -> PyResult<()> {
         self.sent.store(true, Ordering::Relaxed);
-        self.cancels.task.call_method0(py, intern!(py, "cancel")).map(drop)
+        self.cancels.send(py)
     }
 
     /// The block has ended, with `error` or well: takes back the cancel, if it was sent. True: `error` is the answer to

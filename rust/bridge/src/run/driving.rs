@@ -30,8 +30,8 @@ use crate::run::leaf::PyLeaf;
 use crate::run::suspended::Resume;
 
 impl PyLeaf {
-    /// Takes the object that the coroutine yielded in the last step, and the task to cancel, as of `owes_cancel`.
-    pub(crate) fn take_yielded(&self, py: Python<'_>) -> Option<(Py<PyAny>, Option<Py<PyAny>>)> {
+    /// What the coroutine yielded in the last step, and what to cancel its task by, as of `owes_cancel`.
+    pub(crate) fn take_yielded(&self, py: Python<'_>) -> Option<(Py<PyAny>, Option<Cancels>)> {
         let mut s = self.state.lock(py);
         let yielded = s.yielded.take()?;
         Some((yielded, s.owes_cancel(py)))
@@ -63,8 +63,8 @@ impl PyLeaf {
         was_enforced(came, clock().now()) && cancels.is_some_and(|cancels| cancels.has_more(py).unwrap_or(false))
     }
 
-    /// The task to cancel, if the engine has asked the call to end and the task was not cancelled for that yet.
-    pub(crate) fn owes_cancel(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    /// What to cancel the task by, if the engine has asked the call to end and the task was not cancelled for that yet.
+    pub(crate) fn owes_cancel(&self, py: Python<'_>) -> Option<Cancels> {
         self.state.lock(py).owes_cancel(py)
     }
 

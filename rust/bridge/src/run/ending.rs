@@ -6,6 +6,7 @@ use mountain_core::observe::Count;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
+use crate::convert::fail::{RAISED_STOP, no_stop};
 use crate::convert::note;
 use crate::globals::clock;
 use crate::observe::log;
@@ -61,7 +62,7 @@ impl Run {
                 if attempts > 1 && value.is_instance_of::<PyException>() {
                     note::attempts(value, &plan.name, attempts);
                 }
-                Step::Error(e)
+                Step::Error(no_stop(py, e, RAISED_STOP))
             }
         }
     }

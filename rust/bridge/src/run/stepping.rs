@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 
 use crate::context::level::Shield;
 use crate::context::{Inherited, inherited};
-use crate::convert::fail::Fail;
+use crate::convert::fail::{Fail, RAISED_STOP, no_stop};
 use crate::globals::clock;
 use crate::handle::Handle;
 use crate::handle::backing::{Backing, Phase};
@@ -23,6 +23,7 @@ use crate::observe::watchers;
 use crate::policy::cache;
 use crate::port::Port;
 use crate::python::type_slots::{Step, Steps};
+use crate::run::cancel::Cancels;
 use crate::run::run::{Engine, Leaving, Run, used_up};
 use crate::run::slow;
 use crate::run::suspended::Resume;
@@ -100,14 +101,14 @@ impl Run {
         if !me.started {
             if let Resume::Throw(e) = resume {
                 me.leaf = None;
-                return Step::Error(*e);
+                return Step::Error(no_stop(py, *e, RAISED_STOP));
             }
             match me.begin(py) {
                 Ok(None) => {}
                 Ok(Some(value)) => return Self::ended(me, slf, Ok(value)),
                 Err(e) => {
                     me.leaf = None;
-                    return Step::Error(e);
+                    return Step::Error(no_stop(py, e, RAISED_STOP));
                 }
             }
         } else if me.engine.is_none() {
@@ -145,7 +146,7 @@ impl Run {
                         slow::step(py, &leaf.plan.get().name, leaf.trace.attempts().max(1), took);
                     }
                     // Its time passed within the task's own step, as with `Timeout(0)`.
-                    match owed.map(|task| task.call_method0(py, intern!(py, "cancel"))) {
+                    match owed.map(|cancels| cancels.send(py)) {
                         Some(Err(e)) => Step::Error(e),
                         _ => Step::Yield(yielded),
                     }
@@ -180,8 +181,8 @@ impl Run {
         step
     }
 
-    /// The object to yield while the engine waits, and the task to cancel.
-    fn pending<'py>(me: &mut PyRefMut<'py, Self>, slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Option<Py<PyAny>>)> {
+    /// What to yield while the engine waits, and what to cancel the task by, if that is due.
+    fn pending<'py>(me: &mut PyRefMut<'py, Self>, slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Option<Cancels>)> {
         let py = slf.py();
         if me.record.in_first_step() {
             let me = &mut **me;
@@ -246,8 +247,8 @@ impl Run {
         }
         let owed = me.leaf.as_ref().and_then(|l| l.owes_cancel(py));
         drop(me);
-        if let Some(task) = owed {
-            task.call_method0(py, intern!(py, "cancel"))?;
+        if let Some(cancels) = owed {
+            cancels.send(py)?;
         }
         Ok(())
     }

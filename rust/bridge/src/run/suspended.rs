@@ -88,13 +88,13 @@ impl Suspended {
         self.rare.as_deref_mut()
     }
 
-    /// The task to cancel, if the engine has asked the call to end and the task was not cancelled for that yet.
-    pub(super) fn owes_cancel(&mut self, py: Python<'_>) -> Option<Py<PyAny>> {
+    /// What to cancel the task by, if the engine has asked the call to end and the task was not cancelled for that yet.
+    pub(super) fn owes_cancel(&mut self, py: Python<'_>) -> Option<Cancels> {
         if !self.stop || self.cancel_sent || self.coroutine.is_none() {
             return None;
         }
         self.cancel_sent = true;
-        self.cancels.as_ref().map(|cancels| cancels.task().clone_ref(py))
+        self.cancels.as_ref().map(|cancels| cancels.clone_ref(py))
     }
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
