@@ -138,7 +138,7 @@ def stops(*_: object) -> Any:
         lambda: effect(Cache(ttl=1))(value)(Unhashable()),
         lambda: fs.read_text(__file__).under(ConcurrencyLimit(1, key=stops)),
         lambda: Timeout(LONG).call(Unawaitable),
-        lambda: effect(Fallback(lambda _: Unawaitable(), on=Boom))(fails)(),
+        effect(Fallback(lambda _: Unawaitable(), on=Boom))(fails),
     ],
     ids=["limit", "rate", "cost", "breaker", "cache", "hash", "native", "await", "fallback"],
 )
