@@ -107,7 +107,7 @@ pub(crate) fn while_handling(e: &PyErr, error: &Bound<'_, PyAny>) {
     first.set_context(py, Some(PyErr::from_value(error.clone())));
 }
 
-/// What an effect's StopIteration becomes, whatever of the user's code it came from.
+/// The message of the RuntimeError that an effect's StopIteration becomes, from any of the user's code.
 pub(crate) const RAISED_STOP: &str = "an effect raised StopIteration";
 
 /// StopIteration would look like the end of an await: it becomes a RuntimeError, as in PEP 479.

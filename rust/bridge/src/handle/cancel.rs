@@ -66,15 +66,15 @@ impl Handle {
         Ok(true)
     }
 
-    /// The await of the handle has ended before the work did, other than by a cancel: the coroutine around it was closed,
-    /// or an exception was thrown in. Work that no runtime owns is asked to end, as nothing waits for it any more.
+    /// The await of the handle has ended before the work did, other than by a cancel: the coroutine around it was
+    /// closed, or an exception was thrown in. Work that no runtime owns is asked to end: nothing waits for it.
     pub(crate) fn left(slf: &Bound<'_, Self>) -> PyResult<()> {
         let goes_on = {
             let s = slf.get().state.lock();
             s.owner.is_some() || s.asked || !matches!(s.backing(), Some(Backing::Native(_) | Backing::Job(_)))
         };
         // In the child of a fork the work is the parent's.
-        if goes_on || !registry::serves(slf.get().port.get()) {
+        if goes_on || !slf.get().event_loop.get(slf.py()).is_ok_and(|event_loop| registry::serves(&event_loop)) {
             return Ok(());
         }
         Self::ask_to_end(slf, None).map(drop)

@@ -152,9 +152,9 @@ fn known(py: Python<'_>, key: usize) -> Option<Bound<'_, Port>> {
     weak.bind(py).upgrade().and_then(|port| port.cast_into::<Port>().ok())
 }
 
-/// Whether the port is in the table: its loop is open, and this process's.
-pub(crate) fn serves(port: &Port) -> bool {
-    PORTS.lock().as_ref().and_then(|ports| ports.get(&port.key)).is_some_and(|known| Arc::ptr_eq(&known.shared, &port.shared))
+/// Whether that loop has a port: it is open, and this process's.
+pub(crate) fn serves(event_loop: &Bound<'_, PyAny>) -> bool {
+    Port::known_of(event_loop).is_some()
 }
 
 /// Takes the port out of the table: its loop has it no more.

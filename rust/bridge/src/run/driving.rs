@@ -30,7 +30,7 @@ use crate::run::leaf::PyLeaf;
 use crate::run::suspended::Resume;
 
 impl PyLeaf {
-    /// What the coroutine yielded in the last step, and what to cancel its task by, as of `owes_cancel`.
+    /// Takes the object that the coroutine yielded in the last step, and the cancel that is due, as of `owes_cancel`.
     pub(crate) fn take_yielded(&self, py: Python<'_>) -> Option<(Py<PyAny>, Option<Cancels>)> {
         let mut s = self.state.lock(py);
         let yielded = s.yielded.take()?;
@@ -63,7 +63,7 @@ impl PyLeaf {
         was_enforced(came, clock().now()) && cancels.is_some_and(|cancels| cancels.has_more(py).unwrap_or(false))
     }
 
-    /// What to cancel the task by, if the engine has asked the call to end and the task was not cancelled for that yet.
+    /// The cancel that is due: the engine has asked the call to end, and the task was not cancelled for that yet.
     pub(crate) fn owes_cancel(&self, py: Python<'_>) -> Option<Cancels> {
         self.state.lock(py).owes_cancel(py)
     }

@@ -181,7 +181,7 @@ impl Run {
         step
     }
 
-    /// What to yield while the engine waits, and what to cancel the task by, if that is due.
+    /// The object to yield while the engine waits, and the cancel that is due.
     fn pending<'py>(me: &mut PyRefMut<'py, Self>, slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Option<Cancels>)> {
         let py = slf.py();
         if me.record.in_first_step() {

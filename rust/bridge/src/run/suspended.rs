@@ -88,7 +88,7 @@ impl Suspended {
         self.rare.as_deref_mut()
     }
 
-    /// What to cancel the task by, if the engine has asked the call to end and the task was not cancelled for that yet.
+    /// The cancel that is due: the engine has asked the call to end, and the task was not cancelled for that yet.
     pub(super) fn owes_cancel(&mut self, py: Python<'_>) -> Option<Cancels> {
         if !self.stop || self.cancel_sent || self.coroutine.is_none() {
             return None;
