@@ -63,7 +63,7 @@ impl Cancels {
         let mut next = Some(error.clone());
         // A chain may be a ring, made by hand.
         for _ in 0..1000 {
-            let Some(cancel) = next.filter(|e| e.is_instance_of::<CancelledError>()) else { break };
+            let Some(cancel) = next.filter(PyAnyMethods::is_instance_of::<CancelledError>) else { break };
             let said = cancel.getattr(args)?;
             if said.len()? > 0 {
                 return if cancel.is(error) { Ok(()) } else { error.setattr(args, said) };
