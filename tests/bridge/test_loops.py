@@ -386,7 +386,7 @@ def test_a_slot_may_hold_the_last_reference_to_its_task(new_loop: LoopFactory, c
         await inside
 
     async def begin() -> None:
-        for _ in range(100):  # what is made first is collected first
+        for _ in range(100):  # the collector takes blocks before tasks, in the order of their making
             asyncio.create_task(call(block()))._log_destroy_pending = False  # type: ignore[attr-defined]
         await ticks()
 

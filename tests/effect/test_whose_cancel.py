@@ -45,6 +45,7 @@ async def test_the_callers_cancel_keeps_its_message() -> None:
 @pytest.mark.parametrize("when", ["before", "within", "with"])
 async def test_a_limit_that_passes_beside_the_callers_cancel_leaves_it_its_message(limit: str, when: str) -> None:
     """Before it, in the cleanup that it began, or in the very step."""
+    seconds = 30 * SAME if when == "within" else SAME  # within: a busy machine has cancelled before it passes
 
     async def leaf() -> None:
         if when == "with":
@@ -58,13 +59,13 @@ async def test_a_limit_that_passes_beside_the_callers_cancel_leaves_it_its_messa
         finally:
             if when == "before":
                 task.cancel("go home")
-            await asyncio.sleep(10 * SAME)  # the limit passes in it, unless it has passed as the cancel came
+            await asyncio.sleep(2 * seconds)  # the limit passes in it, unless it has passed as the cancel came
 
     async def limited() -> None:
         if limit == "policy":
-            await effect(Timeout(SAME))(leaf)()
+            await effect(Timeout(seconds))(leaf)()
         else:
-            async with deadline(SAME):
+            async with deadline(seconds):
                 await leaf()
 
     task = asyncio.create_task(limited())

@@ -110,8 +110,8 @@ impl Drop for PyRef {
     }
 }
 
-/// Gives back a reference to a task from code that the task may run. A collected task whose coroutine is closed may have
-/// no other reference left: it ends at the next drain, since its end would close the coroutine in the middle of a step.
+/// Gives back a reference to a task from code that the task may run. A collected task whose coroutine is closed may
+/// have no other reference left: it ends at the next drain, since its end would close that coroutine in mid-step.
 pub(crate) fn drop_outside(task: Py<PyAny>) {
     // SAFETY: a live object, of which the caller holds a reference.
     if unsafe { ffi::Py_REFCNT(task.as_ptr()) } > 1 {
