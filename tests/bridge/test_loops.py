@@ -237,7 +237,7 @@ def test_a_loop_that_is_collected_takes_its_port_along(new_loop: LoopFactory, co
         gc.collect()
     assert [each for each in complaints if "ResourceWarning" not in each] == []
     if not kept:  # uvloop keeps a loop that was not closed, and what belongs to it
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) - before < 60  # less than one a loop: others may open one meanwhile
 
 
 @pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning", "ignore:unclosed <:ResourceWarning")

@@ -48,6 +48,8 @@ async def test_a_limit_that_passes_beside_the_callers_cancel_leaves_it_its_messa
     seconds = 30 * SAME if when == "within" else SAME  # within: a busy machine has cancelled before it passes
 
     async def leaf() -> None:
+        task = asyncio.current_task()
+        assert task
         if when == "with":
             time.sleep(2 * SAME)  # the limit has passed as the leaf suspends
             task.cancel("go home")

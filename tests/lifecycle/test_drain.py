@@ -183,6 +183,38 @@ async def test_amap_pulls_no_more_and_yields_what_was_in_flight(lazily: bool) ->
     assert runtime.report.ok
 
 
+@pytest.mark.parametrize("propagation", [0, 2 * SOON])
+async def test_amap_that_only_waits_for_its_source_gives_way_as_the_shutdown_begins(propagation: float) -> None:
+    """Between the announcement and the drain it waits on; in the drain it takes what its source has just given."""
+    loop = asyncio.get_running_loop()
+    pulled: list[int] = []
+    ended: list[BaseException] = []
+
+    async def items() -> AsyncIterator[int]:
+        for n in itertools.count():
+            await asyncio.sleep(0)
+            pulled.append(n)
+            yield n
+
+    @effect
+    async def job() -> None:
+        try:
+            async with amap(_native.trial_noop, items(), limit=1) as results:
+                async for _ in results:
+                    pass
+        except ShuttingDown as error:
+            ended.append(error)
+
+    for turns in range(12):
+        async with Runtime(shutdown=Shutdown(propagation=propagation if turns == 5 else 0)) as runtime:
+            runtime.submit(job())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            begun = loop.time()
+        assert loop.time() - begun < propagation + AT_ONCE
+    assert len(ended) == 12
+
+
 # -- accepted work that a cancel cannot end ------------------------------------------------------------------
 
 

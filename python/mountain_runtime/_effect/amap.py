@@ -179,16 +179,21 @@ class _Results(
     async def _until_something_happens(self) -> None:
         self._wake = asyncio.get_running_loop().create_future()
         waits_for_source_only = self._pull is not None and not self._flying
-        stopping = getattr(_scope.current(), "_stopping", None) if waits_for_source_only else None
-        if stopping is not None:
-            stopping.add(self._wake)
+        drains = getattr(_scope.current(), "_drains", None) if waits_for_source_only else None
+        if drains is not None:
+            drains.add(self._wake)
         try:
             await self._wake
         finally:
-            if stopping is not None:
-                stopping.discard(self._wake)
+            if drains is not None:
+                drains.discard(self._wake)
             self._wake = None
-        if waits_for_source_only and _scope.draining() and self._pull is not None and not self._pull.done():
+        if not waits_for_source_only or not _scope.draining() or (pull := self._pull) is None:
+            return
+        if pull.done():  # its callback has not run: the next wait would end at once, before it does
+            assert self._context is not None
+            self._context.run(self._pulled, pull)
+        else:
             self._pull = None
             self._exhausted = self._refused = True
             await _children.end([], ending=self._end_source())

@@ -63,11 +63,13 @@ async def close(owner: Owner, services: Services, deferred: Deferred, clock: Clo
 async def _refuse(owner: Owner, clock: Clock) -> list[Left]:
     await clock.sleep(lambda: clock.announced)
     owner._phase = _scope.DRAINING
+    owner._drains.set()
     return []
 
 
 async def _cancel(owner: Owner, in_flight: InFlight, share: float) -> list[Left]:
     owner._phase = _scope.CANCELLING
+    owner._drains.set()  # an abort may come before the drain
     limited = owner._refuse_queued()
     if owner._pool.refuse(owner) or limited:
         for _ in range(5):  # the callers of what was refused hear of it before the cancel

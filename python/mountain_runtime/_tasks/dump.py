@@ -62,7 +62,7 @@ def _printable(name: str) -> str:
 def take(
     loop: asyncio.AbstractEventLoop | None,
     at_work: FrameType | None,
-    owned: Iterable[Any],
+    owned: Iterable[Handle[Any] | asyncio.Task[Any]],
     threads: Iterable[tuple[int, str, float]],
 ) -> Dump:
     """The effects that tasks of `loop` await, the calls among the `owned` work, the blocking functions on `threads`.
