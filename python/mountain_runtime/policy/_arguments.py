@@ -130,29 +130,30 @@ def is_method(function: Any) -> bool:
     return "." in qualname and inspect.isfunction(function) and [*_signature(function).parameters][:1] == ["self"]
 
 
-def arity(function: Any) -> int | None:
-    """How many arguments a function without defaults and stars takes: with so many by position a call is whole."""
+def _parameters(function: Any) -> list[inspect.Parameter] | None:
+    """None where it cannot be known."""
     if not callable(function):
         return None
     try:
-        parameters = _signature(function).parameters.values()
+        return list(_signature(function).parameters.values())
     except (TypeError, ValueError):
         return None
-    if any(each.kind not in _BY_POSITION or each.default is not each.empty for each in parameters):
+
+
+def arity(function: Any) -> int | None:
+    """How many arguments a function without defaults and stars takes: with so many by position a call is whole."""
+    parameters = _parameters(function)
+    if parameters is None or any(
+        each.kind not in _BY_POSITION or each.default is not each.empty for each in parameters
+    ):
         return None
     return len(parameters)
 
 
 def before_services(function: Any) -> int | None:
     """How many of its parameters by position come before the first that gets a service; None if none gets one."""
-    if not callable(function):
-        return None
-    try:
-        parameters = _signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return None
     by_position = 0
-    for each in parameters:
+    for each in _parameters(function) or ():
         if isinstance(each.default, Injected):
             return by_position
         by_position += each.kind in _BY_POSITION
