@@ -58,7 +58,7 @@ class _Deadline(AsyncBlockOnly, AbstractAsyncContextManager[None]):
         if self._timer is not None:
             self._timer.cancel()
         if self._token is not None:
-            with suppress(ValueError):  # closed in another context, as what a loop leaves behind is
+            with suppress(ValueError):  # a collected coroutine is closed in another context
                 deadline_var.reset(self._token)
         assert self._cancel is not None
         if self._cancel.settle(error):

@@ -91,7 +91,7 @@ def _decorator(policies: tuple[Any, ...], name: str | None, check: Callable[[obj
 
 
 def _neither(given: object, owner: str, policies: tuple[Policy[Any], ...]) -> str:
-    """The message of `owner`, of what is neither a policy nor a function."""
+    """The message of `owner` about an object that is neither a policy nor a function."""
     if _is_policy(given):
         listed = ", ".join(map(repr, (*policies, given)))
         return f"{given!r} is in the place of the function: write {owner}({listed}), with all policies"

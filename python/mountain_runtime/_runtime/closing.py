@@ -10,7 +10,7 @@ from .._shutdown.report import ShutdownReport, Step
 from .._shutdown.settings import Shutdown
 from .._shutdown.steps import Steps
 from .._tasks import scope as _scope
-from .._tasks.stopping import Stopping
+from .._tasks.flag import Flag
 from ..telemetry import _dashboard
 from .close import close
 from .deferred import Deferred
@@ -30,7 +30,7 @@ class Closing(Owner):
         self._deferred = Deferred()
         self._page: _dashboard.Page | None = None
         #: Set as soon as the shutdown begins.
-        self._stopping = Stopping()
+        self._stopping = Flag()
         self._clock: Clock | None = None
         self._closing: asyncio.Task[None] | None = None
         self._steps: Steps | None = None

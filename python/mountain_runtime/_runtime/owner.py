@@ -14,7 +14,7 @@ from .._effect import threads as _threads
 from .._native import PermitContext, Scope, Slot, accepted_var, deadline_var, scope_var, serving_var
 from .._tasks.dump import Dump, take
 from .._tasks.exits import EXITS, Exit, carried, closing
-from .._tasks.stopping import Stopping
+from .._tasks.flag import Flag
 from .._tasks.users_errors import written
 from ..policy._forks import note
 from ..policy._numbers import count
@@ -38,7 +38,7 @@ class Owner(Scope):
         #: Threads of its own for blocking functions, if it has any.
         self._own_threads = None if threads is None else _threads.Pool(count(threads, "Runtime", "threads"))
         #: Set when it drains: it takes no more work of others.
-        self._drains = Stopping()
+        self._drains = Flag()
         #: The loop on which it was entered, and the id of that loop's thread.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: int | None = None

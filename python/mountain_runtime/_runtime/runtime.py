@@ -153,7 +153,7 @@ class Runtime(AsyncBlock, Closing):
         try:
             return await effect
         finally:
-            with contextlib.suppress(ValueError):  # closed in another context, as what a loop leaves behind is
+            with contextlib.suppress(ValueError):  # a collected coroutine is closed in another context
                 scope_var.reset(tokens[0])
                 accepted_var.reset(tokens[1])
 

@@ -84,7 +84,7 @@ def exponential(
 
 
 def wrong_backoff(given: object, owner: str, setting: str) -> ConfigError:
-    """The error of what stands where a Backoff belongs."""
+    """The error of an object given in the place of a Backoff."""
     way = ""
     if given is exponential or given is constant or given is Backoff:
         way = ": write exponential()"

@@ -58,5 +58,5 @@ class _Block(AbstractContextManager[None]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         assert self._token is not None
-        with suppress(ValueError):  # closed in another context, as what a loop leaves behind is
+        with suppress(ValueError):  # a collected coroutine is closed in another context
             priority_var.reset(self._token)

@@ -12,8 +12,8 @@ from typing import Any
 from .. import _native
 from .._native import Child
 from .._tasks.exits import EXITS, Exit, result_of, task_of
+from .._tasks.flag import Flag
 from .._tasks.outlast import shielded
-from .._tasks.stopping import Stopping
 from .._tasks.users_errors import written
 from ..policy import Backoff
 from ..telemetry import _logs
@@ -61,7 +61,7 @@ class Run:
         #: A caller found a pipe of it closed.
         self.broken = False
         #: There is another run after this one, or there will be none.
-        self.replaced = Stopping()
+        self.replaced = Flag()
         self._last: deque[str] = deque(maxlen=_LINES)
         self._tasks: list[asyncio.Task[None]] = []
         #: A line of its stderr says that it is ready, or could not be asked.

@@ -27,7 +27,7 @@ impl<'py> FromPyObject<'_, 'py> for Given {
     }
 }
 
-/// A path; the TypeError of what is none says what to write.
+/// A path. The TypeError of another object says how to write one.
 pub(crate) fn path(object: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     object.extract().map_err(|error: PyErr| {
         let py = object.py();

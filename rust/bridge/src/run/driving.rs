@@ -81,7 +81,7 @@ impl PyLeaf {
         self.state.lock(py).coroutine.as_ref().map(|c| c.clone_ref(py))
     }
 
-    /// Calls the function, and gives what is to be driven.
+    /// Calls the function, and gives the awaitable to drive.
     fn begin(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let made = self.callable.bind(py).call(self.args.bind(py), self.kwargs.as_ref().map(|k| k.bind(py)));
         let awaitable = match made {

@@ -173,7 +173,7 @@ impl Run {
         Ok(())
     }
 
-    /// Lets go of what the engine holds, and ends with `e`.
+    /// Drops the engine with the permits that it holds, and ends with `e`.
     fn gives_up<'py>(mut me: PyRefMut<'py, Self>, slf: &Bound<'py, Self>, e: PyErr) -> Step<'py> {
         let engine = me.engine.take();
         let step = Self::ended(me, slf, Err(Fail::raised(slf.py(), e)));

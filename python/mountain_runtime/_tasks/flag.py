@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any
 
-__all__ = ["Stopping"]
+__all__ = ["Flag"]
 
 
-class Stopping:
+class Flag:
     """Like asyncio.Event, without being bound to one loop."""
 
     def __init__(self) -> None:
