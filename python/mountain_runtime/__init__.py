@@ -1,7 +1,7 @@
 """Typed effects for asyncio: describe work as values, and a Rust core decides how it runs.
 
 effects      effect, blocking, Effect, Ok, Err
-composing    gather, race, amap, deadline, priority (Priority)
+composing    gather, race, amap (Work), deadline, priority (Priority)
 policies     Timeout, Retry (Backoff, constant, exponential, RetryBudget), Fallback, Pipeline, Policy
 with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache
 runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Dump, Statistics, EffectStatistics, LimitStatistics
@@ -20,6 +20,7 @@ from ._effect.deadline import deadline
 from ._effect.effect import blocking, effect
 from ._effect.need import Key, need
 from ._effect.outcome import Err, Ok
+from ._effect.work import Work
 from ._native import Effect, Handle
 from ._runtime.run import run
 from ._runtime.runtime import Runtime
@@ -56,6 +57,7 @@ __all__ = [
     "gather",
     "race",
     "amap",
+    "Work",
     "deadline",
     "priority",
     "Priority",

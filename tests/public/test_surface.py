@@ -11,7 +11,7 @@ import mountain_runtime
 from mountain_runtime import Effect, Handle, Runtime, _bind, _native, errors, fs, testing
 
 NAMES = {
-    "effect", "blocking", "Effect", "Ok", "Err", "gather", "race", "amap", "deadline", "priority", "Priority",
+    "effect", "blocking", "Effect", "Ok", "Err", "gather", "race", "amap", "Work", "deadline", "priority", "Priority",
     "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "RetryBudget", "Fallback",
     "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Pipeline",
     "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Dump", "Statistics", "EffectStatistics",
@@ -39,6 +39,8 @@ PARAMETERS = {
     "gather": "*effects",
     "race": "*effects",
     "amap": "fn, items, *, limit, ordered=",
+    "Work": "items=, *, key=",
+    "Work.add": "self, item",
     "deadline": "seconds",
     "Ok": "value",
     "Err": "error",

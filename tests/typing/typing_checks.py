@@ -33,6 +33,7 @@ from mountain_runtime import (
     Shutdown,
     ShutdownReport,
     Timeout,
+    Work,
     amap,
     blocking,
     constant,
@@ -191,6 +192,11 @@ async def number(text: str = "") -> int:
 async def numbers() -> list[int]:
     """Another."""
     return []
+
+
+async def later() -> AsyncIterator[int]:
+    """Items of `amap` that come one by one."""
+    yield 1
 
 
 class Text(Fallback[str]):
@@ -361,6 +367,13 @@ async def used(rt: Runtime) -> int:
         assert_type(results, AsyncIterator[tuple[int, bytes]])
         async for key, value in results:
             assert_type((key, value), tuple[int, bytes])
+    work = assert_type(Work([1], key=str), Work[int])
+    async with amap(load, work, limit=2) as results:
+        assert_type(results, AsyncIterator[tuple[int, bytes]])
+        assert_type(work.add(2), bool)
+        assert_type((len(work), work.done), tuple[int, int])
+    async with amap(load, later(), limit=2) as results:
+        assert_type(results, AsyncIterator[tuple[int, bytes]])
     async for entry in fs.walk("."):
         assert_type(entry.path, str)
     match await load(1).attempt(Missing):
@@ -537,6 +550,9 @@ async def refused(rt: Runtime) -> None:
     await gather(load(1), load(2), load(3), asyncio.sleep(1))  # type: ignore[call-overload]  # expect_error: no effect
     await gather(asyncio.sleep(1), load(1))  # type: ignore[call-overload]  # expect_error: no effect
     amap(load, ["a"], limit=1)  # type: ignore[arg-type]  # expect_error: items of another type
+    amap(load, Work(["a"]), limit=1)  # type: ignore[arg-type]  # expect_error: items of another type
+    Work([1]).add("a")  # type: ignore[arg-type]  # expect_error: an item of another type
+    Work([1], key=len)  # type: ignore[arg-type]  # expect_error: no function of an int
     await rt.submit(asyncio.sleep(1))  # type: ignore[arg-type]  # expect_error: no effect
     await fs.hash("a", "md5")  # type: ignore[arg-type]  # expect_error: no such algorithm
     load(1)  # type: ignore[unused-awaitable]  # expect_error, not by basedpyright: it is never awaited

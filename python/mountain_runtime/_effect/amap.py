@@ -11,6 +11,7 @@ from ..policy._functions import takes_one
 from ..policy._given import shown
 from ..policy._numbers import count
 from .results import Results
+from .work import Work
 
 __all__ = ["amap"]
 
@@ -19,15 +20,19 @@ T = TypeVar("T")
 
 
 def amap(
-    fn: Callable[[A], Awaitable[T]], items: Iterable[A] | AsyncIterable[A], *, limit: int, ordered: bool = False
+    fn: Callable[[A], Awaitable[T]],
+    items: Iterable[A] | AsyncIterable[A] | Work[A],
+    *,
+    limit: int,
+    ordered: bool = False,
 ) -> AbstractAsyncContextManager[AsyncIterator[tuple[A, T]]]:
     """`async with amap(fn, items, limit=8) as results: async for item, result in results:`
 
     Results come as they are ready, or with `ordered` in the order of the items. Items are pulled only as they are
-    needed: at most `limit` are in flight or ready at a time. The first failure cancels what is in flight, waits for its
-    cleanup, and is raised after the results that were ready before it. Leaving the block early cancels and waits, and
-    closes a generator of items. While the runtime shuts down no more items are pulled: what was in flight still comes,
-    then ShuttingDown is raised.
+    needed: at most `limit` are in flight or ready at a time. Items that grow meanwhile are a `Work`. The first failure
+    cancels what is in flight, waits for its cleanup, and is raised after the results that were ready before it. Leaving
+    the block early cancels and waits, and closes a generator of items. While the runtime shuts down no more items are
+    pulled: what was in flight still comes, then ShuttingDown is raised.
     """
     count(limit, "amap", "limit")
     if not callable(cast("object", fn)):
@@ -35,11 +40,13 @@ def amap(
     if not takes_one(fn):
         call = "..." if name_of(fn) == "<lambda>" else f"{name_of(fn)}(...)"
         raise ConfigError(f"amap({name_of(fn)}, ...): is called with one item: write lambda item: {call}")
+    if isinstance(items, Work):
+        return Results(fn, items, None, None, limit, ordered)
     if isinstance(items, AsyncIterable):
-        return Results(fn, None, aiter(items), limit, ordered)
+        return Results(fn, items, None, aiter(items), limit, ordered)
     if not isinstance(cast("object", items), Iterable) and not hasattr(items, "__getitem__"):
         raise TypeError(f"amap() takes items, an iterable or asynchronous one, not {shown(items)}{_way(items)}")
-    return Results(fn, iter(items), None, limit, ordered)
+    return Results(fn, items, iter(items), None, limit, ordered)
 
 
 def _way(given: object) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sized
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
 from types import TracebackType
@@ -17,6 +17,7 @@ from ..policy._base import name_of
 from . import children as _children
 from .misused import AsyncBlockOnly
 from .source import Source
+from .work import Work
 
 __all__ = ["Results"]
 
@@ -32,12 +33,16 @@ class Results(
     def __init__(
         self,
         fn: Callable[[A], Awaitable[T]],
+        items: object,
         source: Iterator[A] | None,
         asource: AsyncIterator[A] | None,
         limit: int,
         ordered: bool,
     ) -> None:
         self._fn = fn
+        #: As they were given. `source` and `asource` pull from them, of a `Work` neither.
+        self._items = items
+        self._work: Work[A] | None = items if isinstance(items, Work) else None
         self._source = source
         self._asource = None if asource is None else Source(asource)
         self._limit = limit
@@ -52,6 +57,8 @@ class Results(
         self._exhausted = False
         self._failure: BaseException | None = None
         self._refused = False
+        #: Whether what was added to the work begins in a turn to come.
+        self._grown = False
         #: Whether the work in flight was cancelled: a second cancel would cut its cleanup short.
         self._asked = False
         self._wake: asyncio.Future[None] | None = None
@@ -63,6 +70,8 @@ class Results(
     async def __aenter__(self) -> AsyncIterator[tuple[A, T]]:
         if self._state != "new":
             raise RuntimeError("an amap is entered once: make another")
+        if self._work is not None:
+            self._work._begin(self._grew)
         self._state = "open"
         self._context = copy_context()
         self._over = current_deadline()  # asked here, since a pulled item may be started from a callback
@@ -76,6 +85,8 @@ class Results(
             await self._stop()
         finally:
             self._failure = None
+            if self._work is not None:
+                self._work._end()
             self._close_source()
 
     async def _stop(self) -> None:
@@ -104,6 +115,15 @@ class Results(
     def __aiter__(self) -> Self:
         return self
 
+    def __len__(self) -> int:
+        """The number of items, which tqdm asks for."""
+        if not isinstance(self._items, Sized):
+            raise TypeError(f"the number of items is unknown: {type(self._items).__name__} has no len()")
+        return len(self._items)
+
+    def __bool__(self) -> bool:
+        return True  # as an iterator is, known how long or not
+
     async def __anext__(self) -> tuple[A, T]:
         if self._state != "open":
             raise RuntimeError(
@@ -116,6 +136,8 @@ class Results(
             self._fill()
             if (ready := self._take()) is not None:
                 item, task = ready
+                if self._work is not None:
+                    self._work._took()
                 self._fill()  # its place is free: others go on while the caller looks at it
                 return item, result_of(task)
             if self._failure is not None:
@@ -131,6 +153,8 @@ class Results(
                     raise ShuttingDown(
                         "amap pulled no more items: its runtime is shutting down", effect=name_of(self._fn)
                     )
+                if self._work is not None:
+                    self._work._end()
                 raise StopAsyncIteration
             await self._until_something_happens()
 
@@ -170,7 +194,7 @@ class Results(
 
     def _fill(self) -> None:
         """Starts items while there is room."""
-        while not self._exhausted and self._pull is None and self._room():
+        while not self._exhausted and self._pull is None and self._room() and self._may_have_more():
             if _scope.draining():
                 self._exhausted = self._refused = True
             else:
@@ -181,10 +205,26 @@ class Results(
                 else:
                     self._context.run(self._next)
 
+    def _may_have_more(self) -> bool:
+        return self._work is None or bool(self._work._left)
+
+    def _grew(self) -> None:
+        """Begins what was added in a turn of its own: `add` may be called where the function is, within `_next`."""
+        if not self._grown and self._room():
+            self._grown = True
+            asyncio.get_running_loop().call_soon(self._fill_grown)
+
+    def _fill_grown(self) -> None:
+        self._grown = False
+        self._fill()
+
     def _next(self) -> None:
-        assert self._source is not None
         try:
-            item = next(self._source)
+            if self._work is not None:
+                item = self._work._pull()
+            else:
+                assert self._source is not None
+                item = next(self._source)
         except StopIteration:
             self._exhausted = True
         except Exception as error:

@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from mountain_runtime import ConcurrencyLimit, Priority, RateLimit, Retry, Timeout, effect, priority
+from mountain_runtime import ConcurrencyLimit, Priority, RateLimit, Retry, Timeout, Work, amap, effect, priority
 from mountain_runtime.errors import MountainError
 
 client = httpx.AsyncClient(follow_redirects=True)
@@ -28,10 +28,11 @@ async def fetch(url: str) -> str:
     return (await client.get(url)).text
 
 
-async def crawl(start: str, limit: int) -> set[str]:
-    seen = {start}
+async def crawl(start: str, limit: int) -> int:
+    work = Work([(start, 0)], key=lambda page: page[0])
 
-    async def visit(url: str, depth: int) -> None:
+    async def visit(page: tuple[str, int]) -> None:
+        url, depth = page
         with priority(Priority.HIGH if depth < 2 else Priority.LOW):
             try:
                 body = await fetch(url)
@@ -39,14 +40,11 @@ async def crawl(start: str, limit: int) -> set[str]:
                 print(url, e, file=sys.stderr)
                 return
         for link in re.findall(r'href="([^"#]+)', body):
-            new = urljoin(url, link)
-            if new not in seen and len(seen) < limit:
-                seen.add(new)
-                tg.create_task(visit(new, depth + 1))
+            if len(work) < limit:
+                work.add((urljoin(url, link), depth + 1))
 
-    async with asyncio.TaskGroup() as tg:
-        tg.create_task(visit(start, 0))
-    return seen
+    async with amap(visit, work, limit=1000) as pages:
+        return len([page async for page in pages])
 
 
-print(len(asyncio.run(crawl(sys.argv[1], 10_000))))
+print(asyncio.run(crawl(sys.argv[1], 10_000)))

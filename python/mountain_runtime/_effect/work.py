@@ -1,0 +1,120 @@
+"""`Work`: items for `amap` that grow while it goes."""
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from typing import Generic, TypeVar, cast, final
+
+from ..errors import ConfigError
+from ..policy._functions import takes_one
+from ..policy._given import shown
+
+__all__ = ["Work"]
+
+A = TypeVar("A")
+
+
+@final
+class Work(Generic[A]):
+    """Items for `amap(fn, work, limit=n)` that grow: a page has links, a folder has folders.
+
+    Items are added by the loop that takes the results, or by `fn` itself. The loop ends when all results were taken and
+    handled, and no item was added meanwhile. Items with equal keys are one item: `key` gives an item's key, without it
+    the item is its own. The keys are kept, in memory, until the `Work` is dropped.
+
+    `len(work)` is how many items were added, each counted once, and `done` how many of their results were taken. A
+    `Work` is for one `amap`.
+    """
+
+    __slots__ = ("_done", "_grew", "_key", "_keys", "_left", "_loop", "_over")
+
+    def __init__(self, items: Iterable[A] = (), *, key: Callable[[A], Hashable] | None = None) -> None:
+        """With the first items, which are added at once."""
+        if key is not None and not (
+            callable(cast("object", key)) and takes_one(key) and not inspect.iscoroutinefunction(key)
+        ):
+            raise ConfigError(f"Work(key={shown(key)}): must be a plain function of one item")
+        if isinstance(items, (str, bytes)) or not isinstance(cast("object", items), Iterable):
+            raise TypeError(f"Work() takes an iterable of its first items, not {shown(items)}: write Work([item])")
+        self._key = key
+        self._keys: set[Hashable] = set()
+        #: Added and not pulled.
+        self._left: deque[A] = deque()
+        self._done = 0
+        #: Tells the amap, while there is one.
+        self._grew: Callable[[], None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over = False
+        for item in items:
+            self.add(item)
+
+    def add(self, item: A) -> bool:
+        """Whether it was new. Never waits: `amap` calls its function for it when there is room.
+
+        RuntimeError after the end of the `amap`, and on another thread or event loop than its own. TypeError for a key
+        that has no hash.
+        """
+        if self._over or self._loop is not None:
+            self._check()
+        key = cast("Hashable", item) if self._key is None else self._key(item)
+        try:
+            hash(key)
+        except TypeError as error:
+            raise TypeError(
+                f"Work tells items apart by their keys, and {shown(key)} has no hash: make its key= give something "
+                "hashable"
+            ) from error
+        if key in self._keys:
+            return False
+        self._keys.add(key)
+        self._left.append(item)
+        if self._grew is not None:
+            self._grew()
+        return True
+
+    def __len__(self) -> int:
+        """How many items were added, those that are done included."""
+        return len(self._keys)
+
+    @property
+    def done(self) -> int:
+        """How many items' results were taken."""
+        return self._done
+
+    def __repr__(self) -> str:
+        return f"<Work {self._done} of {len(self)} done>"
+
+    def _check(self) -> None:
+        if self._over:
+            raise RuntimeError(
+                "work.add() after the end of its amap, which comes when each result was handled and no item is left: "
+                "add items in the loop that takes the results, or in the function"
+            )
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is not self._loop:
+            raise RuntimeError(
+                "work.add() is called on the event loop of its amap: give what you find on a thread as the result, and "
+                "add it in the loop that takes the results"
+            )
+
+    # -- for amap -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, grew: Callable[[], None]) -> None:
+        if self._over or self._loop is not None:
+            raise RuntimeError("a Work is for one amap: make another")
+        self._loop = asyncio.get_running_loop()
+        self._grew = grew
+
+    def _pull(self) -> A:
+        return self._left.popleft()
+
+    def _took(self) -> None:
+        self._done += 1
+
+    def _end(self) -> None:
+        self._over = True
+        self._loop = self._grew = None
