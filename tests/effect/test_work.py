@@ -75,18 +75,18 @@ async def test_what_the_function_adds_begins_while_it_is_under_way() -> None:
 
 
 async def test_what_the_loop_adds_begins_while_it_handles_the_result() -> None:
-    work = Work(["outer"])
-    inner = asyncio.Event()
+    work = Work([0])
+    begun = [asyncio.Event() for _ in range(4)]
 
-    async def visit(name: str) -> None:
-        if name == "inner":
-            inner.set()
+    async def visit(n: int) -> None:
+        begun[n].set()
 
     async with amap(visit, work, limit=1) as results:
-        async for _ in results:
-            work.add("inner")
-            await inner.wait()
-    assert work.done == 2
+        async for n, _ in results:
+            if n < 3:  # each time anew
+                work.add(n + 1)
+                await begun[n + 1].wait()
+    assert work.done == 4
 
 
 async def test_what_was_added_before_it_begins() -> None:
