@@ -1,6 +1,6 @@
 """Typed effects for asyncio: describe work as values, and a Rust core decides how it runs.
 
-effects      effect, blocking, Effect, Ok, Err
+effects      effect, blocking, batch, Effect, Ok, Err
 composing    gather, race, amap (Work), deadline, priority (Priority)
 policies     Timeout, Retry (Backoff, constant, exponential, RetryBudget), Fallback, Pipeline, Policy
 with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache
@@ -15,6 +15,7 @@ from . import _native as _native  # first: an interpreter that cannot have it is
 from . import _bind as _bind
 from . import errors, fs, process
 from ._effect.amap import amap
+from ._effect.batch import batch
 from ._effect.compose import gather, race
 from ._effect.deadline import deadline
 from ._effect.effect import blocking, effect
@@ -51,6 +52,7 @@ from .telemetry._health import Health, ServiceHealth
 __all__ = [
     "effect",
     "blocking",
+    "batch",
     "Effect",
     "Ok",
     "Err",

@@ -11,7 +11,7 @@ import mountain_runtime
 from mountain_runtime import Effect, Handle, Runtime, _bind, _native, errors, fs, testing
 
 NAMES = {
-    "effect", "blocking", "Effect", "Ok", "Err", "gather", "race", "amap", "Work", "deadline", "priority", "Priority",
+    "effect", "blocking", "batch", "Effect", "Ok", "Err", "gather", "race", "amap", "Work", "deadline", "priority", "Priority",
     "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "RetryBudget", "Fallback",
     "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Pipeline",
     "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Dump", "Statistics", "EffectStatistics",
@@ -36,6 +36,7 @@ ERRORS = {
 PARAMETERS = {
     "effect": "*policies, name=",
     "blocking": "*policies, name=",
+    "batch": "size, /, *policies, wait=, name=",
     "gather": "*effects",
     "race": "*effects",
     "amap": "fn, items, *, limit, ordered=",

@@ -14,7 +14,7 @@ from ..policy._given import not_a_function, shown, way_to_policies
 from . import threads as _threads
 from .need import filled, needs, on_thread, without_needs
 
-__all__ = ["BlockingDecorator", "EffectDecorator", "blocking", "effect"]
+__all__ = ["BlockingDecorator", "EffectDecorator", "blocking", "check_async", "effect"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,7 +41,7 @@ def effect(*policies: Any, name: str | None = None) -> Any:
 
     `name` is what errors, statistics and reports call it; by default the function's own.
     """
-    return _decorator(policies, name, _check_async, _make_effect)
+    return _decorator(policies, name, check_async, _make_effect)
 
 
 @overload
@@ -129,7 +129,8 @@ def _make_blocking(fn: Callable[..., Any], policies: tuple[Policy[Any], ...], na
 _MARK = getattr(asyncio.coroutines, "_is_coroutine", object())
 
 
-def _check_async(fn: object) -> None:
+def check_async(fn: object, owner: str = "effect") -> None:
+    """A ConfigError if `fn` is known to give no awaitable of one result; `owner` is the decorator."""
     body = _body(fn)
     kind = _kind(body)
     if kind == "class" and hasattr(fn, "__await__"):
@@ -137,8 +138,9 @@ def _check_async(fn: object) -> None:
     if kind == "function" and any(_kind(each) == "coroutine function" for each in _wrapped(body)):
         return  # a decorator's sync function around a coroutine function hands on what that gives
     if kind not in ("coroutine function", "unknown"):
-        advice = "write @blocking, or make it `async def`" if kind == "function" else "an effect has one result"
-        raise ConfigError(f"@effect on {name_of(fn)}, which is {_article(kind)}: {advice}", effect=name_of(fn))
+        to_async = "make it `async def`" if owner == "batch" else "write @blocking, or make it `async def`"
+        advice = to_async if kind == "function" else f"{_article(owner)} has one result"
+        raise ConfigError(f"@{owner} on {name_of(fn)}, which is {_article(kind)}: {advice}", effect=name_of(fn))
 
 
 def _check_sync(fn: object) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import sys
 import threading
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from .. import _native
@@ -18,7 +19,7 @@ from . import _exports, _logs
 if TYPE_CHECKING:
     from ._made import Made
 
-__all__ = ["after_fork", "flush", "look", "traces"]
+__all__ = ["add_caller", "after_fork", "callers", "flush", "link_callers", "look", "set_callers", "traces"]
 
 _log = _logs.logger("telemetry")
 
@@ -89,6 +90,39 @@ def after_fork() -> None:
 def traces() -> bool:
     """Whether spans are made."""
     return _provider is not None
+
+
+# -- the spans of those who wait for one call ----------------------------------------------------------------------
+
+#: Of a call that several wait for: the contexts of their spans, until it is linked to them.
+_callers: "ContextVar[list[Any] | None]" = ContextVar("mountain_callers", default=None)
+
+
+def callers() -> list[Any] | None:
+    """A list for `add_caller`. None: no spans are made."""
+    return None if _provider is None else []
+
+
+def add_caller(spans: list[Any]) -> None:
+    """Adds the current span, once."""
+    context = sys.modules["opentelemetry.trace"].get_current_span().get_span_context()
+    if context.is_valid:
+        spans.append(context)
+
+
+def set_callers(spans: list[Any]) -> None:
+    """The call that the current context is of waits for `link_callers`."""
+    _callers.set(spans)
+
+
+def link_callers() -> None:
+    """Links the current span to those of its callers, once."""
+    if (spans := _callers.get()) is None:
+        return
+    _callers.set(None)
+    span = sys.modules["opentelemetry.trace"].get_current_span()
+    for context in spans:
+        span.add_link(context)
 
 
 async def flush(seconds: float) -> int | None:
