@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from benches.harness import Suite
-from benches.suites import bridge, engine, files, lifecycle, observe, policies, scheduler, timers
+from benches.suites import bridge, engine, files, lifecycle, observe, policies, scheduler, streams, timers
 
 SUITES: Mapping[str, Suite] = {
     "engine": engine,
@@ -14,4 +14,5 @@ SUITES: Mapping[str, Suite] = {
     "timers": timers,
     "lifecycle": lifecycle,
     "observe": observe,
+    "streams": streams,
 }

@@ -1,4 +1,4 @@
-"""Callers of a batch come, leave and run out of time at any turn: what each gets, and what the function is called with."""
+"""Callers of a batch come and leave at any turn: what each gets, and what the function is called with."""
 
 import asyncio
 from collections.abc import Callable

@@ -56,6 +56,7 @@ PROMISED = {
         "scrape": {"prometheus_client"},
         "dashboard-gap": {"no page"},
     },
+    "streams": {"batch": {"aiodataloader", "async-batcher"}},
     "timers": {"memory": CLOCKS, "submit": CLOCKS, "lateness": CLOCKS},
 }
 #: And the peer that a row of ours beside them needs.
@@ -78,6 +79,8 @@ EXTRAS = {
     ("keys", "aiolimiter, a first call"): "aiolimiter",
     ("keys", "aiolimiter, left when idle"): "aiolimiter",
     ("dashboard-gap", "no page, percent of a core"): "no page",
+    ("batch", "aiodataloader, its bare futures"): "aiodataloader",
+    ("batch", "no batch"): "create_task",
 }
 #: Peers that need nothing special of a machine: these are in every run.
 ALWAYS = {

@@ -6,7 +6,7 @@ takes the ignores away to see that each checker refuses these lines, and only th
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from operator import attrgetter
@@ -35,6 +35,7 @@ from mountain_runtime import (
     Timeout,
     Work,
     amap,
+    batch,
     blocking,
     constant,
     deadline,
@@ -294,6 +295,28 @@ STANDS_IN = (
 )
 
 
+@batch(50, Timeout(5), RateLimit(10, per=1), wait=0.01)
+async def by_id(ids: list[int]) -> list[bytes]:
+    """A result for each item."""
+    return [bytes(each) for each in ids]
+
+
+@batch(50)
+async def by_name(names: list[str]) -> Sequence[bytes | Exception]:
+    """A result or a failure for each item."""
+    return [Missing(each) for each in names]
+
+
+#: Calls of one item each.
+BATCHED = (
+    assert_type(by_id(1), Effect[bytes]),
+    assert_type(by_name("a"), Effect[bytes]),
+    assert_type(by_id(1).under(Timeout(1), nothing), Effect[bytes | None]),
+    assert_type(gather(by_id(1), by_name("a")), Effect[tuple[bytes, bytes]]),
+    assert_type(gather([by_id(each) for each in range(3)]), Effect[list[bytes]]),
+)
+
+
 #: In a tuple, so that no effect counts as one that is never awaited.
 VALUES = (
     assert_type(shout("a", times=2), Effect[str]),
@@ -486,6 +509,14 @@ async def tested(virtual_clock: VirtualClock) -> None:
 
 
 assert_type(run(used, runtime=Runtime(workers=1, threads=2, shutdown=Shutdown(drain=1)), loop="uvloop"), int)
+
+
+async def refused_batches() -> None:
+    """What a checker says of batches."""
+    await by_id("a")  # type: ignore[arg-type]  # expect_error: another item
+    await by_id([1])  # type: ignore[arg-type]  # expect_error: the list itself
+    batch(50)(number)  # type: ignore[arg-type]  # expect_error: takes no list
+    batch(size=50)  # type: ignore[call-arg]  # expect_error: by position alone
 
 
 async def refused(rt: Runtime) -> None:

@@ -49,19 +49,17 @@ class BatchDecorator(Protocol):
     def __call__(self, fn: Callable[[list[A]], Awaitable[Sequence[T | Exception]]], /) -> Callable[[A], Effect[T]]: ...
 
 
-def batch(
-    size: int, /, *policies: Policy[Sequence[Any]], wait: Seconds = 0, name: str | None = None
-) -> BatchDecorator:
+def batch(size: int, /, *policies: Policy[Sequence[Any]], wait: Seconds = 0, name: str | None = None) -> BatchDecorator:
     """Makes a coroutine function of a list give effects of one item each, which are collected and run as one call.
 
     A batch begins with `size` items, or `wait` seconds after its first one; 0 is the loop's next turn. Each event loop
     has batches of its own. The function gives a result for each item, in their order; an exception among them is raised
     by that item's call alone, any other failure by all. Equal items are not merged.
 
-    `policies`, outermost first, stand around the call of the list, once a batch; `load(7).under(...)` puts others around
-    one caller's wait. A caller that is cancelled takes its item out, or lets its result go; when all are, the batch is
-    cancelled, and the last one waits for its cleanup. The batch runs in a copy of the context of the caller that opened
-    it, and under the latest deadline of its items.
+    `policies`, outermost first, stand around the call of the list, once a batch; `load(7).under(...)` puts others
+    around one caller's wait. A caller that is cancelled takes its item out, or lets its result go; when all are, the
+    batch is cancelled, and the last one waits for its cleanup. The batch runs in a copy of the context of the caller
+    that opened it, and under the latest deadline of its items.
 
     `name` is what errors, statistics and reports call it, and the call of the list with ` (batch)` after it; by default
     the function's own. A ConfigError for a size below 1, a negative wait, a Cache, or a function that is not async or
@@ -73,8 +71,8 @@ def batch(
     for policy in flatten(policies, name or "a batch"):
         if isinstance(policy, Cache):
             raise ConfigError(
-                f"{policy!r} around a batch would keep whole lists, of which hardly two are the same: put it around the "
-                "call of one item, as in load(7).under(cache)"
+                f"{policy!r} around a batch would keep whole lists, of which hardly two are the same: put it around "
+                "the call of one item, as in load(7).under(cache)"
             )
 
     def decorate(fn: Any, /) -> Any:
@@ -93,8 +91,8 @@ def _check(fn: object, name: str) -> None:
     check_async(fn, "batch")
     if not takes_one(fn):
         raise ConfigError(
-            f"@batch on {name}, which cannot be called with one list alone. Of a method, batch what an object has bound: "
-            "`self.load = batch(50)(self._load)`",
+            f"@batch on {name}, which cannot be called with one list alone. Of a method, batch what an object "
+            "has bound: `self.load = batch(50)(self._load)`",
             effect=name,
         )
 
@@ -120,7 +118,7 @@ def _batched(fn: Any, batches: "_Batches", name: str) -> Any:
             return await future
         except BaseException as error:
             if future.done() and not future.cancelled():
-                future.exception()  # seen: where this is not what is raised, as after a cancel, it is not to be reported
+                future.exception()  # seen: after a cancel, which is raised in its place, it is not to be reported
             elif (ending := batch.leave(future)) is not None and not isinstance(error, GeneratorExit):
                 await outlast((ending,), asked=True)
             raise
