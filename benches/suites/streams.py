@@ -1,4 +1,4 @@
-"""Many calls that are sent as one: what each of them pays for that."""
+"""Many calls that are sent as one, and the price that each of them pays."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ CASES: Mapping[str, tuple[str, ...]] = {"batch": ("aiodataloader", "async-batche
 
 #: Items of one batch.
 SIZE = 100
-#: What is measured beside the contestants.
+#: Measured beside the contestants.
 FUTURES = OURS_TOO + "bare futures"
 NOTHING = OURS_TOO + "no batch"
 
@@ -26,7 +26,7 @@ async def contests(scale: Scale, loop: str) -> AsyncGenerator[Contest, None]:
 
 
 async def tenfold(numbers: Sequence[int]) -> list[int]:
-    """What a batch does: it gives way to the loop once."""
+    """The function of a batch gives way to the loop once."""
     await asyncio.sleep(0)
     return [number * 10 for number in numbers]
 

@@ -1,4 +1,4 @@
-"""What stands around a batch and around one call of it, and the context in which a batch runs."""
+"""Policies around a batch and around one call of it, and the context in which a batch runs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

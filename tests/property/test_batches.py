@@ -29,7 +29,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a batch does: it takes so many turns, and then fails, gives one result too few, or all of them."""
+    """A batch takes so many turns, and then fails, gives one result too few, or all of them."""
 
     size: int
     turns: int
@@ -99,7 +99,7 @@ async def play(plan: Plan) -> Played:
     assert seen.running == 0
     for place, caller in enumerate(plan.callers):
         judge(plan, caller, seen.got.get(place), place in cancelled)
-    # Each list is full of items that somebody came for, and none is called for by two lists.
+    # Each list has items that callers came for, and no call is in two lists.
     assert all(0 < len(each) <= plan.size for each in seen.lists)
     called = sorted(item for each in seen.lists for item in each)
     came = [caller.item for caller in plan.callers]
@@ -110,7 +110,7 @@ async def play(plan: Plan) -> Played:
 
 
 def judge(plan: Plan, caller: Caller, got: Any, cancelled: bool) -> None:
-    """What the model says that a caller may get."""
+    """Compares with the outcomes that the model allows."""
     if cancelled and (got is None or isinstance(got, asyncio.CancelledError)):
         return
     if plan.ends == "gives" and caller.item != 3:

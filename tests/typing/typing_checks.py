@@ -512,7 +512,7 @@ assert_type(run(used, runtime=Runtime(workers=1, threads=2, shutdown=Shutdown(dr
 
 
 async def refused_batches() -> None:
-    """What a checker says of batches."""
+    """Batches that no checker may let through."""
     await by_id("a")  # type: ignore[arg-type]  # expect_error: another item
     await by_id([1])  # type: ignore[arg-type]  # expect_error: the list itself
     batch(50)(number)  # type: ignore[arg-type]  # expect_error: takes no list

@@ -17,7 +17,6 @@ from weakref import ref
 from .._native import (
     Effect,
     InheritedDeadline,
-    apart,
     current_deadline,
     current_permit_context,
     deadline_var,
@@ -161,7 +160,7 @@ class _Batch:
         self._limits: dict[asyncio.Future[Any], InheritedDeadline] = {}
         self._task: asyncio.Task[None] | None = None
         self._context = copy_context()
-        self._within = current_permit_context()
+        self._permit_context = current_permit_context()
         self._spans = _otel.callers()
         self._timer: asyncio.Handle | None = None
         if not of.wait:
@@ -212,15 +211,15 @@ class _Batch:
         if self._spans:
             self._context.run(_otel.set_callers, self._spans)
         work = self._run([*self._items], [*self._items.values()])
-        self._task = apart(self._loop.create_task, work, context=self._context)
+        self._task = self._loop.create_task(work, context=self._context)
 
     async def _run(self, futures: "list[asyncio.Future[Any]]", items: list[Any]) -> None:
         try:
             work: Awaitable[Sequence[Any]] = self._of.call(items)
-            if self._within is None:
+            if self._permit_context is None:
                 values = await work
             else:
-                values = await _children.bound(_awaited, work, self._within.here())
+                values = await _children.bound(_awaited, work, self._permit_context.here())
             _check_values(values, len(items), work)
         except BaseException as error:
             waiting = bool(self._items)
