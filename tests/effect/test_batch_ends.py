@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
 
 from mountain_runtime import Effect, Timeout, batch, effect, gather, race
@@ -168,22 +169,45 @@ async def test_a_second_cancel_does_not_cut_the_cleanup_short() -> None:
     assert b.events == ["cancelled", "cleaned up", "1 CancelledError"]
 
 
-async def test_a_timeout_of_the_only_caller_waits_for_the_cleanup() -> None:
+@virtual
+async def test_a_timeout_of_the_only_caller_waits_for_the_cleanup(virtual_clock: VirtualClock) -> None:
     b = Batched()
-    with pytest.raises(TimedOut):
-        await b.load(1).under(Timeout(0.001))
+    task = asyncio.create_task(in_time(b.load(1)))
+    await virtual_clock.advance(1)
+    await ticks(9)
+    assert isinstance((await ended([task]))[0], TimedOut)
     assert b.events == ["cancelled", "cleaned up"]
 
 
-async def test_a_timeout_of_one_leaves_the_others() -> None:
+async def in_time(call: Effect[int]) -> int:
+    return await call.under(Timeout(1))
+
+
+async def test_a_cancelled_scope_of_anyio_waits_for_the_cleanup() -> None:
     b = Batched()
-    (task,) = b.begin(1)
-    with pytest.raises(TimedOut):
-        await b.load(2).under(Timeout(0.001))
+    with anyio.CancelScope() as scope:
+        cancels = asyncio.create_task(cancels_soon(scope))
+        await b.called(1)
+    await cancels
+    assert scope.cancelled_caught
+    assert b.events == ["cancelled", "cleaned up", "1 CancelledError"]
+
+
+async def cancels_soon(scope: anyio.CancelScope) -> None:
+    await ticks(6)
+    scope.cancel()
+
+
+@virtual
+async def test_a_timeout_of_one_leaves_the_others(virtual_clock: VirtualClock) -> None:
+    b = Batched()
+    first, second = *b.begin(1), asyncio.create_task(in_time(b.load(2)))
+    await virtual_clock.advance(1)
+    assert isinstance((await ended([second]))[0], TimedOut)
     assert b.events == []
     b.go.set()
-    assert await task == 1
-    assert sorted(b.lists[0]) == [1, 2]
+    assert await first == 1
+    assert b.lists == [[1, 2]]
 
 
 async def test_a_failed_gather_and_a_race_take_their_items_out() -> None:

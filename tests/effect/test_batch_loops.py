@@ -1,7 +1,6 @@
 """Batches of several loops, and loops that end under one."""
 
 import asyncio
-import gc
 import threading
 import weakref
 from collections.abc import Awaitable
@@ -10,7 +9,7 @@ import pytest
 
 from mountain_runtime import batch, gather
 
-from .support import LONG, ticks
+from .support import LONG, collect, ticks
 
 
 def test_each_loop_has_its_own() -> None:
@@ -78,8 +77,7 @@ def test_a_dropped_loop_is_collected() -> None:
         return weakref.ref(loop)
 
     gone = dropped()
-    gc.collect()
-    gc.collect()
+    collect()
     assert gone() is None
 
 

@@ -143,8 +143,8 @@ class _Batches:
         known = self.opened.get(id(loop))
         found = None if known is None else known()
         if found is None:
-            found = _Batch(self, loop)
-            self.opened[id(loop)] = ref(found)
+            found, key, opened = _Batch(self, loop), id(loop), self.opened
+            opened[key] = ref(found, lambda _: opened.pop(key, None))
         return found
 
 
@@ -259,7 +259,7 @@ def _check_values(values: object, items: int, work: Any) -> None:
             f"{work.__name__} must give a list with a result for each of its {items} items, and gave "
             f"{'None' if values is None else f'a {type(values).__name__}'}"
         )
-    if len(values) != items:
+    if (found := len(cast("Sequence[object]", values))) != items:
         raise ValueError(
-            f"{work.__name__} gave {len(values)} results for {items} items: it must give one for each, in their order"
+            f"{work.__name__} gave {found} results for {items} items: it must give one for each, in their order"
         )
