@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import warnings
 import weakref
 from collections.abc import Awaitable
 
@@ -79,6 +80,36 @@ def test_a_dropped_loop_is_collected() -> None:
     gone = dropped()
     collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("closes", [True, False])
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_a_loop_that_ends_under_a_batch_says_nothing_more(closes: bool, caplog: pytest.LogCaptureFixture) -> None:
+    @batch(10)
+    async def hangs(ids: list[int]) -> list[int]:
+        await asyncio.sleep(LONG)
+        return ids
+
+    async def called(item: int) -> None:
+        await hangs(item)
+
+    def ends() -> "weakref.ref[asyncio.AbstractEventLoop]":
+        loop = asyncio.new_event_loop()
+        tasks = [loop.create_task(called(each)) for each in (1, 2)]
+        loop.run_until_complete(ticks(5))
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        tasks.clear()
+        if closes:
+            loop.close()
+        return weakref.ref(loop)
+
+    gone = ends()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a loop that is not closed, by its sockets
+        collect()
+    assert gone() is None
+    assert caplog.records == []
 
 
 def test_asyncio_run_ends_a_batch_that_hangs() -> None:

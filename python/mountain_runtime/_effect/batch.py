@@ -8,6 +8,7 @@
 """
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
@@ -188,7 +189,8 @@ class _Batch:
         if self._task is None:
             self._close()
         elif not self._task.done():
-            self._task.cancel()
+            with contextlib.suppress(RuntimeError):  # its loop is closed, and the task with it
+                self._task.cancel()
         return self._task
 
     def _close(self) -> None:
@@ -221,6 +223,11 @@ class _Batch:
             else:
                 values = await _children.bound(_awaited, work, self._permit_context.here())
             _check_values(values, len(items), work)
+        except GeneratorExit:
+            if not self._loop.is_closed():  # else the task is thrown away, and its callers with it
+                for future in futures:
+                    future.cancel()
+            raise
         except BaseException as error:
             waiting = bool(self._items)
             for future in futures:
