@@ -11,7 +11,8 @@ import mountain_runtime
 from mountain_runtime import Effect, Handle, Runtime, _bind, _native, errors, fs, testing
 
 NAMES = {
-    "effect", "blocking", "batch", "Effect", "Ok", "Err", "gather", "race", "amap", "Work", "deadline", "priority", "Priority",
+    "effect", "blocking", "batch", "Effect", "Ok", "Err",
+    "gather", "race", "amap", "Work", "deadline", "priority", "Priority",
     "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "RetryBudget", "Fallback",
     "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Pipeline",
     "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Dump", "Statistics", "EffectStatistics",
