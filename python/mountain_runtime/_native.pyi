@@ -38,6 +38,7 @@ __all__ = [
     "Scope",
     "Slot",
     "CacheState",
+    "ChaosState",
     "Tracing",
     "Walk",
     "PermitContext",
@@ -71,6 +72,7 @@ __all__ = [
     "has_priorities",
     "is_native",
     "deadline_var",
+    "log_change",
     "metrics_catalogue",
     "metrics_text",
     "next_deadline",
@@ -212,8 +214,34 @@ class Layer:
     @staticmethod
     def fallback(to: Callable[[Exception], object], on: object, /) -> Layer: ...
     @staticmethod
+    def chaos(state: ChaosState, make: Callable[[], Exception], /) -> Layer: ...
+    @staticmethod
     def trial_twice(seconds: float, /) -> Layer:
         """For tests: twice at once, the second time after so many seconds."""
+
+@final
+class ChaosState:
+    """The state of a chaos. Delays are between `least` and `most` seconds."""
+
+    def __new__(
+        cls,
+        *,
+        fail: float,
+        hang: float,
+        slow: float,
+        least: float,
+        most: float,
+        seed: int,
+        error: type[Exception] | None,
+    ) -> Self: ...
+    def enter(self) -> bool:
+        """Turns it on. True: it was off."""
+
+    def leave(self) -> bool:
+        """Turns it off, unless it was entered more often. True: it is off."""
+
+    def figures(self) -> tuple[int, int, int, int]:
+        """The calls since it was turned on; those that failed, were delayed, and hung."""
 
 @final
 class RateState:
@@ -539,6 +567,9 @@ def metrics_text(*, openmetrics: bool) -> str:
 
 def metrics_catalogue() -> list[tuple[str, str, list[str], str]]:
     """Of each metric: its name, kind, labels and meaning."""
+
+def log_change(level: int, message: str, /) -> None:
+    """Logs a policy's change, and shows it on the live page."""
 
 def note_failure(effect: str, kind: str, message: str, traceback: str, /) -> None: ...
 

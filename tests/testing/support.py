@@ -52,3 +52,15 @@ class Failing:
         if self.calls <= self.left:
             raise ConnectionError("down")
         return "up"
+
+
+class Asked:
+    """A function that counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def __call__(self, value: int = 1) -> int:
+        self.calls += 1
+        await asyncio.sleep(0)
+        return value

@@ -49,7 +49,7 @@ from mountain_runtime import (
     run,
 )
 from mountain_runtime.errors import CircuitOpen, RateLimited, Rejected, TimedOut
-from mountain_runtime.testing import VirtualClock
+from mountain_runtime.testing import Chaos, ChaosStatistics, VirtualClock, chaos
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -502,6 +502,28 @@ def provided(key: type[Memory], rt: Runtime) -> None:
     rt.provide(key, open_memory)
 
 
+def refusal() -> ConnectionError:
+    """Makes an error for a chaos."""
+    return ConnectionError("refused")
+
+
+FAULTS: Chaos = chaos(fail=0.1, error=refusal, hang=0.01, slow=0.05, delay=(0.05, 1), seed=7)
+
+
+@effect(Timeout(1), FAULTS, chaos(fail=1, error=ConnectionError), chaos(slow=1, delay=2))
+async def with_faults(n: int) -> int:
+    """A fault changes no type."""
+    return n
+
+
+async def game_day() -> None:
+    """They are on within a block."""
+    with FAULTS.on():
+        found: int = await with_faults(1)
+    statistics: ChaosStatistics = FAULTS.statistics()
+    print(found, statistics.failed + statistics.hung)
+
+
 async def tested(virtual_clock: VirtualClock) -> None:
     """As tests have it."""
     await virtual_clock.advance(3600)
@@ -559,6 +581,9 @@ async def refused(rt: Runtime) -> None:
     await rate.acquire("key", 2)  # type: ignore[call-arg]  # expect_error: a keyword as a position
     exponential(1, jitter="some")  # type: ignore[arg-type]  # expect_error: no such jitter
     effect(Timeout(1))(len)  # type: ignore[arg-type]  # expect_error: gives no awaitable
+    chaos(fail=1, error=ConnectionError("x"))  # type: ignore[arg-type]  # expect_error: an exception, not its class
+    chaos(fail=1, error=KeyboardInterrupt)  # type: ignore[arg-type]  # expect_error: no Exception
+    chaos(0.1)  # type: ignore[call-arg]  # expect_error: a keyword as a position
     effect(Timeout)  # type: ignore[arg-type]  # expect_error: the class, not a policy
     wrong: Effect[int] = shout("a")  # type: ignore[assignment]  # expect_error: another value
     await wrong

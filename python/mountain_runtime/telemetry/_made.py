@@ -253,7 +253,7 @@ def _who_hears_starts(processor: Any) -> list[Any]:
 
 def of_event(name: str, policy: str, number: int) -> dict[str, Any]:
     attributes: dict[str, Any] = {"mountain.policy": policy}
-    if name == "backs off":
+    if name in ("backs off", "chaos delay"):
         attributes["mountain.wait_seconds"] = number / 1e9
     return attributes
 

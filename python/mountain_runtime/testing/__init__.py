@@ -1,4 +1,4 @@
-"""For tests: time that jumps, by the fixture `virtual_clock`, and policies in the state that a test is about."""
+"""For tests: time that jumps, by the fixture `virtual_clock`, policies in a state that a test is about, and faults."""
 
 import asyncio
 import threading
@@ -11,9 +11,10 @@ from ..policy._given import shown, to_make
 from ..policy._keys import check_key
 from ..policy.breaker import CircuitBreaker
 from ..policy.rate import RateLimit
+from ._chaos import Chaos, ChaosStatistics, chaos
 from ._virtual_loop import CENTURY, VirtualLoop, VirtualTime, replace
 
-__all__ = ["VirtualClock", "exhaust", "open_circuit"]
+__all__ = ["Chaos", "ChaosStatistics", "VirtualClock", "chaos", "exhaust", "open_circuit"]
 
 
 class VirtualClock:

@@ -63,6 +63,8 @@ mod _native {
     #[pymodule_export]
     use super::observe::dashboard::{Dashboard, note_failure};
     #[pymodule_export]
+    use super::observe::log::log_change;
+    #[pymodule_export]
     use super::observe::spans::{Tracing, ask_for_tracing, spans_dropped, trace};
     #[pymodule_export]
     use super::observe::statistics::{
@@ -78,6 +80,8 @@ mod _native {
     use super::policy::breaker::BreakerState;
     #[pymodule_export]
     use super::policy::cache::{BudgetState, CacheState};
+    #[pymodule_export]
+    use super::policy::chaos::ChaosState;
     #[pymodule_export]
     use super::policy::limit::LimitState;
     #[pymodule_export]

@@ -26,6 +26,8 @@ pub enum Error {
     Attempted(u32, Box<Error>),
     /// The failure with which a retry gave up, because its wait did not fit.
     GaveUp(Box<(Misfit, Error)>),
+    /// The failure that the chaos at that place of the stack put in place of a call.
+    Injected(usize, Box<Error>),
     /// A failure of a call inside another, with the host's name of that call: owners and attempts in it are those of
     /// its own stack.
     Of(Origin, Box<Error>),
@@ -65,10 +67,11 @@ impl Error {
         Error::Os(Box::new(OsError { errno: e.raw_os_error().unwrap_or(EIO), path: path.into(), path2: None }))
     }
 
-    /// The failure, without the notes of retries of its own stack.
+    /// The failure, without the notes of policies of its own stack.
     pub fn itself(&self) -> &Self {
         match self {
             Error::GaveUp(gave_up) => gave_up.1.itself(),
+            Error::Injected(_, e) => e.itself(),
             e => e,
         }
     }

@@ -10,7 +10,7 @@ pub(crate) fn class(e: &Error) -> &str {
     const BUG: &str = "mountain_runtime.errors.InternalError";
     match e {
         Error::Os(os) => os_error::class(os.errno),
-        Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) => class(e),
+        Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) | Error::Injected(_, e) => class(e),
         Error::GaveUp(gave_up) => class(&gave_up.1),
         Error::Invalid(_) => "ValueError",
         Error::TimedOut(_) => "mountain_runtime.errors.TimedOut",

@@ -151,6 +151,11 @@ fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, inherited: &dyn Fn(
             note::gave_up(e.value(py), name, &misfit, &whose);
             e
         }
+        Error::Injected(layer, e) => {
+            let e = translated(py, *e, plan, inherited);
+            note::injected(e.value(py), &plan.and_then(|plan| plan.policy(py, layer)).unwrap_or_default());
+            e
+        }
         Error::Under(limit, e) => {
             translated(py, *e, plan, &|| DeadlineSource::of_origin(py, &limit).map(|source| source.text(py)))
         }

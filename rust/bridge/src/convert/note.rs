@@ -18,6 +18,11 @@ pub(crate) fn gave_up(e: &Bound<'_, PyAny>, effect: &str, misfit: &Misfit, limit
     note(e, &format!("effect '{effect}' was not tried again: "), &does_not_fit(misfit, limit));
 }
 
+/// It came from chaos, in place of a call.
+pub(crate) fn injected(e: &Bound<'_, PyAny>, chaos: &str) {
+    note(e, "raised in place of the call, by ", chaos);
+}
+
 pub(crate) fn does_not_fit(misfit: &Misfit, limit: &str) -> String {
     // Beyond any clock's life: the wait was infinite.
     let endless = misfit.wait.as_secs_f64() > 1e9;

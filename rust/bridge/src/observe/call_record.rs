@@ -166,7 +166,7 @@ impl CallRecord {
             Some(Error::Cancelled) => Count::Cancelled,
             Some(Error::TimedOut(_)) => Count::TimedOut,
             Some(Error::Refused(_)) => Count::Rejected,
-            Some(Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e)) => {
+            Some(Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) | Error::Injected(_, e)) => {
                 return self.part_ended(tally, Some(e), nanos);
             }
             Some(Error::GaveUp(gave_up)) => return self.part_ended(tally, Some(&gave_up.1), nanos),

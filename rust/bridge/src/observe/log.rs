@@ -97,6 +97,14 @@ pub(crate) fn say(area: &'static str, level: u8, message: String, effect: Option
     add(Said { area, level, message: Message::Ready(message), effect, attempt });
 }
 
+/// Logs a policy's change at once, and shows it on the live page.
+#[pyfunction]
+#[pyo3(signature = (level, message, /))]
+pub(crate) fn log_change(py: Python<'_>, level: u8, message: String) {
+    say(POLICY, level, message, None, None);
+    hand_over(py);
+}
+
 /// Queues a policy's change. Its text is made when it is handed over.
 pub(crate) fn say_later(level: u8, message: impl FnOnce(Python<'_>) -> String + Send + 'static) {
     add(Said { area: POLICY, level, message: Message::Later(Box::new(message)), effect: None, attempt: None });

@@ -90,6 +90,7 @@ fn said(e: &Error, labels: &Labels) -> String {
             _ => String::new(),
         },
         Error::GaveUp(gave_up) => said(&gave_up.1, labels),
+        Error::Injected(_, e) => said(e, labels),
         Error::Os(os) => {
             let path = os.path.as_ref().map(|path| format!(": '{}'", path.to_string_lossy())).unwrap_or_default();
             format!("[Errno {}] {}{path}", os.errno, message(os.errno))

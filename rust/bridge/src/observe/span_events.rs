@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mountain_core::observe::{Event, Found};
+use mountain_core::observe::{Event, Found, Injected};
 use mountain_core::telemetry::Labels;
 use mountain_core::time::Instant;
 
@@ -44,5 +44,13 @@ pub(super) fn told_of(event: Event, at: Instant, labels: &Labels) -> Told<'_> {
             (name, labels.layer(layer), 0, at)
         }
         Event::Degraded(layer) => ("degraded", labels.layer(layer), 0, at),
+        Event::Chaos(layer, injected) => {
+            let (name, wait) = match injected {
+                Injected::Failure => ("chaos failure", 0),
+                Injected::Delay(delay) => ("chaos delay", u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX)),
+                Injected::Hang => ("chaos hang", 0),
+            };
+            (name, labels.layer(layer), wait, at)
+        }
     }
 }

@@ -8,16 +8,18 @@ use mountain_core::effect::{Keys, OnErrno};
 use mountain_core::policy::{self, retry, timeout};
 use pyo3::exceptions::{PyException, PyOSError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple, PyType};
+use pyo3::types::{PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::globals::telemetry;
 use crate::policy::breaker::BreakerState;
 use crate::policy::cache::{BudgetState, CacheState};
+use crate::policy::chaos::ChaosState;
 use crate::policy::jitter::jitter_of;
 use crate::policy::limit::LimitState;
 use crate::policy::rate::RateState;
 use crate::python::api::api;
+use crate::python::os_error::errnos_of;
 use crate::python::seconds::to_seconds;
 
 /// One compiled policy.
@@ -25,7 +27,7 @@ use crate::python::seconds::to_seconds;
 pub(crate) struct Layer {
     pub(crate) core: policy::Layer,
     on: Option<Py<PyAny>>,
-    /// The function of a fallback.
+    /// The function of a fallback, or that of chaos which makes its errors.
     pub(crate) to: Option<Py<PyAny>>,
     pub(crate) asks: Asks,
     /// The keys of the policy's state, also where its calls have none.
@@ -129,6 +131,12 @@ impl Layer {
         Layer { on: Some(on), to: Some(to), ..Layer::of(policy::Layer::Fallback) }
     }
 
+    #[staticmethod]
+    #[pyo3(signature = (state, make, /))]
+    fn chaos(state: &Bound<'_, ChaosState>, make: Py<PyAny>) -> Self {
+        Layer { to: Some(make), ..Layer::of(policy::Layer::Chaos(state.get().0.clone())) }
+    }
+
     /// For tests: the inside twice at once, the second time after so many seconds.
     #[staticmethod]
     #[pyo3(signature = (seconds, /))]
@@ -217,29 +225,17 @@ pub(crate) fn read_on(py: Python<'_>, layer: &Layer) -> PyResult<On> {
     }
 }
 
-/// The errnos that CPython maps to each subclass of OSError (PEP 3151).
-const ERRNOS: &[(&str, &[i32])] = &[
-    ("BlockingIOError", &[libc::EAGAIN, libc::EALREADY, libc::EWOULDBLOCK, libc::EINPROGRESS]),
-    ("ChildProcessError", &[libc::ECHILD]),
-    ("ConnectionError", &[libc::EPIPE, libc::ESHUTDOWN, libc::ECONNABORTED, libc::ECONNREFUSED, libc::ECONNRESET]),
-    ("BrokenPipeError", &[libc::EPIPE, libc::ESHUTDOWN]),
-    ("ConnectionAbortedError", &[libc::ECONNABORTED]),
-    ("ConnectionRefusedError", &[libc::ECONNREFUSED]),
-    ("ConnectionResetError", &[libc::ECONNRESET]),
-    ("FileExistsError", &[libc::EEXIST]),
-    ("FileNotFoundError", &[libc::ENOENT]),
-    ("InterruptedError", &[libc::EINTR]),
-    ("IsADirectoryError", &[libc::EISDIR]),
-    ("NotADirectoryError", &[libc::ENOTDIR]),
-    ("PermissionError", &[libc::EACCES, libc::EPERM]),
-    ("ProcessLookupError", &[libc::ESRCH]),
-    ("TimeoutError", &[libc::ETIMEDOUT]),
-];
-
 /// `on` by errno. `None`: a class or function that only Python can judge, so the effect runs inline.
 pub(crate) fn native_on(py: Python<'_>, layer: &Layer) -> Option<OnErrno> {
     // Their values are Python objects, and native leaves have no flights.
     if layer.core.flies() || matches!(layer.core, policy::Layer::Fallback) {
+        return None;
+    }
+    // So are the errors of chaos, but for those of the operating system.
+    if let policy::Layer::Chaos(chaos) = &layer.core
+        && chaos.settings.fail > 0.0
+        && chaos.settings.errno.is_none()
+    {
         return None;
     }
     let Some(on) = &layer.on else { return Some(Some(Vec::new())) };
@@ -251,14 +247,7 @@ pub(crate) fn native_on(py: Python<'_>, layer: &Layer) -> Option<OnErrno> {
         if all || class.is(py.get_type::<PyOSError>()) {
             return Some(None);
         }
-        // The builtin classes only: a user's subclass of the same name is not what an errno makes.
-        let builtin = class.is_subclass(&py.get_type::<PyOSError>()).ok()? && class.module().ok()?.to_str().ok()? == "builtins";
-        if !builtin {
-            return None;
-        }
-        let name: Bound<'_, PyString> = class.name().ok()?;
-        let name = name.to_str().ok()?;
-        errnos.extend(ERRNOS.iter().find(|(n, _)| *n == name)?.1);
+        errnos.extend(errnos_of(&class).ok()??);
     }
     Some(Some(errnos))
 }

@@ -10,7 +10,7 @@ use mountain_core::observe::Tally;
 use mountain_core::policy;
 use mountain_core::sync::Mutex;
 use mountain_core::telemetry::Labels;
-use pyo3::exceptions::PyBaseException;
+use pyo3::exceptions::{PyBaseException, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
@@ -65,7 +65,7 @@ pub(crate) struct Plan {
     /// Some layer needs the terms of a call.
     pub(super) takes_terms: bool,
     pub(crate) function: Function,
-    /// The function that each fallback calls.
+    /// The function that each fallback calls, and chaos for an error.
     pub(super) to: Vec<Option<Py<PyAny>>>,
     /// Memo of [`Plan::inside`], by layer.
     pub(super) inside: Mutex<Vec<(usize, Py<Plan>)>>,
@@ -187,6 +187,14 @@ impl Plan {
     pub(crate) fn count_attempts(&self, attempts: u32) {
         if attempts > 1 {
             self.parts.add(Count::Retried, u64::from(attempts - 1));
+        }
+    }
+
+    /// The error that the chaos at `layer` makes.
+    pub(crate) fn injected(&self, py: Python<'_>, layer: usize) -> PyResult<PyErr> {
+        match self.to.get(layer).and_then(Option::as_ref) {
+            Some(make) => make.bind(py).call0().map(PyErr::from_value),
+            None => Err(PyRuntimeError::new_err("chaos without an error: this is a bug in mountain-runtime")),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 /// Python's classes of system errors, by errno.
 static CLASSES: OnceLock<Vec<String>> = OnceLock::new();
@@ -40,4 +41,36 @@ pub(crate) fn know_classes(py: Python<'_>) -> PyResult<()> {
 pub(crate) fn class(errno: i32) -> &'static str {
     let known = || CLASSES.get()?.get(usize::try_from(errno).ok()?);
     known().map_or("OSError", |class| class)
+}
+
+/// The errnos that CPython maps to each subclass of OSError (PEP 3151), the commonest first; of OSError itself one that
+/// has no subclass.
+const OF_CLASSES: &[(&str, &[i32])] = &[
+    ("OSError", &[libc::EIO]),
+    ("BlockingIOError", &[libc::EAGAIN, libc::EALREADY, libc::EWOULDBLOCK, libc::EINPROGRESS]),
+    ("ChildProcessError", &[libc::ECHILD]),
+    ("ConnectionError", &[libc::ECONNRESET, libc::EPIPE, libc::ESHUTDOWN, libc::ECONNABORTED, libc::ECONNREFUSED]),
+    ("BrokenPipeError", &[libc::EPIPE, libc::ESHUTDOWN]),
+    ("ConnectionAbortedError", &[libc::ECONNABORTED]),
+    ("ConnectionRefusedError", &[libc::ECONNREFUSED]),
+    ("ConnectionResetError", &[libc::ECONNRESET]),
+    ("FileExistsError", &[libc::EEXIST]),
+    ("FileNotFoundError", &[libc::ENOENT]),
+    ("InterruptedError", &[libc::EINTR]),
+    ("IsADirectoryError", &[libc::EISDIR]),
+    ("NotADirectoryError", &[libc::ENOTDIR]),
+    ("PermissionError", &[libc::EACCES, libc::EPERM]),
+    ("ProcessLookupError", &[libc::ESRCH]),
+    ("TimeoutError", &[libc::ETIMEDOUT]),
+];
+
+/// The errnos of OSError or a builtin subclass of it. `None`: another class. A user's subclass of the same name is not
+/// what an errno makes.
+pub(crate) fn errnos_of(class: &Bound<'_, PyType>) -> PyResult<Option<&'static [i32]>> {
+    if !class.is_subclass_of::<PyOSError>()? || class.module()?.to_str()? != "builtins" {
+        return Ok(None);
+    }
+    let name = class.name()?;
+    let name = name.to_str()?;
+    Ok(OF_CLASSES.iter().find(|(of, _)| *of == name).map(|(_, errnos)| *errnos))
 }

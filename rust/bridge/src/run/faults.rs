@@ -2,12 +2,13 @@
 //! leaf come from.
 
 use mountain_core::effect::{Class, Course, GaveUp, Shared, Verdict};
-use mountain_core::error::Owner;
+use mountain_core::error::{Error, OsError, Owner};
 use pyo3::exceptions::{PyMemoryError, PyRecursionError};
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::context::deadline_source::DeadlineSource;
+use crate::convert::error::to_python;
 use crate::convert::fail::{Fail, answer, no_stop, while_handling, with_frames};
 use crate::convert::note;
 use crate::observe::retries;
@@ -118,6 +119,24 @@ impl PyLeaf {
             (On::Classes { named, .. }, Some(e)) => e.is_instance(py, named.bind(py)),
             _ => false,
         }
+    }
+
+    /// The fault that the chaos at `layer` puts in place of a call: the operating system's, or one that it makes.
+    pub(super) fn fault_of_chaos(&self, py: Python<'_>, layer: usize, errno: Option<i32>) -> Fail {
+        let plan = self.plan.get();
+        let made = match errno {
+            // By its value: until it has one, its type is OSError, whatever its errno.
+            Some(errno) => {
+                let e = to_python(py, Error::Os(Box::new(OsError { errno, path: None, path2: None })), Some(plan));
+                Ok(PyErr::from_value(e.into_value(py).into_bound(py).into_any()))
+            }
+            None => plan.injected(py, layer),
+        };
+        if let Ok(e) = &made {
+            note::injected(e.value(py), &plan.policy(py, layer).unwrap_or_default());
+        }
+        let e = made.unwrap_or_else(|e| e);
+        Fail::raised(py, no_stop(py, e, "the error= of chaos raised StopIteration"))
     }
 
     /// A flight's fault as that of this caller.

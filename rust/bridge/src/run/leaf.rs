@@ -138,6 +138,17 @@ impl Leaf for PyLeaf {
         Ok(())
     }
 
+    fn injected(&self, layer: usize, errno: Option<i32>) -> Fail {
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        if let Some(watch) = self.watch.get() {
+            // It is an attempt, though its leaf does not begin.
+            watch.enter(py, self.plan.get().repeats);
+            watch.leave(py);
+        }
+        self.fault_of_chaos(py, layer, errno)
+    }
+
     fn flights(&self) -> Option<&dyn Flights<Ok = Py<PyAny>, Err = Fail>> {
         Some(self)
     }

@@ -62,6 +62,15 @@ impl<E> Trace<E> {
         self.attempts.load(Ordering::Relaxed)
     }
 
+    /// Waits for what holds up an attempt before its leaf begins. The attempt counts while it is held up, and so if it
+    /// never begins.
+    pub async fn held_up(&self, by: impl Future<Output = ()>) {
+        // Only the thread that polls the call writes it.
+        self.attempts.store(self.attempts().saturating_add(1), Ordering::Relaxed);
+        by.await;
+        self.attempts.store(self.attempts() - 1, Ordering::Relaxed);
+    }
+
     /// Keep the failure that the retry at `layer` goes on from.
     pub fn failed(&self, layer: usize, e: E) {
         *self.last.lock() = Some(Box::new((layer, e)));

@@ -43,6 +43,9 @@ pub trait Leaf: Send + Sync {
         Err(fault)
     }
 
+    /// The failure that the chaos at `layer` puts in place of a call: of that errno, or one that the host makes.
+    fn injected(&self, layer: usize, errno: Option<i32>) -> Self::Err;
+
     /// Runs of the inside of a layer as work of their own; `None` where the host has none, so that a layer only
     /// calls its inside.
     fn flights(&self) -> Option<&dyn Flights<Ok = Self::Ok, Err = Self::Err>> {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use crate::sync::Mutex;
 
 use super::{Abort, Begin, Class, Course, Done, Fault, GaveUp, Host, Leaf, Operation, Outcome, Sink, Verdict};
-use crate::error::{Error, Owner, Refused, TimedOut};
+use crate::error::{Error, OsError, Owner, Refused, TimedOut};
 use crate::schedule::Priority;
 use crate::value::{Memory, Value};
 
@@ -151,6 +151,13 @@ impl Leaf for NativeLeaf {
         }
     }
 
+    fn injected(&self, layer: usize, errno: Option<i32>) -> Error {
+        // One that only the host can make keeps an effect from running natively.
+        const EIO: i32 = 5;
+        let failed = OsError { errno: errno.unwrap_or(EIO), path: None, path2: None };
+        Error::Injected(layer, Box::new(Error::Os(Box::new(failed))))
+    }
+
     fn names(&self, layer: usize, fault: &mut Error) -> bool {
         match self.on.get(layer) {
             Some(None) => true,
@@ -166,7 +173,9 @@ fn names(on: Option<&[i32]>, e: &Error) -> bool {
     match e {
         Error::Os(e) => on.is_none_or(|on| on.contains(&e.errno)),
         Error::TimedOut(_) => on.is_none_or(|on| on.contains(&ETIMEDOUT)),
-        Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) => names(on, e),
+        Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) | Error::Injected(_, e) => {
+            names(on, e)
+        }
         Error::GaveUp(gave_up) => names(on, &gave_up.1),
         _ => false,
     }

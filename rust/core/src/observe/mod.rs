@@ -11,6 +11,8 @@ pub use shard::Sharded;
 pub use tally::{Count, Tally};
 pub use times::{Summary, Times};
 
+use std::time::Duration;
+
 use crate::time::Instant;
 
 /// Observes one call. Called on whatever thread polls the call, in the order in which things happen.
@@ -34,6 +36,19 @@ pub enum Event {
     Cache(usize, Found),
     /// The fallback at that layer stands in.
     Degraded(usize),
+    /// The chaos at that layer gives the call a fault. After a delay or a hang comes [`Event::Waited`].
+    Chaos(usize, Injected),
+}
+
+/// The fault that chaos gives a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Injected {
+    /// It fails, and does not begin.
+    Failure,
+    /// It begins so much later.
+    Delay(Duration),
+    /// It does not begin before the chaos is turned off.
+    Hang,
 }
 
 /// The result of looking a call up in a cache.

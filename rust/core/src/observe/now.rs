@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Event;
+use super::{Event, Injected};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
@@ -36,11 +36,13 @@ impl Now {
 
     pub fn told(&self, event: Event) {
         let (state, layer, attempt) = match event {
-            Event::Waits(layer) | Event::Cache(layer, super::Found::Missing | super::Found::Flying) => (1, layer, self.attempt()),
+            Event::Waits(layer)
+            | Event::Cache(layer, super::Found::Missing | super::Found::Flying)
+            | Event::Chaos(layer, Injected::Delay(_) | Injected::Hang) => (1, layer, self.attempt()),
             Event::BacksOff(layer, _) => (2, layer, self.attempt()),
             Event::Waited(_) => (0, 0, self.attempt()),
             Event::Attempt(n) => (0, 0, n),
-            Event::Refused(_) | Event::Cache(..) | Event::Degraded(_) => return,
+            Event::Refused(_) | Event::Cache(..) | Event::Degraded(_) | Event::Chaos(_, Injected::Failure) => return,
         };
         self.0.store(state | (layer as u64 & LAYER) << 2 | u64::from(attempt) << 32, Ordering::Relaxed);
     }
@@ -64,5 +66,7 @@ mod tests {
         assert_eq!(told(Event::BacksOff(2, Instant::NEVER)), (Doing::BackingOff(2), 1));
         assert_eq!(told(Event::Refused(0)), (Doing::BackingOff(2), 1));
         assert_eq!(told(Event::Attempt(u32::MAX)), (Doing::Running, u32::MAX));
+        assert_eq!(told(Event::Chaos(1, Injected::Failure)), (Doing::Running, u32::MAX));
+        assert_eq!(told(Event::Chaos(1, Injected::Hang)), (Doing::Waiting(1), u32::MAX));
     }
 }

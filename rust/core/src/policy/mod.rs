@@ -4,6 +4,7 @@
 mod backoff;
 pub mod breaker;
 pub mod cache;
+pub mod chaos;
 pub mod fallback;
 pub mod limit;
 pub mod rate;
@@ -33,13 +34,14 @@ pub enum Layer {
     Breaker(Arc<Mutex<breaker::Breaker>>),
     Cache(Arc<cache::Cache>),
     Fallback,
+    Chaos(Arc<chaos::Chaos>),
     /// For tests: [`trial::twice`], after that wait.
     Trial(Duration),
 }
 
 /// The shortest timeout that begins with the call: of those outside of every policy that makes it wait.
 pub fn timeout_from_the_start(stack: &[Layer]) -> Duration {
-    let waits = |layer: &&Layer| layer.queues() || layer.repeats() || layer.flies();
+    let waits = |layer: &&Layer| layer.queues() || layer.repeats() || layer.flies() || layer.holds_up();
     let limits = stack.iter().take_while(|layer| !waits(layer)).filter_map(|layer| match layer {
         Layer::Timeout(timeout) => Some(timeout.limit),
         _ => None,
@@ -66,12 +68,22 @@ impl Layer {
 
     /// It needs the terms of a call: its priority, key, cost, or the permits around it.
     pub fn takes_terms(&self) -> bool {
-        !matches!(self, Layer::Timeout(_) | Layer::Retry(_) | Layer::Fallback)
+        !matches!(self, Layer::Timeout(_) | Layer::Retry(_) | Layer::Fallback | Layer::Chaos(_))
+    }
+
+    /// It is chaos that is on.
+    fn holds_up(&self) -> bool {
+        matches!(self, Layer::Chaos(chaos) if chaos.is_on())
+    }
+
+    /// It is chaos that is off: its inside takes its place.
+    fn is_off(&self) -> bool {
+        matches!(self, Layer::Chaos(chaos) if !chaos.is_on())
     }
 
     /// Its inside begins as soon as it does, and a refusal of its inside passes through it unchanged.
     fn begins_at_once(&self) -> bool {
-        matches!(self, Layer::Timeout(_))
+        matches!(self, Layer::Timeout(_)) || self.is_off()
     }
 }
 
@@ -114,10 +126,10 @@ fn attempts_in_time<'a, L: Leaf>(
     })
 }
 
-/// The fresh value of a cache that has only timeouts, retries and fallbacks around it, none of which has anything to do
-/// then.
+/// The fresh value of a cache that has only timeouts, retries, fallbacks and chaos that is off around it, none of which
+/// has anything to do then.
 pub fn at_hand(stack: &[Layer], terms: &Terms, clock: &Clock) -> Option<Shared> {
-    let around = |layer: &Layer| matches!(layer, Layer::Timeout(_) | Layer::Retry(_) | Layer::Fallback);
+    let around = |layer: &Layer| matches!(layer, Layer::Timeout(_) | Layer::Retry(_) | Layer::Fallback) || layer.is_off();
     let at = stack.iter().position(|layer| !around(layer))?;
     let Layer::Cache(cache) = &stack[at] else { return None };
     cache.fresh(terms.used(at)?.number(), clock.now())
@@ -146,6 +158,11 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
         Some(Layer::Cache(cache)) => Box::pin(cache::cached(call, at, cache, around, move || next(call, stack, at, around))),
         Some(Layer::Trial(wait)) => Box::pin(trial::twice(call, at, *wait, around, move || next(call, stack, at, around))),
         Some(Layer::Fallback) => Box::pin(fallback::fallback(call, at, around, next(call, stack, at, around))),
+        Some(Layer::Chaos(chaos)) if !chaos.is_on() => wrap(call, stack, at + 1, around),
+        Some(Layer::Chaos(chaos)) => Box::pin(async move {
+            chaos::enter(call, at, chaos, around).await?;
+            next(call, stack, at, around).await
+        }),
         Some(Layer::Breaker(breaker)) => Box::pin(async move {
             let waits = !stack[at + 1..].iter().all(Layer::begins_at_once);
             let inside = breaker::enter(call, at, breaker, waits, around)?;

@@ -2,6 +2,7 @@
 
 mod breaker;
 mod cache;
+mod chaos;
 mod common;
 mod dropped;
 mod fallback;

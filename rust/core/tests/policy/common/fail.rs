@@ -7,6 +7,8 @@ use mountain_core::error::{Owner, Refused, TimedOut};
 pub(crate) enum Fail {
     /// An ordinary failure; the number tells one from another.
     Plain(u32),
+    /// From the chaos at that layer.
+    Injected(usize),
     /// The answer to being asked to stop.
     Stopped,
     /// Must reach the caller, like an exit.
@@ -30,7 +32,7 @@ impl Fault for Fail {
 
     fn class(&self) -> Class {
         match self {
-            Fail::Plain(_) => Class::Failure,
+            Fail::Plain(_) | Fail::Injected(_) => Class::Failure,
             Fail::Stopped => Class::Stopped,
             Fail::Refused(r) => Class::Refused(Some(r.layer)),
             Fail::Exit => Class::Passes,

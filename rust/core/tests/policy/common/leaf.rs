@@ -172,6 +172,10 @@ impl Leaf for Scripted {
         Ok(())
     }
 
+    fn injected(&self, layer: usize, _errno: Option<i32>) -> Fail {
+        Fail::Injected(layer)
+    }
+
     fn flights(&self) -> Option<&dyn Flights<Ok = u32, Err = Fail>> {
         Some(self)
     }
