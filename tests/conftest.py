@@ -17,7 +17,7 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 HERE = Path(__file__).parent
 #: Tests in these folders are about the way between loop and engine: there every kind of loop counts.
-EVERY_LOOP = tuple(HERE / name for name in ("effect", "bridge"))
+EVERY_LOOP = tuple(HERE / name for name in ("effect", "stream", "bridge"))
 #: These see the loop through files, signals and shutdown: its two makers are enough.
 BOTH_LOOPS = tuple(HERE / name for name in ("policy", "lifecycle", "providers"))
 #: Time can be virtual on asyncio's own loops only.

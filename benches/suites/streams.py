@@ -1,28 +1,31 @@
-"""Many calls that are sent as one, and the price that each of them pays."""
+"""Many calls that are sent as one, many items that come as lists, and the price that each of them pays."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
 
 from benches.harness import OURS, OURS_TOO, Contest, Extra, Measure, Round, Sample, Samples, Scale, figures, optional
-from mountain_runtime import batch
+from mountain_runtime import batch, chunked
 
-CASES: Mapping[str, tuple[str, ...]] = {"batch": ("aiodataloader", "async-batcher")}
+CASES: Mapping[str, tuple[str, ...]] = {"batch": ("aiodataloader", "async-batcher"), "chunked": ("aiostream",)}
 
 #: Items of one batch.
 SIZE = 100
 #: Measured beside the contestants.
 FUTURES = OURS_TOO + "bare futures"
 NOTHING = OURS_TOO + "no batch"
+TIMED = OURS_TOO + "within"
+BARE = OURS_TOO + "no lists"
 
 Call = Callable[[int], Awaitable[int]]
 
 
 async def contests(scale: Scale, loop: str) -> AsyncGenerator[Contest, None]:
-    """The one case so far."""
+    """The cases, each from contestants of its own."""
     yield _batch(scale)
+    yield _chunked(scale)
 
 
 async def tenfold(numbers: Sequence[int]) -> list[int]:
@@ -41,15 +44,17 @@ def _batch(scale: Scale) -> Contest:
     if batchers := optional("async_batcher.batcher"):
         turns["async-batcher"] = partial(_batchers, batchers.AsyncBatcher, count)
     extras = (
-        _beside("aiodataloader, its bare futures", FUTURES, "aiodataloader"),
-        _beside("no batch", NOTHING, NOTHING),
+        _beside("batch", "aiodataloader, its bare futures", FUTURES, "aiodataloader"),
+        _beside("batch", "no batch", NOTHING, NOTHING),
     )
     expected = [number * 10 for number in range(count)]
     return Contest(scale.pick(full=15, quick=9, tiny=2), turns, expected, (Measure("batch", "us"),), extras)
 
 
-def _beside(label: str, theirs: str, needs: str) -> Extra:
-    return Extra("batch", label, "us", partial(_figures, OURS), partial(_figures, theirs), needs=(OURS, needs))
+def _beside(case: str, label: str, theirs: str, needs: str, ours: str = OURS) -> Extra:
+    return Extra(
+        case, label, "us", partial(_figures, ours), partial(_figures, theirs), needs=(ours, needs), resolution=0.001
+    )
 
 
 def _figures(name: str, samples: Samples) -> list[float]:
@@ -93,3 +98,45 @@ async def _batchers(base: Any, count: int) -> Sample:
     sample = await _in_tasks(batcher.process, count)
     await batcher.stop(force=True)
     return sample
+
+
+async def _numbers(count: int) -> AsyncIterator[int]:
+    for number in range(count):
+        yield number
+
+
+def _chunked(scale: Scale) -> Contest:
+    """The source has its items at once: what is measured is the making of lists."""
+    count = scale.pick(full=100_000, quick=20_000, tiny=500)
+
+    async def ours(within: float | None) -> Sample:
+        begun, lists = perf_counter(), list[list[int]]()
+        async with chunked(_numbers(count), SIZE, within=within) as source:
+            async for some in source:
+                lists.append(some)
+        return _lists(begun, lists)
+
+    async def theirs(stream: Any) -> Sample:
+        begun, lists = perf_counter(), list[list[int]]()
+        async with stream.chunks(_numbers(count), SIZE).stream() as source:
+            async for some in source:
+                lists.append(some)
+        return _lists(begun, lists)
+
+    async def bare() -> Sample:
+        begun = perf_counter()
+        numbers = [number async for number in _numbers(count)]
+        return _lists(begun, [numbers[place : place + SIZE] for place in range(0, count, SIZE)])
+
+    def _lists(begun: float, lists: list[list[int]]) -> Sample:
+        return Sample(((perf_counter() - begun) / count * 1e6,), lists)
+
+    turns: dict[str, Round] = {OURS: partial(ours, None), TIMED: partial(ours, 60.0), BARE: bare}
+    if aiostream := optional("aiostream"):
+        turns["aiostream"] = partial(theirs, aiostream.stream)
+    extras = (
+        _beside("chunked", "aiostream, ours with within", "aiostream", "aiostream", TIMED),
+        _beside("chunked", "no lists", BARE, BARE),
+    )
+    expected = [list(range(place, min(place + SIZE, count))) for place in range(0, count, SIZE)]
+    return Contest(scale.pick(full=15, quick=9, tiny=2), turns, expected, (Measure("chunked", "us"),), extras)

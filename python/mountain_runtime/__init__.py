@@ -1,7 +1,7 @@
 """Typed effects for asyncio: describe work as values, and a Rust core decides how it runs.
 
 effects      effect, blocking, batch, Effect, Ok, Err
-composing    gather, race, amap (Work), deadline, priority (Priority)
+composing    gather, race, amap (Work), chunked, deadline, priority (Priority)
 policies     Timeout, Retry (Backoff, constant, exponential, RetryBudget), Fallback, Pipeline, Policy
 with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache
 runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Dump, Statistics, EffectStatistics, LimitStatistics
@@ -16,6 +16,7 @@ from . import _bind as _bind
 from . import errors, fs, process
 from ._effect.amap import amap
 from ._effect.batch import batch
+from ._effect.chunked import chunked
 from ._effect.compose import gather, race
 from ._effect.deadline import deadline
 from ._effect.effect import blocking, effect
@@ -60,6 +61,7 @@ __all__ = [
     "race",
     "amap",
     "Work",
+    "chunked",
     "deadline",
     "priority",
     "Priority",

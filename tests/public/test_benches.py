@@ -56,7 +56,7 @@ PROMISED = {
         "scrape": {"prometheus_client"},
         "dashboard-gap": {"no page"},
     },
-    "streams": {"batch": {"aiodataloader", "async-batcher"}},
+    "streams": {"batch": {"aiodataloader", "async-batcher"}, "chunked": {"aiostream"}},
     "timers": {"memory": CLOCKS, "submit": CLOCKS, "lateness": CLOCKS},
 }
 #: And the peer that a row of ours beside them needs.
@@ -81,6 +81,8 @@ EXTRAS = {
     ("dashboard-gap", "no page, percent of a core"): "no page",
     ("batch", "aiodataloader, its bare futures"): "aiodataloader",
     ("batch", "no batch"): "create_task",
+    ("chunked", "aiostream, ours with within"): "aiostream",
+    ("chunked", "no lists"): "create_task",
 }
 #: Peers that need nothing special of a machine: these are in every run.
 ALWAYS = {

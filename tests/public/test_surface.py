@@ -12,7 +12,7 @@ from mountain_runtime import Effect, Handle, Runtime, _bind, _native, errors, fs
 
 NAMES = {
     "effect", "blocking", "batch", "Effect", "Ok", "Err",
-    "gather", "race", "amap", "Work", "deadline", "priority", "Priority",
+    "gather", "race", "amap", "Work", "chunked", "deadline", "priority", "Priority",
     "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "RetryBudget", "Fallback",
     "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Pipeline",
     "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Dump", "Statistics", "EffectStatistics",
@@ -43,6 +43,7 @@ PARAMETERS = {
     "amap": "fn, items, *, limit, ordered=",
     "Work": "items=, *, key=",
     "Work.add": "self, item",
+    "chunked": "source, size, *, within=",
     "deadline": "seconds",
     "Ok": "value",
     "Err": "error",

@@ -37,6 +37,7 @@ from mountain_runtime import (
     amap,
     batch,
     blocking,
+    chunked,
     constant,
     deadline,
     effect,
@@ -397,6 +398,9 @@ async def used(rt: Runtime) -> int:
         assert_type((len(work), work.done), tuple[int, int])
     async with amap(load, later(), limit=2) as results:
         assert_type(results, AsyncIterator[tuple[int, bytes]])
+    async with amap(load, work, limit=2) as results, chunked(results, 2, within=0.5) as lists:
+        async for some in lists:
+            assert_type(some, list[tuple[int, bytes]])
     async for entry in fs.walk("."):
         assert_type(entry.path, str)
     match await load(1).attempt(Missing):
@@ -607,6 +611,7 @@ async def refused(rt: Runtime) -> None:
     await gather(asyncio.sleep(1), load(1))  # type: ignore[call-overload]  # expect_error: no effect
     amap(load, ["a"], limit=1)  # type: ignore[arg-type]  # expect_error: items of another type
     amap(load, Work(["a"]), limit=1)  # type: ignore[arg-type]  # expect_error: items of another type
+    chunked([1], 2)  # type: ignore[arg-type]  # expect_error: not asynchronous
     Work([1]).add("a")  # type: ignore[arg-type]  # expect_error: an item of another type
     Work([1], key=len)  # type: ignore[arg-type]  # expect_error: no function of an int
     await rt.submit(asyncio.sleep(1))  # type: ignore[arg-type]  # expect_error: no effect

@@ -1,6 +1,5 @@
 """`amap`: a function over many items, so many at a time."""
 
-import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar, cast
@@ -10,6 +9,7 @@ from ..policy._base import name_of
 from ..policy._functions import takes_one
 from ..policy._given import shown
 from ..policy._numbers import count
+from .misused import way_to_items
 from .results import Results
 from .work import Work
 
@@ -45,11 +45,5 @@ def amap(
     if isinstance(items, AsyncIterable):
         return Results(fn, items, None, aiter(items), limit, ordered)
     if not isinstance(cast("object", items), Iterable) and not hasattr(items, "__getitem__"):
-        raise TypeError(f"amap() takes items, an iterable or asynchronous one, not {shown(items)}{_way(items)}")
+        raise TypeError(f"amap() takes items, an iterable or asynchronous one, not {shown(items)}{way_to_items(items)}")
     return Results(fn, items, iter(items), None, limit, ordered)
-
-
-def _way(given: object) -> str:
-    if isinstance(given, Awaitable):
-        return ": await it first"
-    return f": call it, {name_of(given)}()" if inspect.isroutine(given) else ""

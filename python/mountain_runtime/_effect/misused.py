@@ -2,14 +2,14 @@
 
 import inspect
 from asyncio import Future
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from .._native import Effect, EffectFunction, Handle
 from ..policy._base import name_of
 
-__all__ = ["AsyncBlock", "AsyncBlockOnly", "instead", "not_an_effect"]
+__all__ = ["AsyncBlock", "AsyncBlockOnly", "instead", "not_an_effect", "way_to_items"]
 
 
 def not_an_effect(owner: str, given: object) -> TypeError:
@@ -39,6 +39,13 @@ def instead(given: object, one_by_one: str) -> str:
     if isinstance(given, type):
         kind = f"the class {given.__qualname__}"
     return f"not {kind}: an effect is what a function under @effect or @blocking gives when it is called"
+
+
+def way_to_items(given: object) -> str:
+    """The end of a message about `given`, which is no iterable: how to get one of it, where that is known."""
+    if isinstance(given, Awaitable):
+        return ": await it first"
+    return f": call it, {name_of(given)}()" if inspect.isroutine(given) else ""
 
 
 class AsyncBlock:
