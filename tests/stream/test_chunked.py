@@ -9,7 +9,7 @@ import pytest
 from mountain_runtime import Work, amap, chunked
 from mountain_runtime.errors import ConfigError
 
-from .support import Boom, Source, forever, ticks
+from .sources import Boom, Source, forever, ticks
 
 #: With a time that never comes within a test, the source has a task of its own.
 LONG = 30

@@ -12,7 +12,7 @@ import pytest
 
 from mountain_runtime import chunked
 
-from .support import Boom, Source, forever, ticks
+from .sources import Boom, Source, forever, ticks
 
 virtual = pytest.mark.asyncio(loop_factories=["asyncio"])  # time can be virtual there only
 SPAN: ContextVar[str] = ContextVar("span", default="none")

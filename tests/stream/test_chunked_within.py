@@ -12,7 +12,7 @@ import pytest
 from mountain_runtime import amap, chunked
 from mountain_runtime.testing import VirtualClock
 
-from .support import Boom, Source, ticks
+from .sources import Boom, Source, ticks
 
 virtual = pytest.mark.asyncio(loop_factories=["asyncio"])  # time can be virtual there only
 SPAN: ContextVar[str] = ContextVar("span", default="none")
