@@ -25,6 +25,7 @@ _native.bind(
     rate_limited=errors.RateLimited,
     circuit_open=errors.CircuitOpen,
     reentered=errors.Reentered,
+    not_accepted=errors.NotAccepted,
     map=compose.map_,
     then=compose.then,
     attempt=compose.attempt,

@@ -9,6 +9,7 @@
     │   ├── ShuttingDown            ... because its runtime stops
     │   └── ServiceMissing          ... because a service that it needs is not provided, or not up
     ├── TimedOut, a TimeoutError    the work may have run, in part or to its end
+    ├── NotAccepted                 the work has run, and gave no value that its Retry(until=...) accepts
     ├── ConfigError, a ValueError   a setting that cannot work, raised where it is written
     └── InternalError               a panic in the native core: a bug of ours
 
@@ -16,11 +17,14 @@ Each says which effect, which policy and which attempt. What an effect itself ra
 `asyncio.CancelledError`; what the operating system refuses comes as the builtin errors, with errno and filename.
 """
 
+from typing import Any
+
 __all__ = [
     "CircuitOpen",
     "ConfigError",
     "InternalError",
     "MountainError",
+    "NotAccepted",
     "QueueFull",
     "RateLimited",
     "Reentered",
@@ -101,6 +105,12 @@ class TimedOut(MountainError, TimeoutError):
         where = f"{self.effect}: {what}" if self.effect else what
         count = "in its first attempt" if self.attempt == 1 else f"after {self.attempt} attempts"
         return f"{where} {count}; the work may have run: repeat only what may run twice, or give it more time"
+
+
+class NotAccepted(MountainError):
+    """A `Retry(until=...)` gave up: the last value, which it does not accept, is in `value`."""
+
+    value: Any = None
 
 
 class ConfigError(MountainError, ValueError):

@@ -107,8 +107,8 @@ def test_a_wrong_setting_is_refused_where_it_is_written(build: Build, named: lis
 
 
 def test_retry_has_no_default_for_what_it_retries() -> None:
-    with pytest.raises(TypeError, match="on"):
-        Retry()  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match="needs on="):
+        Retry()  # type: ignore[call-overload]
 
 
 async def test_a_wrong_policy_is_refused_by_under() -> None:

@@ -146,8 +146,12 @@ def test_the_files_that_a_policy_touches_are_those_of_the_page() -> None:
     more = re.findall(r"`((?:rust|python)/[\w./]+)`", page.partition("## What more")[2])
     for path in [*steps, *more]:
         assert list(ROOT.glob(path.replace("NAME", "rate"))), path
-    # Fallback has no state; RateLimit has it, and keys, costs and figures.
-    assert files_of("Fallback", "fallback", "Fallback") == {path.replace("NAME", "fallback") for path in steps}
+    # Fallback has no state, and one figure: its answers by name. RateLimit has state, keys, costs and figures.
+    figures = {f"rust/core/src/telemetry/{name}.rs" for name in ("catalogue", "text")}
+    assert (
+        files_of("Fallback", "fallback", "Fallback") == {path.replace("NAME", "fallback") for path in steps} | figures
+    )
+    assert figures <= {*more}
     rate = files_of("Rate", "rate", "RateLimit")
     assert {path.replace("NAME", "rate") for path in steps} <= rate
     assert rate <= {path.replace("NAME", "rate") for path in [*steps, *more]}

@@ -29,6 +29,7 @@ ERRORS = {
     "ShuttingDown": ("Rejected",),
     "ServiceMissing": ("Rejected",),
     "TimedOut": ("MountainError", TimeoutError),
+    "NotAccepted": ("MountainError",),
     "ConfigError": ("MountainError", ValueError),
     "InternalError": ("MountainError",),
 }
@@ -48,7 +49,7 @@ PARAMETERS = {
     "Ok": "value",
     "Err": "error",
     "Timeout": "seconds",
-    "Retry": "*, on, attempts=, backoff=, budget=, max_retry_after=",
+    "Retry": "*, on=, until=, attempts=, backoff=, budget=, max_retry_after=",
     "RetryBudget": "*, ratio=, min_per_second=, name=",
     "Fallback": "to, on",
     "RateLimit": "n, per, *, burst=, key=, cost=, max_wait=, name=",

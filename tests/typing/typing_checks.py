@@ -8,6 +8,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, Literal, Never, NoReturn, ParamSpec, Protocol, Self, TypeVar, assert_type
@@ -176,6 +177,11 @@ def at_once_or_not(error: Exception) -> str | Awaitable[str]:
     return str(error)
 
 
+def two(text: str, times: int) -> int:
+    """A function of no error."""
+    return times
+
+
 def translated(error: Exception) -> NoReturn:
     """Another error in place of one."""
     raise Missing from error
@@ -244,6 +250,30 @@ class Shelf:
         return n
 
 
+class Ladder:
+    """A ladder of methods."""
+
+    @effect
+    async def other(self, text: str) -> str:
+        """Stands in."""
+        return text
+
+    @effect(Fallback(other, on=OSError))
+    async def best(self, text: str) -> int:
+        """May give text."""
+        return len(text)
+
+
+def even(n: int) -> bool:
+    """Which values are accepted."""
+    return n % 2 == 0
+
+
+def minutes(attempt: int) -> timedelta:
+    """Waits longer each time."""
+    return timedelta(minutes=attempt)
+
+
 def under_one(fn: Callable[P, Awaitable[T]], other: U) -> Callable[P, Effect[T | U]]:
     """A decorator of the user's own."""
     return effect(Fallback(lambda error: other, on=OSError), Timeout(1))(fn)
@@ -264,6 +294,16 @@ STANDS_IN = (
     assert_type(effect(Fallback(lambda error: 1, on=OSError))(number)(), Effect[int]),
     assert_type(effect(Fallback(lambda error: as_text(error), on=OSError))(number)(), Effect[int | str]),  # noqa: PLW0108
     assert_type(effect(Fallback(as_bytes, on=OSError))(number)(), Effect[int | bytes]),
+    assert_type(effect(Fallback(shout, on=OSError))(number)("a"), Effect[int | str]),
+    assert_type(effect(Fallback(count, on=OSError))(number)("a"), Effect[int]),
+    assert_type(effect(Fallback(load, on=OSError))(number)(), Effect[int | bytes]),
+    assert_type(effect(Fallback(Shop().price, on=OSError))(number)(), Effect[int | float]),
+    assert_type(effect(Fallback(partial(shout, times=2), on=OSError))(number)(), Effect[int | str]),
+    assert_type(Ladder().best("a"), Effect[int | str]),
+    assert_type(fs.read_bytes("a").under(Fallback(shout, on=OSError)), Effect[bytes | str]),
+    assert_type(effect(Retry(until=lambda text: text.done))(number)(), Effect[int]),
+    assert_type(effect(Retry(until=bool, backoff=lambda attempt: 0.5 * attempt))(number)(), Effect[int]),
+    assert_type(effect(Retry(on=OSError, until=even, backoff=minutes))(number)(), Effect[int]),
     assert_type(effect(Fallback(at_once_or_not, on=OSError))(number)(), Effect[int | str]),
     assert_type(effect(Fallback[Never](translated, on=OSError))(number)(), Effect[int]),
     assert_type(effect(Fallback(anything, on=OSError))(number)(), Effect[int | Any]),
@@ -550,15 +590,21 @@ async def refused(rt: Runtime) -> None:
     await shout(1)  # type: ignore[arg-type]  # expect_error: a wrong argument
     await shout("a", 2)  # type: ignore[call-arg]  # expect_error: a keyword as a position
     await load(key="a")  # type: ignore[arg-type]  # expect_error: a wrong keyword argument
-    Retry()  # type: ignore[call-arg]  # expect_error: without on=
+    Retry()  # type: ignore[call-overload]  # expect_error: without on= or until=
     Retry(on=KeyboardInterrupt)  # type: ignore[arg-type]  # expect_error: no Exception
     Timeout("1")  # type: ignore[arg-type]  # expect_error: no number
-    Retry(on=OSError, budget=0.2)  # type: ignore[arg-type]  # expect_error: no RetryBudget
+    Retry(on=OSError, budget=0.2)  # type: ignore[call-overload]  # expect_error: no RetryBudget
     Cache()  # type: ignore[call-arg]  # expect_error: without ttl=
     Cache(60)  # type: ignore[call-arg]  # expect_error: a keyword as a position
     CircuitBreaker(on=KeyboardInterrupt)  # type: ignore[arg-type]  # expect_error: no Exception
     ConcurrencyLimit(5, overflow="drop")  # type: ignore[arg-type]  # expect_error: no such overflow
     RateLimit(10)  # type: ignore[call-arg]  # expect_error: without a time
+    Retry(until=True)  # type: ignore[call-overload]  # expect_error: no function
+    Retry(on=OSError, backoff=lambda: 1)  # type: ignore[arg-type, misc]  # expect_error: takes no attempt
+    Retry(on=OSError, backoff=lambda attempt: "1")  # type: ignore[arg-type, return-value]  # expect_error: no number
+    Fallback(two, on=OSError)  # type: ignore[arg-type]  # expect_error: takes no error, and gives no effect
+    rung: Effect[int] = effect(Fallback(shout, on=OSError))(number)("a")  # type: ignore[assignment]  # expect_error: a str
+    await rung
     Fallback(lambda: 1, on=OSError)  # type: ignore[arg-type, misc]  # expect_error: takes no error
     Fallback(lambda error: 1)  # type: ignore[call-overload]  # expect_error: without on=
     Cache(ttl=1, key=lambda url: [url])  # type: ignore[arg-type]  # expect_error: no key

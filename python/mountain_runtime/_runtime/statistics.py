@@ -26,6 +26,8 @@ class EffectStatistics:
     p50: float
     #: and 99 of 100 at most. Both are NaN while none has ended.
     p99: float
+    #: Those that are degraded, by the name of what stood in.
+    fallbacks: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,9 @@ class Statistics:
 
 def snapshot() -> Statistics:
     """The process's counters until now."""
-    effects = {name: EffectStatistics(*row) for name, row in _native.effect_statistics().items()}
+    fallbacks = _native.fallback_statistics()
+    rows = _native.effect_statistics().items()
+    effects = {name: EffectStatistics(*row, fallbacks.get(name, {})) for name, row in rows}
     gauges = _native.statistics()
     return Statistics(
         effects,

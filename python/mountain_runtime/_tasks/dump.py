@@ -16,7 +16,7 @@ class EffectUnderWay(TypedDict):
     """One effect of a `Dump`."""
 
     name: str
-    state: Literal["running", "waiting", "backing off", "in a thread"]
+    state: Literal["running", "waiting", "backing off", "falling back", "in a thread"]
     on: str | None
     age: float | None
     attempt: int
@@ -29,7 +29,8 @@ class EffectUnderWay(TypedDict):
 class Dump:
     """The work under way at one moment, the oldest first, each before what runs inside it.
 
-    Of each: `name`, `state` (running, waiting, backing off, in a thread), `on` (the policy where it waits, or None),
+    Of each: `name`, `state` (running, waiting, backing off, falling back, in a thread), `on` (the policy where it
+    waits or which stands in, or None),
     `age` in seconds (None: it holds the loop up at this moment), `attempt`, `task` (the asyncio task in which it runs,
     or None), `inside` (the place in `effects` of the effect in whose code it runs, or None), and `stack`, lines of
     Python with the outermost first.
@@ -144,7 +145,7 @@ def _of_handle(handle: Any) -> EffectUnderWay | None:
 
 def _entry(
     name: str,
-    state: Literal["running", "waiting", "backing off", "in a thread"],
+    state: Literal["running", "waiting", "backing off", "falling back", "in a thread"],
     on: str | None,
     age: float | None,
     attempt: int,

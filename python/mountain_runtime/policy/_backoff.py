@@ -1,15 +1,22 @@
 """The waits between attempts."""
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import ConfigError
+from ._errors import named
+from ._functions import takes_one
 from ._given import shown
 from ._numbers import Seconds, number, seconds, written
 
-__all__ = ["Backoff", "constant", "exponential", "wrong_backoff"]
+__all__ = ["Backoff", "BackoffFunction", "check_backoff", "constant", "exponential", "wrong_backoff"]
+
+#: The seconds to wait after an attempt, whose number it is given, counted from 1.
+BackoffFunction = Callable[[int], Seconds]
 
 #: The kinds of jitter.
 _KINDS = ("full", "equal", "none")
@@ -83,11 +90,29 @@ def exponential(
     return Backoff(first, number(factor, "exponential", "factor", least=1), most, jitter)
 
 
-def wrong_backoff(given: object, owner: str, setting: str) -> ConfigError:
+def check_backoff(given: Any, owner: str, setting: str) -> None:
+    """A ConfigError for what is neither a Backoff nor a function of an attempt."""
+    if isinstance(given, Backoff):
+        return
+    if (
+        not callable(given)
+        or any(given is each for each in (exponential, constant, Backoff))
+        or isinstance(given, type)
+    ):
+        raise wrong_backoff(given, owner, setting, ", or a function of the attempt")
+    if inspect.iscoroutinefunction(given) or inspect.isgeneratorfunction(given) or inspect.isasyncgenfunction(given):
+        raise ConfigError(f"{owner}({setting}={named(given)}): must be a plain function, which answers at once")
+    if not takes_one(given):
+        raise ConfigError(
+            f"{owner}({setting}={named(given)}): is called with the number of the attempt: write lambda attempt: ..."
+        )
+
+
+def wrong_backoff(given: object, owner: str, setting: str, more: str = "") -> ConfigError:
     """The error of an object given in the place of a Backoff."""
     way = ""
     if given is exponential or given is constant or given is Backoff:
         way = ": write exponential()"
     elif isinstance(given, (int, float, timedelta)) and not isinstance(given, bool):
         way = f": write constant({given!r})"
-    return ConfigError(f"{owner}({setting}={shown(given)}): must be made by constant() or exponential(){way}")
+    return ConfigError(f"{owner}({setting}={shown(given)}): must be made by constant() or exponential(){more}{way}")

@@ -11,6 +11,7 @@ from ._arguments import arity, before_services, is_method
 from ._functions import check_arguments
 from ._given import not_a_function, shown, way_to_policies
 from ._part import Part
+from ._rungs import check_rung
 
 __all__ = ["Asks", "D", "D_co", "Policy", "class_of", "flatten", "name_of", "plan", "under"]
 
@@ -77,6 +78,10 @@ class Policy(Generic[D_co]):
         """Its settings that are functions of a call's arguments; None in place of one that takes any call."""
         return {}
 
+    def _rung(self) -> Callable[..., Any] | None:
+        """Its function that stands in, called with the arguments of the call."""
+        return None
+
     def _part(self) -> Part:
         """Its description, in words and numbers."""
         raise NotImplementedError
@@ -100,17 +105,22 @@ def flatten(policies: Iterable[object], name: str) -> tuple[Policy[Any], ...]:
 
 
 def plan(
-    policies: Iterable[object], name: str, function: object = None, skip: int = 0, *, native_call: bool = False
+    policies: Iterable[object],
+    name: str,
+    function: object = None,
+    skip: int = 0,
+    *,
+    given: tuple[Any, ...] | None = None,
 ) -> Plan:
     """The plan of an effect called `name` under `policies`, outermost first.
 
-    Its calls are those of `function`, after the first `skip` arguments. Without a function, and but for a
-    `native_call`, there are no arguments to ask for.
+    Its calls are those of `function`, after the first `skip` arguments. Without a function, and but for those `given`
+    to a native call, there are no arguments to ask for.
     """
     flat = flatten(policies, name)
     asking = [(policy, setting, each) for policy in flat for setting, each in policy._asks().items()]
     for policy, setting, each in asking:
-        if function is None and not native_call:
+        if function is None and given is None:
             raise ConfigError(
                 f"{policy!r} has {setting}=, which asks for a call's arguments: '{name}' is made of other effects "
                 "and has none. Put the policy on those",
@@ -118,16 +128,19 @@ def plan(
             )
         if each is not None:
             check_arguments(each, setting, policy, function, name)
+    rungs = [(policy, rung) for policy in flat if (rung := policy._rung()) is not None]
+    for policy, rung in rungs:
+        check_rung(rung, policy, function, name, given)
     layers = [policy._layer() for policy in flat]
-    if asking:
+    if asking or rungs:
         method, services = is_method(function), before_services(function)
         return Plan(flat, layers, name, function, skip, method, arity(function), services)
     return Plan(flat, layers, name, function, skip)
 
 
-def under(policies: tuple[object, ...], inner: Plan, native_call: bool) -> Plan:
-    """The plan of an effect that is put under `policies`, around those it has."""
-    return plan((*policies, *inner.policies), inner.name, inner.function, inner.skip, native_call=native_call)
+def under(policies: tuple[object, ...], inner: Plan, given: tuple[Any, ...] | None) -> Plan:
+    """The plan of an effect that is put under `policies`, around those it has; `given`: of a native call."""
+    return plan((*policies, *inner.policies), inner.name, inner.function, inner.skip, given=given)
 
 
 def _checked(policy: object) -> Policy[Any]:

@@ -32,20 +32,20 @@ def _block(text: str, indent: int) -> list[str]:
 
 
 def _worst(parts: list[Part]) -> str:
-    known, open_ended = longest(parts)
+    known, beyond = longest(parts)
     if known == inf:
         return "no limit"
-    beyond = ", what a fallback takes" if open_ended else ""
-    return f"{span(known)}{beyond}, and the cleanup of what is stopped"  # some timeout set the limit
+    return f"{', '.join([span(known), *beyond])}, and the cleanup of what is stopped"  # some timeout set the limit
 
 
-def longest(parts: list[Part]) -> tuple[float, bool]:
-    """The seconds that a call may take, and whether a fallback's own time comes on top."""
-    known, open_ended = inf, False  # the function itself
+def longest(parts: list[Part]) -> tuple[float, list[str]]:
+    """The seconds that a call may take, and what comes on top that has no known bound."""
+    known, beyond = inf, list[str]()  # the function itself
     for part in reversed(parts):
         known = inf if part.attempts == inf else known * part.attempts + part.between
         known += part.wait
-        open_ended = open_ended or part.open_ended
-        if part.limit < inf and (open_ended or part.limit <= known):
-            known, open_ended = part.limit, False
-    return known, open_ended
+        if part.beyond and part.beyond not in beyond:
+            beyond.append(part.beyond)
+        if part.limit < inf and (beyond or part.limit <= known):
+            known, beyond = part.limit, []
+    return known, beyond

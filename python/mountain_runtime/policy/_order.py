@@ -57,7 +57,7 @@ def _timeout(outer: Part, inside: list[Part]) -> Iterator[str]:
 def _retry(outer: Part, inside: list[Part]) -> Iterator[str]:
     if outer.attempts <= 1:
         return
-    if all(part.limit == inf for part in _all("timeout", inside)):
+    if outer.on_errors and all(part.limit == inf for part in _all("timeout", inside)):
         yield (
             f"{outer.text} has no Timeout inside: an attempt that hangs is never tried again. Put a Timeout for each "
             "attempt inside it, unless the function has a limit of its own"
@@ -71,6 +71,13 @@ def _retry(outer: Part, inside: list[Part]) -> Iterator[str]:
                 "and name in its on= all that is to be tried again"
             )
     for cache in _all("cache", inside):
+        if outer.until:
+            yield (
+                f"{outer.text} stands outside {cache.text}: a value that until= does not accept is kept, and found by "
+                "each further attempt. Put the Retry inside, so that only what is accepted is kept"
+            )
+        if not outer.on_errors:
+            continue
         refresh = ", and a stale value's refresh is never tried again" if cache.stale else ""
         yield (
             f"{outer.text} stands outside {cache.text}: of a run that failed, every waiter for it tries again "

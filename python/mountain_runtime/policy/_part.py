@@ -28,8 +28,12 @@ class Part:
     between: float = 0.0
     #: The errors that it goes by.
     on: Errors = ()
-    #: Beside its own waits it takes a time without a known upper bound.
-    open_ended: bool = False
+    #: Beside its own waits it takes a time without a known upper bound: that of what this says.
+    beyond: str = ""
+    #: It tries again by the error,
+    on_errors: bool = False
+    #: by the value.
+    until: bool = False
     #: The shortest time for which it refuses.
     cooldown: float = inf
     #: It gives out values that are out of date while it fetches others.

@@ -20,15 +20,15 @@ from opentelemetry.trace import (
 
 from ._sampling import KEPT, fates
 
-__all__ = ["Made", "Sdk", "Told", "named", "of_event", "said"]
+__all__ = ["Made", "Sdk", "Told", "named", "of_event", "said", "stood_in"]
 
 _UNSET = Status(StatusCode.UNSET)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 #: Attributes and events of the application's, a span.
 _MOST = 128
 
-#: An event's name, the policy where it happened, a number, and its time in nanoseconds since 1970.
-Told = tuple[str, str, int, int]
+#: An event's name, the policy where it happened, what stands in, a number, and its time in nanoseconds since 1970.
+Told = tuple[str, str, str, int, int]
 
 
 class Made(Span):
@@ -115,11 +115,13 @@ class Made(Span):
             attributes["mountain.events_dropped"] = more
         told = self._events
         attempts = 0
-        for name, policy, number, at in events:
+        for name, policy, fallback, number, at in events:
             if name == "attempt":
                 attempts = number
                 continue
-            told.append(self._maker.event(name, of_event(name, policy, number), at))
+            told.append(self._maker.event(name, of_event(name, policy, fallback, number), at))
+        if error is None and (answered := stood_in(events)):
+            attributes["mountain.fallback"] = answered
         if attempts > 1:
             attributes["mountain.attempts"] = attempts
         maker = self._maker
@@ -138,7 +140,7 @@ class Made(Span):
         """Each attempt: its context, its error, its beginning and its end."""
         begun: list[int] = []
         over: list[int] = []
-        for name, _, _, at in events:
+        for name, _, _, _, at in events:
             if name == "attempt" or name == "backs off":
                 if len(over) < len(begun):
                     over.append(at)
@@ -251,8 +253,19 @@ def _who_hears_starts(processor: Any) -> list[Any]:
     return [part for part in parts if getattr(part.__class__, "on_start", None) not in idle]
 
 
-def of_event(name: str, policy: str, number: int) -> dict[str, Any]:
+def stood_in(events: Sequence[Told]) -> str:
+    """The name of the fallback that gave the value of a call that has one; empty where none did."""
+    found = ""
+    for name, _, fallback, _, _ in events:
+        if name in ("attempt", "degraded", "not accepted"):
+            found = fallback
+    return found
+
+
+def of_event(name: str, policy: str, fallback: str, number: int) -> dict[str, Any]:
     attributes: dict[str, Any] = {"mountain.policy": policy}
+    if fallback:
+        attributes["mountain.fallback"] = fallback
     if name in ("backs off", "chaos delay"):
         attributes["mountain.wait_seconds"] = number / 1e9
     return attributes

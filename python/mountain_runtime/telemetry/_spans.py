@@ -12,7 +12,7 @@ from opentelemetry.trace import (
 )
 
 from .. import _native
-from ._made import Sdk, Told, named, of_event, said
+from ._made import Sdk, Told, named, of_event, said, stood_in
 from ._sampling import ASKED
 
 __all__ = ["tracing"]
@@ -81,8 +81,10 @@ class _Others:
     def hand_over(
         self, started: int, ended: int, error: BaseException | None, events: Sequence[Told], more: int
     ) -> None:
-        for name, policy, number, at in events:
-            self._span.add_event(name, of_event(name, policy, number), timestamp=at)
+        for name, policy, fallback, number, at in events:
+            self._span.add_event(name, of_event(name, policy, fallback, number), timestamp=at)
+        if error is None and (answered := stood_in(events)):
+            self._span.set_attribute("mountain.fallback", answered)
         if error is not None:
             self._span.set_attribute("error.type", named(error))
             self._span.set_status(Status(StatusCode.ERROR, said(error)))

@@ -68,7 +68,7 @@ mod _native {
     use super::observe::spans::{Tracing, ask_for_tracing, spans_dropped, trace};
     #[pymodule_export]
     use super::observe::statistics::{
-        count_effects, effect_statistics, forget_unused_names, metrics_catalogue, metrics_text, statistics,
+        count_effects, effect_statistics, fallback_statistics, forget_unused_names, metrics_catalogue, metrics_text, statistics,
     };
     #[pymodule_export]
     use super::plan::Plan;

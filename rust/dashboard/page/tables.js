@@ -196,6 +196,7 @@ function effectDetail(name, id) {
   const errorTable = el('table', { class: 'errors' }, el('thead', { class: 'unseen' },
     el('tr', {}, el('th', { scope: 'col' }, 'Error'), el('th', { scope: 'col' }, 'Share'), el('th', { scope: 'col' }, 'Count'))), errorRows);
   const more = el('p', { class: 'more' });
+  const stoodIn = el('p', { class: 'note fallbacks' });
   const none = el('p', { class: 'empty' }, 'No errors so far.');
   const errors = new Keyed(errorRows, (type) => {
     const label = el('th', { scope: 'row' });
@@ -210,7 +211,7 @@ function effectDetail(name, id) {
         ...(name.length > 40 ? [el('p', { class: 'fullname' }, clip(name, 2000))] : []),
         el('div', {}, el('h3', {}, 'Started a second'), spark.node,
           el('p', { class: 'axis' }, el('span', {}, 'ten minutes ago'), peak, el('span', {}, 'now'))),
-        el('div', {}, el('h3', {}, 'Outcomes'), outcome.node, outcomeText, times),
+        el('div', {}, el('h3', {}, 'Outcomes'), outcome.node, outcomeText, stoodIn, times),
         el('div', {}, el('h3', {}, 'Errors by type'), none, errorTable, more))));
   return {
     node,
@@ -226,6 +227,11 @@ function effectDetail(name, id) {
       outcome.set(outcomes);
       setText(outcomeText, whole === 0 ? 'Nothing has finished yet.'
         : outcomes.filter(([, n]) => n > 0).map(([, n, word]) => `${percent(n, whole)} ${word}`).join(' · '));
+      // Names as they are: a text node takes them, whatever they hold.
+      const rungs = entriesOf(effect.fallbacks).sort((a, b) => b[1] - a[1]);
+      stoodIn.hidden = rungs.length === 0;
+      setText(stoodIn, `Answered by ${rungs.slice(0, MAX_ERROR_TYPES).map(([fallback, n]) => `${clip(fallback, 80)}: ${count(n)}`).join(' · ')}`
+        + (rungs.length > MAX_ERROR_TYPES ? ` · ${count(rungs.length - MAX_ERROR_TYPES)} more` : ''));
       setText(times, `Since the program began: p50 ${duration(effect.all_p50)} · p99 ${duration(effect.all_p99)}`);
       const types = entriesOf(effect.errors).sort((a, b) => b[1] - a[1]);
       const most = types.length ? types[0][1] : 1;

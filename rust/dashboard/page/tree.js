@@ -10,6 +10,7 @@ const STATES = {
   running: ['play', 'accent'],
   waiting: ['ring', 'idle'],
   'backing off': ['dashes', 'warn'],
+  'falling back': ['triangle', 'warn'],
 };
 const MAX_DEPTH = 10;
 
@@ -112,7 +113,7 @@ export function runningTree(root, note) {
       setMore(more, total - shown.length);
       box.hidden = list.length === 0;
       empty.hidden = list.length > 0;
-      const states = { __proto__: null, running: 0, waiting: 0, 'backing off': 0 };
+      const states = { __proto__: null, running: 0, waiting: 0, 'backing off': 0, 'falling back': 0 };
       for (const [, { entry }] of list) if (entry.state in states) states[entry.state] += 1;
       setText(note, list.length === 0 ? '' : unlisted > 0 ? plural(total, 'effect')
         : Object.entries(states).filter(([, n]) => n > 0).map(([word, n]) => `${n} ${word}`).join(' · '));

@@ -193,6 +193,7 @@ impl Maker {
                     "all_p50": times.quantile(0.5),
                     "all_p99": times.quantile(0.99),
                     "errors": tally.errors(),
+                    "fallbacks": tally.fallbacks(),
                 }),
             );
         }
@@ -254,6 +255,7 @@ fn call(entry: &Entry, now: Instant, day: f64) -> Value {
         Doing::Running => ("running", None),
         Doing::Waiting(layer) => ("waiting", Some(entry.labels.layer(layer))),
         Doing::BackingOff(layer) => ("backing off", Some(entry.labels.layer(layer))),
+        Doing::FallingBack(layer) => ("falling back", Some(entry.labels.layer(layer))),
     };
     let deadline = if entry.deadline == Instant::NEVER {
         Value::Null

@@ -54,7 +54,7 @@ fn it_shows_what_is_counted_and_what_is_under_way() {
     tally.count(Count::Started);
     tally.ended(Count::Succeeded, 1_000_000);
     telemetry.effects.of("declared");
-    let labels = Arc::new(Labels { effect: "fetch".into(), layers: vec!["ConcurrencyLimit(5)".into()] });
+    let labels = Arc::new(Labels { effect: "fetch".into(), layers: vec!["ConcurrencyLimit(5)".into()], stand_ins: Vec::new() });
     let listed = telemetry.live.begin(labels, 0, telemetry.clock.now(), Instant::NEVER);
     let Listed::In(entry) = &listed else { panic!("there is room") };
     entry.told(Event::Waits(0), telemetry.clock.now());

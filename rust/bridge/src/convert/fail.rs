@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
 use crate::convert::error;
+use crate::convert::not_accepted::NotAccepted;
 use crate::plan::Plan;
 use crate::python::api::api;
 
@@ -20,6 +21,7 @@ pub(crate) enum Fail {
     Raised(PyErr, Class),
     TimedOut(Box<TimedOut<Fail>>),
     Refused(Refused),
+    NotAccepted(Box<NotAccepted>),
 }
 
 impl Fail {
@@ -44,6 +46,7 @@ impl Fail {
                 error::timed_out(py, plan, t.owner, t.attempts, cause, inherited)
             }
             Fail::Refused(r) => error::refused(py, plan, r),
+            Fail::NotAccepted(what) => what.into_error(py, plan),
         }
     }
 
@@ -80,6 +83,7 @@ impl Fault for Fail {
             Fail::Raised(_, class) => *class,
             Fail::TimedOut(t) => Class::TimedOut(t.owner),
             Fail::Refused(r) => Class::Refused(Some(r.layer)),
+            Fail::NotAccepted(_) => Class::Failure,
         }
     }
 }

@@ -110,9 +110,7 @@ impl Effect {
         kwargs: Option<Bound<'py, PyDict>>,
         plan: Py<Plan>,
     ) -> PyResult<Bound<'py, Self>> {
-        if plan.get().repeats {
-            signature::refuse_generators(&args, kwargs.as_ref(), &plan.get().name)?;
-        }
+        signature::refuse_generators(&args, kwargs.as_ref(), plan.get())?;
         Self::of(py, Work::Call { callable, args: args.unbind(), kwargs: kwargs.map(Bound::unbind) }, plan)
     }
 
@@ -200,13 +198,14 @@ impl Effect {
         let py = slf.py();
         let me = slf.get();
         // Native work that knows its arguments has no function to ask about them.
-        let native_call = matches!(&me.work, Work::Native { given: Some(_), .. });
-        let plan = Plan::under(me.plan.bind(py), policies, native_call)?;
+        let given = match &me.work {
+            Work::Native { given: Some(given), .. } => Some(given.args.bind(py)),
+            _ => None,
+        };
+        let plan = Plan::under(me.plan.bind(py), policies, given)?;
         me.mark_used();
-        if let Work::Call { args, kwargs, .. } = &me.work
-            && plan.get().repeats
-        {
-            signature::refuse_generators(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)), &plan.get().name)?;
+        if let Work::Call { args, kwargs, .. } = &me.work {
+            signature::refuse_generators(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)), plan.get())?;
         }
         Effect::of(py, me.work.clone_ref(py), plan.unbind())
     }

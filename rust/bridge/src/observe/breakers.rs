@@ -86,6 +86,7 @@ fn error(ended: &Ended<'_>) -> Option<String> {
         // An error that was raised or judged on this thread, which is attached.
         Fail::Raised(e, _) => Python::attach(|py| Some(keyed::cut(&e.get_type(py).name().ok()?.to_string_lossy()))),
         Fail::TimedOut(_) => Some(TIMED_OUT.into()),
+        Fail::NotAccepted(_) => Some("NotAccepted".into()),
         Fail::Stopped | Fail::Refused(_) => None,
     }
 }

@@ -4,6 +4,7 @@
 //! `logging`'s levels are read on an attached thread only: for native work when it starts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mountain_core::effect::{Course, GaveUp, Retries};
 use mountain_core::error::{Error, Owner};
@@ -50,8 +51,18 @@ pub(crate) fn budget(stack: &[Layer], layer: usize) -> String {
 pub(crate) fn say(py: Python<'_>, effect: &str, attempt: u32, course: Course, of: &str, error: &Bound<'_, PyAny>) {
     let kind = error.get_type().fully_qualified_name().map_or_else(|_| "?".into(), |name| name.to_string());
     let said = error.str().map(|text| text.to_string()).unwrap_or_default();
-    let text = told(effect, attempt, course, of, &kind, &said);
-    if let Err(e) = api(py).log.bind(py).call1((AREA, level(course), text, effect, attempt, true)) {
+    write(py, effect, attempt, level(course), told(effect, attempt, course, of, &kind, &said));
+}
+
+/// Logs that the result of a run's attempt is not accepted, and that another follows.
+pub(crate) fn say_unaccepted(py: Python<'_>, effect: &str, attempt: u32, wait: Duration) {
+    let wait = note::seconds(wait);
+    let text = format!("effect '{effect}' gave a result that is not accepted in attempt {attempt} and is tried again in {wait}");
+    write(py, effect, attempt, DEBUG, text);
+}
+
+fn write(py: Python<'_>, effect: &str, attempt: u32, level: u8, text: String) {
+    if let Err(e) = api(py).log.bind(py).call1((AREA, level, text, effect, attempt, true)) {
         e.write_unraisable(py, None);
     }
 }

@@ -23,17 +23,17 @@ pub(super) fn wall(at: Instant) -> u64 {
     at.nanos().wrapping_add(WALL.load(Ordering::Relaxed))
 }
 
-/// An event's name, its layer's label, its number, and its time.
-pub(super) type Told<'a> = (&'static str, &'a str, u64, u64);
+/// An event's name, its layer's label, what stands in, its number, and its time.
+pub(super) type Told<'a> = (&'static str, &'a str, &'a str, u64, u64);
 
 pub(super) fn told_of(event: Event, at: Instant, labels: &Labels) -> Told<'_> {
     let at = wall(at);
     match event {
-        Event::Waits(layer) => ("waits", labels.layer(layer), 0, at),
-        Event::Waited(layer) => ("waited", labels.layer(layer), 0, at),
-        Event::Attempt(n) => ("attempt", "", u64::from(n), at),
-        Event::BacksOff(layer, until) => ("backs off", labels.layer(layer), wall(until).saturating_sub(at), at),
-        Event::Refused(layer) => ("refused", labels.layer(layer), 0, at),
+        Event::Waits(layer) => ("waits", labels.layer(layer), "", 0, at),
+        Event::Waited(layer) => ("waited", labels.layer(layer), "", 0, at),
+        Event::Attempt(n) => ("attempt", "", "", u64::from(n), at),
+        Event::BacksOff(layer, until) => ("backs off", labels.layer(layer), "", wall(until).saturating_sub(at), at),
+        Event::Refused(layer) => ("refused", labels.layer(layer), "", 0, at),
         Event::Cache(layer, found) => {
             let name = match found {
                 Found::Hit => "cache hit",
@@ -41,16 +41,17 @@ pub(super) fn told_of(event: Event, at: Instant, labels: &Labels) -> Told<'_> {
                 Found::Missing => "cache miss",
                 Found::Flying => "cache joined",
             };
-            (name, labels.layer(layer), 0, at)
+            (name, labels.layer(layer), "", 0, at)
         }
-        Event::Degraded(layer) => ("degraded", labels.layer(layer), 0, at),
+        Event::Degraded(layer) => ("degraded", labels.layer(layer), labels.stand_in(layer), 0, at),
+        Event::NotAccepted(layer) => ("not accepted", labels.layer(layer), "", 0, at),
         Event::Chaos(layer, injected) => {
             let (name, wait) = match injected {
                 Injected::Failure => ("chaos failure", 0),
                 Injected::Delay(delay) => ("chaos delay", u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX)),
                 Injected::Hang => ("chaos hang", 0),
             };
-            (name, labels.layer(layer), wait, at)
+            (name, labels.layer(layer), "", wait, at)
         }
     }
 }

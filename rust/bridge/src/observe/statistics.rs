@@ -42,6 +42,12 @@ pub(crate) fn effect_statistics() -> BTreeMap<String, Row> {
     telemetry().effects.all().into_iter().map(|(name, t)| (name, row(&t))).collect()
 }
 
+/// By name: the runs that ended with a value of a fallback, by the name of what stood in.
+#[pyfunction]
+pub(crate) fn fallback_statistics() -> BTreeMap<String, BTreeMap<String, u64>> {
+    telemetry().effects.all().into_iter().map(|(name, t)| (name, t.fallbacks())).filter(|(_, n)| !n.is_empty()).collect()
+}
+
 /// Turns the counting and timing of effects on or off; benchmarks measure the difference.
 #[pyfunction]
 #[pyo3(signature = (on, /))]

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::globals::telemetry;
+use crate::plan::functions::Functions;
 use crate::plan::layer::{Asks, Layer, On, native_on, read_on};
 use crate::plan::{Function, Plan};
 
@@ -24,8 +25,7 @@ struct Compiled {
     /// `on` by errno; `None` where only Python can judge.
     native_on: Option<OnErrno>,
     asks: Asks,
-    /// The function that a fallback calls.
-    to: Option<Py<PyAny>>,
+    functions: Functions,
 }
 
 impl Compiled {
@@ -35,7 +35,7 @@ impl Compiled {
             on: read_on(py, layer)?,
             native_on: native_on(py, layer),
             asks: layer.asks.clone_ref(py),
-            to: layer.to.as_ref().map(|to| to.clone_ref(py)),
+            functions: layer.functions.clone_ref(py),
         })
     }
 }
@@ -46,10 +46,11 @@ impl Plan {
         let stack: Arc<[_]> = layers.iter().map(|layer| layer.core.clone()).collect();
         let native_on = layers.iter().map(|layer| layer.native_on.clone()).collect::<Option<_>>();
         let asks = layers.iter().any(|layer| layer.asks.any());
-        let (mut on, mut to, mut asked) = (Vec::with_capacity(layers.len()), Vec::with_capacity(layers.len()), Vec::new());
+        let by_arguments = layers.iter().any(|layer| layer.functions.to.as_ref().is_some_and(|to| to.by_arguments));
+        let (mut on, mut functions, mut asked) = (Vec::with_capacity(layers.len()), Vec::with_capacity(layers.len()), Vec::new());
         for layer in layers {
             on.push(layer.on);
-            to.push(layer.to);
+            functions.push(layer.functions);
             if asks {
                 asked.push(layer.asks);
             }
@@ -62,12 +63,13 @@ impl Plan {
             parts: tally.clone(),
             tally,
             repeats: stack.iter().any(policy::Layer::repeats),
+            calls_again: stack.iter().any(policy::Layer::repeats) || by_arguments,
             caches: stack.iter().any(|layer| matches!(layer, policy::Layer::Cache(_))),
             asks: asked,
             takes_terms: stack.iter().any(policy::Layer::takes_terms),
             stack,
             function,
-            to,
+            functions,
             inside: Mutex::default(),
             around: Mutex::default(),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
@@ -143,7 +145,7 @@ impl Plan {
             on: self.on[at].clone_ref(py),
             native_on: self.native_on.as_ref().map(|on| on[at].clone()),
             asks: self.asks.get(at).map_or_else(Asks::default, |asks| asks.clone_ref(py)),
-            to: self.to[at].as_ref().map(|to| to.clone_ref(py)),
+            functions: self.functions[at].clone_ref(py),
         }
     }
 }

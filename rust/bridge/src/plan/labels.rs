@@ -17,7 +17,8 @@ impl Plan {
         }
         let policies = self.policies.bind(py).iter().map(|p| p.repr().map_or_else(|_| "?".into(), |r| r.to_string()));
         let layers = policies.map(|policy| shortened(&policy).into_owned()).collect();
-        let made = Arc::new(Labels { effect: shortened(&self.name).into_owned(), layers });
+        let stand_ins = (0..self.stack.len()).map(|layer| self.stand_in_name(layer).to_owned()).collect();
+        let made = Arc::new(Labels { effect: shortened(&self.name).into_owned(), layers, stand_ins });
         self.labels.get_or_init(|| made).clone()
     }
 
@@ -28,6 +29,7 @@ impl Plan {
             Doing::Running => ("running", None),
             Doing::Waiting(layer) => ("waiting", at(layer)),
             Doing::BackingOff(layer) => ("backing off", at(layer)),
+            Doing::FallingBack(layer) => ("falling back", at(layer)),
         }
     }
 

@@ -12,6 +12,7 @@ use pyo3::types::{PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::globals::telemetry;
+use crate::plan::functions::{Functions, StandIn};
 use crate::policy::breaker::BreakerState;
 use crate::policy::cache::{BudgetState, CacheState};
 use crate::policy::chaos::ChaosState;
@@ -27,8 +28,7 @@ use crate::python::seconds::to_seconds;
 pub(crate) struct Layer {
     pub(crate) core: policy::Layer,
     on: Option<Py<PyAny>>,
-    /// The function of a fallback, or that of chaos which makes its errors.
-    pub(crate) to: Option<Py<PyAny>>,
+    pub(crate) functions: Functions,
     pub(crate) asks: Asks,
     /// The keys of the policy's state, also where its calls have none.
     keys: Option<Arc<Keys>>,
@@ -74,22 +74,26 @@ impl Layer {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (on, attempts, initial, factor, max, jitter, max_retry_after, budget = None))]
-    #[expect(clippy::too_many_arguments, reason = "as many as it has settings")]
+    #[pyo3(signature = (on, until, attempts, backoff, max_retry_after, budget, /))]
     fn retry(
-        on: Py<PyAny>,
+        on: Option<Py<PyAny>>,
+        until: Option<Py<PyAny>>,
         attempts: Option<u32>,
-        initial: f64,
-        factor: f64,
-        max: f64,
-        jitter: &str,
+        backoff: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = to_seconds)] max_retry_after: Duration,
         budget: Option<PyRef<'_, BudgetState>>,
     ) -> PyResult<Self> {
-        let backoff = retry::Backoff { initial, factor, max, jitter: jitter_of(jitter)? };
+        let (backoff, function) = match backoff.cast::<PyTuple>() {
+            Ok(settings) => {
+                let (initial, factor, max, jitter): (f64, f64, f64, String) = settings.extract()?;
+                (Some(retry::Backoff { initial, factor, max, jitter: jitter_of(&jitter)? }), None)
+            }
+            Err(_) => (None, Some(backoff.clone().unbind())),
+        };
         let budget = budget.map(|budget| budget.0.clone());
-        let layer = policy::Layer::Retry(retry::Settings { attempts, backoff, max_retry_after, budget });
-        Ok(Layer { on: Some(on), ..Layer::of(layer) })
+        let layer = retry::Settings { attempts, backoff, max_retry_after, budget, until: until.is_some() };
+        let functions = Functions { until, backoff: function, ..Functions::default() };
+        Ok(Layer { on, functions, ..Layer::of(policy::Layer::Retry(layer)) })
     }
 
     #[staticmethod]
@@ -126,15 +130,17 @@ impl Layer {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (to, on, /))]
-    fn fallback(to: Py<PyAny>, on: Py<PyAny>) -> Self {
-        Layer { on: Some(on), to: Some(to), ..Layer::of(policy::Layer::Fallback) }
+    #[pyo3(signature = (to, name, by_arguments, on, /))]
+    fn fallback(to: Py<PyAny>, name: &str, by_arguments: bool, on: Py<PyAny>) -> Self {
+        let functions = Functions { to: Some(StandIn::new(to, name, by_arguments)), ..Functions::default() };
+        Layer { on: Some(on), functions, ..Layer::of(policy::Layer::Fallback) }
     }
 
     #[staticmethod]
     #[pyo3(signature = (state, make, /))]
     fn chaos(state: &Bound<'_, ChaosState>, make: Py<PyAny>) -> Self {
-        Layer { to: Some(make), ..Layer::of(policy::Layer::Chaos(state.get().0.clone())) }
+        let functions = Functions { error: Some(make), ..Functions::default() };
+        Layer { functions, ..Layer::of(policy::Layer::Chaos(state.get().0.clone())) }
     }
 
     /// For tests: the inside twice at once, the second time after so many seconds.
@@ -146,7 +152,7 @@ impl Layer {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.on)?;
-        visit.call(&self.to)?;
+        self.functions.traverse(&visit)?;
         self.asks.traverse(&visit)
     }
 }
@@ -166,7 +172,7 @@ impl Layer {
     }
 
     fn of(core: policy::Layer) -> Self {
-        Layer { core, on: None, to: None, asks: Asks::default(), keys: None }
+        Layer { core, on: None, functions: Functions::default(), asks: Asks::default(), keys: None }
     }
 }
 
@@ -227,8 +233,8 @@ pub(crate) fn read_on(py: Python<'_>, layer: &Layer) -> PyResult<On> {
 
 /// `on` by errno. `None`: a class or function that only Python can judge, so the effect runs inline.
 pub(crate) fn native_on(py: Python<'_>, layer: &Layer) -> Option<OnErrno> {
-    // Their values are Python objects, and native leaves have no flights.
-    if layer.core.flies() || matches!(layer.core, policy::Layer::Fallback) {
+    // Values and stand-ins are Python objects, and native leaves have no flights.
+    if layer.core.flies() || layer.functions.take_values() {
         return None;
     }
     // So are the errors of chaos, but for those of the operating system.

@@ -7,34 +7,36 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::plan::Plan;
+use crate::plan::functions::Functions;
 use crate::plan::layer::On;
 use crate::python::api::api;
 
 impl Plan {
-    /// The plan of the same work under more policies, outermost first; `native_call` says that the call's arguments are
-    /// known.
+    /// The plan of the same work under more policies, outermost first; `given` are the arguments of a native call that
+    /// knows them.
     pub(crate) fn under<'py>(
         slf: &Bound<'py, Self>,
         policies: Bound<'py, PyTuple>,
-        native_call: bool,
+        given: Option<&Bound<'py, PyTuple>>,
     ) -> PyResult<Bound<'py, Plan>> {
         let (py, me) = (slf.py(), slf.get());
         // Outside of the lock: comparing runs Python code.
         let known = me.around.lock().as_ref().map(|(known, call, plan)| (known.clone_ref(py), *call, plan.clone_ref(py)));
         if let Some((known, call, plan)) = known
-            && call == native_call
+            && call == given.is_some()
             && known.bind(py).eq(&policies).unwrap_or(false)
         {
             return Ok(plan.into_bound(py));
         }
-        let plan = api(py).under.bind(py).call1((&policies, slf, native_call))?.cast_into::<Plan>()?;
+        let plan = api(py).under.bind(py).call1((&policies, slf, given))?.cast_into::<Plan>()?;
         let made = plan.get();
         let more = made.policies.bind(py).len() - me.policies.bind(py).len();
         made.added.store(me.added.load(Ordering::Relaxed) + more, Ordering::Relaxed);
-        let functions =
-            made.asks_python() || made.to.iter().any(Option::is_some) || made.on.iter().any(|on| matches!(on, On::Function(_)));
+        let functions = made.asks_python()
+            || made.functions.iter().any(Functions::any)
+            || made.on.iter().any(|on| matches!(on, On::Function(_)));
         if !functions {
-            let replaced = me.around.lock().replace((policies.unbind(), native_call, plan.clone().unbind()));
+            let replaced = me.around.lock().replace((policies.unbind(), given.is_some(), plan.clone().unbind()));
             drop(replaced);
         }
         Ok(plan)

@@ -10,11 +10,13 @@ use mountain_core::observe::Tally;
 use mountain_core::policy;
 use mountain_core::sync::Mutex;
 use mountain_core::telemetry::Labels;
-use pyo3::exceptions::{PyBaseException, PyRuntimeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
 
+use crate::globals::telemetry;
+use crate::plan::functions::Functions;
 use crate::plan::layer::{Asks, Layer, On};
 
 /// The function that an effect calls, whose signature says what its arguments are.
@@ -59,14 +61,16 @@ pub(crate) struct Plan {
     pub(crate) parts: Arc<Tally>,
     /// Some layer may call its inside more than once for one call.
     pub(crate) repeats: bool,
+    /// The arguments of a call may be used more than once: by another attempt, or by what stands in.
+    pub(crate) calls_again: bool,
     pub(crate) caches: bool,
     /// The user's functions that each layer calls with a call's arguments; empty where no layer has any.
     pub(super) asks: Vec<Asks>,
     /// Some layer needs the terms of a call.
     pub(super) takes_terms: bool,
     pub(crate) function: Function,
-    /// The function that each fallback calls, and chaos for an error.
-    pub(super) to: Vec<Option<Py<PyAny>>>,
+    /// The functions of each layer.
+    pub(super) functions: Vec<Functions>,
     /// Memo of [`Plan::inside`], by layer.
     pub(super) inside: Mutex<Vec<(usize, Py<Plan>)>>,
     /// Memo of [`Plan::under`]: the last policies and their plan. No plan that holds functions of the user's is kept,
@@ -139,7 +143,7 @@ impl Plan {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.policies)?;
         visit.call(&self.function.itself)?;
-        self.to.iter().try_for_each(|to| visit.call(to))?;
+        self.functions.iter().try_for_each(|of| of.traverse(&visit))?;
         if let Some(inside) = self.inside.try_lock() {
             inside.iter().try_for_each(|(_, plan)| visit.call(plan))?;
         }
@@ -192,22 +196,24 @@ impl Plan {
 
     /// The error that the chaos at `layer` makes.
     pub(crate) fn injected(&self, py: Python<'_>, layer: usize) -> PyResult<PyErr> {
-        match self.to.get(layer).and_then(Option::as_ref) {
+        match self.functions(layer).and_then(|of| of.error.as_ref()) {
             Some(make) => make.bind(py).call0().map(PyErr::from_value),
             None => Err(PyRuntimeError::new_err("chaos without an error: this is a bug in mountain-runtime")),
         }
     }
 
-    /// The result of the fallback at `layer` for `error`.
-    pub(crate) fn stand_in<'py>(
-        &self,
-        py: Python<'py>,
-        layer: usize,
-        error: &Bound<'py, PyBaseException>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        match self.to.get(layer).and_then(Option::as_ref) {
-            Some(to) => to.bind(py).call1((error,)),
-            None => Ok(py.None().into_bound(py)),
-        }
+    /// The functions of the layer at `layer`.
+    pub(crate) fn functions(&self, layer: usize) -> Option<&Functions> {
+        self.functions.get(layer)
+    }
+
+    /// The name of what stands in at `layer`; empty where that is no fallback.
+    pub(crate) fn stand_in_name(&self, layer: usize) -> &str {
+        self.functions(layer).and_then(|of| of.to.as_ref()).map_or("", |to| &to.name)
+    }
+
+    /// Counts a run that ended with a value of the fallback at `layer`.
+    pub(crate) fn count_stand_in(&self, layer: usize) {
+        telemetry().degraded(&self.parts, self.stand_in_name(layer));
     }
 }

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyCode, PyDict, PyFunction, PyList, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
+use crate::plan::Plan;
 use crate::python::api::api;
 
 const VARARGS: u32 = 0x4;
@@ -239,12 +240,18 @@ pub(crate) fn refuse(callable: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, kwa
 
 /// Refuses generators, which are empty for a second attempt: better no call than a silently different one.
 #[inline]
-pub(crate) fn refuse_generators(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>, name: &str) -> PyResult<()> {
+pub(crate) fn refuse_generators(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>, plan: &Plan) -> PyResult<()> {
+    if !plan.calls_again {
+        return Ok(());
+    }
+    let name = &plan.name;
     // SAFETY: asks for the type only.
     let generator =
         |v: &Bound<'_, PyAny>| unsafe { ffi::PyGen_CheckExact(v.as_ptr()) != 0 || ffi::PyAsyncGen_CheckExact(v.as_ptr()) != 0 };
     let refuse = || {
-        let why = "may be retried and was given a generator, which would be empty the second time";
+        let (how, when) =
+            if plan.repeats { ("be retried", "the second time") } else { ("call another with its arguments", "then") };
+        let why = format!("may {how} and was given a generator, which would be empty {when}");
         PyTypeError::new_err(format!("effect '{name}' {why}: pass a list, or make the generator inside"))
     };
     if args.iter().any(|a| generator(&a)) || kwargs.is_some_and(|k| k.values().iter().any(|v| generator(&v))) {

@@ -31,24 +31,61 @@ impl Plan {
         Ok(terms)
     }
 
+    /// The arguments that the user passed.
+    fn passed<'a, 'py>(
+        &self,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&'a Bound<'py, PyDict>>,
+    ) -> (Bound<'py, PyTuple>, Option<&'a Bound<'py, PyDict>>) {
+        let args = if self.function.skip > 0 { args.get_slice(self.function.skip, args.len()) } else { args.clone() };
+        (args, kwargs.filter(|kwargs| !kwargs.is_empty()))
+    }
+
+    /// The arguments of the call as the user's other functions are given them: without services, and by position as far
+    /// as the signature allows.
+    fn arguments<'py>(
+        &self,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<(Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>)> {
+        let (py, (args, kwargs)) = (args.py(), self.passed(args, kwargs));
+        let services = self.function.before_services.is_some_and(|before| before < args.len());
+        // Arguments by position alone, without services, are what the functions are asked with: nothing is bound.
+        match &self.function.itself {
+            Some(function) if kwargs.is_some() || services => {
+                Ok(api(py).bound.bind(py).call1((function, args, kwargs))?.extract()?)
+            }
+            _ => Ok((args, kwargs.cloned())),
+        }
+    }
+
+    /// The result of the fallback at `layer`, for `error` or for the arguments of the call.
+    pub(crate) fn stand_in<'py>(
+        &self,
+        layer: usize,
+        error: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = error.py();
+        match self.functions(layer).and_then(|of| of.to.as_ref()) {
+            Some(to) if to.by_arguments => {
+                let (args, kwargs) = self.arguments(args, kwargs)?;
+                to.function.bind(py).call(args, kwargs.as_ref())
+            }
+            Some(to) => to.function.bind(py).call1((error,)),
+            None => Ok(py.None().into_bound(py)),
+        }
+    }
+
     /// The keys and costs that the user's functions give for these arguments, by layer.
     fn ask(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Term>> {
         if self.asks.is_empty() {
             return Ok(Vec::new());
         }
         let py = args.py();
-        let args = if self.function.skip > 0 { args.get_slice(self.function.skip, args.len()) } else { args.clone() };
-        let kwargs = kwargs.filter(|kwargs| !kwargs.is_empty());
-        let (whole, whole_kwargs) = (args.clone(), kwargs);
-        let services = self.function.before_services.is_some_and(|before| before < args.len());
-        // Arguments by position alone, without services, are what the functions are asked with: nothing is bound.
-        let (args, kwargs) = match &self.function.itself {
-            Some(function) if kwargs.is_some() || services => {
-                let bound = api(py).bound.bind(py).call1((function, args, kwargs))?;
-                bound.extract::<(Bound<'_, PyTuple>, Option<Bound<'_, PyDict>>)>()?
-            }
-            _ => (args, kwargs.cloned()),
-        };
+        let (whole, whole_kwargs) = self.passed(args, kwargs);
+        let (args, kwargs) = self.arguments(args, kwargs)?;
         let term = |asks: &Asks| -> PyResult<Term> {
             let mut term = Term::default();
             if let Some((key, keys)) = &asks.key {

@@ -112,7 +112,8 @@ impl PyLeaf {
         let plan = self.plan.get();
         let Some(error) = self.raise(py, &mut fault) else { return Ok(Err(py.None())) };
         let error = &with_frames(py, error);
-        let given = plan.stand_in(py, layer, error).map_err(|e| {
+        let kwargs = self.kwargs.as_ref().map(|kwargs| kwargs.bind(py));
+        let given = plan.stand_in(layer, error.as_any(), self.args.bind(py), kwargs).map_err(|e| {
             while_handling(&e, error);
             no_stop(py, e, "a fallback raised StopIteration")
         })?;

@@ -1,8 +1,5 @@
 //! The end of a run: it lets go of what it holds, and its record ends.
 
-use std::sync::atomic::Ordering;
-
-use mountain_core::observe::Count;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
@@ -33,8 +30,8 @@ impl Run {
         let plan = leaf.plan.get();
         let attempts = leaf.trace.attempts();
         plan.count_attempts(attempts);
-        if leaf.trace.degraded.load(Ordering::Relaxed) {
-            plan.parts.count(Count::Degraded);
+        if let Some(layer) = leaf.trace.stood_in() {
+            plan.count_stand_in(layer);
         }
         // Counting may have been switched since it began: then one of the two is not known.
         let (took, stepped) = match (began, step) {

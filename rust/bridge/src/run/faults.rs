@@ -58,6 +58,9 @@ impl PyLeaf {
         {
             return Ok(Verdict::No);
         }
+        if let Fail::NotAccepted(_) = fault {
+            self.raise(py, fault); // a retry inside gave up on it
+        }
         let judged = match (plan.on(layer), &*fault) {
             (On::Classes { .. }, Fail::TimedOut(_) | Fail::Raised(_, Class::TimedOut(_))) => Ok(Verdict::Yes),
             (On::Classes { rejected, .. }, Fail::Refused(..)) => {
@@ -77,18 +80,21 @@ impl PyLeaf {
                     no_stop(py, e, "a retry's on= raised StopIteration")
                 })
             }
-            (On::Nothing, _) | (_, Fail::Stopped) => Ok(Verdict::No),
+            (On::Nothing, _) | (_, Fail::Stopped | Fail::NotAccepted(_)) => Ok(Verdict::No),
         };
         judged.map_err(|e| Fail::raised(py, e))
     }
 
-    /// An attempt has failed, and the policy at `layer` goes that way: said in the log, in the span, and in a note.
+    /// An attempt has failed, or its value is not accepted, and the policy at `layer` goes that way: said in the log,
+    /// in the span, and in a note.
     pub(super) fn tell_of_retry(&self, py: Python<'_>, layer: usize, attempt: u32, course: Course, fault: &mut Fail) {
         if let (Course::Again(_), Fail::Raised(e, _)) = (course, &*fault) {
             // One exception raised again and again would drag the frames of all its attempts along.
             e.set_traceback(py, None);
         }
-        let span = self.watch.get().and_then(|watch| watch.span());
+        let unaccepted = matches!(fault, Fail::NotAccepted(what) if what.layer == layer);
+        // Of a value that is not accepted the span has an event: the attempt has not failed.
+        let span = self.watch.get().and_then(|watch| watch.span()).filter(|_| !unaccepted);
         let heard = retries::is_heard(py, course);
         let misfit = match course {
             Course::GivesUp(GaveUp::TooLate(misfit)) => Some(misfit),
@@ -97,8 +103,12 @@ impl PyLeaf {
         if span.is_none() && misfit.is_none() && !heard {
             return;
         }
+        let plan = self.plan.get();
+        if let (true, Course::Again(wait)) = (unaccepted, course) {
+            return retries::say_unaccepted(py, &plan.name, attempt, wait);
+        }
         let Some(error) = self.raise(py, fault) else { return };
-        let (plan, error) = (self.plan.get(), error.value(py));
+        let error = error.value(py);
         if let Some(span) = span {
             span.attempt_failed(py, error);
         }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use mountain_core::effect::{Begin, Course, Deadline, Flights, Landing, Leaf, PermitContext, Shared, Terms, Trace, Verdict};
 use mountain_core::error::Owner;
@@ -118,6 +119,16 @@ impl Leaf for PyLeaf {
     fn verdict(&self, layer: usize, fault: &mut Fail) -> Result<Verdict, Fail> {
         // SAFETY: as in `poll`.
         self.judge(unsafe { Python::assume_attached() }, layer, fault)
+    }
+
+    fn unaccepted(&self, layer: usize, value: &Py<PyAny>) -> Result<Option<Fail>, Fail> {
+        // SAFETY: as in `poll`.
+        self.judge_value(unsafe { Python::assume_attached() }, layer, value)
+    }
+
+    fn wait(&self, layer: usize, attempt: u32, fault: &mut Fail) -> Result<Duration, Fail> {
+        // SAFETY: as in `poll`.
+        self.ask_for_wait(unsafe { Python::assume_attached() }, layer, attempt, fault)
     }
 
     fn retried(&self, layer: usize, attempt: u32, course: Course, fault: &mut Fail) {

@@ -6,6 +6,7 @@ mod ending;
 mod faults;
 pub(crate) mod leaf;
 mod protocol;
+mod results;
 mod run;
 pub(crate) mod slow;
 mod stepping;

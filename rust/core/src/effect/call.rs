@@ -4,7 +4,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
 
 use crate::sync::Mutex;
@@ -36,20 +36,23 @@ pub struct Trace<E> {
     attempts: AtomicU32,
     /// The call's present state.
     pub now: Now,
-    /// A fallback has given the value.
-    pub degraded: AtomicBool,
+    /// The place of the fallback that gave the value.
+    stood_in: AtomicU32,
     /// The flights that the call waits for.
     pub awaits: Awaits,
     /// The last failure that was retried, with the place of the retry.
     last: Mutex<Option<Box<(usize, E)>>>,
 }
 
+/// No place in a stack.
+const NONE: u32 = u32::MAX;
+
 impl<E> Default for Trace<E> {
     fn default() -> Self {
         Trace {
             attempts: AtomicU32::new(0),
             now: Now::default(),
-            degraded: AtomicBool::new(false),
+            stood_in: AtomicU32::new(NONE),
             awaits: Awaits::default(),
             last: Mutex::new(None),
         }
@@ -69,6 +72,19 @@ impl<E> Trace<E> {
         self.attempts.store(self.attempts().saturating_add(1), Ordering::Relaxed);
         by.await;
         self.attempts.store(self.attempts() - 1, Ordering::Relaxed);
+    }
+
+    /// The place of the fallback that gave the value; `None` where the value is the leaf's own.
+    pub fn stood_in(&self) -> Option<usize> {
+        match self.stood_in.load(Ordering::Relaxed) {
+            NONE => None,
+            layer => Some(layer as usize),
+        }
+    }
+
+    /// Keep which fallback gave the value.
+    pub(crate) fn stand_in(&self, layer: Option<usize>) {
+        self.stood_in.store(layer.map_or(NONE, |layer| layer as u32), Ordering::Relaxed);
     }
 
     /// Keep the failure that the retry at `layer` goes on from.

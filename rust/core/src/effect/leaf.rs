@@ -31,6 +31,18 @@ pub trait Leaf: Send + Sync {
     /// The verdict of the `on` of the retry at `layer` on a fault; an error if `on` itself raised one.
     fn verdict(&self, layer: usize, fault: &mut Self::Err) -> Result<Verdict, Self::Err>;
 
+    /// The fault that stands for a value which the `until` of the retry at `layer` does not accept; `None` if it
+    /// accepts the value, and an error if `until` itself raised one. Asked of a retry that judges values.
+    fn unaccepted(&self, _layer: usize, _value: &Self::Ok) -> Result<Option<Self::Err>, Self::Err> {
+        Ok(None)
+    }
+
+    /// The wait after attempt number `attempt`, by the backoff function of the retry at `layer`; an error if that
+    /// raised one. Asked of a retry without a backoff of its own.
+    fn wait(&self, _layer: usize, _attempt: u32, _fault: &mut Self::Err) -> Result<Duration, Self::Err> {
+        Ok(Duration::ZERO)
+    }
+
     /// Hears how the retry at `layer` goes on from the fault of this attempt.
     fn retried(&self, layer: usize, attempt: u32, course: Course, fault: &mut Self::Err);
 
@@ -96,6 +108,8 @@ pub enum Verdict {
     Yes,
     /// The delay in seconds that a server asked for; not yet checked.
     After(f64),
+    /// After that wait, which a backoff function gave.
+    Wait(Duration),
 }
 
 /// How a retry goes on from a failure.

@@ -36,6 +36,8 @@ pub enum Event {
     Cache(usize, Found),
     /// The fallback at that layer stands in.
     Degraded(usize),
+    /// The retry at that layer does not accept the value of the attempt.
+    NotAccepted(usize),
     /// The chaos at that layer gives the call a fault. After a delay or a hang comes [`Event::Waited`].
     Chaos(usize, Injected),
 }

@@ -11,6 +11,8 @@ pub enum Doing {
     Waiting(usize),
     /// Before another attempt of the retry at that layer.
     BackingOff(usize),
+    /// The fallback at that layer stands in.
+    FallingBack(usize),
 }
 
 /// The state in the lowest two bits, the layer in the next thirty, the attempt above.
@@ -26,7 +28,8 @@ impl Now {
         match now & 3 {
             0 => Doing::Running,
             1 => Doing::Waiting(layer),
-            _ => Doing::BackingOff(layer),
+            2 => Doing::BackingOff(layer),
+            _ => Doing::FallingBack(layer),
         }
     }
 
@@ -42,7 +45,8 @@ impl Now {
             Event::BacksOff(layer, _) => (2, layer, self.attempt()),
             Event::Waited(_) => (0, 0, self.attempt()),
             Event::Attempt(n) => (0, 0, n),
-            Event::Refused(_) | Event::Cache(..) | Event::Degraded(_) | Event::Chaos(_, Injected::Failure) => return,
+            Event::Degraded(layer) => (3, layer, self.attempt()),
+            Event::Refused(_) | Event::Cache(..) | Event::NotAccepted(_) | Event::Chaos(_, Injected::Failure) => return,
         };
         self.0.store(state | (layer as u64 & LAYER) << 2 | u64::from(attempt) << 32, Ordering::Relaxed);
     }
@@ -65,6 +69,7 @@ mod tests {
         assert_eq!(told(Event::Attempt(1)), (Doing::Running, 1));
         assert_eq!(told(Event::BacksOff(2, Instant::NEVER)), (Doing::BackingOff(2), 1));
         assert_eq!(told(Event::Refused(0)), (Doing::BackingOff(2), 1));
+        assert_eq!(told(Event::Degraded(1)), (Doing::FallingBack(1), 1));
         assert_eq!(told(Event::Attempt(u32::MAX)), (Doing::Running, u32::MAX));
         assert_eq!(told(Event::Chaos(1, Injected::Failure)), (Doing::Running, u32::MAX));
         assert_eq!(told(Event::Chaos(1, Injected::Hang)), (Doing::Waiting(1), u32::MAX));

@@ -48,7 +48,27 @@ struct Part {
 pub struct Tally {
     parts: Sharded<Part>,
     /// Failures by the type of the error. Types are few, and failures are slow anyway.
-    errors: Mutex<BTreeMap<String, u64>>,
+    errors: ByName,
+    /// Runs that ended with a fallback's value, by the name of what stood in.
+    fallbacks: ByName,
+}
+
+#[derive(Default)]
+struct ByName(Mutex<BTreeMap<String, u64>>);
+
+impl ByName {
+    /// Counts one of that name. False: the name is new, and `more` does not allow it.
+    fn count(&self, name: &str, more: impl FnOnce() -> bool) -> bool {
+        let mut known = self.0.lock();
+        if let Some(n) = known.get_mut(name) {
+            *n += 1;
+        } else if more() {
+            known.insert(name.to_owned(), 1);
+        } else {
+            return false;
+        }
+        true
+    }
 }
 
 impl Tally {
@@ -84,15 +104,12 @@ impl Tally {
 
     /// Counts a failure with an error of that type. False: the type is new, and `more` does not allow it.
     pub fn failed_with(&self, error: &str, more: impl FnOnce() -> bool) -> bool {
-        let mut errors = self.errors.lock();
-        if let Some(n) = errors.get_mut(error) {
-            *n += 1;
-        } else if more() {
-            errors.insert(error.to_owned(), 1);
-        } else {
-            return false;
-        }
-        true
+        self.errors.count(error, more)
+    }
+
+    /// Counts a value of the fallback of that name; likewise.
+    pub fn stood_in(&self, fallback: &str, more: impl FnOnce() -> bool) -> bool {
+        self.fallbacks.count(fallback, more)
     }
 
     pub fn total(&self, what: Count) -> u64 {
@@ -106,6 +123,10 @@ impl Tally {
     }
 
     pub fn errors(&self) -> BTreeMap<String, u64> {
-        self.errors.lock().clone()
+        self.errors.0.lock().clone()
+    }
+
+    pub fn fallbacks(&self) -> BTreeMap<String, u64> {
+        self.fallbacks.0.lock().clone()
     }
 }

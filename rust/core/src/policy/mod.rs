@@ -129,7 +129,11 @@ fn attempts_in_time<'a, L: Leaf>(
 /// The fresh value of a cache that has only timeouts, retries, fallbacks and chaos that is off around it, none of which
 /// has anything to do then.
 pub fn at_hand(stack: &[Layer], terms: &Terms, clock: &Clock) -> Option<Shared> {
-    let around = |layer: &Layer| matches!(layer, Layer::Timeout(_) | Layer::Retry(_) | Layer::Fallback) || layer.is_off();
+    let around = |layer: &Layer| match layer {
+        Layer::Timeout(_) | Layer::Fallback => true,
+        Layer::Retry(retry) => !retry.until,
+        other => other.is_off(),
+    };
     let at = stack.iter().position(|layer| !around(layer))?;
     let Layer::Cache(cache) = &stack[at] else { return None };
     cache.fresh(terms.used(at)?.number(), clock.now())

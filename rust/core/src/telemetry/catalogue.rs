@@ -32,8 +32,12 @@ pub(super) const CANCELLED: Metric = metric("mountain_effect_cancelled", Counter
 pub(super) const REJECTED: Metric =
     metric("mountain_effect_rejected", Counter, &["effect"], "Runs that a policy did not let begin");
 pub(super) const RETRIED: Metric = metric("mountain_effect_retried", Counter, &["effect"], "Attempts beyond the first");
-pub(super) const DEGRADED: Metric =
-    metric("mountain_effect_degraded", Counter, &["effect"], "Runs that ended with a value of a fallback");
+pub(super) const DEGRADED: Metric = metric(
+    "mountain_effect_degraded",
+    Counter,
+    &["effect", "fallback"],
+    "Runs that ended with a value of a fallback, by its name",
+);
 pub(super) const SECONDS: Metric =
     metric("mountain_effect_seconds", Histogram, &["effect"], "How long runs took, waits included");
 pub(super) const LIMIT_CAPACITY: Metric =
@@ -84,8 +88,8 @@ pub const CATALOGUE: &[&Metric] = &[
     &CANCELLED,
     &REJECTED,
     &RETRIED,
-    &DEGRADED,
     &FAILED,
+    &DEGRADED,
     &SECONDS,
     &LIMIT_CAPACITY,
     &LIMIT_IN_FLIGHT,

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn begin(live: &Live, name: &str) -> Listed {
-        let labels = Labels { effect: name.into(), layers: vec!["Limit".into()] };
+        let labels = Labels { effect: name.into(), layers: vec!["Limit".into()], stand_ins: Vec::new() };
         live.begin(Arc::new(labels), 0, Instant::from_nanos(0), Instant::NEVER)
     }
 

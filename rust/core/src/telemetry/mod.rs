@@ -50,6 +50,13 @@ pub struct Telemetry {
     gauges: Box<dyn Fn() -> Gauges + Send + Sync>,
     /// Pairs of an effect and an error that may still get a series of their own.
     errors_left: AtomicUsize,
+    /// The same of an effect and a fallback.
+    fallbacks_left: AtomicUsize,
+}
+
+/// Takes one of those that are left.
+fn take(left: &AtomicUsize) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
 }
 
 impl Telemetry {
@@ -63,6 +70,7 @@ impl Telemetry {
             spans_dropped: AtomicU64::new(0),
             gauges: Box::new(gauges),
             errors_left: AtomicUsize::new(series),
+            fallbacks_left: AtomicUsize::new(series),
         }
     }
 
@@ -80,9 +88,16 @@ impl Telemetry {
     /// Counts a failure of a run of `tally`'s with an error of that type.
     pub fn failed(&self, tally: &Tally, error: &str) {
         tally.count(Count::Failed);
-        let more = || self.errors_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok();
-        if !tally.failed_with(&shortened(error), more) {
+        if !tally.failed_with(&shortened(error), || take(&self.errors_left)) {
             self.effects.of(OTHER).failed_with(OTHER, || true);
+        }
+    }
+
+    /// Counts a run of `tally`'s that ended with a value of the fallback of that name, which is [`shortened`].
+    pub fn degraded(&self, tally: &Tally, fallback: &str) {
+        tally.count(Count::Degraded);
+        if !tally.stood_in(fallback, || take(&self.fallbacks_left)) {
+            self.effects.of(OTHER).stood_in(OTHER, || true);
         }
     }
 }

@@ -12,11 +12,17 @@ use crate::time::Instant;
 pub struct Labels {
     pub effect: String,
     pub layers: Vec<String>,
+    /// The name of the function at each layer that is a fallback; of the others, nothing.
+    pub stand_ins: Vec<String>,
 }
 
 impl Labels {
     pub fn layer(&self, layer: usize) -> &str {
         self.layers.get(layer).map_or("", |l| l)
+    }
+
+    pub fn stand_in(&self, layer: usize) -> &str {
+        self.stand_ins.get(layer).map_or("", |name| name)
     }
 }
 

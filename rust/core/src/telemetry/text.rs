@@ -122,7 +122,6 @@ impl Scrape {
             (&is::CANCELLED, Count::Cancelled),
             (&is::REJECTED, Count::Rejected),
             (&is::RETRIED, Count::Retried),
-            (&is::DEGRADED, Count::Degraded),
         ] {
             let mut series = Series::of(encoder, metric)?;
             for (name, tally) in &effects {
@@ -133,6 +132,12 @@ impl Scrape {
         for (name, tally) in &effects {
             for (error, n) in tally.errors() {
                 series.counter(&[("effect", name), ("error", &error)], n)?;
+            }
+        }
+        let mut series = Series::of(encoder, &is::DEGRADED)?;
+        for (name, tally) in &effects {
+            for (fallback, n) in tally.fallbacks() {
+                series.counter(&[("effect", name), ("fallback", &fallback)], n)?;
             }
         }
         let mut series = Series::of(encoder, &is::SECONDS)?;

@@ -11,6 +11,7 @@ mod limit;
 mod nested;
 mod rate;
 mod retry;
+mod retry_results;
 mod stacks;
 mod timeout;
 mod twice;

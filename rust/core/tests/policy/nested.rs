@@ -86,7 +86,13 @@ fn what_stands_outside_of_a_retry_that_gives_up_has_its_turn() {
 /// A retry whose waits fit into no limit here.
 fn waiting_long() -> Layer {
     let backoff = Backoff { initial: 60.0, factor: 1.0, max: 60.0, jitter: Jitter::None };
-    Layer::Retry(retry::Settings { attempts: None, backoff, max_retry_after: secs(60), budget: None })
+    Layer::Retry(retry::Settings {
+        attempts: None,
+        backoff: Some(backoff),
+        max_retry_after: secs(60),
+        budget: None,
+        until: false,
+    })
 }
 
 #[test]

@@ -28,7 +28,13 @@ fn a_retry() -> impl Strategy<Value = Layer> {
     let jitter = prop_oneof![Just(Jitter::Full), Just(Jitter::Equal), Just(Jitter::None)];
     (proptest::option::of(1u32..5), ms(3000), 1.0f64..3.0, jitter).prop_map(|(attempts, initial, factor, jitter)| {
         let backoff = Backoff { initial: initial.as_secs_f64(), factor, max: 60.0, jitter };
-        Layer::Retry(retry::Settings { attempts, backoff, max_retry_after: Duration::from_mins(1), budget: None })
+        Layer::Retry(retry::Settings {
+            attempts,
+            backoff: Some(backoff),
+            max_retry_after: Duration::from_mins(1),
+            budget: None,
+            until: false,
+        })
     })
 }
 

@@ -1,8 +1,6 @@
 //! Fallback: when the inside fails with what `on` names, something else gives the result. In a stack of several, each
 //! replaces a failure of those inside it.
 
-use std::sync::atomic::Ordering;
-
 use crate::effect::{Around, Call, Fault, Leaf, call_instead};
 use crate::observe::Event;
 
@@ -22,6 +20,6 @@ where
     call.leaf.instead(layer, fault)?;
     call.tell(Event::Degraded(layer));
     let value = call_instead(call, around).await?;
-    call.trace.degraded.store(true, Ordering::Relaxed);
+    call.trace.stand_in(Some(layer));
     Ok(value)
 }

@@ -1,8 +1,8 @@
-//! The layer of a retry: call, ask `on`, decide, sleep, call again. A failed attempt gives everything back before the
-//! sleep.
+//! The layer of a retry: call, ask `on` or `until`, decide, sleep, call again. A failed attempt gives everything back
+//! before the sleep, as does one whose value is not accepted.
 
 use super::Settings;
-use super::machine::{Decision, decide};
+use super::machine::{Decision, decide, leaves_the_wait};
 use crate::effect::{Call, Class, Course, Deadline, Fault, GaveUp, Leaf, Verdict};
 use crate::error::TimedOut;
 use crate::observe::Event;
@@ -29,8 +29,17 @@ where
     loop {
         attempt = attempt.saturating_add(1);
         let again = match inner().await {
-            Ok(value) => return Ok(value),
-            Err(e) => judge(call, layer, settings, over, attempt, e)?,
+            Ok(value) if !settings.until => return Ok(value),
+            Ok(value) => match call.leaf.unaccepted(layer, &value)? {
+                None => return Ok(value),
+                Some(e) => {
+                    drop(value);
+                    call.trace.stand_in(None);
+                    call.tell(Event::NotAccepted(layer));
+                    judge(call, layer, settings, over, attempt, e, Some(Verdict::Yes))?
+                }
+            },
+            Err(e) => judge(call, layer, settings, over, attempt, e, None)?,
         };
         if again > call.now() {
             sleep_until(call.clock, again).await;
@@ -42,8 +51,8 @@ where
     }
 }
 
-/// When to call again after a failure, or the failure to raise. Apart from the loop, so that a future that never fails
-/// has no room for failures.
+/// When to call again after a failure, or the failure to raise. `on` is asked unless there is a verdict. Apart from the
+/// loop, so that a future that never fails has no room for failures.
 fn judge<L: Leaf>(
     call: &Call<'_, L>,
     layer: usize,
@@ -51,13 +60,21 @@ fn judge<L: Leaf>(
     over: Deadline,
     attempt: u32,
     mut e: L::Err,
+    verdict: Option<Verdict>,
 ) -> Result<Instant, L::Err> {
     // A deadline outside this retry has passed, a breaker outside is open, or the failure is not the retry's to judge.
     if !e.class().is_inside(layer) {
         return Err(e);
     }
     let is_last = settings.attempts.is_some_and(|most| attempt >= most);
-    let verdict = if is_last { Verdict::No } else { call.leaf.verdict(layer, &mut e)? };
+    let mut verdict = match verdict {
+        _ if is_last => Verdict::No,
+        Some(verdict) => verdict,
+        None => call.leaf.verdict(layer, &mut e)?,
+    };
+    if settings.backoff.is_none() && leaves_the_wait(settings, verdict) {
+        verdict = Verdict::Wait(call.leaf.wait(layer, attempt, &mut e)?);
+    }
     let now = call.now();
     let why = match decide(settings, attempt, verdict, now, over, fastrand::f64()) {
         Decision::TimeIsUp => return Err(timed_out(call, over, Some(e))),

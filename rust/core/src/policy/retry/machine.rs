@@ -1,5 +1,5 @@
-//! The decision of a retry after a failure: a function of its count, the verdict of `on`, `now` and the deadline over
-//! it.
+//! The decision of a retry after a failure, or a value that is not accepted: a function of its count, the verdict,
+//! `now` and the deadline over it.
 
 use std::time::Duration;
 
@@ -30,15 +30,26 @@ pub(super) fn decide(s: &Settings, attempt: u32, verdict: Verdict, now: Instant,
     if limited && now >= over.at {
         return Decision::TimeIsUp;
     }
+    let backoff = || s.backoff.map_or(Duration::ZERO, |backoff| backoff.wait(attempt, dice));
     let wait = match verdict {
-        Verdict::After(asked) => asked_for(asked, s.max_retry_after).unwrap_or_else(|| s.backoff.wait(attempt, dice)),
-        _ => s.backoff.wait(attempt, dice),
+        Verdict::After(asked) => asked_for(asked, s.max_retry_after).unwrap_or_else(backoff),
+        Verdict::Wait(wait) => wait,
+        Verdict::Yes | Verdict::No => backoff(),
     };
     let at = now.after(wait);
     if limited && at >= over.at {
         return Decision::GiveUp(GaveUp::TooLate(Misfit { wait, owner: over.owner, left: over.at.since(now) }));
     }
     Decision::Again(at)
+}
+
+/// The verdict leaves the wait to the backoff.
+pub(super) fn leaves_the_wait(s: &Settings, verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Yes => true,
+        Verdict::After(asked) => asked_for(asked, s.max_retry_after).is_none(),
+        Verdict::No | Verdict::Wait(_) => false,
+    }
 }
 
 /// The delay that a server asked for, capped; `None` for nonsense.
@@ -55,7 +66,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
     fn settings(attempts: Option<u32>) -> Settings {
         let backoff = Backoff { initial: 1.0, factor: 2.0, max: 5.0, jitter: Jitter::None };
-        Settings { attempts, backoff, max_retry_after: Duration::from_mins(1), budget: None }
+        Settings { attempts, backoff: Some(backoff), max_retry_after: Duration::from_mins(1), budget: None, until: false }
     }
     fn at(s: u64) -> Instant {
         Instant::from_nanos(s * SECOND)
@@ -106,5 +117,18 @@ mod tests {
         assert_eq!(wait(f64::NAN), Decision::Again(at(1)));
         assert_eq!(wait(0.0), Decision::Again(at(0)));
         assert_eq!(wait(7.0), Decision::Again(at(7)));
+    }
+
+    #[test]
+    fn a_function_gives_the_wait_that_the_verdict_leaves_open() {
+        let s = Settings { backoff: None, ..settings(Some(9)) };
+        let left = |verdict| leaves_the_wait(&s, verdict);
+        assert!(left(Verdict::Yes) && left(Verdict::After(-1.0)) && left(Verdict::After(f64::NAN)));
+        assert!(!left(Verdict::No) && !left(Verdict::After(0.0)) && !left(Verdict::Wait(Duration::ZERO)));
+        let wait = |wait, over| decide(&s, 1, Verdict::Wait(wait), at(0), over, 0.0);
+        assert_eq!(wait(Duration::from_hours(1), Deadline::NONE), Decision::Again(at(3600)), "it has no cap");
+        let over = Deadline { at: at(5), owner: Owner::Layer(0) };
+        assert!(matches!(wait(Duration::MAX, over), Decision::GiveUp(GaveUp::TooLate(_))));
+        assert_eq!(wait(Duration::MAX, Deadline::NONE), Decision::Again(Instant::NEVER));
     }
 }

@@ -1,5 +1,5 @@
-//! Retry: calls the inside again when it fails with what `on` names, after a backoff that never overflows and never
-//! outlasts a deadline.
+//! Retry: calls the inside again when it fails with what `on` names, or gives a value that `until` does not accept,
+//! after a backoff that never overflows and never outlasts a deadline.
 
 mod budget;
 mod layer;
@@ -18,9 +18,12 @@ use crate::sync::Mutex;
 pub struct Settings {
     /// Attempts in total, the first one included. `None`: no bound.
     pub attempts: Option<u32>,
-    pub backoff: Backoff,
+    /// `None`: a function of the leaf's gives each wait.
+    pub backoff: Option<Backoff>,
     /// The cap on a delay returned by `on`.
     pub max_retry_after: Duration,
     /// The budget, which other retries may share.
     pub budget: Option<Arc<Mutex<Budget>>>,
+    /// The leaf judges values, too.
+    pub until: bool,
 }

@@ -30,7 +30,13 @@ pub(crate) fn limit(limit: Duration) -> Layer {
 /// A retry with that many seconds between attempts.
 pub(crate) fn retry(attempts: u32, wait: f64) -> Layer {
     let backoff = Backoff { initial: wait, factor: 1.0, max: wait, jitter: Jitter::None };
-    Layer::Retry(retry::Settings { attempts: Some(attempts), backoff, max_retry_after: secs(60), budget: None })
+    Layer::Retry(retry::Settings {
+        attempts: Some(attempts),
+        backoff: Some(backoff),
+        max_retry_after: secs(60),
+        budget: None,
+        until: false,
+    })
 }
 
 /// The operation under a stack whose retries go on from every OS error.

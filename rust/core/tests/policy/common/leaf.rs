@@ -3,12 +3,13 @@
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use mountain_core::effect::{Begin, Course, Deadline, Flights, Landing, Leaf, PermitContext, Shared, Verdict};
 use mountain_core::error::Owner;
 use mountain_core::time::{Clock, Instant, Key};
 
-use super::{Act, End, Fail, Reply};
+use super::{Act, End, Fail, Reply, secs};
 
 /// The `on` of every retry over the leaf.
 pub(crate) type On = fn(layer: usize, fault: &Fail) -> Result<Verdict, Fail>;
@@ -157,6 +158,19 @@ impl Leaf for Scripted {
 
     fn verdict(&self, layer: usize, fault: &mut Fail) -> Result<Verdict, Fail> {
         (self.on)(layer, fault)
+    }
+
+    /// Values from 100 on are not accepted, and of 999 the question itself fails.
+    fn unaccepted(&self, _layer: usize, value: &u32) -> Result<Option<Fail>, Fail> {
+        match *value {
+            999 => Err(Fail::Plain(999)),
+            n => Ok((n >= 100).then_some(Fail::Plain(n))),
+        }
+    }
+
+    /// Ten seconds for each attempt; after failure 13 it fails.
+    fn wait(&self, _layer: usize, attempt: u32, fault: &mut Fail) -> Result<Duration, Fail> {
+        if matches!(fault, Fail::Plain(13)) { Err(Fail::Plain(14)) } else { Ok(secs(u64::from(attempt) * 10)) }
     }
 
     fn retried(&self, layer: usize, attempt: u32, course: Course, _fault: &mut Fail) {

@@ -45,9 +45,31 @@ pub(crate) fn at_once(attempts: impl Into<Option<u32>>) -> Layer {
     waiting(attempts, 0.0, 1.0)
 }
 
+/// The same retry, which judges values, too.
+pub(crate) fn until(layer: Layer) -> Layer {
+    match layer {
+        Layer::Retry(settings) => Layer::Retry(retry::Settings { until: true, ..settings }),
+        other => other,
+    }
+}
+
+/// The same retry, whose waits the leaf gives.
+pub(crate) fn asking(layer: Layer) -> Layer {
+    match layer {
+        Layer::Retry(settings) => Layer::Retry(retry::Settings { backoff: None, ..settings }),
+        other => other,
+    }
+}
+
 fn waiting(attempts: impl Into<Option<u32>>, initial: f64, factor: f64) -> Layer {
     let backoff = Backoff { initial, factor, max: 3600.0, jitter: Jitter::None };
-    Layer::Retry(retry::Settings { attempts: attempts.into(), backoff, max_retry_after: secs(60), budget: None })
+    Layer::Retry(retry::Settings {
+        attempts: attempts.into(),
+        backoff: Some(backoff),
+        max_retry_after: secs(60),
+        budget: None,
+        until: false,
+    })
 }
 
 pub(crate) fn inherited(s: u64) -> Deadline {

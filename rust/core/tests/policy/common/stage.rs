@@ -38,9 +38,14 @@ impl Stage {
         Self::made(clock.clone(), script, on)
     }
 
+    /// The fallback that gave the value.
+    pub(crate) fn stood_in(&self) -> Option<usize> {
+        self.trace.stood_in()
+    }
+
     /// A fallback has stood in.
     pub(crate) fn is_degraded(&self) -> bool {
-        self.trace.degraded.load(Ordering::Relaxed)
+        self.stood_in().is_some()
     }
 
     pub(crate) fn on(script: impl Into<Vec<Act>>, on: On) -> Self {
