@@ -14,6 +14,7 @@ from mountain_runtime import (
     Shutdown,
     Timeout,
     amap,
+    chunked,
     effect,
     gather,
     process,
@@ -46,6 +47,16 @@ async def in_amaps_source(work: Work) -> None:
 
     async with amap(work, source(), limit=2) as results:
         async for _ in results:
+            pass
+
+
+async def in_the_source_of_lists(work: Work) -> None:
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        await work()
+
+    async with chunked(source(), 2, within=LONG) as lists:
+        async for _ in lists:
             pass
 
 
@@ -84,6 +95,7 @@ CASES = [
     in_race,
     in_amap,
     in_amaps_source,
+    in_the_source_of_lists,
     in_a_runtime,
     in_a_runtime_that_drains,
     in_submitted_work,
