@@ -52,6 +52,8 @@ if sys.version_info >= (3, 12):
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, LoopFactory]:
     """Which loops an async test runs on; a marker `asyncio(loop_factories=[...])` on a test narrows it down."""
+    if item.path.is_relative_to(HERE / "stream") and "virtual_clock" in getattr(item, "fixturenames", ()):
+        return {name: make for name, make in EVERY.items() if name != "uvloop"}
     if any(item.path.is_relative_to(folder) for folder in EVERY_LOOP):
         return EVERY
     if any(item.path.is_relative_to(folder) for folder in BOTH_LOOPS):

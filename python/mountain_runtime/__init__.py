@@ -1,6 +1,7 @@
 """Typed effects for asyncio: describe work as values, and a Rust core decides how it runs.
 
 effects      effect, blocking, batch, Effect, Ok, Err
+streams      stream, Stream, Idle
 composing    gather, race, amap (Work), chunked, deadline, priority (Priority)
 policies     Timeout, Retry (Backoff, constant, exponential, RetryBudget), Fallback, Pipeline, Policy
 with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache
@@ -22,8 +23,9 @@ from ._effect.deadline import deadline
 from ._effect.effect import blocking, effect
 from ._effect.need import Key, need
 from ._effect.outcome import Err, Ok
+from ._effect.stream import stream
 from ._effect.work import Work
-from ._native import Effect, Handle
+from ._native import Effect, Handle, Stream
 from ._runtime.run import run
 from ._runtime.runtime import Runtime
 from ._runtime.statistics import EffectStatistics, Statistics
@@ -36,6 +38,7 @@ from .policy import (
     CircuitBreaker,
     ConcurrencyLimit,
     Fallback,
+    Idle,
     LimitStatistics,
     Pipeline,
     Policy,
@@ -55,6 +58,8 @@ __all__ = [
     "blocking",
     "batch",
     "Effect",
+    "stream",
+    "Stream",
     "Ok",
     "Err",
     "gather",
@@ -72,6 +77,7 @@ __all__ = [
     "constant",
     "exponential",
     "RetryBudget",
+    "Idle",
     "Fallback",
     "ConcurrencyLimit",
     "RateLimit",

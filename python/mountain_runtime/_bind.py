@@ -4,7 +4,7 @@ import os
 import warnings
 
 from . import _native, errors
-from ._effect import compose, flights, misused, shown, threads
+from ._effect import compose, flights, misused, shown, stream_ends, threads
 from ._tasks import abandoned
 from ._tasks.cuts import is_cut
 from ._tasks.outlast import shield_if_asked
@@ -39,6 +39,10 @@ _native.bind(
     whole=whole,
     unhashable=unhashable,
     fly=flights.begin,
+    end_stream=stream_ends.begin,
+    stream_ended=stream_ends.ended,
+    stream_rests=stream_ends.rests,
+    tell_waiter=stream_ends.tell,
     look_for_tracing=_otel.look,
     slow=_logs.slow,
     log=_logs.native,

@@ -2,10 +2,10 @@
 
 import os
 from asyncio import AbstractEventLoop, Task
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, ContextVar
-from types import CodeType, FrameType, GenericAlias, MethodType
+from types import CodeType, FrameType, GenericAlias, MethodType, TracebackType
 from typing import Any, Generic, Literal, Never, NoReturn, ParamSpec, Self, TypeAlias, final, overload
 
 from typing_extensions import TypeVar, disjoint_base
@@ -37,6 +37,9 @@ __all__ = [
     "Run",
     "Scope",
     "Slot",
+    "Items",
+    "Stream",
+    "StreamFunction",
     "CacheState",
     "ChaosState",
     "Tracing",
@@ -188,11 +191,73 @@ class EffectFunction(Generic[_P, _T]):
     def __get__(self, instance: object, owner: type | None = None, /) -> MethodType: ...
 
 @final
+class Stream(Generic[_T_co]):
+    """Work that gives many items, as a value: immutable, and building one runs nothing.
+
+    Each `async with` runs it once more and gives its items, an async iterator; leaving the block ends it, and waits for
+    its cleanup. The work begins with the first pull.
+    """
+
+    __name__: str
+    __qualname__: str
+    @property
+    def _made_of(self) -> tuple[Any, tuple[Any, ...] | None, dict[str, Any] | None, None]: ...
+    @property
+    def _plan(self) -> Plan: ...
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+    async def __aenter__(self) -> AsyncIterator[_T_co]: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+    def __aiter__(self) -> AsyncIterator[_T_co]:
+        """Runs it for a loop that reads it to its end: to leave earlier, write `async with`."""
+
+    def under(self, *policies: Policy[_D]) -> Stream[_T_co | _D]:
+        """The same under more policies, the outermost first, around those it has."""
+
+@final
+class StreamFunction(Generic[_P, _T]):
+    """The object that `stream` makes of a function. Called, it gives a Stream; as a method it binds."""
+
+    def __new__(cls, function: Callable[_P, object], plan: Plan) -> Self: ...
+    def __reduce__(self) -> str: ...
+    @property
+    def plan(self) -> Plan: ...
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> Stream[_T]: ...
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None, /) -> MethodType: ...
+
+@final
+class Items(AsyncIterator[_T_co]):
+    """The items of one run of a stream."""
+
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    @property
+    def cr_await(self) -> Any: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Self: ...
+    def __await__(self) -> Generator[Any, Any, _T_co]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any: ...
+    def close(self) -> None: ...
+    def aclose(self) -> Awaitable[None]: ...
+    def _tells(self, waiter: object, /) -> None: ...
+
+@final
 class Layer:
     """One policy as the engine runs it."""
 
     @staticmethod
     def timeout(seconds: float, /) -> Layer: ...
+    @staticmethod
+    def idle(seconds: float, /) -> Layer: ...
     @staticmethod
     def retry(
         on: object,
@@ -365,7 +430,10 @@ class Plan:
         method: bool = False,
         arity: int | None = None,
         before_services: int | None = None,
+        streams: bool = False,
     ) -> Self: ...
+    @property
+    def streams(self) -> bool: ...
     @property
     def added(self) -> int: ...
     @property
@@ -462,6 +530,7 @@ class Run:
     def send(self, value: Any, /) -> Any: ...
     def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any: ...
     def close(self) -> None: ...
+    def _close_stream(self) -> Self: ...
 
 @final
 class Job:

@@ -39,6 +39,7 @@ BRIDGE_ROOMS = [
     "scope",
     "handle",
     "run",
+    "stream",
     "effect",
     "runtime",
     "providers",

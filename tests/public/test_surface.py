@@ -13,6 +13,7 @@ from mountain_runtime import Effect, Handle, Runtime, _bind, _native, errors, fs
 NAMES = {
     "effect", "blocking", "batch", "Effect", "Ok", "Err",
     "gather", "race", "amap", "Work", "chunked", "deadline", "priority", "Priority",
+    "stream", "Stream", "Idle",
     "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "RetryBudget", "Fallback",
     "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Pipeline",
     "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Dump", "Statistics", "EffectStatistics",
@@ -39,6 +40,9 @@ PARAMETERS = {
     "effect": "*policies, name=",
     "blocking": "*policies, name=",
     "batch": "size, /, *policies, wait=, name=",
+    "stream": "*policies, name=",
+    "Stream.under": "self, *policies",
+    "Idle": "seconds",
     "gather": "*effects",
     "race": "*effects",
     "amap": "fn, items, *, limit, ordered=",

@@ -32,7 +32,8 @@ from ..policy._numbers import Seconds, count, seconds
 from ..policy.cache import Cache
 from ..telemetry import _otel
 from . import children as _children
-from .effect import check_async, effect
+from .effect import effect
+from .kinds import check_async
 
 __all__ = ["BatchDecorator", "batch"]
 

@@ -1,6 +1,5 @@
 """`effect` and `blocking`: functions whose calls are values."""
 
-import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
@@ -12,9 +11,10 @@ from ..policy._arguments import check_name
 from ..policy._base import D, D_co, Policy, class_of, flatten, name_of, plan
 from ..policy._given import not_a_function, shown, way_to_policies
 from . import threads as _threads
+from .kinds import check_async, check_sync
 from .need import filled, needs, on_thread, without_needs
 
-__all__ = ["BlockingDecorator", "EffectDecorator", "blocking", "check_async", "effect"]
+__all__ = ["BlockingDecorator", "EffectDecorator", "blocking", "decorator", "effect"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,7 +41,7 @@ def effect(*policies: Any, name: str | None = None) -> Any:
 
     `name` is what errors, statistics and reports call it; by default the function's own.
     """
-    return _decorator(policies, name, check_async, _make_effect)
+    return decorator("effect", policies, name, check_async, _make_effect)
 
 
 @overload
@@ -53,14 +53,16 @@ def blocking(*policies: Any, name: str | None = None) -> Any:
 
     A thread cannot be stopped: cancelled or timed out, the caller is released, while the function goes on to its end.
     """
-    return _decorator(policies, name, _check_sync, _make_blocking)
+    return decorator("blocking", policies, name, check_sync, _make_blocking)
 
 
 Make = Callable[[Callable[..., Any], tuple[Policy[Any], ...], str], Callable[..., Any]]
 
 
-def _decorator(policies: tuple[Any, ...], name: str | None, check: Callable[[object], None], make: Make) -> Any:
-    owner = "blocking" if check is _check_sync else "effect"
+def decorator(
+    owner: str, policies: tuple[Any, ...], name: str | None, check: Callable[[object], None], make: Make
+) -> Any:
+    """The answer of `owner`, as `effect`, to its arguments: it checks a function and makes another of it."""
     check_name(name, owner)
 
     def decorate(fn: Any, policies: tuple[Policy[Any], ...]) -> Any:
@@ -121,74 +123,3 @@ def _make_blocking(fn: Callable[..., Any], policies: tuple[Policy[Any], ...], na
             fn, plan(policies, name, fn, skip=1), on_thread(functools.partial(_threads.start, name), fn, name)
         ),
     )
-
-
-# -- kinds of functions ------------------------------------------------------------------------------------------
-
-#: asyncio's mark for a coroutine function that does not look like one; mocks and Cython's functions carry it too.
-_MARK = getattr(asyncio.coroutines, "_is_coroutine", object())
-
-
-def check_async(fn: object, owner: str = "effect") -> None:
-    """A ConfigError if `fn` is known to give no awaitable of one result; `owner` is the decorator."""
-    body = _body(fn)
-    kind = _kind(body)
-    if kind == "class" and hasattr(fn, "__await__"):
-        return
-    if kind == "function" and any(_kind(each) == "coroutine function" for each in _wrapped(body)):
-        return  # a decorator's sync function around a coroutine function hands on what that gives
-    if kind not in ("coroutine function", "unknown"):
-        to_async = "make it `async def`" if owner == "batch" else "write @blocking, or make it `async def`"
-        advice = to_async if kind == "function" else f"{_article(owner)} has one result"
-        raise ConfigError(f"@{owner} on {name_of(fn)}, which is {_article(kind)}: {advice}", effect=name_of(fn))
-
-
-def _check_sync(fn: object) -> None:
-    kind = _kind(_body(fn))
-    if kind == "coroutine function":
-        raise ConfigError(f"@blocking on {name_of(fn)}, which is a {kind}: write @effect", effect=name_of(fn))
-    if "generator" in kind:
-        raise ConfigError(f"@blocking on {name_of(fn)}, which is a {kind}: return a list", effect=name_of(fn))
-
-
-def _body(fn: object) -> object:
-    """The function that runs when `fn` is called, as far as that can be known."""
-    while True:
-        if isinstance(fn, functools.partial):
-            fn = fn.func
-        elif inspect.ismethod(fn):
-            fn = fn.__func__
-        elif inspect.isfunction(fn) or isinstance(fn, (type, EffectFunction)) or _is_marked(fn):
-            return cast("Any", fn)
-        else:
-            call = getattr(type(fn), "__call__", None)  # noqa: B004 - the method itself is wanted
-            return call if inspect.isfunction(call) and _kind(call) != "function" else fn
-
-
-def _is_marked(fn: object) -> bool:
-    return inspect.iscoroutinefunction(fn) or getattr(fn, "_is_coroutine", None) is _MARK
-
-
-def _kind(fn: object) -> str:
-    if isinstance(fn, EffectFunction) or _is_marked(fn):
-        return "coroutine function"
-    if inspect.isasyncgenfunction(fn):
-        return "async generator function"
-    if inspect.isgeneratorfunction(fn):
-        # types.coroutine marks generator functions that can be awaited
-        flags = cast("Any", fn).__code__.co_flags
-        return "coroutine function" if flags & inspect.CO_ITERABLE_COROUTINE else "generator function"
-    if isinstance(fn, type):
-        return "class"
-    return "function" if inspect.isfunction(fn) else "unknown"
-
-
-def _article(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
-
-
-def _wrapped(fn: object) -> list[object]:
-    found: list[object] = []
-    while (fn := getattr(fn, "__wrapped__", None)) is not None and fn not in found:
-        found.append(fn)
-    return found

@@ -33,7 +33,7 @@ def shown(effect: Effect[Any]) -> str:
     own = effect._plan.policies
     if own and not effect._plan.added:
         text += f" under {', '.join(map(_value, own))}"
-    return f"<Effect {_cut(text, _WHOLE)}>"
+    return f"<{type(effect).__name__} {_cut(text, _WHOLE)}>"
 
 
 def _written(effect: Effect[Any], depth: int) -> str:

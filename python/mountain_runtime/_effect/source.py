@@ -14,6 +14,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextvars import Context
 from typing import Any, Generic, TypeVar, cast
 
+from .._native import Items
+
 __all__ = ["Source"]
 
 A = TypeVar("A")
@@ -71,7 +73,7 @@ class Source(Generic[A]):
                 else:
                     await self._answer(self._pull, self._next())
         finally:
-            if isinstance(self._items, AsyncGenerator) and not isinstance(sys.exception(), GeneratorExit):
+            if isinstance(self._items, (AsyncGenerator, Items)) and not isinstance(sys.exception(), GeneratorExit):
                 await cast("AsyncGenerator[A, None]", self._items).aclose()
 
     async def _wait(self) -> None:

@@ -7,6 +7,7 @@ from .breaker import CircuitBreaker
 from .cache import Cache
 from .concurrency import ConcurrencyLimit, LimitStatistics
 from .fallback import Fallback
+from .idle import Idle
 from .pipeline import Pipeline
 from .rate import RateLimit
 from .retry import Retry
@@ -18,6 +19,7 @@ __all__ = [
     "CircuitBreaker",
     "ConcurrencyLimit",
     "Fallback",
+    "Idle",
     "LimitStatistics",
     "Pipeline",
     "Policy",

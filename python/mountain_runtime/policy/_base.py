@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, ParamSpec, TypeVar, cast, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Never, ParamSpec, TypeVar, cast, get_origin
 
 from .._native import Effect, Layer, Plan, call_effect, check_call
 from ..errors import ConfigError
@@ -82,6 +82,10 @@ class Policy(Generic[D_co]):
         """Its function that stands in, called with the arguments of the call."""
         return None
 
+    def _only(self) -> Literal["effect", "stream"] | None:
+        """The kind of call that it can stand around, if not both."""
+        return None
+
     def _part(self) -> Part:
         """Its description, in words and numbers."""
         raise NotImplementedError
@@ -111,13 +115,15 @@ def plan(
     skip: int = 0,
     *,
     given: tuple[Any, ...] | None = None,
+    streams: bool = False,
 ) -> Plan:
-    """The plan of an effect called `name` under `policies`, outermost first.
+    """The plan of an effect, or with `streams` of a stream, called `name` under `policies`, outermost first.
 
     Its calls are those of `function`, after the first `skip` arguments. Without a function, and but for those `given`
     to a native call, there are no arguments to ask for.
     """
     flat = flatten(policies, name)
+    _check_kind(flat, name, streams)
     asking = [(policy, setting, each) for policy in flat for setting, each in policy._asks().items()]
     for policy, setting, each in asking:
         if function is None and given is None:
@@ -134,13 +140,24 @@ def plan(
     layers = [policy._layer() for policy in flat]
     if asking or rungs:
         method, services = is_method(function), before_services(function)
-        return Plan(flat, layers, name, function, skip, method, arity(function), services)
-    return Plan(flat, layers, name, function, skip)
+        return Plan(flat, layers, name, function, skip, method, arity(function), services, streams)
+    return Plan(flat, layers, name, function, skip, streams=streams)
+
+
+def _check_kind(policies: Iterable[Policy[Any]], name: str, streams: bool) -> None:
+    """A ConfigError for a policy that cannot stand around an effect, or a stream."""
+    for policy in policies:
+        only = policy._only()
+        if streams and only == "effect":
+            raise ConfigError(f"{policy!r} is about one value, and stream {name} gives many items", effect=name)
+        if not streams and only == "stream":
+            raise ConfigError(f"{policy!r} stands around {name}, which gives one value: write Timeout", effect=name)
 
 
 def under(policies: tuple[object, ...], inner: Plan, given: tuple[Any, ...] | None) -> Plan:
     """The plan of an effect that is put under `policies`, around those it has; `given`: of a native call."""
-    return plan((*policies, *inner.policies), inner.name, inner.function, inner.skip, given=given)
+    every = (*policies, *inner.policies)
+    return plan(every, inner.name, inner.function, inner.skip, given=given, streams=inner.streams)
 
 
 def _checked(policy: object) -> Policy[Any]:

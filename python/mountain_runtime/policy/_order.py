@@ -27,7 +27,7 @@ def warnings(parts: list[Part]) -> list[str]:
                 found += _cache(part, around)
             case "fallback":
                 found += _fallback(part, around, inside)
-            case "breaker" | "chaos":
+            case "breaker" | "chaos" | "idle":
                 pass
     return found
 

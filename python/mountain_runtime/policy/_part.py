@@ -14,7 +14,7 @@ Errors = tuple[type[Exception], ...]
 class Part:
     """One policy of a stack."""
 
-    kind: Literal["timeout", "retry", "places", "rate", "breaker", "cache", "fallback", "chaos"]
+    kind: Literal["timeout", "retry", "places", "rate", "breaker", "cache", "fallback", "chaos", "idle"]
     #: As it is written.
     text: str
     does: str

@@ -1,7 +1,7 @@
 """Cache: keeps the value of a call for a time, and gives it to all who make the same call."""
 
 from math import inf
-from typing import Any, ParamSpec, TypedDict, cast, final
+from typing import Any, Literal, ParamSpec, TypedDict, cast, final
 
 from .._native import CacheState, Layer
 from ._arguments import bound, check_name, is_method, whole
@@ -107,6 +107,9 @@ class Cache(Policy):
 
     def _asks(self) -> Asks:
         return {"key": self._key} if self._key is not None else {"the arguments as its key": None}
+
+    def _only(self) -> Literal["effect"]:
+        return "effect"
 
     def _part(self) -> Part:
         kept = "as long as there is room" if self._ttl == inf else f"for {span(self._ttl)}"

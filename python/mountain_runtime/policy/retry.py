@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from math import inf
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from .._native import Layer
 from ..errors import ConfigError
@@ -100,6 +100,9 @@ class Retry(Policy):
                 plain = field.name not in ("on", "until", "backoff") or isinstance(value, Backoff)
                 parts.append(f"{field.name}={value!r}" if plain else f"{field.name}={named(value)}")
         return f"Retry({', '.join(parts)})"
+
+    def _only(self) -> Literal["effect"] | None:
+        return None if self.until is None else "effect"
 
     def _part(self) -> Part:
         attempts = inf if self.attempts is None else min(self.attempts, 2**53)

@@ -13,6 +13,7 @@
 //!  - `scope`
 //!  - `handle`
 //!  - `run`
+//!  - `stream`
 //!  - `effect`
 //!  - `runtime`
 //!  - `providers`
@@ -32,6 +33,7 @@ mod python;
 mod run;
 mod runtime;
 mod scope;
+mod stream;
 mod testing;
 
 /// docs/decisions/0008-allocator.md
@@ -112,6 +114,12 @@ mod _native {
     #[pymodule_export]
     use super::scope::{Scope, current};
     #[pymodule_export]
+    use super::stream::Stream;
+    #[pymodule_export]
+    use super::stream::function::StreamFunction;
+    #[pymodule_export]
+    use super::stream::items::Items;
+    #[pymodule_export]
     use super::testing::trial::{fail, noop, panic, sleep, tick};
     #[pymodule_export]
     use super::testing::virtual_time::{advance, at_rest, at_work, hand_back, next_deadline, now, take_over};
@@ -119,6 +127,7 @@ mod _native {
     use super::context::vars;
     use super::observe::{breakers, log};
     use super::python::{free_list, type_slots};
+    use super::stream::leaving::{Leaving, Over};
     use super::{Bound, PyModule, PyModuleMethods, PyResult, convert, globals, providers, scope};
 
     #[pymodule_init]
@@ -131,10 +140,15 @@ mod _native {
         type_slots::install::<Handle>(py);
         type_slots::install::<Run>(py);
         type_slots::install::<Slot>(py);
+        type_slots::install::<Items>(py);
+        type_slots::install::<Leaving>(py);
+        type_slots::install::<Over>(py);
         free_list::install::<Effect>(py);
         free_list::install::<Handle>(py);
         free_list::install::<Run>(py);
         free_list::install::<Slot>(py);
+        free_list::install::<Items>(py);
+        free_list::install::<Stream>(py);
         m.add("DEBUG", cfg!(debug_assertions))?;
         m.add("deadline_var", vars::deadline_var(py)?)?;
         m.add("PHASES", scope::PHASES)?;

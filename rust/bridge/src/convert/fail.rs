@@ -4,7 +4,9 @@
 use mountain_core::effect::{Class, Fault, Verdict};
 use mountain_core::error::{Refused, TimedOut};
 use pyo3::exceptions::asyncio::CancelledError;
-use pyo3::exceptions::{PyBaseException, PyException, PyOverflowError, PyRuntimeError, PyStopIteration, PyTypeError};
+use pyo3::exceptions::{
+    PyBaseException, PyException, PyGeneratorExit, PyOverflowError, PyRuntimeError, PyStopIteration, PyTypeError,
+};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
@@ -18,6 +20,8 @@ use crate::python::api::api;
 pub(crate) enum Fail {
     /// Our own cancel, come back.
     Stopped,
+    /// The consumer of a stream has left it before its end, and it was closed: no failure.
+    Left,
     Raised(PyErr, Class),
     TimedOut(Box<TimedOut<Fail>>),
     Refused(Refused),
@@ -40,6 +44,7 @@ impl Fail {
     pub(crate) fn into_error(self, py: Python<'_>, plan: &Plan, inherited: &dyn Fn() -> Option<String>) -> PyErr {
         match self {
             Fail::Stopped => CancelledError::new_err(()),
+            Fail::Left => PyGeneratorExit::new_err(()),
             Fail::Raised(e, _) => e,
             Fail::TimedOut(t) => {
                 let cause = t.cause.map(|c| c.into_error(py, plan, inherited));
@@ -80,6 +85,7 @@ impl Fault for Fail {
     fn class(&self) -> Class {
         match self {
             Fail::Stopped => Class::Stopped,
+            Fail::Left => Class::Passes,
             Fail::Raised(_, class) => *class,
             Fail::TimedOut(t) => Class::TimedOut(t.owner),
             Fail::Refused(r) => Class::Refused(Some(r.layer)),

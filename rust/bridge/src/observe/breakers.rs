@@ -87,6 +87,6 @@ fn error(ended: &Ended<'_>) -> Option<String> {
         Fail::Raised(e, _) => Python::attach(|py| Some(keyed::cut(&e.get_type(py).name().ok()?.to_string_lossy()))),
         Fail::TimedOut(_) => Some(TIMED_OUT.into()),
         Fail::NotAccepted(_) => Some("NotAccepted".into()),
-        Fail::Stopped | Fail::Refused(_) => None,
+        Fail::Stopped | Fail::Left | Fail::Refused(_) => None,
     }
 }

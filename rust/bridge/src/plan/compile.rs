@@ -75,6 +75,7 @@ impl Plan {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             part_of: None,
             silent: false,
+            streams: false,
             added: AtomicUsize::new(0),
             met: AtomicBool::new(false),
             labels: OnceLock::new(),

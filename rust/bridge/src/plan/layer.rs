@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mountain_core::effect::{Keys, OnErrno};
-use mountain_core::policy::{self, retry, timeout};
+use mountain_core::policy::{self, idle, retry, timeout};
 use pyo3::exceptions::{PyException, PyOSError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
@@ -141,6 +141,12 @@ impl Layer {
     fn chaos(state: &Bound<'_, ChaosState>, make: Py<PyAny>) -> Self {
         let functions = Functions { error: Some(make), ..Functions::default() };
         Layer { functions, ..Layer::of(policy::Layer::Chaos(state.get().0.clone())) }
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (seconds, /))]
+    fn idle(#[pyo3(from_py_with = to_seconds)] seconds: Duration) -> Self {
+        Layer::of(policy::Layer::Idle(idle::Settings { limit: seconds }))
     }
 
     /// For tests: the inside twice at once, the second time after so many seconds.

@@ -82,6 +82,9 @@ pub(crate) struct Plan {
     pub(super) part_of: Option<(u64, usize)>,
     /// It passes on the value of an effect of its name, which is counted and watched itself: this is not.
     pub(crate) silent: bool,
+    /// Its calls are streams.
+    #[pyo3(get)]
+    pub(super) streams: bool,
     /// How many of its policies, from the outermost, were put around the function's own.
     pub(super) added: AtomicUsize,
     /// A call of it has begun.
@@ -94,7 +97,7 @@ pub(crate) struct Plan {
 impl Plan {
     #[new]
     #[pyo3(signature = (policies, layers, name, function = None, skip = 0, method = false, arity = None,
-        before_services = None))]
+        before_services = None, streams = false))]
     #[expect(clippy::too_many_arguments, reason = "what there is to know of a function")]
     fn new(
         py: Python<'_>,
@@ -106,8 +109,10 @@ impl Plan {
         method: bool,
         arity: Option<usize>,
         before_services: Option<usize>,
+        streams: bool,
     ) -> PyResult<Self> {
-        Plan::of_layers(py, policies, &layers, name, Function { itself: function, skip, method, arity, before_services })
+        let function = Function { itself: function, skip, method, arity, before_services };
+        Ok(Plan { streams, ..Plan::of_layers(py, policies, &layers, name, function)? })
     }
 
     #[getter]
@@ -200,6 +205,11 @@ impl Plan {
             Some(make) => make.bind(py).call0().map(PyErr::from_value),
             None => Err(PyRuntimeError::new_err("chaos without an error: this is a bug in mountain-runtime")),
         }
+    }
+
+    /// The policy at `layer` is a fallback.
+    pub(crate) fn stands_in(&self, layer: usize) -> bool {
+        self.stack.get(layer).is_some_and(policy::Layer::stands_in)
     }
 
     /// The functions of the layer at `layer`.

@@ -37,6 +37,14 @@ pub(crate) struct Api {
     pub(crate) unhashable: Py<PyAny>,
     /// Begins a cached call as a task of its own.
     pub(crate) fly: Py<PyAny>,
+    /// Starts the task that closes a stream whose time is up while its consumer does not pull.
+    pub(crate) end_stream: Py<PyAny>,
+    /// Waits for that task, and gives what it ended the stream with.
+    pub(crate) stream_ended: Py<PyAny>,
+    /// Waits for the end of another task's pull.
+    pub(crate) stream_rests: Py<PyAny>,
+    /// Tells a future that waits for that.
+    pub(crate) tell_waiter: Py<PyAny>,
     /// Finds out whether the application traces.
     pub(crate) look_for_tracing: Py<PyAny>,
     /// Passes a message to `logging`.
@@ -140,6 +148,10 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
         whole: get("whole")?.unbind(),
         unhashable: get("unhashable")?.unbind(),
         fly: get("fly")?.unbind(),
+        end_stream: get("end_stream")?.unbind(),
+        stream_ended: get("stream_ended")?.unbind(),
+        stream_rests: get("stream_rests")?.unbind(),
+        tell_waiter: get("tell_waiter")?.unbind(),
         look_for_tracing: get("look_for_tracing")?.unbind(),
         log: get("log")?.unbind(),
         hears_policy: get("hears_policy")?.unbind(),

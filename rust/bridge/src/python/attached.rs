@@ -17,6 +17,10 @@ pub(crate) struct Attached<T>(Inner<T>);
 unsafe impl<T: Send> Sync for Attached<T> {}
 
 impl<T> Attached<T> {
+    pub(crate) fn new(state: T) -> Self {
+        Attached(Inner::new(state))
+    }
+
     /// No Python code may run while the guard lives.
     pub(crate) fn lock<'a, 'py: 'a>(&'a self, _py: Python<'py>) -> Guard<'a, T> {
         #[cfg(not(Py_GIL_DISABLED))]

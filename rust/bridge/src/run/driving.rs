@@ -16,7 +16,7 @@ use std::task::Poll;
 
 use mountain_core::effect::{Asked, Begin, Class, Holder, was_enforced};
 use pyo3::exceptions::asyncio::CancelledError;
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTypeError};
+use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::{ffi, intern};
 
@@ -105,33 +105,38 @@ impl PyLeaf {
         Ok(awaitable.call_method0(intern!(py, "__await__"))?.unbind())
     }
 
-    /// Calls the fallback. `Ok`: an awaitable, which is to be driven. `Err`: the value.
-    fn begin_instead(&self, py: Python<'_>) -> PyResult<Result<Py<PyAny>, Py<PyAny>>> {
+    /// The fallback's place, its answer, and the error that it stands in for.
+    pub(super) fn instead<'py>(&self, py: Python<'py>) -> PyResult<Option<Instead<'py>>> {
         let fault = self.state.lock(py).rare_mut().and_then(|rare| rare.fault.take());
-        let Some((layer, mut fault)) = fault else { return Ok(Err(py.None())) };
-        let plan = self.plan.get();
-        let Some(error) = self.raise(py, &mut fault) else { return Ok(Err(py.None())) };
-        let error = &with_frames(py, error);
+        let Some((layer, mut fault)) = fault else { return Ok(None) };
+        let Some(error) = self.raise(py, &mut fault) else { return Ok(None) };
+        let error = with_frames(py, error);
         let kwargs = self.kwargs.as_ref().map(|kwargs| kwargs.bind(py));
-        let given = plan.stand_in(layer, error.as_any(), self.args.bind(py), kwargs).map_err(|e| {
-            while_handling(&e, error);
+        let given = self.plan.get().stand_in(layer, error.as_any(), self.args.bind(py), kwargs).map_err(|e| {
+            while_handling(&e, &error);
             no_stop(py, e, "a fallback raised StopIteration")
         })?;
+        Ok(Some((layer, given, error)))
+    }
+
+    /// Calls the fallback. `Ok`: an awaitable, which is to be driven. `Err`: the value.
+    fn begin_instead(&self, py: Python<'_>) -> PyResult<Result<Py<PyAny>, Py<PyAny>>> {
+        let Some((_, given, error)) = self.instead(py)? else { return Ok(Err(py.None())) };
         // SAFETY: asks for the type only.
         if unsafe { ffi::PyCoro_CheckExact(given.as_ptr()) } != 0 || is_old_coroutine(&given)? {
-            self.state.lock(py).make_rare().stands_for = Some(error.clone().into_any().unbind());
+            self.state.lock(py).make_rare().stands_for = Some(error.into_any().unbind());
             return Ok(Ok(given.unbind()));
         }
         if !given.hasattr(intern!(py, "__await__"))? {
             return Ok(Err(given.unbind()));
         }
         let driven = given.call_method0(intern!(py, "__await__"))?.unbind();
-        self.state.lock(py).make_rare().stands_for = Some(error.clone().into_any().unbind());
+        self.state.lock(py).make_rare().stands_for = Some(error.into_any().unbind());
         Ok(Ok(driven))
     }
 
     /// One step: `Ok(Ok(value))` is the end, `Ok(Err(yielded))` a suspension.
-    fn step(py: Python<'_>, coroutine: &Py<PyAny>, resume: Resume) -> PyResult<Result<Py<PyAny>, Py<PyAny>>> {
+    pub(super) fn step(py: Python<'_>, coroutine: &Py<PyAny>, resume: Resume) -> PyResult<Result<Py<PyAny>, Py<PyAny>>> {
         if let Resume::Throw(e) = resume {
             // As `yield from` does it: an iterator without `throw` is left, and the exception is the outcome.
             let Some(throw) = coroutine.bind(py).getattr_opt(intern!(py, "throw"))? else { return Err(*e) };
@@ -153,7 +158,7 @@ impl PyLeaf {
     }
 
     /// The first suspension: the loop, and the task's cancels. Without a task nothing can be woken or cancelled.
-    fn note_task(py: Python<'_>) -> PyResult<(Py<PyAny>, Cancels)> {
+    pub(super) fn note_task(py: Python<'_>) -> PyResult<(Py<PyAny>, Cancels)> {
         let (event_loop, task) = running(py)?;
         if task.is_none() {
             return Err(PyRuntimeError::new_err("an effect that waits must be awaited inside an asyncio task"));
@@ -163,7 +168,7 @@ impl PyLeaf {
     }
 
     /// The coroutine has ended: its result as a fault's class, by whether the task's cancels are ours.
-    fn settle(&self, py: Python<'_>, result: PyResult<Py<PyAny>>) -> Result<Py<PyAny>, Fail> {
+    pub(super) fn settle(&self, py: Python<'_>, result: PyResult<Py<PyAny>>) -> Result<Py<PyAny>, Fail> {
         let (sent, cancels, stands_for) = {
             let mut s = self.state.lock(py);
             s.stop = false;
@@ -189,6 +194,9 @@ impl PyLeaf {
     }
 
     pub(super) fn poll_once(&self, py: Python<'_>, begin: Option<Begin<'_>>) -> Poll<Result<Py<PyAny>, Fail>> {
+        if self.opened.is_some() {
+            return self.poll_items(py, begin);
+        }
         let (coroutine, resume, over, held) = if let Some(begin) = begin {
             let (Begin::Call(around) | Begin::Instead(around)) = begin;
             let source = || self.deadline_source(py, around.over.owner);
@@ -255,11 +263,14 @@ impl PyLeaf {
     }
 }
 
+/// The place of a fallback, its answer, and the error that it stands in for.
+type Instead<'py> = (usize, Bound<'py, PyAny>, Bound<'py, PyBaseException>);
+
 /// One level of recursion more, as long as it lives: a panic leaves it too.
-struct Deeper<'py>(PhantomData<Python<'py>>);
+pub(super) struct Deeper<'py>(PhantomData<Python<'py>>);
 
 impl<'py> Deeper<'py> {
-    fn new(py: Python<'py>) -> PyResult<Self> {
+    pub(super) fn new(py: Python<'py>) -> PyResult<Self> {
         // SAFETY: paired with the leave below; it sets RecursionError when it fails.
         if unsafe { ffi::Py_EnterRecursiveCall(c" while running an effect".as_ptr()) } == 0 {
             Ok(Deeper(PhantomData))
@@ -277,7 +288,7 @@ impl Drop for Deeper<'_> {
 }
 
 /// A generator of `types.coroutine`: it can be awaited, though it has no `__await__`.
-fn is_old_coroutine(awaitable: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(super) fn is_old_coroutine(awaitable: &Bound<'_, PyAny>) -> PyResult<bool> {
     const CO_ITERABLE_COROUTINE: u32 = 0x100;
     let py = awaitable.py();
     // SAFETY: asks for the type only.

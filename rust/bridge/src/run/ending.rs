@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
-use crate::convert::fail::{RAISED_STOP, no_stop};
+use crate::convert::fail::{Fail, RAISED_STOP, no_stop};
 use crate::convert::note;
 use crate::globals::clock;
 use crate::observe::log;
@@ -51,6 +51,10 @@ impl Run {
             Ok(v) => {
                 record.succeeded(py, plan, took, watched);
                 Step::Return(v.into_bound(py))
+            }
+            Err(Fail::Left) => {
+                record.succeeded(py, plan, took, watched);
+                Step::Return(py.None().into_bound(py))
             }
             Err(fail) => {
                 let e = leaf.error(py, fail);

@@ -58,6 +58,9 @@ impl PyLeaf {
         {
             return Ok(Verdict::No);
         }
+        if self.is_out(py) {
+            return Ok(Verdict::No);
+        }
         if let Fail::NotAccepted(_) = fault {
             self.raise(py, fault); // a retry inside gave up on it
         }
@@ -80,7 +83,7 @@ impl PyLeaf {
                     no_stop(py, e, "a retry's on= raised StopIteration")
                 })
             }
-            (On::Nothing, _) | (_, Fail::Stopped | Fail::NotAccepted(_)) => Ok(Verdict::No),
+            (On::Nothing, _) | (_, Fail::Stopped | Fail::Left | Fail::NotAccepted(_)) => Ok(Verdict::No),
         };
         judged.map_err(|e| Fail::raised(py, e))
     }
@@ -125,6 +128,9 @@ impl PyLeaf {
     /// The policy at `layer` names the fault's class.
     pub(super) fn is_named(&self, py: Python<'_>, layer: usize, fault: &mut Fail) -> bool {
         let plan = self.plan.get();
+        if self.is_out(py) && plan.stands_in(layer) {
+            return false;
+        }
         match (plan.on(layer), self.raise(py, fault)) {
             (On::Classes { named, .. }, Some(e)) => e.is_instance(py, named.bind(py)),
             _ => false,

@@ -31,6 +31,8 @@ pub(crate) struct PyLeaf {
     pub(crate) trace: Trace<Fail>,
     /// The watch of this call, if it has one: known from its first step on.
     pub(crate) watch: OnceLock<Box<Watch>>,
+    /// When it was opened, if it is the call of a stream, which gives many items.
+    pub(crate) opened: Option<Instant>,
     /// A policy or a deadline may ask the call to stop, or try it again: then its task must be known.
     pub(crate) may_be_stopped: AtomicBool,
     /// Its task is known.
@@ -50,6 +52,7 @@ impl PyLeaf {
             plan,
             trace: Trace::default(),
             watch: OnceLock::new(),
+            opened: None,
             may_be_stopped,
             noted: AtomicBool::new(false),
             has_job: AtomicBool::new(false),
@@ -106,6 +109,9 @@ impl Leaf for PyLeaf {
             return true;
         }
         let mut s = self.state.lock(py);
+        if s.pulls.is_some() {
+            return s.stop_items();
+        }
         s.stop |= s.coroutine.is_some();
         s.coroutine.is_some()
     }
@@ -113,7 +119,14 @@ impl Leaf for PyLeaf {
     fn active(&self) -> bool {
         // SAFETY: as in `poll`.
         let py = unsafe { Python::assume_attached() };
-        self.state.lock(py).coroutine.is_some()
+        let s = self.state.lock(py);
+        s.coroutine.is_some() || s.pulls.as_ref().is_some_and(|pulls| pulls.is_open())
+    }
+
+    fn waiting(&self) -> Option<Instant> {
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        self.state.lock(py).pulls.as_ref().and_then(|pulls| pulls.since)
     }
 
     fn verdict(&self, layer: usize, fault: &mut Fail) -> Result<Verdict, Fail> {
@@ -161,7 +174,8 @@ impl Leaf for PyLeaf {
     }
 
     fn flights(&self) -> Option<&dyn Flights<Ok = Py<PyAny>, Err = Fail>> {
-        Some(self)
+        // A stream's items go to its one consumer.
+        if self.opened.is_some() { None } else { Some(self) }
     }
 
     fn outlives(&self) -> bool {

@@ -6,6 +6,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::globals::clock;
 use crate::python::type_slots::thrown;
+use crate::run::pulls::Closing;
 use crate::run::run::Run;
 use crate::run::suspended::Resume;
 
@@ -40,7 +41,7 @@ impl Run {
     }
 
     /// Close the coroutine, so that its `finally` runs, then let go of what the engine holds.
-    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let Ok(mut me) = slf.try_borrow_mut() else { return Err(PyRuntimeError::new_err("this effect is running")) };
         let (leaf, engine, park) = (me.leaf.take(), me.engine.take(), me.park.take());
@@ -109,6 +110,15 @@ impl Run {
         slf.try_borrow().is_err()
     }
 
+    /// In the ender's task: the close of a stream whose time is up between two pulls. To be awaited.
+    fn _close_stream(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        let leaf = slf.try_borrow()?.leaf.clone();
+        if let Some(leaf) = leaf {
+            leaf.close(slf.py(), Closing::Stopped);
+        }
+        Ok(slf)
+    }
+
     fn __repr__(&self) -> String {
         format!("<running effect {}>", self.__name__())
     }
@@ -120,8 +130,9 @@ impl Run {
             visit.call(&leaving.cancel)?;
             leaving.shield.as_ref().map_or(Ok(()), |shield| shield.traverse(&visit))?;
         }
-        // The leaf is shared with the engine, which is ours: its references are counted once.
-        if let Some(leaf) = &self.leaf {
+        // The leaf is shared with the engine, which is ours: its references are counted once. That of a stream is
+        // visited by its items.
+        if let Some(leaf) = self.leaf.as_ref().filter(|leaf| leaf.opened.is_none()) {
             leaf.traverse(&visit)?;
         }
         Ok(())

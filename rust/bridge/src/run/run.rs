@@ -88,8 +88,13 @@ impl Reused for Run {
 
 impl Run {
     pub(crate) fn new(leaf: PyLeaf) -> Self {
+        Run::shared(Arc::new(leaf))
+    }
+
+    /// The run of a leaf that others know, too.
+    pub(crate) fn shared(leaf: Arc<PyLeaf>) -> Self {
         Run {
-            leaf: Some(Arc::new(leaf)),
+            leaf: Some(leaf),
             engine: None,
             wake: None,
             port: None,
@@ -169,7 +174,7 @@ async fn engine(
     began: Option<Instant>,
 ) -> Ended {
     let observer = leaf.watch.get().and_then(|watch| watch.observer()).map(|observer| &**observer);
-    let call = Call::new(&*leaf, clock, &leaf.trace, &terms).observed(observer).began(began);
+    let call = Call::new(&*leaf, clock, &leaf.trace, &terms).observed(observer).opened(leaf.opened).began(began);
     let stack = &leaf.plan.get().stack;
     if stack.is_empty() && enforced_at.is_none() {
         return call_leaf(&call, Around::call(&terms, over)).await;

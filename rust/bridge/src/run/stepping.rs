@@ -24,10 +24,18 @@ use crate::policy::cache;
 use crate::port::Port;
 use crate::python::type_slots::{Step, Steps};
 use crate::run::cancel::Cancels;
-use crate::run::run::{Engine, Leaving, Run, used_up};
+use crate::run::run::{Ended, Engine, Leaving, Run, used_up};
 use crate::run::slow;
 use crate::run::suspended::Resume;
 use crate::scope;
+
+/// A run that has not ended.
+enum Waits<'py> {
+    /// It yields that object, and the cancel is due.
+    For(Bound<'py, PyAny>, Option<Cancels>),
+    /// For the next pull: the item is out.
+    Item(Bound<'py, PyAny>),
+}
 
 impl Steps for Run {
     fn step<'py>(slf: &Bound<'py, Self>) -> Step<'py> {
@@ -83,7 +91,7 @@ impl Run {
         Ok(None)
     }
 
-    pub(super) fn advance<'py>(slf: &Bound<'py, Self>, resume: Resume) -> Step<'py> {
+    pub(crate) fn advance<'py>(slf: &Bound<'py, Self>, resume: Resume) -> Step<'py> {
         let py = slf.py();
         let Ok(mut me) = slf.try_borrow_mut() else {
             return Step::Error(PyRuntimeError::new_err("this effect is already being awaited"));
@@ -135,10 +143,18 @@ impl Run {
             let step = Self::gives_up(me, slf, PyErr::from_value(cancel.into_bound(py).into_any()));
             return shield.map_or(Ok(()), |shield| shield.exit(py)).map_or_else(Step::Error, |()| step);
         }
+        Self::answer(me, slf, polled)
+    }
+
+    /// The step that follows a poll in the task's own step.
+    #[inline]
+    pub(super) fn answer<'py>(mut me: PyRefMut<'py, Self>, slf: &Bound<'py, Self>, polled: Poll<Ended>) -> Step<'py> {
+        let py = slf.py();
         match polled {
             Poll::Ready(result) => Self::ended(me, slf, result),
             Poll::Pending => match Self::pending(&mut me, slf) {
-                Ok((yielded, owed)) => {
+                Ok(Waits::Item(item)) => Step::Return(item),
+                Ok(Waits::For(yielded, owed)) => {
                     let took = me.step.map_or(0, |step| clock().took(step));
                     let leaf = if took > slow::NOTICED { me.leaf.clone() } else { None };
                     drop(me);
@@ -181,8 +197,8 @@ impl Run {
         step
     }
 
-    /// The object to yield while the engine waits, and the cancel that is due.
-    fn pending<'py>(me: &mut PyRefMut<'py, Self>, slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Option<Cancels>)> {
+    /// The object to yield while the engine waits, or an item.
+    fn pending<'py>(me: &mut PyRefMut<'py, Self>, slf: &Bound<'py, Self>) -> PyResult<Waits<'py>> {
         let py = slf.py();
         if me.record.in_first_step() {
             let me = &mut **me;
@@ -195,7 +211,14 @@ impl Run {
                 // SAFETY: see the drop of `Run`.
                 unsafe { wake.waits(slf.as_any()) }?;
             }
-            return Ok((yielded.into_bound(py), owed));
+            return Ok(Waits::For(yielded.into_bound(py), owed));
+        }
+        if let Some(item) = me.leaf.as_ref().and_then(|l| l.take_item(py)) {
+            if let Some(wake) = &me.wake {
+                // SAFETY: see the drop of `Run`.
+                unsafe { wake.waits(slf.as_any()) }?;
+            }
+            return Ok(Waits::Item(item.into_bound(py)));
         }
         let port = if let Some(port) = &me.port {
             port.bind(py).clone()
@@ -213,7 +236,7 @@ impl Run {
             Some(wake) => unsafe { wake.waits(slf.as_any()) }?,
             None => return Err(PyRuntimeError::new_err("an effect waits for nothing: this is a bug in mountain-runtime")),
         }
-        Ok((yielded, None))
+        Ok(Waits::For(yielded, None))
     }
 
     pub(super) fn unpark(me: &PyRefMut<'_, Self>, slf: &Bound<'_, Self>) {
@@ -245,11 +268,12 @@ impl Run {
             // The engine ends only when its leaf has, and that happens in the task's step.
             return Err(PyRuntimeError::new_err("an effect ended outside its task: this is a bug in mountain-runtime"));
         }
-        let owed = me.leaf.as_ref().and_then(|l| l.owes_cancel(py));
+        let leaf = me.leaf.clone();
         drop(me);
-        if let Some(cancels) = owed {
+        let Some(leaf) = leaf else { return Ok(()) };
+        if let Some(cancels) = leaf.owes_cancel(py) {
             cancels.send(py)?;
         }
-        Ok(())
+        if leaf.is_to_close(py) { Self::start_ender(slf, &leaf) } else { Ok(()) }
     }
 }

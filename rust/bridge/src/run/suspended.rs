@@ -11,6 +11,8 @@ use crate::context::deadline_source::DeadlineSource;
 use crate::convert::fail::Fail;
 use crate::handle::job_state::JobState;
 use crate::run::cancel::Cancels;
+use crate::run::pulls::Closing;
+use crate::run::pulls::Pulls;
 
 /// How the suspended coroutine goes on.
 #[derive(Default)]
@@ -39,6 +41,8 @@ pub(super) struct Suspended {
     pub(super) cancels: Option<Cancels>,
     /// The task's loop.
     pub(super) event_loop: Option<Py<PyAny>>,
+    /// Of the call of a stream.
+    pub(super) pulls: Option<Box<Pulls>>,
     rare: Option<Box<Rare>>,
 }
 
@@ -69,12 +73,22 @@ impl Default for Suspended {
             cancel_sent: false,
             cancels: None,
             event_loop: None,
+            pulls: None,
             rare: None,
         }
     }
 }
 
 impl Suspended {
+    /// Asked to stop: between two pulls the generator is to be closed. A closing for an earlier limit goes on
+    /// undisturbed.
+    pub(super) fn stop_items(&mut self) -> bool {
+        let Some(pulls) = &self.pulls else { return false };
+        let open = self.coroutine.is_some() || pulls.is_open();
+        self.stop |= open && pulls.closing != Closing::Stopped;
+        open
+    }
+
     /// Made on the first use.
     pub(super) fn make_rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
@@ -104,6 +118,9 @@ impl Suspended {
         if let Some(cancels) = &self.cancels {
             cancels.traverse(visit)?;
         }
+        if let Some(pulls) = &self.pulls {
+            pulls.traverse(visit)?;
+        }
         if let Some(rare) = &self.rare {
             visit.call(&rare.stands_for)?;
             rare.inherits.as_ref().map_or(Ok(()), |source| source.traverse(visit))?;
@@ -113,6 +130,7 @@ impl Suspended {
 
     /// Takes the references by which the collector breaks a cycle. They are to be dropped outside of the lock.
     pub(super) fn take(&mut self) -> impl Sized + use<> {
-        (self.coroutine.take(), self.yielded.take(), self.cancels.take(), self.event_loop.take(), self.rare.take())
+        let pulls = self.pulls.as_mut().map(|pulls| pulls.take());
+        (self.coroutine.take(), self.yielded.take(), self.cancels.take(), self.event_loop.take(), pulls, self.rare.take())
     }
 }

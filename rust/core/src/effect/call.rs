@@ -83,7 +83,7 @@ impl<E> Trace<E> {
     }
 
     /// Keep which fallback gave the value.
-    pub(crate) fn stand_in(&self, layer: Option<usize>) {
+    pub fn stand_in(&self, layer: Option<usize>) {
         self.stood_in.store(layer.map_or(NONE, |layer| layer as u32), Ordering::Relaxed);
     }
 
@@ -136,6 +136,8 @@ pub struct Call<'a, L: Leaf> {
     pub terms: &'a Terms,
     /// Hears of each event of the call.
     pub observer: Option<&'a dyn Observer>,
+    /// When it was opened, if it is that of a stream, which begins with its first pull.
+    pub opened: Option<Instant>,
     /// The time last read, 0 if the call has waited or the leaf has run since: layers that begin together read
     /// the clock once.
     now: AtomicU64,
@@ -143,12 +145,18 @@ pub struct Call<'a, L: Leaf> {
 
 impl<'a, L: Leaf> Call<'a, L> {
     pub fn new(leaf: &'a L, clock: &'a Arc<Clock>, trace: &'a Trace<L::Err>, terms: &'a Terms) -> Self {
-        Call { leaf, clock, trace, terms, observer: None, now: AtomicU64::new(0) }
+        Call { leaf, clock, trace, terms, observer: None, opened: None, now: AtomicU64::new(0) }
     }
 
     #[must_use]
     pub fn observed(self, observer: Option<&'a dyn Observer>) -> Self {
         Call { observer, ..self }
+    }
+
+    /// The call is that of a stream, opened at that time.
+    #[must_use]
+    pub fn opened(self, opened: Option<Instant>) -> Self {
+        Call { opened, ..self }
     }
 
     /// The call began at `now`: its first layers need not read the clock.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::{Around, Deadline, Landing, PermitContext, Shared};
 use crate::error::{Misfit, Owner, Refused, TimedOut};
+use crate::time::Instant;
 
 /// The engine's requirements of a leaf. The engine begins calls, polls them, and may ask a running one to end; it never
 /// stops one by force. Methods with a body are optional for a host.
@@ -61,6 +62,12 @@ pub trait Leaf: Send + Sync {
     /// Runs of the inside of a layer as work of their own; `None` where the host has none, so that a layer only
     /// calls its inside.
     fn flights(&self) -> Option<&dyn Flights<Ok = Self::Ok, Err = Self::Err>> {
+        None
+    }
+
+    /// Since when the consumer of a stream waits for its next item; `None` while it does not, and for a call that gives
+    /// one value.
+    fn waiting(&self) -> Option<Instant> {
         None
     }
 

@@ -1,11 +1,13 @@
 //! Policies, one folder each: settings, a pure machine of state, event and `now`, and the layer that obeys it. A policy
 //! knows no other.
 
+mod asked;
 mod backoff;
 pub mod breaker;
 pub mod cache;
 pub mod chaos;
 pub mod fallback;
+pub mod idle;
 pub mod limit;
 pub mod rate;
 pub mod retry;
@@ -35,6 +37,8 @@ pub enum Layer {
     Cache(Arc<cache::Cache>),
     Fallback,
     Chaos(Arc<chaos::Chaos>),
+    /// Of a stream only.
+    Idle(idle::Settings),
     /// For tests: [`trial::twice`], after that wait.
     Trial(Duration),
 }
@@ -61,6 +65,11 @@ impl Layer {
         matches!(self, Layer::Retry(_) | Layer::Trial(_))
     }
 
+    /// It gives something in place of its inside's failure.
+    pub fn stands_in(&self) -> bool {
+        matches!(self, Layer::Fallback)
+    }
+
     /// It begins its inside as work of its own, where the host has [flights](Leaf::flights).
     pub fn flies(&self) -> bool {
         matches!(self, Layer::Cache(_) | Layer::Trial(_))
@@ -68,7 +77,7 @@ impl Layer {
 
     /// It needs the terms of a call: its priority, key, cost, or the permits around it.
     pub fn takes_terms(&self) -> bool {
-        !matches!(self, Layer::Timeout(_) | Layer::Retry(_) | Layer::Fallback | Layer::Chaos(_))
+        !matches!(self, Layer::Timeout(_) | Layer::Retry(_) | Layer::Fallback | Layer::Idle(_) | Layer::Chaos(_))
     }
 
     /// It is chaos that is on.
@@ -83,7 +92,7 @@ impl Layer {
 
     /// Its inside begins as soon as it does, and a refusal of its inside passes through it unchanged.
     fn begins_at_once(&self) -> bool {
-        matches!(self, Layer::Timeout(_)) || self.is_off()
+        matches!(self, Layer::Timeout(_) | Layer::Idle(_)) || self.is_off()
     }
 }
 
@@ -121,7 +130,7 @@ fn attempts_in_time<'a, L: Leaf>(
     around: Around<'a>,
 ) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + 'a {
     retry::retry(call, at, settings, around.over, move || {
-        let (mine, around) = limits(call, each, at + 1, around);
+        let (mine, around) = limits(call, each, at + 1, around, None);
         timeout::hold_to(call, mine, call_leaf(call, around))
     })
 }
@@ -144,9 +153,16 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
     match stack.get(at) {
         None => Box::pin(call_leaf(call, around)),
         Some(Layer::Timeout(settings)) => {
-            let (mine, around) = limits(call, settings, at, around);
+            let from = opened(call, &stack[..at]);
+            let (mine, around) = limits(call, settings, at, around, from);
+            if from.is_some() && mine.at <= call.now() {
+                // The stream was opened, and not read until now.
+                let late = TimedOut { owner: mine.owner, attempts: 0, cause: None };
+                return Box::pin(std::future::ready(Err(L::Err::timed_out(late))));
+            }
             Box::pin(timeout::hold_to(call, mine, next(call, stack, at, around)))
         }
+        Some(Layer::Idle(settings)) => Box::pin(idle::watch(call, at, settings, next(call, stack, at, around))),
         Some(Layer::Retry(settings)) => match &stack[at + 1..] {
             [Layer::Timeout(each)] => Box::pin(attempts_in_time(call, at, settings, each, around)),
             _ => Box::pin(retry::retry(call, at, settings, around.over, move || next(call, stack, at, around))),
@@ -209,16 +225,23 @@ impl<L: Leaf, F: Future<Output = Result<L::Ok, L::Err>> + Unpin> Future for Next
     }
 }
 
-/// The deadline of the timeout at `at`, which begins now, and the surroundings of its inside. It is never where an
-/// inherited deadline passes first: were both to ask the leaf to stop, the second would cut short the cleanup of the
-/// first.
+/// When a stream was opened, for a timeout that begins with it: only timeouts are `around` it.
+fn opened<L: Leaf>(call: &Call<'_, L>, around: &[Layer]) -> Option<Instant> {
+    call.opened.filter(|_| around.iter().all(Layer::begins_at_once))
+}
+
+/// The deadline of the timeout at `at`, which begins now, or `from` an earlier time, and the surroundings of its
+/// inside. It is never where an inherited deadline passes first: were both to ask the leaf to stop, the second would
+/// cut short the cleanup of the first.
 fn limits<'a, L: Leaf>(
     call: &Call<'_, L>,
     settings: &timeout::Settings,
     at: usize,
     around: Around<'a>,
+    from: Option<Instant>,
 ) -> (Deadline, Around<'a>) {
-    let (over, mine) = (around.over, Deadline { at: call.entered().after(settings.limit), owner: Owner::Layer(at) });
+    let from = from.unwrap_or_else(|| call.entered());
+    let (over, mine) = (around.over, Deadline { at: from.after(settings.limit), owner: Owner::Layer(at) });
     if over.owner == Owner::Inherited && over.at <= mine.at {
         return (Deadline { at: Instant::NEVER, ..mine }, around);
     }

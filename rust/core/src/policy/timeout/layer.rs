@@ -10,9 +10,9 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use super::machine::{End, State};
 use crate::effect::{Call, Deadline, Fault, Leaf};
 use crate::error::TimedOut;
+use crate::policy::asked::{End, State};
 use crate::time::{Instant, Sleep, sleep_until};
 
 /// Holds `inner` to `deadline`.

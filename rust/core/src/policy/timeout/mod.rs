@@ -2,7 +2,6 @@
 //! it has ended.
 
 mod layer;
-mod machine;
 
 pub use layer::hold_to;
 

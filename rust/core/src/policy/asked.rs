@@ -1,4 +1,5 @@
-//! The decisions of a deadline: nothing here waits or reads a clock.
+//! The decisions of a limit on time, once it has passed and what it encloses was asked to stop: nothing here waits or
+//! reads a clock.
 
 use crate::effect::Class;
 use crate::error::Owner;

@@ -1,0 +1,78 @@
+"""The ends of a stream that no pull sees: the ender, a task that closes the stream for a limit, and the waits for it.
+
+1. A limit passes while the consumer does not pull. The drain of the loop's port calls `begin`.
+2. The ender closes the generator, in the very context in which the stream was opened: the cleanup sees the variables as
+   they were set, and a token of the generator's is one of that context. The consumer's task is not in its step.
+3. The consumer's next pull waits for the ender, by `ended`, and raises what the ender gives.
+"""
+
+import asyncio
+import gc
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, cast
+
+from .._native import Items, Run
+from .._tasks.exits import EXITS
+from .._tasks.outlast import outlast
+
+__all__ = ["begin", "ended", "rests", "tell"]
+
+
+def begin(run: Run, opener: "asyncio.Task[Any] | None") -> "asyncio.Task[BaseException | None]":
+    """The ender of a run; `opener` is the task that opened the stream."""
+    loop = asyncio.get_running_loop()
+    context = None if opener is None else _context_of(opener)
+    # Not by `create_task`: on an eager loop that would take the first step here, in the drain.
+    return asyncio.Task(_end(run), loop=loop, name="end of a stream", context=context)
+
+
+def _context_of(task: "asyncio.Task[Any]") -> Context | None:
+    """A task's own context. CPython 3.11 gives it to the collector only."""
+    get = cast("Callable[[], Context] | None", getattr(task, "get_context", None))
+    if get is not None:
+        return get()
+    return next((each for each in gc.get_referents(task) if isinstance(each, Context)), None)
+
+
+async def _end(run: Run) -> BaseException | None:
+    try:
+        await run._close_stream()
+    except EXITS:
+        raise
+    except BaseException as error:
+        return error
+    return None
+
+
+async def ended(ender: "asyncio.Task[BaseException | None]") -> BaseException | None:
+    """Waits for the ender, and gives the error that it ended the stream with.
+
+    A cancel of the waiter's is passed on, and raised afterwards.
+    """
+    if not ender.done() and ender.get_loop() is not asyncio.get_running_loop():
+        return None  # its loop is closed, and it with that
+    cancelled = await outlast([ender], asked=False, notice=lambda: _cancel(ender))
+    if cancelled is not None:
+        try:
+            raise cancelled
+        finally:
+            del cancelled
+    return ender.result()
+
+
+def _cancel(ender: "asyncio.Task[BaseException | None]") -> None:
+    ender.cancel()
+
+
+async def rests(items: "Items[Any]") -> asyncio.CancelledError | None:
+    """Waits for the end of another task's pull. Gives the cancel that came meanwhile."""
+    rested = asyncio.get_running_loop().create_future()
+    items._tells(rested)
+    return await outlast([rested], asked=False)
+
+
+def tell(waiter: "asyncio.Future[None]") -> None:
+    """Tells a future of `rests` that the pull has ended."""
+    if not waiter.done() and not waiter.get_loop().is_closed():
+        waiter.set_result(None)

@@ -1,0 +1,101 @@
+//! The leaf of a stream: how it is made, and its state as the rooms below ask for it.
+
+use mountain_core::policy;
+use mountain_core::time::Instant;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::plan::Plan;
+use crate::run::leaf::PyLeaf;
+use crate::run::pulls::Closing;
+use crate::run::pulls::Phase;
+use crate::run::pulls::Pulls;
+use crate::run::pulls::Source;
+use crate::run::suspended::Suspended;
+
+impl PyLeaf {
+    /// The leaf of a stream that was opened at that time, in that task.
+    pub(crate) fn of_stream(
+        callable: Py<PyAny>,
+        args: Py<PyTuple>,
+        kwargs: Option<Py<PyDict>>,
+        plan: Py<Plan>,
+        opened: Instant,
+        task: &Bound<'_, PyAny>,
+    ) -> Self {
+        let py = task.py();
+        let idles = plan.get().stack.iter().any(|layer| matches!(layer, policy::Layer::Idle(_)));
+        let leaf = PyLeaf { opened: Some(opened), ..PyLeaf::new(callable, args, kwargs, plan) };
+        leaf.state.lock(py).pulls = Some(Box::new(Pulls {
+            source: Source::None,
+            item: None,
+            met: None,
+            out: false,
+            stands_in: None,
+            closing: Closing::No,
+            phase: Phase::New,
+            since: None,
+            idles,
+            task: 0,
+            opener: (!task.is_none()).then(|| task.clone().unbind()),
+            ender: None,
+            leaves: false,
+            waiters: Vec::new(),
+        }));
+        leaf
+    }
+
+    pub(super) fn with<T>(&self, py: Python<'_>, what: impl FnOnce(&mut Suspended, &mut Pulls) -> T) -> T {
+        let mut s = self.state.lock(py);
+        let mut pulls = s.pulls.take().expect("the leaf of a stream has pulls");
+        let out = what(&mut s, &mut pulls);
+        s.pulls = Some(pulls);
+        out
+    }
+
+    pub(super) fn is_out(&self, py: Python<'_>) -> bool {
+        self.opened.is_some() && self.state.lock(py).pulls.as_ref().is_some_and(|pulls| pulls.out)
+    }
+
+    pub(crate) fn phase(&self, py: Python<'_>) -> Phase {
+        self.with(py, |_, pulls| pulls.phase)
+    }
+
+    /// The pull, or the closing, waits in the task of that address.
+    pub(crate) fn waits_in(&self, py: Python<'_>, task: usize) {
+        self.with(py, |_, pulls| pulls.task = task);
+    }
+
+    /// A pull or a closing has ended, and the stream is in `phase`. The futures that waited for that are to be told.
+    #[must_use]
+    pub(crate) fn comes_to(&self, py: Python<'_>, phase: Phase) -> Vec<Py<PyAny>> {
+        let (waiters, gone) = self.with(py, |_, pulls| {
+            pulls.phase = phase;
+            let opener = if phase == Phase::Ended { pulls.opener.take() } else { None };
+            (std::mem::take(&mut pulls.waiters), opener)
+        });
+        drop(gone);
+        waiters
+    }
+
+    /// Has a future be told of the end of what is under way, after which its owner closes the stream.
+    pub(crate) fn tells(&self, py: Python<'_>, waiter: Py<PyAny>) {
+        self.with(py, |_, pulls| {
+            pulls.leaves = true;
+            pulls.waiters.push(waiter);
+        });
+    }
+
+    pub(super) fn opener(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.with(py, |_, pulls| pulls.opener.as_ref().map(|opener| opener.clone_ref(py)))
+    }
+
+    pub(super) fn ends_by(&self, py: Python<'_>, ender: Py<PyAny>) {
+        self.with(py, |_, pulls| (pulls.phase, pulls.ender) = (Phase::Closing, Some(ender)));
+    }
+
+    /// The ender, if there is one.
+    pub(crate) fn ender(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.with(py, |_, pulls| pulls.ender.as_ref().map(|ender| ender.clone_ref(py)))
+    }
+}

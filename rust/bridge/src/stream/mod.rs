@@ -1,0 +1,9 @@
+//! Streams: work that gives many items, as a value, and its items as they are pulled.
+
+pub(crate) mod function;
+pub(crate) mod items;
+pub(crate) mod leaving;
+mod protocol;
+mod value;
+
+pub(crate) use value::Stream;
