@@ -4,7 +4,7 @@ effects      effect, blocking, batch, Effect, Ok, Err
 streams      stream, Stream, Idle
 composing    gather, race, amap (Work), chunked, deadline, priority (Priority)
 policies     Timeout, Retry (Backoff, constant, exponential, RetryBudget), Fallback, Pipeline, Policy
-with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache
+with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache, Hedge
 runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Dump, Statistics, EffectStatistics, LimitStatistics
 services     Key, need, sidecar, Health, ServiceHealth
 modules      errors: what can go wrong; fs: files; process: programs
@@ -38,6 +38,7 @@ from .policy import (
     CircuitBreaker,
     ConcurrencyLimit,
     Fallback,
+    Hedge,
     Idle,
     LimitStatistics,
     Pipeline,
@@ -83,6 +84,7 @@ __all__ = [
     "RateLimit",
     "CircuitBreaker",
     "Cache",
+    "Hedge",
     "Pipeline",
     "run",
     "Runtime",

@@ -281,8 +281,7 @@ class Layer:
     @staticmethod
     def chaos(state: ChaosState, make: Callable[[], Exception], /) -> Layer: ...
     @staticmethod
-    def trial_twice(seconds: float, /) -> Layer:
-        """For tests: twice at once, the second time after so many seconds."""
+    def hedge(hedge: HedgeState, key: Callable[..., object] | None, /) -> Layer: ...
 
 @final
 class ChaosState:
@@ -350,6 +349,18 @@ class BreakerState:
     def after_fork(self) -> None: ...
 
 @final
+class HedgeState:
+    """The state of a hedge."""
+
+    def __new__(
+        cls, after: float | None, percentile: float, attempts: int, budget: BudgetState | None, name: str | None, /
+    ) -> Self: ...
+    @property
+    def keys(self) -> int: ...
+    def delay(self, key: object, /) -> float | None: ...
+    def statistics(self) -> dict[str, int]: ...
+
+@final
 class CacheState:
     """The state of a cache."""
 
@@ -369,6 +380,8 @@ class BudgetState:
 class Landing:
     """Where a flight ends."""
 
+    @property
+    def asked(self) -> bool: ...
     def flies(self, task: object, /) -> None: ...
     def permit_context(self) -> PermitContext: ...
     def succeed(self, value: object, /) -> None: ...

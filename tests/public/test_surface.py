@@ -15,7 +15,7 @@ NAMES = {
     "gather", "race", "amap", "Work", "chunked", "deadline", "priority", "Priority",
     "stream", "Stream", "Idle",
     "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "RetryBudget", "Fallback",
-    "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Pipeline",
+    "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Hedge", "Pipeline",
     "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Dump", "Statistics", "EffectStatistics",
     "LimitStatistics", "Key", "need", "sidecar", "Health", "ServiceHealth", "errors", "fs", "process",
 }  # fmt: skip
@@ -70,6 +70,9 @@ PARAMETERS = {
     "Cache.invalidate": "self, *args, **kwargs",
     "Cache.clear": "self",
     "Cache.statistics": "self",
+    "Hedge": "after=, *, percentile=, attempts=, budget=, key=, name=",
+    "Hedge.delay": "self, key=",
+    "Hedge.statistics": "self",
     "constant": "wait",
     "exponential": "initial=, *, max=, factor=, jitter=",
     "priority": "p, /",

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any
 
 from .._native import InheritedDeadline, Landing, Plan, call_effect, deadline_var, permit_context_var
@@ -19,10 +19,28 @@ def begin(
     plan: Plan,
     landing: Landing,
     limit: InheritedDeadline | None,
+    context: Context | None,
     /,
 ) -> None:
-    """Starts the call under `plan` in a copy of the current context, whose deadline becomes `limit`."""
-    context = copy_context()
+    """Starts the call under `plan`, in `context` or a copy of the current one, whose deadline becomes `limit`.
+
+    With a `context` it may be called anywhere on the loop, and starts the call in the loop's next turn.
+    """
+    if context is None:
+        _start(callable, args, kwargs, plan, landing, limit, copy_context())
+    else:
+        asyncio.get_running_loop().call_soon(_start, callable, args, kwargs, plan, landing, limit, context)
+
+
+def _start(
+    callable: Callable[..., Any],  # noqa: A002
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None,
+    plan: Plan,
+    landing: Landing,
+    limit: InheritedDeadline | None,
+    context: Context,
+) -> None:
     context.run(deadline_var.set, limit)
     flight = _fly(callable, args, kwargs, plan, landing)
     task = asyncio.create_task(flight, name=plan.name, context=context)
@@ -48,7 +66,7 @@ async def _fly(
             raise
         runtime._exits(error)
     except asyncio.CancelledError as error:
-        if _cancelling():  # not by a waiter's cancel: a waiter begins another flight
+        if landing.asked or _cancelling():  # not by a waiter's cancel: a waiter begins another flight
             landing.lose()
             raise
         landing.fail(error)  # its own: it would do so again

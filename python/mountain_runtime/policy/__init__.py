@@ -7,6 +7,7 @@ from .breaker import CircuitBreaker
 from .cache import Cache
 from .concurrency import ConcurrencyLimit, LimitStatistics
 from .fallback import Fallback
+from .hedge import Hedge
 from .idle import Idle
 from .pipeline import Pipeline
 from .rate import RateLimit
@@ -19,6 +20,7 @@ __all__ = [
     "CircuitBreaker",
     "ConcurrencyLimit",
     "Fallback",
+    "Hedge",
     "Idle",
     "LimitStatistics",
     "Pipeline",

@@ -27,6 +27,8 @@ def warnings(parts: list[Part]) -> list[str]:
                 found += _cache(part, around)
             case "fallback":
                 found += _fallback(part, around, inside)
+            case "hedge":
+                found += _hedge(part, inside)
             case "breaker" | "chaos" | "idle":
                 pass
     return found
@@ -105,6 +107,11 @@ def _rate(outer: Part, inside: list[Part]) -> Iterator[str]:
                 f"{outer.text} stands outside {retry.text}: a call takes one turn, and its further attempts none. Put "
                 "the RateLimit inside, so that each attempt takes one"
             )
+    for hedge in _all("hedge", inside):
+        yield (
+            f"{outer.text} stands outside {hedge.text}: a call takes one turn, and its further attempts none. Put the "
+            "RateLimit inside, so that each attempt takes one"
+        )
     yield from _hits_pay(outer, inside, "takes a turn")
 
 
@@ -115,6 +122,11 @@ def _places(outer: Part, inside: list[Part]) -> Iterator[str]:
                 f"{outer.text} stands outside {retry.text}: a call keeps its place while it waits to be tried again. "
                 "Put the limit inside, unless that is what you want"
             )
+    for hedge in _all("hedge", inside):
+        yield (
+            f"{outer.text} stands outside {hedge.text}: all attempts of a call count as one. Put the limit inside, so "
+            "that each has a place of its own"
+        )
     yield from _hits_pay(outer, inside, "needs a place")
 
 
@@ -134,6 +146,32 @@ def _cache(inner: Part, around: list[Part]) -> Iterator[str]:
         )
 
 
+def _hedge(outer: Part, inside: list[Part]) -> Iterator[str]:
+    for retry in _all("retry", inside):
+        if retry.attempts > 1:
+            yield (
+                f"{outer.text} stands outside {retry.text}: each of {outer.beside} attempts at once is tried again by "
+                "itself, waits included, and the budget counts none of that. Put the Retry outside, unless that is "
+                "what you want"
+            )
+    for timeout in _all("timeout", inside):
+        if timeout.limit <= outer.after < inf:
+            yield (
+                f"{timeout.text} stands inside {outer.text} and ends the first attempt before another is due: none "
+                "ever begins. Give it more time, or let the hedge begin earlier"
+            )
+    for hedge in _all("hedge", inside):
+        yield (
+            f"{outer.text} and {hedge.text} multiply: up to {outer.beside * hedge.beside} attempts may be under way "
+            "at once. Keep one of them"
+        )
+    for cache in _all("cache", inside):
+        yield (
+            f"{outer.text} stands outside {cache.text}: its attempts wait for one run, and none can be faster. Put the "
+            "Cache outside, so that the run is hedged"
+        )
+
+
 def _fallback(inner: Part, around: list[Part], inside: list[Part]) -> Iterator[str]:
     limited = any(part.limit < inf for part in _all("timeout", inside))
     for retry in _all("retry", around):
@@ -142,6 +180,11 @@ def _fallback(inner: Part, around: list[Part], inside: list[Part]) -> Iterator[s
                 f"{inner.text} stands inside {retry.text}: a failure that it stands in for is a value, and is not "
                 "tried again. Put the Fallback outside, where it stands in when the last attempt has failed"
             )
+    for hedge in _all("hedge", around):
+        yield (
+            f"{inner.text} stands inside {hedge.text}: what stands in for one attempt wins, and ends the others. Put "
+            "the Fallback outside, where it stands in when all have failed"
+        )
     for cache in _all("cache", around):
         yield (
             f"{inner.text} stands inside {cache.text}: what stands in is kept as if it were the value itself. Put the "

@@ -14,7 +14,7 @@ Errors = tuple[type[Exception], ...]
 class Part:
     """One policy of a stack."""
 
-    kind: Literal["timeout", "retry", "places", "rate", "breaker", "cache", "fallback", "chaos", "idle"]
+    kind: Literal["timeout", "retry", "places", "rate", "breaker", "cache", "fallback", "hedge", "chaos", "idle"]
     #: As it is written.
     text: str
     does: str
@@ -34,6 +34,10 @@ class Part:
     on_errors: bool = False
     #: by the value.
     until: bool = False
+    #: How many attempts are under way at once, at most,
+    beside: int = 1
+    #: and the seconds after which the second begins, where they are known.
+    after: float = inf
     #: The shortest time for which it refuses.
     cooldown: float = inf
     #: It gives out values that are out of date while it fetches others.

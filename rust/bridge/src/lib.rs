@@ -85,6 +85,8 @@ mod _native {
     #[pymodule_export]
     use super::policy::chaos::ChaosState;
     #[pymodule_export]
+    use super::policy::hedge::HedgeState;
+    #[pymodule_export]
     use super::policy::limit::LimitState;
     #[pymodule_export]
     use super::policy::rate::RateState;

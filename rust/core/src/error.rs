@@ -28,6 +28,8 @@ pub enum Error {
     GaveUp(Box<(Misfit, Error)>),
     /// The failure that the chaos at that place of the stack put in place of a call.
     Injected(usize, Box<Error>),
+    /// The failure of the first attempt, and those of the others beside it.
+    Beside(Box<(Error, Vec<Error>)>),
     /// A failure of a call inside another, with the host's name of that call: owners and attempts in it are those of
     /// its own stack.
     Of(Origin, Box<Error>),
@@ -72,6 +74,7 @@ impl Error {
         match self {
             Error::GaveUp(gave_up) => gave_up.1.itself(),
             Error::Injected(_, e) => e.itself(),
+            Error::Beside(all) => all.0.itself(),
             e => e,
         }
     }
@@ -99,6 +102,14 @@ impl Owner {
     /// Whether it is inside the layer at that place.
     pub fn inside(self, layer: usize) -> bool {
         matches!(self, Owner::Layer(i) if i > layer)
+    }
+
+    /// Whether the layer at that place is inside this.
+    pub fn encloses(self, layer: usize) -> bool {
+        match self {
+            Owner::Layer(i) => layer > i,
+            Owner::Inherited | Owner::None => true,
+        }
     }
 
     /// Whether this deadline is inside that of `other`.

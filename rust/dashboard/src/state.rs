@@ -2,7 +2,7 @@
 //! a page is open; the figures of the last seconds are kept up all the time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mountain_core::observe::{Count, Doing, Summary, Tally};
 use mountain_core::policy::breaker;
@@ -202,6 +202,7 @@ impl Maker {
 
     fn policies(&self, now: Instant, board: &Board, state: &mut Value) {
         let (mut limits, mut rates, mut breakers, mut caches) = (Map::new(), Map::new(), Map::new(), Map::new());
+        let mut hedges = Map::new();
         for (name, reading) in self.telemetry.policies.all(now) {
             let (wait_p50, wait_p99) = match &reading {
                 Reading::Limit { waits, .. } | Reading::Rate { waits, .. } => (waits.quantile(0.5), waits.quantile(0.99)),
@@ -238,6 +239,16 @@ impl Maker {
                         "max_size": max_size,
                     }),
                 ),
+                Reading::Hedge { counts, delay } => hedges.insert(
+                    name,
+                    json!({
+                        "hedged": counts.hedged,
+                        "won": counts.won,
+                        "refused": counts.refused,
+                        // An endless one is no number of JSON's.
+                        "delay": delay.filter(|delay| *delay < Duration::MAX).map(|delay| delay.as_secs_f64()),
+                    }),
+                ),
                 // The calls that a budget refuses are shown as the failures of their effects.
                 Reading::Budget(_) => None,
             };
@@ -246,6 +257,7 @@ impl Maker {
         state["rates"] = Value::Object(rates);
         state["breakers"] = Value::Object(breakers);
         state["caches"] = Value::Object(caches);
+        state["hedges"] = Value::Object(hedges);
         board.add_keys(state);
     }
 }

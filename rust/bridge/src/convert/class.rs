@@ -12,6 +12,7 @@ pub(crate) fn class(e: &Error) -> &str {
         Error::Os(os) => os_error::class(os.errno),
         Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) | Error::Injected(_, e) => class(e),
         Error::GaveUp(gave_up) => class(&gave_up.1),
+        Error::Beside(all) => class(&all.0),
         Error::Invalid(_) => "ValueError",
         Error::TimedOut(_) => "mountain_runtime.errors.TimedOut",
         Error::Refused(_) => "mountain_runtime.errors.Rejected",

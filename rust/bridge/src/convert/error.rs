@@ -141,7 +141,9 @@ fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, inherited: &dyn Fn(
         Error::Panic(what) => internal(py, name, &what),
         Error::Attempted(attempts, last) => {
             let e = translated(py, *last, plan, inherited);
-            note::attempts(e.value(py), name, attempts);
+            if let Some(plan) = plan {
+                note::attempts(e.value(py), plan, attempts);
+            }
             e
         }
         Error::GaveUp(gave_up) => {
@@ -154,6 +156,13 @@ fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, inherited: &dyn Fn(
         Error::Injected(layer, e) => {
             let e = translated(py, *e, plan, inherited);
             note::injected(e.value(py), &plan.and_then(|plan| plan.policy(py, layer)).unwrap_or_default());
+            e
+        }
+        Error::Beside(all) => {
+            let (first, others) = *all;
+            let e = translated(py, first, plan, inherited);
+            let others: Vec<_> = others.into_iter().map(|other| translated(py, other, plan, inherited)).collect();
+            note::beside(e.value(py), name, &others);
             e
         }
         Error::Under(limit, e) => {

@@ -8,9 +8,14 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
-/// The last error carries how often it was tried.
-pub(crate) fn attempts(e: &Bound<'_, PyAny>, effect: &str, attempts: u32) {
-    note(e, &format!("effect '{effect}' was attempted "), &format!("{attempts} times; this is the last failure"));
+use crate::plan::Plan;
+use crate::policy::keyed;
+
+/// The error that is raised carries how often the call was tried.
+pub(crate) fn attempts(e: &Bound<'_, PyAny>, plan: &Plan, attempts: u32) {
+    // Of a hedge's attempts that of the first is raised.
+    let which = if plan.hedges() { "" } else { "; this is the last failure" };
+    note(e, &format!("effect '{}' was attempted ", plan.name), &format!("{attempts} times{which}"));
 }
 
 /// Its retry gave up on it, because the wait did not fit that deadline.
@@ -21,6 +26,21 @@ pub(crate) fn gave_up(e: &Bound<'_, PyAny>, effect: &str, misfit: &Misfit, limit
 /// It came from chaos, in place of a call.
 pub(crate) fn injected(e: &Bound<'_, PyAny>, chaos: &str) {
     note(e, "raised in place of the call, by ", chaos);
+}
+
+/// The other attempts of a hedge have failed too.
+pub(crate) fn beside(e: &Bound<'_, PyAny>, effect: &str, others: &[PyErr]) {
+    const MOST: usize = 5;
+    let py = e.py();
+    let said = |other: &PyErr| {
+        let text = other.value(py).repr().map_or_else(|_| other.get_type(py).to_string(), |r| r.to_string_lossy().into_owned());
+        keyed::cut(&text)
+    };
+    let mut told = others.iter().take(MOST).map(said).collect::<Vec<_>>().join("; ");
+    if others.len() > MOST {
+        told += &format!("; and {} more", others.len() - MOST);
+    }
+    note(e, &format!("effect '{effect}' was hedged, and the attempts beside this one failed too: "), &told);
 }
 
 pub(crate) fn does_not_fit(misfit: &Misfit, limit: &str) -> String {

@@ -170,6 +170,7 @@ impl CallRecord {
                 return self.part_ended(tally, Some(e), nanos);
             }
             Some(Error::GaveUp(gave_up)) => return self.part_ended(tally, Some(&gave_up.1), nanos),
+            Some(Error::Beside(all)) => return self.part_ended(tally, Some(&all.0), nanos),
             Some(e) => return self.fails(tally, class(e), nanos),
         };
         self.ends(tally, how, nanos);

@@ -102,6 +102,7 @@ fn said(e: &Error, labels: &Labels) -> String {
         },
         Error::GaveUp(gave_up) => said(&gave_up.1, labels),
         Error::Injected(_, e) => said(e, labels),
+        Error::Beside(all) => said(&all.0, labels),
         Error::Os(os) => {
             let path = os.path.as_ref().map(|path| format!(": '{}'", path.to_string_lossy())).unwrap_or_default();
             format!("[Errno {}] {}{path}", os.errno, message(os.errno))

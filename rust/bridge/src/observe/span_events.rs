@@ -53,5 +53,7 @@ pub(super) fn told_of(event: Event, at: Instant, labels: &Labels) -> Told<'_> {
             };
             (name, labels.layer(layer), "", wait, at)
         }
+        Event::Hedged(layer, n) => ("hedged", labels.layer(layer), "", u64::from(n), at),
+        Event::Won(layer, n) => ("attempt won", labels.layer(layer), "", u64::from(n), at),
     }
 }

@@ -82,9 +82,14 @@ impl Watch {
         self.span.as_ref()
     }
 
-    /// Called before the leaf, in the task's own context.
-    pub(crate) fn enter(&self, py: Python<'_>, retries: bool) {
-        let mut entry = None;
+    /// Makes the call the parent of what runs in the current context, which is a flight's own.
+    pub(crate) fn set_in(&self, py: Python<'_>) {
+        drop(self.be_parent(py));
+        drop(self.span.as_ref().and_then(|span| span.attach(py, false)));
+    }
+
+    /// Makes its entry the parent of entries in the current context. The token takes that back.
+    fn be_parent(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         if let Some(Listed::In(listed)) = &self.entry
             && let Ok(var) = parent_var(py)
             && let Ok(id) = listed.id.into_pyobject(py)
@@ -92,8 +97,14 @@ impl Watch {
             // SAFETY: sets a context variable of ours in the current context. The token is a new reference, or null
             // with an error set.
             let token = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContextVar_Set(var.as_ptr(), id.as_ptr())) };
-            entry = token.ok().map(Bound::unbind);
+            return token.ok().map(Bound::unbind);
         }
+        None
+    }
+
+    /// Called before the leaf, in the task's own context.
+    pub(crate) fn enter(&self, py: Python<'_>, retries: bool) {
+        let entry = self.be_parent(py);
         let span = self.span.as_ref().and_then(|span| span.attach(py, retries));
         let replaced = std::mem::replace(&mut *self.inside.lock(), [entry, span]);
         drop(replaced);

@@ -16,6 +16,7 @@ use crate::plan::functions::{Functions, StandIn};
 use crate::policy::breaker::BreakerState;
 use crate::policy::cache::{BudgetState, CacheState};
 use crate::policy::chaos::ChaosState;
+use crate::policy::hedge::HedgeState;
 use crate::policy::jitter::jitter_of;
 use crate::policy::limit::LimitState;
 use crate::policy::rate::RateState;
@@ -149,11 +150,12 @@ impl Layer {
         Layer::of(policy::Layer::Idle(idle::Settings { limit: seconds }))
     }
 
-    /// For tests: the inside twice at once, the second time after so many seconds.
     #[staticmethod]
-    #[pyo3(signature = (seconds, /))]
-    fn trial_twice(#[pyo3(from_py_with = to_seconds)] seconds: Duration) -> Self {
-        Layer::of(policy::Layer::Trial(seconds))
+    #[pyo3(signature = (hedge, key, /))]
+    fn hedge(hedge: &Bound<'_, HedgeState>, key: Option<Py<PyAny>>) -> Self {
+        let hedge = hedge.get();
+        let key = key.map(|key| (key, hedge.keys.clone()));
+        Layer { asks: Asks { key, ..Asks::default() }, ..Layer::of(policy::Layer::Hedge(hedge.hedge.clone())) }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -173,6 +175,7 @@ impl Layer {
             (policy::Layer::Breaker(breaker), Some(keys)) => known.breaker(breaker, keys, name),
             (policy::Layer::Cache(cache), _) => known.cache(cache, name),
             (policy::Layer::Retry(retry::Settings { budget: Some(budget), .. }), _) => known.budget(budget, name),
+            (policy::Layer::Hedge(hedge), _) => known.hedge(hedge, name),
             _ => {}
         }
     }
@@ -239,8 +242,8 @@ pub(crate) fn read_on(py: Python<'_>, layer: &Layer) -> PyResult<On> {
 
 /// `on` by errno. `None`: a class or function that only Python can judge, so the effect runs inline.
 pub(crate) fn native_on(py: Python<'_>, layer: &Layer) -> Option<OnErrno> {
-    // Values and stand-ins are Python objects, and native leaves have no flights.
-    if layer.core.flies() || layer.functions.take_values() {
+    // Values and stand-ins are Python objects.
+    if matches!(layer.core, policy::Layer::Cache(_)) || layer.functions.take_values() {
         return None;
     }
     // So are the errors of chaos, but for those of the operating system.

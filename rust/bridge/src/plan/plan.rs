@@ -192,6 +192,11 @@ impl Plan {
         !self.met.load(Ordering::Relaxed) && !self.met.swap(true, Ordering::Relaxed)
     }
 
+    /// Several attempts of one call may be under way at once.
+    pub(crate) fn hedges(&self) -> bool {
+        self.stack.iter().any(|layer| matches!(layer, policy::Layer::Hedge(_)))
+    }
+
     /// Counts the attempts of a run after its first.
     pub(crate) fn count_attempts(&self, attempts: u32) {
         if attempts > 1 {

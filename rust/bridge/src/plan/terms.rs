@@ -23,7 +23,7 @@ impl Plan {
         }
         let py = args.py();
         let (priority, (held, flight)) = (context::priority(py)?, context::held_and_flight(py)?);
-        let mut terms = Terms { priority, layers: self.ask(args, kwargs)?, held: None, flight };
+        let mut terms = Terms { priority, layers: self.ask(args, kwargs)?, held: None, flies: self.part_of().is_some(), flight };
         if let Some(held) = held {
             reentry::disown_abandoned(py, &held, || reentry::reenters(&self.stack, &terms, &held))?;
             terms.held = Some(Holder::from(held));

@@ -3,6 +3,7 @@
 pub(crate) mod breaker;
 pub(crate) mod cache;
 pub(crate) mod chaos;
+pub(crate) mod hedge;
 pub(crate) mod jitter;
 pub(crate) mod keyed;
 pub(crate) mod limit;

@@ -72,6 +72,12 @@ impl Landing {
         Ok(())
     }
 
+    /// Whether the flight was asked to end.
+    #[getter]
+    fn asked(&self) -> bool {
+        self.flight.is_over()
+    }
+
     /// The permits and the flight that wait for the flight's task: the value of the task's context variable.
     fn permit_context(&self, py: Python<'_>) -> PyResult<PyPermitContext> {
         PyPermitContext::new(py, self.held.clone(), Some(self.flight.clone()))

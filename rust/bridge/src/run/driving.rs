@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use mountain_core::effect::{Asked, Begin, Class, Holder, was_enforced};
+use mountain_core::effect::{Asked, Begin, Class, Holder};
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
@@ -50,22 +50,6 @@ impl PyLeaf {
         }
         s.resume = resume;
         None
-    }
-
-    /// The code that set the deadline which has just passed has already cancelled this task for it, and has not taken
-    /// that back.
-    pub(super) fn was_enforced(&self, py: Python<'_>) -> bool {
-        let (came, cancels) = {
-            let s = self.state.lock(py);
-            (s.rare().and_then(|rare| rare.cancelled_at), s.cancels.as_ref().map(|cancels| cancels.clone_ref(py)))
-        };
-        // Of a cancel that has been taken back since, nothing is left to wait for.
-        was_enforced(came, clock().now()) && cancels.is_some_and(|cancels| cancels.has_more(py).unwrap_or(false))
-    }
-
-    /// The cancel that is due: the engine has asked the call to end, and the task was not cancelled for that yet.
-    pub(crate) fn owes_cancel(&self, py: Python<'_>) -> Option<Cancels> {
-        self.state.lock(py).owes_cancel(py)
     }
 
     /// The loop of the task that it was suspended in.
@@ -185,6 +169,9 @@ impl PyLeaf {
         let Some(cancels) = cancels.filter(|_| sent || result.is_err()) else { return result.map_err(|e| Fail::raised(py, e)) };
         let error = result.as_ref().err().map(|e| e.value(py).as_any());
         let asked = cancels.settle(py, sent, error).map_err(|e| Fail::raised(py, e))?;
+        if asked == Asked::Outside {
+            self.note_end(py, result.as_ref().err());
+        }
         result.map_err(|e| match asked {
             Asked::Ours => Fail::Stopped,
             // Also where the coroutine made another error of the caller's cancel: no policy may go on from that.

@@ -61,7 +61,7 @@ impl Run {
                 let value = e.value(py);
                 record.failed(py, plan, &e, took, watched);
                 if attempts > 1 && value.is_instance_of::<PyException>() {
-                    note::attempts(value, &plan.name, attempts);
+                    note::attempts(value, plan, attempts);
                 }
                 Step::Error(no_stop(py, e, RAISED_STOP))
             }

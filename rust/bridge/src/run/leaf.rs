@@ -11,10 +11,11 @@ use mountain_core::error::Owner;
 use mountain_core::time::Instant;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::{PyTraverseError, PyVisit, ffi};
 
 use crate::context::inherited_deadline::InheritedDeadline;
 use crate::convert::fail::Fail;
+use crate::convert::note;
 use crate::observe::watch::Watch;
 use crate::plan::Plan;
 use crate::policy::cache;
@@ -129,6 +130,11 @@ impl Leaf for PyLeaf {
         self.state.lock(py).pulls.as_ref().and_then(|pulls| pulls.since)
     }
 
+    fn is_ending(&self) -> bool {
+        // SAFETY: as in `poll`.
+        self.was_asked(unsafe { Python::assume_attached() })
+    }
+
     fn verdict(&self, layer: usize, fault: &mut Fail) -> Result<Verdict, Fail> {
         // SAFETY: as in `poll`.
         self.judge(unsafe { Python::assume_attached() }, layer, fault)
@@ -212,6 +218,15 @@ impl Flights for PyLeaf {
         self.shared_fault(unsafe { Python::assume_attached() }, fault)
     }
 
+    fn expect(&self) {
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        // SAFETY: a new reference, or null with an error set.
+        let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent()) };
+        let replaced = std::mem::replace(&mut self.state.lock(py).make_rare().context, context.ok().map(Bound::unbind));
+        drop(replaced);
+    }
+
     fn fly(&self, layer: usize, landing: Landing, held: Option<Arc<PermitContext>>, over: Deadline) -> Result<(), Fail> {
         // SAFETY: as in `poll`.
         let py = unsafe { Python::assume_attached() };
@@ -223,10 +238,41 @@ impl Flights for PyLeaf {
                 Instant::NEVER => None,
                 at => Some(InheritedDeadline::of(py, at, self.deadline_source(py, over.owner))?),
             };
-            let args = (self.callable.bind(py), self.args.bind(py), kwargs, inner, landing, limit);
+            let context = self.context_of_flight(py)?;
+            let args = (self.callable.bind(py), self.args.bind(py), kwargs, inner, landing, limit, context);
             api(py).fly.bind(py).call1(args).map(drop)
         };
         begin().map_err(|e| Fail::raised(py, e))
+    }
+
+    fn all_failed(&self, mut first: Fail, others: Vec<Fail>) -> Fail {
+        // SAFETY: as in `poll`.
+        let py = unsafe { Python::assume_attached() };
+        let others: Vec<_> = others.into_iter().map(|other| self.error(py, other)).collect();
+        if let Some(error) = self.raise(py, &mut first) {
+            note::beside(error.value(py), &self.plan.get().name, &others);
+        }
+        first
+    }
+}
+
+impl PyLeaf {
+    /// The context in which a flight of an expected one begins: the call's own, inside its entry and its span.
+    fn context_of_flight<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let expected = self.state.lock(py).rare().and_then(|rare| rare.context.as_ref()).map(|context| context.clone_ref(py));
+        let Some(expected) = expected else { return Ok(None) };
+        // SAFETY: `expected` is a context. The copy is a new reference, or null with an error set; it is entered and
+        // left on this thread.
+        unsafe {
+            let context = Bound::from_owned_ptr_or_err(py, ffi::PyContext_Copy(expected.as_ptr()))?;
+            if let Some(watch) = self.watch.get()
+                && ffi::PyContext_Enter(context.as_ptr()) == 0
+            {
+                watch.set_in(py);
+                ffi::PyContext_Exit(context.as_ptr());
+            }
+            Ok(Some(context))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One await of an effect with Python code, driven inside the caller's own task.
 
+mod asked;
 mod async_iter;
 pub(crate) mod cancel;
 mod driving;

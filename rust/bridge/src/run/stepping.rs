@@ -181,6 +181,9 @@ impl Run {
         {
             leaving.shield = Shield::enter(e.py())?;
         }
+        let earlier = self.leaf.as_ref().and_then(|leaf| leaf.ended_by(e.py()));
+        let e =
+            earlier.map(|earlier| earlier.into_bound(e.py())).filter(|earlier| says_why(earlier) || !says_why(&e)).unwrap_or(e);
         match &mut self.cancelled {
             Some(leaving) if says_why(leaving.cancel.bind(e.py())) || !says_why(&e) => {}
             Some(leaving) => leaving.cancel = e.unbind(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mountain_core::effect::{Deadline, PermitContext};
 use mountain_core::time::Instant;
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
@@ -59,6 +60,10 @@ pub(super) struct Rare {
     pub(super) stands_for: Option<Py<PyAny>>,
     /// When a cancel from outside was last thrown in.
     pub(super) cancelled_at: Option<Instant>,
+    /// The cancel with which the call of the function ended, while flights beside it may be under way.
+    pub(super) ended_by: Option<Py<PyBaseException>>,
+    /// The task's context, as flights may begin later in a step that is not the task's.
+    pub(super) context: Option<Py<PyAny>>,
 }
 
 impl Default for Suspended {
@@ -123,6 +128,8 @@ impl Suspended {
         }
         if let Some(rare) = &self.rare {
             visit.call(&rare.stands_for)?;
+            visit.call(&rare.context)?;
+            visit.call(&rare.ended_by)?;
             rare.inherits.as_ref().map_or(Ok(()), |source| source.traverse(visit))?;
         }
         Ok(())

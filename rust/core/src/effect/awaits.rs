@@ -4,7 +4,8 @@
 //!  2. Where other calls wait for the flight, the call leaves at once.
 //!  3. The last call asks the flight to end, and waits until it has ended: whatever the flight holds is given back by
 //!     then.
-//!  4. A layer may ask one of the flights to end, by 2 and 3. A deadline that passes asks all of them.
+//!  4. A layer may ask one of the flights to end, by 2 and 3. A deadline that passes asks those that layers inside it
+//!     wait for.
 //!  5. A call that asked takes the outcome of the flight, as that of a leaf that was asked to stop: a late value wins.
 //!  6. A cancel asks all flights. The call takes no outcome: no layer goes on, and the owner of the call drops the
 //!     engine once all of them have ended.
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::{Flight, Landed};
+use crate::error::Owner;
 use crate::sync::Mutex;
 
 /// The flights that the call waits for. The first wait is the one that began last.
@@ -25,6 +27,8 @@ pub struct Awaits(Mutex<Option<Box<Wait>>>);
 struct Wait {
     /// Tells it from the call's others: larger than those of all that follow.
     number: u32,
+    /// The place of the layer that waits.
+    layer: usize,
     flight: Arc<Flight>,
     /// The place among the flight's waiters; `None` once the call has left it.
     place: Option<u32>,
@@ -62,13 +66,13 @@ fn find(mut wait: &mut Option<Box<Wait>>, number: u32) -> Option<&mut Wait> {
 }
 
 impl Awaits {
-    /// Joins `flight`, and gives the number of the wait.
-    pub(super) fn join(&self, flight: &Arc<Flight>) -> u32 {
+    /// Joins `flight` for the layer at `layer`, and gives the number of the wait.
+    pub(super) fn join(&self, layer: usize, flight: &Arc<Flight>) -> u32 {
         let place = Some(flight.join());
         let mut first = self.0.lock();
         let number = first.as_ref().map_or(0, |wait| wait.number + 1);
         let next = first.take();
-        *first = Some(Box::new(Wait { number, flight: flight.clone(), place, leaves: Leaves::No, next }));
+        *first = Some(Box::new(Wait { number, layer, flight: flight.clone(), place, leaves: Leaves::No, next }));
         number
     }
 
@@ -110,22 +114,24 @@ impl Awaits {
         self.leave(number, Leaves::Asked);
     }
 
-    /// Records that a deadline over the call has passed. False: there is no flight to wait for.
-    pub(crate) fn stop(&self) -> bool {
-        self.leave_all(Leaves::Asked)
+    /// Records that the inside of `whose` is to end. False: there is no flight to wait for.
+    pub(crate) fn stop(&self, whose: Owner) -> bool {
+        self.leave_all(Leaves::Asked, whose)
     }
 
     /// Records that the caller is cancelled. False: there is no flight to wait for; otherwise [`Awaits::has_ended`]
     /// says when to go on.
     pub fn cancel(&self) -> bool {
-        self.leave_all(Leaves::Cancelled)
+        self.leave_all(Leaves::Cancelled, Owner::Inherited)
     }
 
-    fn leave_all(&self, how: Leaves) -> bool {
+    fn leave_all(&self, how: Leaves, whose: Owner) -> bool {
         let mut stays = false;
         let mut last = u32::MAX;
         loop {
-            let next = each(self.0.lock().as_deref()).map(|wait| wait.number).find(|&number| number < last);
+            let next = each(self.0.lock().as_deref())
+                .find(|wait| wait.number < last && whose.encloses(wait.layer))
+                .map(|wait| wait.number);
             let Some(number) = next else { return stays };
             stays |= self.leave(number, how);
             last = number;
@@ -156,9 +162,9 @@ impl Awaits {
         self.with(number, |wait| wait.leaves != Leaves::No).unwrap_or(false)
     }
 
-    /// Whether the call waits for the end of a flight that was asked to end.
-    pub(crate) fn leaves(&self) -> bool {
-        each(self.0.lock().as_deref()).any(Wait::leaves)
+    /// Whether the inside of `whose` waits for the end of a flight that was asked to end.
+    pub(crate) fn leaves(&self, whose: Owner) -> bool {
+        each(self.0.lock().as_deref()).any(|wait| whose.encloses(wait.layer) && wait.leaves())
     }
 
     /// Whether a call that was cancelled has nothing to wait for any more.

@@ -185,15 +185,16 @@ impl<'a, L: Leaf> Call<'a, L> {
         }
     }
 
-    /// Ask the running leaf, or the flights, to end, as the deadline of `whose` has passed; the engine polls on until
-    /// they have ended. False: there is nothing to wait for.
+    /// Ask the inside of `whose` to end, be it the running leaf, flights, or both; the engine polls on until they have
+    /// ended. False: there is nothing to wait for.
     pub fn stop(&self, whose: Owner) -> bool {
-        self.trace.awaits.stop() || self.leaf.stop(whose)
+        let waits = self.trace.awaits.stop(whose);
+        self.leaf.stop(whose) || waits
     }
 
-    /// Whether the leaf or a flight that was asked to stop is still under way.
-    pub fn stopping(&self) -> bool {
-        self.trace.awaits.leaves() || self.leaf.active()
+    /// Whether inside `whose` the leaf or a flight that was asked to stop is still under way.
+    pub fn stopping(&self, whose: Owner) -> bool {
+        self.trace.awaits.leaves(whose) || self.leaf.active()
     }
 
     /// The refusal of the call by the policy at `layer`.
@@ -226,11 +227,23 @@ impl<'a, L: Leaf> Call<'a, L> {
 
     /// Count an attempt: the leaf begins for this call, or the call joins a flight.
     pub fn attempt(&self) {
+        let attempt = self.one_more();
+        self.tell(Event::Attempt(attempt));
+    }
+
+    /// Count an attempt that the hedge at `layer` begins beside another. Its number.
+    pub fn hedged(&self, layer: usize) -> u32 {
+        let attempt = self.one_more();
+        self.tell(Event::Hedged(layer, attempt));
+        attempt
+    }
+
+    fn one_more(&self) -> u32 {
         self.now.store(0, Ordering::Relaxed);
         // Only the thread that polls the call writes it.
         let attempt = self.trace.attempts() + 1;
         self.trace.attempts.store(attempt, Ordering::Relaxed);
-        self.tell(Event::Attempt(attempt));
+        attempt
     }
 
     /// The time, read afresh.

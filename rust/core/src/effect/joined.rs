@@ -17,14 +17,15 @@ pub struct Joined<'a> {
 }
 
 impl<'a> Joined<'a> {
-    /// Counts `call` among those that wait for `flight`. `None`: the flight would wait for itself.
-    pub fn new<L: Leaf>(call: &Call<'a, L>, flight: &Arc<Flight>) -> Option<Self> {
+    /// Counts `call` among those that wait for `flight`: its layer at `layer` waits. `None`: the flight would wait for
+    /// itself.
+    pub fn new<L: Leaf>(call: &Call<'a, L>, layer: usize, flight: &Arc<Flight>) -> Option<Self> {
         let own = call.terms.flight.as_ref();
         if own.is_some_and(|own| !own.waits_for(flight)) {
             return None;
         }
         let awaits = &call.trace.awaits;
-        Some(Joined { awaits, number: awaits.join(flight), flight: flight.clone(), own })
+        Some(Joined { awaits, number: awaits.join(layer, flight), flight: flight.clone(), own })
     }
 
     /// The outcome of the flight, once; `None` if the call was asked to stop, or has [asked](Joined::ask) the flight to
@@ -43,8 +44,8 @@ impl<'a> Joined<'a> {
         self.awaits.ask(self.number);
     }
 
-    /// Whether the flight was asked to end: by [`Joined::ask`], or because a deadline over the call has passed or the
-    /// caller is cancelled. Then a layer begins nothing more.
+    /// Whether the flight was asked to end: by [`Joined::ask`], or because a deadline around the layer has passed or
+    /// the caller is cancelled. Then a layer begins nothing more.
     pub fn is_asked(&self) -> bool {
         self.awaits.is_asked(self.number)
     }

@@ -1,8 +1,9 @@
 //! The leaf: the call at the inside of an effect's stack, as the engine sees it.
 //!
-//! One call of a leaf is under way at a time: `poll`, `stop`, `active`, `outlives` and `keep` are about that call. This
-//! is the only place that says so. A policy that wants several runs of its inside at once has its host fly them
-//! ([`Flights::fly`]): each flight is a call of its own, with a leaf of its own, and the policy waits for flights.
+//! One call of a leaf is under way at a time: `poll`, `stop`, `active`, `is_ending`, `outlives` and `keep` are about
+//! that call. This is the only place that says so. A policy that wants several runs of its inside at once has its host fly
+//! the others ([`Flights::fly`]): each flight is a call of its own, with a leaf of its own, and the policy waits for
+//! flights.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -28,6 +29,10 @@ pub trait Leaf: Send + Sync {
 
     /// Whether a call is under way.
     fn active(&self) -> bool;
+
+    /// Whether the running call was asked to end, by [`Leaf::stop`] or by a cancel from outside: nothing more begins
+    /// beside it.
+    fn is_ending(&self) -> bool;
 
     /// The verdict of the `on` of the retry at `layer` on a fault; an error if `on` itself raised one.
     fn verdict(&self, layer: usize, fault: &mut Self::Err) -> Result<Verdict, Self::Err>;
@@ -97,6 +102,14 @@ pub trait Flights: Send + Sync {
 
     /// A shared failure, as a failure of this leaf.
     fn failed(&self, fault: &Shared) -> Self::Err;
+
+    /// Called in the call's own step: a flight may begin later, in a step that is not the call's.
+    fn expect(&self) {}
+
+    /// The failure of a call whose attempts have all failed: that of the first, which tells of the others.
+    fn all_failed(&self, first: Self::Err, _others: Vec<Self::Err>) -> Self::Err {
+        first
+    }
 }
 
 /// A call that begins, with the deadlines, gates and permits around it.

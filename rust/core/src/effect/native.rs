@@ -1,12 +1,12 @@
 //! A native operation as a leaf, for the engine that runs on tokio: its outcome lands in an answer, which wakes the
-//! engine. It has no fallbacks and no flights: a policy whose values are the host's runs over the host's own leaf.
+//! engine. It has no fallbacks: a policy whose values are the host's runs over the host's own leaf.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::sync::Mutex;
 
-use super::{Abort, Begin, Class, Course, Done, Fault, GaveUp, Host, Leaf, Operation, Outcome, Sink, Verdict};
+use super::{Abort, Begin, Class, Course, Done, Fault, Flights, GaveUp, Host, Leaf, Operation, Outcome, Sink, Verdict};
 use crate::error::{Error, OsError, Owner, Refused, TimedOut};
 use crate::schedule::Priority;
 use crate::value::{Memory, Value};
@@ -25,6 +25,7 @@ pub struct NativeLeaf {
     priority: Priority,
     /// `None` where no log or watch hears of retries.
     retries: Option<Retries>,
+    flights: Option<Box<dyn Flights<Ok = Value, Err = Error>>>,
 }
 
 struct Answer {
@@ -71,7 +72,13 @@ impl NativeLeaf {
         retries: Option<Retries>,
     ) -> Self {
         let answer = Arc::new(Answer { state: Mutex::default(), root });
-        NativeLeaf { operation, host, answer, on, priority, retries }
+        NativeLeaf { operation, host, answer, on, priority, retries, flights: None }
+    }
+
+    #[must_use]
+    pub fn flying(mut self, flights: Box<dyn Flights<Ok = Value, Err = Error>>) -> Self {
+        self.flights = Some(flights);
+        self
     }
 
     /// Begin no further call, and ask a running one to end.
@@ -132,6 +139,11 @@ impl Leaf for NativeLeaf {
         self.answer.state.lock().running
     }
 
+    fn is_ending(&self) -> bool {
+        let state = self.answer.state.lock();
+        state.ended || (state.running && state.abort.is_none())
+    }
+
     fn verdict(&self, layer: usize, fault: &mut Error) -> Result<Verdict, Error> {
         let on = self.on.get(layer).and_then(Option::as_deref);
         let yes = match fault.itself() {
@@ -164,6 +176,10 @@ impl Leaf for NativeLeaf {
             on => names(on.and_then(Option::as_deref), fault),
         }
     }
+
+    fn flights(&self) -> Option<&dyn Flights<Ok = Value, Err = Error>> {
+        self.flights.as_deref()
+    }
 }
 
 /// Whether `on` names a failure. A timeout of a call inside, which had a stack of its own, is an OS error with
@@ -177,6 +193,7 @@ fn names(on: Option<&[i32]>, e: &Error) -> bool {
             names(on, e)
         }
         Error::GaveUp(gave_up) => names(on, &gave_up.1),
+        Error::Beside(all) => names(on, &all.0),
         _ => false,
     }
 }

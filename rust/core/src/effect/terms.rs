@@ -16,6 +16,8 @@ pub struct Terms {
     pub held: Option<Holder<'static>>,
     /// The flight of which the caller is a part.
     pub flight: Option<Arc<Flight>>,
+    /// The call is the work of that flight, no call within it.
+    pub flies: bool,
 }
 
 /// A call's key and cost for one layer.
@@ -38,6 +40,11 @@ impl Terms {
 
     pub fn key(&self, layer: usize) -> u32 {
         self.used(layer).map_or(0, Use::number)
+    }
+
+    /// Whether the call is the work of a flight that was asked to end.
+    pub fn is_unwanted(&self) -> bool {
+        self.flies && self.flight.as_ref().is_some_and(|flight| flight.is_over())
     }
 
     pub fn cost(&self, layer: usize) -> f64 {

@@ -40,6 +40,10 @@ pub enum Event {
     NotAccepted(usize),
     /// The chaos at that layer gives the call a fault. After a delay or a hang comes [`Event::Waited`].
     Chaos(usize, Injected),
+    /// An attempt begins beside a slow one, the n-th of the call.
+    Hedged(usize, u32),
+    /// Of several attempts of the hedge at that layer the n-th gives the value.
+    Won(usize, u32),
 }
 
 /// The fault that chaos gives a call.

@@ -46,7 +46,12 @@ impl Now {
             Event::Waited(_) => (0, 0, self.attempt()),
             Event::Attempt(n) => (0, 0, n),
             Event::Degraded(layer) => (3, layer, self.attempt()),
-            Event::Refused(_) | Event::Cache(..) | Event::NotAccepted(_) | Event::Chaos(_, Injected::Failure) => return,
+            Event::Hedged(..)
+            | Event::Won(..)
+            | Event::Refused(_)
+            | Event::Cache(..)
+            | Event::NotAccepted(_)
+            | Event::Chaos(_, Injected::Failure) => return,
         };
         self.0.store(state | (layer as u64 & LAYER) << 2 | u64::from(attempt) << 32, Ordering::Relaxed);
     }

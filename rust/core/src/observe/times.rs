@@ -69,6 +69,11 @@ impl Summary {
         self.nanos = self.nanos.wrapping_add(times.nanos.load(Ordering::Relaxed));
     }
 
+    /// The bucket of a duration.
+    pub fn bucket(nanos: u64) -> usize {
+        bucket(nanos)
+    }
+
     /// By bucket.
     pub fn counts(&self) -> &[u64] {
         &self.counts

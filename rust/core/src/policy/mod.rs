@@ -4,15 +4,16 @@
 mod asked;
 mod backoff;
 pub mod breaker;
+mod budget;
 pub mod cache;
 pub mod chaos;
 pub mod fallback;
+pub mod hedge;
 pub mod idle;
 pub mod limit;
 pub mod rate;
 pub mod retry;
 pub mod timeout;
-pub mod trial;
 mod window;
 
 use std::future::Future;
@@ -39,8 +40,7 @@ pub enum Layer {
     Chaos(Arc<chaos::Chaos>),
     /// Of a stream only.
     Idle(idle::Settings),
-    /// For tests: [`trial::twice`], after that wait.
-    Trial(Duration),
+    Hedge(Arc<hedge::Hedge>),
 }
 
 /// The shortest timeout that begins with the call: of those outside of every policy that makes it wait.
@@ -62,7 +62,7 @@ impl Layer {
     /// It may call its inside more than once for one call: the leaf must be able to begin again, with the same
     /// arguments.
     pub fn repeats(&self) -> bool {
-        matches!(self, Layer::Retry(_) | Layer::Trial(_))
+        matches!(self, Layer::Retry(_) | Layer::Hedge(_))
     }
 
     /// It gives something in place of its inside's failure.
@@ -72,7 +72,7 @@ impl Layer {
 
     /// It begins its inside as work of its own, where the host has [flights](Leaf::flights).
     pub fn flies(&self) -> bool {
-        matches!(self, Layer::Cache(_) | Layer::Trial(_))
+        matches!(self, Layer::Cache(_) | Layer::Hedge(_))
     }
 
     /// It needs the terms of a call: its priority, key, cost, or the permits around it.
@@ -96,7 +96,8 @@ impl Layer {
     }
 }
 
-type Boxed<'a, L> = Pin<Box<dyn Future<Output = Result<<L as Leaf>::Ok, <L as Leaf>::Err>> + Send + 'a>>;
+/// Layers, with what they enclose.
+pub type Boxed<'a, L> = Pin<Box<dyn Future<Output = Result<<L as Leaf>::Ok, <L as Leaf>::Err>> + Send + 'a>>;
 
 /// Call the leaf under a stack. `inherited` is the deadline from outside; `watch` is the time to enforce it here, where
 /// its owner does not. If it has passed already, nothing is started.
@@ -119,6 +120,11 @@ pub async fn run<'a, L: Leaf>(
         (None, [Layer::Retry(settings), Layer::Timeout(each)]) => attempts_in_time(call, 0, settings, each, around).await,
         (None, _) => wrap(call, stack, 0, around).await,
     }
+}
+
+/// Call the leaf under the layers inside that at `layer`, as a flight does.
+pub fn inside<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], layer: usize, around: Around<'a>) -> Boxed<'a, L> {
+    wrap(call, stack, layer + 1, around)
 }
 
 /// A retry at `at` around a timeout around the leaf, as one future.
@@ -176,7 +182,7 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
             next(call, stack, at, around).await
         }),
         Some(Layer::Cache(cache)) => Box::pin(cache::cached(call, at, cache, around, move || next(call, stack, at, around))),
-        Some(Layer::Trial(wait)) => Box::pin(trial::twice(call, at, *wait, around, move || next(call, stack, at, around))),
+        Some(Layer::Hedge(hedge)) => Box::pin(hedge::hedged(call, at, hedge, around, next(call, stack, at, around))),
         Some(Layer::Fallback) => Box::pin(fallback::fallback(call, at, around, next(call, stack, at, around))),
         Some(Layer::Chaos(chaos)) if !chaos.is_on() => wrap(call, stack, at + 1, around),
         Some(Layer::Chaos(chaos)) => Box::pin(async move {

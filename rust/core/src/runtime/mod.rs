@@ -1,6 +1,7 @@
 //! The native engine on tokio: an operation with its stack is one task, however many steps it takes; only its outcome
 //! crosses to Python.
 
+mod flights;
 mod queued;
 
 pub use queued::{Gate, Queued, Then};
@@ -14,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::sync::Mutex;
 
+use self::flights::NativeFlights;
 use crate::effect::{
     Abort, Abortable, Call, Deadline, Done, Host, Leaf, NativeLeaf, OnErrno, Operation, Outcome, Retries, Terms, Trace,
 };
@@ -58,7 +60,11 @@ impl Operation for Program {
         }
         let root = done.sink();
         let (operation, on, retries) = (self.operation.clone(), self.on.to_vec(), self.retries.clone());
-        let leaf = Arc::new(NativeLeaf::new(operation, host.clone(), root, on, done.priority, retries));
+        let mut leaf = NativeLeaf::new(operation, host.clone(), root, on, done.priority, retries);
+        if self.stack.iter().any(Layer::flies) {
+            leaf = leaf.flying(Box::new(self.flights(host, &done)));
+        }
+        let leaf = Arc::new(leaf);
         let cancel = Arc::new(Cancel {
             leaf: leaf.clone(),
             trace: Trace::default(),
@@ -125,6 +131,20 @@ impl Program {
         }
     }
 
+    fn flights(&self, host: &Arc<Host>, done: &Done) -> NativeFlights {
+        NativeFlights {
+            operation: self.operation.clone(),
+            host: host.clone(),
+            root: done.sink(),
+            on: self.on.clone(),
+            priority: done.priority,
+            retries: self.retries.clone(),
+            stack: self.stack.clone(),
+            terms: self.terms.clone(),
+            tally: self.tally.clone(),
+        }
+    }
+
     fn is_bare(&self) -> bool {
         self.stack.is_empty() && self.inherited.owner == Owner::None
     }
@@ -159,11 +179,13 @@ async fn until_cancelled(engine: impl Future<Output = Outcome> + Send, cancel: &
         if !cancel.asked.load(Ordering::SeqCst) {
             return engine.as_mut().poll(cx);
         }
-        // Asked to end: no further attempt begins. The running call is asked to stop, and awaited.
+        // Asked to end: no further attempt begins. The running call and the flights are asked to stop, and awaited.
         cancel.leaf.end();
+        let awaits = &cancel.trace.awaits;
+        awaits.cancel();
         match engine.as_mut().poll(cx) {
             // Checked after the poll: a call that has just failed may have begun a backoff, which is not waited for.
-            Poll::Pending if !cancel.leaf.active() => Poll::Ready(Err(Error::Cancelled)),
+            Poll::Pending if !cancel.leaf.active() && awaits.has_ended() => Poll::Ready(Err(Error::Cancelled)),
             poll => poll,
         }
     })

@@ -67,6 +67,14 @@ pub(super) const BUDGET_GRANTED: Metric =
     metric("mountain_budget_granted", Counter, &["budget"], "Retries that a budget allowed");
 pub(super) const BUDGET_REFUSED: Metric =
     metric("mountain_budget_refused", Counter, &["budget"], "Retries for which nothing was left of a budget");
+pub(super) const HEDGE_HEDGED: Metric =
+    metric("mountain_hedge_hedged", Counter, &["hedge"], "Attempts that a hedge began beside a slow one");
+pub(super) const HEDGE_WON: Metric =
+    metric("mountain_hedge_won", Counter, &["hedge"], "Calls whose value was given by such an attempt");
+pub(super) const HEDGE_REFUSED: Metric =
+    metric("mountain_hedge_refused", Counter, &["hedge"], "Attempts for which nothing was left of the budget");
+pub(super) const HEDGE_DELAY: Metric =
+    metric("mountain_hedge_delay_seconds", Gauge, &["hedge"], "After how long an attempt begins, by the slowest key");
 pub(super) const RUNNING: Metric =
     metric("mountain_effects_running", Gauge, &[], "Effects that have begun, waited once and not ended");
 pub(super) const WAITING: Metric =
@@ -107,6 +115,10 @@ pub const CATALOGUE: &[&Metric] = &[
     &CACHE_SIZE,
     &BUDGET_GRANTED,
     &BUDGET_REFUSED,
+    &HEDGE_HEDGED,
+    &HEDGE_WON,
+    &HEDGE_REFUSED,
+    &HEDGE_DELAY,
     &RUNNING,
     &WAITING,
     &THREADS_BUSY,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::by_key::Busiest;
 use super::{ByKey, KeyReading, shortened};
@@ -10,6 +11,7 @@ use crate::effect::Keys;
 use crate::observe::Summary;
 use crate::policy::breaker::Breaker;
 use crate::policy::cache::{Cache, Counts};
+use crate::policy::hedge::{self, Hedge};
 use crate::policy::limit::Limit;
 use crate::policy::rate::Rate;
 use crate::policy::retry;
@@ -19,11 +21,35 @@ use crate::time::Instant;
 /// The present state of a policy, over all its keys. Of a limit, `capacity` is that of each key, `fullest` the most
 /// that one key has in use, and `keys` the number of keys with calls at work, `None` for a limit without keys.
 pub enum Reading {
-    Limit { capacity: u32, in_flight: u32, fullest: u32, keys: Option<usize>, waiting: [u32; 3], waits: Summary },
-    Rate { n: f64, per: f64, waiting: usize, waits: Summary },
-    Breaker { states: [u64; 4], opens: u64 },
-    Cache { counts: Counts, size: usize, max_size: usize },
+    Limit {
+        capacity: u32,
+        in_flight: u32,
+        fullest: u32,
+        keys: Option<usize>,
+        waiting: [u32; 3],
+        waits: Summary,
+    },
+    Rate {
+        n: f64,
+        per: f64,
+        waiting: usize,
+        waits: Summary,
+    },
+    Breaker {
+        states: [u64; 4],
+        opens: u64,
+    },
+    Cache {
+        counts: Counts,
+        size: usize,
+        max_size: usize,
+    },
     Budget(retry::Counts),
+    /// `delay`: the longest of any key, `None` while none is known.
+    Hedge {
+        counts: hedge::Counts,
+        delay: Option<Duration>,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +59,7 @@ enum Kind {
     Breaker,
     Cache,
     Budget,
+    Hedge,
 }
 
 impl Kind {
@@ -44,6 +71,7 @@ impl Kind {
             Kind::Breaker => "breakers",
             Kind::Cache => "caches",
             Kind::Budget => "budgets",
+            Kind::Hedge => "hedges",
         }
     }
 }
@@ -153,6 +181,14 @@ impl Policies {
         let weak = Arc::downgrade(budget);
         let of = Arc::as_ptr(budget) as usize;
         self.add(Kind::Budget, of, name, None, move |_| Some(Reading::Budget(weak.upgrade()?.lock().counts())));
+    }
+
+    pub fn hedge(&self, hedge: &Arc<Hedge>, name: &str) {
+        let weak = Arc::downgrade(hedge);
+        self.add(Kind::Hedge, Arc::as_ptr(hedge) as usize, name, None, move |_| {
+            let hedge = weak.upgrade()?;
+            Some(Reading::Hedge { counts: hedge.counts(), delay: hedge.longest_delay() })
+        });
     }
 
     /// Adds a policy, and returns its name: the second of a name is `name#2`. `None`: it is known, and keeps the name

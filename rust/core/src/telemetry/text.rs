@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -91,6 +92,11 @@ impl<'a> Series<'a> {
         self.0.encode_family(&labels)?.encode_gauge(&n)
     }
 
+    fn gauge_of_seconds(&mut self, labels: &[(&str, &str)], time: Duration) -> fmt::Result {
+        let seconds = if time == Duration::MAX { f64::INFINITY } else { time.as_secs_f64() };
+        self.0.encode_family(&labels)?.encode_gauge(&seconds)
+    }
+
     fn histogram(&mut self, labels: &[(&str, &str)], times: &Summary) -> fmt::Result {
         let buckets: Vec<(f64, u64)> = times.octaves().collect();
         self.buckets(labels, times.seconds(), times.count(), &buckets)
@@ -150,7 +156,7 @@ impl Scrape {
     fn policies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let all = self.0.policies.all(self.0.clock.now());
         let (mut limits, mut rates, mut breakers, mut caches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut budgets = Vec::new();
+        let (mut budgets, mut hedges) = (Vec::new(), Vec::new());
         for (name, reading) in &all {
             match reading {
                 Reading::Limit { capacity, in_flight, fullest, waiting, waits, .. } => {
@@ -160,6 +166,7 @@ impl Scrape {
                 Reading::Breaker { states, opens } => breakers.push((name, states, opens)),
                 Reading::Cache { counts, size, .. } => caches.push((name, counts, size)),
                 Reading::Budget(counts) => budgets.push((name, counts)),
+                Reading::Hedge { counts, delay } => hedges.push((name, counts, delay)),
             }
         }
         let mut series = Series::of(encoder, &is::LIMIT_CAPACITY)?;
@@ -202,7 +209,18 @@ impl Scrape {
         let mut series = Series::of(encoder, &is::BUDGET_GRANTED)?;
         budgets.iter().try_for_each(|(name, counts)| series.counter(&[("budget", name)], counts.granted))?;
         let mut series = Series::of(encoder, &is::BUDGET_REFUSED)?;
-        budgets.iter().try_for_each(|(name, counts)| series.counter(&[("budget", name)], counts.refused))
+        budgets.iter().try_for_each(|(name, counts)| series.counter(&[("budget", name)], counts.refused))?;
+        for (metric, of) in [
+            (&is::HEDGE_HEDGED, (|c| c.hedged) as fn(&crate::policy::hedge::Counts) -> u64),
+            (&is::HEDGE_WON, |c| c.won),
+            (&is::HEDGE_REFUSED, |c| c.refused),
+        ] {
+            let mut series = Series::of(encoder, metric)?;
+            hedges.iter().try_for_each(|(name, counts, _)| series.counter(&[("hedge", name)], of(counts)))?;
+        }
+        let mut series = Series::of(encoder, &is::HEDGE_DELAY)?;
+        let known = hedges.iter().filter_map(|(name, _, delay)| Some((name, (**delay)?)));
+        known.into_iter().try_for_each(|(name, delay)| series.gauge_of_seconds(&[("hedge", name)], delay))
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

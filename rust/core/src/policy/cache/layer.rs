@@ -42,7 +42,7 @@ where
         call.tell(Event::Cache(layer, if begins { observe::Found::Missing } else { observe::Found::Flying }));
         // Made first: if this caller cannot begin the flight, dropping the landing wakes the others.
         let landing = begins.then(|| landing(call, cache, key, &flight));
-        let Some(joined) = Joined::new(call, &flight) else {
+        let Some(joined) = Joined::new(call, layer, &flight) else {
             return Err(L::Err::refused(call.refused(layer, Reason::Reentered)));
         };
         // The outcome is counted once, with the caller that begins the flight.

@@ -43,7 +43,7 @@ where
                 };
             }
             if state == State::Asked {
-                return if call.stopping() { Poll::Pending } else { timed_out(None) };
+                return if call.stopping(mine) { Poll::Pending } else { timed_out(None) };
             }
             // Between two pulls no clock is read.
             let Some(since) = call.leaf.waiting() else { return Poll::Pending };

@@ -16,10 +16,12 @@ pub async fn enter<'a, L: Leaf>(
 ) -> Result<Inside<'a, L>, L::Err> {
     let key = call.terms.key(layer);
     let caller = Caller { key, priority: call.terms.priority, until: around.over.at, held: around.held };
-    match call.wait(layer, &limit.waits, limit.acquire(call.clock, caller)).await {
-        Ok(()) => Ok(Inside { call, limit, key, holder: Holder::new(limit.name(), key, around.held) }),
-        Err(why) => Err(L::Err::refused(call.refused(layer, why))),
+    if let Err(why) = call.wait(layer, &limit.waits, limit.acquire(call.clock, caller)).await {
+        return Err(L::Err::refused(call.refused(layer, why)));
     }
+    let inside = Inside { call, limit, key, holder: Holder::new(limit.name(), key, around.held) };
+    // The permit may be that of the attempt that has won: it is given back before this one is asked to end.
+    if call.terms.is_unwanted() { Err(L::Err::stopped()) } else { Ok(inside) }
 }
 
 /// The permit while the inside runs. It is given back whichever way the inside ends, dropped or not.

@@ -1,12 +1,11 @@
 //! Retry: calls the inside again when it fails with what `on` names, or gives a value that `until` does not accept,
 //! after a backoff that never overflows and never outlasts a deadline.
 
-mod budget;
 mod layer;
 mod machine;
 
 pub use super::backoff::{Backoff, Jitter};
-pub use budget::{Budget, Counts};
+pub use super::budget::{Budget, Counts};
 pub use layer::retry;
 
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 //!
 //!  1. The inside is polled first: a value wins over a deadline that passed in the same instant.
 //!  2. The deadline is armed when the inside is first found pending; a call that ends at once never touches the heap.
-//!  3. When it has passed and a leaf is running, or a flight for which only this call waits, that is asked to stop and
-//!     the inside is polled on: it keeps its permits until it has ended.
+//!  3. When it has passed and inside it a leaf is running, or a flight for which only this call waits, that is asked to
+//!     stop and the inside is polled on: it keeps its permits until it has ended.
 //!  4. When none is running (a backoff, a queue), the inside is dropped at once, which gives back its place.
 
 use std::future::{Future, poll_fn};
@@ -39,7 +39,7 @@ where
                 };
             }
             if state == State::Asked {
-                return if call.stopping() { Poll::Pending } else { timed_out(None) };
+                return if call.stopping(deadline.owner) { Poll::Pending } else { timed_out(None) };
             }
             if deadline.at == Instant::NEVER {
                 return Poll::Pending;

@@ -40,6 +40,8 @@ struct State {
     flights: Vec<(usize, Landing)>,
     /// The limit that each flight was told.
     flown: Vec<Deadline>,
+    /// The failures of further attempts that were told beside the first one's.
+    beside: Vec<Fail>,
 }
 
 struct Running {
@@ -104,6 +106,10 @@ impl Scripted {
         self.state().flown.clone()
     }
 
+    pub(crate) fn told_beside(&self) -> Vec<Fail> {
+        std::mem::take(&mut self.state().beside)
+    }
+
     /// Give up a call that its dropped engine left behind, as an owner of a leaf must. True: there was one.
     pub(crate) fn abandon(&self) -> bool {
         let running = self.state().running.take();
@@ -154,6 +160,10 @@ impl Leaf for Scripted {
 
     fn active(&self) -> bool {
         self.state().running.is_some()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.state().running.as_ref().is_some_and(|running| running.reply.is_none())
     }
 
     fn verdict(&self, layer: usize, fault: &mut Fail) -> Result<Verdict, Fail> {
@@ -212,7 +222,12 @@ impl Flights for Scripted {
     }
 
     fn failed(&self, fault: &Shared) -> Fail {
-        Fail::Plain(*fault.downcast_ref().expect("a number"))
+        fault.downcast_ref::<fn() -> Fail>().map_or_else(|| Fail::Plain(*fault.downcast_ref().expect("a number")), |fail| fail())
+    }
+
+    fn all_failed(&self, first: Fail, others: Vec<Fail>) -> Fail {
+        self.state().beside = others;
+        first
     }
 
     fn fly(&self, layer: usize, landing: Landing, _held: Option<Arc<PermitContext>>, over: Deadline) -> Result<(), Fail> {

@@ -1,5 +1,5 @@
-//! A budget for retries, shared by many calls: when a service fails for all of them, retries may add only so much to
-//! its load.
+//! A budget for attempts beyond the first, retries and hedges, shared by many calls: when a service fails or is slow
+//! for all of them, these may add only so much to its load.
 //!
 //! Over the last ten seconds retries are at most `ratio` times the calls, plus `min_per_second` for each second. The
 //! calls and the retries come from one source, so the allowance follows the load by itself; the idea is that of

@@ -1,0 +1,289 @@
+//! The layer of a hedge.
+//!
+//!  1. The first attempt is polled within the call. A timer is armed when it is first found pending, if a delay is
+//!     known.
+//!  2. The timer begins a further attempt as a flight, unless the call is being ended, a policy around refuses it or the
+//!     budget is used up.
+//!  3. The first success is the value. The flights that are left are asked to end, and so is the first attempt: as by
+//!     a deadline, it is polled on while anything inside it runs, and dropped where nothing does.
+//!  4. The call ends when all attempts have.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::Hedge;
+use super::machine::{Ended, Race};
+use crate::effect::{Around, Call, Class, Fault, Flight, Holder, Joined, Landed, Landing, Leaf};
+use crate::error::Owner;
+use crate::observe::Event;
+use crate::time::{Instant, Sleep, sleep_until};
+
+/// The value of `inner`, or that of a flight of it. `layer` is this hedge's place in the stack.
+pub async fn hedged<'a, L, F>(
+    call: &'a Call<'a, L>,
+    layer: usize,
+    hedge: &'a Hedge,
+    around: Around<'a>,
+    inner: F,
+) -> Result<L::Ok, L::Err>
+where
+    L: Leaf,
+    F: Future<Output = Result<L::Ok, L::Err>> + Send,
+{
+    let began = call.entered();
+    hedge.called(began);
+    let mut inner = pin!(Some(inner));
+    let mut attempts: Option<Box<Attempts<'a, L>>> = None;
+    poll_fn(move |cx| {
+        if attempts.is_none()
+            && let Some(Poll::Ready(result)) = inner.as_mut().as_pin_mut().map(|inner| inner.poll(cx))
+        {
+            if result.as_ref().map_or_else(|e| was_slow(e.class()), |_| true) {
+                took(call, layer, hedge, began);
+            }
+            return Poll::Ready(result);
+        }
+        let attempts = attempts.get_or_insert_with(|| Box::new(Attempts::new(call, layer, hedge, around, began)));
+        attempts.poll(inner.as_mut(), cx)
+    })
+    .await
+}
+
+/// The number of the first attempt.
+const FIRST: u32 = 1;
+
+/// Whether an attempt that failed so took at least the time that it had.
+fn was_slow(class: Class) -> bool {
+    matches!(class, Class::Stopped | Class::TimedOut(_))
+}
+
+fn took<L: Leaf>(call: &Call<'_, L>, layer: usize, hedge: &Hedge, began: Instant) {
+    hedge.took(call.terms.key(layer), || {
+        let now = call.now();
+        (now.since(began), now)
+    });
+}
+
+/// The attempts of a call that has waited.
+struct Attempts<'a, L: Leaf> {
+    call: &'a Call<'a, L>,
+    layer: usize,
+    hedge: &'a Hedge,
+    around: Around<'a>,
+    began: Instant,
+    race: Race,
+    timer: Option<Sleep<'a>>,
+    /// By number, the oldest first.
+    flying: Vec<(u32, Joined<'a>)>,
+    /// A cancel of the caller's, or an exit: it reaches the caller whatever else ends.
+    passes: Option<L::Err>,
+    value: Option<L::Ok>,
+    decided: Option<L::Err>,
+    /// The failure of the first attempt, and those of the others.
+    first: Option<L::Err>,
+    others: Vec<L::Err>,
+}
+
+impl<'a, L: Leaf> Attempts<'a, L> {
+    fn new(call: &'a Call<'a, L>, layer: usize, hedge: &'a Hedge, around: Around<'a>, began: Instant) -> Self {
+        let flights = call.leaf.flights();
+        let every = flights.and_then(|_| hedge.delay(call.terms.key(layer)));
+        let race = Race::new(hedge.settings.attempts, every, began);
+        if let Some(flights) = flights.filter(|_| race.due() != Instant::NEVER) {
+            flights.expect();
+        }
+        Attempts {
+            call,
+            layer,
+            hedge,
+            around,
+            began,
+            race,
+            timer: None,
+            flying: Vec::new(),
+            passes: None,
+            value: None,
+            decided: None,
+            first: None,
+            others: Vec::new(),
+        }
+    }
+
+    fn poll<F>(&mut self, mut inner: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Result<L::Ok, L::Err>>
+    where
+        F: Future<Output = Result<L::Ok, L::Err>>,
+    {
+        loop {
+            if self.race.is_open() && self.flying.iter().any(|(_, joined)| joined.is_asked()) {
+                self.race.close();
+            }
+            self.poll_first(inner.as_mut(), cx);
+            self.poll_flights(cx);
+            if self.race.asks() {
+                self.flying.iter().for_each(|(_, joined)| joined.ask());
+                if inner.is_some() {
+                    // At least so long: were it not counted, the slow ones that lose would be unknown.
+                    if self.passes.is_none() && self.value.is_some() {
+                        took(self.call, self.layer, self.hedge, self.began);
+                    }
+                    self.call.stop(Owner::Layer(self.layer));
+                }
+                continue;
+            }
+            if self.race.is_over() {
+                return Poll::Ready(self.outcome());
+            }
+            if !self.begin_due(cx) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn poll_first<F>(&mut self, mut inner: Pin<&mut Option<F>>, cx: &mut Context<'_>)
+    where
+        F: Future<Output = Result<L::Ok, L::Err>>,
+    {
+        let Some(first) = inner.as_mut().as_pin_mut() else { return };
+        let how = match first.poll(cx) {
+            Poll::Pending if self.race.is_open() || self.call.stopping(Owner::Layer(self.layer)) => return,
+            // Nothing runs in it: a backoff, or a queue.
+            Poll::Pending => Ended::Nothing,
+            Poll::Ready(Ok(value)) => {
+                if self.race.is_open() {
+                    took(self.call, self.layer, self.hedge, self.began);
+                }
+                self.succeeded(FIRST, value);
+                Ended::Well
+            }
+            Poll::Ready(Err(e)) => {
+                if self.race.is_open() && was_slow(e.class()) {
+                    took(self.call, self.layer, self.hedge, self.began);
+                }
+                let how = self.how(e.class());
+                match how {
+                    Ended::Failed => self.first = Some(e),
+                    Ended::Decided if matches!(e.class(), Class::Passes) => self.passes = Some(e),
+                    Ended::Decided => self.decided = Some(e),
+                    Ended::Nothing | Ended::Well => {}
+                }
+                how
+            }
+        };
+        inner.set(None);
+        self.race.ended(how);
+    }
+
+    fn poll_flights(&mut self, cx: &mut Context<'_>) {
+        let mut at = 0;
+        while let Some((number, joined)) = self.flying.get(at) {
+            let Poll::Ready(landed) = joined.poll(cx) else {
+                at += 1;
+                continue;
+            };
+            let (number, asked) = (*number, joined.is_asked());
+            self.flying.remove(at);
+            let Some(flights) = self.call.leaf.flights() else { continue };
+            let how = match landed {
+                Some(Landed::Value(value)) => {
+                    if self.value.is_none() {
+                        self.succeeded(number, flights.shared(&value));
+                    }
+                    Ended::Well
+                }
+                Some(Landed::Failed(e)) => {
+                    let e = flights.failed(&e);
+                    // A cancel is the answer of one that was asked to end.
+                    let how = match e.class() {
+                        Class::Passes if asked => Ended::Nothing,
+                        class => self.how(class),
+                    };
+                    match how {
+                        Ended::Failed => self.others.push(e),
+                        Ended::Decided => self.decided = self.decided.take().or(Some(e)),
+                        Ended::Nothing | Ended::Well => {}
+                    }
+                    how
+                }
+                Some(Landed::Lost) | None => Ended::Nothing,
+            };
+            self.race.ended(how);
+        }
+    }
+
+    fn how(&self, class: Class) -> Ended {
+        match class {
+            Class::Stopped => Ended::Nothing,
+            class if class.is_inside(self.layer) => Ended::Failed,
+            _ => Ended::Decided,
+        }
+    }
+
+    fn succeeded(&mut self, number: u32, value: L::Ok) {
+        if self.value.is_some() {
+            return;
+        }
+        self.value = Some(value);
+        if number > FIRST {
+            self.hedge.won();
+        }
+        if self.race.is_hedged() {
+            self.call.tell(Event::Won(self.layer, number));
+        }
+    }
+
+    /// Begins the attempt that is due. False: none is.
+    fn begin_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let due = self.race.due();
+        if due == Instant::NEVER {
+            self.timer = None;
+            return false;
+        }
+        let timer = self.timer.get_or_insert_with(|| sleep_until(self.call.clock, due));
+        if Pin::new(timer).poll(cx).is_pending() {
+            return false;
+        }
+        self.timer = None;
+        let now = self.call.now();
+        let may =
+            !self.call.leaf.is_ending() && now < self.around.over.at && self.around.admit().is_ok() && self.hedge.affords(now);
+        let begun = if may { self.fly() } else { None };
+        self.race.begins(now, begun.is_some());
+        self.flying.extend(begun);
+        true
+    }
+
+    /// One more run of the inside. `None` if it cannot begin, which leaves the others as they are.
+    fn fly(&self) -> Option<(u32, Joined<'a>)> {
+        let flights = self.call.leaf.flights()?;
+        let flight = Arc::new(Flight::default());
+        let joined = Joined::new(self.call, self.layer, &flight)?;
+        let number = self.call.hedged(self.layer);
+        let held = self.around.held.map(Holder::held);
+        flights.fly(self.layer, Landing::new(flight, |_| ()), held, self.around.over).ok()?;
+        Some((number, joined))
+    }
+
+    fn outcome(&mut self) -> Result<L::Ok, L::Err> {
+        if let Some(e) = self.passes.take() {
+            return Err(e);
+        }
+        if let Some(value) = self.value.take() {
+            return Ok(value);
+        }
+        if let Some(e) = self.decided.take() {
+            return Err(e);
+        }
+        let mut others = std::mem::take(&mut self.others);
+        let first = match self.first.take() {
+            Some(first) => first,
+            None if others.is_empty() => return Err(L::Err::stopped()),
+            None => others.remove(0),
+        };
+        match self.call.leaf.flights().filter(|_| !others.is_empty()) {
+            Some(flights) => Err(flights.all_failed(first, others)),
+            None => Err(first),
+        }
+    }
+}
