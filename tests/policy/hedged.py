@@ -39,7 +39,8 @@ class Attempts:
         return number
 
     def under(self, *policies: Any) -> Callable[[], Awaitable[int]]:
-        return effect(*policies)(self.run)
+        made: Callable[[], Awaitable[int]] = effect(*policies)(self.run)
+        return made
 
     def hedged(
         self, *outside: Any, inside: tuple[Any, ...] = (), hedge: Hedge | None = None

@@ -51,7 +51,7 @@ async def test_a_first_attempt_that_waits_for_a_permit_is_let_go_by_the_winner()
     limit = ConcurrencyLimit(1)
     async with limit.slot():
         made = Attempts(0, 0)
-        waits = asyncio.create_task(made.hedged(inside=(limit,))())
+        waits = asyncio.ensure_future(made.hedged(inside=(limit,))())
         await asyncio.sleep(LATER * 3)
         assert (sum(limit.statistics().waiting.values()), len(made.tasks)) == (2, 0)
     await waits
