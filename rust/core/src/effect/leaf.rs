@@ -1,9 +1,9 @@
 //! The leaf: the call at the inside of an effect's stack, as the engine sees it.
 //!
 //! One call of a leaf is under way at a time: `poll`, `stop`, `active`, `is_ending`, `outlives` and `keep` are about
-//! that call. This is the only place that says so. A policy that wants several runs of its inside at once has its host fly
-//! the others ([`Flights::fly`]): each flight is a call of its own, with a leaf of its own, and the policy waits for
-//! flights.
+//! that call. This is the only place that says so. A policy that wants several runs of its inside at once has its host
+//! fly the others ([`Flights::fly`]): each flight is a call of its own, with a leaf of its own, and the policy waits
+//! for flights.
 
 use std::any::Any;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 //!
 //!  1. The first attempt is polled within the call. A timer is armed when it is first found pending, if a delay is
 //!     known.
-//!  2. The timer begins a further attempt as a flight, unless the call is being ended, a policy around refuses it or the
-//!     budget is used up.
+//!  2. The timer begins a further attempt as a flight, unless the call is being ended, a policy around refuses it or
+//!     the budget is used up.
 //!  3. The first success is the value. The flights that are left are asked to end, and so is the first attempt: as by
 //!     a deadline, it is polled on while anything inside it runs, and dropped where nothing does.
 //!  4. The call ends when all attempts have.
