@@ -11,6 +11,7 @@ from contextvars import Context, copy_context
 from math import inf
 from typing import Generic, TypeVar, cast
 
+from .._native import Items
 from .._tasks.exits import EXITS
 from . import children as _children
 
@@ -21,6 +22,9 @@ A = TypeVar("A")
 
 class Lists(Generic[A]):
     """An iterator of lists of `size` items; the last one, and the one before an error, may have fewer."""
+
+    #: To the engine: a pull that is cancelled is no end of the stream.
+    _outlives_cancels = True
 
     def __init__(self, source: AsyncIterator[A], size: int) -> None:
         self._source = source
@@ -72,11 +76,14 @@ class Lists(Generic[A]):
         finally:
             del error
 
+    async def _close_source(self) -> None:
+        if isinstance(self._source, (AsyncGenerator, Items)):
+            await cast("AsyncGenerator[A, None]", self._source).aclose()
+
     async def aclose(self) -> None:
         """Closes the source."""
         self._ended = True
-        if isinstance(self._source, AsyncGenerator):
-            await cast("AsyncGenerator[A, None]", self._source).aclose()
+        await self._close_source()
 
 
 class TimedLists(Lists[A]):
@@ -160,8 +167,7 @@ class TimedLists(Lists[A]):
 
     async def _close(self) -> None:
         try:
-            if isinstance(self._source, AsyncGenerator):
-                await cast("AsyncGenerator[A, None]", self._source).aclose()
+            await self._close_source()
         finally:
             self._ended = True
             _wake(self._reader)

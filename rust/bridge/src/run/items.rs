@@ -3,6 +3,7 @@
 use std::task::Poll;
 
 use mountain_core::effect::{Begin, Deadline, Holder};
+use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyStopAsyncIteration, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -139,7 +140,12 @@ impl PyLeaf {
                         Err(e) => Poll::Ready(self.source_over(py, Err(e))),
                     };
                 }
-                Err(e) => return Poll::Ready(self.source_over(py, Err(e))),
+                Err(e) => {
+                    return match self.outlives(py, e) {
+                        Ok(()) => Poll::Pending,
+                        Err(e) => Poll::Ready(self.source_over(py, Err(e))),
+                    };
+                }
             };
             // Asked to stop, it gives one more item: that is dropped, and the generator closed.
             let asked = self.with(py, |s, pulls| {
@@ -195,6 +201,46 @@ impl PyLeaf {
             (Ok(_), Closing::Stopped) => Err(Fail::Stopped),
             (settled, _) => settled,
         }
+    }
+
+    /// A cancel from outside that came out of a pull, where the source says that it outlives one: the pull has ended, and
+    /// the stream goes on. Any other error is given back.
+    fn outlives(&self, py: Python<'_>, e: PyErr) -> PyResult<()> {
+        if !e.is_instance_of::<CancelledError>(py) {
+            return Err(e);
+        }
+        let source = self.with(py, |s, pulls| match &pulls.source {
+            Source::Iterator(source) if pulls.closing == Closing::No && !s.stop => Some(source.clone_ref(py)),
+            _ => None,
+        });
+        let Some(source) = source else { return Err(e) };
+        if source.bind(py).getattr_opt(intern!(py, "_outlives_cancels"))?.is_none() {
+            return Err(e);
+        }
+        let gone = self.with(py, |s, pulls| {
+            pulls.since = None;
+            (pulls.cut.replace(e), s.cancels.take())
+        });
+        drop(gone);
+        Ok(())
+    }
+
+    /// The cancel that ended this pull, for the run to raise.
+    pub(super) fn take_cut(&self, py: Python<'_>) -> Option<PyErr> {
+        let cut = {
+            let mut s = self.state.lock(py);
+            let pulls = s.pulls.as_deref_mut()?;
+            if pulls.cut.is_some() {
+                pulls.phase = Phase::Between;
+            }
+            pulls.cut.take()
+        };
+        if cut.is_some()
+            && let Some(watch) = self.watch.get()
+        {
+            watch.leave(py);
+        }
+        cut
     }
 
     /// The item that came out in this poll, for the run to hand out.

@@ -29,6 +29,7 @@ impl PyLeaf {
         leaf.state.lock(py).pulls = Some(Box::new(Pulls {
             source: Source::None,
             item: None,
+            cut: None,
             met: None,
             out: false,
             stands_in: None,

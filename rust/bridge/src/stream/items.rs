@@ -116,6 +116,8 @@ impl Items {
             Step::Error(e) => {
                 if Run::is_over(run) {
                     self.comes_to(py, Phase::Ended);
+                } else if self.leaf.phase(py) == Phase::Between {
+                    self.comes_to(py, Phase::Between);
                 }
                 Step::Error(e)
             }
