@@ -61,17 +61,17 @@ async def test_a_context_variable_around_the_yield() -> None:
     SPAN.reset(token)
 
 
-async def test_the_source_sees_the_context_of_the_block() -> None:
+async def test_the_source_sees_the_context_of_the_first_pull() -> None:
     async def seen() -> AsyncIterator[str]:
         while True:
             await asyncio.sleep(0)
             yield SPAN.get()
 
-    token = SPAN.set("opened")
     async with chunked(seen(), 2, within=LONG) as lists:
-        SPAN.set("later")
-        assert await anext(lists) == ["opened", "opened"]
-    SPAN.reset(token)
+        token = SPAN.set("first")
+        assert await anext(lists) == ["first", "first"]
+        SPAN.reset(token)
+        assert await anext(lists) == ["first", "first"]
 
 
 @virtual

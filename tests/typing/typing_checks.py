@@ -33,6 +33,7 @@ from mountain_runtime import (
     Runtime,
     Shutdown,
     ShutdownReport,
+    Stream,
     Timeout,
     Work,
     amap,
@@ -438,6 +439,8 @@ async def used(rt: Runtime) -> int:
         assert_type((len(work), work.done), tuple[int, int])
     async with amap(load, later(), limit=2) as results:
         assert_type(results, AsyncIterator[tuple[int, bytes]])
+    assert_type(chunked(later(), 2).under(Timeout(1)), Stream[list[int]])
+    assert_type(chunked(chunked(later(), 2), 2), Stream[list[list[int]]])
     async with amap(load, work, limit=2) as results, chunked(results, 2, within=0.5) as lists:
         async for some in lists:
             assert_type(some, list[tuple[int, bytes]])

@@ -38,4 +38,4 @@ def _lists(source: AsyncIterable[Any], size: int, *, within: float | None) -> Li
     return Lists(items, size) if within is None else TimedLists(items, size, within)
 
 
-_chunked = StreamFunction(_lists, plan((), "chunked", _lists, streams=True))
+_chunked: "StreamFunction[..., list[Any]]" = StreamFunction(_lists, plan((), "chunked", _lists, streams=True))

@@ -7,7 +7,6 @@ one task and one context for pulls and close, and a cancel that comes while it w
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextvars import Context, copy_context
 from math import inf
 from typing import Generic, TypeVar, cast
 
@@ -21,7 +20,10 @@ A = TypeVar("A")
 
 
 class Lists(Generic[A]):
-    """An iterator of lists of `size` items; the last one, and the one before an error, may have fewer."""
+    """An iterator of lists of `size` items; the last one, and the one before an error, may have fewer.
+
+    The stream around it sees to it that one task pulls at a time, and that no pull follows an error or the end.
+    """
 
     #: To the engine: a pull that is cancelled is no end of the stream.
     _outlives_cancels = True
@@ -33,21 +35,11 @@ class Lists(Generic[A]):
         self._items: list[A] = []
         self._ended = False
         self._error: BaseException | None = None
-        self._taking = False
 
     def __aiter__(self) -> AsyncIterator[list[A]]:
         return self
 
     async def __anext__(self) -> list[A]:
-        if self._taking:
-            raise RuntimeError("another task waits for the next list already")
-        self._taking = True
-        try:
-            return await self._next()
-        finally:
-            self._taking = False
-
-    async def _next(self) -> list[A]:
         items, size = self._items, self._size
         if not self._ended:
             try:
@@ -93,7 +85,6 @@ class TimedLists(Lists[A]):
         super().__init__(source, size)
         self._within = within
         self._loop = asyncio.get_running_loop()
-        self._context: Context = copy_context()
         self._task: asyncio.Task[None] | None = None
         #: When the list must go out, once it has an item.
         self._due = 0.0
@@ -104,9 +95,9 @@ class TimedLists(Lists[A]):
         self._room: asyncio.Future[None] | None = None
         self._ending = False
 
-    async def _next(self) -> list[A]:
+    async def __anext__(self) -> list[A]:
         if self._task is None:
-            self._task = self._loop.create_task(self._drive(), name="chunked source", context=self._context)
+            self._task = self._loop.create_task(self._drive(), name="chunked source")
         while not self._ended:
             if self._items and (len(self._items) >= self._size or self._loop.time() >= self._due):
                 return self._take()

@@ -2,8 +2,7 @@
 
 use std::task::Poll;
 
-use mountain_core::effect::{Begin, Deadline, Holder};
-use pyo3::exceptions::asyncio::CancelledError;
+use mountain_core::effect::{Begin, Class, Deadline, Holder};
 use pyo3::exceptions::{PyStopAsyncIteration, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -133,19 +132,18 @@ impl PyLeaf {
                 Self::step(py, &coroutine, resume)
             });
             let value = match stepped {
-                Ok(Ok(value)) => value,
+                Ok(Ok(value)) => Some(value),
                 Ok(Err(yielded)) => {
                     return match self.suspends(py, coroutine, yielded, over, holder, None) {
                         Ok(()) => Poll::Pending,
                         Err(e) => Poll::Ready(self.source_over(py, Err(e))),
                     };
                 }
-                Err(e) => {
-                    return match self.outlives(py, e) {
-                        Ok(()) => Poll::Pending,
-                        Err(e) => Poll::Ready(self.source_over(py, Err(e))),
-                    };
-                }
+                Err(e) => match self.outlives(py, e) {
+                    Ok(true) => return Poll::Pending,
+                    Ok(false) => None,
+                    Err(e) => return Poll::Ready(self.source_over(py, Err(e))),
+                },
             };
             // Asked to stop, it gives one more item: that is dropped, and the generator closed.
             let asked = self.with(py, |s, pulls| {
@@ -153,6 +151,9 @@ impl PyLeaf {
                     return None;
                 }
                 let asked = std::mem::take(&mut s.stop);
+                if value.is_none() {
+                    return Some((true, None));
+                }
                 if !asked {
                     (s.over, s.held) = (over, holder.map(Holder::held));
                     pulls.out = true;
@@ -163,7 +164,7 @@ impl PyLeaf {
             match asked {
                 None => return Poll::Ready(self.source_over(py, Ok(()))),
                 Some((false, _)) => {
-                    let replaced = self.with(py, |_, pulls| pulls.item.replace(value));
+                    let replaced = self.with(py, |_, pulls| std::mem::replace(&mut pulls.item, value));
                     drop(replaced);
                     return Poll::Pending;
                 }
@@ -182,12 +183,16 @@ impl PyLeaf {
 
     /// The source has ended: by itself, by an error, or closed.
     fn source_over(&self, py: Python<'_>, result: PyResult<()>) -> Result<Py<PyAny>, Fail> {
-        let (closing, gone) = self.with(py, |_, pulls| {
+        let (closing, outside, gone) = self.with(py, |_, pulls| {
             pulls.since = None;
             let closing = std::mem::replace(&mut pulls.closing, Closing::No);
-            (closing, std::mem::replace(&mut pulls.source, Source::None))
+            (closing, pulls.outside.take(), std::mem::replace(&mut pulls.source, Source::None))
         });
         drop(gone);
+        if let Some(cancel) = outside {
+            self.settle(py, Ok(py.None()))?;
+            return Err(Fail::Raised(cancel, Class::Passes));
+        }
         let result = match result {
             Err(e) if closing == Closing::No && e.is_instance_of::<PyStopAsyncIteration>(py) => Ok(()),
             Err(e) => Err(no_stop(py, e, "a stream raised StopIteration")),
@@ -201,46 +206,6 @@ impl PyLeaf {
             (Ok(_), Closing::Stopped) => Err(Fail::Stopped),
             (settled, _) => settled,
         }
-    }
-
-    /// A cancel from outside that came out of a pull, where the source says that it outlives one: the pull has ended, and
-    /// the stream goes on. Any other error is given back.
-    fn outlives(&self, py: Python<'_>, e: PyErr) -> PyResult<()> {
-        if !e.is_instance_of::<CancelledError>(py) {
-            return Err(e);
-        }
-        let source = self.with(py, |s, pulls| match &pulls.source {
-            Source::Iterator(source) if pulls.closing == Closing::No && !s.stop => Some(source.clone_ref(py)),
-            _ => None,
-        });
-        let Some(source) = source else { return Err(e) };
-        if source.bind(py).getattr_opt(intern!(py, "_outlives_cancels"))?.is_none() {
-            return Err(e);
-        }
-        let gone = self.with(py, |s, pulls| {
-            pulls.since = None;
-            (pulls.cut.replace(e), s.cancels.take())
-        });
-        drop(gone);
-        Ok(())
-    }
-
-    /// The cancel that ended this pull, for the run to raise.
-    pub(super) fn take_cut(&self, py: Python<'_>) -> Option<PyErr> {
-        let cut = {
-            let mut s = self.state.lock(py);
-            let pulls = s.pulls.as_deref_mut()?;
-            if pulls.cut.is_some() {
-                pulls.phase = Phase::Between;
-            }
-            pulls.cut.take()
-        };
-        if cut.is_some()
-            && let Some(watch) = self.watch.get()
-        {
-            watch.leave(py);
-        }
-        cut
     }
 
     /// The item that came out in this poll, for the run to hand out.

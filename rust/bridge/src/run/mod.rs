@@ -3,6 +3,7 @@
 mod asked;
 mod async_iter;
 pub(crate) mod cancel;
+mod cut;
 mod driving;
 mod ender;
 mod ending;

@@ -42,6 +42,8 @@ pub(crate) struct Pulls {
     pub(super) item: Option<Py<PyAny>>,
     /// The cancel of a pull that its source has outlived, for the run to raise.
     pub(super) cut: Option<PyErr>,
+    /// The cancel from outside that came as the stream was asked to end, to be raised when it is closed.
+    pub(super) outside: Option<PyErr>,
     /// The end that was met outside of the engine.
     pub(super) met: Option<PyResult<()>>,
     /// An item is out: no policy begins anew, and no fallback stands in.
@@ -99,6 +101,15 @@ impl Pulls {
     /// Takes its references, to be dropped outside of the lock.
     pub(super) fn take(&mut self) -> impl Sized + use<> {
         let source = std::mem::replace(&mut self.source, Source::None);
-        (source, self.item.take(), self.cut.take(), self.met.take(), self.opener.take(), self.ender.take(), std::mem::take(&mut self.waiters))
+        (
+            source,
+            self.item.take(),
+            self.cut.take(),
+            self.outside.take(),
+            self.met.take(),
+            self.opener.take(),
+            self.ender.take(),
+            std::mem::take(&mut self.waiters),
+        )
     }
 }

@@ -30,6 +30,7 @@ impl PyLeaf {
             source: Source::None,
             item: None,
             cut: None,
+            outside: None,
             met: None,
             out: false,
             stands_in: None,
