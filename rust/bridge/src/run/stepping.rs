@@ -153,7 +153,7 @@ impl Run {
         match polled {
             Poll::Ready(result) => Self::ended(me, slf, result),
             Poll::Pending => match Self::pending(&mut me, slf) {
-                Ok(Waits::Pull(pulled)) => pulled.map_or_else(Step::Error, Step::Return),
+                Ok(Waits::Pull(out)) => out.map_or_else(Step::Error, Step::Return),
                 Ok(Waits::For(yielded, owed)) => {
                     let took = me.step.map_or(0, |step| clock().took(step));
                     let leaf = if took > slow::NOTICED { me.leaf.clone() } else { None };
@@ -217,12 +217,12 @@ impl Run {
             return Ok(Waits::For(yielded.into_bound(py), owed));
         }
         let cut = || me.leaf.as_ref().and_then(|l| l.take_cut(py)).map(Err);
-        if let Some(pulled) = me.leaf.as_ref().and_then(|l| l.take_item(py)).map(Ok).or_else(cut) {
+        if let Some(out) = me.leaf.as_ref().and_then(|l| l.take_item(py)).map(Ok).or_else(cut) {
             if let Some(wake) = &me.wake {
                 // SAFETY: see the drop of `Run`.
                 unsafe { wake.waits(slf.as_any()) }?;
             }
-            return Ok(Waits::Pull(pulled.map(|item| item.into_bound(py))));
+            return Ok(Waits::Pull(out.map(|item| item.into_bound(py))));
         }
         let port = if let Some(port) = &me.port {
             port.bind(py).clone()
