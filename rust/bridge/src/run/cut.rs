@@ -1,4 +1,4 @@
-//! A pull that is cancelled, of a source that goes on after it: `chunked` keeps what it has collected for the next pull.
+//! A pull that is cancelled, of a source that goes on: `chunked` keeps what it has collected for the next pull.
 
 use mountain_core::effect::Asked;
 use pyo3::exceptions::asyncio::CancelledError;
