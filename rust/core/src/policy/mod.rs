@@ -111,33 +111,45 @@ pub async fn run<'a, L: Leaf>(
         return Err(L::Err::timed_out(TimedOut { owner: inherited.owner, attempts: 0, cause: None }));
     }
     let around = Around::call(call.terms, inherited);
-    match (watch, stack) {
+    let first = acting(stack, 0);
+    match (watch, &stack[first..]) {
         (Some(at), _) => {
-            let inside = wrap(call, stack, 0, around);
+            let inside = wrap(call, stack, first, around);
             Box::pin(timeout::hold_to(call, Deadline { at, ..inherited }, inside)).await
         }
         // The commonest stack needs no box of its own.
-        (None, [Layer::Retry(settings), Layer::Timeout(each)]) => attempts_in_time(call, 0, settings, each, around).await,
-        (None, _) => wrap(call, stack, 0, around).await,
+        (None, [Layer::Retry(settings), Layer::Timeout(each)]) => {
+            attempts_in_time(call, first, settings, each, around, move |around| call_leaf(call, around)).await
+        }
+        (None, [Layer::Retry(settings), Layer::Timeout(each), Layer::Chaos(_)]) => {
+            attempts_in_time(call, first, settings, each, around, move |around| next(call, stack, first + 1, around)).await
+        }
+        (None, _) => wrap(call, stack, first, around).await,
     }
 }
 
 /// Call the leaf under the layers inside that at `layer`, as a flight does.
 pub fn inside<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], layer: usize, around: Around<'a>) -> Boxed<'a, L> {
-    wrap(call, stack, layer + 1, around)
+    wrap(call, stack, acting(stack, layer + 1), around)
 }
 
-/// A retry at `at` around a timeout around the leaf, as one future.
-fn attempts_in_time<'a, L: Leaf>(
+/// The first layer from `at` on that is not chaos that is off.
+fn acting(stack: &[Layer], at: usize) -> usize {
+    at + stack[at..].iter().take_while(|layer| layer.is_off()).count()
+}
+
+/// A retry at `at` around a timeout around `inner`, as one future.
+fn attempts_in_time<'a, L: Leaf, F: Future<Output = Result<L::Ok, L::Err>> + Send + 'a>(
     call: &'a Call<'a, L>,
     at: usize,
     settings: &'a retry::Settings,
     each: &'a timeout::Settings,
     around: Around<'a>,
+    inner: impl Fn(Around<'a>) -> F + Send + 'a,
 ) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + 'a {
     retry::retry(call, at, settings, around.over, move || {
         let (mine, around) = limits(call, each, at + 1, around, None);
-        timeout::hold_to(call, mine, call_leaf(call, around))
+        timeout::hold_to(call, mine, inner(around))
     })
 }
 
@@ -170,7 +182,13 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
         }
         Some(Layer::Idle(settings)) => Box::pin(idle::watch(call, at, settings, next(call, stack, at, around))),
         Some(Layer::Retry(settings)) => match &stack[at + 1..] {
-            [Layer::Timeout(each)] => Box::pin(attempts_in_time(call, at, settings, each, around)),
+            [Layer::Timeout(each)] => {
+                Box::pin(attempts_in_time(call, at, settings, each, around, move |around| call_leaf(call, around)))
+            }
+            // Off, the chaos inside takes no box.
+            [Layer::Timeout(each), Layer::Chaos(_)] => {
+                Box::pin(attempts_in_time(call, at, settings, each, around, move |around| next(call, stack, at + 1, around)))
+            }
             _ => Box::pin(retry::retry(call, at, settings, around.over, move || next(call, stack, at, around))),
         },
         Some(Layer::Limit(limit)) => Box::pin(async move {
@@ -184,7 +202,6 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
         Some(Layer::Cache(cache)) => Box::pin(cache::cached(call, at, cache, around, move || next(call, stack, at, around))),
         Some(Layer::Hedge(hedge)) => Box::pin(hedge::hedged(call, at, hedge, around, next(call, stack, at, around))),
         Some(Layer::Fallback) => Box::pin(fallback::fallback(call, at, around, next(call, stack, at, around))),
-        Some(Layer::Chaos(chaos)) if !chaos.is_on() => wrap(call, stack, at + 1, around),
         Some(Layer::Chaos(chaos)) => Box::pin(async move {
             chaos::enter(call, at, chaos, around).await?;
             next(call, stack, at, around).await
@@ -207,10 +224,11 @@ fn next<'a, L: Leaf>(
     at: usize,
     around: Around<'a>,
 ) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + use<'a, L> {
-    if at + 1 == stack.len() {
+    let inner = acting(stack, at + 1);
+    if inner == stack.len() {
         Next::<'a, L, _>::Leaf(call_leaf(call, around))
     } else {
-        Next::Layers(wrap(call, stack, at + 1, around))
+        Next::Layers(wrap(call, stack, inner, around))
     }
 }
 
