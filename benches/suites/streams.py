@@ -1,4 +1,4 @@
-"""Many calls that are sent as one, many items that come as lists, and the price that each of them pays."""
+"""Many calls that are sent as one, many items that come as lists, slow calls hedged, and the price that each pays."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -6,10 +6,15 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
+from benches import hedges
 from benches.harness import OURS, OURS_TOO, Contest, Extra, Measure, Round, Sample, Samples, Scale, figures, optional
 from mountain_runtime import batch, chunked
 
-CASES: Mapping[str, tuple[str, ...]] = {"batch": ("aiodataloader", "async-batcher"), "chunked": ("aiostream",)}
+CASES: Mapping[str, tuple[str, ...]] = {
+    "batch": ("aiodataloader", "async-batcher"),
+    "chunked": ("aiostream",),
+    **hedges.CASES,
+}
 
 #: Items of one batch.
 SIZE = 100
@@ -26,6 +31,8 @@ async def contests(scale: Scale, loop: str) -> AsyncGenerator[Contest, None]:
     """The cases, each from contestants of its own."""
     yield _batch(scale)
     yield _chunked(scale)
+    yield hedges.idle(scale)
+    yield hedges.tail(scale)
 
 
 async def tenfold(numbers: Sequence[int]) -> list[int]:

@@ -201,22 +201,29 @@ async def test_a_retry_inside_gives_up_what_does_not_fit_the_callers_limit() -> 
     assert "does not fit Timeout(5)" in "".join(error.__notes__)
 
 
-async def test_a_call_ran_out_of_its_caller_s_time_whichever_attempt_sees_it() -> None:
-    """The first has failed already, and the second finds that the caller's time is up before the caller does."""
+@pytest.mark.parametrize("block", [False, True])
+async def test_a_call_ran_out_of_its_caller_s_time_whichever_attempt_sees_it(*, block: bool) -> None:
+    """The first has failed already; the second fails as the time is up, and its Retry sees that before the caller."""
     tasks: list[Any] = []
+    around = () if block else (Timeout(1),)
 
-    @effect(Timeout(1), Hedge(LATER, budget=None), Retry(on=ValueError, attempts=None, backoff=constant(0)))
+    @effect(*around, Hedge(LATER, budget=None), Retry(on=ValueError, attempts=None, backoff=constant(0)))
     async def run() -> None:
         tasks.append(asyncio.current_task())
         if len(tasks) == 1:
             await asyncio.sleep(LATER * 2)
             raise KeyError("not tried again")
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.9)
         raise ValueError("no")
 
-    error = await ends(run())
+    async def within() -> None:
+        async with deadline(1):
+            await run()
+
+    error = await ends(within() if block else run())
     assert isinstance(error, TimedOut)
-    assert error.policy == "Timeout(1)"
+    if not block:
+        assert error.policy == "Timeout(1)"
 
 
 async def test_it_takes_no_generator() -> None:

@@ -1,4 +1,4 @@
-"""When a hedge begins another attempt: after fixed seconds, an observed time, and within its budget."""
+"""The time at which a hedge begins another attempt: fixed or observed, and within its budget."""
 
 import asyncio
 

@@ -56,7 +56,12 @@ PROMISED = {
         "scrape": {"prometheus_client"},
         "dashboard-gap": {"no page"},
     },
-    "streams": {"batch": {"aiodataloader", "async-batcher"}, "chunked": {"aiostream"}},
+    "streams": {
+        "batch": {"aiodataloader", "async-batcher"},
+        "chunked": {"aiostream"},
+        "hedge-idle": {"asyncio.wait"},
+        "hedge-tail": {"asyncio.wait", "no hedge"},
+    },
     "timers": {"memory": CLOCKS, "submit": CLOCKS, "lateness": CLOCKS},
 }
 #: And the peer that a row of ours beside them needs.
@@ -83,6 +88,8 @@ EXTRAS = {
     ("batch", "no batch"): "create_task",
     ("chunked", "aiostream, ours with within"): "aiostream",
     ("chunked", "no lists"): "create_task",
+    ("hedge-idle", "no hedge"): "asyncio.wait",
+    ("hedge-tail", "no hedge, calls made for 100"): "asyncio.wait",
 }
 #: Peers that need nothing special of a machine: these are in every run.
 ALWAYS = {
@@ -98,6 +105,8 @@ ALWAYS = {
     "asyncio.Semaphore",
     "fifo",
     "no page",
+    "asyncio.wait",
+    "no hedge",
 }
 
 

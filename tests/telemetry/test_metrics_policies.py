@@ -11,6 +11,7 @@ from mountain_runtime import (
     Cache,
     CircuitBreaker,
     ConcurrencyLimit,
+    Hedge,
     Priority,
     RateLimit,
     Retry,
@@ -118,6 +119,28 @@ async def test_caches(virtual_clock: VirtualClock) -> None:
     assert value("mountain_cache_hits_total", cache=name) == 1
     assert value("mountain_cache_stale_hits_total", cache=name) == 1
     assert value("mountain_cache_evicted_total", cache=name) == 1
+
+
+async def test_hedges(virtual_clock: VirtualClock) -> None:
+    name = named("hedge")
+    hedge = Hedge(0.1, budget=RetryBudget(ratio=0, min_per_second=0.2), name=name)  # two in ten seconds
+    takes = iter([1, 0.01, 0.15, 1, 0.2])
+
+    @effect(hedge, name=named())
+    async def call() -> None:
+        await asyncio.sleep(next(takes))
+
+    for _ in range(3):
+        await call()
+    assert value("mountain_hedge_hedged_total", hedge=name) == 2
+    assert value("mountain_hedge_won_total", hedge=name) == 1
+    assert value("mountain_hedge_refused_total", hedge=name) == 1
+    assert value("mountain_hedge_delay_seconds", hedge=name) == 0.1
+    observed = named("hedge")
+    effect(Hedge(name=observed))(call)
+    delays = {sample.labels["hedge"] for sample in scraped()["mountain_hedge_delay_seconds"].samples}
+    assert name in delays
+    assert observed not in delays, "not known yet"
 
 
 async def test_budgets() -> None:

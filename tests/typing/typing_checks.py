@@ -21,6 +21,7 @@ from mountain_runtime import (
     Err,
     Fallback,
     Handle,
+    Hedge,
     Key,
     LimitStatistics,
     Ok,
@@ -99,6 +100,7 @@ async def load(key: int) -> bytes:
 cache = Cache(ttl=60, max_size=10, stale=600)
 breaker = CircuitBreaker(name="all", failures=5, cooldown=exponential(1, max=60), on=(OSError, Missing))
 places = ConcurrencyLimit(5, key=str, max_waiting=None, overflow="shed", name="places")
+hedge = Hedge(percentile=0.99, attempts=3, budget=RetryBudget(ratio=0.1), key=str, name="all")
 rate = RateLimit(10, 1, burst=20, cost=attrgetter("bit_length"), max_wait=5)
 
 
@@ -107,6 +109,7 @@ rate = RateLimit(10, 1, burst=20, cost=attrgetter("bit_length"), max_wait=5)
     Timeout(10),
     cache,
     Retry(on=OSError, budget=RetryBudget(ratio=0.2, min_per_second=2)),
+    hedge,
     breaker,
     places,
     rate,
@@ -419,6 +422,8 @@ async def used(rt: Runtime) -> int:
     async with places.slot(key=1):
         places.resize(3)
     assert_type(places.statistics(), LimitStatistics)
+    assert_type(hedge.statistics()["won"], int)
+    assert_type(hedge.delay("a"), float | None)
     assert_type(places.statistics().waiting[Priority.LOW], int)
     assert_type(breaker.state(), Literal["closed", "open", "half_open", "isolated"])
     assert_type(cache.statistics()["stale_hits"], int)
@@ -596,6 +601,7 @@ async def refused(rt: Runtime) -> None:
     Retry()  # type: ignore[call-overload]  # expect_error: without on= or until=
     Retry(on=KeyboardInterrupt)  # type: ignore[arg-type]  # expect_error: no Exception
     Timeout("1")  # type: ignore[arg-type]  # expect_error: no number
+    Hedge(budget="5 %")  # type: ignore[arg-type]  # expect_error: no part of the calls
     Retry(on=OSError, budget=0.2)  # type: ignore[call-overload]  # expect_error: no RetryBudget
     Cache()  # type: ignore[call-arg]  # expect_error: without ttl=
     Cache(60)  # type: ignore[call-arg]  # expect_error: a keyword as a position

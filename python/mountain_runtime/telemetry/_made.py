@@ -119,6 +119,8 @@ class Made(Span):
             if name == "attempt":
                 attempts = number
                 continue
+            if name == "hedged":
+                attempts = number
             told.append(self._maker.event(name, of_event(name, policy, fallback, number), at))
         if error is None and (answered := stood_in(events)):
             attributes["mountain.fallback"] = answered
@@ -268,6 +270,8 @@ def of_event(name: str, policy: str, fallback: str, number: int) -> dict[str, An
         attributes["mountain.fallback"] = fallback
     if name in ("backs off", "chaos delay"):
         attributes["mountain.wait_seconds"] = number / 1e9
+    if name in ("hedged", "attempt won"):
+        attributes["mountain.attempt"] = number
     return attributes
 
 

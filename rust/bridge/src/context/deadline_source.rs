@@ -60,6 +60,11 @@ impl DeadlineSource {
         Ok(format!("{policy} of effect '{name}'"))
     }
 
+    /// The plan, or the block, and the place of the policy in the plan.
+    pub(crate) fn by(&self) -> (&Py<PyAny>, usize) {
+        (&self.by, self.layer)
+    }
+
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.by)
     }

@@ -12,6 +12,7 @@ use crate::convert::error::to_python;
 use crate::convert::fail::{Fail, answer, no_stop, while_handling, with_frames};
 use crate::convert::note;
 use crate::observe::retries;
+use crate::plan::Plan;
 use crate::plan::layer::On;
 use crate::policy::cache;
 use crate::python::api::api;
@@ -42,12 +43,31 @@ impl PyLeaf {
 
     /// A fault as the exception that the caller would see.
     pub(super) fn raise<'a>(&self, py: Python<'_>, fault: &'a mut Fail) -> Option<&'a PyErr> {
-        fault.raise(py, self.plan.get(), &|| self.inherited(py))
+        let late = is_late(fault);
+        let error = fault.raise(py, self.plan.get(), &|| self.inherited(py));
+        if let Some(e) = error.as_ref().filter(|_| late) {
+            self.note_source(py, e);
+        }
+        error
+    }
+
+    /// A flight ran out of its caller's time: the caller knows the limit for one of its own.
+    fn note_source(&self, py: Python<'_>, e: &PyErr) {
+        if self.plan.get().part_of().is_some()
+            && let Some(source) = self.deadline_source(py, Owner::Inherited)
+        {
+            e.value(py).setattr(intern!(py, "_by"), place(py, &source)).ok();
+        }
     }
 
     /// The run's failure as the exception that the caller sees.
     pub(crate) fn error(&self, py: Python<'_>, fault: Fail) -> PyErr {
-        fault.into_error(py, self.plan.get(), &|| self.inherited(py))
+        let late = is_late(&fault);
+        let e = fault.into_error(py, self.plan.get(), &|| self.inherited(py));
+        if late {
+            self.note_source(py, &e);
+        }
+        e
     }
 
     /// Whether the policy at `layer` goes on after that fault.
@@ -162,7 +182,25 @@ impl PyLeaf {
         let by = e.value(py).getattr_opt(intern!(py, "_by")).ok().flatten().and_then(|by| by.extract::<(u64, usize)>().ok());
         match by {
             Some((of, layer)) if of == whole && layer >= around => Fail::Raised(e, Class::TimedOut(Owner::Layer(layer - around))),
+            Some(by) if self.deadline_source(py, Owner::Inherited).is_some_and(|source| place(py, &source) == by) => {
+                Fail::Raised(e, Class::TimedOut(Owner::Inherited))
+            }
             _ => Fail::raised(py, e),
         }
     }
+}
+
+/// The time of a deadline that the call inherited is up.
+fn is_late(fault: &Fail) -> bool {
+    matches!(fault, Fail::TimedOut(t) if t.owner == Owner::Inherited)
+}
+
+/// The identity of a deadline's source, as long as that lives: the number of the whole stack's plan and the policy's
+/// place there; or, of a block, an address.
+fn place(py: Python<'_>, source: &DeadlineSource) -> (u64, usize) {
+    let (by, layer) = source.by();
+    by.bind(py).cast::<Plan>().map_or((by.as_ptr() as u64, layer), |plan| {
+        let (number, around) = plan.get().place();
+        (number, around + layer)
+    })
 }
