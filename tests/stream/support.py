@@ -2,7 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 
@@ -26,7 +27,7 @@ class Log(list[Any]):
         return self.count("closed")
 
 
-async def script(log: Log, *steps: Any, cleanup: float | None = 0) -> AsyncIterator[Any]:
+async def script(log: Log, *steps: Any, cleanup: float | None = 0) -> AsyncGenerator[Any, None]:
     """Each step in its turn: a number is slept, an exception raised, anything else is an item."""
     log.append("opened")
     try:
@@ -48,8 +49,9 @@ async def script(log: Log, *steps: Any, cleanup: float | None = 0) -> AsyncItera
 
 async def attempts(log: Log, *scripts: tuple[Any, ...], cleanup: float | None = 0) -> AsyncIterator[Any]:
     """Another script for each time that it is opened, the last one again and again."""
-    async for item in script(log, *scripts[min(log.opened, len(scripts) - 1)], cleanup=cleanup):
-        yield item
+    async with aclosing(script(log, *scripts[min(log.opened, len(scripts) - 1)], cleanup=cleanup)) as items:
+        async for item in items:
+            yield item
 
 
 async def forever() -> None:

@@ -164,6 +164,11 @@ impl Plan {
 }
 
 impl Plan {
+    /// Some layer holds something of its calls, or counts them.
+    pub(crate) fn takes_terms(&self) -> bool {
+        self.takes_terms
+    }
+
     /// Functions of the user's are asked about each call.
     pub(crate) fn asks_python(&self) -> bool {
         !self.asks.is_empty()

@@ -1,12 +1,13 @@
 //! The queue of a port: what other threads tell a loop, and the waker by which the engine tells it that a run can go
 //! on.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::task::Wake;
 
 use mountain_core::effect::{Outcome, Sink};
-use mountain_core::sync::Mailbox;
+use mountain_core::sync::{Mailbox, Mutex};
 use mountain_core::value::Memory;
 use pyo3::prelude::*;
 
@@ -34,6 +35,15 @@ pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox<Message, FdBell>,
     /// The number of parked runs.
     pub(super) parked: AtomicUsize,
+    /// The wakers of streams that hold something of a policy's between two pulls, by address: a loop that is closed lets
+    /// go of their runs.
+    pub(super) open: Mutex<HashMap<usize, Arc<RunWake>>>,
+}
+
+impl Shared {
+    pub(crate) fn take_open(&self) -> HashMap<usize, Arc<RunWake>> {
+        std::mem::take(&mut *self.open.lock())
+    }
 }
 
 impl Sink for Shared {
@@ -49,6 +59,8 @@ impl Sink for Shared {
 /// Wakes a run through its port, from any thread. It does not own the run: the waker may be dropped on any thread.
 pub(crate) struct RunWake {
     woken: AtomicBool,
+    /// It is among the open ones of its port.
+    listed: AtomicBool,
     /// From `Arc::into_raw`, set after the poll in which the engine kept this waker; null until then.
     port: AtomicPtr<Shared>,
     /// The run, while it waits.
@@ -71,7 +83,12 @@ impl Wake for RunWake {
 impl RunWake {
     /// Has no port yet: the engine may hold a lock while it makes a waker, and making a port runs Python code.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(RunWake { woken: AtomicBool::new(false), port: AtomicPtr::default(), run: Weak::default() })
+        Arc::new(RunWake {
+            woken: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
+            port: AtomicPtr::default(),
+            run: Weak::default(),
+        })
     }
 
     fn port(&self) -> Option<&Shared> {
@@ -104,9 +121,24 @@ impl RunWake {
         unsafe { self.run.point(run) }
     }
 
+    /// The run of a stream holds something between two pulls. Called once the waker has its port.
+    pub(crate) fn list(self: &Arc<Self>) {
+        if let Some(port) = self.port()
+            && !self.listed.swap(true, Ordering::Relaxed)
+        {
+            port.open.lock().insert(Arc::as_ptr(self) as usize, self.clone());
+        }
+    }
+
     /// The run waits no more: a later wake finds none.
     pub(crate) fn gone(&self) {
         self.run.clear();
+        if self.listed.load(Ordering::Relaxed)
+            && let Some(port) = self.port()
+        {
+            let gone = port.open.lock().remove(&(std::ptr::from_ref(self) as usize));
+            drop(gone);
+        }
     }
 
     /// Called by a drain: the run, if it still waits. A wake after this call posts a message again.

@@ -108,6 +108,7 @@ impl Port {
                 shared: Arc::new(Shared {
                     mailbox: Mailbox::new(FdBell::new().map_err(|e| os_error(&e, None))?),
                     parked: AtomicUsize::new(0),
+                    open: Mutex::default(),
                 }),
             },
         )?;

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 
 use crate::globals::clock;
 use crate::observe::watchers;
+use crate::port::queue::RunWake;
 use crate::python::api::api;
 use crate::python::type_slots::Step;
 use crate::run::leaf::PyLeaf;
@@ -18,6 +19,22 @@ impl Run {
     /// It has begun, and has ended.
     pub(crate) fn is_over(slf: &Bound<'_, Self>) -> bool {
         slf.try_borrow().is_ok_and(|me| me.started && me.engine.is_none())
+    }
+
+    /// An item is out: the run can be found between two pulls, by a wake and by a loop that is closed.
+    pub(super) fn rests(me: &mut PyRefMut<'_, Self>, slf: &Bound<'_, Self>) -> PyResult<()> {
+        let holds = me.leaf.as_ref().is_some_and(|leaf| leaf.plan.get().takes_terms());
+        let wake = match &me.wake {
+            Some(wake) => wake.clone(),
+            None if holds => me.wake.insert(RunWake::new()).clone(),
+            None => return Ok(()),
+        };
+        if holds {
+            me.bind(&wake);
+            wake.list();
+        }
+        // SAFETY: see the drop of `Run`.
+        unsafe { wake.waits(slf.as_any()) }
     }
 
     /// A pull has taken its first step: the engine looks at what came of it.

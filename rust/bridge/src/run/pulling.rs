@@ -50,6 +50,10 @@ impl PyLeaf {
                 }
                 Phase::Pulling => return Pull::Busy(pulls.task),
                 Phase::Closing => return Pull::Closing(pulls.ender.as_ref().map(|ender| ender.clone_ref(py))),
+                Phase::Lost => {
+                    pulls.phase = Phase::Ended;
+                    return Pull::Lost;
+                }
                 Phase::Ended => return Pull::Ended,
             }
             pulls.phase = Phase::Pulling;

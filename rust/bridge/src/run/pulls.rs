@@ -33,6 +33,8 @@ pub(crate) enum Phase {
     Between,
     /// It is being closed: by its consumer, or by the ender.
     Closing,
+    /// Its loop was closed.
+    Lost,
     Ended,
 }
 
@@ -80,6 +82,8 @@ pub(crate) enum Pull {
     Busy(usize),
     /// It is being closed; by that ender, if it is one.
     Closing(Option<Py<PyAny>>),
+    /// Its loop was closed: said once.
+    Lost,
     Ended,
 }
 

@@ -124,7 +124,7 @@ impl Run {
     }
 
     /// The waker that the engine keeps wakes this run through the loop that it runs on.
-    fn bind(&self, wake: &Arc<RunWake>) {
+    pub(super) fn bind(&self, wake: &Arc<RunWake>) {
         if wake.is_bound() {
             return;
         }
@@ -159,9 +159,12 @@ impl Run {
         if me.record.is_running() {
             me.let_go();
         }
-        let gone = (me.engine.take(), me.park.take());
+        let (gone, leaf) = ((me.engine.take(), me.park.take()), me.leaf.clone());
         drop(me);
         drop(gone);
+        if let Some(leaf) = leaf {
+            leaf.lost(slf.py());
+        }
     }
 }
 

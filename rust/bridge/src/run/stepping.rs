@@ -218,10 +218,7 @@ impl Run {
         }
         let cut = || me.leaf.as_ref().and_then(|l| l.take_cut(py)).map(Err);
         if let Some(out) = me.leaf.as_ref().and_then(|l| l.take_item(py)).map(Ok).or_else(cut) {
-            if let Some(wake) = &me.wake {
-                // SAFETY: see the drop of `Run`.
-                unsafe { wake.waits(slf.as_any()) }?;
-            }
+            Self::rests(me, slf)?;
             return Ok(Waits::Pull(out.map(|item| item.into_bound(py))));
         }
         let port = if let Some(port) = &me.port {

@@ -63,6 +63,18 @@ impl PyLeaf {
         self.with(py, |_, pulls| pulls.phase)
     }
 
+    /// Its loop is closed: its generator is left to asyncio.
+    pub(super) fn lost(&self, py: Python<'_>) {
+        if self.opened.is_none() {
+            return;
+        }
+        let gone = self.with(py, |_, pulls| {
+            pulls.phase = Phase::Lost;
+            pulls.take()
+        });
+        drop(gone);
+    }
+
     /// The pull, or the closing, waits in the task of that address.
     pub(crate) fn waits_in(&self, py: Python<'_>, task: usize) {
         self.with(py, |_, pulls| pulls.task = task);

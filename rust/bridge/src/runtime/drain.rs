@@ -159,6 +159,13 @@ fn shut(slf: &Bound<'_, Port>) {
             Run::reap(run);
         }
     }
+    for wake in port.shared.take_open().into_values() {
+        if let Some(run) = wake.answer(py)
+            && let Ok(run) = run.cast::<Run>()
+        {
+            Run::reap(run);
+        }
+    }
     let flying = std::mem::take(&mut *port.flying.lock());
     for landing in flying.into_values() {
         if let Ok(landing) = landing.bind(py).cast::<Landing>() {

@@ -173,6 +173,10 @@ impl Items {
                 Ok(coroutine) => me.detour(coroutine),
                 Err(e) => Step::Error(e),
             },
+            Pull::Lost => {
+                let name = &me.leaf.plan.get().name;
+                Step::Error(PyRuntimeError::new_err(format!("the loop that stream '{name}' was read on is closed")))
+            }
             Pull::Ended => end(),
         }
     }

@@ -113,7 +113,7 @@ impl Leaving {
     fn begin<'py>(&self, py: Python<'py>) -> PyResult<Option<Step<'py>>> {
         let items = self.items.get();
         match items.leaf.phase(py) {
-            Phase::New | Phase::Ended => {
+            Phase::New | Phase::Lost | Phase::Ended => {
                 self.set(py, State::Done);
                 items.comes_to(py, Phase::Ended);
                 Ok(Some(self.done(py)))

@@ -107,7 +107,7 @@ impl Items {
             Phase::Pulling => "being pulled",
             Phase::Between => "open",
             Phase::Closing => "closing",
-            Phase::Ended => "ended",
+            Phase::Lost | Phase::Ended => "ended",
         };
         format!("<items of stream {}, {what}>", self.leaf.plan.get().name)
     }
