@@ -7,6 +7,7 @@ mod common;
 mod dropped;
 mod fallback;
 mod hedge;
+mod idle;
 mod inherited;
 mod limit;
 mod nested;
