@@ -44,12 +44,9 @@ async def test_a_cancel_at_each_turn(stack: str, loop_complaints: list[str]) -> 
         task = asyncio.create_task(body(source(log, first, (0.0, "a", 0.0, "b", 0.0, "last", "never"), cleanup=None)))
         await rest(turns)
         task.cancel(f"at {turns}")
-        try:
-            await task
-            ends.add("done")
-        except asyncio.CancelledError as error:
-            ends.add("cancelled")
-            assert error.args == (f"at {turns}",)
+        ended = (await asyncio.gather(task, return_exceptions=True))[0]
+        assert ended is None or ended.args == (f"at {turns}",)
+        ends.add("done" if ended is None else "cancelled")
         await rest()
         assert log.opened == log.closed, (turns, log)
         assert one.statistics().in_flight == 0

@@ -19,7 +19,7 @@ ALL = (Timeout(60), Retry(on=Boom, attempts=2, backoff=constant(0)), Idle(30))
 
 
 @dataclass(frozen=True)
-class Frozen(Exception):  # noqa: N818
+class Frozen(Exception):
     """An exception that takes no attributes."""
 
     code: int

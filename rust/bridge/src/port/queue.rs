@@ -35,8 +35,8 @@ pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox<Message, FdBell>,
     /// The number of parked runs.
     pub(super) parked: AtomicUsize,
-    /// The wakers of streams that hold something of a policy's between two pulls, by address: a loop that is closed lets
-    /// go of their runs.
+    /// The wakers of streams that hold something of a policy's between two pulls, by address: a loop that is closed
+    /// lets go of their runs.
     pub(super) open: Mutex<HashMap<usize, Arc<RunWake>>>,
 }
 

@@ -63,6 +63,11 @@ impl Leaf for Pulled {
         self.0.lock().unwrap().running
     }
 
+    fn is_ending(&self) -> bool {
+        let state = self.0.lock().unwrap();
+        state.running && state.stops > 0
+    }
+
     fn waiting(&self) -> Option<Instant> {
         self.0.lock().unwrap().since
     }
