@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing
 from typing import Any
 
@@ -52,6 +52,14 @@ async def attempts(log: Log, *scripts: tuple[Any, ...], cleanup: float | None = 
     async with aclosing(script(log, *scripts[min(log.opened, len(scripts) - 1)], cleanup=cleanup)) as items:
         async for item in items:
             yield item
+
+
+async def outcome(work: Awaitable[Any]) -> Any:
+    """The value, or the error."""
+    try:
+        return await work
+    except BaseException as error:
+        return error
 
 
 async def forever() -> None:

@@ -9,7 +9,7 @@ import pytest
 from mountain_runtime import ConcurrencyLimit, Fallback, Idle, Retry, Timeout, constant, stream
 from mountain_runtime._native import statistics
 
-from .support import Boom, Log, attempts, collect, rest, script
+from .support import Boom, Log, attempts, collect, outcome, rest, script
 
 TURNS = 40
 
@@ -44,7 +44,7 @@ async def test_a_cancel_at_each_turn(stack: str, loop_complaints: list[str]) -> 
         task = asyncio.create_task(body(source(log, first, (0.0, "a", 0.0, "b", 0.0, "last", "never"), cleanup=None)))
         await rest(turns)
         task.cancel(f"at {turns}")
-        ended = (await asyncio.gather(task, return_exceptions=True))[0]
+        ended = await outcome(task)
         assert ended is None or ended.args == (f"at {turns}",)
         ends.add("done" if ended is None else "cancelled")
         await rest()
