@@ -6,7 +6,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from benches import hedges
+from benches import hedges, items
 from benches.harness import OURS, OURS_TOO, Contest, Extra, Measure, Round, Sample, Samples, Scale, figures, optional
 from mountain_runtime import batch, chunked
 
@@ -14,6 +14,7 @@ CASES: Mapping[str, tuple[str, ...]] = {
     "batch": ("aiodataloader", "async-batcher"),
     "chunked": ("aiostream",),
     **hedges.CASES,
+    **items.CASES,
 }
 
 #: Items of one batch.
@@ -33,6 +34,8 @@ async def contests(scale: Scale, loop: str) -> AsyncGenerator[Contest, None]:
     yield _chunked(scale)
     yield hedges.idle(scale)
     yield hedges.tail(scale)
+    yield items.item(scale)
+    yield items.opening(scale)
 
 
 async def tenfold(numbers: Sequence[int]) -> list[int]:

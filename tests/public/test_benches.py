@@ -61,6 +61,8 @@ PROMISED = {
         "chunked": {"aiostream"},
         "hedge-idle": {"asyncio.wait"},
         "hedge-tail": {"asyncio.wait", "no hedge"},
+        "item": {"aiostream"},
+        "open": {"aiostream"},
     },
     "timers": {"memory": CLOCKS, "submit": CLOCKS, "lateness": CLOCKS},
 }
@@ -88,6 +90,8 @@ EXTRAS = {
     ("batch", "no batch"): "create_task",
     ("chunked", "aiostream, ours with within"): "aiostream",
     ("chunked", "no lists"): "create_task",
+    ("item", "bare generator"): "asyncio.wait",
+    ("open", "bare generator"): "asyncio.wait",
     ("hedge-idle", "no hedge"): "asyncio.wait",
     ("hedge-tail", "no hedge, calls made for 100"): "asyncio.wait",
 }

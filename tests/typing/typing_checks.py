@@ -22,6 +22,7 @@ from mountain_runtime import (
     Fallback,
     Handle,
     Hedge,
+    Idle,
     Key,
     LimitStatistics,
     Ok,
@@ -51,6 +52,7 @@ from mountain_runtime import (
     priority,
     race,
     run,
+    stream,
 )
 from mountain_runtime.errors import CircuitOpen, RateLimited, Rejected, TimedOut
 from mountain_runtime.testing import Chaos, ChaosStatistics, VirtualClock, chaos
@@ -89,6 +91,27 @@ class Users:
 async def shout(word: str, *, times: int = 1) -> str:
     """Bare."""
     return word.upper() * times
+
+
+@stream(Timeout(300), Retry(on=OSError), Idle(10))
+async def rows(key: int, *, whole: bool = False) -> AsyncIterator[bytes]:
+    """Many items."""
+    yield b""
+
+
+@stream
+async def streamed(start: int) -> AsyncIterator[int]:
+    """Items for `amap`."""
+    yield start
+
+
+class Log:
+    """A stream as a method."""
+
+    @stream
+    async def lines(self, name: str) -> AsyncGenerator[str, None]:
+        """Of an async generator."""
+        yield name
 
 
 @effect(Timeout(3), Retry(on=(OSError, Missing), attempts=None, backoff=constant(1)), Timeout(1), name="load")
@@ -437,6 +460,16 @@ async def used(rt: Runtime) -> int:
         assert_type(results, AsyncIterator[tuple[int, bytes]])
         async for key, value in results:
             assert_type((key, value), tuple[int, bytes])
+    assert_type(rows(1, whole=True), Stream[bytes])
+    assert_type(Log().lines("a"), Stream[str])
+    assert_type(rows(1).under(Timeout(1), some_text), Stream[bytes | str])
+    async with rows(1) as items:
+        assert_type(items, AsyncIterator[bytes])
+        assert_type(await anext(items), bytes)
+    async for line in Log().lines("a"):
+        assert_type(line, str)
+    async with amap(load, streamed(1), limit=2) as results:
+        assert_type(results, AsyncIterator[tuple[int, bytes]])
     work = assert_type(Work([1], key=str), Work[int])
     async with amap(load, work, limit=2) as results:
         assert_type(results, AsyncIterator[tuple[int, bytes]])
@@ -652,6 +685,9 @@ async def refused(rt: Runtime) -> None:
     gone = pipeline.call(number)  # type: ignore[assignment]  # expect_error: None stands in
     gone = effect(*OPTIONAL)(number)()  # type: ignore[assignment]  # expect_error: None may stand in
     await gone
+    rows("a")  # type: ignore[arg-type]  # expect_error: a number
+    await rows(1)  # type: ignore[misc]  # expect_error: a block, no await
+    stream(load)  # type: ignore[arg-type]  # expect_error: gives one value
     plain: Policy = nothing  # type: ignore[assignment]  # expect_error: gives None
     plains: list[Policy] = [Timeout(1), some_text]  # type: ignore[list-item]  # expect_error: gives a str
     await load(1).under(plain, *plains)
