@@ -1,4 +1,4 @@
-// The policies effects share: concurrency limits, rate limits, circuit breakers and caches.
+// The policies effects share: concurrency limits, rate limits, circuit breakers, caches and hedges.
 
 import { bar, donut, parts, pill, stackedBars } from './charts.js';
 import { Keyed, byName, capped, count, duration, el, entriesOf, percent, plural, setAttr, setMore, setName, setText } from './format.js';
@@ -208,8 +208,27 @@ function caches(root) {
   });
 }
 
+function hedges(root) {
+  return policy(root, {
+    title: 'Hedges', kind: 'hedge',
+    columns: [['Name', 'col-name'], ['After', 'num'], ['Hedged', 'num'], ['Won', 'num'], ['No budget', 'num']],
+    empty: 'No hedge is in use.',
+    row() {
+      const [after, hedged, won, refused] = Array.from({ length: 4 }, () => el('td', { class: 'num' }));
+      return { after, hedged, won, refused, cells: [after, hedged, won, refused] };
+    },
+    update(row, hedge) {
+      setText(row.after, duration(hedge.delay));
+      for (const name of ['hedged', 'won', 'refused']) {
+        setText(row[name], count(hedge[name]));
+        row[name].classList.toggle('zero', !hedge[name]);
+      }
+    },
+  });
+}
+
 export function policyPanels(root) {
-  const panels = [['limits', limits(root)], ['breakers', breakers(root)], ['rates', rateLimits(root)], ['caches', caches(root)]];
+  const panels = [['limits', limits(root)], ['breakers', breakers(root)], ['rates', rateLimits(root)], ['caches', caches(root)], ['hedges', hedges(root)]];
   return {
     render({ state }) {
       for (const [key, render] of panels) render(state[key]);
