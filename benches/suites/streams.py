@@ -8,7 +8,7 @@ from typing import Any
 
 from benches import hedges, items
 from benches.harness import OURS, OURS_TOO, Contest, Extra, Measure, Round, Sample, Samples, Scale, figures, optional
-from mountain_runtime import batch, chunked
+from mountain_runtime import Effect, batch, chunked, gather
 
 CASES: Mapping[str, tuple[str, ...]] = {
     "batch": ("aiodataloader", "async-batcher"),
@@ -20,7 +20,8 @@ CASES: Mapping[str, tuple[str, ...]] = {
 #: Items of one batch.
 SIZE = 100
 #: Measured beside the contestants.
-FUTURES = OURS_TOO + "bare futures"
+TASKS = OURS_TOO + "in tasks"
+THEIR_TASKS = OURS_TOO + "aiodataloader in tasks"
 NOTHING = OURS_TOO + "no batch"
 TIMED = OURS_TOO + "within"
 BARE = OURS_TOO + "no lists"
@@ -47,15 +48,19 @@ async def tenfold(numbers: Sequence[int]) -> list[int]:
 def _batch(scale: Scale) -> Contest:
     count = scale.pick(full=10_000, quick=10_000, tiny=300)
     load = batch(SIZE)(tenfold)
-    turns: dict[str, Round] = {OURS: partial(_in_tasks, load, count), NOTHING: partial(_in_tasks, _unbatched, count)}
+    turns: dict[str, Round] = {
+        OURS: partial(_gathered, load, count),
+        TASKS: partial(_in_tasks, load, count),
+        NOTHING: partial(_in_tasks, _unbatched, count),
+    }
     if loaders := optional("aiodataloader"):
-        turns["aiodataloader"] = partial(_loaders, loaders.DataLoader, _in_tasks, count)
-        turns[FUTURES] = partial(_loaders, loaders.DataLoader, _as_futures, count)
+        turns["aiodataloader"] = partial(_loaders, loaders.DataLoader, _as_awaitables, count)
+        turns[THEIR_TASKS] = partial(_loaders, loaders.DataLoader, _in_tasks, count)
     if batchers := optional("async_batcher.batcher"):
         turns["async-batcher"] = partial(_batchers, batchers.AsyncBatcher, count)
     extras = (
-        _beside("batch", "aiodataloader, its bare futures", FUTURES, "aiodataloader"),
-        _beside("batch", "no batch", NOTHING, NOTHING),
+        _beside("batch", "aiodataloader, each in a task", THEIR_TASKS, "aiodataloader", ours=TASKS),
+        _beside("batch", "no batch, each in a task", NOTHING, NOTHING, ours=TASKS),
     )
     expected = [number * 10 for number in range(count)]
     return Contest(scale.pick(full=15, quick=9, tiny=2), turns, expected, (Measure("batch", "us"),), extras)
@@ -87,7 +92,15 @@ async def _awaited(call: Call, number: int) -> int:
     return await call(number)
 
 
-async def _as_futures(call: Call, count: int) -> Sample:
+async def _gathered(call: Callable[[int], Effect[int]], count: int) -> Sample:
+    """Microseconds a call, by our own gather."""
+    start = perf_counter()
+    answer = await gather([call(number) for number in range(count)])
+    return Sample(((perf_counter() - start) / count * 1e6,), answer)
+
+
+async def _as_awaitables(call: Call, count: int) -> Sample:
+    """Microseconds a call, by asyncio's gather: of futures, or of coroutines, for which it makes tasks."""
     start = perf_counter()
     answer = await asyncio.gather(*[call(number) for number in range(count)])
     return Sample(((perf_counter() - start) / count * 1e6,), answer)
@@ -105,7 +118,7 @@ async def _batchers(base: Any, count: int) -> Sample:
     batcher = type("Batcher", (base,), {"process_batch": process_batch})(
         max_batch_size=SIZE, max_queue_time=0, concurrency=-1
     )
-    sample = await _in_tasks(batcher.process, count)
+    sample = await _as_awaitables(batcher.process, count)
     await batcher.stop(force=True)
     return sample
 

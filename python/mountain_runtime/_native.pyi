@@ -1,7 +1,7 @@
 """The native module: effects as Rust runs them. Its private names are for the package, its tests and its benchmarks."""
 
 import os
-from asyncio import AbstractEventLoop, Task
+from asyncio import AbstractEventLoop, Future, Task
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, ContextVar
@@ -14,6 +14,8 @@ from ._effect.outcome import Err, Ok
 from .policy._base import Policy
 
 __all__ = [
+    "Calls",
+    "Collector",
     "BudgetState",
     "Child",
     "BreakerState",
@@ -73,6 +75,7 @@ __all__ = [
     "fs_write",
     "gather_native",
     "hand_back",
+    "first_end",
     "has_priorities",
     "is_native",
     "deadline_var",
@@ -97,6 +100,8 @@ __all__ = [
     "serving_var",
     "slot",
     "spans_dropped",
+    "start_without_task",
+    "start_without_tasks",
     "statistics",
     "sweep_groups",
     "take_over",
@@ -377,6 +382,36 @@ class BudgetState:
     def __new__(cls, ratio: float, min_per_second: float, name: str | None, /) -> Self: ...
 
 @final
+class Calls:
+    """Calls of one item each that become one call of a list."""
+
+    def begin(self) -> tuple[list[Any], InheritedDeadline | None, PermitContext | None] | None:
+        """The items, the latest of their deadlines if all have one, and what waits for the call of the list."""
+
+    @property
+    def receiver(self) -> Any: ...
+    @property
+    def waiting(self) -> int: ...
+    def runs(self, task: Task[None], /) -> None: ...
+    def answer(self, values: list[Any], /) -> None: ...
+    def fail(self, error: BaseException, /) -> None: ...
+    def land(self, _task: object = None, /) -> None: ...
+
+@final
+class Collector:
+    """Collects the items of one batch function."""
+
+    def __new__(
+        cls,
+        name: str,
+        size: int,
+        of_method: bool,
+        opens: Callable[[Calls], tuple[Callable[[], None], Callable[[], None], Callable[[], None] | None]],
+        /,
+    ) -> Collector: ...
+    def __call__(self, *args: object) -> Handle[Any]: ...
+
+@final
 class Landing:
     """Where a flight ends."""
 
@@ -486,7 +521,16 @@ def adopt(effect: Effect[Any], /) -> None:
 def is_native(effect: Effect[Any], /) -> bool:
     """Whether it runs wholly on native workers."""
 
+def start_without_task(effect: Effect[_T], /) -> Handle[_T] | None:
+    """Starts one run of it by a handle alone: of a native one, or of a batched call. None: it needs a task."""
+
+def start_without_tasks(effects: list[Effect[_T]], started: list[Future[_T]], /) -> None:
+    """Starts them so, up to the first that needs a task, and adds the handles to `started`."""
+
 # -- what one waits on ----------------------------------------------------------------------------------------------
+
+def first_end(futures: list[Future[_T]], of_race: bool, /) -> Handle[Future[_T] | None]:
+    """Ends with the first of them to decide: a failure in a gather, a success in a race. None: all ended, none did."""
 
 @final
 class Handle(Generic[_T_co]):

@@ -85,7 +85,7 @@ async def test_an_item_needs_no_hash() -> None:
 
 async def test_calls_of_a_later_turn_are_another_batch() -> None:
     first = asyncio.create_task(load(1))
-    await ticks(2)
+    await ticks(3)
     assert [await load(2), await first] == [20, 10]
     assert lists == [[1], [2]]
 

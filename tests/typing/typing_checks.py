@@ -375,8 +375,24 @@ async def by_name(names: list[str]) -> Sequence[bytes | Exception]:
     return [Missing(each) for each in names]
 
 
+class Loaders:
+    """Methods whose calls are collected by object and by class."""
+
+    @batch(50)
+    async def load(self, ids: list[int]) -> list[bytes]:
+        """Of each object."""
+        return [bytes(each) for each in ids]
+
+    @batch(50)
+    async def found(self, ids: list[int], store: Store = need(Store)) -> Sequence[bytes | Exception]:
+        """With a service."""
+        return [Missing(str(store)) for _ in ids]
+
+
 #: Calls of one item each.
 BATCHED = (
+    assert_type(Loaders().load(1), Effect[bytes]),
+    assert_type(Loaders().found(1), Effect[bytes]),
     assert_type(by_id(1), Effect[bytes]),
     assert_type(by_name("a"), Effect[bytes]),
     assert_type(by_id(1).under(Timeout(1), nothing), Effect[bytes | None]),
@@ -622,6 +638,7 @@ async def refused_batches() -> None:
     """Batches that no checker may let through."""
     await by_id("a")  # type: ignore[arg-type]  # expect_error: another item
     await by_id([1])  # type: ignore[arg-type]  # expect_error: the list itself
+    await Loaders().load("a")  # type: ignore[arg-type]  # expect_error: another item of a method
     batch(50)(number)  # type: ignore[arg-type]  # expect_error: takes no list
     batch(size=50)  # type: ignore[call-arg]  # expect_error: by position alone
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeVar, cast
 
 from .._native import (
@@ -12,15 +12,17 @@ from .._native import (
     InheritedDeadline,
     PermitContext,
     adopt,
+    current_deadline,
     current_permit_context,
     deadline_var,
-    is_native,
     permit_context_var,
+    start_without_task,
+    start_without_tasks,
 )
 from .._tasks.exits import carried, task_of
 from .._tasks.outlast import outlast
 
-__all__ = ["bound", "end", "first", "start"]
+__all__ = ["bound", "end", "start", "start_all"]
 
 T = TypeVar("T")
 
@@ -28,7 +30,8 @@ T = TypeVar("T")
 def start(work: Awaitable[T], limit: InheritedDeadline | None) -> "asyncio.Future[T]":
     """Starts `work` as a child of the current code, under `limit` and in a copy of its context.
 
-    A native effect needs no task, only its handle. Read what became of it by `_exits.result_of` or `error_of`.
+    A native effect and a batched call need no task, only a handle. Read what became of it by `_exits.result_of` or
+    `error_of`.
     """
     if limit is None:
         return _start(work)
@@ -39,12 +42,26 @@ def start(work: Awaitable[T], limit: InheritedDeadline | None) -> "asyncio.Futur
         deadline_var.reset(token)
 
 
+def start_all(effects: list[Effect[T]], started: "list[asyncio.Future[T]]") -> None:
+    """Starts each as a child of the current code, and adds it to `started`: should one not start, those before it are
+    there."""
+    limit = current_deadline()
+    token = None if limit is None else deadline_var.set(limit)
+    try:
+        start_without_tasks(effects, started)
+        for effect in effects[len(started) :]:
+            started.append(_start(effect))
+    finally:
+        if token is not None:
+            deadline_var.reset(token)
+
+
 def _start(work: Awaitable[T]) -> "asyncio.Future[T]":
     if isinstance(work, Handle):
         work._awaited_here()
     if isinstance(work, Effect):
-        if is_native(work):
-            return cast("asyncio.Future[T]", work.__await__())  # which starts it, and gives its handle
+        if (handle := start_without_task(work)) is not None:
+            return cast("asyncio.Future[T]", handle)
         adopt(work)
     elif asyncio.isfuture(work):
         return cast("asyncio.Future[T]", work)
@@ -67,33 +84,6 @@ async def bound(run: Callable[[Awaitable[T]], Awaitable[T]], work: Awaitable[T],
         return await run(work)
     finally:
         permit_context.over()
-
-
-async def first(
-    tasks: Sequence["asyncio.Future[Any]"], decisive: Callable[["asyncio.Future[Any]"], bool]
-) -> "asyncio.Future[Any] | None":
-    """Waits for the first task, in the order of their ends, that is decisive; None when all have ended and none was."""
-    found: asyncio.Future[asyncio.Future[Any] | None] = asyncio.get_running_loop().create_future()
-    left = len(tasks)
-
-    def ended(task: "asyncio.Future[Any]") -> None:
-        nonlocal left
-        left -= 1
-        if not found.done():
-            if decisive(task):
-                found.set_result(task)
-            elif not left:
-                found.set_result(None)
-
-    if not left:
-        return None
-    for task in tasks:
-        task.add_done_callback(ended)
-    try:
-        return await found
-    finally:
-        for task in tasks:
-            task.remove_done_callback(ended)
 
 
 async def end(

@@ -1,10 +1,10 @@
 """Effects made of effects: the functions behind `map`, `then` and `attempt`; `gather` and `race`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar, overload
 
-from .._native import Effect, adopt, call_effect, current_deadline, gather_native, race_native
+from .._native import Effect, adopt, call_effect, first_end, gather_native, race_native
 from .._tasks.exits import result_of
 from ..errors import ConfigError
 from ..policy._base import plan
@@ -122,48 +122,35 @@ def _effects(verb: str, given: Iterable[Any]) -> list[Effect[Any]]:
     return children
 
 
-async def _gather(effects: Sequence[Effect[Any]], shape: Callable[[Iterable[Any]], Any]) -> Any:
+async def _gather(effects: list[Effect[Any]], shape: Callable[[Iterable[Any]], Any]) -> Any:
     tasks: list[asyncio.Future[Any]] = []
     failed = None
+    succeeded = False
     try:
-        _start(effects, tasks)
-        failed = await _children.first(tasks, _failed)
+        _children.start_all(effects, tasks)
+        failed = await first_end(tasks, False)
+        succeeded = failed is None
     finally:
-        await _children.end(tasks)
+        if not succeeded:
+            await _children.end(tasks)
     try:
-        return result_of(failed) if failed else shape([task.result() for task in tasks])
+        return result_of(failed) if failed is not None else shape([task.result() for task in tasks])
     finally:
         del tasks, failed  # an error's traceback holds this frame
 
 
-async def _race(effects: Sequence[Effect[Any]]) -> Any:
+async def _race(effects: list[Effect[Any]]) -> Any:
     tasks: list[asyncio.Future[Any]] = []
     winner = None
     try:
-        _start(effects, tasks)
-        winner = await _children.first(tasks, _decides_a_race)
+        _children.start_all(effects, tasks)
+        winner = await first_end(tasks, True)
     finally:
         await _children.end(tasks)
     try:
-        if winner:
+        if winner is not None:
             return result_of(winner)
         errors = [error for task in tasks if isinstance(error := task.exception(), Exception)]
         raise ExceptionGroup(f"all {len(tasks)} effects of a race failed", errors)
     finally:
         del tasks, winner
-
-
-def _start(effects: Sequence[Effect[Any]], tasks: "list[asyncio.Future[Any]]") -> None:
-    """Adds each to `tasks` as it starts: should one not start, the caller ends those before it."""
-    limit = current_deadline()
-    for effect in effects:
-        tasks.append(_children.start(effect, limit))
-
-
-def _failed(task: "asyncio.Future[Any]") -> bool:
-    return task.cancelled() or task.exception() is not None
-
-
-def _decides_a_race(task: "asyncio.Future[Any]") -> bool:
-    """A success; or a cancel, or whatever else is no mere failure."""
-    return task.cancelled() or not isinstance(task.exception(), Exception)

@@ -51,6 +51,8 @@ mod _native {
     #[pymodule_export]
     use super::context::{current_deadline, current_permit_context, has_priorities};
     #[pymodule_export]
+    use super::effect::collected::{start_without_task, start_without_tasks};
+    #[pymodule_export]
     use super::effect::function::EffectFunction;
     #[pymodule_export]
     use super::effect::slot::{Slot, slot};
@@ -58,6 +60,12 @@ mod _native {
     use super::effect::{Effect, adopt, call_effect, gather_native, is_native, race_native};
     #[pymodule_export]
     use super::handle::Handle;
+    #[pymodule_export]
+    use super::handle::calls::Calls;
+    #[pymodule_export]
+    use super::handle::collector::Collector;
+    #[pymodule_export]
+    use super::handle::ends::first_end;
     #[pymodule_export]
     use super::handle::job::Job;
     #[pymodule_export]

@@ -58,6 +58,10 @@ impl InheritedDeadline {
         Ok(InheritedDeadline { at, task: KnownTask::new(&current_task(py)?)?, source })
     }
 
+    pub(crate) fn is_later(&self, than: &InheritedDeadline) -> bool {
+        self.at > than.at
+    }
+
     /// The one in the current context.
     pub(super) fn find(py: Python<'_>) -> PyResult<Option<Bound<'_, Self>>> {
         if !ANY.load(Ordering::Relaxed) {

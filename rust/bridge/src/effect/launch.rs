@@ -164,6 +164,11 @@ impl Effect {
         let py = slf.py();
         let me = slf.get();
         me.mark_used();
+        if let Some((collector, args)) = me.collector(py)
+            && let Some(handle) = me.collect(collector, args).map_err(|e| no_stop(py, e, RAISED_STOP))?
+        {
+            return Ok(handle.into_any());
+        }
         let leaf = match &me.work {
             Work::Call { callable, args, kwargs } => {
                 let kwargs = kwargs.as_ref().map(|k| k.clone_ref(py));

@@ -1,5 +1,6 @@
 //! The values that users build and await: effects, effect functions, blocks under a limit.
 
+pub(crate) mod collected;
 mod coroutine;
 mod effect;
 pub(crate) mod function;

@@ -16,6 +16,8 @@ use crate::python::callback::woken_by;
 pub(crate) enum Phase {
     Value(Py<PyAny>),
     Error(Py<PyAny>),
+    /// An error that others are given too: each raises it with this traceback, so that it does not grow.
+    Shared(Py<PyAny>, Option<Py<PyAny>>),
     Cancelled,
 }
 
@@ -26,6 +28,8 @@ pub(crate) enum Backing {
     Native(Abort),
     Task(Py<PyAny>),
     Job(Arc<JobState>),
+    /// One of the calls that become one call of a list.
+    Item(Py<PyAny>),
 }
 
 /// A callback and the context to call it in; no context for one that does not look at it.
@@ -43,7 +47,7 @@ pub(crate) struct State {
     pub(crate) retrieved: bool,
     /// Of a native call that is no part of a run.
     pub(crate) record: CallRecord,
-    /// The place among the calls that `owner` holds.
+    /// The place among the calls that `owner` holds, or in a batch.
     pub(crate) place: u32,
     /// The calls of the runtime that owns the handle.
     pub(crate) owner: Option<Arc<Owned>>,

@@ -1,6 +1,6 @@
 //! Cancels a handle's work. A native call is asked to end and a task is cancelled: the handle ends when they have. A
-//! handle that a parked run awaits ends at once, and so does a thread's job, which cannot be stopped: its call goes on
-//! without it.
+//! handle that a parked run awaits ends at once, an item of a batch too unless it is the last, and so does a thread's
+//! job, which cannot be stopped: its call goes on without it.
 
 use std::sync::Arc;
 
@@ -9,8 +9,10 @@ use pyo3::prelude::*;
 
 use crate::context::current::current_task;
 use crate::context::level;
+use crate::globals::clock;
 use crate::handle::Handle;
 use crate::handle::backing::{Backing, Phase};
+use crate::handle::calls::{Calls, Leaves};
 use crate::handle::job_state::JobState;
 use crate::port::registry;
 use crate::python::type_slots;
@@ -22,16 +24,21 @@ impl Handle {
             Abort,
             Task(Py<PyAny>),
             Now(Option<Arc<JobState>>),
+            Leave(Py<PyAny>, u32),
         }
         let py = slf.py();
         let me = slf.get();
         let way = {
-            match me.state.lock().backing() {
+            let s = me.state.lock();
+            match s.backing() {
                 None => return Ok(false),
                 Some(Backing::Native(_)) => Way::Abort,
                 Some(Backing::Task(task)) => Way::Task(task.clone_ref(py)),
                 Some(Backing::Parked) => Way::Now(None),
                 Some(Backing::Job(job)) => Way::Now(Some(job.clone())),
+                // It was the last one, and waits for the task of its batch.
+                Some(Backing::Item(_)) if s.asked => return Ok(true),
+                Some(Backing::Item(calls)) => Way::Leave(calls.clone_ref(py), s.place),
             }
         };
         match way {
@@ -62,6 +69,20 @@ impl Handle {
                 }
                 Self::resolve(slf, Phase::Cancelled, false)?;
             }
+            Way::Leave(calls, place) => {
+                me.set_message(msg);
+                match calls.bind(py).cast::<Calls>()?.get().leave(py, place)? {
+                    Leaves::Now => Self::ends(slf, Phase::Cancelled, false, clock().now())?,
+                    Leaves::With(task) => {
+                        me.state.lock().asked = true;
+                        // On a closed loop the task has no end any more.
+                        if task.call_method0(py, intern!(py, "cancel")).is_err() {
+                            Self::ends(slf, Phase::Cancelled, false, clock().now())?;
+                        }
+                        Self::shield_waiters(slf)?;
+                    }
+                }
+            }
         }
         Ok(true)
     }
@@ -71,7 +92,7 @@ impl Handle {
     pub(crate) fn left(slf: &Bound<'_, Self>) -> PyResult<()> {
         let goes_on = {
             let s = slf.get().state.lock();
-            s.owner.is_some() || s.asked || !matches!(s.backing(), Some(Backing::Native(_) | Backing::Job(_)))
+            s.owner.is_some() || s.asked || !matches!(s.backing(), Some(Backing::Native(_) | Backing::Job(_) | Backing::Item(_)))
         };
         // In the child of a fork the work is the parent's.
         if goes_on || !slf.get().event_loop.get(slf.py()).is_ok_and(|event_loop| registry::serves(&event_loop)) {

@@ -85,7 +85,7 @@ impl Handle {
         let plan = self.plan.as_ref()?.get();
         let doing = match self.state.lock().backing()? {
             Backing::Native(abort) => abort.doing(),
-            Backing::Job(_) => Doing::Running,
+            Backing::Job(_) | Backing::Item(_) => Doing::Running,
             Backing::Parked | Backing::Task(_) => return None,
         };
         let (doing, policy) = plan.told_of(py, doing);
@@ -152,7 +152,7 @@ impl Handle {
         match &s.now {
             Now::Pending(..) => Err(InvalidStateError::new_err("Exception is not set.")),
             Now::Ended(Phase::Value(_)) => Ok(None),
-            Now::Ended(Phase::Error(e)) => {
+            Now::Ended(Phase::Error(e) | Phase::Shared(e, _)) => {
                 let e = e.clone_ref(py);
                 s.retrieved = true;
                 Ok(Some(e))

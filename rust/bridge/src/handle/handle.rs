@@ -1,9 +1,9 @@
 //! The handle: one piece of work that has started, from its start to its end. It stands for a native call, a task, a
-//! thread's job, or a parked run.
+//! thread's job, an item of a batch, or a parked run.
 //!
 //!  - `future.rs`: the asyncio Future protocol that it speaks.
 //!  - `cancel.rs`: what a cancel does to each kind of work.
-//!  - `native.rs`, `task.rs`, `job.rs`: the kinds of work.
+//!  - `native.rs`, `task.rs`, `job.rs`, `calls.rs`: the kinds of work.
 //!  - `unretrieved.rs`: the report of an error that was never retrieved.
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use mountain_core::sync::{Mutex, MutexGuard};
 use mountain_core::time::Instant;
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::prelude::*;
+use pyo3::types::PyTraceback;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::context;
@@ -142,7 +143,7 @@ impl Handle {
                 return Ok(());
             }
             let phase = if s.asked { Phase::Cancelled } else { phase };
-            if let Phase::Error(_) = &phase {
+            if let Phase::Error(_) | Phase::Shared(..) = &phase {
                 type_slots::track_later(slf);
             }
             let was = std::mem::replace(&mut s.now, Now::Ended(phase));
@@ -211,6 +212,13 @@ impl Handle {
                 drop(s);
                 Some(Err(PyErr::from_value(e.into_bound(py))))
             }
+            Now::Ended(Phase::Shared(e, traceback)) => {
+                let (e, traceback) = (e.clone_ref(py), traceback.as_ref().map(|traceback| traceback.clone_ref(py)));
+                drop(s);
+                let e = PyErr::from_value(e.into_bound(py));
+                e.set_traceback(py, traceback.and_then(|traceback| traceback.into_bound(py).cast_into::<PyTraceback>().ok()));
+                Some(Err(e))
+            }
             Now::Ended(Phase::Cancelled) => {
                 drop(s);
                 Some(Err(self.cancelled_error(py)))
@@ -229,7 +237,7 @@ impl Handle {
             Now::Pending(..) if s.asked => ("cancelling", None),
             Now::Pending(..) => ("pending", None),
             Now::Ended(Phase::Value(v)) => ("finished", Some(v.clone_ref(py))),
-            Now::Ended(Phase::Error(e)) => ("failed", Some(e.clone_ref(py))),
+            Now::Ended(Phase::Error(e) | Phase::Shared(e, _)) => ("failed", Some(e.clone_ref(py))),
             Now::Ended(Phase::Cancelled) => ("cancelled", None),
         };
         drop(s);
@@ -250,6 +258,11 @@ impl Handle {
         match &s.now {
             Now::Pending(Backing::Task(object), _) | Now::Ended(Phase::Value(object) | Phase::Error(object)) => {
                 visit.call(object)?;
+            }
+            Now::Pending(Backing::Item(calls), _) => visit.call(calls)?,
+            Now::Ended(Phase::Shared(error, traceback)) => {
+                visit.call(error)?;
+                visit.call(traceback)?;
             }
             _ => {}
         }

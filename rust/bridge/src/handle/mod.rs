@@ -1,7 +1,11 @@
-//! Objects with the asyncio Future protocol: a native call, a task, a thread's job, a parked run.
+//! Objects with the asyncio Future protocol: a native call, a task, a thread's job, an item of a batch, a parked
+//! run.
 
 pub(crate) mod backing;
+pub(crate) mod calls;
 mod cancel;
+pub(crate) mod collector;
+pub(crate) mod ends;
 mod future;
 pub(crate) mod gathered;
 mod handle;

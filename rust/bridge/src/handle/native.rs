@@ -72,12 +72,8 @@ impl Handle {
     pub(crate) fn ended(slf: &Bound<'_, Self>, outcome: Outcome, direct: bool, now: Instant) -> PyResult<()> {
         let py = slf.py();
         let me = slf.get();
-        let (asked, record, watch) = {
-            let mut s = me.state.lock();
-            (s.asked, std::mem::take(&mut s.record), s.watch.take())
-        };
         let phase = match outcome {
-            _ if asked => Phase::Cancelled,
+            _ if me.state.lock().asked => Phase::Cancelled,
             Err(Error::Cancelled) => Phase::Cancelled,
             Ok(v) => match value::to_python(py, v) {
                 Ok(v) => Phase::Value(v.unbind()),
@@ -85,13 +81,32 @@ impl Handle {
             },
             Err(e) => Phase::Error(error::to_python(py, e, me.plan.as_ref().map(pyo3::Py::get)).into_value(py).into_any()),
         };
+        Self::ends(slf, phase, direct, now)
+    }
+
+    /// Has the handle end the record and the watch of its call.
+    pub(crate) fn counts(&self, record: CallRecord, watch: Option<Box<Watch>>) {
+        let mut s = self.state.lock();
+        (s.record, s.watch) = (record, watch);
+    }
+
+    /// Ends a pending handle that has a record, and the record with it.
+    pub(super) fn ends(slf: &Bound<'_, Self>, phase: Phase, direct: bool, now: Instant) -> PyResult<()> {
+        let (py, me) = (slf.py(), slf.get());
+        let (phase, record, watch) = {
+            let mut s = me.state.lock();
+            let phase = if s.asked { Phase::Cancelled } else { phase };
+            (phase, std::mem::take(&mut s.record), s.watch.take())
+        };
         if let Some(plan) = &me.plan {
             let (plan, took) = (plan.get(), now.since(me.created).as_nanos() as u64);
             let watched = watch.as_deref().map(|watch| (watch, now));
             match &phase {
                 Phase::Value(_) => record.succeeded(py, plan, took, watched),
                 Phase::Cancelled => record.cancelled(py, plan, took, watched),
-                Phase::Error(e) => record.failed(py, plan, &PyErr::from_value(e.bind(py).clone()), took, watched),
+                Phase::Error(e) | Phase::Shared(e, _) => {
+                    record.failed(py, plan, &PyErr::from_value(e.bind(py).clone()), took, watched)
+                }
             }
         }
         Self::resolve(slf, phase, direct)

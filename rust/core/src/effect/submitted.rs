@@ -93,6 +93,24 @@ impl Submitted {
         true
     }
 
+    /// Notes that code which awaited the work, with that permit and in that flight, awaits it no more.
+    pub fn left_by(self: &Arc<Self>, held: Option<&Arc<PermitContext>>, flight: Option<&Arc<Flight>>) {
+        fn take<T>(all: &mut Vec<Arc<T>>, one: Option<&Arc<T>>) -> Option<Arc<T>> {
+            let at = all.iter().position(|each| one.is_some_and(|one| Arc::ptr_eq(each, one)))?;
+            Some(all.swap_remove(at))
+        }
+        let (holder, flight) = {
+            let mut state = self.state.lock();
+            (take(&mut state.holders, held), take(&mut state.flights, flight))
+        };
+        if let (Some(own), Some(flight)) = (&self.flight, &flight) {
+            flight.waits_no_more(own);
+        }
+        if holder.is_some() {
+            self.look_again(&mut Vec::new());
+        }
+    }
+
     /// Notes that the work has ended.
     pub fn over(self: &Arc<Self>) {
         let (holders, flights) = {
