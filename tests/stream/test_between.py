@@ -201,3 +201,13 @@ async def test_an_item_that_comes_as_the_time_passes(virtual_clock: VirtualClock
                 got.append(item)
     assert got in ([], ["a"])
     assert log.closed == 1
+
+
+async def test_two_that_wait_for_the_same_cleanup(virtual_clock: VirtualClock) -> None:
+    log = Log()
+    async with stream(Timeout(1))(script)(log, "a", "b", cleanup=5) as items:
+        await anext(items)
+        await asyncio.sleep(2)
+        closes = [asyncio.ensure_future(items.aclose()) for _ in range(2)]  # type: ignore[attr-defined]
+        await asyncio.gather(*closes)
+    assert (log, virtual_clock.time()) == (["opened", "GeneratorExit", "closed"], 6.0)

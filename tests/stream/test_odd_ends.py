@@ -219,7 +219,7 @@ async def test_a_pull_that_is_closed() -> None:
 
 
 async def test_many_open_streams(loop_complaints: list[str]) -> None:
-    """The memory of each is that of its generator and a few hundred bytes: here a bound on what leaks."""
+    """Each takes a few kilobytes, and gives everything back."""
     one = ConcurrencyLimit(10_000)
     source = stream(Timeout(600), one, Idle(60))(script)
     held = [aiter(source(Log(), "a", "b", cleanup=None)) for _ in range(2000)]

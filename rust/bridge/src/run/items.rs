@@ -194,7 +194,10 @@ impl PyLeaf {
             return Err(Fail::Raised(cancel, Class::Passes));
         }
         let result = match result {
-            Err(e) if closing == Closing::No && e.is_instance_of::<PyStopAsyncIteration>(py) => Ok(()),
+            Err(e) if closing == Closing::No && e.is_instance_of::<PyStopAsyncIteration>(py) => {
+                self.with(py, |_, pulls| pulls.stop = Some(e));
+                Ok(())
+            }
             Err(e) => Err(no_stop(py, e, "a stream raised StopIteration")),
             Ok(()) => Ok(()),
         };

@@ -46,6 +46,8 @@ pub(crate) struct Pulls {
     pub(super) cut: Option<PyErr>,
     /// The cancel from outside that came as the stream was asked to end, to be raised when it is closed.
     pub(super) outside: Option<PyErr>,
+    /// The generator's own end, for the consumer's loop.
+    pub(super) stop: Option<PyErr>,
     /// The end that was met outside of the engine.
     pub(super) met: Option<PyResult<()>>,
     /// An item is out: no policy begins anew, and no fallback stands in.

@@ -31,6 +31,7 @@ impl PyLeaf {
             item: None,
             cut: None,
             outside: None,
+            stop: None,
             met: None,
             out: false,
             stands_in: None,
@@ -85,11 +86,18 @@ impl PyLeaf {
     pub(crate) fn comes_to(&self, py: Python<'_>, phase: Phase) -> Vec<Py<PyAny>> {
         let (waiters, gone) = self.with(py, |_, pulls| {
             pulls.phase = phase;
-            let opener = if phase == Phase::Ended { pulls.opener.take() } else { None };
-            (std::mem::take(&mut pulls.waiters), opener)
+            let waiters = std::mem::take(&mut pulls.waiters);
+            // A generator whose pull was closed is left to asyncio.
+            let gone = if phase == Phase::Ended { Some(pulls.take()) } else { None };
+            (waiters, gone)
         });
         drop(gone);
         waiters
+    }
+
+    /// The StopAsyncIteration with which the generator has ended.
+    pub(crate) fn take_stop(&self, py: Python<'_>) -> Option<PyErr> {
+        self.with(py, |_, pulls| pulls.stop.take())
     }
 
     /// Has a future be told of the end of what is under way, after which its owner closes the stream.

@@ -100,8 +100,9 @@ impl Items {
         match step {
             Step::Yield(yielded) => self.waits(py, yielded),
             Step::Return(_) if Run::is_over(run) => {
+                let stop = self.leaf.take_stop(py);
                 self.comes_to(py, Phase::Ended);
-                end()
+                stop.map_or_else(end, Step::Error)
             }
             Step::Return(item) => {
                 self.comes_to(py, Phase::Between);

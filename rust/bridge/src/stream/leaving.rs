@@ -53,8 +53,8 @@ enum State {
     New,
     /// It drives the close.
     Drives,
-    /// It waits for what another task does.
-    Waits(Py<PyAny>),
+    /// It waits for what another task does; true: for the ender.
+    Waits(Py<PyAny>, bool),
     Done,
 }
 
@@ -128,25 +128,27 @@ impl Leaving {
                     self.set(py, State::Done);
                     return Ok(Some(self.done(py)));
                 }
-                let waits = match items.leaf.ender(py) {
+                let ender = items.leaf.ender(py);
+                let for_ender = ender.is_some();
+                let waits = match ender {
                     Some(ender) => api(py).stream_ended.bind(py).call1((ender,))?,
                     None => api(py).stream_rests.bind(py).call1((&self.items,))?,
                 };
-                self.set(py, State::Waits(waits.unbind()));
+                self.set(py, State::Waits(waits.unbind(), for_ender));
                 Ok(None)
             }
         }
     }
 
     /// One step of the wait. `None`: it is over.
-    fn wait<'py>(&self, coroutine: &Bound<'py, PyAny>) -> Option<Step<'py>> {
+    fn wait<'py>(&self, coroutine: &Bound<'py, PyAny>, for_ender: bool) -> Option<Step<'py>> {
         let py = coroutine.py();
         match step(coroutine) {
             Ok(Err(yielded)) => Some(Step::Yield(yielded)),
             Ok(Ok(error)) => {
                 self.set(py, State::New);
                 let items = self.items.get();
-                if items.leaf.ender(py).is_some() {
+                if for_ender {
                     items.comes_to(py, Phase::Ended);
                     // That the time ran out is no news to a consumer that leaves; an error of the cleanup is.
                     let news = !error.is_none() && !error.is_instance(api(py).timed_out.bind(py)).unwrap_or(false);
@@ -171,7 +173,7 @@ impl Leaving {
 enum Now<'py> {
     Begins,
     Drives,
-    Waits(Bound<'py, PyAny>),
+    Waits(Bound<'py, PyAny>, bool),
     Done,
 }
 
@@ -182,13 +184,13 @@ impl Steps for Leaving {
             let now = match &*me.state.lock(py) {
                 State::New => Now::Begins,
                 State::Drives => Now::Drives,
-                State::Waits(coroutine) => Now::Waits(coroutine.bind(py).clone()),
+                State::Waits(coroutine, for_ender) => Now::Waits(coroutine.bind(py).clone(), *for_ender),
                 State::Done => Now::Done,
             };
             let step = match now {
                 Now::Begins => me.begin(py).unwrap_or_else(|e| Some(Step::Error(e))),
                 Now::Drives => Some(me.closed_on(py, Resume::Send)),
-                Now::Waits(coroutine) => me.wait(&coroutine),
+                Now::Waits(coroutine, for_ender) => me.wait(&coroutine, for_ender),
                 Now::Done => Some(Step::Error(PyRuntimeError::new_err("cannot reuse an already awaited close of a stream"))),
             };
             if let Some(step) = step {
@@ -235,7 +237,7 @@ impl Leaving {
         let e = thrown(typ, val);
         let waits = match &*me.state.lock(py) {
             State::Drives => None,
-            State::Waits(coroutine) => Some(coroutine.bind(py).clone()),
+            State::Waits(coroutine, _) => Some(coroutine.bind(py).clone()),
             State::New | State::Done => return Err(e),
         };
         match waits {
@@ -250,7 +252,7 @@ impl Leaving {
         let was = std::mem::replace(&mut *self.state.lock(py), State::Done);
         match was {
             State::New | State::Done => Ok(()),
-            State::Waits(coroutine) => coroutine.bind(py).call_method0(intern!(py, "close")).map(drop),
+            State::Waits(coroutine, _) => coroutine.bind(py).call_method0(intern!(py, "close")).map(drop),
             State::Drives => {
                 let items = self.items.get();
                 let closed = Run::close(items.run.bind(py));
@@ -263,7 +265,7 @@ impl Leaving {
     #[getter]
     fn cr_await(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         match &*self.state.lock(py) {
-            State::Waits(coroutine) => Some(coroutine.clone_ref(py)),
+            State::Waits(coroutine, _) => Some(coroutine.clone_ref(py)),
             State::Drives => Some(self.items.get().run.clone_ref(py).into_any()),
             State::New | State::Done => None,
         }
@@ -274,7 +276,7 @@ impl Leaving {
         // SAFETY: the collector runs on attached threads only.
         let py = unsafe { Python::assume_attached() };
         match self.state.try_lock(py).as_deref() {
-            Some(State::Waits(coroutine)) => visit.call(coroutine),
+            Some(State::Waits(coroutine, _)) => visit.call(coroutine),
             _ => Ok(()),
         }
     }

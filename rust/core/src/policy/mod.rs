@@ -173,7 +173,7 @@ fn wrap<'a, L: Leaf>(call: &'a Call<'a, L>, stack: &'a [Layer], at: usize, aroun
         Some(Layer::Timeout(settings)) => {
             let from = opened(call, &stack[..at]);
             let (mine, around) = limits(call, settings, at, around, from);
-            if from.is_some() && mine.at <= call.now() {
+            if from.is_some() && mine.at <= call.entered() {
                 // The stream was opened, and not read until now.
                 let late = TimedOut { owner: mine.owner, attempts: 0, cause: None };
                 return Box::pin(std::future::ready(Err(L::Err::timed_out(late))));
