@@ -118,6 +118,10 @@ async def takes_url(url: str, x: int) -> int:
     return x
 
 
+async def two_of(a: int, b: int) -> int:
+    return a
+
+
 async def nothing_of(url: str) -> None: ...
 
 
@@ -180,6 +184,21 @@ WRITTEN: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: fallback(None, on=Lost), ConfigError, "such as lambda error: None"),
     (lambda: fallback([], on=Lost), ConfigError, "such as lambda error: []"),
     (lambda: retry(on=Lost, backoff=2), ConfigError, "write constant(2)"),
+    (retry, ConfigError, "needs on=, the errors that are tried again, or until=, which accepts a result"),
+    (lambda: retry(until=True), ConfigError, "Retry(until=True): must be a function of the result, such as lambda"),
+    (lambda: retry(until=Lost), ConfigError, "what is tried again on an error is on=Lost"),
+    (lambda: retry(until=(Lost, Late)), ConfigError, "what is tried again on an error is on=(Lost, Late)"),
+    (lambda: retry(until=one), ConfigError, "Retry(until=one): must be a plain function, which answers at once"),
+    (lambda: retry(until=lambda: True), ConfigError, "is called with the result: write lambda result: ..."),
+    (lambda: retry(until=plain(1)), ConfigError, "Retry(until=1): must be a function of the result"),
+    (lambda: retry(on=Lost, backoff=one), ConfigError, "must be a plain function, which answers at once"),
+    (lambda: retry(on=Lost, backoff=lambda: 1), ConfigError, "write lambda attempt: ..."),
+    (lambda: retry(on=Lost, backoff=float), ConfigError, "constant() or exponential(), or a function of the attempt"),
+    (lambda: retry(on=Lost, backoff=plain(1)), ConfigError, "write constant(1)"),
+    (lambda: effect_(fallback(work, on=Lost))(two_of), ConfigError, "two_of(a, b), and does not take (a, b)"),
+    (lambda: fallback(work(), on=Lost), ConfigError, "must be a function of the error"),
+    (lambda: fallback(two, on=Lost), ConfigError, "or put it under @effect or @blocking, to have it called with"),
+    (lambda: work().map(str).under(fallback(work, on=Lost)), ConfigError, "lambda error: work(...)"),
     (lambda: retry(on=Lost, backoff=timedelta(seconds=2)), ConfigError, "constant(datetime.timedelta(seconds=2))"),
     (lambda: retry(on=Lost, backoff=exponential), ConfigError, "write exponential()"),
     (lambda: retry(on=Lost, budget=RetryBudget), ConfigError, "RetryBudget is a class, write RetryBudget(...)"),

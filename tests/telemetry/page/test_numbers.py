@@ -122,6 +122,33 @@ async def test_an_effect_opens_to_its_errors_by_type(tab: Tab) -> None:
         await tab.until("return !document.querySelector('.detail')")
 
 
+async def test_an_effect_opens_to_the_rungs_that_answered(tab: Tab) -> None:
+    name, small = named(), named("small <b>")
+
+    @effect(name=small)
+    async def other(fail: bool) -> str:
+        if fail:
+            raise LookupError
+        return "small"
+
+    @effect(Fallback(lambda _: "last", on=LookupError), Fallback(other, on=Boom), name=name)
+    async def ask(fail: bool) -> str:
+        raise Boom
+
+    async with Runtime(dashboard=HERE) as rt, at(tab, rt):
+        for fail in (False, True, False):
+            await ask(fail)
+        await tab.until("return document.querySelector(`[data-effect='${args[0]}']`)", name)
+        await tab.click(f"[data-effect='{name}'] button")
+        texts = "return document.querySelector('.detail .fallbacks').textContent"
+        await eventually(lambda: tab.js(texts), lambda text: text == f"Answered by {small}: 2 · <lambda>: 1")
+        await tab.click(f"[data-effect='{name}'] button")
+        await tab.until("return document.querySelector(`[data-effect='${args[0]}']`)", small)
+        await tab.click(f"[data-effect='{small}'] button")
+        hidden = "return document.querySelector('.detail .fallbacks').hidden"
+        assert await eventually(lambda: tab.js(hidden)) is True
+
+
 async def test_the_policies_are_what_the_state_says(tab: Tab, client: httpx.AsyncClient) -> None:
     names = {kind: named(kind) for kind in ("limit", "rate", "breaker", "cache")}
     limit = ConcurrencyLimit(2, name=names["limit"])

@@ -11,6 +11,7 @@ from selenium.webdriver.common.keys import Keys
 
 from mountain_runtime import (
     ConcurrencyLimit,
+    Fallback,
     Key,
     Retry,
     Runtime,
@@ -91,6 +92,28 @@ async def test_what_runs_is_a_tree_with_state_age_and_deadline_until_it_ends(tab
         await tab.until(
             "return ![...document.querySelectorAll('[data-run] .name')].some((n) => n.textContent === args[0])", parent
         )
+
+
+async def test_what_falls_back_says_by_which_policy(tab: Tab) -> None:
+    name, release = named("on a ladder"), asyncio.Event()
+
+    @effect(name=named("rung"))
+    async def rung() -> None:
+        await release.wait()
+
+    fallback = Fallback(rung, on=Boom)
+
+    @effect(fallback, name=name)
+    async def ask() -> None:
+        raise Boom
+
+    async with Runtime(dashboard=HERE) as rt, at(tab, rt):
+        handle = rt.submit(ask())
+        [row] = await eventually(lambda: tab.js(RUNNING, name), lambda rows: len(rows) == 1)
+        assert (row["state"], row["on"]) == ("falling back", repr(fallback))
+        assert (await tab.text("#now-note")).count("1 falling back") == 1
+        release.set()
+        await handle
 
 
 async def test_a_deep_chain_and_many_at_once_are_shown_in_part(tab: Tab) -> None:

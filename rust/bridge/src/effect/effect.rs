@@ -110,7 +110,9 @@ impl Effect {
         kwargs: Option<Bound<'py, PyDict>>,
         plan: Py<Plan>,
     ) -> PyResult<Bound<'py, Self>> {
-        signature::refuse_generators(&args, kwargs.as_ref(), plan.get())?;
+        if plan.get().calls_again {
+            signature::refuse_generators(&args, kwargs.as_ref(), plan.get())?;
+        }
         Self::of(py, Work::Call { callable, args: args.unbind(), kwargs: kwargs.map(Bound::unbind) }, plan)
     }
 
@@ -204,7 +206,9 @@ impl Effect {
         };
         let plan = Plan::under(me.plan.bind(py), policies, given)?;
         me.mark_used();
-        if let Work::Call { args, kwargs, .. } = &me.work {
+        if let Work::Call { args, kwargs, .. } = &me.work
+            && plan.get().calls_again
+        {
             signature::refuse_generators(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)), plan.get())?;
         }
         Effect::of(py, me.work.clone_ref(py), plan.unbind())

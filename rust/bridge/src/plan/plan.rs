@@ -233,6 +233,8 @@ impl Plan {
     }
 
     /// Counts a run that ended with a value of the fallback at `layer`.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn count_stand_in(&self, layer: usize) {
         telemetry().degraded(&self.parts, self.stand_in_name(layer));
     }

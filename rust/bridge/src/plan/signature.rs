@@ -238,12 +238,10 @@ pub(crate) fn refuse(callable: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, kwa
     })
 }
 
-/// Refuses generators, which are empty for a second attempt: better no call than a silently different one.
-#[inline]
+/// Refuses generators for a plan that may use the arguments again, as they would be empty then: better no call than a
+/// silently different one.
+#[inline(never)]
 pub(crate) fn refuse_generators(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>, plan: &Plan) -> PyResult<()> {
-    if !plan.calls_again {
-        return Ok(());
-    }
     let name = &plan.name;
     // SAFETY: asks for the type only.
     let generator =

@@ -278,6 +278,22 @@ mod tests {
     }
 
     #[test]
+    fn fallbacks_beyond_the_bound_share_one_name() {
+        let telemetry: &'static Telemetry =
+            Box::leak(Box::new(Telemetry::new(Clock::manual(), 2, super::super::Gauges::default)));
+        let tally = telemetry.effects.of("one");
+        for name in ["a", "b", "c", "d", "a"] {
+            telemetry.degraded(&tally, name);
+        }
+        let text = openmetrics(telemetry);
+        let lines: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("mountain_effect_degraded_total")).collect();
+        let right =
+            [r#"{effect="one",fallback="a"} 2"#, r#"{effect="one",fallback="b"} 1"#, r#"{effect="other",fallback="other"} 2"#];
+        assert_eq!(lines, right);
+        assert_eq!(tally.total(Count::Degraded), 5);
+    }
+
+    #[test]
     fn a_histogram_adds_up() {
         let telemetry = telemetry();
         let tally = telemetry.effects.of("one");
