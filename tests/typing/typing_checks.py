@@ -189,6 +189,18 @@ class Shop:
         return len(code)
 
 
+async def letters(text: str) -> AsyncIterator[str]:
+    """An async generator."""
+    for letter in text:
+        yield letter
+
+
+@stream
+async def lines(text: str) -> AsyncIterator[str]:
+    """A stream."""
+    yield text
+
+
 async def as_text(error: Exception) -> str:
     """Stands in, awaited."""
     return str(error)
@@ -324,6 +336,8 @@ STANDS_IN = (
     assert_type(effect(Fallback(shout, on=OSError))(number)("a"), Effect[int | str]),
     assert_type(effect(Fallback(count, on=OSError))(number)("a"), Effect[int]),
     assert_type(effect(Fallback(load, on=OSError))(number)(), Effect[int | bytes]),
+    assert_type(stream(Fallback(lines, on=OSError))(letters)("a"), Stream[str]),
+    assert_type(stream(Fallback(load, on=OSError))(letters)("a"), Stream[str | bytes]),
     assert_type(effect(Fallback(Shop().price, on=OSError))(number)(), Effect[int | float]),
     assert_type(effect(Fallback(partial(shout, times=2), on=OSError))(number)(), Effect[int | str]),
     assert_type(Ladder().best("a"), Effect[int | str]),

@@ -136,7 +136,7 @@ def plan(
             check_arguments(each, setting, policy, function, name)
     rungs = [(policy, rung) for policy in flat if (rung := policy._rung()) is not None]
     for policy, rung in rungs:
-        check_rung(rung, policy, function, name, given)
+        check_rung(rung, policy, function, name, given, streams)
     layers = [policy._layer() for policy in flat]
     if asking or rungs:
         method, services = is_method(function), before_services(function)

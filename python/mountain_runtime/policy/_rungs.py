@@ -1,16 +1,16 @@
-"""The rungs of a ladder: fallbacks that are functions of effects, and are called with the arguments of the call."""
+"""The rungs of a ladder: fallbacks that are functions of effects or streams, called with the arguments of the call."""
 
 import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from .._native import EffectFunction, check_call
+from .._native import EffectFunction, StreamFunction, check_call
 from ..errors import ConfigError
 from ._arguments import Injected
 from ._given import shown
 
-__all__ = ["check_rung", "effect_function", "unwrapped"]
+__all__ = ["check_rung", "made_function", "unwrapped"]
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -21,10 +21,10 @@ def unwrapped(to: Any) -> Any:
     return cast("Any", to).__func__ if isinstance(to, (staticmethod, classmethod)) else to
 
 
-def effect_function(to: Any) -> "EffectFunction[..., Any] | None":
-    """The function of effects that it is, or that it is a method or a partial of."""
+def made_function(to: Any) -> "EffectFunction[..., Any] | StreamFunction[..., Any] | None":
+    """The function of effects or streams that it is, or that it is a method or a partial of."""
     while True:
-        if isinstance(to, EffectFunction):
+        if isinstance(to, (EffectFunction, StreamFunction)):
             return cast("EffectFunction[..., Any]", to)
         if inspect.ismethod(to):
             to = to.__func__
@@ -34,11 +34,23 @@ def effect_function(to: Any) -> "EffectFunction[..., Any] | None":
             return None
 
 
-def check_rung(to: Callable[..., Any], policy: object, function: Any, name: str, given: tuple[Any, ...] | None) -> None:
+def check_rung(
+    to: Callable[..., Any],
+    policy: object,
+    function: Any,
+    name: str,
+    given: tuple[Any, ...] | None,
+    streams: bool,
+) -> None:
     """A ConfigError if some call of `function` has arguments that `to` does not take.
 
-    `given` are the arguments of a native call, which has no function.
+    `given` are the arguments of a native call, which has no function; with `streams` the function gives a stream.
     """
+    if not streams and isinstance(made_function(to), StreamFunction):
+        raise ConfigError(
+            f"{policy!r} gives a stream, and {name} one value: put it on a stream, or collect the items in an effect",
+            effect=name,
+        )
     if given is not None:
         try:
             check_call(to, given, None)

@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast, overload
 
-from .._native import Effect, Layer
+from .._native import Effect, Layer, Stream
 from ..errors import ConfigError
 from ._base import D_co, Policy, name_of
 from ._errors import as_tuple, check_classes, named
 from ._functions import takes_one
 from ._given import shown
 from ._part import Part
-from ._rungs import effect_function, unwrapped
+from ._rungs import made_function, unwrapped
 
 __all__ = ["Fallback"]
 
@@ -21,8 +21,9 @@ __all__ = ["Fallback"]
 class Fallback(Policy[D_co]):
     """When what it encloses fails with what `on` names, `to` gives the result.
 
-    A function that `effect` or `blocking` made is called with the arguments of the call, and must take them all. Any
-    other function is called with the error, and gives a value, or an awaitable of one.
+    A function that `effect`, `blocking` or `stream` made is called with the arguments of the call, and must take them
+    all. Any other function is called with the error, and gives a value, or an awaitable of one; around a stream also
+    another stream.
 
     Several make a ladder: what one of them raises is for the next one outside it. The time that ran out of a Timeout
     inside it can be named (`errors.TimedOut`), as can `errors.Rejected`; a Timeout around it is final. A call that
@@ -44,7 +45,7 @@ class Fallback(Policy[D_co]):
         ) -> None: ...
         @overload
         def __init__(
-            self, to: Callable[..., Effect[D_co]], on: type[Exception] | tuple[type[Exception], ...]
+            self, to: Callable[..., Effect[D_co] | Stream[D_co]], on: type[Exception] | tuple[type[Exception], ...]
         ) -> None: ...
         def __init__(self, to: Any, on: Any) -> None: ...
 
@@ -68,12 +69,12 @@ class Fallback(Policy[D_co]):
 
     def _name(self) -> str:
         """The name under which its answers are counted: that of the effect, or of the function."""
-        made = effect_function(unwrapped(self.to))
+        made = made_function(unwrapped(self.to))
         return made.plan.name if made is not None else name_of(self.to)
 
     def _rung(self) -> Callable[..., Any] | None:
         to = unwrapped(self.to)
-        return None if effect_function(to) is None else to
+        return None if made_function(to) is None else to
 
     def _part(self) -> Part:
         return Part(

@@ -47,7 +47,7 @@ impl Stream {
         kwargs: Option<Bound<'py, PyDict>>,
         plan: Py<Plan>,
     ) -> PyResult<Bound<'py, Self>> {
-        if plan.get().repeats {
+        if plan.get().calls_again {
             signature::refuse_generators(&args, kwargs.as_ref(), plan.get())?;
         }
         let kwargs = kwargs.map(Bound::unbind);
