@@ -38,7 +38,7 @@ pub(crate) fn beside(e: &Bound<'_, PyAny>, effect: &str, others: &[PyErr]) {
     };
     let mut told = others.iter().take(MOST).map(said).collect::<Vec<_>>().join("; ");
     if others.len() > MOST {
-        told += &format!("; and {} more", others.len() - MOST);
+        told = format!("{told}; and {} more", others.len() - MOST);
     }
     note(e, &format!("effect '{effect}' was hedged, and the attempts beside this one failed too: "), &told);
 }
