@@ -1,6 +1,7 @@
 """Leaving a stream before its end: cleanup is awaited, once, and permits are back after it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -39,6 +40,37 @@ async def test_an_error_of_the_body_passes_through() -> None:
             async for _ in items:
                 raise Boom("body")
     assert (log, one.statistics().in_flight) == (["opened", "GeneratorExit", "closed"], 0)
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])  # time can be virtual there only
+@pytest.mark.usefixtures("virtual_clock")
+async def test_a_cancel_stays_one_where_a_limit_passes_in_the_cleanup() -> None:
+    closed: list[str] = []
+
+    @stream(Timeout(1))
+    async def rows() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(1)
+            closed.append("closed")
+
+    async def body(error: type[Exception] | None = None) -> None:
+        async with rows() as items:
+            async for _ in items:
+                await asyncio.sleep(0.5)
+                if error is not None:
+                    raise error
+                await forever()
+
+    task = asyncio.create_task(body())
+    await asyncio.sleep(0.6)
+    task.cancel("mine")
+    with pytest.raises(asyncio.CancelledError, match="mine"):
+        await task
+    with pytest.raises(TimedOut):  # as of an effect
+        await body(Boom)
+    assert len(closed) <= 2
 
 
 async def test_a_cancel_in_the_body_waits_for_the_cleanup() -> None:

@@ -45,6 +45,7 @@ impl PyLeaf {
 
     /// The cancel that ended this pull, for the run to raise.
     pub(super) fn take_cut(&self, py: Python<'_>) -> Option<PyErr> {
+        self.opened?;
         let cut = {
             let mut s = self.state.lock(py);
             let pulls = s.pulls.as_deref_mut()?;

@@ -63,15 +63,27 @@ pub(crate) struct Leaving {
     items: Py<Items>,
     /// No wait is allowed: the consumer's coroutine is being thrown away.
     at_once: bool,
+    /// The block is left by a cancel, or another exception that no policy may touch: a limit that passes during the close
+    /// does not stand in for it.
+    passes: bool,
     state: Attached<State>,
     /// A cancel that came while it waited: it is raised after the close.
     cancel: Attached<Option<Py<PyAny>>>,
 }
 
 impl Leaving {
-    pub(super) fn of(items: Bound<'_, Items>, at_once: bool) -> PyResult<Bound<'_, Self>> {
-        let py = items.py();
-        Bound::new(py, Leaving { items: items.unbind(), at_once, state: Attached::default(), cancel: Attached::default() })
+    pub(super) fn of(items: Bound<'_, Items>, at_once: bool, passes: bool) -> PyResult<Bound<'_, Self>> {
+        let (py, items) = (items.py(), items.unbind());
+        Bound::new(py, Leaving { items, at_once, passes, state: Attached::default(), cancel: Attached::default() })
+    }
+
+    /// That error of the close is raised in place of what the block is left by.
+    fn stands(&self, py: Python<'_>, e: &PyErr) -> PyResult<bool> {
+        if !self.passes || !e.is_instance(py, api(py).timed_out.bind(py)) {
+            return Ok(true);
+        }
+        let name = &self.items.get().leaf.plan.get().name;
+        Ok(!e.value(py).getattr(intern!(py, "effect"))?.eq(name)?)
     }
 
     fn set(&self, py: Python<'_>, state: State) {
@@ -94,7 +106,7 @@ impl Leaving {
                 self.set(py, State::Done);
                 items.comes_to(py, Phase::Ended);
                 match step {
-                    Step::Error(e) => Step::Error(e),
+                    Step::Error(e) if self.stands(py, &e).unwrap_or(true) => Step::Error(e),
                     _ => self.done(py),
                 }
             }

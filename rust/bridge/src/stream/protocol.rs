@@ -77,7 +77,7 @@ impl Items {
 
     /// Ends the stream, and waits for its cleanup. Does nothing once it has ended.
     fn aclose<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Leaving>> {
-        Leaving::of(slf.clone(), false)
+        Leaving::of(slf.clone(), false, false)
     }
 
     /// For a closer in another task.

@@ -1,6 +1,6 @@
 //! The stream: work that gives many items, as a value. Building one runs nothing; each block runs it once more.
 
-use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError};
+use pyo3::exceptions::{PyException, PyGeneratorExit, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
@@ -104,7 +104,8 @@ impl Stream {
             return Over::get(py);
         }
         let at_once = kind.is(py.get_type::<PyGeneratorExit>());
-        Leaving::of(items.into_bound(py), at_once).map(Bound::into_any)
+        let passes = kind.cast::<PyType>().is_ok_and(|kind| !kind.is_subclass_of::<PyException>().unwrap_or(true));
+        Leaving::of(items.into_bound(py), at_once, passes).map(Bound::into_any)
     }
 
     /// Runs it for a loop that reads it to its end.
