@@ -63,8 +63,8 @@ pub(crate) struct Leaving {
     items: Py<Items>,
     /// No wait is allowed: the consumer's coroutine is being thrown away.
     at_once: bool,
-    /// The block is left by a cancel, or another exception that no policy may touch: a limit that passes during the close
-    /// does not stand in for it.
+    /// The block is left by a cancel, or another exception that no policy may touch: a limit that passes during the
+    /// close does not stand in for it.
     passes: bool,
     state: Attached<State>,
     /// A cancel that came while it waited: it is raised after the close.
