@@ -103,6 +103,7 @@ __all__ = [
     "start_without_task",
     "start_without_tasks",
     "statistics",
+    "stream_statistics",
     "sweep_groups",
     "take_over",
     "trial_fail",
@@ -690,6 +691,9 @@ def current_scope() -> Scope | None:
 
 def statistics() -> dict[str, int]: ...
 def fallback_statistics() -> dict[str, dict[str, int]]: ...
+def stream_statistics() -> dict[str, tuple[int, int, float]]:
+    """By name: streams that are open, items, and the p50 in seconds of the time to the first item."""
+
 def effect_statistics() -> dict[str, tuple[int, int, int, int, int, int, int, int, float, float]]: ...
 def forget_unused_names() -> None: ...
 def count_effects(on: bool, /) -> None: ...

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import threading
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -26,6 +27,7 @@ from mountain_runtime import (
     constant,
     effect,
     errors,
+    stream,
 )
 from mountain_runtime._runtime.statistics import snapshot
 from mountain_runtime.testing import VirtualClock
@@ -236,6 +238,11 @@ BOUNDS = [13, 15, 17, *range(19, 32), 33, 35, 37]
 async def test_the_bounds_of_histograms_are_those_that_are_documented() -> None:
     name, limit, rate = named(), ConcurrencyLimit(1, name=named()), RateLimit(100, per=1)
     await effect(limit, rate, name=name)(asyncio.sleep)(0)
+
+    async def items() -> AsyncIterator[int]:
+        yield 1
+
+    assert [item async for item in stream(name=name)(items)()] == [1]
     families = scraped()
     histograms = {metric for metric, family in families.items() if family.type == "histogram"}
     letters = "mountain_loop_drain_letters"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 
 from .. import _native
 from ..policy.concurrency import LimitStatistics, by_name
@@ -28,6 +29,12 @@ class EffectStatistics:
     p99: float
     #: Those that are degraded, by the name of what stood in.
     fallbacks: Mapping[str, int]
+    #: Of streams: those that are open,
+    open: int = 0
+    #: the items that came out, to within 64 of each that is open,
+    items: int = 0
+    #: and the seconds to the first item, half of them at most. NaN while none has come.
+    first_item: float = nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +55,10 @@ class Statistics:
 def snapshot() -> Statistics:
     """The process's counters until now."""
     fallbacks = _native.fallback_statistics()
+    streams = _native.stream_statistics()
+    none = (0, 0, nan)
     rows = _native.effect_statistics().items()
-    effects = {name: EffectStatistics(*row, fallbacks.get(name, {})) for name, row in rows}
+    effects = {name: EffectStatistics(*row, fallbacks.get(name, {}), *streams.get(name, none)) for name, row in rows}
     gauges = _native.statistics()
     return Statistics(
         effects,

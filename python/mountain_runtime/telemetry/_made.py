@@ -121,6 +121,9 @@ class Made(Span):
                 continue
             if name == "hedged":
                 attempts = number
+            if name == "items":
+                attributes["mountain.items"] = number
+                continue
             told.append(self._maker.event(name, of_event(name, policy, fallback, number), at))
         if error is None and (answered := stood_in(events)):
             attributes["mountain.fallback"] = answered
@@ -265,7 +268,7 @@ def stood_in(events: Sequence[Told]) -> str:
 
 
 def of_event(name: str, policy: str, fallback: str, number: int) -> dict[str, Any]:
-    attributes: dict[str, Any] = {"mountain.policy": policy}
+    attributes: dict[str, Any] = {"mountain.policy": policy} if policy else {}
     if fallback:
         attributes["mountain.fallback"] = fallback
     if name in ("backs off", "chaos delay"):

@@ -82,6 +82,9 @@ class _Others:
         self, started: int, ended: int, error: BaseException | None, events: Sequence[Told], more: int
     ) -> None:
         for name, policy, fallback, number, at in events:
+            if name == "items":
+                self._span.set_attribute("mountain.items", number)
+                continue
             self._span.add_event(name, of_event(name, policy, fallback, number), timestamp=at)
         if error is None and (answered := stood_in(events)):
             self._span.set_attribute("mountain.fallback", answered)

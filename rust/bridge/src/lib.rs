@@ -79,6 +79,7 @@ mod _native {
     #[pymodule_export]
     use super::observe::statistics::{
         count_effects, effect_statistics, fallback_statistics, forget_unused_names, metrics_catalogue, metrics_text, statistics,
+        stream_statistics,
     };
     #[pymodule_export]
     use super::plan::Plan;

@@ -197,6 +197,7 @@ function effectDetail(name, id) {
     el('tr', {}, el('th', { scope: 'col' }, 'Error'), el('th', { scope: 'col' }, 'Share'), el('th', { scope: 'col' }, 'Count'))), errorRows);
   const more = el('p', { class: 'more' });
   const stoodIn = el('p', { class: 'note fallbacks' });
+  const streams = el('p', { class: 'note streams' });
   const none = el('p', { class: 'empty' }, 'No errors so far.');
   const errors = new Keyed(errorRows, (type) => {
     const label = el('th', { scope: 'row' });
@@ -211,7 +212,7 @@ function effectDetail(name, id) {
         ...(name.length > 40 ? [el('p', { class: 'fullname' }, clip(name, 2000))] : []),
         el('div', {}, el('h3', {}, 'Started a second'), spark.node,
           el('p', { class: 'axis' }, el('span', {}, 'ten minutes ago'), peak, el('span', {}, 'now'))),
-        el('div', {}, el('h3', {}, 'Outcomes'), outcome.node, outcomeText, stoodIn, times),
+        el('div', {}, el('h3', {}, 'Outcomes'), outcome.node, outcomeText, stoodIn, streams, times),
         el('div', {}, el('h3', {}, 'Errors by type'), none, errorTable, more))));
   return {
     node,
@@ -232,6 +233,9 @@ function effectDetail(name, id) {
       stoodIn.hidden = rungs.length === 0;
       setText(stoodIn, `Answered by ${rungs.slice(0, MAX_ERROR_TYPES).map(([fallback, n]) => `${clip(fallback, 80)}: ${count(n)}`).join(' · ')}`
         + (rungs.length > MAX_ERROR_TYPES ? ` · ${count(rungs.length - MAX_ERROR_TYPES)} more` : ''));
+      streams.hidden = !effect.streams;
+      const { open = 0, items = 0, first_p50: p50, first_p99: p99 } = effect.streams ?? {};
+      setText(streams, `Streams: ${count(open)} open · ${count(items)} items · first item p50 ${duration(p50)} · p99 ${duration(p99)}`);
       setText(times, `Since the program began: p50 ${duration(effect.all_p50)} · p99 ${duration(effect.all_p99)}`);
       const types = entriesOf(effect.errors).sort((a, b) => b[1] - a[1]);
       const most = types.length ? types[0][1] : 1;

@@ -194,6 +194,10 @@ impl Maker {
                     "all_p99": times.quantile(0.99),
                     "errors": tally.errors(),
                     "fallbacks": tally.fallbacks(),
+                    "streams": tally.streams().map(|now| {
+                        let [p50, p99] = [0.5, 0.99].map(|q| now.first.quantile(q));
+                        json!({"open": now.open, "items": now.items, "first_p50": p50, "first_p99": p99})
+                    }),
                 }),
             );
         }

@@ -45,6 +45,9 @@ pub(super) fn told_of(event: Event, at: Instant, labels: &Labels) -> Told<'_> {
         }
         Event::Degraded(layer) => ("degraded", labels.layer(layer), labels.stand_in(layer), 0, at),
         Event::NotAccepted(layer) => ("not accepted", labels.layer(layer), "", 0, at),
+        Event::FirstItem => ("first item", "", "", 0, at),
+        Event::Items(n) => ("items", "", "", n, at),
+        Event::Left => ("left", "", "", 0, at),
         Event::Chaos(layer, injected) => {
             let (name, wait) = match injected {
                 Injected::Failure => ("chaos failure", 0),

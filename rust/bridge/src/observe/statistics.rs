@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use mountain_core::observe::{Count, Tally};
+use mountain_core::observe::{Count, Streamed, Tally};
 use mountain_core::telemetry::{CATALOGUE, Kind, openmetrics, prometheus};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -46,6 +46,14 @@ pub(crate) fn effect_statistics() -> BTreeMap<String, Row> {
 #[pyfunction]
 pub(crate) fn fallback_statistics() -> BTreeMap<String, BTreeMap<String, u64>> {
     telemetry().effects.all().into_iter().map(|(name, t)| (name, t.fallbacks())).filter(|(_, n)| !n.is_empty()).collect()
+}
+
+/// By name: streams that are open, items, and the p50 in seconds of the time to the first item, which is NaN while none
+/// has come.
+#[pyfunction]
+pub(crate) fn stream_statistics() -> BTreeMap<String, (u64, u64, f64)> {
+    let row = |now: Streamed| (now.open, now.items, now.first.quantile(0.5).unwrap_or(f64::NAN));
+    telemetry().effects.all().into_iter().filter_map(|(name, t)| Some((name, row(t.streams()?)))).collect()
 }
 
 /// Turns the counting and timing of effects on or off; benchmarks measure the difference.

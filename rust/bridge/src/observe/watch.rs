@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use mountain_core::effect::Deadline;
-use mountain_core::observe::Observer;
+use mountain_core::observe::{Event, Observer};
 use mountain_core::policy::timeout_from_the_start;
 use mountain_core::sync::Mutex;
 use mountain_core::telemetry::{All, Listed};
@@ -75,6 +75,13 @@ fn make(py: Python<'_>, plan: &Plan, over: Deadline, tracing: Option<&'static Tr
 impl Watch {
     pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
         self.observer.as_ref()
+    }
+
+    /// Tells an event that the engine does not see.
+    pub(crate) fn tell(&self, event: Event) {
+        if let Some(observer) = &self.observer {
+            observer.told(event, clock().now());
+        }
     }
 
     /// The span, which also takes the failures of attempts that are tried again.

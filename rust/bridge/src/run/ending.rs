@@ -1,5 +1,6 @@
 //! The end of a run: it lets go of what it holds, and its record ends.
 
+use mountain_core::observe::Event;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
@@ -45,6 +46,14 @@ impl Run {
         };
         if stepped > slow::NOTICED {
             slow::step(py, &plan.name, attempts.max(1), stepped);
+        }
+        if let Some(items) = leaf.ends_items(py)
+            && let Some(watch) = leaf.watch.get()
+        {
+            watch.tell(Event::Items(items));
+            if matches!(result, Err(Fail::Left)) {
+                watch.tell(Event::Left);
+            }
         }
         let watched = leaf.watch.get().map(|watch| (&**watch, clock().now()));
         match result {

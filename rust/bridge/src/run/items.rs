@@ -3,6 +3,7 @@
 use std::task::Poll;
 
 use mountain_core::effect::{Begin, Class, Deadline, Holder};
+use mountain_core::observe::Event;
 use pyo3::exceptions::{PyStopAsyncIteration, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -213,18 +214,25 @@ impl PyLeaf {
 
     /// The item that came out in this poll, for the run to hand out.
     pub(super) fn take_item(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let (item, cancels, stands_in) = {
+        let (item, cancels, stands_in, first) = {
             let mut s = self.state.lock(py);
             let pulls = s.pulls.as_deref_mut()?;
             let (item, stands_in) = (pulls.item.take()?, pulls.stands_in.take());
             pulls.since = None;
-            (item, s.cancels.take(), stands_in)
+            let first = pulls.figures.as_mut().is_some_and(|figures| {
+                figures.item();
+                figures.items() == 1
+            });
+            (item, s.cancels.take(), stands_in, first)
         };
         drop(cancels);
         if stands_in.is_some() {
             self.trace.stand_in(stands_in);
         }
         if let Some(watch) = self.watch.get() {
+            if first {
+                watch.tell(Event::FirstItem);
+            }
             watch.leave(py);
         }
         Some(item)

@@ -107,6 +107,9 @@ impl PyLeaf {
             Ok((Ok(item), _)) => {
                 if let Some(pulls) = self.state.lock(py).pulls.as_deref_mut() {
                     pulls.phase = Phase::Between;
+                    if let Some(figures) = &mut pulls.figures {
+                        figures.item();
+                    }
                 }
                 if let Some(watch) = self.watch.get() {
                     watch.leave(py);
@@ -147,6 +150,9 @@ impl PyLeaf {
             }
             if pulls.idles && pulls.since.is_none() && pulls.closing == Closing::No {
                 pulls.since = since.or_else(|| Some(clock().about_now()));
+            }
+            if let Some(figures) = &mut pulls.figures {
+                figures.say();
             }
             (s.over, s.held) = (over, holder.map(Holder::held));
             (s.coroutine.replace(coroutine), s.yielded.replace(yielded))

@@ -1,5 +1,6 @@
 //! The state of a stream in its leaf: where its items come from, who drives it, and who waits for that.
 
+use mountain_core::observe::Open;
 use mountain_core::time::Instant;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
@@ -39,6 +40,8 @@ pub(crate) enum Phase {
 }
 
 pub(crate) struct Pulls {
+    /// Where its items are counted, from its beginning to its end.
+    pub(super) figures: Option<Open>,
     pub(super) source: Source,
     /// An item for the run to hand out.
     pub(super) item: Option<Py<PyAny>>,

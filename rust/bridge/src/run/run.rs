@@ -147,6 +147,8 @@ impl Run {
     pub(super) fn let_go(&mut self) {
         if let Some(leaf) = &self.leaf {
             self.record.let_go(leaf.plan.get(), self.began.map_or(0, |began| clock().took(began)));
+            // SAFETY: as in `bind`: a run is dropped on an attached thread.
+            leaf.ends_items(unsafe { Python::assume_attached() });
         }
     }
 

@@ -84,6 +84,9 @@ impl Run {
         {
             return Ok(Some(cache::shared(py, &value).unbind()));
         }
+        if leaf.opened.is_some() {
+            leaf.counts_items(py, self.began.map(|_| plan.tally.clone()));
+        }
         // No code of the user's has run since then.
         let began = self.step.filter(|_| !plan.stack.is_empty() && !plan.asks_python() && leaf.watch.get().is_none());
         let began = began.map(|began| clock().about(began));
@@ -219,6 +222,9 @@ impl Run {
         }
         let cut = || me.leaf.as_ref().and_then(|l| l.take_cut(py)).map(Err);
         if let Some(out) = me.leaf.as_ref().and_then(|l| l.take_item(py)).map(Ok).or_else(cut) {
+            if let (Some(leaf), Some(began), Ok(_)) = (&me.leaf, me.began, &out) {
+                leaf.first_item(py, || clock().took(began));
+            }
             Self::rests(me, slf)?;
             return Ok(Waits::Pull(out.map(|item| item.into_bound(py))));
         }

@@ -1,5 +1,8 @@
 //! The leaf of a stream: how it is made, and its state as the rooms below ask for it.
 
+use std::sync::Arc;
+
+use mountain_core::observe::{Open, Tally};
 use mountain_core::policy;
 use mountain_core::time::Instant;
 use pyo3::prelude::*;
@@ -27,6 +30,7 @@ impl PyLeaf {
         let idles = plan.get().stack.iter().any(|layer| matches!(layer, policy::Layer::Idle(_)));
         let leaf = PyLeaf { opened: Some(opened), ..PyLeaf::new(callable, args, kwargs, plan) };
         leaf.state.lock(py).pulls = Some(Box::new(Pulls {
+            figures: None,
             source: Source::None,
             item: None,
             cut: None,
@@ -54,6 +58,29 @@ impl PyLeaf {
         let out = what(&mut s, &mut pulls);
         s.pulls = Some(pulls);
         out
+    }
+
+    /// The stream begins: its items are counted from now on, at `tally` if it counts.
+    pub(super) fn counts_items(&self, py: Python<'_>, tally: Option<Arc<Tally>>) {
+        self.with(py, |_, pulls| pulls.figures = Some(Open::new(tally)));
+    }
+
+    /// The first item came out after that long.
+    pub(super) fn first_item(&self, py: Python<'_>, nanos: impl FnOnce() -> u64) {
+        self.with(py, |_, pulls| {
+            if let Some(figures) = &pulls.figures
+                && figures.items() == 1
+            {
+                figures.first(nanos());
+            }
+        });
+    }
+
+    /// The stream has ended: the number of its items.
+    pub(super) fn ends_items(&self, py: Python<'_>) -> Option<u64> {
+        self.opened?;
+        let figures = self.with(py, |_, pulls| pulls.figures.take());
+        figures.map(|figures| figures.items())
     }
 
     pub(super) fn is_out(&self, py: Python<'_>) -> bool {

@@ -3,11 +3,13 @@
 
 mod now;
 mod shard;
+mod streams;
 mod tally;
 mod times;
 
 pub use now::{Doing, Now};
 pub use shard::Sharded;
+pub use streams::{Open, Streamed};
 pub use tally::{Count, Tally};
 pub use times::{Summary, Times};
 
@@ -38,6 +40,12 @@ pub enum Event {
     Degraded(usize),
     /// The retry at that layer does not accept the value of the attempt.
     NotAccepted(usize),
+    /// The first item of a stream is out.
+    FirstItem,
+    /// A stream has ended after so many items.
+    Items(u64),
+    /// The consumer of a stream leaves it before its end.
+    Left,
     /// The chaos at that layer gives the call a fault. After a delay or a hang comes [`Event::Waited`].
     Chaos(usize, Injected),
     /// An attempt begins beside a slow one, the n-th of the call.

@@ -51,6 +51,9 @@ impl Now {
             | Event::Refused(_)
             | Event::Cache(..)
             | Event::NotAccepted(_)
+            | Event::FirstItem
+            | Event::Items(_)
+            | Event::Left
             | Event::Chaos(_, Injected::Failure) => return,
         };
         self.0.store(state | (layer as u64 & LAYER) << 2 | u64::from(attempt) << 32, Ordering::Relaxed);

@@ -1,9 +1,11 @@
 //! Counts the outcomes of one effect's runs, and their durations.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::shard::{Sharded, add};
+use super::streams::{Streamed, Streams};
 use super::times::{Summary, Times};
 use crate::sync::Mutex;
 
@@ -51,6 +53,8 @@ pub struct Tally {
     errors: ByName,
     /// Runs that ended with a fallback's value, by the name of what stood in.
     fallbacks: ByName,
+    /// Of a name that is a stream's.
+    streams: OnceLock<Box<Streams>>,
 }
 
 #[derive(Default)]
@@ -110,6 +114,22 @@ impl Tally {
     /// Counts a value of the fallback of that name; likewise.
     pub fn stood_in(&self, fallback: &str, more: impl FnOnce() -> bool) -> bool {
         self.fallbacks.count(fallback, more)
+    }
+
+    pub(super) fn of_streams(&self) -> &Streams {
+        self.streams.get_or_init(Box::default)
+    }
+
+    /// Its streams, if any has begun.
+    pub fn streams(&self) -> Option<Streamed> {
+        self.streams.get().map(|streams| streams.read())
+    }
+
+    /// In the child of a fork: the streams that are open are the parent's.
+    pub fn forget_open(&self) {
+        if let Some(streams) = self.streams.get() {
+            streams.forget_open();
+        }
     }
 
     pub fn total(&self, what: Count) -> u64 {

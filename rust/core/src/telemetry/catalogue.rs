@@ -40,6 +40,11 @@ pub(super) const DEGRADED: Metric = metric(
 );
 pub(super) const SECONDS: Metric =
     metric("mountain_effect_seconds", Histogram, &["effect"], "How long runs took, waits included");
+pub(super) const STREAMS_OPEN: Metric =
+    metric("mountain_streams_open", Gauge, &["stream"], "Streams that have begun and not ended");
+pub(super) const STREAM_ITEMS: Metric = metric("mountain_stream_items", Counter, &["stream"], "Items that came out of streams");
+pub(super) const STREAM_FIRST_ITEM: Metric =
+    metric("mountain_stream_first_item_seconds", Histogram, &["stream"], "How long the first item took, from the first pull");
 pub(super) const LIMIT_CAPACITY: Metric =
     metric("mountain_limit_capacity", Gauge, &["limit"], "Places of a concurrency limit, for each key");
 pub(super) const LIMIT_IN_FLIGHT: Metric =
@@ -99,6 +104,9 @@ pub const CATALOGUE: &[&Metric] = &[
     &FAILED,
     &DEGRADED,
     &SECONDS,
+    &STREAMS_OPEN,
+    &STREAM_ITEMS,
+    &STREAM_FIRST_ITEM,
     &LIMIT_CAPACITY,
     &LIMIT_IN_FLIGHT,
     &LIMIT_FULLEST,

@@ -78,6 +78,7 @@ impl Telemetry {
     /// thread was changing at that moment are not taken over.
     pub fn inherit(&self, parent: &Telemetry) {
         self.effects.inherit(&parent.effects);
+        self.effects.all().iter().for_each(|(_, tally)| tally.forget_open());
         self.policies.inherit(&parent.policies);
     }
 

@@ -150,7 +150,13 @@ impl Scrape {
         for (name, tally) in &effects {
             series.histogram(&[("effect", name)], &tally.times())?;
         }
-        Ok(())
+        let streams: Vec<_> = effects.iter().filter_map(|(name, tally)| Some((name, tally.streams()?))).collect();
+        let mut series = Series::of(encoder, &is::STREAMS_OPEN)?;
+        streams.iter().try_for_each(|(name, now)| series.gauge(&[("stream", name)], now.open))?;
+        let mut series = Series::of(encoder, &is::STREAM_ITEMS)?;
+        streams.iter().try_for_each(|(name, now)| series.counter(&[("stream", name)], now.items))?;
+        let mut series = Series::of(encoder, &is::STREAM_FIRST_ITEM)?;
+        streams.iter().try_for_each(|(name, now)| series.histogram(&[("stream", name)], &now.first))
     }
 
     fn policies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
