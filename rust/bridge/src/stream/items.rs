@@ -100,9 +100,9 @@ impl Items {
         match step {
             Step::Yield(yielded) => self.waits(py, yielded),
             Step::Return(_) if Run::is_over(run) => {
-                let stop = self.leaf.take_stop(py);
+                let exhausted = self.leaf.take_stop(py);
                 self.comes_to(py, Phase::Ended);
-                stop.map_or_else(end, Step::Error)
+                exhausted.map_or_else(end, Step::Error)
             }
             Step::Return(item) => {
                 self.comes_to(py, Phase::Between);
