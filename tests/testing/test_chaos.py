@@ -11,6 +11,7 @@ import pytest
 from mountain_runtime import (
     ConcurrencyLimit,
     Effect,
+    Hedge,
     Pipeline,
     Retry,
     Timeout,
@@ -267,3 +268,17 @@ async def test_a_hang_goes_on_when_the_block_is_left(virtual_clock: VirtualClock
         assert not any(task.done() for task in tasks)
         assert asked.calls == 0
     assert await asyncio.gather(*tasks) == [7, b"here", "thread"]
+
+
+async def test_a_hedge_answers_beside_an_attempt_that_hangs(virtual_clock: VirtualClock, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"here")
+    for work, answer in (
+        (effect(Asked())(5), 5),
+        (fs.read_bytes(tmp_path / "file"), b"here"),
+    ):
+        faults = chaos(hang=0.5, seed=1)  # the first call of that seed hangs, and the second does not
+        began = virtual_clock.time()
+        with faults.on():
+            assert await work.under(Hedge(after=2), faults) == answer
+        assert virtual_clock.time() - began == pytest.approx(2)
+        assert faults.statistics() == ChaosStatistics(2, 0, 0, 1)
