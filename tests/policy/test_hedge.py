@@ -55,6 +55,12 @@ async def test_where_all_fail_the_first_attempt_s_error_is_raised_with_its_frame
     assert "last failure" not in noted
 
 
+async def test_of_many_failures_the_note_names_a_few() -> None:
+    made = Attempts(*[LATER * 20] * 9, fails=9)
+    error = await ends(made.hedged(hedge=Hedge(LATER, attempts=9, budget=None))())
+    assert "ValueError(5); and 3 more" in "\n".join(error.__notes__)
+
+
 async def test_a_first_attempt_that_fails_in_time_is_not_tried_again() -> None:
     made = Attempts(LATER / 2, LATER, fails=1)
     error = await ends(made.hedged()())
