@@ -114,8 +114,8 @@ fn play(
     };
     drop(run);
     assert_eq!(clock.armed(), 0, "a timer is left");
-    let stops = leaf.0.lock().unwrap().stops;
-    (ended, stops, armed)
+    let asked = leaf.0.lock().unwrap().stops;
+    (ended, asked, armed)
 }
 
 #[test]
@@ -194,8 +194,7 @@ fn each_attempt_inside_a_retry_has_its_own_wait() {
             1 => clock.advance(secs(2)),
             2 => leaf.ends(Err(Fail::stopped())),
             // The backoff: a second. The wait is as old as the first attempt's, and counts anew.
-            3 => clock.advance(secs(1)),
-            4 => clock.advance(secs(1)),
+            3 | 4 => clock.advance(secs(1)),
             _ => leaf.ends(Ok(7)),
         }
         true
@@ -225,9 +224,9 @@ fn a_timeout_that_stands_first_counts_from_when_the_stream_was_opened() {
     // A timeout inside a retry is the attempt's, which begins with the first pull.
     let (ended, stops, _) = play(Some(at(0)), &[doubling(2), limit(3)], |step, leaf, clock| {
         if step == 0 {
-            clock.advance(secs(9))
+            clock.advance(secs(9));
         } else {
-            leaf.ends(Ok(7))
+            leaf.ends(Ok(7));
         }
         true
     });
