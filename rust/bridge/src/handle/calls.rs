@@ -101,7 +101,7 @@ impl Calls {
                 items.extend(place.item.take());
                 match place.limit.take() {
                     Some(limit) if latest.as_ref().is_none_or(|latest| limit.get().is_later(latest.get())) => {
-                        latest = Some(limit)
+                        latest = Some(limit);
                     }
                     Some(_) => {}
                     None => limited = false,

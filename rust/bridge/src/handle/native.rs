@@ -105,7 +105,7 @@ impl Handle {
                 Phase::Value(_) => record.succeeded(py, plan, took, watched),
                 Phase::Cancelled => record.cancelled(py, plan, took, watched),
                 Phase::Error(e) | Phase::Shared(e, _) => {
-                    record.failed(py, plan, &PyErr::from_value(e.bind(py).clone()), took, watched)
+                    record.failed(py, plan, &PyErr::from_value(e.bind(py).clone()), took, watched);
                 }
             }
         }
