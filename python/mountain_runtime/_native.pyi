@@ -58,6 +58,7 @@ __all__ = [
     "before_fork",
     "bind",
     "call_effect",
+    "call_stream",
     "check_call",
     "count_effects",
     "current_deadline",
@@ -420,6 +421,7 @@ class Landing:
     def asked(self) -> bool: ...
     def flies(self, task: object, /) -> None: ...
     def permit_context(self) -> PermitContext: ...
+    def gives(self, given: object, /) -> None: ...
     def succeed(self, value: object, /) -> None: ...
     def fail(self, exc: BaseException, /) -> None: ...
     def lose(self, _task: object = None, /) -> None: ...
@@ -501,6 +503,13 @@ class Plan:
     def name(self) -> str: ...
 
 def check_call(callable: object, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, /) -> None: ...  # noqa: A002
+def call_stream(
+    callable: Callable[..., object],  # noqa: A002
+    args: tuple[object, ...],
+    kwargs: dict[str, object] | None,
+    plan: Plan,
+    /,
+) -> Stream[Any]: ...
 def call_effect(
     callable: Callable[..., Awaitable[_T]],  # noqa: A002
     args: tuple[Any, ...],

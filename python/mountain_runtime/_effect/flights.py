@@ -1,13 +1,15 @@
 """Flights: runs of what a layer encloses, a task each: for all callers of a cached call, or beside another."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 
-from .._native import InheritedDeadline, Landing, Plan, call_effect, deadline_var, permit_context_var
+from .._native import InheritedDeadline, Landing, Plan, call_effect, call_stream, deadline_var, permit_context_var
 from .._tasks import scope as _scope
 from .._tasks.exits import EXITS
+from .relay import Relay
 
 __all__ = ["begin"]
 
@@ -20,30 +22,25 @@ def begin(
     landing: Landing,
     limit: InheritedDeadline | None,
     context: Context | None,
+    streams: bool,
     /,
 ) -> None:
     """Starts the call under `plan`, in `context` or a copy of the current one, whose deadline becomes `limit`.
 
-    With a `context` it may be called anywhere on the loop, and starts the call in the loop's next turn.
+    Of a stream the flight gives the items, by a relay, as the first of them is there. With a `context` it may be called anywhere on the loop, and starts the call in the loop's next turn.
     """
+    flight = partial(_fly, callable, args, kwargs, plan, landing, streams)
     if context is None:
-        _start(callable, args, kwargs, plan, landing, limit, copy_context())
+        _start(flight, plan.name, landing, limit, copy_context())
     else:
-        asyncio.get_running_loop().call_soon(_start, callable, args, kwargs, plan, landing, limit, context)
+        asyncio.get_running_loop().call_soon(_start, flight, plan.name, landing, limit, context)
 
 
 def _start(
-    callable: Callable[..., Any],  # noqa: A002
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any] | None,
-    plan: Plan,
-    landing: Landing,
-    limit: InheritedDeadline | None,
-    context: Context,
+    flight: Callable[[], Coroutine[Any, Any, None]], name: str, landing: Landing, limit: InheritedDeadline | None, context: Context
 ) -> None:
     context.run(deadline_var.set, limit)
-    flight = _fly(callable, args, kwargs, plan, landing)
-    task = asyncio.create_task(flight, name=plan.name, context=context)
+    task = asyncio.create_task(flight(), name=name, context=context)
     landing.flies(task)
     task.add_done_callback(landing.lose)  # cancelled before its first step, it has said nothing
 
@@ -54,11 +51,16 @@ async def _fly(
     kwargs: dict[str, Any] | None,
     plan: Plan,
     landing: Landing,
+    streams: bool,
 ) -> None:
     permit_context = landing.permit_context()
     permit_context_var.set(permit_context)
     try:
-        value = await call_effect(callable, args, kwargs, plan)
+        value: Any = None
+        if streams:
+            await Relay().run(call_stream(callable, args, kwargs, plan), landing)
+        else:
+            value = await call_effect(callable, args, kwargs, plan)
     except EXITS as error:
         landing.lose()  # a caller that waits on another loop begins another
         runtime: Any = _scope.current()

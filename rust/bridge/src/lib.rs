@@ -125,7 +125,7 @@ mod _native {
     #[pymodule_export]
     use super::scope::{Scope, current};
     #[pymodule_export]
-    use super::stream::Stream;
+    use super::stream::{Stream, call_stream};
     #[pymodule_export]
     use super::stream::function::StreamFunction;
     #[pymodule_export]

@@ -83,6 +83,14 @@ impl Landing {
         PyPermitContext::new(py, self.held.clone(), Some(self.flight.clone()))
     }
 
+    /// Gives something to the caller before the end: the items of a stream.
+    #[pyo3(signature = (given, /))]
+    fn gives(&self, given: Py<PyAny>) {
+        if let Some(landing) = &*self.right.lock() {
+            landing.gives(share(given));
+        }
+    }
+
     #[pyo3(signature = (value, /))]
     fn succeed(slf: &Bound<'_, Self>, value: Py<PyAny>) {
         Self::end(slf, Landed::Value(share(value)));

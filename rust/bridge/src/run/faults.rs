@@ -78,7 +78,7 @@ impl PyLeaf {
         {
             return Ok(Verdict::No);
         }
-        if self.is_out(py) {
+        if self.has_item_out(py) {
             return Ok(Verdict::No);
         }
         if let Fail::NotAccepted(_) = fault {
@@ -148,7 +148,7 @@ impl PyLeaf {
     /// The policy at `layer` names the fault's class.
     pub(super) fn is_named(&self, py: Python<'_>, layer: usize, fault: &mut Fail) -> bool {
         let plan = self.plan.get();
-        if self.is_out(py) && plan.stands_in(layer) {
+        if self.has_item_out(py) && plan.stands_in(layer) {
             return false;
         }
         match (plan.on(layer), self.raise(py, fault)) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mountain_core::effect::{Begin, Course, Deadline, Flights, Landing, Leaf, PermitContext, Shared, Terms, Trace, Verdict};
+use mountain_core::effect::{Around, Begin, Course, Deadline, Flights, Landing, Leaf, PermitContext, Shared, Terms, Trace, Verdict};
 use mountain_core::error::Owner;
 use mountain_core::time::Instant;
 use pyo3::prelude::*;
@@ -180,8 +180,17 @@ impl Leaf for PyLeaf {
     }
 
     fn flights(&self) -> Option<&dyn Flights<Ok = Py<PyAny>, Err = Fail>> {
-        // A stream's items go to its one consumer.
-        if self.opened.is_some() { None } else { Some(self) }
+        Some(self)
+    }
+
+    fn is_out(&self) -> bool {
+        // SAFETY: as in `poll`.
+        self.has_item_out(unsafe { Python::assume_attached() })
+    }
+
+    fn follow(&self, items: Py<PyAny>, around: &Around<'_>) {
+        // SAFETY: as in `poll`.
+        self.follow_items(unsafe { Python::assume_attached() }, items, around);
     }
 
     fn outlives(&self) -> bool {
@@ -239,7 +248,7 @@ impl Flights for PyLeaf {
                 at => Some(InheritedDeadline::of(py, at, self.deadline_source(py, over.owner))?),
             };
             let context = self.context_of_flight(py)?;
-            let args = (self.callable.bind(py), self.args.bind(py), kwargs, inner, landing, limit, context);
+            let args = (self.callable.bind(py), self.args.bind(py), kwargs, inner, landing, limit, context, self.opened.is_some());
             api(py).fly.bind(py).call1(args).map(drop)
         };
         begin().map_err(|e| Fail::raised(py, e))

@@ -220,8 +220,10 @@ impl Run {
             }
             return Ok(Waits::For(yielded.into_bound(py), owed));
         }
-        let cut = || me.leaf.as_ref().and_then(|l| l.take_cut(py)).map(Err);
-        if let Some(out) = me.leaf.as_ref().and_then(|l| l.take_item(py)).map(Ok).or_else(cut) {
+        // The attempts beside the one that gave the item end first.
+        let leaf = me.leaf.as_ref().filter(|l| l.trace.awaits.is_empty());
+        let out = leaf.and_then(|l| l.take_item(py).map(Ok).or_else(|| l.take_cut(py).map(Err)));
+        if let Some(out) = out {
             if let (Some(leaf), Some(began), Ok(_)) = (&me.leaf, me.began, &out) {
                 leaf.first_item(py, || clock().took(began));
             }

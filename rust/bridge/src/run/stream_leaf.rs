@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mountain_core::effect::{Around, Holder};
 use mountain_core::observe::{Open, Tally};
 use mountain_core::policy;
 use mountain_core::time::Instant;
@@ -9,11 +10,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::plan::Plan;
+use crate::run::async_iter::next_of;
 use crate::run::leaf::PyLeaf;
 use crate::run::pulls::Closing;
 use crate::run::pulls::Phase;
 use crate::run::pulls::Pulls;
 use crate::run::pulls::Source;
+use crate::run::suspended::Resume;
 use crate::run::suspended::Suspended;
 
 impl PyLeaf {
@@ -83,8 +86,29 @@ impl PyLeaf {
         figures.map(|figures| figures.items())
     }
 
-    pub(super) fn is_out(&self, py: Python<'_>) -> bool {
+    pub(super) fn has_item_out(&self, py: Python<'_>) -> bool {
         self.opened.is_some() && self.state.lock(py).pulls.as_ref().is_some_and(|pulls| pulls.out)
+    }
+
+    /// Goes on with the items of a flight, in place of a generator of its own. The next poll takes the first of them.
+    pub(super) fn follow_items(&self, py: Python<'_>, items: Py<PyAny>, around: &Around<'_>) {
+        if let Some(watch) = self.watch.get() {
+            watch.enter(py, false);
+        }
+        let next = next_of(items.bind(py));
+        let held = around.held.map(Holder::held);
+        let replaced = self.with(py, |s, pulls| {
+            (s.over, s.held, s.resume) = (around.over, held, Resume::Send);
+            let source = std::mem::replace(&mut pulls.source, Source::Iterator(items));
+            match next {
+                Ok(next) => (source, s.coroutine.replace(next)),
+                Err(e) => {
+                    pulls.met = Some(Err(e));
+                    (source, None)
+                }
+            }
+        });
+        drop(replaced);
     }
 
     pub(crate) fn phase(&self, py: Python<'_>) -> Phase {

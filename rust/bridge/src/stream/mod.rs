@@ -6,4 +6,4 @@ pub(crate) mod leaving;
 mod protocol;
 mod value;
 
-pub(crate) use value::Stream;
+pub(crate) use value::{Stream, call_stream};

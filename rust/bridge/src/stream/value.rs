@@ -74,6 +74,19 @@ impl Stream {
     }
 }
 
+/// A stream of any callable that returns an async iterator.
+#[pyfunction]
+#[pyo3(signature = (callable, args, kwargs, plan, /))]
+pub(crate) fn call_stream<'py>(
+    py: Python<'py>,
+    callable: Py<PyAny>,
+    args: Bound<'py, PyTuple>,
+    kwargs: Option<Bound<'py, PyDict>>,
+    plan: Py<Plan>,
+) -> PyResult<Bound<'py, Stream>> {
+    Stream::of(py, callable, args, kwargs, plan)
+}
+
 #[pymethods]
 impl Stream {
     #[classmethod]

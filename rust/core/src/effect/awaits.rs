@@ -162,6 +162,11 @@ impl Awaits {
         self.with(number, |wait| wait.leaves != Leaves::No).unwrap_or(false)
     }
 
+    /// Whether the call waits for no flight.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_none()
+    }
+
     /// Whether the inside of `whose` waits for the end of a flight that was asked to end.
     pub(crate) fn leaves(&self, whose: Owner) -> bool {
         each(self.0.lock().as_deref()).any(|wait| whose.encloses(wait.layer) && wait.leaves())

@@ -41,6 +41,8 @@ pub struct Flight {
 #[derive(Default)]
 struct State {
     landed: Option<Landed>,
+    /// What the work gives before its end.
+    given: Option<Shared>,
     waiting: Slab<Option<Waker>>,
     /// Goes on without waiters.
     refreshes: bool,
@@ -62,6 +64,10 @@ impl State {
             return None;
         }
         self.abort.take()
+    }
+
+    fn wakers(&mut self) -> Vec<Waker> {
+        self.waiting.iter_mut().filter_map(|(_, waiter)| waiter.take()).collect()
     }
 }
 
@@ -138,12 +144,31 @@ impl Flight {
         if state.landed.is_none() {
             state.landed = Some(landed);
         }
-        let abort = state.abort.take();
-        let woken: Vec<Waker> = state.waiting.iter_mut().filter_map(|(_, waiter)| waiter.take()).collect();
+        let gone = (state.abort.take(), state.given.take());
+        let woken = state.wakers();
         state.waits_for.clear();
         drop(state);
-        drop(abort);
+        drop(gone);
         woken.into_iter().for_each(Waker::wake);
+    }
+
+    fn gives(&self, given: Shared) {
+        let mut state = self.state.lock();
+        let replaced = state.given.replace(given);
+        let woken = state.wakers();
+        drop(state);
+        drop(replaced);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes what the work has given before its end. A waiter is woken when there is something.
+    pub(super) fn given(&self) -> Option<Shared> {
+        self.state.lock().given.take()
+    }
+
+    /// Lets the work go on without waiters, to its own end.
+    pub(super) fn release(&self) {
+        self.state.lock().refreshes = true;
     }
 
     pub(super) fn has_landed(&self) -> bool {
@@ -209,6 +234,11 @@ impl Landing {
 
     pub fn flight(&self) -> &Arc<Flight> {
         &self.flight
+    }
+
+    /// Gives something to the layer that waits, before the work has ended: the items of a stream, which go on.
+    pub fn gives(&self, given: Shared) {
+        self.flight.gives(given);
     }
 
     /// Sets how to ask the work to end. If it was asked already, this asks at once.

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{Awaits, Call, Flight, Landed, Leaf};
+use super::{Awaits, Call, Flight, Landed, Leaf, Shared};
 
 /// A call's wait for one flight, of which it may have several. Dropping it leaves the flight, and does not wait for the
 /// flight's end.
@@ -32,6 +32,16 @@ impl<'a> Joined<'a> {
     /// end, and its outcome is unknown. The wait is given back with the outcome.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Landed>> {
         self.awaits.poll(self.number, cx)
+    }
+
+    /// Takes what the flight has given before its end. Polled before, the wait is woken when there is something.
+    pub fn given(&self) -> Option<Shared> {
+        self.flight.given()
+    }
+
+    /// Leaves the flight, which goes on to its own end.
+    pub fn release(self) {
+        self.flight.release();
     }
 
     /// [`Joined::poll`] to its end.

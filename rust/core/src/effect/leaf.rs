@@ -76,6 +76,14 @@ pub trait Leaf: Send + Sync {
         None
     }
 
+    /// Whether the running call is of a stream whose first item is out: no other run can stand in for it any more.
+    fn is_out(&self) -> bool {
+        false
+    }
+
+    /// Go on with the items that a flight [gave](Landing::gives), in place of a call: the next `poll` is of them.
+    fn follow(&self, _items: Self::Ok, _around: &Around<'_>) {}
+
     /// Whether the last call has ended for its caller but goes on, as a thread does that cannot be stopped.
     fn outlives(&self) -> bool {
         false

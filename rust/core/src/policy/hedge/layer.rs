@@ -7,6 +7,9 @@
 //!  3. The first success is the value. The flights that are left are asked to end, and so is the first attempt: as by
 //!     a deadline, it is polled on while anything inside it runs, and dropped where nothing does.
 //!  4. The call ends when all attempts have.
+//!
+//! Of a stream the first success is the first item. The attempt that has it goes on within the call: the first attempt
+//! as it is, a flight by the items that it gives, which the leaf follows once the other attempts have ended.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -15,7 +18,7 @@ use std::task::{Context, Poll};
 
 use super::Hedge;
 use super::machine::{Ended, Race};
-use crate::effect::{Around, Call, Class, Fault, Flight, Holder, Joined, Landed, Landing, Leaf};
+use crate::effect::{Around, Call, Class, Fault, Flight, Holder, Joined, Landed, Landing, Leaf, Shared};
 use crate::error::Owner;
 use crate::observe::Event;
 use crate::time::{Instant, Sleep, sleep_until};
@@ -36,17 +39,40 @@ where
     hedge.called(began);
     let mut inner = pin!(Some(inner));
     let mut attempts: Option<Box<Attempts<'a, L>>> = None;
+    let (mut is_out, mut follows) = (false, false);
     poll_fn(move |cx| {
+        if follows {
+            return call.leaf.poll(None, cx);
+        }
         if attempts.is_none()
-            && let Some(Poll::Ready(result)) = inner.as_mut().as_pin_mut().map(|inner| inner.poll(cx))
+            && let Some(polled) = inner.as_mut().as_pin_mut().map(|inner| inner.poll(cx))
         {
-            if result.as_ref().map_or_else(|e| was_slow(e.class()), |_| true) {
+            let was_out = is_out;
+            let so_long = match &polled {
+                Poll::Ready(result) => !was_out && result.as_ref().map_or_else(|e| was_slow(e.class()), |_| true),
+                Poll::Pending => {
+                    is_out = call.leaf.is_out();
+                    is_out && !was_out
+                }
+            };
+            if so_long {
                 took(call, layer, hedge, began);
             }
-            return Poll::Ready(result);
+            if polled.is_ready() || is_out {
+                return polled;
+            }
         }
         let attempts = attempts.get_or_insert_with(|| Box::new(Attempts::new(call, layer, hedge, around, began)));
-        attempts.poll(inner.as_mut(), cx)
+        match attempts.poll(inner.as_mut(), cx) {
+            Poll::Ready(Ok(Outcome::Goes(items))) => {
+                call.leaf.follow(items, &around);
+                follows = true;
+                call.leaf.poll(None, cx)
+            }
+            Poll::Ready(Ok(Outcome::Value(value))) => Poll::Ready(Ok(value)),
+            Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+            Poll::Pending => Poll::Pending,
+        }
     })
     .await
 }
@@ -66,6 +92,12 @@ fn took<L: Leaf>(call: &Call<'_, L>, layer: usize, hedge: &Hedge, began: Instant
     });
 }
 
+enum Outcome<T> {
+    Value(T),
+    /// The items of a flight, which go on.
+    Goes(T),
+}
+
 /// The attempts of a call that has waited.
 struct Attempts<'a, L: Leaf> {
     call: &'a Call<'a, L>,
@@ -77,6 +109,10 @@ struct Attempts<'a, L: Leaf> {
     timer: Option<Sleep<'a>>,
     /// By number, the oldest first.
     flying: Vec<(u32, Joined<'a>)>,
+    /// The first attempt goes on: its first item is out.
+    stays: bool,
+    /// The flight that goes on, and its items.
+    goes: Option<(Joined<'a>, Shared)>,
     /// A cancel of the caller's, or an exit: it reaches the caller whatever else ends.
     passes: Option<L::Err>,
     value: Option<L::Ok>,
@@ -103,6 +139,8 @@ impl<'a, L: Leaf> Attempts<'a, L> {
             race,
             timer: None,
             flying: Vec::new(),
+            stays: false,
+            goes: None,
             passes: None,
             value: None,
             decided: None,
@@ -111,7 +149,7 @@ impl<'a, L: Leaf> Attempts<'a, L> {
         }
     }
 
-    fn poll<F>(&mut self, mut inner: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Result<L::Ok, L::Err>>
+    fn poll<F>(&mut self, mut inner: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Result<Outcome<L::Ok>, L::Err>>
     where
         F: Future<Output = Result<L::Ok, L::Err>>,
     {
@@ -120,12 +158,18 @@ impl<'a, L: Leaf> Attempts<'a, L> {
                 self.race.close();
             }
             self.poll_first(inner.as_mut(), cx);
+            if inner.is_some() && self.race.is_open() && self.call.leaf.is_out() {
+                took(self.call, self.layer, self.hedge, self.began);
+                self.won(FIRST);
+                self.stays = true;
+                self.race.settles();
+            }
             self.poll_flights(cx);
             if self.race.asks() {
                 self.flying.iter().for_each(|(_, joined)| joined.ask());
-                if inner.is_some() {
+                if inner.is_some() && !self.stays {
                     // At least so long: were it not counted, the slow ones that lose would be unknown.
-                    if self.passes.is_none() && self.value.is_some() {
+                    if self.passes.is_none() && (self.value.is_some() || self.goes.is_some()) {
                         took(self.call, self.layer, self.hedge, self.began);
                     }
                     self.call.stop(Owner::Layer(self.layer));
@@ -133,7 +177,7 @@ impl<'a, L: Leaf> Attempts<'a, L> {
                 continue;
             }
             if self.race.is_over() {
-                return Poll::Ready(self.outcome());
+                return self.poll_outcome(cx);
             }
             if !self.begin_due(cx) {
                 return Poll::Pending;
@@ -147,7 +191,7 @@ impl<'a, L: Leaf> Attempts<'a, L> {
     {
         let Some(first) = inner.as_mut().as_pin_mut() else { return };
         let how = match first.poll(cx) {
-            Poll::Pending if self.race.is_open() || self.call.stopping(Owner::Layer(self.layer)) => return,
+            Poll::Pending if self.stays || self.race.is_open() || self.call.stopping(Owner::Layer(self.layer)) => return,
             // Nothing runs in it: a backoff, or a queue.
             Poll::Pending => Ended::Nothing,
             Poll::Ready(Ok(value)) => {
@@ -178,11 +222,20 @@ impl<'a, L: Leaf> Attempts<'a, L> {
     fn poll_flights(&mut self, cx: &mut Context<'_>) {
         let mut at = 0;
         while let Some((number, joined)) = self.flying.get(at) {
+            let number = *number;
             let Poll::Ready(landed) = joined.poll(cx) else {
-                at += 1;
+                match joined.given().filter(|_| self.race.is_open()) {
+                    Some(given) => {
+                        let (_, joined) = self.flying.remove(at);
+                        self.won(number);
+                        self.goes = Some((joined, given));
+                        self.race.ended(Ended::Well);
+                    }
+                    None => at += 1,
+                }
                 continue;
             };
-            let (number, asked) = (*number, joined.is_asked());
+            let asked = joined.is_asked();
             self.flying.remove(at);
             let Some(flights) = self.call.leaf.flights() else { continue };
             let how = match landed {
@@ -221,10 +274,15 @@ impl<'a, L: Leaf> Attempts<'a, L> {
     }
 
     fn succeeded(&mut self, number: u32, value: L::Ok) {
-        if self.value.is_some() {
-            return;
+        if self.value.is_none() {
+            self.value = Some(value);
+            if !self.stays {
+                self.won(number);
+            }
         }
-        self.value = Some(value);
+    }
+
+    fn won(&self, number: u32) {
         if number > FIRST {
             self.hedge.won();
         }
@@ -265,6 +323,25 @@ impl<'a, L: Leaf> Attempts<'a, L> {
         Some((number, joined))
     }
 
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome<L::Ok>, L::Err>> {
+        if let Some((joined, _)) = &self.goes {
+            if self.passes.is_some() {
+                joined.ask();
+            }
+            if joined.is_asked() {
+                if joined.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.goes = None;
+            }
+        }
+        if let (Some((joined, given)), Some(flights)) = (self.goes.take(), self.call.leaf.flights()) {
+            joined.release();
+            return Poll::Ready(Ok(Outcome::Goes(flights.shared(&given))));
+        }
+        Poll::Ready(self.outcome().map(Outcome::Value))
+    }
+
     fn outcome(&mut self) -> Result<L::Ok, L::Err> {
         if let Some(e) = self.passes.take() {
             return Err(e);
@@ -276,6 +353,10 @@ impl<'a, L: Leaf> Attempts<'a, L> {
             return Err(e);
         }
         let mut others = std::mem::take(&mut self.others);
+        if self.stays {
+            // They have failed beside an attempt that did not.
+            others.clear();
+        }
         let first = match self.first.take() {
             Some(first) => first,
             None if others.is_empty() => return Err(L::Err::stopped()),

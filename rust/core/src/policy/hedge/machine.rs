@@ -70,6 +70,13 @@ impl Race {
         }
     }
 
+    /// One attempt is to go on to its end, and the others are not.
+    pub(super) fn settles(&mut self) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Known { asked: false };
+        }
+    }
+
     /// Something outside has asked the attempts to end.
     pub(super) fn close(&mut self) {
         if self.phase == Phase::Open {
