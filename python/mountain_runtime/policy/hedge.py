@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 from math import inf
-from typing import Any, Literal, ParamSpec, TypedDict, cast, final
+from typing import Any, ParamSpec, TypedDict, cast, final
 
 from .._native import BudgetState, HedgeState, Layer
 from ..errors import ConfigError
@@ -125,9 +125,6 @@ class Hedge(Policy):
 
     def _asks(self) -> Asks:
         return {} if self._key is None else {"key": self._key}
-
-    def _only(self) -> Literal["effect"]:
-        return "effect"
 
     def _part(self) -> Part:
         if self._after is None:

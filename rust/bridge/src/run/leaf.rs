@@ -245,6 +245,8 @@ impl Flights for PyLeaf {
             let kwargs = self.kwargs.as_ref().map(|k| k.bind(py));
             let limit = match over.at {
                 Instant::NEVER => None,
+                // The call closes the stream when it passes, and the flight would cancel the cleanup of that.
+                _ if self.opened.is_some() => None,
                 at => Some(InheritedDeadline::of(py, at, self.deadline_source(py, over.owner))?),
             };
             let context = self.context_of_flight(py)?;
