@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Fallback, Hedge, Pipeline, Retry, RetryBudget, Timeout, effect, stream
+from mountain_runtime import Fallback, Hedge, Pipeline, Retry, RetryBudget, Timeout, effect
 from mountain_runtime.errors import ConfigError
 from tests.policy.test_hedge_when import napped
 
@@ -44,15 +44,10 @@ def test_it_is_written_as_it_was() -> None:
     assert repr(Hedge(0.1, budget=None)) == "Hedge(0.1, budget=None)"
 
 
-def test_it_stands_once_around_a_call_and_around_no_stream() -> None:
+def test_it_stands_once_around_a_call() -> None:
     hedge = Hedge(1)
     with pytest.raises(ConfigError, match="stands twice"):
         effect(hedge, hedge)(napped)
-    with pytest.raises(ConfigError, match="is about one value"):
-
-        @stream(hedge)
-        async def items() -> Any:
-            yield 1
 
 
 @pytest.mark.parametrize(

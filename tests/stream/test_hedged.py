@@ -51,7 +51,7 @@ async def test_the_second_attempt_wins_and_gives_all_items(virtual_clock: Virtua
     assert await read(upstream.under(Hedge(1))) == ["a", "b", "c"]
     assert upstream.logs[0] == ["opened", "CancelledError", "closed"]
     assert upstream.logs[1] == ["opened", "closed"]
-    assert virtual_clock.time() == 1 + 0.5 + 0.25 + 2 + 0.25, "the first item waits for the cleanup of the first attempt"
+    assert virtual_clock.time() == 1 + 0.5 + 0.25 + 2 + 0.25, "the first item waits for the loser's cleanup"
 
 
 async def test_the_first_attempt_wins_though_another_has_begun(virtual_clock: VirtualClock) -> None:

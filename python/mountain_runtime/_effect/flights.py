@@ -27,7 +27,8 @@ def begin(
 ) -> None:
     """Starts the call under `plan`, in `context` or a copy of the current one, whose deadline becomes `limit`.
 
-    Of a stream the flight gives the items, by a relay, as the first of them is there. With a `context` it may be called anywhere on the loop, and starts the call in the loop's next turn.
+    Of a stream the flight gives the items, by a relay, as the first of them is there. With a `context` it may be called
+    anywhere on the loop, and starts the call in the loop's next turn.
     """
     flight = partial(_fly, callable, args, kwargs, plan, landing, streams)
     if context is None:
@@ -37,7 +38,11 @@ def begin(
 
 
 def _start(
-    flight: Callable[[], Coroutine[Any, Any, None]], name: str, landing: Landing, limit: InheritedDeadline | None, context: Context
+    flight: Callable[[], Coroutine[Any, Any, None]],
+    name: str,
+    landing: Landing,
+    limit: InheritedDeadline | None,
+    context: Context,
 ) -> None:
     context.run(deadline_var.set, limit)
     task = asyncio.create_task(flight(), name=name, context=context)

@@ -125,11 +125,11 @@ mod _native {
     #[pymodule_export]
     use super::scope::{Scope, current};
     #[pymodule_export]
-    use super::stream::{Stream, call_stream};
-    #[pymodule_export]
     use super::stream::function::StreamFunction;
     #[pymodule_export]
     use super::stream::items::Items;
+    #[pymodule_export]
+    use super::stream::{Stream, call_stream};
     #[pymodule_export]
     use super::testing::trial::{fail, noop, panic, sleep, tick};
     #[pymodule_export]

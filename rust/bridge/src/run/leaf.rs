@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mountain_core::effect::{Around, Begin, Course, Deadline, Flights, Landing, Leaf, PermitContext, Shared, Terms, Trace, Verdict};
+use mountain_core::effect::{
+    Around, Begin, Course, Deadline, Flights, Landing, Leaf, PermitContext, Shared, Terms, Trace, Verdict,
+};
 use mountain_core::error::Owner;
 use mountain_core::time::Instant;
 use pyo3::prelude::*;
@@ -250,7 +252,8 @@ impl Flights for PyLeaf {
                 at => Some(InheritedDeadline::of(py, at, self.deadline_source(py, over.owner))?),
             };
             let context = self.context_of_flight(py)?;
-            let args = (self.callable.bind(py), self.args.bind(py), kwargs, inner, landing, limit, context, self.opened.is_some());
+            let args =
+                (self.callable.bind(py), self.args.bind(py), kwargs, inner, landing, limit, context, self.opened.is_some());
             api(py).fly.bind(py).call1(args).map(drop)
         };
         begin().map_err(|e| Fail::raised(py, e))

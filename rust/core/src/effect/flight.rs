@@ -41,7 +41,7 @@ pub struct Flight {
 #[derive(Default)]
 struct State {
     landed: Option<Landed>,
-    /// What the work gives before its end.
+    /// The items that the work gives before its end.
     given: Option<Shared>,
     waiting: Slab<Option<Waker>>,
     /// Goes on without waiters.

@@ -4,6 +4,7 @@
 //! The first attempt runs within the call itself, and each further one is a flight: where none begins, a call pays for
 //! nothing but being counted.
 
+mod attempts;
 mod layer;
 mod machine;
 mod sketch;
