@@ -1,32 +1,71 @@
-import asyncio, json, sys, runpy
+"""An LLM gateway: hedged, streamed, a ladder of upstreams, priorities in a rate limit."""
 
-sys.argv = ["x"]
-import mountain_runtime
-from mountain_runtime import testing
-from mountain_runtime.testing import Reply
+import json
+from collections.abc import AsyncIterator
+from math import nan
 
-src = open("/work/shared/next/programs/i_gateway.py").read()
-ns = {}
-exec(compile(src, "i_gateway", "exec"), ns)
-n = 0
+import httpx
 
-
-def answer(req):
-    global n
-    n += 1
-    if req.url.endswith("/stream"):
-        return Reply(body=[b'{"token":"a"}\n{"tok', b'en":"b"}\n'])
-    if ":8001" in req.url:
-        return Reply(500) if n < 9 else Reply(json={"text": "big"})
-    return Reply(json={"text": "small"})
-
-
-async def main():
-    with testing.http(answer) as reqs:
-        print(await ns["ask"]("t", "hello"))
-        await ns["chat"]("t", "hello")
-        print()
-        print([r.url for r in reqs])
+from mountain_runtime import (
+    CircuitBreaker,
+    ConcurrencyLimit,
+    Fallback,
+    Hedge,
+    Idle,
+    Priority,
+    RateLimit,
+    Retry,
+    Timeout,
+    effect,
+    priority,
+    stream,
+)
 
 
-asyncio.run(main())
+def transient(e: Exception) -> bool | float:
+    match e:
+        case httpx.HTTPStatusError(response=r) if r.status_code in (429, 503):
+            return float(r.headers.get("retry-after", nan))
+        case httpx.HTTPStatusError():
+            return False
+        case _:
+            return isinstance(e, httpx.TransportError)
+
+
+big = httpx.AsyncClient(base_url="https://big.example")
+small = httpx.AsyncClient(base_url="https://small.example")
+per_tenant = RateLimit(60, per=60, key=lambda tenant, prompt: tenant, name="tenants")
+
+
+@effect(Timeout(30), CircuitBreaker(name="small"), Retry(on=transient))
+async def ask_small(tenant: str, prompt: str) -> str:
+    r = await small.post("/v1", json={"tenant": tenant, "q": prompt})
+    return str(r.raise_for_status().json()["text"])
+
+
+@effect(
+    Timeout(60),
+    Fallback(ask_small, on=Exception),
+    CircuitBreaker(name="big"),
+    Retry(on=transient, attempts=3),
+    per_tenant,
+    Hedge(percentile=0.95),
+)
+async def ask(tenant: str, prompt: str) -> str:
+    r = await big.post("/v1", json={"tenant": tenant, "q": prompt})
+    return str(r.raise_for_status().json()["text"])
+
+
+@stream(Timeout(300), Retry(on=transient), ConcurrencyLimit(8), per_tenant, Idle(10))
+async def tokens(tenant: str, prompt: str) -> AsyncIterator[str]:
+    async with big.stream("POST", "/v1/stream", json={"tenant": tenant, "q": prompt}) as r:
+        r.raise_for_status()
+        async for line in r.aiter_lines():
+            yield str(json.loads(line)["token"])
+
+
+async def chat(tenant: str, prompt: str) -> None:
+    with priority(Priority.HIGH):
+        async with tokens(tenant, prompt) as out:
+            async for token in out:
+                print(token, end="", flush=True)
