@@ -152,6 +152,7 @@ mod _native {
         type_slots::install::<Run>(py);
         type_slots::install::<Slot>(py);
         type_slots::install::<Items>(py);
+        type_slots::install_async::<Items>(py);
         type_slots::install::<Leaving>(py);
         type_slots::install::<Over>(py);
         free_list::install::<Effect>(py);
@@ -159,6 +160,7 @@ mod _native {
         free_list::install::<Run>(py);
         free_list::install::<Slot>(py);
         free_list::install::<Items>(py);
+        free_list::install::<Leaving>(py);
         free_list::install::<Stream>(py);
         m.add("DEBUG", cfg!(debug_assertions))?;
         m.add("deadline_var", vars::deadline_var(py)?)?;

@@ -130,6 +130,18 @@ pub(crate) fn install<T: Steps>(py: Python<'_>) {
     }
 }
 
+/// Sets the type slots of an async iterator that is its own awaitable: neither an item nor the loop's beginning goes
+/// through a method.
+pub(crate) fn install_async<T: Steps>(py: Python<'_>) {
+    let tp = T::type_object_raw(py);
+    // SAFETY: as in `install`.
+    unsafe {
+        (*(*tp).tp_as_async).am_aiter = Some(itself);
+        (*(*tp).tp_as_async).am_anext = Some(itself);
+        ffi::PyType_Modified(tp);
+    }
+}
+
 /// A new object of a type with a free list. A block from that list is untracked: the object is tracked again once its
 /// fields are written.
 pub(crate) fn tracked<T>(py: Python<'_>, value: impl Into<pyo3::PyClassInitializer<T>>) -> PyResult<Bound<'_, T>>

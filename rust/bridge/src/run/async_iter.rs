@@ -1,8 +1,8 @@
 //! The protocol of async iterators, by the slots of their types: an `async for` uses the same.
 
 use pyo3::exceptions::PyTypeError;
-use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::{ffi, intern};
 
 use crate::run::driving::is_old_coroutine;
 
@@ -38,6 +38,22 @@ pub(super) fn next_of(source: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         Bound::from_owned_ptr_or_err(py, anext(source.as_ptr()))?
     };
     awaited(&next)
+}
+
+/// The iterator that an await of the close of `source` drives; `None` where it has none to call.
+pub(super) fn close_of(source: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+    let name = intern!(source.py(), "aclose");
+    // SAFETY: asks for the type only.
+    let close = if unsafe { ffi::PyAsyncGen_CheckExact(source.as_ptr()) } != 0 {
+        // No object of the bound method is made.
+        source.call_method0(name)?
+    } else {
+        match source.getattr_opt(name)? {
+            Some(close) => close.call0()?,
+            None => return Ok(None),
+        }
+    };
+    awaited(&close).map(Some)
 }
 
 /// The iterator that an await of `given` drives.

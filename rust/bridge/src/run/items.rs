@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use crate::context::{Over, under};
 use crate::convert::fail::{Fail, no_stop};
 use crate::run::async_iter::awaited;
+use crate::run::async_iter::close_of;
 use crate::run::async_iter::iterator_of;
 use crate::run::async_iter::next_of;
 use crate::run::driving::Deeper;
@@ -276,10 +277,6 @@ impl PyLeaf {
                 Source::None | Source::Sole => None,
             }
         });
-        let Some(source) = source else { return Ok(None) };
-        match source.bind(py).getattr_opt(intern!(py, "aclose"))? {
-            Some(close) => awaited(&close.call0()?).map(Some),
-            None => Ok(None),
-        }
+        source.map_or(Ok(None), |source| close_of(source.bind(py)))
     }
 }

@@ -51,7 +51,15 @@ impl Engine {
         enforced_at: Option<Instant>,
         began: Option<Instant>,
     ) -> Self {
-        Engine(Box::pin(engine(leaf, clock, terms, over, enforced_at, began)))
+        Engine(Box::pin(async move {
+            let observer = leaf.watch.get().and_then(|watch| watch.observer()).map(|observer| &**observer);
+            let call = Call::new(&*leaf, clock, &leaf.trace, &terms).observed(observer).opened(leaf.opened).began(began);
+            let stack = &leaf.plan.get().stack;
+            if stack.is_empty() && enforced_at.is_none() {
+                return call_leaf(&call, Around::call(&terms, over)).await;
+            }
+            policy::run(&call, stack, over, enforced_at).await
+        }))
     }
 }
 
@@ -168,23 +176,6 @@ impl Run {
             leaf.lost(slf.py());
         }
     }
-}
-
-async fn engine(
-    leaf: Arc<PyLeaf>,
-    clock: &'static Arc<Clock>,
-    terms: Terms,
-    over: Deadline,
-    enforced_at: Option<Instant>,
-    began: Option<Instant>,
-) -> Ended {
-    let observer = leaf.watch.get().and_then(|watch| watch.observer()).map(|observer| &**observer);
-    let call = Call::new(&*leaf, clock, &leaf.trace, &terms).observed(observer).opened(leaf.opened).began(began);
-    let stack = &leaf.plan.get().stack;
-    if stack.is_empty() && enforced_at.is_none() {
-        return call_leaf(&call, Around::call(&terms, over)).await;
-    }
-    policy::run(&call, stack, over, enforced_at).await
 }
 
 pub(super) fn used_up() -> PyErr {

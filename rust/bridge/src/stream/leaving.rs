@@ -11,7 +11,8 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::python::api::api;
 use crate::python::attached::Attached;
-use crate::python::type_slots::{Step, Steps, thrown};
+use crate::python::free_list::{Idle, Reused};
+use crate::python::type_slots::{self, Step, Steps, thrown};
 use crate::run::Run;
 use crate::run::pulls::{Closing, Phase};
 use crate::run::suspended::Resume;
@@ -58,7 +59,7 @@ enum State {
     Done,
 }
 
-#[pyclass(frozen, module = "mountain_runtime._native")]
+#[pyclass(frozen, freelist = 1024, module = "mountain_runtime._native")]
 pub(crate) struct Leaving {
     items: Py<Items>,
     /// No wait is allowed: the consumer's coroutine is being thrown away.
@@ -71,10 +72,19 @@ pub(crate) struct Leaving {
     cancel: Attached<Option<Py<PyAny>>>,
 }
 
+impl Reused for Leaving {
+    const MOST: usize = 1024;
+
+    fn idle() -> &'static Idle {
+        static IDLE: Idle = Idle::new();
+        &IDLE
+    }
+}
+
 impl Leaving {
     pub(super) fn of(items: Bound<'_, Items>, at_once: bool, passes: bool) -> PyResult<Bound<'_, Self>> {
         let (py, items) = (items.py(), items.unbind());
-        Bound::new(py, Leaving { items, at_once, passes, state: Attached::default(), cancel: Attached::default() })
+        type_slots::tracked(py, Leaving { items, at_once, passes, state: Attached::default(), cancel: Attached::default() })
     }
 
     /// That error of the close is raised in place of what the block is left by.

@@ -101,30 +101,33 @@ pub type Boxed<'a, L> = Pin<Box<dyn Future<Output = Result<<L as Leaf>::Ok, <L a
 
 /// Call the leaf under a stack. `inherited` is the deadline from outside; `watch` is the time to enforce it here, where
 /// its owner does not. If it has passed already, nothing is started.
-pub async fn run<'a, L: Leaf>(
+pub fn run<'a, L: Leaf>(
     call: &'a Call<'a, L>,
     stack: &'a [Layer],
     inherited: Deadline,
     watch: Option<Instant>,
-) -> Result<L::Ok, L::Err> {
-    if inherited.owner == Owner::Inherited && inherited.at <= call.entered() {
-        return Err(L::Err::timed_out(TimedOut { owner: inherited.owner, attempts: 0, cause: None }));
-    }
+) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + 'a {
     let around = Around::call(call.terms, inherited);
     let first = acting(stack, 0);
-    match (watch, &stack[first..]) {
-        (Some(at), _) => {
-            let inside = wrap(call, stack, first, around);
-            Box::pin(timeout::hold_to(call, Deadline { at, ..inherited }, inside)).await
+    // No async function: those have room for each argument twice.
+    async move {
+        if inherited.owner == Owner::Inherited && inherited.at <= call.entered() {
+            return Err(L::Err::timed_out(TimedOut { owner: inherited.owner, attempts: 0, cause: None }));
         }
-        // The commonest stack needs no box of its own.
-        (None, [Layer::Retry(settings), Layer::Timeout(each)]) => {
-            attempts_in_time(call, first, settings, each, around, move |around| call_leaf(call, around)).await
+        match (watch, &stack[first..]) {
+            (Some(at), _) => {
+                let inside = wrap(call, stack, first, around);
+                Box::pin(timeout::hold_to(call, Deadline { at, ..inherited }, inside)).await
+            }
+            // The commonest stack needs no box of its own.
+            (None, [Layer::Retry(settings), Layer::Timeout(each)]) => {
+                attempts_in_time(call, first, settings, each, around, move |around| call_leaf(call, around)).await
+            }
+            (None, [Layer::Retry(settings), Layer::Timeout(each), Layer::Chaos(_)]) => {
+                attempts_in_time(call, first, settings, each, around, move |around| next(call, stack, first + 1, around)).await
+            }
+            (None, _) => wrap(call, stack, first, around).await,
         }
-        (None, [Layer::Retry(settings), Layer::Timeout(each), Layer::Chaos(_)]) => {
-            attempts_in_time(call, first, settings, each, around, move |around| next(call, stack, first + 1, around)).await
-        }
-        (None, _) => wrap(call, stack, first, around).await,
     }
 }
 
@@ -139,7 +142,7 @@ fn acting(stack: &[Layer], at: usize) -> usize {
 }
 
 /// A retry at `at` around a timeout around `inner`, as one future.
-fn attempts_in_time<'a, L: Leaf, F: Future<Output = Result<L::Ok, L::Err>> + Send + 'a>(
+fn attempts_in_time<'a, L: Leaf, F: Future<Output = Result<L::Ok, L::Err>> + Send + Unpin + 'a>(
     call: &'a Call<'a, L>,
     at: usize,
     settings: &'a retry::Settings,
@@ -223,7 +226,7 @@ fn next<'a, L: Leaf>(
     stack: &'a [Layer],
     at: usize,
     around: Around<'a>,
-) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + use<'a, L> {
+) -> impl Future<Output = Result<L::Ok, L::Err>> + Send + Unpin + use<'a, L> {
     let inner = acting(stack, at + 1);
     if inner == stack.len() {
         Next::<'a, L, _>::Leaf(call_leaf(call, around))

@@ -7,7 +7,7 @@
 //!     a timeout.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::Poll;
 
 use super::Settings;
@@ -18,23 +18,27 @@ use crate::policy::asked::{End, State};
 use crate::time::{Instant, Sleep, sleep_until};
 
 /// Holds each wait for an item of `inner` to the limit; `layer` is its place in the stack.
-pub async fn watch<'a, L, F>(call: &'a Call<'a, L>, layer: usize, settings: &'a Settings, inner: F) -> Result<L::Ok, L::Err>
+pub fn watch<'a, L, F>(
+    call: &'a Call<'a, L>,
+    layer: usize,
+    settings: &'a Settings,
+    mut inner: F,
+) -> impl Future<Output = Result<L::Ok, L::Err>> + Unpin
 where
     L: Leaf,
-    F: Future<Output = Result<L::Ok, L::Err>> + Send,
+    F: Future<Output = Result<L::Ok, L::Err>> + Send + Unpin,
 {
     let entered = call.entered();
-    let mut inner = pin!(inner);
-    let mut timer: Pin<&mut Option<Sleep<'a>>> = pin!(None);
+    let mut timer: Option<Sleep<'a>> = None;
     let mut state = State::Open;
     let mine = Owner::Layer(layer);
-    let timed_out = |late: Option<L::Err>| {
+    let timed_out = move |late: Option<L::Err>| {
         let cause = late.or_else(|| call.trace.take_last(mine));
         Poll::Ready(Err(L::Err::timed_out(TimedOut { owner: mine, attempts: call.trace.attempts(), cause })))
     };
     poll_fn(move |cx| {
         loop {
-            if let Poll::Ready(result) = inner.as_mut().poll(cx) {
+            if let Poll::Ready(result) = Pin::new(&mut inner).poll(cx) {
                 let Err(e) = result else { return Poll::Ready(result) };
                 return match state.failed(e.class(), mine) {
                     End::Pass => Poll::Ready(Err(e)),
@@ -50,14 +54,12 @@ where
             match settings.look(entered, since, call.clock.about_now()) {
                 Look::Until(Instant::NEVER) => return Poll::Pending,
                 Look::Until(until) => {
-                    if timer.is_none() {
-                        timer.set(Some(sleep_until(call.clock, until)));
-                    }
-                    if timer.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(cx).is_pending()) {
+                    let armed = timer.get_or_insert_with(|| sleep_until(call.clock, until));
+                    if Pin::new(armed).poll(cx).is_pending() {
                         return Poll::Pending;
                     }
                     // It was armed for an earlier wait, or has just fired.
-                    timer.set(None);
+                    timer = None;
                 }
                 Look::Over => {
                     state = State::Asked;
@@ -68,5 +70,4 @@ where
             }
         }
     })
-    .await
 }

@@ -1,6 +1,8 @@
 //! The layer of a retry: call, ask `on` or `until`, decide, sleep, call again. A failed attempt gives everything back
 //! before the sleep, as does one whose value is not accepted.
 
+use std::future::Future;
+
 use super::Settings;
 use super::machine::{Decision, decide, leaves_the_wait};
 use crate::effect::{Call, Class, Course, Deadline, Fault, GaveUp, Leaf, Verdict};
@@ -10,42 +12,45 @@ use crate::time::{Instant, sleep_until};
 
 /// Calls `inner` anew for each attempt. `layer` is this retry's place in the stack, `over` the earliest deadline around
 /// it.
-pub async fn retry<'a, L, F, M>(
+pub fn retry<'a, L, F, M>(
     call: &'a Call<'a, L>,
     layer: usize,
-    settings: &Settings,
+    settings: &'a Settings,
     over: Deadline,
     inner: M,
-) -> Result<L::Ok, L::Err>
+) -> impl Future<Output = Result<L::Ok, L::Err>>
 where
     L: Leaf,
     F: Future<Output = Result<L::Ok, L::Err>> + Send,
     M: Fn() -> F,
 {
-    if let Some(budget) = &settings.budget {
-        budget.lock().deposit(call.entered());
-    }
     let mut attempt = 0u32;
-    loop {
-        attempt = attempt.saturating_add(1);
-        let again = match inner().await {
-            Ok(value) if !settings.until => return Ok(value),
-            Ok(value) => match call.leaf.unaccepted(layer, &value)? {
-                None => return Ok(value),
-                Some(e) => {
-                    drop(value);
-                    call.trace.stand_in(None);
-                    call.tell(Event::NotAccepted(layer));
-                    judge(call, layer, settings, over, attempt, e, Some(Verdict::Yes))?
+    // No async function: those have room for each argument twice.
+    async move {
+        if let Some(budget) = &settings.budget {
+            budget.lock().deposit(call.entered());
+        }
+        loop {
+            attempt = attempt.saturating_add(1);
+            let again = match inner().await {
+                Ok(value) if !settings.until => return Ok(value),
+                Ok(value) => match call.leaf.unaccepted(layer, &value)? {
+                    None => return Ok(value),
+                    Some(e) => {
+                        drop(value);
+                        call.trace.stand_in(None);
+                        call.tell(Event::NotAccepted(layer));
+                        judge(call, layer, settings, over, attempt, e, Some(Verdict::Yes))?
+                    }
+                },
+                Err(e) => judge(call, layer, settings, over, attempt, e, None)?,
+            };
+            if again > call.now() {
+                sleep_until(call.clock, again).await;
+                // Woken late, as by a stalled loop: nothing begins after the deadline.
+                if call.now() >= over.at {
+                    return Err(timed_out(call, over, call.trace.take_last(over.owner)));
                 }
-            },
-            Err(e) => judge(call, layer, settings, over, attempt, e, None)?,
-        };
-        if again > call.now() {
-            sleep_until(call.clock, again).await;
-            // Woken late, as by a stalled loop: nothing begins after the deadline.
-            if call.now() >= over.at {
-                return Err(timed_out(call, over, call.trace.take_last(over.owner)));
             }
         }
     }

@@ -7,7 +7,7 @@
 //!  4. When none is running (a backoff, a queue), the inside is dropped at once, which gives back its place.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::Poll;
 
 use crate::effect::{Call, Deadline, Fault, Leaf};
@@ -15,22 +15,25 @@ use crate::error::TimedOut;
 use crate::policy::asked::{End, State};
 use crate::time::{Instant, Sleep, sleep_until};
 
-/// Holds `inner` to `deadline`.
-pub async fn hold_to<'a, L, F>(call: &'a Call<'a, L>, deadline: Deadline, inner: F) -> Result<L::Ok, L::Err>
+/// Holds `inner` to `deadline`. No async function: those have room for each argument twice.
+pub fn hold_to<'a, L, F>(
+    call: &'a Call<'a, L>,
+    deadline: Deadline,
+    mut inner: F,
+) -> impl Future<Output = Result<L::Ok, L::Err>> + Unpin
 where
     L: Leaf,
-    F: Future<Output = Result<L::Ok, L::Err>> + Send,
+    F: Future<Output = Result<L::Ok, L::Err>> + Send + Unpin,
 {
-    let mut inner = pin!(inner);
-    let mut timer: Pin<&mut Option<Sleep<'a>>> = pin!(None);
+    let mut timer: Option<Sleep<'a>> = None;
     let mut state = State::Open;
-    let timed_out = |late: Option<L::Err>| {
+    let timed_out = move |late: Option<L::Err>| {
         let cause = late.or_else(|| call.trace.take_last(deadline.owner));
         Poll::Ready(Err(L::Err::timed_out(TimedOut { owner: deadline.owner, attempts: call.trace.attempts(), cause })))
     };
     poll_fn(move |cx| {
         loop {
-            if let Poll::Ready(result) = inner.as_mut().poll(cx) {
+            if let Poll::Ready(result) = Pin::new(&mut inner).poll(cx) {
                 let Err(e) = result else { return Poll::Ready(result) };
                 return match state.failed(e.class(), deadline.owner) {
                     End::Pass => Poll::Ready(Err(e)),
@@ -44,10 +47,8 @@ where
             if deadline.at == Instant::NEVER {
                 return Poll::Pending;
             }
-            if timer.is_none() {
-                timer.set(Some(sleep_until(call.clock, deadline.at)));
-            }
-            if timer.as_mut().as_pin_mut().is_some_and(|t| t.poll(cx).is_pending()) {
+            let timer = timer.get_or_insert_with(|| sleep_until(call.clock, deadline.at));
+            if Pin::new(timer).poll(cx).is_pending() {
                 return Poll::Pending;
             }
             state = State::Asked;
@@ -56,5 +57,4 @@ where
             }
         }
     })
-    .await
 }
