@@ -11,6 +11,7 @@ from mountain_runtime import (
     Cache,
     CircuitBreaker,
     ConcurrencyLimit,
+    Hedge,
     Pipeline,
     RateLimit,
     Retry,
@@ -28,6 +29,7 @@ STATEFUL: dict[str, Policy] = {
     "rate": RateLimit(100, per=LONG, name="names-rate"),
     "breaker": CircuitBreaker(name="names-breaker"),
     "cache": Cache(ttl=LONG, name="names-cache"),
+    "hedge": Hedge(LONG, name="names-hedge"),
     "budget": Retry(on=OSError, budget=RetryBudget(name="names-budget")),
 }
 

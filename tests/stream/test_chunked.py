@@ -238,9 +238,13 @@ async def test_a_cancel_at_any_time_closes_it_and_is_raised(after: int, within: 
         (lambda: chunked(Source(1, 0), 2.5), ConfigError, "must be a whole number"),
         (lambda: chunked(Source(1, 0), 2, within=-1), ConfigError, r"chunked\(within=-1\): must be seconds"),
         (lambda: chunked(Source(1, 0), 2, within="1"), ConfigError, "must be seconds"),
-        (lambda: chunked([1, 2], 2), TypeError, r"chunked\(\) takes an asynchronous iterable, not \[1, 2\]"),
+        (
+            lambda: chunked([1, 2], 2),
+            TypeError,
+            r"chunked\(\) takes an asynchronous iterable, not \[1, 2\]: .* itertools.batched",
+        ),
         (lambda: chunked(forever, 2), TypeError, r"not forever: call it, forever\(\)"),
-        (lambda: chunked(Work([1]), 2), TypeError, "takes an asynchronous iterable"),
+        (lambda: chunked(Work([1]), 2), TypeError, r"takes an asynchronous iterable, .*: give it to amap\(\)"),
     ],
 )
 def test_settings_that_cannot_work(written: Callable[[], Any], error: type[Exception], message: str) -> None:

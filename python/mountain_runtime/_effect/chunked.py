@@ -1,6 +1,6 @@
 """`chunked`: the items of a source as a stream of lists."""
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Iterable
 from math import inf
 from typing import Any, TypeVar, cast
 
@@ -10,6 +10,7 @@ from ..policy._given import shown
 from ..policy._numbers import Seconds, count, seconds
 from .lists import Lists, TimedLists
 from .misused import way_to_items
+from .work import Work
 
 __all__ = ["chunked"]
 
@@ -29,8 +30,16 @@ def chunked(source: AsyncIterable[A] | Stream[A], size: int, *, within: Seconds 
     count(size, "chunked", "size")
     time = None if within is None else seconds(within, "chunked", "within")
     if not isinstance(cast("object", source), AsyncIterable):
-        raise TypeError(f"chunked() takes an asynchronous iterable, not {shown(source)}{way_to_items(source)}")
+        raise TypeError(f"chunked() takes an asynchronous iterable, not {shown(source)}{_way(source)}")
     return cast("Stream[list[A]]", _chunked(source, size, within=None if time == inf else time))
+
+
+def _way(given: object) -> str:
+    if isinstance(given, Work):
+        return ": give it to amap(), and the results to chunked()"
+    if isinstance(given, Iterable):
+        return ": of items that are at hand, itertools.batched or slices make lists"
+    return way_to_items(given)
 
 
 def _lists(source: AsyncIterable[Any], size: int, *, within: float | None) -> Lists[Any]:

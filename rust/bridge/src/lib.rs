@@ -138,7 +138,9 @@ mod _native {
     use super::context::vars;
     use super::observe::{breakers, log};
     use super::python::{free_list, type_slots};
-    use super::stream::leaving::{Leaving, Over};
+    use super::stream::leaving::Leaving;
+    #[pymodule_export]
+    use super::stream::over::Over;
     use super::{Bound, PyModule, PyModuleMethods, PyResult, convert, globals, providers, scope};
 
     #[pymodule_init]

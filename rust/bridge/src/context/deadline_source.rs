@@ -57,7 +57,8 @@ impl DeadlineSource {
         }
         let policy = by.getattr(intern!(py, "policies"))?.get_item(self.layer)?.repr()?;
         let name: String = by.getattr(intern!(py, "name"))?.extract()?;
-        Ok(format!("{policy} of effect '{name}'"))
+        let kind = if by.getattr(intern!(py, "streams"))?.is_truthy()? { "stream" } else { "effect" };
+        Ok(format!("{policy} of {kind} '{name}'"))
     }
 
     /// The plan, or the block, and the place of the policy in the plan.

@@ -38,12 +38,12 @@ pub(crate) fn timed_out(
     inherited: impl Fn() -> Option<String>,
 ) -> PyErr {
     let policy = plan.whose(py, owner, inherited);
-    let effect = plan.name.as_str();
+    let (effect, call) = (plan.name.as_str(), plan.title());
     let limit = policy.as_deref().unwrap_or("its time limit");
     let message = match attempts {
-        0 => format!("effect '{effect}' was not started: {limit} had passed already"),
+        0 => format!("{call} was not started: {limit} had passed already"),
         n => format!(
-            "effect '{effect}' ran out of time: {limit} passed in attempt {n}. It may have run: retry only what may run \
+            "{call} ran out of time: {limit} passed in attempt {n}. It may have run: retry only what may run \
              twice, or raise the limit"
         ),
     };
@@ -61,7 +61,7 @@ pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused) -> PyErr {
     // It is the runtime that stops, and its queue is none of the effect's policies.
     let known = if matches!(refused.why, Reason::Stopping) { None } else { plan.policy(py, refused.layer) };
     let policy = known.as_deref().unwrap_or("max_in_flight of its runtime");
-    let (name, api) = (plan.name.as_str(), api(py));
+    let (name, call, api) = (plan.name.as_str(), plan.title(), api(py));
     let (class, why, after) = match refused.why {
         Reason::Full(n) => {
             (&api.queue_full, format!("{policy} has {n} waiting already. Shed load, try later, or raise max_waiting"), None)
@@ -89,7 +89,7 @@ pub(crate) fn refused(py: Python<'_>, plan: &Plan, refused: Refused) -> PyErr {
             None,
         ),
     };
-    let e = make(py, class, &format!("effect '{name}' was not started: {why}"), name, known.as_deref(), refused.attempt);
+    let e = make(py, class, &format!("{call} was not started: {why}"), name, known.as_deref(), refused.attempt);
     if let Some(after) = after {
         let seconds = if after == Duration::MAX { f64::INFINITY } else { after.as_secs_f64() };
         let _ = e.value(py).setattr(intern!(py, "retry_after"), seconds);
@@ -150,7 +150,7 @@ fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, inherited: &dyn Fn(
             let (misfit, e) = *gave_up;
             let e = translated(py, e, plan, inherited);
             let whose = plan.and_then(|plan| plan.whose(py, misfit.owner, inherited)).unwrap_or_default();
-            note::gave_up(e.value(py), name, &misfit, &whose);
+            note::gave_up(e.value(py), &plan.map_or_else(|| "effect".to_owned(), Plan::title), &misfit, &whose);
             e
         }
         Error::Injected(layer, e) => {
@@ -169,7 +169,7 @@ fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, inherited: &dyn Fn(
             translated(py, *e, plan, &|| DeadlineSource::of_origin(py, &limit).map(|source| source.text(py)))
         }
         Error::Within(owner, e) => {
-            let of = |plan: &Plan, layer| plan.policy(py, layer).map(|policy| format!("{policy} of effect '{}'", plan.name));
+            let of = |plan: &Plan, layer| plan.policy(py, layer).map(|policy| format!("{policy} of {}", plan.title()));
             let outer = || match owner {
                 Owner::Layer(layer) => plan.and_then(|plan| of(plan, layer)),
                 Owner::Inherited => inherited(),

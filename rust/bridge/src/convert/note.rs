@@ -15,12 +15,12 @@ use crate::policy::keyed;
 pub(crate) fn attempts(e: &Bound<'_, PyAny>, plan: &Plan, attempts: u32) {
     // Of a hedge's attempts that of the first is raised.
     let which = if plan.hedges() { "" } else { "; this is the last failure" };
-    note(e, &format!("effect '{}' was attempted ", plan.name), &format!("{attempts} times{which}"));
+    note(e, &format!("{} was attempted ", plan.title()), &format!("{attempts} times{which}"));
 }
 
 /// Its retry gave up on it, because the wait did not fit that deadline.
-pub(crate) fn gave_up(e: &Bound<'_, PyAny>, effect: &str, misfit: &Misfit, limit: &str) {
-    note(e, &format!("effect '{effect}' was not tried again: "), &does_not_fit(misfit, limit));
+pub(crate) fn gave_up(e: &Bound<'_, PyAny>, call: &str, misfit: &Misfit, limit: &str) {
+    note(e, &format!("{call} was not tried again: "), &does_not_fit(misfit, limit));
 }
 
 /// It came from chaos, in place of a call.

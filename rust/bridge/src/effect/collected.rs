@@ -41,7 +41,7 @@ impl Effect {
         if enforced_at.is_some() {
             return Ok(None);
         }
-        scope::admit(py, &plan.get().name).inspect_err(|_| CallRecord::refused(plan.get()))?;
+        scope::admit(py, plan.get()).inspect_err(|_| CallRecord::refused(plan.get()))?;
         let mut record = CallRecord::begins();
         if over.owner == Owner::Inherited && clock().now() >= over.at {
             let e = timed_out(py, plan.get(), Owner::Inherited, 0, None, || source.as_ref().map(|source| source.text(py)));

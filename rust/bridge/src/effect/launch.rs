@@ -153,7 +153,7 @@ impl Effect {
     pub(crate) fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Handle>> {
         self.mark_used();
         let plan = self.plan.get();
-        scope::admit(py, &plan.name).inspect_err(|_| CallRecord::refused(plan))?;
+        scope::admit(py, plan).inspect_err(|_| CallRecord::refused(plan))?;
         let port = Port::current(py)?;
         let host = scope::host(&port)?;
         self.launch(&port, &host, Start::Awaited)

@@ -48,10 +48,10 @@ pub(crate) fn budget(stack: &[Layer], layer: usize) -> String {
 }
 
 /// Logs a retry of a run, on its loop's thread.
-pub(crate) fn say(py: Python<'_>, effect: &str, attempt: u32, course: Course, of: &str, error: &Bound<'_, PyAny>) {
+pub(crate) fn say(py: Python<'_>, plan: &Plan, attempt: u32, course: Course, of: &str, error: &Bound<'_, PyAny>) {
     let kind = error.get_type().fully_qualified_name().map_or_else(|_| "?".into(), |name| name.to_string());
     let said = error.str().map(|text| text.to_string()).unwrap_or_default();
-    write(py, effect, attempt, level(course), told(effect, attempt, course, of, &kind, &said));
+    write(py, &plan.name, attempt, level(course), told(&plan.title(), attempt, course, of, &kind, &said));
 }
 
 /// Logs that the result of a run's attempt is not accepted, and that another follows.
@@ -88,7 +88,7 @@ pub(crate) fn natively(py: Python<'_>, plan: &Plan, source: Option<&DeadlineSour
             Course::GivesUp(GaveUp::Budget) => budget(&stack, layer),
             _ => String::new(),
         };
-        let text = told(&labels.effect, attempt, course, &of, class(e), &said(e, &labels));
+        let text = told(&format!("effect '{}'", labels.effect), attempt, course, &of, class(e), &said(e, &labels));
         log::say(AREA, level(course), text, Some(labels.effect.clone()), Some(attempt));
     }))
 }
@@ -115,14 +115,14 @@ fn said(e: &Error, labels: &Labels) -> String {
 }
 
 /// The record's text. `of` names the deadline that the wait does not fit, or the budget.
-fn told(effect: &str, attempt: u32, course: Course, of: &str, kind: &str, said: &str) -> String {
+fn told(call: &str, attempt: u32, course: Course, of: &str, kind: &str, said: &str) -> String {
     /// The number of bytes of the error's text that are kept.
     const MOST: usize = 500;
     let said = &said[..said.floor_char_boundary(MOST)];
     let error = if said.is_empty() { kind.to_owned() } else { format!("{kind}: {said}") };
     match course {
         Course::Again(wait) => {
-            format!("effect '{effect}' failed in attempt {attempt} and is tried again in {}: {error}", note::seconds(wait))
+            format!("{call} failed in attempt {attempt} and is tried again in {}: {error}", note::seconds(wait))
         }
         Course::GivesUp(why) => {
             let why = match why {
@@ -132,7 +132,7 @@ fn told(effect: &str, attempt: u32, course: Course, of: &str, kind: &str, said: 
                 GaveUp::Budget => format!("nothing is left of its retry budget{of}"),
                 GaveUp::TooLate(misfit) => note::does_not_fit(&misfit, of),
             };
-            format!("effect '{effect}' gave up after attempt {attempt}, {why}: {error}")
+            format!("{call} gave up after attempt {attempt}, {why}: {error}")
         }
     }
 }

@@ -68,8 +68,8 @@ impl Functions {
         said.is_truthy()
     }
 
-    /// The wait after that attempt of the effect of that name, by the backoff function.
-    pub(crate) fn wait(&self, py: Python<'_>, effect: &str, attempt: u32) -> PyResult<Duration> {
+    /// The wait after that attempt, by the backoff function of `call`.
+    pub(crate) fn wait(&self, py: Python<'_>, call: impl Fn() -> String, attempt: u32) -> PyResult<Duration> {
         let Some(backoff) = &self.backoff else { return Ok(Duration::ZERO) };
         let said = backoff.bind(py).call1((attempt,))?;
         let read = seconds_of(&said);
@@ -78,7 +78,7 @@ impl Functions {
         }
         let gave = said.repr().map_or_else(|_| "?".into(), |r| r.to_string());
         let must = "it must be seconds, as a number or a timedelta, 0 or more";
-        let message = format!("backoff= of effect '{effect}' gave {gave} for attempt {attempt}: {must}");
+        let message = format!("backoff= of {} gave {gave} for attempt {attempt}: {must}", call());
         Err(if read.is_ok() { PyValueError::new_err(message) } else { PyTypeError::new_err(message) })
     }
 

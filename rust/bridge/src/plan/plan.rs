@@ -197,6 +197,11 @@ impl Plan {
         !self.met.load(Ordering::Relaxed) && !self.met.swap(true, Ordering::Relaxed)
     }
 
+    /// `effect 'fetch'`, or `stream 'tokens'`.
+    pub(crate) fn title(&self) -> String {
+        format!("{} '{}'", if self.streams { "stream" } else { "effect" }, self.name)
+    }
+
     /// Several attempts of one call may be under way at once.
     pub(crate) fn hedges(&self) -> bool {
         self.stack.iter().any(|layer| matches!(layer, policy::Layer::Hedge(_)))

@@ -242,7 +242,6 @@ pub(crate) fn refuse(callable: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, kwa
 /// silently different one.
 #[inline(never)]
 pub(crate) fn refuse_generators(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>, plan: &Plan) -> PyResult<()> {
-    let name = &plan.name;
     // SAFETY: asks for the type only.
     let generator =
         |v: &Bound<'_, PyAny>| unsafe { ffi::PyGen_CheckExact(v.as_ptr()) != 0 || ffi::PyAsyncGen_CheckExact(v.as_ptr()) != 0 };
@@ -250,7 +249,7 @@ pub(crate) fn refuse_generators(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound
         let (how, when) =
             if plan.repeats { ("be retried", "the second time") } else { ("call another with its arguments", "then") };
         let why = format!("may {how} and was given a generator, which would be empty {when}");
-        PyTypeError::new_err(format!("effect '{name}' {why}: pass a list, or make the generator inside"))
+        PyTypeError::new_err(format!("{} {why}: pass a list, or make the generator inside", plan.title()))
     };
     if args.iter().any(|a| generator(&a)) || kwargs.is_some_and(|k| k.values().iter().any(|v| generator(&v))) {
         return Err(refuse());

@@ -106,8 +106,8 @@ impl Plan {
                 let usable = |cost: &f64| *cost >= 0.0 && cost.is_finite();
                 term.cost = cost.extract().ok().filter(usable).ok_or_else(|| {
                     let gave = cost.repr().map_or_else(|_| "?".into(), |r| r.to_string());
-                    let name = &self.name;
-                    PyValueError::new_err(format!("cost= of effect '{name}' gave {gave}: it must be a finite number, 0 or more"))
+                    let call = self.title();
+                    PyValueError::new_err(format!("cost= of {call} gave {gave}: it must be a finite number, 0 or more"))
                 })?;
             }
             Ok(term)

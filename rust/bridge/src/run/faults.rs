@@ -137,11 +137,11 @@ impl PyLeaf {
         }
         let whose = misfit.and_then(|m| plan.whose(py, m.owner, || self.inherited(py))).unwrap_or_default();
         if let Some(misfit) = &misfit {
-            note::gave_up(error, &plan.name, misfit, &whose);
+            note::gave_up(error, &plan.title(), misfit, &whose);
         }
         if heard {
             let budget = matches!(course, Course::GivesUp(GaveUp::Budget)).then(|| retries::budget(&plan.stack, layer));
-            retries::say(py, &plan.name, attempt, course, &budget.unwrap_or(whose), error);
+            retries::say(py, plan, attempt, course, &budget.unwrap_or(whose), error);
         }
     }
 

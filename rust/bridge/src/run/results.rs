@@ -25,7 +25,7 @@ impl PyLeaf {
     /// The wait that the retry at `layer` makes after that attempt.
     pub(super) fn ask_for_wait(&self, py: Python<'_>, layer: usize, attempt: u32, fault: &mut Fail) -> Result<Duration, Fail> {
         let plan = self.plan.get();
-        let wait = plan.functions(layer).map_or(Ok(Duration::ZERO), |of| of.wait(py, &plan.name, attempt));
+        let wait = plan.functions(layer).map_or(Ok(Duration::ZERO), |of| of.wait(py, || plan.title(), attempt));
         wait.map_err(|e| {
             if let Some(error) = self.raise(py, fault) {
                 while_handling(&e, with_frames(py, error).as_any());

@@ -49,7 +49,7 @@ impl Run {
         let Some(leaf) = self.leaf.clone() else { return Err(used_up()) };
         self.started = true;
         let plan = leaf.plan.get();
-        if let Err(e) = scope::admit(py, &plan.name) {
+        if let Err(e) = scope::admit(py, plan) {
             CallRecord::refused(plan);
             return Err(e);
         }

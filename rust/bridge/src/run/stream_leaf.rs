@@ -133,6 +133,11 @@ impl PyLeaf {
         self.with(py, |_, pulls| pulls.task = task);
     }
 
+    /// The address of the task in which the pull or the closing waits; 0 while a step of it is under way.
+    pub(crate) fn task(&self, py: Python<'_>) -> usize {
+        self.with(py, |_, pulls| pulls.task)
+    }
+
     /// A pull or a closing has ended, and the stream is in `phase`. The futures that waited for that are to be told.
     #[must_use]
     pub(crate) fn comes_to(&self, py: Python<'_>, phase: Phase) -> Vec<Py<PyAny>> {

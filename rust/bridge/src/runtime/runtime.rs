@@ -102,7 +102,7 @@ impl Scope {
     /// Why work that the runtime does not take is not started, as an exception; `verb` is the method that was to start
     /// it.
     fn _refusal(&self, py: Python<'_>, effect: &str, verb: &str) -> Py<PyBaseException> {
-        self.refuse(py, effect, Some(verb)).into_value(py)
+        self.refuse(py, (effect, &format!("effect '{effect}'")), Some(verb)).into_value(py)
     }
 
     #[getter]
@@ -137,7 +137,7 @@ impl Scope {
         let e = effect.get();
         e.mark_used();
         if me.forks != globals::forks() || !takes(slf)? {
-            return Err(me.refuse(py, &e.plan.get().name, None));
+            return Err(me.refuse(py, (&e.plan.get().name, &e.plan.get().title()), None));
         }
         let port = {
             let entered = me.entered.lock();

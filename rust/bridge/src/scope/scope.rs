@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use crate::context::vars::{accepted_var, get, scope_var, serving_var};
 use crate::convert::error::make;
 use crate::globals::{self, Workers};
+use crate::plan::Plan;
 use crate::policy::limit::LimitState;
 use crate::port::Port;
 use crate::port::owned::Owned;
@@ -90,9 +91,9 @@ impl Scope {
         gate.clone()
     }
 
-    /// Why `effect` was not started. `verb` names the method of the runtime that was to start it; None is an await, or
-    /// `submit`.
-    pub(crate) fn refuse(&self, py: Python<'_>, effect: &str, verb: Option<&str>) -> PyErr {
+    /// Why `effect` was not started; `call` names it with its kind. `verb` is the method of the runtime that was to
+    /// start it, None an await, or `submit`.
+    pub(crate) fn refuse(&self, py: Python<'_>, (effect, call): (&str, &str), verb: Option<&str>) -> PyErr {
         if self.forks != globals::forks() {
             return PyRuntimeError::new_err(
                 "this Runtime belongs to the process that this one was forked from: make a new Runtime here",
@@ -110,14 +111,14 @@ impl Scope {
             CLOSED => "its runtime is closed: make a new Runtime, or await the effect outside of it",
             _ => "its runtime is shutting down and takes no new work",
         };
-        let message = format!("effect '{effect}' was not started: {what}");
+        let message = format!("{call} was not started: {what}");
         make(py, &api(py).shutting_down, &message, effect, None, 1)
     }
 }
 
 /// Refuses an await where the current runtime does not admit it: a draining one admits code that descends from accepted
 /// work or a service, a closed one none.
-pub(crate) fn admit(py: Python<'_>, effect: &str) -> PyResult<()> {
+pub(crate) fn admit(py: Python<'_>, plan: &Plan) -> PyResult<()> {
     if !DRAINS.load(Ordering::Relaxed) {
         return Ok(());
     }
@@ -125,7 +126,7 @@ pub(crate) fn admit(py: Python<'_>, effect: &str) -> PyResult<()> {
     if scope.get().phase.load(Ordering::SeqCst) == NEW || admits(&scope)? {
         Ok(())
     } else {
-        Err(scope.get().refuse(py, effect, None))
+        Err(scope.get().refuse(py, (&plan.name, &plan.title()), None))
     }
 }
 

@@ -182,6 +182,22 @@ impl Items {
         }
     }
 
+    /// Whether the current task pulls or closes it: then code of the stream's own source runs.
+    pub(super) fn steps_here(&self, py: Python<'_>, ender: Option<&Py<PyAny>>) -> PyResult<bool> {
+        let now = current_task(py)?;
+        if let Some(ender) = ender {
+            return Ok(now.is(ender));
+        }
+        // 0 stands for a step that is under way, which is this one.
+        let task = self.leaf.task(py);
+        Ok(task == 0 || now.as_ptr() as usize == task)
+    }
+
+    pub(super) fn within(&self) -> PyErr {
+        let name = &self.leaf.plan.get().name;
+        PyRuntimeError::new_err(format!("stream '{name}' cannot be closed within its own step, which it would wait for"))
+    }
+
     fn taken(&self, what: &str) -> PyErr {
         let name = &self.leaf.plan.get().name;
         PyRuntimeError::new_err(format!("stream '{name}' is being {what} already: one task pulls at a time"))

@@ -6,7 +6,6 @@
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::python::api::api;
@@ -17,36 +16,6 @@ use crate::run::Run;
 use crate::run::pulls::{Closing, Phase};
 use crate::run::suspended::Resume;
 use crate::stream::items::{Items, step};
-
-/// The close of a stream that has ended already: one object for all.
-#[pyclass(frozen, module = "mountain_runtime._native")]
-pub(crate) struct Over;
-
-impl Over {
-    pub(super) fn get(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        static OVER: PyOnceLock<Py<Over>> = PyOnceLock::new();
-        OVER.get_or_try_init(py, || Py::new(py, Over)).map(|over| over.bind(py).clone().into_any())
-    }
-}
-
-impl Steps for Over {
-    fn step<'py>(slf: &Bound<'py, Self>) -> Step<'py> {
-        Step::Return(slf.py().None().into_bound(slf.py()))
-    }
-}
-
-#[pymethods]
-impl Over {
-    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-    fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        Self::step(slf).into_next()
-    }
-}
 
 #[derive(Default)]
 enum State {
@@ -142,6 +111,7 @@ impl Leaving {
             }
             Phase::Between => {
                 items.leaf.close(py, Closing::Left);
+                items.leaf.waits_in(py, 0);
                 self.set(py, State::Drives);
                 Ok(Some(self.closed(py, Run::advance(items.run.bind(py), Resume::Send))))
             }
@@ -151,6 +121,10 @@ impl Leaving {
                     return Ok(Some(self.done(py)));
                 }
                 let ender = items.leaf.ender(py);
+                if items.steps_here(py, ender.as_ref())? {
+                    // It would wait for itself.
+                    return Err(items.within());
+                }
                 let for_ender = ender.is_some();
                 let waits = match ender {
                     Some(ender) => api(py).stream_ended.bind(py).call1((ender,))?,

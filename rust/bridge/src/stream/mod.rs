@@ -3,6 +3,7 @@
 pub(crate) mod function;
 pub(crate) mod items;
 pub(crate) mod leaving;
+pub(crate) mod over;
 mod protocol;
 mod value;
 

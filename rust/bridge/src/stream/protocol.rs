@@ -57,6 +57,7 @@ impl Items {
         if me.leaf.phase(py) != Phase::Pulling {
             return Err(e);
         }
+        me.leaf.waits_in(py, 0);
         me.pulled(py, Run::advance(me.run.bind(py), Resume::Throw(Box::new(e)))).into_next()
     }
 

@@ -14,7 +14,8 @@ use crate::python::free_list::{Idle, Reused};
 use crate::python::type_slots;
 use crate::run::pulls::Phase;
 use crate::stream::items::Items;
-use crate::stream::leaving::{Leaving, Over};
+use crate::stream::leaving::Leaving;
+use crate::stream::over::Over;
 
 /// Work that gives many items, as a value: immutable, and building one runs nothing.
 ///
