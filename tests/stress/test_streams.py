@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import random
+import resource
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +66,30 @@ async def test_nothing_is_left_open(seed: int) -> None:
     assert storm.opened == storm.closed > 0
     assert storm.one.statistics().in_flight == 0
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_hundred_thousand_are_open_at_once() -> None:
+    """Each waits between two pulls under policies; memory is bounded coarsely, at twice what was measured."""
+    limit = ConcurrencyLimit(100_000)
+
+    @stream(Timeout(300), limit, Idle(300))
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+
+    gc.collect()
+    before = memory()
+    opened = [aiter(numbers()) for _ in range(100_000)]
+    for items in opened:
+        assert await anext(items) == 1
+    assert limit.statistics().in_flight == 100_000
+    assert (memory() - before) / 100_000 < 8_000
+    for items in opened:
+        assert [item async for item in items] == [2]
+    assert limit.statistics().in_flight == 0
+
+
+def memory() -> int:
+    """The bytes that the process holds."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
