@@ -26,6 +26,7 @@ __all__ = [
     "EffectFunction",
     "Entry",
     "Handle",
+    "HedgeState",
     "Job",
     "Jobs",
     "Landing",
@@ -33,6 +34,7 @@ __all__ = [
     "InheritedDeadline",
     "LimitState",
     "PHASES",
+    "Over",
     "OwnCancel",
     "Plan",
     "RateState",
@@ -235,6 +237,14 @@ class StreamFunction(Generic[_P, _T]):
     def __get__(self, instance: None, owner: type, /) -> Self: ...
     @overload
     def __get__(self, instance: object, owner: type | None = None, /) -> MethodType: ...
+
+@final
+class Over:
+    """The close of a stream that has ended already."""
+
+    def __await__(self) -> Generator[Any, Any]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
 
 @final
 class Items(AsyncIterator[_T_co]):

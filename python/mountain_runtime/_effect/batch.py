@@ -82,7 +82,8 @@ def batch(size: int, /, *policies: Policy[Sequence[Any]], wait: Seconds = 0, nam
 
     def decorate(fn: Any, /) -> Any:
         if isinstance(fn, (staticmethod, classmethod)):
-            return type(fn)(decorate(cast("Any", fn).__func__))
+            kind: Any = type(cast("Any", fn))
+            return kind(decorate(cast("Any", fn).__func__))
         called = name or name_of(fn)
         method = _check(fn, called)
         call = effect(*policies, name=f"{called} (batch)")(_of_list(fn, method))
@@ -91,7 +92,7 @@ def batch(size: int, /, *policies: Policy[Sequence[Any]], wait: Seconds = 0, nam
     return cast("BatchDecorator", decorate)
 
 
-def _check(fn: object, name: str) -> bool:
+def _check(fn: Any, name: str) -> bool:
     """Whether it is a method, which is called with its object and the list."""
     if not callable(fn):
         raise ConfigError(f"{fn!r} is no function: write @batch(size, *policies) above one")
@@ -119,7 +120,8 @@ def _of_list(fn: Callable[..., Awaitable[Any]], method: bool) -> Callable[..., A
         _otel.link_callers()
         return await fn(self, [*items], **services)
 
-    return functools.update_wrapper(of_method if method else of_function, fn, updated=())
+    made: Any = of_method if method else of_function
+    return cast("Callable[..., Awaitable[Any]]", functools.update_wrapper(made, fn, updated=()))
 
 
 def _batched(
@@ -138,7 +140,7 @@ def _batched(
     one: Any = of_method if method else of_function
     for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
         setattr(one, attribute, getattr(fn, attribute, name if attribute.endswith("name__") else None))
-    made: Any = EffectFunction(Collector(name, size, method, opens), plan((), name, one))
+    made = cast("Any", EffectFunction(Collector(name, size, method, opens), plan((), name, one)))
     return functools.update_wrapper(made, one)
 
 

@@ -103,18 +103,18 @@ class Work(Generic[A]):
 
     # -- for amap -----------------------------------------------------------------------------------------------------
 
-    def _begin(self, grew: Callable[[], None]) -> None:
+    def _begin(self, grew: Callable[[], None]) -> None:  # pyright: ignore[reportUnusedFunction]
         if self._over or self._loop is not None:
             raise RuntimeError("a Work is for one amap: make another")
         self._loop = asyncio.get_running_loop()
         self._grew = grew
 
-    def _pull(self) -> A:
+    def _pull(self) -> A:  # pyright: ignore[reportUnusedFunction]
         return self._left.popleft()
 
-    def _took(self) -> None:
+    def _took(self) -> None:  # pyright: ignore[reportUnusedFunction]
         self._done += 1
 
-    def _end(self) -> None:
+    def _end(self) -> None:  # pyright: ignore[reportUnusedFunction]
         self._over = True
         self._loop = self._grew = None
