@@ -82,8 +82,8 @@ def batch(size: int, /, *policies: Policy[Sequence[Any]], wait: Seconds = 0, nam
 
     def decorate(fn: Any, /) -> Any:
         if isinstance(fn, (staticmethod, classmethod)):
-            kind: Any = type(cast("Any", fn))
-            return kind(decorate(cast("Any", fn).__func__))
+            given = cast("Any", fn)
+            return given.__class__(decorate(given.__func__))
         called = name or name_of(fn)
         method = _check(fn, called)
         call = effect(*policies, name=f"{called} (batch)")(_of_list(fn, method))
