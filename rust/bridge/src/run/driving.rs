@@ -10,7 +10,6 @@
 //!
 //! A cancel from outside races with 3, before or after it. The task counts both, and 4 goes by the count alone.
 
-use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
@@ -26,6 +25,7 @@ use crate::convert::fail::{Fail, no_stop, while_handling, with_frames};
 use crate::globals::clock;
 use crate::handle::Handle;
 use crate::run::cancel::Cancels;
+use crate::run::deeper::Deeper;
 use crate::run::leaf::PyLeaf;
 use crate::run::suspended::Resume;
 
@@ -209,7 +209,11 @@ impl PyLeaf {
         };
         let deeper = match Deeper::new(py) {
             Ok(deeper) => deeper,
-            Err(e) => return Poll::Ready(self.settle(py, Err(e))),
+            Err(e) => {
+                // Suppresses the never-awaited warning of a coroutine that has not begun.
+                let _ = coroutine.call_method0(py, intern!(py, "close"));
+                return Poll::Ready(self.settle(py, Err(e)));
+            }
         };
         let resumed = held.map(Holder::from);
         let holder = match begin {
@@ -252,27 +256,6 @@ impl PyLeaf {
 
 /// The place of a fallback, its answer, and the error that it stands in for.
 type Instead<'py> = (usize, Bound<'py, PyAny>, Bound<'py, PyBaseException>);
-
-/// One level of recursion more, as long as it lives: a panic leaves it too.
-pub(super) struct Deeper<'py>(PhantomData<Python<'py>>);
-
-impl<'py> Deeper<'py> {
-    pub(super) fn new(py: Python<'py>) -> PyResult<Self> {
-        // SAFETY: paired with the leave below; it sets RecursionError when it fails.
-        if unsafe { ffi::Py_EnterRecursiveCall(c" while running an effect".as_ptr()) } == 0 {
-            Ok(Deeper(PhantomData))
-        } else {
-            Err(PyErr::fetch(py))
-        }
-    }
-}
-
-impl Drop for Deeper<'_> {
-    fn drop(&mut self) {
-        // SAFETY: paired with the enter above, on the same thread, which `Python` does not leave.
-        unsafe { ffi::Py_LeaveRecursiveCall() };
-    }
-}
 
 /// A generator of `types.coroutine`: it can be awaited, though it has no `__await__`.
 pub(super) fn is_old_coroutine(awaitable: &Bound<'_, PyAny>) -> PyResult<bool> {

@@ -14,7 +14,7 @@ use crate::run::async_iter::awaited;
 use crate::run::async_iter::close_of;
 use crate::run::async_iter::iterator_of;
 use crate::run::async_iter::next_of;
-use crate::run::driving::Deeper;
+use crate::run::deeper::Deeper;
 use crate::run::driving::is_old_coroutine;
 use crate::run::leaf::PyLeaf;
 use crate::run::pulls::{Closing, Phase, Source};

@@ -4,6 +4,7 @@ mod asked;
 mod async_iter;
 pub(crate) mod cancel;
 mod cut;
+mod deeper;
 mod driving;
 mod ender;
 mod ending;

@@ -25,7 +25,7 @@ use crate::context::Over;
 use crate::context::under;
 use crate::globals::clock;
 use crate::run::async_iter::next_of;
-use crate::run::driving::Deeper;
+use crate::run::deeper::Deeper;
 use crate::run::leaf::PyLeaf;
 use crate::run::pulls::Closing;
 use crate::run::pulls::Phase;
