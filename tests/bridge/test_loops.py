@@ -16,6 +16,7 @@ from mountain_runtime._native import trial_noop as noop
 from mountain_runtime._native import trial_sleep as sleep
 from tests.effect.support import LONG, Boom, forever, ticks, value
 from tests.policy.room import until
+from tests.providers.process.support import eventually
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -173,7 +174,8 @@ def test_a_port_goes_with_its_loop(new_loop: LoopFactory) -> None:
     for _ in range(20):
         run(new_loop, gather([noop(), effect(value)()]).map(bool))
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    # A worker's last look at a port may outlast the loop by a moment, on a busy machine.
+    assert eventually(lambda: len(os.listdir("/proc/self/fd")) == before)
 
 
 def test_closing_twice(new_loop: LoopFactory) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import anyio
 import pytest
 
 from .support import forever
@@ -14,16 +15,19 @@ TURNS = 150
 
 
 class Work:
-    """Its cleanup takes a while, and is whole when nothing cuts it."""
+    """Its cleanup takes a while, and is whole when nothing cuts it. A scope is cancelled early in the cleanup."""
 
-    def __init__(self) -> None:
+    def __init__(self, scope: anyio.CancelScope | None = None) -> None:
         self.begun = self.cleaned = 0
+        self._scope = scope
 
     async def __call__(self, _: object = None) -> None:
         self.begun += 1
         try:
             await forever()
         finally:
+            if self._scope is not None:
+                asyncio.get_running_loop().call_later(CLEANUP / 3, self._scope.cancel)
             await asyncio.sleep(CLEANUP)
             self.cleaned += 1
 

@@ -22,7 +22,7 @@ from mountain_runtime import (
     sidecar,
 )
 
-from .level import CLEANUP, TURNS, Work, selects
+from .level import TURNS, Work, selects
 from .support import LONG, SOON, forever
 
 
@@ -131,13 +131,14 @@ async def test_the_cleanup_is_whole(scoped: Callable[[Work], Awaitable[None]]) -
 
 async def test_a_timeout_is_no_scope() -> None:
     """While its cleanup goes on, a scope that is cancelled then wins, as any cancel from outside."""
-    work = Work()
+    scope = anyio.CancelScope()
+    work = Work(scope)
     async with Runtime() as rt:
 
         async def waits() -> None:
             await rt.submit(effect(work)())
 
-        with anyio.move_on_after(SOON + CLEANUP / 3) as scope:
+        with scope:
             await effect(Timeout(SOON))(waits)()
     assert scope.cancelled_caught
 
@@ -158,13 +159,14 @@ async def test_a_scope_inside_another_goes_on() -> None:
 
 async def test_a_failure_while_a_scope_is_cancelled() -> None:
     """The wait for the others had begun before the scope was cancelled."""
-    work = Work()
+    scope = anyio.CancelScope()
+    work = Work(scope)
 
     async def fails() -> None:
         await asyncio.sleep(SOON)
         raise ValueError
 
-    with anyio.move_on_after(SOON + CLEANUP / 3) as scope:
+    with scope:
         await gather([effect(work)(), effect(fails)()])
     assert scope.cancelled_caught
     assert work.cleaned == 1
