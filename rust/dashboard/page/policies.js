@@ -1,4 +1,4 @@
-// The policies effects share: concurrency limits, rate limits, circuit breakers, caches and hedges.
+// The policies effects share: concurrency limits, rate limits, circuit breakers, caches, hedges and chaos.
 
 import { bar, donut, parts, pill, stackedBars } from './charts.js';
 import { Keyed, byName, capped, count, duration, el, entriesOf, percent, plural, setAttr, setMore, setName, setText } from './format.js';
@@ -9,15 +9,17 @@ const PRIORITIES = ['high', 'normal', 'low'];
 
 let disclosures = 0;
 
-/** One panel with one table; `columns` is a list of [label, class], `row` makes and `update` writes its cells. */
+/** One panel with one table; `columns` is a list of [label, class], `row` makes and `update` writes its cells. Without a text
+    for it the empty panel is hidden. */
 function policy(root, { title, kind, columns, empty, row, update, note }) {
   const body = el('tbody');
   const head = el('tr', {}, ...columns.map(([label, className]) => el('th', { scope: 'col', class: className }, label)));
   const box = scroller(title, el('table', { class: `grid policy ${kind}` }, el('thead', {}, head), body));
   const more = el('p', { class: 'more' });
-  const none = el('p', { class: 'empty' }, empty);
+  const none = el('p', { class: 'empty' }, empty ?? '');
   const summary = el('span', { class: 'note' });
-  root.append(el('div', { class: 'panel' }, el('div', { class: 'subhead' }, el('h3', {}, title), summary), box, more, none));
+  const panel = el('div', { class: 'panel' }, el('div', { class: 'subhead' }, el('h3', {}, title), summary), box, more, none);
+  root.append(panel);
   const open = new Set();
   let last = {};
   const keyed = new Keyed(body, (name) => {
@@ -63,6 +65,7 @@ function policy(root, { title, kind, columns, empty, row, update, note }) {
     setMore(more, left);
     box.hidden = all.length === 0;
     none.hidden = all.length > 0;
+    panel.hidden = empty === undefined && all.length === 0;
     setText(summary, all.length ? note?.(all) ?? '' : '');
   };
   return render;
@@ -227,8 +230,30 @@ function hedges(root) {
   });
 }
 
+function chaos(root) {
+  return policy(root, {
+    title: 'Chaos', kind: 'chaos',
+    columns: [['Name', 'col-name'], ['State', 'state'], ['Calls', 'num'], ['Failed', 'num'], ['Late', 'num'], ['Hung', 'num']],
+    row() {
+      const state = pill('strong');
+      const [calls, failed, delayed, hung] = Array.from({ length: 4 }, () => el('td', { class: 'num' }));
+      return { state, calls, failed, delayed, hung, cells: [el('td', { class: 'state' }, state.node), calls, failed, delayed, hung] };
+    },
+    update(row, chaos) {
+      row.state.set('dot', chaos.on ? 'bad' : 'idle', chaos.on ? 'on' : 'off');
+      for (const name of ['calls', 'failed', 'delayed', 'hung']) {
+        setText(row[name], count(chaos[name]));
+        row[name].classList.toggle('zero', !chaos[name]);
+      }
+    },
+  });
+}
+
 export function policyPanels(root) {
-  const panels = [['limits', limits(root)], ['breakers', breakers(root)], ['rates', rateLimits(root)], ['caches', caches(root)], ['hedges', hedges(root)]];
+  const panels = [
+    ['limits', limits(root)], ['breakers', breakers(root)], ['rates', rateLimits(root)], ['caches', caches(root)], ['hedges', hedges(root)],
+    ['chaos', chaos(root)],
+  ];
   return {
     render({ state }) {
       for (const [key, render] of panels) render(state[key]);

@@ -2,16 +2,16 @@
 //! a page is open; the figures of the last seconds are kept up all the time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use mountain_core::observe::{Count, Doing, Summary, Tally};
-use mountain_core::policy::breaker;
-use mountain_core::telemetry::{Entry, Reading, Telemetry};
+use mountain_core::telemetry::{Entry, Telemetry};
 use mountain_core::time::Instant;
 use serde_json::{Map, Value, json};
 
 use crate::board::Board;
 use crate::history::{Counted, Gauged, History};
+use crate::policies;
 
 /// Calls that are listed: the oldest ones, which include those that are stuck.
 const RUNNING: usize = 300;
@@ -151,7 +151,8 @@ impl Maker {
             "failures": board.failures(),
             "changes": board.changes(),
         });
-        self.policies(now, board, &mut state);
+        policies::show(&self.telemetry.policies, now, &mut state);
+        board.add_keys(&mut state);
         state
     }
 
@@ -202,67 +203,6 @@ impl Maker {
             );
         }
         Value::Object(shown)
-    }
-
-    fn policies(&self, now: Instant, board: &Board, state: &mut Value) {
-        let (mut limits, mut rates, mut breakers, mut caches) = (Map::new(), Map::new(), Map::new(), Map::new());
-        let mut hedges = Map::new();
-        for (name, reading) in self.telemetry.policies.all(now) {
-            let (wait_p50, wait_p99) = match &reading {
-                Reading::Limit { waits, .. } | Reading::Rate { waits, .. } => (waits.quantile(0.5), waits.quantile(0.99)),
-                _ => (None, None),
-            };
-            match reading {
-                Reading::Limit { capacity, in_flight, fullest, keys, waiting: [low, normal, high], .. } => limits.insert(
-                    name,
-                    json!({
-                        "capacity": capacity,
-                        "in_flight": in_flight,
-                        "fullest": fullest,
-                        "keys": keys,
-                        "waiting": {"low": low, "normal": normal, "high": high},
-                        "wait_p50": wait_p50,
-                        "wait_p99": wait_p99,
-                    }),
-                ),
-                Reading::Rate { n, per, waiting, .. } => rates
-                    .insert(name, json!({"n": n, "per": per, "waiting": waiting, "wait_p50": wait_p50, "wait_p99": wait_p99})),
-                Reading::Breaker { states, opens } => {
-                    let keys: Map<_, _> =
-                        breaker::State::NAMES.into_iter().zip(states).map(|(state, n)| (state.to_owned(), json!(n))).collect();
-                    breakers.insert(name, json!({"opens": opens, "keys": keys}))
-                }
-                Reading::Cache { counts, size, max_size } => caches.insert(
-                    name,
-                    json!({
-                        "hits": counts.hits,
-                        "misses": counts.misses,
-                        "stale_hits": counts.stale_hits,
-                        "evicted": counts.evicted,
-                        "size": size,
-                        "max_size": max_size,
-                    }),
-                ),
-                Reading::Hedge { counts, delay } => hedges.insert(
-                    name,
-                    json!({
-                        "hedged": counts.hedged,
-                        "won": counts.won,
-                        "refused": counts.refused,
-                        // An endless one is no number of JSON's.
-                        "delay": delay.filter(|delay| *delay < Duration::MAX).map(|delay| delay.as_secs_f64()),
-                    }),
-                ),
-                // The calls that a budget refuses are shown as the failures of their effects.
-                Reading::Budget(_) => None,
-            };
-        }
-        state["limits"] = Value::Object(limits);
-        state["rates"] = Value::Object(rates);
-        state["breakers"] = Value::Object(breakers);
-        state["caches"] = Value::Object(caches);
-        state["hedges"] = Value::Object(hedges);
-        board.add_keys(state);
     }
 }
 

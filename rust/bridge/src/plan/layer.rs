@@ -176,6 +176,7 @@ impl Layer {
             (policy::Layer::Cache(cache), _) => known.cache(cache, name),
             (policy::Layer::Retry(retry::Settings { budget: Some(budget), .. }), _) => known.budget(budget, name),
             (policy::Layer::Hedge(hedge), _) => known.hedge(hedge, name),
+            (policy::Layer::Chaos(chaos), _) => known.chaos(chaos, name),
             _ => {}
         }
     }

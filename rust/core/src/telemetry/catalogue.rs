@@ -80,6 +80,9 @@ pub(super) const HEDGE_REFUSED: Metric =
     metric("mountain_hedge_refused", Counter, &["hedge"], "Attempts for which nothing was left of the budget");
 pub(super) const HEDGE_DELAY: Metric =
     metric("mountain_hedge_delay_seconds", Gauge, &["hedge"], "After how long an attempt begins, by the slowest key");
+pub(super) const CHAOS_ON: Metric = metric("mountain_chaos_on", Gauge, &["chaos"], "1 while a chaos is on, else 0");
+pub(super) const CHAOS_FAULTS: Metric =
+    metric("mountain_chaos_faults", Counter, &["chaos", "fault"], "Calls that a chaos gave a fault");
 pub(super) const RUNNING: Metric =
     metric("mountain_effects_running", Gauge, &[], "Effects that have begun, waited once and not ended");
 pub(super) const WAITING: Metric =
@@ -127,6 +130,8 @@ pub const CATALOGUE: &[&Metric] = &[
     &HEDGE_WON,
     &HEDGE_REFUSED,
     &HEDGE_DELAY,
+    &CHAOS_ON,
+    &CHAOS_FAULTS,
     &RUNNING,
     &WAITING,
     &THREADS_BUSY,

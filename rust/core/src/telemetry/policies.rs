@@ -11,6 +11,7 @@ use crate::effect::Keys;
 use crate::observe::Summary;
 use crate::policy::breaker::Breaker;
 use crate::policy::cache::{Cache, Counts};
+use crate::policy::chaos::{self, Chaos};
 use crate::policy::hedge::{self, Hedge};
 use crate::policy::limit::Limit;
 use crate::policy::rate::Rate;
@@ -50,6 +51,11 @@ pub enum Reading {
         counts: hedge::Counts,
         delay: Option<Duration>,
     },
+    /// `faults`: since it was made.
+    Chaos {
+        on: bool,
+        faults: chaos::Figures,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +66,7 @@ enum Kind {
     Cache,
     Budget,
     Hedge,
+    Chaos,
 }
 
 impl Kind {
@@ -72,6 +79,7 @@ impl Kind {
             Kind::Cache => "caches",
             Kind::Budget => "budgets",
             Kind::Hedge => "hedges",
+            Kind::Chaos => "chaos",
         }
     }
 }
@@ -188,6 +196,14 @@ impl Policies {
         self.add(Kind::Hedge, Arc::as_ptr(hedge) as usize, name, None, move |_| {
             let hedge = weak.upgrade()?;
             Some(Reading::Hedge { counts: hedge.counts(), delay: hedge.longest_delay() })
+        });
+    }
+
+    pub fn chaos(&self, chaos: &Arc<Chaos>, name: &str) {
+        let weak = Arc::downgrade(chaos);
+        self.add(Kind::Chaos, Arc::as_ptr(chaos) as usize, name, None, move |_| {
+            let chaos = weak.upgrade()?;
+            Some(Reading::Chaos { on: chaos.is_on(), faults: chaos.all_figures() })
         });
     }
 

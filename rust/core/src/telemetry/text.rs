@@ -162,7 +162,7 @@ impl Scrape {
     fn policies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let all = self.0.policies.all(self.0.clock.now());
         let (mut limits, mut rates, mut breakers, mut caches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let (mut budgets, mut hedges) = (Vec::new(), Vec::new());
+        let (mut budgets, mut hedges, mut chaos) = (Vec::new(), Vec::new(), Vec::new());
         for (name, reading) in &all {
             match reading {
                 Reading::Limit { capacity, in_flight, fullest, waiting, waits, .. } => {
@@ -173,6 +173,7 @@ impl Scrape {
                 Reading::Cache { counts, size, .. } => caches.push((name, counts, size)),
                 Reading::Budget(counts) => budgets.push((name, counts)),
                 Reading::Hedge { counts, delay } => hedges.push((name, counts, delay)),
+                Reading::Chaos { on, faults } => chaos.push((name, on, faults)),
             }
         }
         let mut series = Series::of(encoder, &is::LIMIT_CAPACITY)?;
@@ -226,7 +227,16 @@ impl Scrape {
         }
         let mut series = Series::of(encoder, &is::HEDGE_DELAY)?;
         let known = hedges.iter().filter_map(|(name, _, delay)| Some((name, (**delay)?)));
-        known.into_iter().try_for_each(|(name, delay)| series.gauge_of_seconds(&[("hedge", name)], delay))
+        known.into_iter().try_for_each(|(name, delay)| series.gauge_of_seconds(&[("hedge", name)], delay))?;
+        let mut series = Series::of(encoder, &is::CHAOS_ON)?;
+        chaos.iter().try_for_each(|(name, on, _)| series.gauge(&[("chaos", name)], u64::from(**on)))?;
+        let mut series = Series::of(encoder, &is::CHAOS_FAULTS)?;
+        for (name, _, faults) in &chaos {
+            for (fault, n) in [("failure", faults.failed), ("delay", faults.delayed), ("hang", faults.hung)] {
+                series.counter(&[("chaos", name), ("fault", fault)], n)?;
+            }
+        }
+        Ok(())
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

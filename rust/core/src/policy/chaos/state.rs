@@ -26,11 +26,13 @@ struct State {
     /// How often it has been turned off.
     turn: u64,
     figures: Figures,
+    /// Of all turns before.
+    earlier: Figures,
     /// The calls that hang, by their number, until it is turned off.
     hung: HashMap<u64, Waker>,
 }
 
-/// Its calls since it was turned on.
+/// Its calls, since it was turned on or since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// All of them, also those without a fault.
@@ -38,6 +40,16 @@ pub struct Figures {
     pub failed: u64,
     pub delayed: u64,
     pub hung: u64,
+}
+
+impl Figures {
+    fn add(&mut self, more: Figures) {
+        let Figures { calls, failed, delayed, hung } = more;
+        self.calls += calls;
+        self.failed += failed;
+        self.delayed += delayed;
+        self.hung += hung;
+    }
 }
 
 impl Chaos {
@@ -55,7 +67,8 @@ impl Chaos {
         state.entered += 1;
         let first = state.entered == 1;
         if first {
-            state.figures = Figures::default();
+            let ended = std::mem::take(&mut state.figures);
+            state.earlier.add(ended);
             self.on.store(true, Ordering::Relaxed);
         }
         first
@@ -76,8 +89,17 @@ impl Chaos {
         true
     }
 
+    /// Since it was turned on.
     pub fn figures(&self) -> Figures {
         self.state.lock().figures
+    }
+
+    /// Since it was made.
+    pub fn all_figures(&self) -> Figures {
+        let state = self.state.lock();
+        let mut all = state.earlier;
+        all.add(state.figures);
+        all
     }
 
     /// The fault of the next call, if any, and the end of a hang.
@@ -168,8 +190,13 @@ mod tests {
         assert_eq!(chaos.figures().calls, 50, "and goes on where it was");
         assert!(!chaos.leave() && chaos.is_on());
         assert!(chaos.leave() && !chaos.is_on());
+        let before = chaos.figures();
+        assert_eq!(chaos.all_figures(), before);
         assert!(chaos.enter());
+        assert_eq!((chaos.figures(), chaos.all_figures()), (Figures::default(), before));
         assert_eq!(sequence(&chaos), first);
+        assert_eq!(chaos.all_figures().calls, before.calls + 50);
+        assert_eq!(chaos.all_figures().failed, before.failed + chaos.figures().failed);
     }
 
     #[derive(Default)]

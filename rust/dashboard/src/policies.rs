@@ -1,0 +1,81 @@
+//! The policies that hold state, as the page shows them.
+
+use std::time::Duration;
+
+use mountain_core::policy::breaker;
+use mountain_core::telemetry::{Policies, Reading};
+use mountain_core::time::Instant;
+use serde_json::{Map, Value, json};
+
+/// Adds them to the state, by kind.
+pub(crate) fn show(policies: &Policies, now: Instant, state: &mut Value) {
+    let (mut limits, mut rates, mut breakers, mut caches) = (Map::new(), Map::new(), Map::new(), Map::new());
+    let (mut hedges, mut chaos) = (Map::new(), Map::new());
+    for (name, reading) in policies.all(now) {
+        let (wait_p50, wait_p99) = match &reading {
+            Reading::Limit { waits, .. } | Reading::Rate { waits, .. } => (waits.quantile(0.5), waits.quantile(0.99)),
+            _ => (None, None),
+        };
+        match reading {
+            Reading::Limit { capacity, in_flight, fullest, keys, waiting: [low, normal, high], .. } => limits.insert(
+                name,
+                json!({
+                    "capacity": capacity,
+                    "in_flight": in_flight,
+                    "fullest": fullest,
+                    "keys": keys,
+                    "waiting": {"low": low, "normal": normal, "high": high},
+                    "wait_p50": wait_p50,
+                    "wait_p99": wait_p99,
+                }),
+            ),
+            Reading::Rate { n, per, waiting, .. } => {
+                rates.insert(name, json!({"n": n, "per": per, "waiting": waiting, "wait_p50": wait_p50, "wait_p99": wait_p99}))
+            }
+            Reading::Breaker { states, opens } => {
+                let keys: Map<_, _> =
+                    breaker::State::NAMES.into_iter().zip(states).map(|(state, n)| (state.to_owned(), json!(n))).collect();
+                breakers.insert(name, json!({"opens": opens, "keys": keys}))
+            }
+            Reading::Cache { counts, size, max_size } => caches.insert(
+                name,
+                json!({
+                    "hits": counts.hits,
+                    "misses": counts.misses,
+                    "stale_hits": counts.stale_hits,
+                    "evicted": counts.evicted,
+                    "size": size,
+                    "max_size": max_size,
+                }),
+            ),
+            Reading::Hedge { counts, delay } => hedges.insert(
+                name,
+                json!({
+                    "hedged": counts.hedged,
+                    "won": counts.won,
+                    "refused": counts.refused,
+                    // An endless one is no number of JSON's.
+                    "delay": delay.filter(|delay| *delay < Duration::MAX).map(|delay| delay.as_secs_f64()),
+                }),
+            ),
+            Reading::Chaos { on, faults } => chaos.insert(
+                name,
+                json!({
+                    "on": on,
+                    "calls": faults.calls,
+                    "failed": faults.failed,
+                    "delayed": faults.delayed,
+                    "hung": faults.hung,
+                }),
+            ),
+            // The calls that a budget refuses are shown as the failures of their effects.
+            Reading::Budget(_) => None,
+        };
+    }
+    state["limits"] = Value::Object(limits);
+    state["rates"] = Value::Object(rates);
+    state["breakers"] = Value::Object(breakers);
+    state["caches"] = Value::Object(caches);
+    state["hedges"] = Value::Object(hedges);
+    state["chaos"] = Value::Object(chaos);
+}
