@@ -137,10 +137,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if wanted(item)]
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Keeps modules and collected tests out of later collections: the hundreds that tests ask for take a tenth."""
+def little_garbage() -> None:
+    """The thousands of collections that tests ask for do not look at what is there by now: each takes a tenth.
+
+    `gc.unfreeze` gives them all of it again, so only the session's end calls it.
+    """
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Keeps modules and collected tests out of later collections."""
+    little_garbage()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -153,5 +161,5 @@ def pytest_sessionfinish() -> None:
 @pytest.fixture(autouse=True, scope="module")
 def few_names() -> None:
     """Names have figures of their own as long as there are few: those of effects that are gone take no room."""
-    gc.collect(1)
+    little_garbage()
     _native.forget_unused_names()

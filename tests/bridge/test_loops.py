@@ -174,8 +174,7 @@ def test_a_port_goes_with_its_loop(new_loop: LoopFactory) -> None:
     for _ in range(20):
         run(new_loop, gather([noop(), effect(value)()]).map(bool))
     gc.collect()
-    # A worker's last look at a port may outlast the loop by a moment, on a busy machine.
-    assert eventually(lambda: len(os.listdir("/proc/self/fd")) == before)
+    assert eventually(lambda: len(os.listdir("/proc/self/fd")) == before)  # a worker may look at a port a moment longer
 
 
 def test_closing_twice(new_loop: LoopFactory) -> None:

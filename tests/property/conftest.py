@@ -1,9 +1,5 @@
-"""The number of examples of the property tests: `--hypothesis-profile=default|ci|deep`; collections cost little."""
+"""The number of examples of the property tests: `--hypothesis-profile=default|ci|deep`."""
 
-import gc
-from collections.abc import Iterator
-
-import pytest
 from hypothesis import HealthCheck, settings
 
 # Examples wait in real time now and then, so no single one has a time limit of its own; pytest's is for the whole test.
@@ -14,12 +10,3 @@ settings.register_profile("default", max_examples=300, **COMMON)
 settings.register_profile("ci", max_examples=300, derandomize=True, print_blob=True, **COMMON)
 #: From new seeds, as many as a night allows.
 settings.register_profile("deep", max_examples=20_000, print_blob=True, **COMMON)
-
-
-@pytest.fixture(autouse=True)
-def little_garbage() -> Iterator[None]:
-    """For examples that end with a full collection: it does not look at what all other tests have left."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()

@@ -1,9 +1,7 @@
 """Limits in storms of callers, as often as it takes to meet the rare moments."""
 
 import asyncio
-import gc
 import random
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,15 +11,6 @@ from tests.policy.room import counts, until
 from tests.property.limit_storm import random_storm
 
 pytestmark = pytest.mark.timeout(1800)
-
-
-@pytest.fixture(autouse=True)
-def little_garbage() -> Iterator[None]:
-    """So that collecting it again and again costs little."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.mark.parametrize("loop", BOTH)
