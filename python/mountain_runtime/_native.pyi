@@ -415,7 +415,7 @@ class Collector:
 
     def __new__(
         cls,
-        name: str,
+        plan: Plan,
         size: int,
         of_method: bool,
         opens: Callable[[Calls], tuple[Callable[[], None], Callable[[], None], Callable[[], None] | None]],

@@ -24,6 +24,7 @@ from mountain_runtime import (
     Runtime,
     Timeout,
     _native,
+    batch,
     constant,
     effect,
     errors,
@@ -243,17 +244,24 @@ async def test_the_bounds_of_histograms_are_those_that_are_documented() -> None:
         yield 1
 
     assert [item async for item in stream(name=name)(items)()] == [1]
+
+    async def same(ids: list[int]) -> list[int]:
+        return ids
+
+    assert await batch(5, name=name)(same)(1) == 1
     families = scraped()
     histograms = {metric for metric, family in families.items() if family.type == "histogram"}
-    letters = "mountain_loop_drain_letters"
-    assert letters in histograms
+    #: Of those that count, the power of two of the first bound.
+    counts = {"mountain_loop_drain_letters": 3, "mountain_batch_items": 1}
+    assert set(counts) < histograms
     for metric in histograms:
         bounds: dict[Any, list[float]] = {}
         for s in families[metric].samples:
             if s.name.endswith("_bucket"):
                 of = tuple(sorted(item for item in s.labels.items() if item[0] != "le"))
                 bounds.setdefault(of, []).append(float(s.labels["le"]))
-        right = [2.0**n - 1 for n in range(3, 11)] if metric == letters else [2**n * 1e-9 for n in BOUNDS]
+        least = counts.get(metric)
+        right = [2**n * 1e-9 for n in BOUNDS] if least is None else [2.0**n - 1 for n in range(least, 11)]
         assert bounds, metric
         assert all(found == [*right, float("inf")] for found in bounds.values()), metric
 

@@ -113,11 +113,11 @@ def _of_list(fn: Callable[..., Awaitable[Any]], method: bool) -> Callable[..., A
     """`fn`, which is given a list of its own at each attempt."""
 
     async def of_function(items: list[Any], /, **services: Any) -> Any:
-        _otel.link_callers()
+        _otel.link_callers(len(items))
         return await fn([*items], **services)
 
     async def of_method(self: Any, items: list[Any], /, **services: Any) -> Any:
-        _otel.link_callers()
+        _otel.link_callers(len(items))
         return await fn(self, [*items], **services)
 
     made: Any = of_method if method else of_function
@@ -140,7 +140,8 @@ def _batched(
     one: Any = of_method if method else of_function
     for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
         setattr(one, attribute, getattr(fn, attribute, name if attribute.endswith("name__") else None))
-    made = cast("Any", EffectFunction(Collector(name, size, method, opens), plan((), name, one)))
+    own = plan((), name, one)
+    made = cast("Any", EffectFunction(Collector(own, size, method, opens), own))
     return functools.update_wrapper(made, one)
 
 
@@ -180,7 +181,7 @@ class _Batch:
             return
         items, latest, permit_context = begun
         self._context.run(deadline_var.set, latest)
-        if self.spans:
+        if self.spans is not None:
             self._context.run(_otel.set_callers, self.spans)
         work = self._run(items, permit_context)
         try:

@@ -26,6 +26,9 @@ _log = _logs.logger("telemetry")
 #: How long an ended span waits for others at most: seconds.
 _WAIT = 0.05
 
+#: As many as an OpenTelemetry span keeps by default.
+_LINKS = 128
+
 _ended: list[Any] = []
 _taking = threading.Lock()
 _provider: Any = None
@@ -104,7 +107,9 @@ def callers() -> list[Any] | None:
 
 
 def add_caller(spans: list[Any]) -> None:
-    """Adds the current span, once."""
+    """Adds the current span, if a span has room for one more link."""
+    if len(spans) == _LINKS:
+        return
     context = sys.modules["opentelemetry.trace"].get_current_span().get_span_context()
     if context.is_valid:
         spans.append(context)
@@ -115,14 +120,15 @@ def set_callers(spans: list[Any]) -> None:
     _callers.set(spans)
 
 
-def link_callers() -> None:
-    """Links the current span to those of its callers, once."""
+def link_callers(items: int) -> None:
+    """Links the current span, of a call of so many items, to those of its callers, once."""
     if (spans := _callers.get()) is None:
         return
     _callers.set(None)
     span = sys.modules["opentelemetry.trace"].get_current_span()
     for context in spans:
         span.add_link(context)
+    span.set_attribute("mountain.items", items)
 
 
 async def flush(seconds: float) -> int | None:

@@ -198,6 +198,7 @@ function effectDetail(name, id) {
   const more = el('p', { class: 'more' });
   const stoodIn = el('p', { class: 'note fallbacks' });
   const streams = el('p', { class: 'note streams' });
+  const batches = el('p', { class: 'note batches' });
   const none = el('p', { class: 'empty' }, 'No errors so far.');
   const errors = new Keyed(errorRows, (type) => {
     const label = el('th', { scope: 'row' });
@@ -212,7 +213,7 @@ function effectDetail(name, id) {
         ...(name.length > 40 ? [el('p', { class: 'fullname' }, clip(name, 2000))] : []),
         el('div', {}, el('h3', {}, 'Started a second'), spark.node,
           el('p', { class: 'axis' }, el('span', {}, 'ten minutes ago'), peak, el('span', {}, 'now'))),
-        el('div', {}, el('h3', {}, 'Outcomes'), outcome.node, outcomeText, stoodIn, streams, times),
+        el('div', {}, el('h3', {}, 'Outcomes'), outcome.node, outcomeText, stoodIn, streams, batches, times),
         el('div', {}, el('h3', {}, 'Errors by type'), none, errorTable, more))));
   return {
     node,
@@ -236,6 +237,9 @@ function effectDetail(name, id) {
       streams.hidden = !effect.streams;
       const { open = 0, items = 0, first_p50: p50, first_p99: p99 } = effect.streams ?? {};
       setText(streams, `Streams: ${count(open)} open · ${count(items)} items · first item p50 ${duration(p50)} · p99 ${duration(p99)}`);
+      batches.hidden = !effect.batches;
+      const { begun = 0, items: batched = 0, wait_p50: wait50, wait_p99: wait99 } = effect.batches ?? {};
+      setText(batches, `Batches: ${count(begun)} of ${(batched / Math.max(1, begun)).toFixed(1)} items · waited p50 ${duration(wait50)} · p99 ${duration(wait99)}`);
       setText(times, `Since the program began: p50 ${duration(effect.all_p50)} · p99 ${duration(effect.all_p99)}`);
       const types = entriesOf(effect.errors).sort((a, b) => b[1] - a[1]);
       const most = types.length ? types[0][1] : 1;

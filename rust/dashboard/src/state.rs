@@ -199,6 +199,10 @@ impl Maker {
                         let [p50, p99] = [0.5, 0.99].map(|q| now.first.quantile(q));
                         json!({"open": now.open, "items": now.items, "first_p50": p50, "first_p99": p99})
                     }),
+                    "batches": tally.batches().map(|now| {
+                        let [p50, p99] = [0.5, 0.99].map(|q| now.waits.quantile(q));
+                        json!({"begun": now.count(), "items": now.items, "wait_p50": p50, "wait_p99": p99})
+                    }),
                 }),
             );
         }

@@ -11,7 +11,9 @@
 use std::sync::Arc;
 
 use mountain_core::effect::{Flight, PermitContext, Submitted};
+use mountain_core::observe::Tally;
 use mountain_core::sync::Mutex;
+use mountain_core::time::Instant;
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::prelude::*;
@@ -29,6 +31,8 @@ use crate::port::Port;
 pub(crate) struct Calls {
     pub(super) port: Py<Port>,
     pub(super) receiver: Option<Py<PyAny>>,
+    /// Where the batch is counted, and when its first item came; `None` while counting is off.
+    pub(super) counted: Option<(Arc<Tally>, Instant)>,
     pub(super) state: Mutex<State>,
 }
 
@@ -112,6 +116,9 @@ impl Calls {
         drop(closed);
         if items.is_empty() {
             return Ok(None);
+        }
+        if let Some((tally, since)) = &self.counted {
+            tally.batch(items.len() as u64, clock().now().since(*since).as_nanos() as u64);
         }
         let permit_context = work.map(|work| PyPermitContext::of_work(py, PermitContext::of_work(work))).transpose()?;
         Ok(Some((PyList::new(py, items)?, latest, permit_context)))

@@ -1,6 +1,9 @@
 //! Collects the items of a batch function into calls (`calls.rs`), one for each loop and receiver.
 
+use std::sync::Arc;
+
 use mountain_core::effect::Submitted;
+use mountain_core::observe::Tally;
 use mountain_core::sync::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyWeakrefMethods, PyWeakrefReference};
@@ -9,9 +12,11 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::context;
 use crate::context::inherited_deadline::InheritedDeadline;
 use crate::convert::error;
+use crate::globals::clock;
 use crate::handle::Handle;
 use crate::handle::backing::Backing;
 use crate::handle::calls::{Calls, Place, State, Ways};
+use crate::observe::watchers;
 use crate::plan::Plan;
 use crate::port::Port;
 
@@ -19,6 +24,8 @@ use crate::port::Port;
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct Collector {
     name: String,
+    /// Of one item's calls.
+    tally: Arc<Tally>,
     size: usize,
     /// Of a method: the first argument of a call is its receiver.
     of_method: bool,
@@ -36,9 +43,10 @@ struct Opened {
 #[pymethods]
 impl Collector {
     #[new]
-    #[pyo3(signature = (name, size, of_method, opens, /))]
-    fn new(name: String, size: usize, of_method: bool, opens: Py<PyAny>) -> Self {
-        Collector { name, size, of_method, opens, open: Mutex::default() }
+    #[pyo3(signature = (plan, size, of_method, opens, /))]
+    fn new(plan: &Bound<'_, Plan>, size: usize, of_method: bool, opens: Py<PyAny>) -> Self {
+        let Plan { name, tally, .. } = plan.get();
+        Collector { name: name.clone(), tally: tally.clone(), size, of_method, opens, open: Mutex::default() }
     }
 
     /// One call, as a part of a run that counts itself.
@@ -116,7 +124,12 @@ impl Collector {
         }
         let calls = Bound::new(
             py,
-            Calls { port: port.unbind(), receiver: receiver.map(Bound::unbind), state: Mutex::new(State::default()) },
+            Calls {
+                port: port.unbind(),
+                receiver: receiver.map(Bound::unbind),
+                counted: watchers::counting().then(|| (self.tally.clone(), clock().now())),
+                state: Mutex::new(State::default()),
+            },
         )?;
         let (begin, close, joined) = self.opens.bind(py).call1((&calls,))?.extract()?;
         calls.get().state.lock().opened = Some(Ways { begin, close, joined });

@@ -1,12 +1,14 @@
 //! Reports of the engine: counters that stay on, and an observer of one call. They decide nothing; figures, spans and
 //! pages are made above, in `telemetry` or further up.
 
+mod batches;
 mod now;
 mod shard;
 mod streams;
 mod tally;
 mod times;
 
+pub use batches::Batched;
 pub use now::{Doing, Now};
 pub use shard::Sharded;
 pub use streams::{Open, Streamed};

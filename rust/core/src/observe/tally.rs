@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::batches::{Batched, Batches};
 use super::shard::{Sharded, add};
 use super::streams::{Streamed, Streams};
 use super::times::{Summary, Times};
@@ -55,6 +56,8 @@ pub struct Tally {
     fallbacks: ByName,
     /// Of a name that is a stream's.
     streams: OnceLock<Box<Streams>>,
+    /// Of a name whose calls are batched.
+    batches: OnceLock<Box<Batches>>,
 }
 
 #[derive(Default)]
@@ -123,6 +126,16 @@ impl Tally {
     /// Its streams, if any has begun.
     pub fn streams(&self) -> Option<Streamed> {
         self.streams.get().map(|streams| streams.read())
+    }
+
+    /// Counts a batch of its calls, which began so many nanoseconds after its first item.
+    pub fn batch(&self, items: u64, waited: u64) {
+        self.batches.get_or_init(Box::default).began(items, waited);
+    }
+
+    /// Its batches, if any has begun.
+    pub fn batches(&self) -> Option<Batched> {
+        self.batches.get().map(|batches| batches.read())
     }
 
     /// In the child of a fork: the streams that are open are the parent's.

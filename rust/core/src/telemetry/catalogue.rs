@@ -45,6 +45,9 @@ pub(super) const STREAMS_OPEN: Metric =
 pub(super) const STREAM_ITEMS: Metric = metric("mountain_stream_items", Counter, &["stream"], "Items that came out of streams");
 pub(super) const STREAM_FIRST_ITEM: Metric =
     metric("mountain_stream_first_item_seconds", Histogram, &["stream"], "How long the first item took, from the first pull");
+pub(super) const BATCH_ITEMS: Metric = metric("mountain_batch_items", Histogram, &["batch"], "How many items batches began with");
+pub(super) const BATCH_WAIT: Metric =
+    metric("mountain_batch_wait_seconds", Histogram, &["batch"], "How long batches waited for items, from their first one");
 pub(super) const LIMIT_CAPACITY: Metric =
     metric("mountain_limit_capacity", Gauge, &["limit"], "Places of a concurrency limit, for each key");
 pub(super) const LIMIT_IN_FLIGHT: Metric =
@@ -110,6 +113,8 @@ pub const CATALOGUE: &[&Metric] = &[
     &STREAMS_OPEN,
     &STREAM_ITEMS,
     &STREAM_FIRST_ITEM,
+    &BATCH_ITEMS,
+    &BATCH_WAIT,
     &LIMIT_CAPACITY,
     &LIMIT_IN_FLIGHT,
     &LIMIT_FULLEST,

@@ -156,7 +156,15 @@ impl Scrape {
         let mut series = Series::of(encoder, &is::STREAM_ITEMS)?;
         streams.iter().try_for_each(|(name, now)| series.counter(&[("stream", name)], now.items))?;
         let mut series = Series::of(encoder, &is::STREAM_FIRST_ITEM)?;
-        streams.iter().try_for_each(|(name, now)| series.histogram(&[("stream", name)], &now.first))
+        streams.iter().try_for_each(|(name, now)| series.histogram(&[("stream", name)], &now.first))?;
+        let batches: Vec<_> = effects.iter().filter_map(|(name, tally)| Some((name, tally.batches()?))).collect();
+        let mut series = Series::of(encoder, &is::BATCH_ITEMS)?;
+        for (name, now) in &batches {
+            let buckets: Vec<(f64, u64)> = now.bounded().collect();
+            series.buckets(&[("batch", name)], now.items as f64, now.count(), &buckets)?;
+        }
+        let mut series = Series::of(encoder, &is::BATCH_WAIT)?;
+        batches.iter().try_for_each(|(name, now)| series.histogram(&[("batch", name)], &now.waits))
     }
 
     fn policies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
