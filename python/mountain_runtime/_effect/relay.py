@@ -5,7 +5,7 @@ import contextlib
 from typing import Any
 
 from .._native import Landing, Stream
-from .._tasks.outlast import outlast
+from .._tasks.outlast import outlast, shielded
 
 __all__ = ["Relay"]
 
@@ -66,6 +66,13 @@ class Relay:
         self.item = None
         self.wakes()
 
+    def dropped(self) -> None:
+        """Its items are gone, perhaps in the middle of a pull."""
+        at_work = self._wanted is None
+        self.leaves()
+        if at_work:
+            self.task.cancel()
+
     def _tell(self) -> None:
         puller, self.puller = self.puller, None
         if puller is not None and not puller.done():
@@ -93,14 +100,38 @@ class _Items:
             relay.wakes()
             try:
                 await pull
-            except asyncio.CancelledError:
-                relay.task.cancel()
-                await outlast([relay.task], asked=True)
-                raise
+            except asyncio.CancelledError as error:
+                if not await self._passes_on(error):
+                    raise
             finally:
                 del pull
         item, relay.item = relay.item[0], None
         return item
+
+    async def _passes_on(self, cancel: asyncio.CancelledError) -> bool:
+        """Passes a cancel of the pull, and each that follows, to the source, and waits for its answer.
+
+        False: the source has no other answer than the cancel. An item, its end and an error of its own are the pull's.
+        """
+        relay = self._relay
+        with shielded(cancel):
+            answered = False
+            while not answered:
+                # An item of the very turn of the cancel is dropped: the source could not see the cancel before.
+                relay.item = relay.error = None
+                if relay.task.done():
+                    return False
+                relay.task.cancel()
+                answer = relay.puller = self._loop().create_future()
+                try:
+                    await answer
+                    answered = True
+                except asyncio.CancelledError:
+                    pass
+        if relay.item is None and isinstance(relay.error, asyncio.CancelledError):
+            relay.error = None
+            return False
+        return True
 
     async def aclose(self) -> None:
         relay = self._relay
@@ -124,7 +155,7 @@ class _Items:
         relay = self._relay
         if not relay.task.done():
             with contextlib.suppress(RuntimeError):  # its loop is closed
-                relay.task.get_loop().call_soon_threadsafe(relay.leaves)
+                relay.task.get_loop().call_soon_threadsafe(relay.dropped)
 
 
 def _cancel(task: "asyncio.Task[Any]") -> None:
