@@ -383,8 +383,8 @@ def test_generators_and_other_errors_are_refused() -> None:
     async def async_generator(_: Exception) -> Any:
         yield 1
 
-    for to in (generator, async_generator):
-        with pytest.raises(ConfigError, match="function of the error"):
+    for to, says in ((generator, "function of the error"), (async_generator, "under @stream")):
+        with pytest.raises(ConfigError, match=says):
             Fallback(to, on=Boom)
     for on in (BaseException, KeyboardInterrupt, asyncio.CancelledError, (), (Boom, int), "Boom", lambda _: True):
         with pytest.raises(ConfigError, match=r"Fallback\(on="):

@@ -196,7 +196,7 @@ WRITTEN: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: retry(on=Lost, backoff=float), ConfigError, "constant() or exponential(), or a function of the attempt"),
     (lambda: retry(on=Lost, backoff=plain(1)), ConfigError, "write constant(1)"),
     (lambda: effect_(fallback(work, on=Lost))(two_of), ConfigError, "two_of(a, b), and does not take (a, b)"),
-    (lambda: fallback(work(), on=Lost), ConfigError, "must be a function of the error"),
+    (lambda: fallback(work(), on=Lost), ConfigError, "got an effect of it, work(): write Fallback(work, on=...)"),
     (lambda: fallback(two, on=Lost), ConfigError, "or put it under @effect or @blocking, to have it called with"),
     (lambda: work().map(str).under(fallback(work, on=Lost)), ConfigError, "lambda error: work(...)"),
     (lambda: retry(on=Lost, backoff=timedelta(seconds=2)), ConfigError, "constant(datetime.timedelta(seconds=2))"),

@@ -118,7 +118,7 @@ def test_only_async_generator_functions_are_decorated() -> None:
             continue
         with pytest.raises(ConfigError, match=says):
             stream(wrong)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="neither a policy nor a function"):
+    with pytest.raises(ConfigError, match="takes the function itself, and got a generator of it"):
         stream(script(Log()))  # type: ignore[arg-type]
 
 

@@ -56,7 +56,7 @@ def test_parts_that_add_up_to_one() -> None:
 def test_it_is_no_block_and_stands_in_a_stack_once() -> None:
     faults = chaos(fail=0.5)
     block: Any = faults
-    with pytest.raises(ConfigError, match=r"write `with chaos.on\(\):`"):
+    with pytest.raises(ConfigError, match=r"write `with faults.on\(\):`"):
         block.__enter__()
     with pytest.raises(ConfigError, match="stands twice"):
         effect(faults, Timeout(1), faults)(answer)

@@ -4,11 +4,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar, cast
 
+from .._native import StreamFunction
 from ..errors import ConfigError
 from ..policy._base import name_of
 from ..policy._functions import takes_one
 from ..policy._given import shown
 from ..policy._numbers import count
+from ..policy._rungs import made_function
 from .misused import way_to_items
 from .results import Results
 from .work import Work
@@ -37,6 +39,9 @@ def amap(
     count(limit, "amap", "limit")
     if not callable(cast("object", fn)):
         raise ConfigError(f"amap({shown(fn)}, ...): must be a function that gives an effect of one item")
+    if isinstance(made_function(fn), StreamFunction):
+        way = "read it in a function under @effect, and give that"
+        raise ConfigError(f"amap({name_of(fn)}, ...): gives a stream for each item, and not one result: {way}")
     if not takes_one(fn):
         call = "..." if name_of(fn) == "<lambda>" else f"{name_of(fn)}(...)"
         raise ConfigError(f"amap({name_of(fn)}, ...): is called with one item: write lambda item: {call}")

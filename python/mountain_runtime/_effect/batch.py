@@ -24,8 +24,9 @@ from .._native import (
 from .._tasks.exits import EXITS
 from ..errors import ConfigError
 from ..policy._arguments import check_name
-from ..policy._base import Policy, flatten, name_of, plan
+from ..policy._base import Policy, class_of, flatten, name_of, plan
 from ..policy._functions import takes_one
+from ..policy._given import is_call, not_a_function, shown
 from ..policy._numbers import Seconds, count, seconds
 from ..policy.cache import Cache
 from ..telemetry import _otel
@@ -70,10 +71,10 @@ def batch(size: int, /, *policies: Policy[Sequence[Any]], wait: Seconds = 0, nam
     the function's own. A ConfigError for a size below 1, a negative wait, a Cache, or a function that is not async or
     does not take one list.
     """
-    count(size, "batch", "size")
+    _check_size(size)
     longest = seconds(wait, "batch", "wait")
     check_name(name, "batch")
-    for policy in flatten(policies, name or "a batch"):
+    for policy in flatten(policies, name or "a batch", "batch"):
         if isinstance(policy, Cache):
             raise ConfigError(
                 f"{policy!r} around a batch would keep whole lists, of which hardly two are the same: put it around "
@@ -92,16 +93,29 @@ def batch(size: int, /, *policies: Policy[Sequence[Any]], wait: Seconds = 0, nam
     return cast("BatchDecorator", decorate)
 
 
+def _check_size(size: Any) -> None:
+    if isinstance(size, Policy) or class_of(size) is not None:
+        raise ConfigError(f"batch({shown(size)}): the size comes first, as in batch(50, {shown(size)})")
+    if callable(size):
+        raise ConfigError(f"@batch on {name_of(size)} without a size: write @batch(50), for at most 50 items at once")
+    count(size, "batch", "size")
+
+
 def _check(fn: Any, name: str) -> bool:
     """Whether it is a method, which is called with its object and the list."""
     if not callable(fn):
-        raise ConfigError(f"{fn!r} is no function: write @batch(size, *policies) above one")
+        if is_call(fn):
+            raise ConfigError(not_a_function(fn, "batch", call="batch(size)"))
+        raise ConfigError(f"{shown(fn)} is no function: write @batch(size, *policies) above one")
     check_async(fn, "batch")
     if takes_one(fn):
         return False
     if _is_in_a_class(fn) and takes_one(functools.partial(fn, None)):
         return True
-    raise ConfigError(f"@batch on {name}, which cannot be called with one list alone", effect=name)
+    raise ConfigError(f"@batch on {name}, which cannot be called with one list alone: {_ALONE}", effect=name)
+
+
+_ALONE = "write defaults for its other parameters, or need() for services"
 
 
 def _is_in_a_class(fn: Callable[..., object]) -> bool:

@@ -29,7 +29,8 @@ def chunked(source: AsyncIterable[A] | Stream[A], size: int, *, within: Seconds 
     """
     count(size, "chunked", "size")
     time = None if within is None else seconds(within, "chunked", "within")
-    if not isinstance(cast("object", source), AsyncIterable):
+    given = cast("object", source)
+    if isinstance(given, (Work, StreamFunction)) or not isinstance(given, AsyncIterable):
         raise TypeError(f"chunked() takes an asynchronous iterable, not {shown(source)}{_way(source)}")
     return cast("Stream[list[A]]", _chunked(source, size, within=None if time == inf else time))
 

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
-from .._native import Effect, adopt, call_effect, first_end, gather_native, race_native
+from .._native import Effect, Stream, adopt, call_effect, first_end, gather_native, race_native
 from .._tasks.exits import result_of
 from ..errors import ConfigError
 from ..policy._base import plan
@@ -108,7 +108,7 @@ _RACE = plan((), "race")
 
 
 def _effects(verb: str, given: Iterable[Any]) -> list[Effect[Any]]:
-    if not isinstance(given, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(cast("object", given), Stream) or not isinstance(given, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise not_an_effect(f"{verb}()", given)
     children = list(given)
     for child in children:

@@ -2,14 +2,14 @@
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
-from .._native import Effect, EffectFunction
+from .._native import Effect, EffectFunction, Stream
 from ..errors import ConfigError
 from ..policy._arguments import check_name
 from ..policy._base import D, D_co, Policy, class_of, flatten, name_of, plan
-from ..policy._given import not_a_function, shown, way_to_policies
+from ..policy._given import is_call, not_a_function, shown, way_to_policies
 from . import threads as _threads
 from .kinds import check_async, check_sync
 from .need import filled, needs, on_thread, without_needs
@@ -83,7 +83,7 @@ def decorator(
     if len(policies) == 1 and name is None and not _is_policy(policies[0]):
         return decorate(policies[0], ())
     flatten(
-        policies, name or "a function"
+        policies, name or "a function", owner
     )  # policies that cannot work together are refused even before there is a function
 
     def with_policies(fn: Any, /) -> Any:
@@ -97,10 +97,10 @@ def _neither(given: object, owner: str, policies: tuple[Policy[Any], ...]) -> st
     if _is_policy(given):
         listed = ", ".join(map(repr, (*policies, given)))
         return f"{given!r} is in the place of the function: write {owner}({listed}), with all policies"
-    if isinstance(given, (Effect, Coroutine)):
+    if is_call(given) and not isinstance(given, Stream):
         return not_a_function(given, owner)
-    way = f": write {owner}(name={given!r})" if isinstance(given, str) else way_to_policies(given)
-    return f"{shown(given)} is neither a policy nor a function{way.replace('effect(', f'{owner}(')}"
+    way = f": write {owner}(name={given!r})" if isinstance(given, str) else way_to_policies(given, owner)
+    return f"{shown(given)} is neither a policy nor a function{way}"
 
 
 def _decorated_method(method: Any, decorate: Callable[..., Any], policies: tuple[Policy[Any], ...]) -> Any:

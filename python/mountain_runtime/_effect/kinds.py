@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from .._native import EffectFunction, StreamFunction
 from ..errors import ConfigError
-from ..policy._base import name_of
+from ..policy._base import class_of, name_of
 
 __all__ = ["check_async", "check_stream", "check_sync"]
 
@@ -24,8 +24,11 @@ def check_async(fn: object, owner: str = "effect") -> None:
     if kind == "function" and any(_kind(each) == "coroutine function" for each in _wrapped(body)):
         return  # a decorator's sync function around a coroutine function hands on what that gives
     if kind not in ("coroutine function", "unknown"):
+        if kind == "function" and (policy := _policy_of(body)):
+            raise ConfigError(f"{policy}, a function that makes a policy, was not called: write {policy}(...)")
+        blocking = "write @blocking below it" if owner == "batch" else "write @blocking"
         advice = {
-            "function": "make it `async def`" if owner == "batch" else "write @blocking, or make it `async def`",
+            "function": f"{blocking}, or make it `async def`",
             "async generator function": f"{_article(owner)} has one result: write @stream for many",
         }.get(kind, f"{_article(owner)} has one result")
         raise ConfigError(f"@{owner} on {name_of(fn)}, which is {_article(kind)}: {advice}", effect=name_of(fn))
@@ -50,6 +53,11 @@ def check_stream(fn: object) -> None:
         return
     if kind == "function" and any(_kind(each) == "async generator function" for each in _wrapped(body)):
         return  # a decorator's sync function around one hands on what that gives
+    if kind == "function" and (policy := _policy_of(body)):
+        raise ConfigError(f"{policy}, a function that makes a policy, was not called: write {policy}(...)")
+    if isinstance(body, EffectFunction):
+        advice = "leave out @effect, @blocking or @batch below it, and `yield` its items"
+        raise ConfigError(f"@stream on {name_of(fn)}, which makes effects of one value: {advice}", effect=name_of(fn))
     advice = {
         "coroutine function": "write @effect, or `yield` its items",
         "generator function": "make it `async def`",
@@ -69,6 +77,12 @@ def _body(fn: object) -> object:
         else:
             call = getattr(type(fn), "__call__", None)  # noqa: B004 - the method itself is wanted
             return call if inspect.isfunction(call) and _kind(call) != "function" else fn
+
+
+def _policy_of(fn: object) -> str | None:
+    """The name of a function that says of itself that it gives a policy."""
+    gives = getattr(fn, "__annotations__", {}).get("return")
+    return name_of(fn) if class_of(gives) is not None else None
 
 
 def _is_marked(fn: object) -> bool:

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Coroutine, Iterable
 from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
-from .._native import Effect, EffectFunction, Handle
+from .._native import Effect, EffectFunction, Handle, Stream, StreamFunction
 from ..policy._base import name_of
+from .work import Work
 
-__all__ = ["AsyncBlock", "AsyncBlockOnly", "instead", "not_an_effect", "way_to_items"]
+__all__ = ["AsyncBlock", "AsyncBlockOnly", "instead", "not_an_effect", "not_one_value", "way_to_items"]
 
 
 def not_an_effect(owner: str, given: object) -> TypeError:
@@ -23,6 +24,9 @@ def instead(given: object, one_by_one: str) -> str:
     what = cast("Any", given)
     kind = type(what).__name__
     function = what.__func__ if isinstance(what, MethodType) else what
+    if isinstance(function, (Stream, StreamFunction)):
+        name = function.__name__ if isinstance(function, Stream) else name_of(what)
+        return f"and {name} gives many values: open it in a function under @effect, `async with {name}(...) as items:`"
     if isinstance(function, EffectFunction):
         name = name_of(what)
         return f"and {name} is a function of effects, which was not called: write {name}(...)"
@@ -41,10 +45,17 @@ def instead(given: object, one_by_one: str) -> str:
     return f"not {kind}: an effect is what a function under @effect or @blocking gives when it is called"
 
 
+def not_one_value(owner: str, stream: "Stream[Any]") -> TypeError:
+    """The error of `owner`, which calls a function for one value and was given a stream."""
+    return TypeError(f"{owner} needs a function that gives an effect, {instead(stream, '')}")
+
+
 def way_to_items(given: object) -> str:
     """The end of a message about `given`, which is no iterable: how to get one of it, where that is known."""
     if isinstance(given, Awaitable):
         return ": await it first"
+    if given is Work:
+        return ": call it, Work(...)"
     return f": call it, {name_of(given)}()" if inspect.isroutine(given) else ""
 
 

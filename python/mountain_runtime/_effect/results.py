@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast
 
-from .._native import InheritedDeadline, current_deadline
+from .._native import InheritedDeadline, Stream, current_deadline
 from .._tasks import scope as _scope
 from .._tasks.exits import error_of, result_of
 from ..errors import ShuttingDown
 from ..policy._base import name_of
 from . import children as _children
-from .misused import AsyncBlockOnly
+from .misused import AsyncBlockOnly, not_one_value
 from .source import Source
 from .work import Work
 
@@ -64,6 +64,11 @@ class Results(
         self._wake: asyncio.Future[None] | None = None
         self._state = "new"
         self._over: InheritedDeadline | None = None
+
+    if not TYPE_CHECKING:  # type checkers say by themselves that it is no plain iterable
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError("the results of amap come one by one: write `async for item, result in results:`")
 
     # -- the block --------------------------------------------------------------------------------------------------
 
@@ -251,6 +256,8 @@ class Results(
     def _start(self, item: A) -> None:
         try:
             work = self._fn(item)
+            if isinstance(given := cast("Any", work), Stream):
+                raise not_one_value("amap()", given)  # pyright: ignore[reportUnknownArgumentType] - of whatever items
             if not isinstance(work, Awaitable):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError(f"amap() needs a function that gives an awaitable, not {type(work).__name__}")
             task = _children.start(work, self._over)

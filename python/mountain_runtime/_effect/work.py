@@ -3,8 +3,8 @@
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
-from typing import Generic, TypeVar, cast, final
+from collections.abc import AsyncIterable, Callable, Hashable, Iterable
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, cast, final
 
 from ..errors import ConfigError
 from ..policy._functions import takes_one
@@ -35,6 +35,10 @@ class Work(Generic[A]):
             callable(cast("object", key)) and takes_one(key) and not inspect.iscoroutinefunction(key)
         ):
             raise ConfigError(f"Work(key={shown(key)}): must be a plain function of one item")
+        if isinstance(items, AsyncIterable):
+            raise TypeError(
+                f"Work() takes its first items as they are at hand, not {shown(items)}: give that to amap()"
+            )
         if isinstance(items, (str, bytes)) or not isinstance(cast("object", items), Iterable):
             raise TypeError(f"Work() takes an iterable of its first items, not {shown(items)}: write Work([item])")
         self._key = key
@@ -84,6 +88,21 @@ class Work(Generic[A]):
 
     def __repr__(self) -> str:
         return f"<Work {self._done} of {len(self)} done>"
+
+    if not TYPE_CHECKING:  # type checkers say by themselves that it is none of these
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(
+                "a Work is read by amap: write `async with amap(function, work, limit=n) as results:`, and `async for "
+                "item, result in results:`"
+            )
+
+        __aiter__ = __iter__
+
+        async def __aenter__(self) -> NoReturn:
+            iter(self)
+
+        async def __aexit__(self, *_: object) -> None: ...
 
     def _check(self) -> None:
         if self._over:

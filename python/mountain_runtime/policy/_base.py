@@ -11,7 +11,7 @@ from ._arguments import arity, before_services, is_method
 from ._functions import check_arguments
 from ._given import not_a_function, shown, way_to_policies
 from ._part import Part
-from ._rungs import check_rung
+from ._rungs import check_rung, way_to_stream
 
 __all__ = ["Asks", "D", "D_co", "Policy", "class_of", "flatten", "name_of", "plan", "under"]
 
@@ -48,6 +48,8 @@ class Policy(Generic[D_co]):
 
     def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> Effect[T | D_co]:
         """An effect of `fn(*args, **kwargs)` under this policy, for a function that one did not write."""
+        if (way := way_to_stream(fn, self)) is not None:
+            raise TypeError(f"call() makes an effect, which has one value, and {way}")
         if not callable(cast("object", fn)):
             raise TypeError(not_a_function(fn, "call", ", ..."))
         made = plan((self,), name_of(fn), fn)
@@ -98,9 +100,12 @@ class Policy(Generic[D_co]):
         raise ConfigError(f"{self!r} is no policy that the engine knows: build on those of mountain_runtime")
 
 
-def flatten(policies: Iterable[object], name: str) -> tuple[Policy[Any], ...]:
-    """The single policies, outermost first; a ConfigError if they cannot stand together around `name`."""
-    flat = tuple(single for policy in policies for single in _checked(policy)._flat())
+def flatten(policies: Iterable[object], name: str, owner: str = "effect") -> tuple[Policy[Any], ...]:
+    """The single policies, outermost first; a ConfigError if they cannot stand together around `name`.
+
+    `owner` is the decorator that they are written in.
+    """
+    flat = tuple(single for policy in policies for single in _checked(policy, owner)._flat())
     stateful = [id(policy) for policy in flat if policy._stateful]
     if len(set(stateful)) < len(stateful):
         twice = next(policy for policy in flat if stateful.count(id(policy)) > 1)
@@ -160,12 +165,12 @@ def under(policies: tuple[object, ...], inner: Plan, given: tuple[Any, ...] | No
     return plan(every, inner.name, inner.function, inner.skip, given=given, streams=inner.streams)
 
 
-def _checked(policy: object) -> Policy[Any]:
+def _checked(policy: object, owner: str) -> Policy[Any]:
     if isinstance(policy, Policy):
         return policy  # pyright: ignore[reportUnknownVariableType] - whatever it gives
     if (made_of := class_of(policy)) is not None:
         raise ConfigError(f"{made_of.__name__} is a class: write {made_of.__name__}(...)")
-    raise ConfigError(f"{shown(policy)} is not a policy, such as Timeout(10){way_to_policies(policy)}")
+    raise ConfigError(f"{shown(policy)} is not a policy, such as Timeout(10){way_to_policies(policy, owner)}")
 
 
 def class_of(given: object) -> type | None:

@@ -5,13 +5,18 @@ from typing import Any, cast
 from ..errors import ConfigError
 from ._given import coroutine
 
-__all__ = ["are_classes", "as_tuple", "check_classes", "named", "wrong"]
+__all__ = ["are_classes", "as_tuple", "check_classes", "is_error", "named", "wrong"]
 
 
 def are_classes(on: object) -> bool:
     """Whether it is a subclass of Exception, or a tuple of such."""
     classes: tuple[object, ...] = cast("tuple[object, ...]", on) if isinstance(on, tuple) else (on,)
-    return bool(classes) and all(isinstance(each, type) and issubclass(each, Exception) for each in classes)
+    return bool(classes) and all(is_error(each) for each in classes)
+
+
+def is_error(given: object) -> bool:
+    """Whether it is a subclass of Exception."""
+    return isinstance(given, type) and issubclass(given, Exception)
 
 
 def as_tuple(on: object) -> tuple[type[Exception], ...]:

@@ -2,13 +2,13 @@
 
 import inspect
 import reprlib
-from collections.abc import Coroutine, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from datetime import timedelta
 from typing import Any, cast
 
-from .._native import Effect
+from .._native import Effect, Stream, adopt
 
-__all__ = ["SEVERAL", "coroutine", "not_a_function", "shown", "to_make", "way_to_policies"]
+__all__ = ["SEVERAL", "coroutine", "is_call", "not_a_function", "shown", "to_make", "way_to_policies"]
 
 #: The types of containers of policies, or of classes of errors, that are to be given one by one.
 SEVERAL = (list, tuple, set, frozenset, Generator)
@@ -33,18 +33,42 @@ def shown(given: Any) -> str:
         every = list(cast("list[object]", given))
         each = ", ".join([shown(one) for one in every[:6]] + ["..."] * (len(every) > 6))
         return f"[{each}]" if isinstance(given, list) else f"({each}{',' * (len(every) == 1)})"
+    if isinstance(given, AsyncGenerator):
+        return f"the generator {_name(cast('object', given))}()"
     if kind.__repr__ is object.__repr__ or issubclass(kind, Generator):
         return f"an object of {kind.__qualname__}"  # without its address
     return _short.repr(given)
 
 
-def not_a_function(given: Any, owner: str, more: str = "") -> str:
-    """The message of `owner`, which takes a function, with `more` arguments of it, and got what cannot be called."""
-    made = _name(given) if isinstance(given, Effect) else coroutine(given)
-    if made is not None:
-        kind = "an effect" if isinstance(given, Effect) else "a coroutine"
-        return f"{owner}() takes the function itself, and got {kind} of it, {made}(): write {owner}({made}{more})"
+def not_a_function(given: Any, owner: str, more: str = "", call: str = "") -> str:
+    """The message of `owner`, which takes a function, with `more` arguments of it, and got what cannot be called.
+
+    `call` is how `owner` is given the function, if not by `owner(function)`. Nothing complains that what was made by
+    the function never ran.
+    """
+    if (made := _made_by_a_call(given)) is not None:
+        name, kind = made
+        return (
+            f"{owner}() takes the function itself, and got {kind} of it, {name}(): write {call or owner}({name}{more})"
+        )
     return f"{owner}() takes a function, not {shown(given)}"
+
+
+def is_call(given: Any) -> bool:
+    """Whether it is what a call of a function gave, in the place of the function."""
+    return isinstance(given, (Effect, Stream, Coroutine, AsyncGenerator))
+
+
+def _made_by_a_call(given: Any) -> tuple[str, str] | None:
+    """The name of the function that it is a call of, and what that gave."""
+    if isinstance(given, Effect):
+        adopt(given)  # pyright: ignore[reportUnknownArgumentType] - of whatever it gives
+        return _name(given), "an effect"
+    if isinstance(given, Stream):
+        return _name(given), "a stream"
+    if isinstance(given, AsyncGenerator):
+        return _name(cast("object", given)), "a generator"
+    return None if (name := coroutine(given)) is None else (name, "a coroutine")
 
 
 def to_make(given: Any, wanted: type) -> str:
@@ -52,18 +76,20 @@ def to_make(given: Any, wanted: type) -> str:
     return f": {wanted.__name__} is a class, write {wanted.__name__}(...)" if given is wanted else ""
 
 
-def way_to_policies(given: Any) -> str:
-    """The way from `given` to policies, which stand one after another."""
+def way_to_policies(given: Any, owner: str = "effect") -> str:
+    """The way from `given` to policies, which stand one after another in the decorator `owner`."""
     if isinstance(given, SEVERAL):
-        return ": policies are given one by one, as in effect(*policies)"
+        return f": policies are given one by one, as in {owner}({'size, ' * (owner == 'batch')}*policies)"
     if isinstance(given, (int, float, timedelta)) and not isinstance(given, bool):
         return f": for a limit of time write Timeout({given!r})"
     if isinstance(given, type) and issubclass(given, Exception):
         return f": to try again after it write Retry(on={_name(given)})"
     if isinstance(given, Effect):
         return ": policies go around an effect by effect.under(...)"
+    if isinstance(given, Stream):
+        return f": policies go around a stream by {_name(given)}(...).under(...)"
     if inspect.isroutine(cast("object", given)):
-        return f": a function comes after its policies, write effect(...)({_name(given)})"
+        return f": a function comes after its policies, write {owner}(...)({_name(given)})"
     return ""
 
 

@@ -7,7 +7,7 @@ from typing import SupportsFloat, SupportsIndex, cast
 from ..errors import ConfigError
 from ._given import shown
 
-__all__ = ["Seconds", "count", "number", "seconds", "written"]
+__all__ = ["Seconds", "count", "number", "part", "seconds", "written"]
 
 Seconds = float | timedelta
 
@@ -30,6 +30,20 @@ def number(value: float, owner: str, setting: str, *, least: float, what: str = 
     if not found >= least:  # NaN is not
         raise ConfigError(f"{owner}({setting}={shown(value)}): must be {what}, {least:g} or more{_way(value, 'float')}")
     return found + 0.0  # -0.0 becomes 0.0
+
+
+def part(value: float, owner: str, setting: str, *, zero: bool = True, one: bool = True, other: str = "") -> float:
+    """A part of all calls, from 0 to 1, with or without these; `other` is what else the setting takes."""
+    try:
+        found = number(value, owner, setting, least=0)
+    except ConfigError:
+        found = math.nan
+    if (0 < found < 1) or (found == 0 and zero) or (found == 1 and one):
+        return found
+    least = "from 0" if zero else "more than 0"
+    most = f"{'to' if zero else 'and at most'} 1" if one else "and less than 1"
+    way = f": {found:.12g} % is {setting}={found / 100:.12g}" if 1 < found <= 100 else _way(value, "float")
+    raise ConfigError(f"{owner}({setting}={shown(value)}): must be a part of the calls, {least} {most}{other}{way}")
 
 
 def _supported(value: object) -> SupportsFloat | SupportsIndex:

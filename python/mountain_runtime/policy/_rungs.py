@@ -5,12 +5,12 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from .._native import EffectFunction, StreamFunction, check_call
+from .._native import EffectFunction, Stream, StreamFunction, check_call
 from ..errors import ConfigError
 from ._arguments import Injected
 from ._given import shown
 
-__all__ = ["check_rung", "made_function", "unwrapped"]
+__all__ = ["check_rung", "made_function", "unwrapped", "way_to_stream"]
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -32,6 +32,20 @@ def made_function(to: Any) -> "EffectFunction[..., Any] | StreamFunction[..., An
             to = cast("Any", to.func)
         else:
             return None
+
+
+def way_to_stream(given: Any, policy: object) -> str | None:
+    """How `policy` goes around the streams that `given` makes; None if it is no function of streams, nor a stream."""
+    if isinstance(given, Stream) or isinstance(made_function(given), StreamFunction):
+        return f"{shown(given)} gives many: write {_called(given)}(...).under({policy!r})"
+    if inspect.isasyncgenfunction(given):
+        return f"{shown(given)} gives many: write stream({policy!r})({shown(given)})(...)"
+    return None
+
+
+def _called(given: Any) -> str:
+    made = made_function(given)
+    return str(given.__name__) if made is None else made.plan.name
 
 
 def check_rung(

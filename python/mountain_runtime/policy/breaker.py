@@ -13,7 +13,7 @@ from ._errors import check_classes, named
 from ._forks import note
 from ._functions import check_function
 from ._keys import check_key
-from ._numbers import Seconds, count, number, seconds, written
+from ._numbers import Seconds, count, part, seconds, written
 from ._part import Part
 
 __all__ = ["CircuitBreaker"]
@@ -62,8 +62,8 @@ class CircuitBreaker(Policy):
         check_name(name, owner)
         check_function(key, owner, "key")
         check_classes(on, owner)
-        share = None if failure_rate is None else _share(failure_rate, owner, "failure_rate")
-        slow_share = None if slow_rate is None else _share(slow_rate, owner, "slow_rate")
+        share = None if failure_rate is None else part(failure_rate, owner, "failure_rate", zero=False)
+        slow_share = None if slow_rate is None else part(slow_rate, owner, "slow_rate", zero=False)
         least = None if minimum_calls is None else min(count(minimum_calls, owner, "minimum_calls"), 2**31)
         if failures is not None and share is not None:
             raise ConfigError(
@@ -154,13 +154,6 @@ class CircuitBreaker(Policy):
 
     def _layer(self) -> Layer:
         return Layer.breaker(self._circuit, self._on, self._key)
-
-
-def _share(value: float, owner: str, setting: str) -> float:
-    found = number(value, owner, setting, least=0, what="a part of the calls, more than 0 and at most 1")
-    if not 0 < found <= 1:
-        raise ConfigError(f"{owner}({setting}={value!r}): must be a part of the calls, more than 0 and at most 1")
-    return found
 
 
 def _positive(value: Seconds, owner: str, setting: str) -> float:

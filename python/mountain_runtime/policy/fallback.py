@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast, overload
 from .._native import Effect, Layer, Stream
 from ..errors import ConfigError
 from ._base import D_co, Policy, name_of
-from ._errors import as_tuple, check_classes, named
+from ._errors import as_tuple, check_classes, is_error, named
 from ._functions import takes_one
-from ._given import shown
+from ._given import is_call, not_a_function, shown
 from ._part import Part
 from ._rungs import made_function, unwrapped
 
@@ -50,11 +50,20 @@ class Fallback(Policy[D_co]):
         def __init__(self, to: Any, on: Any) -> None: ...
 
     def __post_init__(self) -> None:
-        given = cast("Any", self.to)
+        given, on = cast("Any", self.to), cast("object", self.on)
+        if is_error(given) and callable(on) and not is_error(on):
+            way = f"write Fallback({shown(on)}, on={named(given)})"
+            raise ConfigError(f"Fallback({named(given)}, on={shown(on)}): the function comes first: {way}")
         check_classes(self.on, "Fallback")
         if self._rung() is not None:
             return
-        if not callable(given) or inspect.isgeneratorfunction(given) or inspect.isasyncgenfunction(given):
+        if is_call(given):
+            raise ConfigError(not_a_function(given, "Fallback", ", on=..."))
+        if inspect.isasyncgenfunction(given):
+            raise ConfigError(
+                f"Fallback(to={shown(given)}): put the async generator function {shown(given)} under @stream"
+            )
+        if not callable(given) or inspect.isgeneratorfunction(given):
             what = shown(given)
             way = f"lambda error: {what}" if isinstance(given, (str, int, float, type(None))) else "lambda error: []"
             raise ConfigError(f"Fallback(to={what}): must be a function of the error, such as {way}")

@@ -11,9 +11,9 @@ from ._asked import KeyFunction
 from ._base import Asks, Policy
 from ._budget import RetryBudget
 from ._functions import check_function
-from ._given import shown, to_make
+from ._given import to_make
 from ._keys import check_key
-from ._numbers import Seconds, count, number, seconds, written
+from ._numbers import Seconds, count, part, seconds, written
 from ._part import Part, span
 
 __all__ = ["Hedge"]
@@ -51,8 +51,9 @@ class Hedge(Policy):
     Without `after` it is the time within which the part `percentile` of the first attempts end well, of late, to a
     quarter more; no attempt begins beside another until 100 calls were seen.
 
-    `budget` bounds the attempts beyond the first: a part of the calls of the last ten seconds, with one more in ten
-    seconds; or a RetryBudget to share; or None, no bound. With nothing left of it, the first attempt goes on alone.
+    `budget` bounds the attempts beyond the first: a part, from 0 to 1, of the calls of the last ten seconds, with one
+    more in ten seconds; or a RetryBudget to share; or None, no bound. With nothing left of it, the first attempt goes
+    on alone.
 
     The first attempt runs in the caller's task, each further one in a task of its own, in a copy of the caller's
     context and under its deadline. Each passes the policies inside by itself.
@@ -82,7 +83,7 @@ class Hedge(Policy):
         self._name = name
         self._key = key
         self._after = None if after is None else seconds(after, "Hedge", "after")
-        self._percentile = _part_of_calls(percentile)
+        self._percentile = part(percentile, "Hedge", "percentile", zero=False, one=False)
         if self._after is not None and self._percentile != _PERCENTILE:
             raise ConfigError(
                 f"Hedge({written(self._after)}, percentile={percentile!r}): begins after fixed seconds or after an "
@@ -142,21 +143,11 @@ class Hedge(Policy):
         return Layer.hedge(self._hedge, self._key)
 
 
-def _part_of_calls(value: float) -> float:
-    what = "a part of the calls, more than 0 and less than 1, as 0.95"
-    found = number(value, "Hedge", "percentile", least=0, what=what)
-    if not 0 < found < 1:
-        raise ConfigError(f"Hedge(percentile={value!r}): must be {what}")
-    return found
-
-
 def _budget(budget: Any) -> BudgetState | None:
     if budget is None:
         return None
     if isinstance(budget, RetryBudget):
         return budget._budget
-    if isinstance(budget, type):
-        what = "a part of the calls, a RetryBudget(...) or None"
-        raise ConfigError(f"Hedge(budget={shown(budget)}): must be {what}{to_make(budget, RetryBudget)}")
-    ratio = number(budget, "Hedge", "budget", least=0, what="a part of the calls, a RetryBudget(...) or None")
+    other = f", or a RetryBudget(...), or None for no bound{to_make(budget, RetryBudget)}"
+    ratio = part(budget, "Hedge", "budget", other=other)
     return BudgetState(ratio, _PER_SECOND if ratio else 0, None)

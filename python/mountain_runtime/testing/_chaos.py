@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import fsum
-from typing import Any, cast, final
+from typing import TYPE_CHECKING, Any, NoReturn, cast, final
 
 from .. import _native
 from .._native import ChaosState, Layer
@@ -14,7 +14,7 @@ from ..policy import Policy
 from ..policy._errors import named
 from ..policy._functions import takes_none
 from ..policy._given import shown
-from ..policy._numbers import Seconds, number, seconds, written
+from ..policy._numbers import Seconds, part, seconds, written
 from ..policy._part import Part
 
 __all__ = ["Chaos", "ChaosStatistics", "chaos"]
@@ -46,7 +46,7 @@ class Chaos(Policy):
     __slots__ = ("_does", "_make", "_state", "_text")
 
     _stateful = True
-    _instead = "write `with chaos.on():`"
+    _instead = "give it to @effect(...), and write `with faults.on():`, where `faults` is its name"
 
     def __init__(self, state: ChaosState, make: Callable[[], Exception], text: str, does: str) -> None:
         self._state = state
@@ -82,6 +82,13 @@ class _On:
     def __init__(self, chaos: Chaos) -> None:
         self._chaos = chaos
 
+    if not TYPE_CHECKING:  # type checkers say by themselves that it is no asynchronous block
+
+        async def __aenter__(self) -> NoReturn:
+            raise TypeError("on() of a chaos is a plain block: write `with faults.on():`")
+
+        async def __aexit__(self, *_: object) -> None: ...
+
     def __enter__(self) -> None:
         chaos = self._chaos
         if chaos._state.enter():
@@ -111,9 +118,9 @@ def chaos(
 
     The same `seed` and the same order of calls give the same faults. Raises ConfigError for settings that cannot work.
     """
-    parts = {"fail": _part(fail, "fail"), "hang": _part(hang, "hang"), "slow": _part(slow, "slow")}
-    settings = ", ".join(f"{setting}={part:g}" for setting, part in parts.items() if part)
-    if not settings:
+    parts = {each: part(value, "chaos", each) for each, value in (("fail", fail), ("hang", hang), ("slow", slow))}
+    settings = ", ".join(f"{setting}={share:g}" for setting, share in parts.items() if share)
+    if not settings and delay is None:
         raise ConfigError("chaos(): does nothing; give it a part of the calls, such as fail=0.1, hang= or slow=")
     if fsum(parts.values()) > 1 + 1e-9:
         raise ConfigError(f"chaos({settings}): the parts of all calls must add up to at most 1")
@@ -144,15 +151,7 @@ def chaos(
         seed=seed % 2**64,
         error=error if isinstance(error, type) else None,
     )
-    return Chaos(state, make, f"chaos({text})", ", ".join(does[setting] for setting, part in parts.items() if part))
-
-
-def _part(value: float, setting: str) -> float:
-    what = "a part of the calls, from 0 to 1"
-    found = number(value, "chaos", setting, least=0, what=what)
-    if found > 1:
-        raise ConfigError(f"chaos({setting}={shown(value)}): must be {what}")
-    return found
+    return Chaos(state, make, f"chaos({text})", ", ".join(does[setting] for setting, share in parts.items() if share))
 
 
 def _percent(part: float) -> str:

@@ -7,9 +7,10 @@ use std::marker::PhantomData;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::impl_::trampoline::{MethodDef, iternextfunc, setattrofunc};
 use pyo3::prelude::*;
+use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
-use pyo3::{PyTypeInfo, ffi};
+use pyo3::{Borrowed, PyClass, PyTypeInfo, ffi};
 
 /// One step of an iterator that an await drives.
 pub(crate) enum Step<'py> {
@@ -31,6 +32,11 @@ impl<'py> Step<'py> {
 
 pub(crate) trait Steps: PyTypeInfo {
     fn step<'py>(slf: &Bound<'py, Self>) -> Step<'py>;
+}
+
+/// An async iterator that is its own awaitable, and is told of each pull that it is asked for.
+pub(crate) trait Asked: PyClass<Frozen = True> + Sync {
+    fn ask(&self);
 }
 
 // pyo3 must know that the thread is attached, or a `Py` dropped here waits in its pool. Its public ways to tell it cost
@@ -118,6 +124,16 @@ unsafe extern "C" fn itself(o: *mut ffi::PyObject) -> *mut ffi::PyObject {
     unsafe { ffi::Py_NewRef(o) }
 }
 
+/// # Safety
+/// Called by the interpreter through the type slot of `T`'s type, so `o` is a `T` and the thread is attached.
+unsafe extern "C" fn asked<T: Asked>(o: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: by the contract. A frozen class is read without a borrow, and the new reference is the caller's.
+    unsafe {
+        Borrowed::from_ptr(Python::assume_attached(), o).cast_unchecked::<T>().get().ask();
+        ffi::Py_NewRef(o)
+    }
+}
+
 /// Sets these type slots on `T`, which is its own iterator.
 pub(crate) fn install<T: Steps>(py: Python<'_>) {
     let tp = T::type_object_raw(py);
@@ -132,12 +148,12 @@ pub(crate) fn install<T: Steps>(py: Python<'_>) {
 
 /// Sets the type slots of an async iterator that is its own awaitable: neither an item nor the loop's beginning goes
 /// through a method.
-pub(crate) fn install_async<T: Steps>(py: Python<'_>) {
+pub(crate) fn install_async<T: Steps + Asked>(py: Python<'_>) {
     let tp = T::type_object_raw(py);
     // SAFETY: as in `install`.
     unsafe {
         (*(*tp).tp_as_async).am_aiter = Some(itself);
-        (*(*tp).tp_as_async).am_anext = Some(itself);
+        (*(*tp).tp_as_async).am_anext = Some(asked::<T>);
         ffi::PyType_Modified(tp);
     }
 }

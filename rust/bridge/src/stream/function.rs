@@ -1,7 +1,7 @@
 //! The object that the decorator of streams returns. A call of it builds a stream. It binds as a method like a
 //! function, and has a `__dict__` for the attributes of the wrapped function.
 
-use pyo3::exceptions::PyAttributeError;
+use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -11,6 +11,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::plan::Plan;
 use crate::plan::signature::{self, Takes};
 use crate::stream::Stream;
+use crate::stream::value::way;
 
 #[pyclass(frozen, dict, weakref, module = "mountain_runtime._native")]
 pub(crate) struct StreamFunction {
@@ -27,6 +28,11 @@ struct Made {
 impl StreamFunction {
     fn made(&self) -> &Made {
         self.made.as_ref().expect("a stream function is made whole")
+    }
+
+    fn uncalled(&self) -> PyErr {
+        let of = &self.made().plan.get().name;
+        PyTypeError::new_err(format!("{of} is a function of streams, which was not called: {}", way(of)))
     }
 
     /// The user's function, whose signature counts.
@@ -68,7 +74,19 @@ impl StreamFunction {
         METHOD.import(slf.py(), "types", "MethodType")?.call1((slf, instance))
     }
 
-    /// Explains `async with f as items`, and `async for item in f`, written without the call.
+    // -- mistakes, which say what to write -------------------------------------------------------------------------
+
+    fn __aenter__(&self) -> PyResult<Py<PyAny>> {
+        Err(self.uncalled())
+    }
+    #[pyo3(signature = (*_of))]
+    fn __aexit__(&self, _of: &Bound<'_, PyTuple>) -> PyResult<()> {
+        Err(self.uncalled())
+    }
+    fn __aiter__(&self) -> PyResult<Py<PyAny>> {
+        Err(self.uncalled())
+    }
+
     fn __getattr__(slf: &Bound<'_, Self>, name: &str) -> PyResult<()> {
         if name == "under" {
             let of = &slf.get().made().plan.get().name;

@@ -4,8 +4,9 @@
 //! coroutine that is driven in place of the pull: it waits for the ender, or for another task's pull.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -16,7 +17,7 @@ use crate::plan::Plan;
 use crate::python::api::api;
 use crate::python::attached::Attached;
 use crate::python::free_list::{Idle, Reused};
-use crate::python::type_slots::{self, Step, Steps};
+use crate::python::type_slots::{self, Asked, Step, Steps};
 use crate::run::Run;
 use crate::run::leaf::PyLeaf;
 use crate::run::pulls::{Phase, Pull};
@@ -27,6 +28,9 @@ pub(crate) struct Items {
     pub(super) leaf: Arc<PyLeaf>,
     pub(super) run: Py<Run>,
     pub(super) rare: Attached<Rare>,
+    /// Pulls that `__anext__` was asked for and that have not begun. A step that begins without one is that of a plain
+    /// `for`, or of an `await` of the iterator itself. A mark that two threads lose only leaves such a step unnoticed.
+    asked: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -75,7 +79,28 @@ impl Items {
         let (callable, args, kwargs, plan) = work;
         let leaf = Arc::new(PyLeaf::of_stream(callable, args, kwargs, plan, clock().about_now(), task));
         let run = type_slots::tracked(py, Run::shared(leaf.clone()))?.unbind();
-        type_slots::tracked(py, Items { leaf, run, rare: Attached::new(Rare { entering, detour: None }) })
+        type_slots::tracked(
+            py,
+            Items { leaf, run, rare: Attached::new(Rare { entering, detour: None }), asked: AtomicUsize::new(0) },
+        )
+    }
+
+    /// Notes one more pull to come.
+    pub(super) fn ask(&self) {
+        self.asked.store(self.asked.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// The error of a step that no `__anext__` came before. `None`: it goes on with a pull.
+    #[cold]
+    fn unasked(&self, py: Python<'_>) -> Option<PyErr> {
+        if self.leaf.phase(py) == Phase::Pulling {
+            return None;
+        }
+        let name = &self.leaf.plan.get().name;
+        Some(PyTypeError::new_err(format!(
+            "the items of stream '{name}' come one by one: write `async for item in items:`, or `await anext(items)` for \
+             the next one"
+        )))
     }
 
     /// A pull or a closing has ended: its waiters go on.
@@ -219,9 +244,24 @@ impl Steps for Items {
                 return me.detour(detour);
             }
         }
-        match me.leaf.pull(py) {
+        if me.asked.load(Ordering::Relaxed) == 0
+            && let Some(e) = me.unasked(py)
+        {
+            return Step::Error(e);
+        }
+        let pull = me.leaf.pull(py);
+        if !matches!(pull, Pull::Busy(_)) {
+            me.asked.store(me.asked.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+        }
+        match pull {
             Pull::Item(item) => Step::Return(item.into_bound(py)),
             pull => Self::rare(slf, pull),
         }
+    }
+}
+
+impl Asked for Items {
+    fn ask(&self) {
+        Items::ask(self);
     }
 }

@@ -17,6 +17,7 @@ impl Items {
         slf
     }
     fn __anext__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf.get().ask();
         slf
     }
     fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

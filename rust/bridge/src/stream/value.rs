@@ -1,6 +1,6 @@
 //! The stream: work that gives many items, as a value. Building one runs nothing; each block runs it once more.
 
-use pyo3::exceptions::{PyException, PyGeneratorExit, PyRuntimeError};
+use pyo3::exceptions::{PyAttributeError, PyException, PyGeneratorExit, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
@@ -69,10 +69,20 @@ impl Stream {
         Ok(at.map(|at| open.remove(at).1))
     }
 
+    fn misused(&self, why: &str) -> PyErr {
+        let of = &self.plan.get().name;
+        PyTypeError::new_err(format!("stream '{of}' {why}: {}", way(of)))
+    }
+
     fn open<'py>(&self, py: Python<'py>, task: &Bound<'py, PyAny>, entering: bool) -> PyResult<Bound<'py, Items>> {
         let kwargs = self.kwargs.as_ref().map(|kwargs| kwargs.clone_ref(py));
         Items::of((self.callable.clone_ref(py), self.args.clone_ref(py), kwargs, self.plan.clone_ref(py)), task, entering)
     }
+}
+
+/// How the items of a call of `of` are read, for messages.
+pub(super) fn way(of: &str) -> String {
+    format!("write `async with {of}(...) as items:`, and `async for item in items:`")
 }
 
 /// A stream of any callable that returns an async iterator.
@@ -126,6 +136,33 @@ impl Stream {
     fn __aiter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Items>> {
         let py = slf.py();
         slf.get().open(py, &current_task(py)?, false)
+    }
+
+    // -- mistakes, which say what to write -------------------------------------------------------------------------
+
+    fn __await__(&self) -> PyResult<Py<PyAny>> {
+        Err(self.misused("cannot be awaited, since it gives many items"))
+    }
+    fn __iter__(&self) -> PyResult<Py<PyAny>> {
+        Err(self.misused("gives its items asynchronously"))
+    }
+    fn __enter__(&self) -> PyResult<Py<PyAny>> {
+        Err(self.misused("is opened by an asynchronous block"))
+    }
+    #[pyo3(signature = (*_of))]
+    fn __exit__(&self, _of: &Bound<'_, PyTuple>) -> PyResult<()> {
+        self.__enter__().map(drop)
+    }
+
+    fn __getattr__(&self, name: &str) -> PyResult<()> {
+        let of = &self.plan.get().name;
+        Err(PyAttributeError::new_err(match name {
+            "map" | "then" | "attempt" => {
+                format!("stream '{of}' gives many items, and {name}() is for the one value of an effect: {}", way(of))
+            }
+            "close" | "aclose" => format!("stream '{of}' ends where its block is left: {}", way(of)),
+            _ => format!("'Stream' object has no attribute '{name}'"),
+        }))
     }
 
     /// The same work under more policies, outermost first, around those it has.
