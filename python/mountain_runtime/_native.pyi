@@ -48,6 +48,7 @@ __all__ = [
     "ChaosState",
     "Tracing",
     "Walk",
+    "WorkProgress",
     "PermitContext",
     "accepted_var",
     "adopt",
@@ -323,6 +324,17 @@ class ChaosState:
 
     def figures(self) -> tuple[int, int, int, int]:
         """The calls since it was turned on; those that failed, were delayed, and hung."""
+
+@final
+class WorkProgress:
+    """The progress of a `Work` of that name, for metrics and the live page."""
+
+    def __new__(cls, name: str, /) -> Self: ...
+    def add(self) -> None:
+        """An item was added."""
+
+    def take(self) -> None:
+        """An item's result was taken."""
 
 @final
 class RateState:

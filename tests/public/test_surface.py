@@ -46,7 +46,7 @@ PARAMETERS = {
     "gather": "*effects",
     "race": "*effects",
     "amap": "fn, items, *, limit, ordered=",
-    "Work": "items=, *, key=",
+    "Work": "items=, *, key=, name=",
     "Work.add": "self, item",
     "chunked": "source, size, *, within=",
     "deadline": "seconds",

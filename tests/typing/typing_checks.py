@@ -500,7 +500,7 @@ async def used(rt: Runtime) -> int:
         assert_type(line, str)
     async with amap(load, streamed(1), limit=2) as results:
         assert_type(results, AsyncIterator[tuple[int, bytes]])
-    work = assert_type(Work([1], key=str), Work[int])
+    work = assert_type(Work([1], key=str, name="ids"), Work[int])
     async with amap(load, work, limit=2) as results:
         assert_type(results, AsyncIterator[tuple[int, bytes]])
         assert_type(work.add(2), bool)

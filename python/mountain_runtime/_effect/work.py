@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, cast, final
 
+from .._native import WorkProgress
 from ..errors import ConfigError
+from ..policy._arguments import check_name
 from ..policy._functions import takes_one
 from ..policy._given import shown
 
@@ -23,14 +25,17 @@ class Work(Generic[A]):
     handled, and no item was added meanwhile. Items with equal keys are one item: `key` gives an item's key, without it
     the item is its own. The keys are kept, in memory, until the `Work` is dropped.
 
-    `len(work)` is how many items were added, each counted once, and `done` how many of their results were taken. A
-    `Work` is for one `amap`.
+    `len(work)` is how many items were added, each counted once, and `done` how many of their results were taken.
+    With a `name`, metrics and the live page show both. A `Work` is for one `amap`.
     """
 
-    __slots__ = ("_done", "_grew", "_key", "_keys", "_left", "_loop", "_over")
+    __slots__ = ("_done", "_grew", "_key", "_keys", "_left", "_loop", "_over", "_progress")
 
-    def __init__(self, items: Iterable[A] = (), *, key: Callable[[A], Hashable] | None = None) -> None:
+    def __init__(
+        self, items: Iterable[A] = (), *, key: Callable[[A], Hashable] | None = None, name: str | None = None
+    ) -> None:
         """With the first items, which are added at once."""
+        check_name(name, "Work")
         if key is not None and not (
             callable(cast("object", key)) and takes_one(key) and not inspect.iscoroutinefunction(key)
         ):
@@ -50,6 +55,7 @@ class Work(Generic[A]):
         self._grew: Callable[[], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over = False
+        self._progress = None if name is None else WorkProgress(name)
         for item in items:
             self.add(item)
 
@@ -73,6 +79,8 @@ class Work(Generic[A]):
             return False
         self._keys.add(key)
         self._left.append(item)
+        if self._progress is not None:
+            self._progress.add()
         if self._grew is not None:
             self._grew()
         return True
@@ -133,6 +141,8 @@ class Work(Generic[A]):
 
     def _took(self) -> None:  # pyright: ignore[reportUnusedFunction]
         self._done += 1
+        if self._progress is not None:
+            self._progress.take()
 
     def _end(self) -> None:  # pyright: ignore[reportUnusedFunction]
         self._over = True

@@ -1,4 +1,4 @@
-// The policies effects share: concurrency limits, rate limits, circuit breakers, caches, hedges and chaos.
+// The policies effects share: concurrency limits, rate limits, circuit breakers, caches, hedges and chaos; and work that grows.
 
 import { bar, donut, parts, pill, stackedBars } from './charts.js';
 import { Keyed, byName, capped, count, duration, el, entriesOf, percent, plural, setAttr, setMore, setName, setText } from './format.js';
@@ -249,10 +249,29 @@ function chaos(root) {
   });
 }
 
+function work(root) {
+  return policy(root, {
+    title: 'Work that grows', kind: 'work',
+    columns: [['Name', 'col-name'], ['Done', 'use'], ['Left', 'num']],
+    row() {
+      const progress = bar();
+      const figure = el('span', { class: 'figure' });
+      const left = el('td', { class: 'num' });
+      return { progress, figure, left, cells: [el('td', { class: 'use' }, el('div', { class: 'line' }, progress.node, figure)), left] };
+    },
+    update(row, { done = 0, left = 0 }) {
+      row.progress.set(done / Math.max(1, done + left));
+      setText(row.figure, `${count(done)}/${count(done + left)}`);
+      setText(row.left, count(left));
+      row.left.classList.toggle('zero', !left);
+    },
+  });
+}
+
 export function policyPanels(root) {
   const panels = [
     ['limits', limits(root)], ['breakers', breakers(root)], ['rates', rateLimits(root)], ['caches', caches(root)], ['hedges', hedges(root)],
-    ['chaos', chaos(root)],
+    ['chaos', chaos(root)], ['work', work(root)],
   ];
   return {
     render({ state }) {

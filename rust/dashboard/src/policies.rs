@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 /// Adds them to the state, by kind.
 pub(crate) fn show(policies: &Policies, now: Instant, state: &mut Value) {
     let (mut limits, mut rates, mut breakers, mut caches) = (Map::new(), Map::new(), Map::new(), Map::new());
-    let (mut hedges, mut chaos) = (Map::new(), Map::new());
+    let (mut hedges, mut chaos, mut work) = (Map::new(), Map::new(), Map::new());
     for (name, reading) in policies.all(now) {
         let (wait_p50, wait_p99) = match &reading {
             Reading::Limit { waits, .. } | Reading::Rate { waits, .. } => (waits.quantile(0.5), waits.quantile(0.99)),
@@ -68,6 +68,7 @@ pub(crate) fn show(policies: &Policies, now: Instant, state: &mut Value) {
                     "hung": faults.hung,
                 }),
             ),
+            Reading::Work { done, left } => work.insert(name, json!({"done": done, "left": left})),
             // The calls that a budget refuses are shown as the failures of their effects.
             Reading::Budget(_) => None,
         };
@@ -78,4 +79,5 @@ pub(crate) fn show(policies: &Policies, now: Instant, state: &mut Value) {
     state["caches"] = Value::Object(caches);
     state["hedges"] = Value::Object(hedges);
     state["chaos"] = Value::Object(chaos);
+    state["work"] = Value::Object(work);
 }

@@ -3,6 +3,7 @@
 
 mod batches;
 mod now;
+mod progress;
 mod shard;
 mod streams;
 mod tally;
@@ -10,6 +11,7 @@ mod times;
 
 pub use batches::Batched;
 pub use now::{Doing, Now};
+pub use progress::Progress;
 pub use shard::Sharded;
 pub use streams::{Open, Streamed};
 pub use tally::{Count, Tally};

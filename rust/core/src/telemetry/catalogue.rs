@@ -86,6 +86,9 @@ pub(super) const HEDGE_DELAY: Metric =
 pub(super) const CHAOS_ON: Metric = metric("mountain_chaos_on", Gauge, &["chaos"], "1 while a chaos is on, else 0");
 pub(super) const CHAOS_FAULTS: Metric =
     metric("mountain_chaos_faults", Counter, &["chaos", "fault"], "Calls that a chaos gave a fault");
+pub(super) const WORK_DONE: Metric = metric("mountain_work_done", Counter, &["work"], "Items of a Work whose results were taken");
+pub(super) const WORK_LEFT: Metric =
+    metric("mountain_work_left", Gauge, &["work"], "Items of a Work that were added and are not done");
 pub(super) const RUNNING: Metric =
     metric("mountain_effects_running", Gauge, &[], "Effects that have begun, waited once and not ended");
 pub(super) const WAITING: Metric =
@@ -137,6 +140,8 @@ pub const CATALOGUE: &[&Metric] = &[
     &HEDGE_DELAY,
     &CHAOS_ON,
     &CHAOS_FAULTS,
+    &WORK_DONE,
+    &WORK_LEFT,
     &RUNNING,
     &WAITING,
     &THREADS_BUSY,

@@ -7,6 +7,7 @@ mod live;
 mod names;
 mod policies;
 mod pulse;
+mod reading;
 mod record;
 mod text;
 
@@ -14,8 +15,9 @@ pub use by_key::{ByKey, KEYS, KeyReading};
 pub use catalogue::{CATALOGUE, Kind, Metric};
 pub use live::{Entry, Listed, Live};
 pub use names::{Names, shortened};
-pub use policies::{Policies, Reading};
+pub use policies::Policies;
 pub use pulse::Pulse;
+pub use reading::Reading;
 pub use record::{All, Labels, Record};
 pub use text::{openmetrics, prometheus};
 

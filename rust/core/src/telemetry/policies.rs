@@ -3,60 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use super::by_key::Busiest;
+use super::reading::Reading;
 use super::{ByKey, KeyReading, shortened};
 use crate::effect::Keys;
-use crate::observe::Summary;
+use crate::observe::Progress;
 use crate::policy::breaker::Breaker;
-use crate::policy::cache::{Cache, Counts};
-use crate::policy::chaos::{self, Chaos};
-use crate::policy::hedge::{self, Hedge};
+use crate::policy::cache::Cache;
+use crate::policy::chaos::Chaos;
+use crate::policy::hedge::Hedge;
 use crate::policy::limit::Limit;
 use crate::policy::rate::Rate;
 use crate::policy::retry;
 use crate::sync::Mutex;
 use crate::time::Instant;
-
-/// The present state of a policy, over all its keys. Of a limit, `capacity` is that of each key, `fullest` the most
-/// that one key has in use, and `keys` the number of keys with calls at work, `None` for a limit without keys.
-pub enum Reading {
-    Limit {
-        capacity: u32,
-        in_flight: u32,
-        fullest: u32,
-        keys: Option<usize>,
-        waiting: [u32; 3],
-        waits: Summary,
-    },
-    Rate {
-        n: f64,
-        per: f64,
-        waiting: usize,
-        waits: Summary,
-    },
-    Breaker {
-        states: [u64; 4],
-        opens: u64,
-    },
-    Cache {
-        counts: Counts,
-        size: usize,
-        max_size: usize,
-    },
-    Budget(retry::Counts),
-    /// `delay`: the longest of any key, `None` while none is known.
-    Hedge {
-        counts: hedge::Counts,
-        delay: Option<Duration>,
-    },
-    /// `faults`: since it was made.
-    Chaos {
-        on: bool,
-        faults: chaos::Figures,
-    },
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
@@ -67,6 +28,7 @@ enum Kind {
     Budget,
     Hedge,
     Chaos,
+    Work,
 }
 
 impl Kind {
@@ -80,6 +42,7 @@ impl Kind {
             Kind::Budget => "budgets",
             Kind::Hedge => "hedges",
             Kind::Chaos => "chaos",
+            Kind::Work => "work",
         }
     }
 }
@@ -204,6 +167,15 @@ impl Policies {
         self.add(Kind::Chaos, Arc::as_ptr(chaos) as usize, name, None, move |_| {
             let chaos = weak.upgrade()?;
             Some(Reading::Chaos { on: chaos.is_on(), faults: chaos.all_figures() })
+        });
+    }
+
+    /// Work that grows is no policy, and is listed as one: it has a name, a state, and an end.
+    pub fn work(&self, progress: &Arc<Progress>, name: &str) {
+        let weak = Arc::downgrade(progress);
+        self.add(Kind::Work, Arc::as_ptr(progress) as usize, name, None, move |_| {
+            let (done, left) = weak.upgrade()?.read();
+            Some(Reading::Work { done, left })
         });
     }
 

@@ -170,7 +170,7 @@ impl Scrape {
     fn policies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let all = self.0.policies.all(self.0.clock.now());
         let (mut limits, mut rates, mut breakers, mut caches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let (mut budgets, mut hedges, mut chaos) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut budgets, mut hedges, mut chaos, mut works) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (name, reading) in &all {
             match reading {
                 Reading::Limit { capacity, in_flight, fullest, waiting, waits, .. } => {
@@ -182,6 +182,7 @@ impl Scrape {
                 Reading::Budget(counts) => budgets.push((name, counts)),
                 Reading::Hedge { counts, delay } => hedges.push((name, counts, delay)),
                 Reading::Chaos { on, faults } => chaos.push((name, on, faults)),
+                Reading::Work { done, left } => works.push((name, done, left)),
             }
         }
         let mut series = Series::of(encoder, &is::LIMIT_CAPACITY)?;
@@ -244,7 +245,10 @@ impl Scrape {
                 series.counter(&[("chaos", name), ("fault", fault)], n)?;
             }
         }
-        Ok(())
+        let mut series = Series::of(encoder, &is::WORK_DONE)?;
+        works.iter().try_for_each(|(name, done, _)| series.counter(&[("work", name)], **done))?;
+        let mut series = Series::of(encoder, &is::WORK_LEFT)?;
+        works.iter().try_for_each(|(name, _, left)| series.gauge(&[("work", name)], **left))
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
