@@ -40,6 +40,30 @@ def run(program: str, **environment: str) -> str:
     return made.stdout
 
 
+NAMES = """
+import asyncio
+from mountain_runtime import Runtime, chunked, effect, gather
+
+async def given():
+    yield 1
+
+async def main():
+    work = effect(asyncio.sleep)
+    async with Runtime() as rt:
+        print(*rt.statistics().effects)
+        await gather(work(0), work(0))
+        async with chunked(given(), 2) as lists:
+            print(*rt.statistics().effects, await anext(lists))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.processes
+def test_the_packages_own_calls_are_listed_once_there_was_one() -> None:
+    assert run(NAMES).splitlines() == ["sleep", "chunked gather sleep [1]"]
+
+
 MANY = """
 import asyncio, re, resource, sys
 from mountain_runtime import ConcurrencyLimit, Runtime, _native, effect

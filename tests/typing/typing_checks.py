@@ -54,7 +54,7 @@ from mountain_runtime import (
     run,
     stream,
 )
-from mountain_runtime.errors import CircuitOpen, RateLimited, Rejected, TimedOut
+from mountain_runtime.errors import CircuitOpen, NotAccepted, RateLimited, Rejected, TimedOut
 from mountain_runtime.testing import Chaos, ChaosStatistics, VirtualClock, chaos
 
 P = ParamSpec("P")
@@ -509,6 +509,9 @@ async def used(rt: Runtime) -> int:
         assert_type(results, AsyncIterator[tuple[int, bytes]])
     assert_type(chunked(later(), 2).under(Timeout(1)), Stream[list[int]])
     assert_type(chunked(chunked(later(), 2), 2), Stream[list[list[int]]])
+    assert_type(chunked(rows(1), 2, within=timedelta(seconds=1)), Stream[list[bytes]])
+    async with chunked(rows(1).under(Idle(timedelta(seconds=1))), 2) as batches:
+        assert_type(batches, AsyncIterator[list[bytes]])
     async with amap(load, work, limit=2) as results, chunked(results, 2, within=0.5) as lists:
         async for some in lists:
             assert_type(some, list[tuple[int, bytes]])
@@ -631,6 +634,18 @@ async def with_faults(n: int) -> int:
     return n
 
 
+async def not_yet() -> int:
+    """A result that was not accepted, and the figures of a hedge."""
+    assert_type(hedge.statistics()["won"], int)
+    assert_type((hedge.delay("a"), Hedge(0.1, budget=None).delay()), tuple[float | None, float | None])
+    assert_type(await load(1).under(Retry(until=bool), Hedge(timedelta(seconds=1))), bytes)
+    try:
+        return await effect(Retry(until=even))(number)()
+    except NotAccepted as error:
+        assert_type((error.value, error.attempt, error.effect, error.policy), tuple[Any, int, str, str | None])
+        return 0
+
+
 async def game_day() -> None:
     """They are on within a block."""
     with FAULTS.on():
@@ -655,6 +670,28 @@ async def refused_batches() -> None:
     await Loaders().load("a")  # type: ignore[arg-type]  # expect_error: another item of a method
     batch(50)(number)  # type: ignore[arg-type]  # expect_error: takes no list
     batch(size=50)  # type: ignore[call-arg]  # expect_error: by position alone
+    batch(Timeout(1))  # type: ignore[arg-type]  # expect_error: the size comes first
+    load.under(Timeout(1))  # type: ignore[attr-defined]  # expect_error: not called
+
+
+async def refused_streams() -> None:
+    """Streams that no checker may let through."""
+    await rows(1)  # type: ignore[misc]  # expect_error: many items
+    for _ in rows(1):  # type: ignore[attr-defined]  # expect_error: without async
+        pass
+    with rows(1):  # type: ignore[attr-defined]  # expect_error: without async
+        pass
+    async with rows(1) as items:
+        for _ in items:  # type: ignore[attr-defined]  # expect_error: without async
+            pass
+    rows(1).map(len)  # type: ignore[attr-defined]  # expect_error: an effect has it
+    await race(rows(1))  # type: ignore[arg-type]  # expect_error: no effect
+    async for _ in Work([1]):  # type: ignore[attr-defined]  # expect_error: read by amap
+        pass
+    Idle("1")  # type: ignore[arg-type]  # expect_error: no number
+    Hedge(percentile="95")  # type: ignore[arg-type]  # expect_error: no part of the calls
+    async with FAULTS.on():  # type: ignore[attr-defined]  # expect_error: a plain block
+        pass
 
 
 async def refused(rt: Runtime) -> None:

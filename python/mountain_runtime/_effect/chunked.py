@@ -1,6 +1,7 @@
 """`chunked`: the items of a source as a stream of lists."""
 
 from collections.abc import AsyncIterable, Iterable
+from functools import cache
 from math import inf
 from typing import Any, TypeVar, cast
 
@@ -32,7 +33,7 @@ def chunked(source: AsyncIterable[A] | Stream[A], size: int, *, within: Seconds 
     given = cast("object", source)
     if isinstance(given, (Work, StreamFunction)) or not isinstance(given, AsyncIterable):
         raise TypeError(f"chunked() takes an asynchronous iterable, not {shown(source)}{_way(source)}")
-    return cast("Stream[list[A]]", _chunked(source, size, within=None if time == inf else time))
+    return cast("Stream[list[A]]", _function()(source, size, within=None if time == inf else time))
 
 
 def _way(given: object) -> str:
@@ -48,4 +49,7 @@ def _lists(source: AsyncIterable[Any], size: int, *, within: float | None) -> Li
     return Lists(items, size) if within is None else TimedLists(items, size, within)
 
 
-_chunked: "StreamFunction[..., list[Any]]" = StreamFunction(_lists, plan((), "chunked", _lists, streams=True))
+@cache
+def _function() -> "StreamFunction[..., list[Any]]":
+    """Made as it is first used: statistics list a name from then on."""
+    return StreamFunction(_lists, plan((), "chunked", _lists, streams=True))

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import cache
 from typing import Any, TypeVar, cast, overload
 
-from .._native import Effect, Stream, adopt, call_effect, first_end, gather_native, race_native
+from .._native import Effect, Plan, Stream, adopt, call_effect, first_end, gather_native, race_native
 from .._tasks.exits import result_of
 from ..errors import ConfigError
 from ..policy._base import plan
@@ -87,7 +88,7 @@ def gather(*effects: Any) -> Effect[Any]:
 def _gathered(children: list[Effect[Any]], shape: Callable[[Iterable[Any]], Any]) -> Effect[Any]:
     native = gather_native(children) if children else None
     if native is None:
-        return call_effect(_gather, (children, shape), None, _GATHER)
+        return call_effect(_gather, (children, shape), None, _plan("gather"))
     return native if shape is list else native.map(shape)
 
 
@@ -100,11 +101,13 @@ def race(*effects: Effect[A]) -> Effect[A]:
     if not children:
         raise ConfigError("race() needs at least one effect: with none, there is no winner")
     native = race_native(children)
-    return call_effect(_race, (children,), None, _RACE) if native is None else native
+    return call_effect(_race, (children,), None, _plan("race")) if native is None else native
 
 
-_GATHER = plan((), "gather")
-_RACE = plan((), "race")
+@cache
+def _plan(verb: str) -> Plan:
+    """Made as it is first used: statistics list a name from then on."""
+    return plan((), verb)
 
 
 def _effects(verb: str, given: Iterable[Any]) -> list[Effect[Any]]:
