@@ -119,13 +119,15 @@ impl Handle {
         let _ = tb;
         slf.get().leave_shield(slf.py())?;
         Self::left(slf)?;
+        slf.get().left_here(slf.py())?;
         Err(type_slots::thrown(typ, val))
     }
 
     /// The coroutine that awaits the handle is closed, as one is that the collector finds. Work that no runtime owns is
     /// asked to end.
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::left(slf)
+        Self::left(slf)?;
+        slf.get().left_here(slf.py())
     }
 
     /// Ask the work to end. True if it was pending. A native call and a task answer when they have ended; a thread's

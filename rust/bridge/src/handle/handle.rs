@@ -17,8 +17,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyTraceback;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::context;
-use crate::convert::error;
 use crate::globals::clock;
 use crate::handle::backing::{Backing, Now, Phase, State};
 use crate::handle::job_state::JobState;
@@ -96,17 +94,6 @@ impl Handle {
         if let Some(work) = work.and_then(|held| held.work.clone()) {
             s.rare.get_or_insert_default().work = Some(work);
         }
-    }
-
-    /// Notes that the current code, with its permits and as a part of its flight, waits for this submitted call. Fails
-    /// where the call in turn waits for that flight.
-    pub(super) fn awaited_here(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(work) = self.state.lock().work().cloned() else { return Ok(()) };
-        let (held, flight) = context::held_and_flight(py)?;
-        if work.awaited_by(held.as_ref(), flight.as_ref()) {
-            return Ok(());
-        }
-        Err(error::circle(py, self.name()))
     }
 
     /// The progress of a pending thread's job; `None` for anything else.

@@ -1,6 +1,7 @@
 //! Objects with the asyncio Future protocol: a native call, a task, a thread's job, an item of a batch, a parked
 //! run.
 
+mod awaited;
 pub(crate) mod backing;
 pub(crate) mod calls;
 mod cancel;

@@ -19,7 +19,7 @@ pub(crate) fn reenters(stack: &[Layer], terms: &Terms, held: &Arc<PermitContext>
 /// left it until the event loop closes the generator. Finding them takes a pass over every object, so it is done only
 /// where a call is about to be refused.
 pub(crate) fn disown_abandoned(py: Python<'_>, held: &PermitContext, is_refused: impl FnOnce() -> bool) -> PyResult<()> {
-    if held.by_block && is_refused() {
+    if held.by_block() && is_refused() {
         api(py).disown_abandoned.bind(py).call0()?;
     }
     Ok(())

@@ -19,7 +19,7 @@ use crate::python::pyref::PyRef;
 pub(crate) struct Landing {
     right: Mutex<Option<effect::Landing>>,
     flight: Arc<Flight>,
-    /// The permits of the call that began the flight, and waits for it. Several flights of one call share them.
+    /// Those of the calls that wait for the flight, as one.
     held: Option<Arc<PermitContext>>,
     /// The flight's task and its loop's port, from `flies` until the end.
     task: Mutex<Option<(Py<PyAny>, Py<Port>)>>,

@@ -13,12 +13,12 @@
 //! caller that joins a flight that has landed gets its outcome at once.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use slab::Slab;
 
-use super::Abort;
+use super::{Abort, PermitContext, Submitted};
 use crate::sync::Mutex;
 
 /// A value or a failure that is shared by many callers.
@@ -36,6 +36,8 @@ pub enum Landed {
 #[derive(Default)]
 pub struct Flight {
     state: Mutex<State>,
+    /// Its work, as a part of whatever its callers hold: made when the first may hold something.
+    work: OnceLock<Arc<Submitted>>,
 }
 
 #[derive(Default)]
@@ -74,7 +76,16 @@ impl State {
 impl Flight {
     /// A flight that refreshes a stored value and has no waiters of its own.
     pub fn refreshing() -> Arc<Self> {
-        Arc::new(Flight { state: Mutex::new(State { refreshes: true, ..State::default() }) })
+        Arc::new(Flight { state: Mutex::new(State { refreshes: true, ..State::default() }), work: OnceLock::new() })
+    }
+
+    pub(super) fn work(&self) -> &Arc<Submitted> {
+        self.work.get_or_init(|| Submitted::new(false))
+    }
+
+    /// The permits under which the work begins: whatever its callers hold, as long as they wait.
+    pub fn permits(&self) -> Arc<PermitContext> {
+        PermitContext::of_work(self.work().clone())
     }
 
     /// Counts one more waiter and returns its place. A waiter that comes too late to be counted finds the flight lost.
@@ -149,6 +160,10 @@ impl Flight {
         state.waits_for.clear();
         drop(state);
         drop(gone);
+        // Before they are woken: a caller that goes on does not wait any more.
+        if let Some(work) = self.work.get() {
+            work.over();
+        }
         woken.into_iter().for_each(Waker::wake);
     }
 

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{Awaits, Call, Flight, Landed, Leaf, Shared};
+use super::{Awaits, Call, Flight, Holder, Landed, Leaf, PermitContext, Shared};
 
 /// A call's wait for one flight, of which it may have several. Dropping it leaves the flight, and does not wait for the
 /// flight's end.
@@ -14,18 +14,26 @@ pub struct Joined<'a> {
     flight: Arc<Flight>,
     /// The flight of which the call itself is a part.
     own: Option<&'a Arc<Flight>>,
+    /// The call's permits, which wait for the flight.
+    held: Option<Arc<PermitContext>>,
 }
 
 impl<'a> Joined<'a> {
-    /// Counts `call` among those that wait for `flight`: its layer at `layer` waits. `None`: the flight would wait for
-    /// itself.
-    pub fn new<L: Leaf>(call: &Call<'a, L>, layer: usize, flight: &Arc<Flight>) -> Option<Self> {
+    /// Counts `call` among those that wait for `flight`: its layer at `layer` waits, within `held`. `None`: the flight
+    /// would wait for itself.
+    pub fn new<L: Leaf>(call: &Call<'a, L>, layer: usize, flight: &Arc<Flight>, held: Option<&Holder<'_>>) -> Option<Self> {
         let own = call.terms.flight.as_ref();
         if own.is_some_and(|own| !own.waits_for(flight)) {
             return None;
         }
         let awaits = &call.trace.awaits;
-        Some(Joined { awaits, number: awaits.join(layer, flight), flight: flight.clone(), own })
+        let number = awaits.join(layer, flight);
+        // A call that joins too late does not wait.
+        let held = held.filter(|_| !flight.is_over()).map(Holder::held);
+        if held.is_some() {
+            flight.work().awaited_by(held.as_ref(), None);
+        }
+        Some(Joined { awaits, number, flight: flight.clone(), own, held })
     }
 
     /// The outcome of the flight, once; `None` if the call was asked to stop, or has [asked](Joined::ask) the flight to
@@ -40,7 +48,9 @@ impl<'a> Joined<'a> {
     }
 
     /// Leaves the flight, which goes on to its own end.
-    pub fn release(self) {
+    pub fn release(mut self) {
+        // The caller waits for the items that follow.
+        self.held = None;
         self.flight.release();
     }
 
@@ -63,6 +73,9 @@ impl<'a> Joined<'a> {
 
 impl Drop for Joined<'_> {
     fn drop(&mut self) {
+        if self.held.is_some() {
+            self.flight.work().left_by(self.held.as_ref(), None);
+        }
         self.awaits.end(self.number);
         if let Some(own) = self.own {
             own.waits_no_more(&self.flight);

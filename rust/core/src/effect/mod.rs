@@ -28,5 +28,5 @@ pub use leaf::{Begin, Class, Course, Fault, Flights, GaveUp, Leaf, Verdict};
 pub use native::{NativeLeaf, OnErrno, Retries};
 pub use operation::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
 pub use rest::{AtWork, at_rest};
-pub use submitted::{Awaited, Submitted};
+pub use submitted::{Awaited, Submitted, each_permit};
 pub use terms::{Holder, PermitContext, Term, Terms};

@@ -1,15 +1,17 @@
-//! Submitted work, seen as a part of whatever awaits it: if a holder of permits submits work and then awaits it, the
-//! work waits for the holder too.
+//! Work of its own task, seen as a part of whatever awaits it: if a holder of permits awaits submitted work, a batch or
+//! a shared flight, the work waits for the holder too.
 //!
 //!  1. A call in the work that waits for a permit is noted here with its limit: [`Submitted::waits`].
 //!  2. A holder begins to await the work: [`Submitted::awaited_by`]. Each limit for which the work waits looks at that
 //!     wait again.
-//!  3. The work is over: it is a part of nothing any more.
+//!  3. The holder leaves the work, or the work is over: it is a part of nothing any more. The limits look again.
 //!
 //! Steps 1 and 2 race on several threads. Each is noted under the lock under which the other is looked up, so that at
 //! least one sees the other; a limit that looks again checks everything anew. A limit takes this lock under its own; no
 //! lock is taken under this one.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use slab::Slab;
@@ -22,14 +24,17 @@ use crate::sync::Mutex;
 
 /// Something that can be waited for.
 pub trait Awaited: Send + Sync {
-    /// Checks again whether `number` can progress: new holders may await the work in which it waits.
-    fn look_again(self: Arc<Self>, number: u32, work: &Arc<Submitted>);
+    /// Checks again whether `number` can progress: the holders that await the work in which it waits have changed, by
+    /// `changed` only if that is given.
+    fn look_again(self: Arc<Self>, number: u32, work: &Arc<Submitted>, changed: Option<&[Arc<PermitContext>]>);
 }
 
 pub struct Submitted {
     state: Mutex<State>,
     /// The flight that submitted the work; `None` if none did.
     flight: Option<Arc<Flight>>,
+    /// A block of code took a permit of a holder, and may be abandoned.
+    by_block: AtomicBool,
 }
 
 #[derive(Default)]
@@ -46,11 +51,17 @@ struct State {
 
 impl Submitted {
     pub fn new(in_flight: bool) -> Arc<Self> {
-        Arc::new(Submitted { state: Mutex::new(State::default()), flight: in_flight.then(Arc::default) })
+        let (state, flight) = (Mutex::new(State::default()), in_flight.then(Arc::default));
+        Arc::new(Submitted { state, flight, by_block: AtomicBool::new(false) })
     }
 
     pub fn flight(&self) -> Option<&Arc<Flight>> {
         self.flight.as_ref()
+    }
+
+    /// Whether a block took a permit of any who awaits the work.
+    pub fn by_block(&self) -> bool {
+        self.by_block.load(Ordering::Relaxed)
     }
 
     /// Notes that a call in the work waits as `number` of `limit`. Returns the place of the note, and whether a holder
@@ -75,6 +86,9 @@ impl Submitted {
             self.state.lock().flights.push(flight.clone());
         }
         let Some(held) = held else { return true };
+        if held.by_block() {
+            self.by_block.store(true, Ordering::Relaxed);
+        }
         if let Some(whole) = &held.work {
             let mut state = whole.state.lock();
             if state.parts.len() == state.parts.capacity() {
@@ -89,7 +103,7 @@ impl Submitted {
             }
             state.holders.push(held.clone());
         }
-        self.look_again(&mut Vec::new());
+        self.look_again(std::slice::from_ref(held));
         true
     }
 
@@ -106,8 +120,8 @@ impl Submitted {
         if let (Some(own), Some(flight)) = (&self.flight, &flight) {
             flight.waits_no_more(own);
         }
-        if holder.is_some() {
-            self.look_again(&mut Vec::new());
+        if let Some(holder) = holder {
+            self.look_again(&[holder]);
         }
     }
 
@@ -124,42 +138,55 @@ impl Submitted {
             }
         }
         if !holders.is_empty() {
-            self.look_again(&mut Vec::new());
+            self.look_again(&holders);
         }
     }
 
-    fn look_again(self: &Arc<Self>, seen: &mut Vec<Arc<Self>>) {
-        if seen.iter().any(|known| Arc::ptr_eq(known, self)) {
-            return;
-        }
-        seen.push(self.clone());
-        let (waits, parts) = {
-            let state = self.state.lock();
-            let waits: Vec<_> = state.waits.iter().map(|(_, wait)| wait.clone()).collect();
-            (waits, state.parts.clone())
-        };
-        for (limit, number) in waits {
-            limit.look_again(number, self);
-        }
-        parts.iter().filter_map(Weak::upgrade).for_each(|part| part.look_again(seen));
-    }
-
-    /// Visits the permits of all who wait for the work, through other submitted work too. A permit may come more than
-    /// once.
-    pub fn each_holder(self: &Arc<Self>, mut each: impl FnMut(&Arc<PermitContext>)) {
-        let mut works = vec![self.clone()];
-        let mut next = 0;
-        while let Some(work) = works.get(next).cloned() {
-            next += 1;
-            let holders = work.state.lock().holders.clone();
-            for held in &holders {
-                std::iter::successors(Some(held), |held| held.up.as_ref()).for_each(&mut each);
-                if let Some(further) = &held.work
-                    && !works.iter().any(|known| Arc::ptr_eq(known, further))
-                {
-                    works.push(further.clone());
-                }
+    /// Has every limit look again for which the work or a part of it waits.
+    fn look_again(self: &Arc<Self>, changed: &[Arc<PermitContext>]) {
+        let mut seen = Seen::default();
+        seen.insert(self);
+        let mut left = vec![self.clone()];
+        while let Some(work) = left.pop() {
+            let (waits, parts) = {
+                let state = work.state.lock();
+                let waits: Vec<_> = state.waits.iter().map(|(_, wait)| wait.clone()).collect();
+                (waits, state.parts.clone())
+            };
+            for (limit, number) in waits {
+                limit.look_again(number, &work, Some(changed));
             }
+            left.extend(parts.iter().filter_map(Weak::upgrade).filter(|part| seen.insert(part)));
+        }
+    }
+
+    /// Visits the permits of all who wait for the work, through other work too. A permit may come more than once.
+    pub fn each_holder(self: &Arc<Self>, each: impl FnMut(&Arc<PermitContext>)) {
+        let holders = self.state.lock().holders.clone();
+        each_permit(holders, each);
+    }
+}
+
+/// The works that were visited, kept alive so that no other has the address of one.
+#[derive(Default)]
+struct Seen(HashMap<*const Submitted, Arc<Submitted>>);
+
+impl Seen {
+    /// False: it was visited before.
+    fn insert(&mut self, work: &Arc<Submitted>) -> bool {
+        self.0.insert(Arc::as_ptr(work), work.clone()).is_none()
+    }
+}
+
+/// Visits the permits of `holders`, and those of all who wait for the work in which these hold them.
+pub fn each_permit(mut holders: Vec<Arc<PermitContext>>, mut each: impl FnMut(&Arc<PermitContext>)) {
+    let mut seen = Seen::default();
+    while let Some(held) = holders.pop() {
+        std::iter::successors(Some(&held), |held| held.up.as_ref()).for_each(&mut each);
+        if let Some(work) = &held.work
+            && seen.insert(work)
+        {
+            holders.extend(work.state.lock().holders.iter().cloned());
         }
     }
 }

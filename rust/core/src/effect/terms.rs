@@ -99,8 +99,8 @@ pub struct PermitContext {
     pub up: Option<Arc<PermitContext>>,
     /// A block of code took the permit, or one further out. The host knows that a block was entered, not that it was
     /// abandoned.
-    pub by_block: bool,
-    /// The submitted work in which it is held.
+    by_block: bool,
+    /// The work in which it is held: submitted work, a batch or a flight.
     pub work: Option<Arc<Submitted>>,
 }
 
@@ -119,10 +119,16 @@ impl PermitContext {
         Arc::new(PermitContext { limit, key, waits: AtomicU32::new(0), gone: AtomicBool::new(false), up, by_block, work })
     }
 
-    /// The context with which submitted work begins: a permit of no limit.
+    /// The context with which such work begins: a permit of no limit.
     pub fn of_work(work: Arc<Submitted>) -> Arc<Self> {
         let (waits, gone) = (AtomicU32::new(0), AtomicBool::new(true));
         Arc::new(PermitContext { limit: 0, key: 0, waits, gone, up: None, by_block: false, work: Some(work) })
+    }
+
+    /// Whether a block took a permit that waits for this code: the host knows that a block was entered, not that it was
+    /// abandoned.
+    pub fn by_block(&self) -> bool {
+        self.by_block || self.work.as_ref().is_some_and(|work| work.by_block())
     }
 
     /// Whether the permit was taken by code inside `call`.

@@ -17,8 +17,8 @@ use mountain_core::time::Clock;
 
 use super::common::{Act, Fail, Run, Stage, limit, secs};
 
-struct Shop {
-    clock: Arc<Clock>,
+pub(crate) struct Shop {
+    pub(crate) clock: Arc<Clock>,
     /// By which the keys look after themselves.
     other: Arc<Clock>,
     keys: Arc<Keys>,
@@ -26,7 +26,7 @@ struct Shop {
 }
 
 impl Shop {
-    fn new(ttl: u64, stale: u64, max_size: usize) -> Self {
+    pub(crate) fn new(ttl: u64, stale: u64, max_size: usize) -> Self {
         let cache = Cache::new(Settings { ttl: secs(ttl), stale: secs(stale), max_size });
         Shop {
             clock: Clock::manual(),
@@ -37,14 +37,14 @@ impl Shop {
     }
 
     /// A caller that asks for `key`.
-    fn caller(&self, key: usize) -> Stage {
+    pub(crate) fn caller(&self, key: usize) -> Stage {
         let mut stage = Stage::at(&self.clock, [Act::value(secs(0))]);
         let used = self.keys.intern(&self.other, key as u64, || key, |known| Ok::<_, Infallible>(known == key)).unwrap();
         stage.terms = Terms { layers: vec![Term { key: Some(used), cost: 1.0 }], ..Terms::default() };
         stage
     }
 
-    fn stack(&self) -> [Layer; 1] {
+    pub(crate) fn stack(&self) -> [Layer; 1] {
         [Layer::Cache(self.cache.clone())]
     }
 

@@ -12,6 +12,7 @@ mod inherited;
 mod limit;
 mod nested;
 mod rate;
+mod reentered;
 mod retry;
 mod retry_results;
 mod stacks;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Cache;
 use super::store::Found;
-use crate::effect::{Around, Call, Deadline, Fault, Flight, Holder, Joined, Landed, Landing, Leaf, Use};
+use crate::effect::{Around, Call, Deadline, Fault, Flight, Joined, Landed, Landing, Leaf, Use};
 use crate::error::Reason;
 use crate::observe::{self, Event};
 
@@ -33,7 +33,8 @@ where
             Found::Stale(value, flight) => {
                 call.tell(Event::Cache(layer, observe::Found::Stale));
                 // A refresh that cannot begin is one that failed: the old value is still given out.
-                let _ = flight.map(|flight| flights.fly(layer, landing(call, cache, key, &flight), None, Deadline::NONE));
+                let _ = flight
+                    .map(|flight| flights.fly(layer, landing(call, cache, key, &flight), Some(flight.permits()), Deadline::NONE));
                 return Ok(flights.shared(&value));
             }
             Found::Flying(flight) => (flight, false),
@@ -42,7 +43,7 @@ where
         call.tell(Event::Cache(layer, if begins { observe::Found::Missing } else { observe::Found::Flying }));
         // Made first: if this caller cannot begin the flight, dropping the landing wakes the others.
         let landing = begins.then(|| landing(call, cache, key, &flight));
-        let Some(joined) = Joined::new(call, layer, &flight) else {
+        let Some(joined) = Joined::new(call, layer, &flight, around.held) else {
             return Err(L::Err::refused(call.refused(layer, Reason::Reentered)));
         };
         // The outcome is counted once, with the caller that begins the flight.
@@ -55,7 +56,7 @@ where
         }
         if let Some(landing) = landing {
             // A deadline over this caller is not one over the others.
-            flights.fly(layer, landing, around.held.map(Holder::held), Deadline::NONE)?;
+            flights.fly(layer, landing, Some(flight.permits()), Deadline::NONE)?;
         }
         match joined.landed().await {
             Some(Landed::Value(value)) => return Ok(flights.shared(&value)),

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use super::Hedge;
 use super::layer::{took, was_slow};
 use super::machine::{Ended, Race};
-use crate::effect::{Around, Call, Class, Fault, Flight, Holder, Joined, Landed, Landing, Leaf, Shared};
+use crate::effect::{Around, Call, Class, Fault, Flight, Joined, Landed, Landing, Leaf, Shared};
 use crate::error::Owner;
 use crate::observe::Event;
 use crate::time::{Instant, Sleep, sleep_until};
@@ -240,9 +240,9 @@ impl<'a, L: Leaf> Attempts<'a, L> {
     fn fly(&self) -> Option<(u32, Joined<'a>)> {
         let flights = self.call.leaf.flights()?;
         let flight = Arc::new(Flight::default());
-        let joined = Joined::new(self.call, self.layer, &flight)?;
+        let joined = Joined::new(self.call, self.layer, &flight, self.around.held)?;
         let number = self.call.hedged(self.layer);
-        let held = self.around.held.map(Holder::held);
+        let held = self.around.held.map(|_| flight.permits());
         flights.fly(self.layer, Landing::new(flight, |_| ()), held, self.around.over).ok()?;
         Some((number, joined))
     }

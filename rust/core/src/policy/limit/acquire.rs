@@ -97,7 +97,7 @@ impl Limit {
         let (place, is_awaited) = work.waits(self.clone(), number);
         let noted = Noted { work: work.clone(), place };
         if is_awaited {
-            self.clone().look_again(number, work);
+            self.clone().look_again(number, work, None);
         }
         Some(noted)
     }
@@ -179,8 +179,8 @@ impl Limit {
 }
 
 impl Awaited for Limit {
-    fn look_again(self: Arc<Self>, number: u32, work: &Arc<Submitted>) {
-        let sent = self.machine.lock().look_again(self.name(), number, work);
+    fn look_again(self: Arc<Self>, number: u32, work: &Arc<Submitted>, changed: Option<&[Arc<PermitContext>]>) {
+        let sent = self.machine.lock().look_again(self.name(), number, work, changed);
         if let Some(sent) = sent {
             sent.wake();
         }

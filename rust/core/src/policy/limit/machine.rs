@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use slab::Slab;
 
 use super::{Overflow, Settings};
-use crate::effect::{Holder, PermitContext, Submitted};
+use crate::effect::{Holder, PermitContext, Submitted, each_permit};
 use crate::error::Reason;
 use crate::schedule::{Link, Nodes, Order, Place, Priority};
 use crate::time::Instant;
@@ -26,7 +26,7 @@ pub(super) struct Machine<W> {
     /// By key.
     seats: Vec<Seats>,
     waiters: Waiters<W>,
-    /// By the number of a waiter: permits of the same key whose holders await the submitted work in which it waits.
+    /// By the number of a waiter: permits of the same key whose holders await the work in which it waits.
     /// Most wait in none.
     above: HashMap<u32, Vec<Arc<PermitContext>>>,
     pub(super) in_flight: u32,
@@ -142,10 +142,11 @@ impl<W> Machine<W> {
         }
         let Settings { most_waiting, overflow, .. } = self.settings;
         let held = caller.held.map(Holder::held);
+        let above = above_of(held.as_ref().and_then(|held| held.work.as_ref()), limit, caller.key);
         let seats = self.seats(caller.key);
         let waiting = seats.lanes.as_ref().map_or(0, |lanes| lanes.len() as u32);
-        if mark(seats, held.as_ref(), limit, caller.key) && seats.blocked == seats.taken {
-            unmark(seats, held.as_ref(), limit, caller.key);
+        if mark(seats, held.as_ref(), &above, limit, caller.key) && seats.blocked == seats.taken {
+            unmark(seats, held.as_ref(), &above, limit, caller.key);
             return Asked::Refused(Reason::Reentered);
         }
         let mut sent = None;
@@ -155,7 +156,7 @@ impl<W> Machine<W> {
                 Overflow::Shed => lower(seats, caller.priority),
             };
             let Some(victim) = victim else {
-                unmark(seats, held.as_ref(), limit, caller.key);
+                unmark(seats, held.as_ref(), &above, limit, caller.key);
                 return Asked::Refused(Reason::Full(waiting));
             };
             sent = self.send_away(limit, victim, Why::Full(waiting));
@@ -163,6 +164,9 @@ impl<W> Machine<W> {
         let (key, priority, until) = (caller.key, caller.priority, caller.until);
         let state = State::Waiting(priority, Link::default());
         let number = self.waiters.insert(Waiter { key, state, until, wake: Some(wake()), held }) as u32;
+        if !above.is_empty() {
+            self.above.insert(number, above);
+        }
         self.seats[key as usize].lanes.get_or_insert_default().push(&mut self.waiters, priority, number);
         self.waiting[priority as usize] += 1;
         Asked::Wait(number, sent)
@@ -175,8 +179,9 @@ impl<W> Machine<W> {
         if seats.taken < n && seats.lanes.is_none() {
             return false;
         }
-        let all_wait = mark(seats, Some(held), limit, key) && seats.blocked == seats.taken;
-        unmark(seats, Some(held), limit, key);
+        let above = above_of(held.work.as_ref(), limit, key);
+        let all_wait = mark(seats, Some(held), &above, limit, key) && seats.blocked == seats.taken;
+        unmark(seats, Some(held), &above, limit, key);
         all_wait
     }
 
@@ -195,30 +200,34 @@ impl<W> Machine<W> {
         waiter.wake.take()
     }
 
-    /// Checks a wait again when new holders may await the work in which it waits. Returns the waker if all holders now
-    /// wait for it: then it is refused.
-    pub(super) fn look_again(&mut self, limit: usize, number: u32, work: &Arc<Submitted>) -> Option<W> {
+    /// Checks a wait again when the holders that await the work in which it waits have changed. Returns the waker if
+    /// all holders now wait for it: then it is refused.
+    pub(super) fn look_again(
+        &mut self,
+        limit: usize,
+        number: u32,
+        work: &Arc<Submitted>,
+        changed: Option<&[Arc<PermitContext>]>,
+    ) -> Option<W> {
         let waiter = self.waiters.get_mut(number as usize)?;
         let in_work = waiter.held.as_ref().and_then(|held| held.work.as_ref()).is_some_and(|its| Arc::ptr_eq(its, work));
         if !in_work || !matches!(waiter.state, State::Waiting(..)) {
             return None;
         }
         let key = waiter.key;
-        let mut above = Vec::new();
-        work.each_holder(|held| {
-            if held.limit == limit && held.key == key && !above.iter().any(|known| Arc::ptr_eq(known, held)) {
-                above.push(held.clone());
+        // Thousands may join a flight: most hold nothing of this limit.
+        if let Some(changed) = changed {
+            let mut any = false;
+            each_permit(changed.to_vec(), |held| any |= held.limit == limit && held.key == key);
+            if !any {
+                return None;
             }
-        });
+        }
+        let above = above_of(Some(work), limit, key);
         let before = self.above.remove(&number).unwrap_or_default();
         let seats = self.seats(key);
-        let mut any = false;
-        for held in &above {
-            any |= mark_one(seats, held);
-        }
-        for held in &before {
-            unmark_one(seats, held);
-        }
+        let any = mark(seats, None, &above, limit, key);
+        unmark(seats, None, &before, limit, key);
         let all_wait = any && seats.blocked == seats.taken;
         if !above.is_empty() {
             self.above.insert(number, above);
@@ -243,8 +252,7 @@ impl<W> Machine<W> {
         if seats.lanes.as_ref().is_some_and(|lanes| lanes.is_empty()) {
             seats.lanes = None;
         }
-        unmark(seats, held.as_ref(), limit, key);
-        above.iter().flatten().for_each(|held| unmark_one(seats, held));
+        unmark(seats, held.as_ref(), above.as_deref().unwrap_or_default(), limit, key);
         self.waiting[priority as usize] -= 1;
     }
 
@@ -406,10 +414,22 @@ fn is_blocked_for_the_last_time(held: &PermitContext) -> bool {
     !held.gone.swap(true, Ordering::Relaxed) && held.waits.load(Ordering::Relaxed) > 0
 }
 
-/// Counts the permits under which a waiter runs as blocked. False: none is of this limit and key.
-fn mark(seats: &mut Seats, held: Option<&Arc<PermitContext>>, limit: usize, key: u32) -> bool {
+/// The permits of that limit and key whose holders await `work`, each once.
+fn above_of(work: Option<&Arc<Submitted>>, limit: usize, key: u32) -> Vec<Arc<PermitContext>> {
+    let mut above = Vec::new();
+    let Some(work) = work else { return above };
+    work.each_holder(|held| above.extend((held.limit == limit && held.key == key).then(|| held.clone())));
+    above.sort_unstable_by_key(Arc::as_ptr);
+    above.dedup_by(|one, other| Arc::ptr_eq(one, other));
+    above
+}
+
+/// Counts the permits under which a waiter runs, and those `above` its work, as blocked. False: none is of this limit
+/// and key.
+fn mark(seats: &mut Seats, held: Option<&Arc<PermitContext>>, above: &[Arc<PermitContext>], limit: usize, key: u32) -> bool {
     let mut any = false;
-    chain(held).filter(|held| held.limit == limit && held.key == key).for_each(|held| any |= mark_one(seats, held));
+    let own = chain(held).filter(|held| held.limit == limit && held.key == key);
+    own.chain(above.iter().map(|held| &**held)).for_each(|held| any |= mark_one(seats, held));
     any
 }
 
@@ -421,8 +441,9 @@ fn mark_one(seats: &mut Seats, held: &PermitContext) -> bool {
     counts
 }
 
-fn unmark(seats: &mut Seats, held: Option<&Arc<PermitContext>>, limit: usize, key: u32) {
-    chain(held).filter(|held| held.limit == limit && held.key == key).for_each(|held| unmark_one(seats, held));
+fn unmark(seats: &mut Seats, held: Option<&Arc<PermitContext>>, above: &[Arc<PermitContext>], limit: usize, key: u32) {
+    let own = chain(held).filter(|held| held.limit == limit && held.key == key);
+    own.chain(above.iter().map(|held| &**held)).for_each(|held| unmark_one(seats, held));
 }
 
 fn unmark_one(seats: &mut Seats, held: &PermitContext) {

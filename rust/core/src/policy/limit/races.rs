@@ -212,3 +212,84 @@ fn what_waits_for_itself_through_submitted_work_is_refused() {
         assert!(scene.is_idle());
     });
 }
+
+/// A call in a flight waits for the permit of a caller that comes, leaves and gives it back, or stays until the flight
+/// has ended: no count is left over, so that what comes later is refused where it waits for itself, and only there.
+fn joins_and(leaves: impl Fn(&Arc<Submitted>, Permit) + Send + Sync + Copy + 'static) {
+    loom::model(move || {
+        let (scene, permit) = Scene::one(None, Overflow::Reject);
+        let work = Submitted::new(false);
+        let inside = PermitContext::of_work(work.clone());
+        let waits = spawn(&scene, move |scene| {
+            let holder = Holder::from(inside);
+            let caller = Caller { key: 0, priority: Normal, until: Instant::NEVER, held: Some(&holder) };
+            let found = wait(pin!(scene.limit.acquire(&scene.clock, caller)));
+            if found.is_ok() {
+                drop(scene.limit.permit_granted(&scene.clock, 0, None));
+            }
+            found
+        });
+        work.awaited_by(Some(permit.held()), None);
+        leaves(&work, permit);
+        // Refused while the caller waited, or handed the permit after.
+        assert!(matches!(waits.join().unwrap(), Ok(()) | Err(Reason::Reentered)));
+        assert!(scene.is_idle());
+        let permit = scene.limit.try_permit(&scene.clock, 0, None).unwrap();
+        let asks = |held: Option<&Holder<'_>>| {
+            let caller = Caller { key: 0, priority: Normal, until: Instant::NEVER, held };
+            once(pin!(scene.limit.acquire(&scene.clock, caller)), Waker::noop())
+        };
+        assert!(asks(None).is_pending());
+        assert!(matches!(asks(Some(&Holder::from(permit.held().clone()))), Poll::Ready(Err(Reason::Reentered))));
+    });
+}
+
+#[test]
+fn who_leaves_a_flight_does_not_count_as_waiting() {
+    joins_and(|work, permit| {
+        work.left_by(Some(permit.held()), None);
+        drop(permit);
+    });
+}
+
+#[test]
+fn who_had_the_outcome_does_not_count_as_waiting() {
+    joins_and(|work, permit| {
+        let ends = thread::spawn({
+            let work = work.clone();
+            move || work.over()
+        });
+        drop(permit);
+        work.left_by(None, None);
+        ends.join().unwrap();
+    });
+}
+
+/// Two callers hold both permits: one joins, the other leaves. The call inside is refused only while both wait.
+#[test]
+fn one_joins_as_another_leaves() {
+    loom::model(|| {
+        let scene = Scene::new(Settings { n: 2, most_waiting: None, overflow: Overflow::Reject });
+        let [stays, leaves] = [(), ()].map(|()| scene.limit.try_permit(&scene.clock, 0, None).unwrap());
+        let work = Submitted::new(false);
+        let holder = Holder::from(PermitContext::of_work(work.clone()));
+        let caller = Caller { key: 0, priority: Normal, until: Instant::NEVER, held: Some(&holder) };
+        let mut asked = pin!(scene.limit.acquire(&scene.clock, caller));
+        work.awaited_by(Some(leaves.held()), None);
+        assert!(once(asked.as_mut(), Waker::noop()).is_pending());
+        let joins = thread::spawn({
+            let (work, held) = (work.clone(), stays.held().clone());
+            move || work.awaited_by(Some(&held), None)
+        });
+        work.left_by(Some(leaves.held()), None);
+        drop(leaves);
+        assert!(joins.join().unwrap());
+        let found = wait(asked);
+        assert!(matches!(found, Ok(()) | Err(Reason::Reentered)));
+        if found.is_ok() {
+            drop(scene.limit.permit_granted(&scene.clock, 0, None));
+        }
+        drop(stays);
+        assert!(scene.is_idle());
+    });
+}
