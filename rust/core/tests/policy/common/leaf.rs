@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mountain_core::effect::{Begin, Course, Deadline, Flights, Landing, Leaf, PermitContext, Shared, Verdict};
+use mountain_core::effect::{Around, Begin, Course, Deadline, Flights, Landing, Leaf, PermitContext, Shared, Verdict};
 use mountain_core::error::Owner;
 use mountain_core::time::{Clock, Instant, Key};
 
@@ -42,6 +42,10 @@ struct State {
     flown: Vec<Deadline>,
     /// The failures of further attempts that were told beside the first one's.
     beside: Vec<Fail>,
+    /// The first item of the running call, of a stream, is out.
+    is_out: bool,
+    /// The items of flights with which it went on.
+    followed: Vec<u32>,
 }
 
 struct Running {
@@ -108,6 +112,17 @@ impl Scripted {
 
     pub(crate) fn told_beside(&self) -> Vec<Fail> {
         std::mem::take(&mut self.state().beside)
+    }
+
+    /// The first item of the running call is out: it is a stream.
+    pub(crate) fn puts_out(&self) {
+        let mut state = self.state();
+        assert!(state.running.is_some(), "no call is under way");
+        state.is_out = true;
+    }
+
+    pub(crate) fn followed(&self) -> Vec<u32> {
+        self.state().followed.clone()
     }
 
     /// Give up a call that its dropped engine left behind, as an owner of a leaf must. True: there was one.
@@ -202,6 +217,20 @@ impl Leaf for Scripted {
 
     fn flights(&self) -> Option<&dyn Flights<Ok = u32, Err = Fail>> {
         Some(self)
+    }
+
+    fn is_out(&self) -> bool {
+        self.state().is_out
+    }
+
+    /// The items of a flight take an hour, and end with their number.
+    fn follow(&self, items: u32, _around: &Around<'_>) {
+        let mut state = self.state();
+        assert!(state.running.is_none(), "it follows while a call is under way");
+        let Act { takes, reply, .. } = Act::hangs();
+        let until = self.clock.now().after(takes);
+        state.running = Some(Running { until, end: End::Value(items), reply: Some(reply), timer: None });
+        state.followed.push(items);
     }
 
     fn outlives(&self) -> bool {

@@ -3,6 +3,7 @@
 mod attempts;
 mod ends;
 mod model;
+mod streams;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
