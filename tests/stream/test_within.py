@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Timeout, stream
+from mountain_runtime import Hedge, Timeout, stream
 from mountain_runtime.testing import VirtualClock
 
 from .support import Log, outcome
@@ -70,3 +70,31 @@ async def test_a_pull_that_was_cancelled_in_another_task_is_not_taken_for_the_cu
         assert await pull == "survived"
         assert [await anext(items), await anext(items)] == ["a", "b"]
     assert own.log == ["stream 'survives' cannot be closed within its own step, which it would wait for"]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("place", ["race", "body", "cleanup"])
+async def test_a_close_from_within_an_attempt_is_refused(virtual_clock: VirtualClock, place: str, waits: bool) -> None:
+    """The source runs in a task of its own, before the first item and after it."""
+    own, begun = Self(place, waits=waits), 0
+
+    async def run() -> AsyncIterator[str]:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            await asyncio.sleep(100)
+        await own.close("race")
+        async for item in own.run():
+            yield item
+        await own.close("cleanup")
+
+    items = own.items = aiter(stream(Hedge(1), name="own")(run)())
+    task = asyncio.create_task(outcome(_all(items)))
+    await asyncio.sleep(3)
+    assert task.done(), "it does not wait for itself"
+    assert task.result() == ["a", "b"]
+    assert set(own.log) == {"stream 'own' cannot be closed within its own step, which it would wait for"}
+
+
+async def _all(items: AsyncIterator[str]) -> list[str]:
+    return [item async for item in items]

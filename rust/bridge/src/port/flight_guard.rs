@@ -44,6 +44,11 @@ impl Landing {
         drop(task);
     }
 
+    /// Whether its task is that one.
+    pub(crate) fn is_of(&self, task: &Bound<'_, PyAny>) -> bool {
+        self.task.lock().as_ref().is_some_and(|(of, _)| of.is(task))
+    }
+
     pub(crate) fn forget(&self) {
         self.flight.forget();
     }

@@ -242,7 +242,7 @@ impl Flights for PyLeaf {
         // SAFETY: as in `poll`.
         let py = unsafe { Python::assume_attached() };
         let begin = || -> PyResult<()> {
-            let landing = Bound::new(py, flight_guard::Landing::new(landing, held))?;
+            let landing = self.flown_by(Bound::new(py, flight_guard::Landing::new(landing, held))?);
             let inner = Plan::inside(self.plan.bind(py), layer)?;
             let kwargs = self.kwargs.as_ref().map(|k| k.bind(py));
             let limit = match over.at {

@@ -5,6 +5,8 @@ use mountain_core::time::Instant;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
+use crate::port::flight_guard::Landing;
+
 /// Where the items come from.
 pub(super) enum Source {
     /// The call has not begun, or has ended.
@@ -43,6 +45,8 @@ pub(crate) struct Pulls {
     /// Where its items are counted, from its beginning to its end.
     pub(super) figures: Option<Open>,
     pub(super) source: Source,
+    /// The attempts of a hedge, whose tasks run the source.
+    pub(super) flights: Vec<Py<Landing>>,
     /// An item for the run to hand out.
     pub(super) item: Option<Py<PyAny>>,
     /// The cancel of a pull that its source has outlived, for the run to raise.
@@ -101,6 +105,7 @@ impl Pulls {
         if let Source::Iterator(source) = &self.source {
             visit.call(source)?;
         }
+        self.flights.iter().try_for_each(|flight| visit.call(flight))?;
         visit.call(&self.item)?;
         visit.call(&self.opener)?;
         visit.call(&self.ender)?;
@@ -112,6 +117,7 @@ impl Pulls {
         let source = std::mem::replace(&mut self.source, Source::None);
         (
             source,
+            std::mem::take(&mut self.flights),
             self.item.take(),
             self.cut.take(),
             self.outside.take(),

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::plan::Plan;
+use crate::port::flight_guard::Landing;
 use crate::run::async_iter::next_of;
 use crate::run::leaf::PyLeaf;
 use crate::run::pulls::Closing;
@@ -35,6 +36,7 @@ impl PyLeaf {
         leaf.state.lock(py).pulls = Some(Box::new(Pulls {
             figures: None,
             source: Source::None,
+            flights: Vec::new(),
             item: None,
             cut: None,
             outside: None,
@@ -136,6 +138,19 @@ impl PyLeaf {
     /// The address of the task in which the pull or the closing waits; 0 while a step of it is under way.
     pub(crate) fn task(&self, py: Python<'_>) -> usize {
         self.with(py, |_, pulls| pulls.task)
+    }
+
+    /// Notes a flight, which of a stream is an attempt: its task runs the source.
+    pub(super) fn flown_by<'py>(&self, flight: Bound<'py, Landing>) -> Bound<'py, Landing> {
+        if self.opened.is_some() {
+            self.with(flight.py(), |_, pulls| pulls.flights.push(flight.clone().unbind()));
+        }
+        flight
+    }
+
+    /// Whether `task` is that of a flight which attempts the stream, or gives its items.
+    pub(crate) fn is_flown_by(&self, py: Python<'_>, task: &Bound<'_, PyAny>) -> bool {
+        self.with(py, |_, pulls| pulls.flights.iter().any(|flight| flight.get().is_of(task)))
     }
 
     /// A pull or a closing has ended, and the stream is in `phase`. The futures that waited for that are to be told.

@@ -215,7 +215,7 @@ impl Items {
         }
         // 0 stands for a step that is under way, which is this one.
         let task = self.leaf.task(py);
-        Ok(task == 0 || now.as_ptr() as usize == task)
+        Ok(task == 0 || now.as_ptr() as usize == task || self.leaf.is_flown_by(py, &now))
     }
 
     pub(super) fn within(&self) -> PyErr {
