@@ -199,3 +199,27 @@ async def test_a_generator_that_a_cancelled_pull_has_ended_loses_nothing_that_wa
         with pytest.raises(asyncio.CancelledError):
             await pull
         assert [some async for some in lists] == [[*range(source.given)]]
+
+
+def test_a_close_on_another_loop_does_not_wait_for_the_sources_task() -> None:
+    """As in a forked child: the loop of that task does not run."""
+
+    async def source() -> AsyncIterator[int]:
+        while True:
+            yield 1
+            await asyncio.sleep(0)
+
+    async def opened() -> Any:
+        items = aiter(chunked(source(), 2, within=1))
+        assert await anext(items) == [1, 1]
+        return items
+
+    async def close(items: Any) -> bool:
+        done, _ = await asyncio.wait([closing := asyncio.ensure_future(items.aclose())], timeout=1)
+        return closing in done
+
+    with asyncio.Runner() as one:
+        items = one.run(opened())
+        other = asyncio.new_event_loop()
+        assert other.run_until_complete(close(items))
+        other.close()

@@ -184,6 +184,8 @@ class TimedLists(Lists[A]):
             self._timer.cancel()
         if (task := self._task) is None:
             return await super().aclose()
+        if asyncio._get_running_loop() not in {None, self._loop}:
+            return None  # its task does not end here: in a forked child, or beside a loop that is stopped
         with contextlib.suppress(RuntimeError):  # its loop is closed or gone, and it with that
             if self._room is not None:
                 _wake(self._room)
