@@ -113,5 +113,5 @@ def test_a_generator_as_an_argument() -> None:
     def items() -> Iterator[str]:
         yield "a"
 
-    with pytest.raises(TypeError, match="stream 'tokens' may be retried and was given a generator"):
+    with pytest.raises(TypeError, match="stream 'tokens' may be called again and was given a generator"):
         tokens(items()).under(Retry(on=OSError))

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -46,6 +46,10 @@ async def load(ids: list[int]) -> list[int]:
 @effect
 async def fetch(x: int = 1) -> int:
     return x
+
+
+async def of_all(xs: Iterable[int]) -> list[int]:
+    return [*xs]
 
 
 @blocking
@@ -179,6 +183,21 @@ async def test_streams_where_one_value_is_asked_for() -> None:
     async with Runtime() as runtime:
         with pytest.raises(TypeError, match=re.escape(f"submit() takes effects, and {ONE}")):
             runtime.submit(tokens_())
+
+
+async def test_a_generator_where_two_attempts_would_read_it() -> None:
+    with pytest.raises(TypeError, match="effect 'of_all' may be called again and was given a generator"):
+        effect(Hedge(1))(of_all)(each for each in range(3))
+    assert await Timeout(60).call(of_all, (each for each in range(3))) == [0, 1, 2]
+
+
+async def test_work_that_is_added_behind_what_reads_ahead() -> None:
+    growing = Work([1])
+    with pytest.raises(RuntimeError, match=r"or in the function, as where chunked\(\) reads ahead of the loop"):
+        async with amap(fetch, growing, limit=1) as results, chunked(results, 2) as lists:
+            async for some in lists:
+                for item, _ in some:
+                    growing.add(item + 1)
 
 
 async def test_blocks_of_the_other_kind() -> None:

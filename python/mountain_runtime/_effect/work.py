@@ -116,7 +116,8 @@ class Work(Generic[A]):
         if self._over:
             raise RuntimeError(
                 "work.add() after the end of its amap, which comes when each result was handled and no item is left: "
-                "add items in the loop that takes the results, or in the function"
+                "add items in the loop that takes the results, or in the function, as where chunked() reads ahead of "
+                "the loop"
             )
         try:
             here = asyncio.get_running_loop()

@@ -247,7 +247,7 @@ pub(crate) fn refuse_generators(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound
         |v: &Bound<'_, PyAny>| unsafe { ffi::PyGen_CheckExact(v.as_ptr()) != 0 || ffi::PyAsyncGen_CheckExact(v.as_ptr()) != 0 };
     let refuse = || {
         let (how, when) =
-            if plan.repeats { ("be retried", "the second time") } else { ("call another with its arguments", "then") };
+            if plan.repeats { ("be called again", "the second time") } else { ("call another with its arguments", "then") };
         let why = format!("may {how} and was given a generator, which would be empty {when}");
         PyTypeError::new_err(format!("{} {why}: pass a list, or make the generator inside", plan.title()))
     };
