@@ -50,7 +50,7 @@ class Fallback(Policy[D_co]):
         def __init__(self, to: Any, on: Any) -> None: ...
 
     def __post_init__(self) -> None:
-        given, on = cast("Any", self.to), cast("object", self.on)
+        given, on = cast("Any", self.to), cast("Any", self.on)
         if is_error(given) and callable(on) and not is_error(on):
             way = f"write Fallback({shown(on)}, on={named(given)})"
             raise ConfigError(f"Fallback({named(given)}, on={shown(on)}): the function comes first: {way}")
