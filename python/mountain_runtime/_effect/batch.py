@@ -21,7 +21,7 @@ from .._native import (
     PermitContext,
     deadline_var,
 )
-from .._tasks.exits import EXITS
+from .._tasks.exits import EXITS, is_close
 from ..errors import ConfigError
 from ..policy._arguments import check_name
 from ..policy._base import Policy, class_of, flatten, name_of, plan
@@ -206,7 +206,7 @@ class _Batch:
             raise
 
     async def _run(self, items: list[Any], permit_context: PermitContext | None) -> None:
-        calls = self._calls
+        calls, task = self._calls, asyncio.current_task()
         try:
             receiver = calls.receiver
             work: Awaitable[Sequence[Any]] = self._call(items) if receiver is None else self._call(receiver, items)
@@ -215,9 +215,9 @@ class _Batch:
             else:
                 values = await _children.bound(_awaited, work, permit_context)
             calls.answer(_checked(values, len(items), work))
-        except GeneratorExit:
-            raise
         except BaseException as error:
+            if is_close(error, task):
+                raise
             waiting = calls.waiting
             calls.fail(error)
             if isinstance(error, asyncio.CancelledError) or (isinstance(error, EXITS) and not waiting):

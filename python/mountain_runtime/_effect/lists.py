@@ -11,7 +11,7 @@ from math import inf
 from typing import Generic, TypeVar, cast
 
 from .._native import Items
-from .._tasks.exits import EXITS
+from .._tasks.exits import EXITS, is_close
 from . import children as _children
 
 __all__ = ["Lists", "TimedLists"]
@@ -137,6 +137,7 @@ class TimedLists(Lists[A]):
     # -- the source's task --------------------------------------------------------------------------------------------
 
     async def _drive(self) -> None:
+        self._task = asyncio.current_task()  # an eager task's first step comes before it is known
         try:
             async for item in self._source:
                 self._items.append(item)
@@ -148,11 +149,11 @@ class TimedLists(Lists[A]):
                     await self._until_taken()
                 if self._ending:
                     break
-        except GeneratorExit:
-            raise
         except StopAsyncIteration:
             pass  # raised by a source that a cancel was raised in
         except BaseException as error:
+            if is_close(error, self._task):
+                raise
             self._error = error
         await self._close()
 

@@ -15,6 +15,7 @@ from contextvars import Context
 from typing import Any, Generic, TypeVar, cast
 
 from .._native import Items
+from .._tasks.exits import is_close
 
 __all__ = ["Source"]
 
@@ -66,6 +67,7 @@ class Source(Generic[A]):
             self._waiting.set_result(None)
 
     async def _drive(self) -> None:
+        self._task = asyncio.current_task()  # an eager task's first step comes before it is known
         try:
             while not self._ending:
                 if self._pull is None or self._pull.done():
@@ -102,9 +104,9 @@ class Source(Generic[A]):
         self._at_work = True
         try:
             found = await item
-        except GeneratorExit:
-            raise
         except BaseException as error:
+            if is_close(error, self._task):
+                raise
             if not pull.done():
                 pull.set_exception(error)
         else:

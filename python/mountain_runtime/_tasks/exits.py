@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-__all__ = ["EXITS", "Exit", "carried", "closing", "error_of", "result_of", "task_of"]
+__all__ = ["EXITS", "Exit", "carried", "closing", "error_of", "is_close", "result_of", "task_of"]
 
 T = TypeVar("T")
 
@@ -56,3 +56,12 @@ def error_of(task: "asyncio.Future[Any]") -> BaseException | None:
     """The error of a task that was not cancelled, or the exit that it carries."""
     error = task.exception()
     return error.of if isinstance(error, Exit) else error
+
+
+def is_close(error: BaseException, task: "asyncio.Task[Any] | None") -> bool:
+    """Whether the coroutine of `task` is being closed, which allows no wait. A GeneratorExit in a step of the task is
+    an error of the code that it runs.
+    """
+    if not isinstance(error, GeneratorExit):
+        return False
+    return asyncio._get_running_loop() is None or asyncio.current_task() is not task
