@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from benches.harness import Suite
-from benches.suites import bridge, engine, files, lifecycle, observe, policies, scheduler, streams, timers
+from benches.suites import bridge, engine, files, lifecycle, observe, policies, scheduler, search, streams, timers
 
 SUITES: Mapping[str, Suite] = {
     "engine": engine,
@@ -15,4 +15,5 @@ SUITES: Mapping[str, Suite] = {
     "lifecycle": lifecycle,
     "observe": observe,
     "streams": streams,
+    "search": search,
 }

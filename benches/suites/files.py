@@ -1,4 +1,5 @@
-"""Files: read and hashed, 64 at a time, beside the plain loop and the libraries that put file calls on threads.
+"""Files: read and hashed, 64 at a time, beside the plain loop and the libraries that put file calls on threads; a large
+one copied, and a tree walked.
 
 `run_in_executor` has a thread a core, the best that an executor can do here; the other peers use their defaults. All is
 in the page cache: what is compared is the way to a file, not the disk.
@@ -8,6 +9,7 @@ import asyncio
 import hashlib
 import os
 import random
+import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -20,7 +22,11 @@ from benches.workloads import side_by_side
 from mountain_runtime import fs
 
 PEERS = ("sync-loop", "to_thread", "run_in_executor", "aiofiles", "anyio")
-CASES: Mapping[str, tuple[str, ...]] = dict.fromkeys(("small-read", "large-read", "small-hash", "sha256"), PEERS)
+CASES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("small-read", "large-read", "small-hash", "sha256"), PEERS),
+    "copy": ("shutil",),
+    "walk-stat": ("os.scandir",),
+}
 
 AT_A_TIME = 64
 READ_MANY = OURS_TOO + "read_many"
@@ -29,7 +35,7 @@ Call = Callable[[str], Awaitable[bytes]]
 
 
 async def contests(scale: Scale, loop: str) -> AsyncGenerator[Contest, None]:
-    """The four cases, over files that are made for them and removed afterwards."""
+    """The cases, over files that are made for them and removed afterwards."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as executor:
         small = _make(folder, "small", scale.pick(full=5000, quick=5000, tiny=100), 4 << 10)
         large = _make(folder, "large", scale.pick(full=50, quick=50, tiny=2), 4 << 20)
@@ -41,6 +47,82 @@ async def contests(scale: Scale, loop: str) -> AsyncGenerator[Contest, None]:
         for case, files in (("small-hash", small), ("sha256", large)):
             turns = _turns(partial(fs.hash, algorithm="sha256"), _sha256, executor, files, bytes, then=_digest)
             yield Contest(rounds, turns, [_sha256(path) for path in files], (Measure(case, "ms"),))
+    with tempfile.TemporaryDirectory() as folder:
+        yield _copies(folder, scale.pick(full=1024, quick=256, tiny=2) << 20, scale.pick(full=5, quick=3, tiny=1))
+    with tempfile.TemporaryDirectory() as folder:
+        yield _walks(folder, scale.pick(full=100_000, quick=100_000, tiny=300), rounds)
+
+
+def _copies(folder: str, size: int, rounds: int) -> Contest:
+    """One file, copied in the page cache: neither side waits for the disk."""
+    source, target = os.path.join(folder, "source"), os.path.join(folder, "target")
+    piece = random.Random("copy").randbytes(1 << 20)
+    with open(source, "wb") as file:
+        file.writelines(piece for _ in range(size >> 20))
+    os.sync()
+
+    async def turn(copy: Callable[[], Awaitable[object]]) -> Sample:
+        start = perf_counter()
+        await copy()
+        took = perf_counter() - start
+        answer = _outline(target)
+        os.remove(target)
+        return Sample((took * 1e3,), answer)
+
+    turns: dict[str, Round] = {
+        OURS: partial(turn, lambda: fs.copy(source, target, durable=False)),
+        "shutil": partial(turn, lambda: asyncio.to_thread(shutil.copy, source, target)),
+    }
+    return Contest(rounds, turns, _outline(source), (Measure("copy", "ms"),))
+
+
+def _outline(path: str) -> tuple[int, list[bytes]]:
+    """The size, and a piece of each megabyte."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        return size, [os.pread(file.fileno(), 64, at) for at in range(0, size, 1 << 20)]
+
+
+def _walks(folder: str, count: int, rounds: int) -> Contest:
+    """A tree of small files, a hundred a folder: how many entries it has, and the size of all files."""
+    for number in range(count):
+        if number % 100 == 0:
+            below = os.path.join(folder, str(number // 10_000), str(number // 100))
+            os.makedirs(below)
+        with open(os.path.join(below, str(number)), "wb") as file:
+            file.write(b"x" * (number % 7))
+    os.sync()
+
+    async def ours() -> Sample:
+        start = perf_counter()
+        entries = size = 0
+        async for entry in fs.walk(folder):
+            entries += 1
+            if entry.is_file:
+                size += entry.size
+        return Sample(((perf_counter() - start) * 1e3,), (entries, size))
+
+    async def scandir() -> Sample:
+        start = perf_counter()
+        answer = _scanned(folder)
+        return Sample(((perf_counter() - start) * 1e3,), answer)
+
+    return Contest(rounds, {OURS: ours, "os.scandir": scandir}, _scanned(folder), (Measure("walk-stat", "ms"),))
+
+
+def _scanned(folder: str) -> tuple[int, int]:
+    entries = size = 0
+    left = [folder]
+    while left:
+        with os.scandir(left.pop()) as found:
+            for entry in found:
+                entries += 1
+                about = entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    left.append(entry.path)
+                else:
+                    size += about.st_size
+    return entries, size
 
 
 def _make(folder: str, name: str, count: int, size: int) -> list[str]:

@@ -7,14 +7,14 @@ policies     Timeout, Retry (Backoff, constant, exponential, RetryBudget), Fallb
 with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache, Hedge
 runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Dump, Statistics, EffectStatistics, LimitStatistics
 services     Key, need, sidecar, Health, ServiceHealth
-modules      errors: what can go wrong; fs: files; process: programs
+modules      errors: what can go wrong; fs: files; process: programs; search: lines that match
 """
 
 from . import _native as _native  # first: an interpreter that cannot have it is told so before anything else is loaded
 
 # isort: split
 from . import _bind as _bind
-from . import errors, fs, process
+from . import errors, fs, process, search
 from ._effect.amap import amap
 from ._effect.batch import batch
 from ._effect.chunked import chunked
@@ -104,4 +104,5 @@ __all__ = [
     "errors",
     "fs",
     "process",
+    "search",
 ]

@@ -2,7 +2,7 @@
 
 import os
 from asyncio import AbstractEventLoop, Future, Task
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, ContextVar
 from types import CodeType, FrameType, GenericAlias, MethodType, TracebackType
@@ -47,8 +47,22 @@ __all__ = [
     "CacheState",
     "ChaosState",
     "Tracing",
-    "Walk",
     "WorkProgress",
+    "Batches",
+    "Beneath",
+    "Match",
+    "fs_walk",
+    "fs_walk_beneath",
+    "Search",
+    "Locked",
+    "fs_append",
+    "fs_copy",
+    "fs_glob",
+    "fs_lock",
+    "OpenFile",
+    "fs_move",
+    "fs_open",
+    "fs_private_folder",
     "PermitContext",
     "accepted_var",
     "adopt",
@@ -808,15 +822,28 @@ class Entry:
     def modified(self) -> float: ...
 
 @final
-class Walk:
-    """The entries below a folder, in the order in which threads find them."""
+class Batches(Generic[_T_co]):
+    """Items that threads find, batch by batch, in the order in which they find them."""
 
-    def __new__(cls, root: _StrPath, ignore_files: bool, follow_symlinks: bool, /) -> Self: ...
-    def batch(self) -> Effect[list[Entry] | None]: ...
-    def take_skipped(self) -> list[str]:
-        """The entries that could not be read since the last call, with the reasons."""
+    def next(self) -> Effect[list[_T_co] | None]: ...
+    def take_notes(self) -> list[tuple[str, bool]]:
+        """The notes since the last call, each with whether it is a warning."""
 
     def close(self) -> None: ...
+    def __class_getitem__(cls, key: Any, /) -> GenericAlias: ...
+
+@final
+class Beneath:
+    """A path beneath a root. The functions of files take it in place of a path; it is none to Python."""
+
+    def __new__(cls, root: str, path: _StrPath, by_steps: bool, /) -> Self: ...
+    @property
+    def path(self) -> _StrPath: ...
+
+def fs_walk(root: _StrPath, ignore_files: bool, follow_symlinks: bool, /) -> Batches[Entry]: ...
+def fs_glob(pattern: str, root: _StrPath, ignore_files: bool, follow_symlinks: bool, /) -> Batches[Entry]: ...
+def fs_walk_beneath(place: _StrPath, pattern: str | None, /) -> Batches[Entry]:
+    """`place` is a `Beneath`."""
 
 @overload
 def fs_read(path: _StrPath, encoding: None = None, errors: None = None, /) -> Effect[bytes]: ...
@@ -828,6 +855,79 @@ def fs_hash(path: _StrPath, algorithm: str, /) -> Effect[bytes]: ...
 def fs_stat(path: _StrPath, follow_symlinks: bool, /) -> Effect[Entry]: ...
 def fs_mkdir(path: _StrPath, parents: bool, exist_ok: bool, /) -> Effect[None]: ...
 def fs_remove(path: _StrPath, tree: bool, missing_ok: bool, /) -> Effect[None]: ...
+def fs_append(path: _StrPath, data: bytes, durable: bool, /) -> Effect[None]: ...
+def fs_copy(source: _StrPath, target: _StrPath, durable: bool, /) -> Effect[None]: ...
+def fs_move(source: _StrPath, target: _StrPath, durable: bool, /) -> Effect[None]: ...
+def fs_private_folder(path: _StrPath, /) -> Effect[None]: ...
+
+@final
+class OpenFile:
+    """A file that is open."""
+
+    @property
+    def position(self) -> int | None: ...
+    def read(self, size: int, /) -> Effect[bytes]: ...
+    def write(self, data: bytes, /) -> Effect[None]: ...
+    def seek(self, offset: int, from_end: bool, /) -> Effect[int]: ...
+    def truncate(self, size: int, /) -> Effect[None]: ...
+    def close(self, keep: bool, durable: bool, /) -> Effect[None]: ...
+
+def fs_open(path: _StrPath, mode: str, /) -> Effect[OpenFile]: ...
+
+@final
+class Locked:
+    """A lock on a file, held until it is released."""
+
+    def release(self) -> None: ...
+
+def fs_lock(path: _StrPath, shared: bool, wait: bool, /) -> Effect[Locked]: ...
+
+# -- searches -------------------------------------------------------------------------------------------------------
+
+@final
+class Match:
+    """A line that matches, or with `multiline` a run of lines.
+
+    `line` is the number of the first, counted from 1; `column` is where the match begins in it, in bytes, counted from
+    0. `text`, and the lines `before` and `after` it, have no line ends. Bytes that are no UTF-8 are surrogate-escaped,
+    in `path`, too.
+
+    Of more than 8 KiB, `text` is a part that begins with or before the match: `cut` is then how many bytes are left out
+    before and after it, and None otherwise.
+    """
+
+    def __new__(
+        cls,
+        path: _StrPath,
+        line: int,
+        column: int,
+        text: str,
+        before: Sequence[str] = ...,
+        after: Sequence[str] = ...,
+        cut: tuple[int, int] | None = None,
+    ) -> Self: ...
+    __match_args__ = ("path", "line", "column", "text", "before", "after", "cut")
+    @property
+    def path(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def before(self) -> tuple[str, ...]: ...
+    @property
+    def after(self) -> tuple[str, ...]: ...
+    @property
+    def cut(self) -> tuple[int, int] | None: ...
+
+@final
+class Search:
+    """A search that has not begun."""
+
+    def __new__(cls, pattern: str, root: _StrPath, options: Mapping[str, object], /) -> Self: ...
+    def begin(self) -> Batches[Match]: ...
 
 # -- processes ------------------------------------------------------------------------------------------------------
 

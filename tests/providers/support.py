@@ -1,7 +1,9 @@
 """Support for the tests of files."""
 
+import asyncio
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,3 +66,24 @@ def gauge(name: str) -> int:
 
 #: Linux takes any byte in a name; macOS wants UTF-8.
 ANY_BYTES = sys.platform == "linux"
+
+
+def threads(name: str) -> int:
+    """The threads of this process with that name. Names are known to Linux only; elsewhere all threads count."""
+    tasks = Path("/proc/self/task")
+    if not tasks.exists():
+        return threading.active_count()
+    found = 0
+    for task in tasks.iterdir():
+        try:
+            found += (task / "comm").read_text().startswith(name)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
+
+
+async def no_more_threads(name: str, before: int, seconds: float = 1) -> None:
+    """Waits until there are no more of them than before: threads end when they look up next."""
+    async with asyncio.timeout(seconds):
+        while threads(name) > before:
+            await asyncio.sleep(0.001)

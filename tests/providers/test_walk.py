@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -12,7 +11,18 @@ from pathlib import Path
 import pytest
 
 from mountain_runtime import fs
-from tests.providers.support import ANY_BYTES, below, error_of, names, same_error, walked, within
+from mountain_runtime.errors import ConfigError
+from tests.providers.support import (
+    ANY_BYTES,
+    below,
+    error_of,
+    names,
+    no_more_threads,
+    same_error,
+    threads,
+    walked,
+    within,
+)
 
 
 @pytest.fixture
@@ -36,20 +46,6 @@ ALL = {"a", "a/b", ".git", "empty", "one", "a/two", "a/b/three", ".hidden", "a/n
     "folder link",
     "dangling",
 }
-
-
-def mountain_threads() -> int:
-    """The threads of this process that walk. Their names are known to Linux only; elsewhere all threads count."""
-    tasks = Path("/proc/self/task")
-    if not tasks.exists():
-        return threading.active_count()
-    found = 0
-    for task in tasks.iterdir():
-        try:
-            found += (task / "comm").read_text().startswith("mountain-walk")
-        except (FileNotFoundError, ProcessLookupError):
-            pass
-    return found
 
 
 async def test_everything_below_the_root_is_yielded_once(tree: Path) -> None:
@@ -156,16 +152,16 @@ async def test_leaving_a_walk_early_stops_it(tmp_path: Path) -> None:
         (tmp_path / str(folder)).mkdir()
         for file in range(100):
             (tmp_path / str(folder) / str(file)).touch()
-    before = mountain_threads()
+    before = threads("mountain-walk")
     async with aclosing(fs.walk(tmp_path)) as walk:  # type: ignore[type-var]
         async for _ in walk:
-            assert mountain_threads() > before or not Path("/proc").exists()
+            assert threads("mountain-walk") > before or not Path("/proc").exists()
             break
-    await no_more_threads_than(before)
+    await no_more_threads("mountain-walk", before)
     async for _ in fs.walk(tmp_path):
         break
     gc.collect()
-    await no_more_threads_than(before)
+    await no_more_threads("mountain-walk", before)
 
     walk = fs.walk(tmp_path)
     task = asyncio.create_task(first_of_many(walk))
@@ -175,7 +171,7 @@ async def test_leaving_a_walk_early_stops_it(tmp_path: Path) -> None:
         await task
     del task, walk
     gc.collect()
-    await no_more_threads_than(before)
+    await no_more_threads("mountain-walk", before)
 
 
 async def first_of_many(walk: AsyncIterator[fs.Entry]) -> None:
@@ -183,16 +179,10 @@ async def first_of_many(walk: AsyncIterator[fs.Entry]) -> None:
         await asyncio.get_running_loop().create_future()
 
 
-async def no_more_threads_than(before: int) -> None:
-    async with asyncio.timeout(1):
-        while mountain_threads() > before:
-            await asyncio.sleep(0.001)  # threads end when they look up next
-
-
 async def test_a_walk_that_nobody_begins_costs_nothing(tmp_path: Path) -> None:
-    before = mountain_threads()
+    before = threads("mountain-walk")
     walk = fs.walk(tmp_path / "missing")
-    assert mountain_threads() == before
+    assert threads("mountain-walk") == before
     del walk
 
 
@@ -211,3 +201,44 @@ async def test_walks_side_by_side(tree: Path) -> None:
     found = await asyncio.gather(*(walked(tree) for _ in range(20)))
     assert [below(tree, one) for one in found] == [ALL] * 20
     assert names(tree) == {name for name in ALL if "/" not in name}
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*",
+        "**/*",
+        "a/*",
+        "*/two",
+        "**/*.log",
+        "a/**/three",
+        "?ne",
+        "[o]ne",
+        "a/b/three",
+        "**/b/*",
+        ".*",
+        "none/*",
+        "*/*/*",
+    ],
+)
+async def test_a_glob_finds_what_pathlib_finds(tree: Path, monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
+    """Except below links to folders, which a walk follows only when it is asked to."""
+    expected = {str(path.relative_to(tree)) for path in tree.glob(pattern) if tree / "folder link" not in path.parents}
+    found = {entry.path: entry async for entry in fs.glob(pattern, tree)}
+    assert below(tree, found) == expected
+    monkeypatch.chdir(tree)
+    assert {os.path.normpath(entry.path) async for entry in fs.glob(pattern)} == expected
+
+
+async def test_a_glob_has_alternatives_and_rules(tree: Path) -> None:
+    found = [entry.path async for entry in fs.glob("{one,a/{two,noise}*}", tree)]
+    assert sorted(found) == [str(tree / name) for name in ("a/noise.log", "a/two", "one")]
+    assert [entry.path async for entry in fs.glob("**/*.log", tree, ignore_files=True)] == []
+    with pytest.raises(FileNotFoundError):
+        await anext(fs.glob("*", tree / "missing"))
+
+
+@pytest.mark.parametrize("pattern", ["", "/etc/*", "../*", "a//b", "[a", "{a"])
+def test_what_is_no_glob_is_refused_where_it_is_written(pattern: str) -> None:
+    with pytest.raises(ConfigError, match=r"fs\.glob"):
+        fs.glob(pattern)

@@ -41,7 +41,15 @@ PROMISED = {
         "sustained-64": BRIDGES,
         "spinning-thread": BRIDGES,
     },
-    "files": {"small-read": READERS, "large-read": READERS, "small-hash": READERS, "sha256": READERS},
+    "files": {
+        "small-read": READERS,
+        "large-read": READERS,
+        "small-hash": READERS,
+        "sha256": READERS,
+        "copy": {"shutil"},
+        "walk-stat": {"os.scandir"},
+    },
+    "search": {"regex": {"rg", "re"}},
     "lifecycle": {
         "start-stop": {"AsyncExitStack"},
         "idle-close": {"TaskGroup"},
@@ -111,6 +119,9 @@ ALWAYS = {
     "no page",
     "asyncio.wait",
     "no hedge",
+    "shutil",
+    "os.scandir",
+    "re",
 }
 
 

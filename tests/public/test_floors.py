@@ -51,10 +51,14 @@ PROVIDERS = ROOT / "rust" / "providers" / "src"
 #: provider shows to the others and to the bridge.
 PROVIDER_FLOORS = {
     "pool": [{"seats"}, {"job"}, {"mod"}],
+    "feed": [{"state"}, {"feed"}, {"mod"}],
     "fs": [
-        {"attributes", "entry", "failure", "in_place"},
-        {"source"},
-        {"hash", "many", "meta", "read", "remove", "walk", "write"},
+        {"attributes", "beneath", "entry", "failure", "glob", "names", "tree"},
+        {"place", "scan"},
+        {"content", "fresh", "source"},
+        {"in_place"},
+        {"hash", "lock", "many", "meta", "read", "remove", "walk", "write"},
+        {"append", "copy", "file", "walk_beneath"},
         {"mod"},
     ],
     "process": [
@@ -68,10 +72,18 @@ PROVIDER_FLOORS = {
         {"live"},
         {"mod"},
     ],
+    "search": [{"hit", "options"}, {"sink"}, {"search"}, {"mod"}],
     "": [{"trial"}, {"fork"}, {"lib"}],
 }
 #: The imports that a folder of the providers may have of the others, through their `mod`.
-PROVIDER_NEEDS = {"pool": set(), "fs": {"pool"}, "process": set(), "": {"fs", "pool", "process"}}
+PROVIDER_NEEDS = {
+    "pool": set(),
+    "feed": set(),
+    "fs": {"pool", "feed"},
+    "process": set(),
+    "search": {"feed", "fs"},
+    "": {"feed", "fs", "pool", "process", "search"},
+}
 #: The package's rooms and modules from the ground up. `_bind` hands the native module what it calls; the empty name is
 #: the package itself.
 PACKAGE_ROOMS = [
@@ -81,8 +93,9 @@ PACKAGE_ROOMS = [
     "testing",
     "_shutdown",
     "telemetry",
-    "fs",
     "_effect",
+    "fs",
+    "search",
     "process",
     "_services",
     "_runtime",

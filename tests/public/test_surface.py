@@ -17,7 +17,7 @@ NAMES = {
     "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "RetryBudget", "Fallback",
     "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Hedge", "Pipeline",
     "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Dump", "Statistics", "EffectStatistics",
-    "LimitStatistics", "Key", "need", "sidecar", "Health", "ServiceHealth", "errors", "fs", "process",
+    "LimitStatistics", "Key", "need", "sidecar", "Health", "ServiceHealth", "errors", "fs", "process", "search",
 }  # fmt: skip
 
 ERRORS = {
@@ -129,6 +129,23 @@ PARAMETERS = {
     "fs.stat": "path, *, follow_symlinks=",
     "fs.mkdir": "path, *, parents=, exist_ok=",
     "fs.remove": "path, *, tree=, missing_ok=",
+    "fs.glob": "pattern, root=, *, ignore_files=, follow_symlinks=",
+    "fs.append": "path, data, *, durable=",
+    "fs.copy": "source, target, *, durable=",
+    "fs.move": "source, target, *, durable=",
+    "fs.temporary": "prefix=, *, folder=",
+    "fs.open": "path, mode=, *, durable=",
+    "fs.File.read": "self, size=",
+    "fs.File.chunks": "self, size=",
+    "fs.File.write": "self, data",
+    "fs.File.seek": "self, offset, *, end=",
+    "fs.File.truncate": "self, size",
+    "fs.File.tell": "self",
+    "fs.lock": "path, *, shared=, wait=",
+    "fs.rooted": "path",
+    "fs.Rooted.walk": "self, path=",
+    "fs.Rooted.glob": "self, pattern, path=",
+    "fs.Rooted.temporary": "self, prefix=, *, folder=",
     "process.run": "*argv, input=, check=, cwd=, env=, max_output=",
     "process.open": "*argv, cwd=, env=",
     "process.Process.send": "self, line",
@@ -138,6 +155,9 @@ PARAMETERS = {
     "process.Process.close_stdin": "self",
     "process.Process.signal": "self, number, /",
     "process.Process.wait": "self",
+    "search.lines": "pattern, root=, *, literal=, case=, word=, multiline=, include=, exclude=, hidden=, "
+    "ignore_files=, context=, max_per_file=",
+    "search.Match": "path, line, column, text, before=, after=, cut=",
     "sidecar": "*argv, ready=, stop=, stop_tries=, grace=, restart=",
     "testing.VirtualClock.time": "self",
     "testing.VirtualClock.advance": "self, seconds",
@@ -149,6 +169,16 @@ PARAMETERS = {
     "testing.open_circuit": "breaker, key=",
     "errors.MountainError": "message=, *, effect=, policy=, attempt=",
 }
+
+
+#: The names that have no twin of the same parameters beneath a root.
+ROOTED_APART = {"Entry", "File", "Rooted", "rooted", "walk", "glob", "temporary"}
+
+
+def test_all_operations_of_files_are_there_beneath_a_root() -> None:
+    for name in set(fs.__all__) - ROOTED_APART:
+        beneath = list(inspect.signature(getattr(fs.Rooted, name)).parameters.values())
+        assert beneath[1:] == list(inspect.signature(getattr(fs, name)).parameters.values()), name
 
 
 def resolve(name: str) -> Any:
@@ -202,6 +232,7 @@ def test_the_tree_of_errors() -> None:
         "mountain_runtime.errors",
         "mountain_runtime.fs",
         "mountain_runtime.process",
+        "mountain_runtime.search",
         "mountain_runtime.testing",
     ],
 )

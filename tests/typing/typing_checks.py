@@ -52,6 +52,7 @@ from mountain_runtime import (
     priority,
     race,
     run,
+    search,
     stream,
 )
 from mountain_runtime.errors import CircuitOpen, NotAccepted, RateLimited, Rejected, TimedOut
@@ -449,6 +450,7 @@ VALUES = (
     assert_type(fs.read_many(["a"]), Effect[list[bytes]]),
     assert_type(fs.read_text("a").then(lambda text: fs.write_text("b", text)), Effect[None]),
     assert_type(fs.stat("a").map(lambda entry: entry.size), Effect[int]),
+    assert_type(fs.rooted("a").read_bytes("b").under(Fallback(shout, on=OSError)), Effect[bytes | str]),
 )
 
 
@@ -517,6 +519,8 @@ async def used(rt: Runtime) -> int:
             assert_type(some, list[tuple[int, bytes]])
     async for entry in fs.walk("."):
         assert_type(entry.path, str)
+    async for match in search.lines("x", ".", context=1):
+        assert_type((match.line, match.before, match.cut), tuple[int, tuple[str, ...], tuple[int, int] | None])
     match await load(1).attempt(Missing):
         case Ok(value):
             assert_type(value, bytes)

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from types import MethodType
 from typing import Any
 
-from .. import fs
 from .._native import Effect
 from . import compose as _compose
 
@@ -76,6 +75,8 @@ def _call(
         inside = _effects(group, depth)
         return f"{name}({inside})" if several or name == "race" else f"{name}([{inside}])"
     if function is None and name.startswith("fs."):
+        from .. import fs  # a room above this one
+
         args, kwargs = _by_name(getattr(fs, name[3:]), args, kwargs)
     values = [_value(each, depth) for each in args[effect._plan.skip :]]
     if name.startswith("fs.write_"):

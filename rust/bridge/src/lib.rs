@@ -104,18 +104,28 @@ mod _native {
     #[pymodule_export]
     use super::port::flight_guard::Landing;
     #[pymodule_export]
+    use super::providers::batches::{Batches, fs_glob, fs_walk, fs_walk_beneath};
+    #[pymodule_export]
+    use super::providers::beneath::Beneath;
+    #[pymodule_export]
     use super::providers::child::{Child, Completed};
     #[pymodule_export]
     use super::providers::entry::Entry;
     #[pymodule_export]
-    use super::providers::fs::{fs_hash, fs_mkdir, fs_read, fs_read_many, fs_remove, fs_stat, fs_write};
+    use super::providers::file::{OpenFile, fs_open};
+    #[pymodule_export]
+    use super::providers::fs::{
+        fs_append, fs_copy, fs_hash, fs_mkdir, fs_move, fs_private_folder, fs_read, fs_read_many, fs_remove, fs_stat, fs_write,
+    };
+    #[pymodule_export]
+    use super::providers::locked::{Locked, fs_lock};
     #[pymodule_export]
     use super::providers::process::{
         process_close_stdin, process_end, process_next, process_open, process_run, process_send, process_wait, process_watch_end,
         process_watch_output, sweep_groups,
     };
     #[pymodule_export]
-    use super::providers::walk::Walk;
+    use super::providers::search::{Match, Search};
     #[pymodule_export]
     use super::python::api::bind;
     #[pymodule_export]

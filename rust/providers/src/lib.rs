@@ -1,10 +1,12 @@
 //! Providers: operations that touch the world. Each is a folder; none knows another, and none knows Python.
 
+pub mod feed;
 pub mod fork;
 pub mod fs;
 pub mod pool;
 #[cfg(unix)]
 pub mod process;
+pub mod search;
 pub mod trial;
 
 #[cfg(test)]

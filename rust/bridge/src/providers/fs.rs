@@ -1,21 +1,22 @@
 //! The effects of `mountain_runtime.fs`, by path and option.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use mountain_core::effect::Operation;
-use mountain_providers::fs;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use mountain_providers::fs::{self, Place};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::effect::{self, Effect, Work};
 use crate::plan::{Plan, plan};
+use crate::providers::beneath::Beneath;
+use crate::providers::path::path;
 use crate::python::payload::Payload;
 
-/// A path, and the object that named it, which is what a policy's key is asked about.
+/// A place, and the object that named its path, which is what a policy's key is asked about.
 pub(crate) struct Given {
-    path: PathBuf,
+    pub(super) place: Place,
     object: Py<PyAny>,
 }
 
@@ -23,22 +24,12 @@ impl<'py> FromPyObject<'_, 'py> for Given {
     type Error = PyErr;
 
     fn extract(object: pyo3::Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        Ok(Given { path: path(&object)?, object: object.to_owned().unbind() })
-    }
-}
-
-/// A path. The TypeError of another object says how to write one.
-pub(crate) fn path(object: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
-    object.extract().map_err(|error: PyErr| {
-        let py = object.py();
-        if !error.is_instance_of::<PyTypeError>(py) {
-            return error;
+        if let Ok(beneath) = object.cast::<Beneath>() {
+            let (place, object) = beneath.get().given(object.py());
+            return Ok(Given { place, object });
         }
-        let several = object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>();
-        let way = if several { ": write fs.read_many(paths), or a call for each" } else { "" };
-        let given = object.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
-        PyTypeError::new_err(format!("a path is a str or os.PathLike, not {given}{way}"))
-    })
+        Ok(Given { place: path(&object)?.into(), object: object.to_owned().unbind() })
+    }
 }
 
 /// `args` are those that were given: what has its default is left out. `options` are shown only.
@@ -78,19 +69,20 @@ pub(crate) fn fs_read<'py>(
             let given = if name == "utf-8" && matches!(errors, None | Some("strict")) { None } else { Some((name, errors)) };
             let plan = plan!(py, "fs.read_text");
             match given {
-                None => effect(py, plan, (path.object,), &[], fs::Read::text(path.path, encoding)),
-                Some((name, errors)) => effect(py, plan, (path.object, name, errors), &[], fs::Read::text(path.path, encoding)),
+                None => effect(py, plan, (path.object,), &[], fs::Read::text(path.place, encoding)),
+                Some((name, errors)) => effect(py, plan, (path.object, name, errors), &[], fs::Read::text(path.place, encoding)),
             }
         }
-        None => effect(py, plan!(py, "fs.read_bytes"), (path.object,), &[], fs::Read::bytes(path.path)),
+        None => effect(py, plan!(py, "fs.read_bytes"), (path.object,), &[], fs::Read::bytes(path.place)),
     }
 }
 
 #[pyfunction]
 #[pyo3(signature = (paths, /))]
 pub(crate) fn fs_read_many<'py>(py: Python<'py>, paths: Bound<'py, PyAny>) -> PyResult<Bound<'py, Effect>> {
-    let found = paths.try_iter()?.map(|each| path(&each?)).collect::<PyResult<Vec<_>>>()?;
-    effect(py, plan!(py, "fs.read_many"), (paths,), &[], fs::ReadMany::new(found))
+    let given = paths.try_iter()?.map(|each| each?.extract()).collect::<PyResult<Vec<Given>>>()?;
+    let (places, objects): (Vec<_>, Vec<_>) = given.into_iter().map(|each| (each.place, each.object)).unzip();
+    effect(py, plan!(py, "fs.read_many"), (objects,), &[], fs::ReadMany::new(places))
 }
 
 #[pyfunction]
@@ -104,7 +96,7 @@ pub(crate) fn fs_write<'py>(
 ) -> PyResult<Bound<'py, Effect>> {
     let data = Payload::of(&data)?;
     let plan = if text { plan!(py, "fs.write_text") } else { plan!(py, "fs.write_bytes") };
-    effect(py, plan, (path.object,), &said([("durable", durable, true)]), fs::Write::new(path.path, data, durable))
+    effect(py, plan, (path.object,), &said([("durable", durable, true)]), fs::Write::new(path.place, data, durable))
 }
 
 #[pyfunction]
@@ -112,8 +104,8 @@ pub(crate) fn fs_write<'py>(
 pub(crate) fn fs_hash<'py>(py: Python<'py>, path: Given, algorithm: &str) -> PyResult<Bound<'py, Effect>> {
     let plan = plan!(py, "fs.hash");
     match algorithm {
-        "blake3" => effect(py, plan, (path.object,), &[], fs::Hash::new(path.path, fs::Algorithm::Blake3)),
-        "sha256" => effect(py, plan, (path.object, algorithm), &[], fs::Hash::new(path.path, fs::Algorithm::Sha256)),
+        "blake3" => effect(py, plan, (path.object,), &[], fs::Hash::new(path.place, fs::Algorithm::Blake3)),
+        "sha256" => effect(py, plan, (path.object, algorithm), &[], fs::Hash::new(path.place, fs::Algorithm::Sha256)),
         other => Err(PyValueError::new_err(format!("algorithm is 'blake3' or 'sha256', not {other:?}"))),
     }
 }
@@ -122,7 +114,7 @@ pub(crate) fn fs_hash<'py>(py: Python<'py>, path: Given, algorithm: &str) -> PyR
 #[pyo3(signature = (path, follow_symlinks, /))]
 pub(crate) fn fs_stat(py: Python<'_>, path: Given, follow_symlinks: bool) -> PyResult<Bound<'_, Effect>> {
     let plan = plan!(py, "fs.stat");
-    let operation = fs::Stat::new(path.path, follow_symlinks);
+    let operation = fs::Stat::new(path.place, follow_symlinks);
     if follow_symlinks {
         effect(py, plan, (path.object,), &[], operation)
     } else {
@@ -138,7 +130,7 @@ pub(crate) fn fs_mkdir(py: Python<'_>, path: Given, parents: bool, exist_ok: boo
         plan!(py, "fs.mkdir"),
         (path.object,),
         &said([("parents", parents, false), ("exist_ok", exist_ok, false)]),
-        fs::Mkdir::new(path.path, parents, exist_ok),
+        fs::Mkdir::new(path.place, parents, exist_ok),
     )
 }
 
@@ -150,6 +142,40 @@ pub(crate) fn fs_remove(py: Python<'_>, path: Given, tree: bool, missing_ok: boo
         plan!(py, "fs.remove"),
         (path.object,),
         &said([("tree", tree, false), ("missing_ok", missing_ok, false)]),
-        fs::Remove::new(path.path, tree, missing_ok),
+        fs::Remove::new(path.place, tree, missing_ok),
     )
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, data, durable, /))]
+pub(crate) fn fs_append<'py>(
+    py: Python<'py>,
+    path: Given,
+    data: Bound<'_, PyAny>,
+    durable: bool,
+) -> PyResult<Bound<'py, Effect>> {
+    let data = Payload::of(&data)?;
+    let operation = fs::Append::new(path.place, data, durable);
+    effect(py, plan!(py, "fs.append"), (path.object,), &said([("durable", durable, true)]), operation)
+}
+
+#[pyfunction]
+#[pyo3(signature = (source, target, durable, /))]
+pub(crate) fn fs_copy(py: Python<'_>, source: Given, target: Given, durable: bool) -> PyResult<Bound<'_, Effect>> {
+    let operation = fs::Copy::new(source.place, target.place, durable);
+    effect(py, plan!(py, "fs.copy"), (source.object, target.object), &said([("durable", durable, true)]), operation)
+}
+
+#[pyfunction]
+#[pyo3(signature = (source, target, durable, /))]
+pub(crate) fn fs_move(py: Python<'_>, source: Given, target: Given, durable: bool) -> PyResult<Bound<'_, Effect>> {
+    let operation = fs::Move::new(source.place, target.place, durable);
+    effect(py, plan!(py, "fs.move"), (source.object, target.object), &said([("durable", durable, true)]), operation)
+}
+
+/// A folder for its owner only.
+#[pyfunction]
+#[pyo3(signature = (path, /))]
+pub(crate) fn fs_private_folder(py: Python<'_>, path: Given) -> PyResult<Bound<'_, Effect>> {
+    effect(py, plan!(py, "fs.temporary"), (path.object,), &[], fs::Mkdir::private(path.place))
 }

@@ -1,11 +1,16 @@
 //! The native providers as effects, each with the conversions of its own values. The work is in the crate
 //! `mountain-providers`.
 
+pub(crate) mod batches;
+pub(crate) mod beneath;
 pub(crate) mod child;
 pub(crate) mod entry;
+pub(crate) mod file;
 pub(crate) mod fs;
+pub(crate) mod locked;
+pub(crate) mod path;
 pub(crate) mod process;
 mod providers;
-pub(crate) mod walk;
+pub(crate) mod search;
 
 pub(crate) use providers::*;

@@ -1,7 +1,7 @@
 //! The list of the types that providers convert.
 
 use mountain_core::policy::limit::Permit;
-use mountain_providers::{fs, process};
+use mountain_providers::{fs, process, search};
 
 use crate::convert::provided::Conversions;
 
@@ -11,6 +11,9 @@ pub(crate) fn conversions() -> Conversions {
     Conversions::default()
         .value::<fs::Entry>()
         .value::<Vec<fs::Entry>>()
+        .value::<fs::Locked>()
+        .value::<fs::OpenFile>()
+        .value::<Vec<search::Match>>()
         .value::<process::Completed>()
         .value::<process::Live>()
         .value::<Permit>()

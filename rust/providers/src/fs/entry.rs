@@ -23,4 +23,12 @@ impl Entry {
         let modified = of.mtime() as f64 + of.mtime_nsec() as f64 * 1e-9;
         Entry { path, size: of.len(), is_file: of.is_file(), is_dir: of.is_dir(), is_symlink, modified }
     }
+
+    /// Of what was asked about without following links.
+    pub(super) fn of(path: PathBuf, about: &libc::stat) -> Self {
+        let is = |kind| about.st_mode & libc::S_IFMT == kind;
+        let modified = about.st_mtime as f64 + about.st_mtime_nsec as f64 * 1e-9;
+        let (is_file, is_dir, is_symlink) = (is(libc::S_IFREG), is(libc::S_IFDIR), is(libc::S_IFLNK));
+        Entry { path, size: about.st_size as u64, is_file, is_dir, is_symlink, modified }
+    }
 }

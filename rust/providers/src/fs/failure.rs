@@ -6,7 +6,7 @@ use std::path::Path;
 use mountain_core::error::{Error, OsError};
 
 /// An `io::Error` about `path`.
-pub(super) fn failure(e: &io::Error, path: &Path) -> Error {
+pub(crate) fn failure(e: &io::Error, path: &Path) -> Error {
     // Of paths, only one with a null byte fails before the system sees it.
     if e.raw_os_error().is_none() && e.kind() == io::ErrorKind::InvalidInput {
         return Error::Invalid("embedded null byte".into());

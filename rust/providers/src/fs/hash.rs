@@ -1,13 +1,13 @@
 //! The digest of a file's content.
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
 use mountain_core::value::Value;
 use sha2::Digest;
 
+use super::place::Place;
 use super::source::Source;
 use crate::pool::{self, Grip, Job, Step};
 
@@ -26,25 +26,25 @@ pub enum Algorithm {
 
 /// Yields 32 bytes.
 pub struct Hash {
-    pub path: Arc<Path>,
+    pub place: Place,
     pub algorithm: Algorithm,
 }
 
 impl Hash {
-    pub fn new(path: impl Into<PathBuf>, algorithm: Algorithm) -> Self {
-        Hash { path: path.into().into(), algorithm }
+    pub fn new(place: impl Into<Place>, algorithm: Algorithm) -> Self {
+        Hash { place: place.into(), algorithm }
     }
 }
 
 impl Operation for Hash {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
-        let (path, algorithm) = (self.path.clone(), self.algorithm);
-        pool::run(Grip::Firm, done, move |job| Step::Answer(hash(job, &path, algorithm)))
+        let (place, algorithm) = (self.place.clone(), self.algorithm);
+        pool::run(Grip::Firm, done, move |job| Step::Answer(hash(job, &place, algorithm)))
     }
 }
 
-fn hash(job: &Job, path: &Path, algorithm: Algorithm) -> Outcome {
-    let source = Source::open(path, job)?;
+fn hash(job: &Job, place: &Place, algorithm: Algorithm) -> Outcome {
+    let source = Source::open(place, job)?;
     BUFFER.with_borrow_mut(|buffer| {
         buffer.resize(PIECE, 0);
         let digest = match algorithm {

@@ -2,8 +2,14 @@
 //! not be given its owner. That is not atomic: readers, and a machine that loses power, may see a part of it.
 
 use std::fs::OpenOptions;
-use std::io::{self, Write as _};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use mountain_core::error::Error;
+
+use super::content::Content;
+use super::failure::failure;
 
 /// Whether the system refuses to replace a file in this way, and may still allow to write into it.
 pub(super) fn instead(e: &io::Error) -> bool {
@@ -15,15 +21,17 @@ pub(super) fn instead(e: &io::Error) -> bool {
     e.raw_os_error().is_some_and(|errno| folder.contains(&errno) || file.contains(&errno))
 }
 
-/// Puts `data` over what the file holds. The old content is cut off last: where there is no room for more, as much as
-/// there was can still be written.
-pub(super) fn over(path: &Path, data: &[u8], durable: bool) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).open(path)?;
-    file.write_all(data)?;
-    file.set_len(data.len() as u64)?;
+/// Puts the content over what the file holds. The old content is cut off last: where there is no room for more, as much
+/// as there was can still be written.
+pub(super) fn over(path: &Path, named: &Path, content: &dyn Content, durable: bool) -> Result<(), Error> {
+    let fail = |e: io::Error| failure(&e, named);
+    // The path was the end of its links: a link that is there by now is not followed.
+    let mut file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path).map_err(fail)?;
+    let length = content.write_to(None, &mut file)?;
+    file.set_len(length).map_err(fail)?;
     match if durable { file.sync_all() } else { Ok(()) } {
         // Files of the kernel's have nothing to sync.
-        Err(e) if !matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP)) => Err(e),
+        Err(e) if !matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP)) => Err(fail(e)),
         _ => Ok(()),
     }
 }

@@ -1,6 +1,5 @@
 //! Reading many files for one wake-up: every seat of the pool stats, the host allocates once, every seat reads.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -10,40 +9,41 @@ use mountain_core::sync::Mutex;
 use mountain_core::value::{Filled, Memory, Value};
 
 use super::failure::failure;
+use super::place::Place;
 use super::source::Source;
 use crate::pool::{self, Grip, Job, Step};
 
 /// Yields the bytes of all the files, in their order. The first failure is the outcome, and what was left is not read.
 pub struct ReadMany {
-    pub paths: Arc<[PathBuf]>,
+    pub places: Arc<[Place]>,
 }
 
 impl ReadMany {
-    pub fn new(paths: Vec<PathBuf>) -> Self {
-        ReadMany { paths: paths.into() }
+    pub fn new(places: impl IntoIterator<Item = impl Into<Place>>) -> Self {
+        ReadMany { places: places.into_iter().map(Into::into).collect() }
     }
 }
 
 impl Operation for ReadMany {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
-        if self.paths.is_empty() {
+        if self.places.is_empty() {
             done.finish(Ok(Value::List(Vec::new())));
             return Abort::Never;
         }
         let many = Arc::new(Many {
-            paths: self.paths.clone(),
+            places: self.places.clone(),
             done: Mutex::new(Some(done)),
             stop: AtomicBool::new(false),
             helpers: Mutex::default(),
         });
-        let sizes = self.paths.iter().map(|_| AtomicUsize::new(0)).collect();
+        let sizes = self.places.iter().map(|_| AtomicUsize::new(0)).collect();
         many.clone().begin(Task::Measure { sizes });
         Abort::Shared(many)
     }
 }
 
 struct Many {
-    paths: Arc<[PathBuf]>,
+    places: Arc<[Place]>,
     done: Mutex<Option<Done>>,
     /// It has been answered: a helper that still works on it may leave.
     stop: AtomicBool,
@@ -66,7 +66,7 @@ enum Task {
 
 impl Many {
     fn begin(self: Arc<Self>, task: Task) {
-        let count = pool::size().min(self.paths.len());
+        let count = pool::size().min(self.places.len());
         let round = Arc::new(Round { many: self.clone(), task, next: AtomicUsize::new(0), left: AtomicUsize::new(count) });
         let helper = |i| {
             let ours = round.clone();
@@ -105,23 +105,23 @@ impl Round {
     fn help(&self, job: &Job) -> Outcome {
         while !self.many.stop.load(Ordering::Relaxed) {
             let i = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(path) = self.many.paths.get(i) else { break };
-            self.one(i, path, job)?;
+            let Some(place) = self.many.places.get(i) else { break };
+            self.one(i, place, job)?;
         }
         Ok(Value::Unit)
     }
 
-    fn one(&self, i: usize, path: &Path, job: &Job) -> Result<(), Error> {
+    fn one(&self, i: usize, place: &Place, job: &Job) -> Result<(), Error> {
         match &self.task {
             Task::Measure { sizes } => {
-                let about = std::fs::metadata(path).map_err(|e| failure(&e, path))?;
+                let about = place.at(true).and_then(|at| at.metadata()).map_err(|e| failure(&e, place.path()))?;
                 if about.is_file() {
                     sizes[i].store(usize::try_from(about.len()).unwrap_or(usize::MAX), Ordering::Relaxed);
                 }
             }
             Task::Fill { memory, lengths, tails } => {
                 let mut tail = Vec::new();
-                let length = Source::open(path, job)?.read_buffer(&**memory, i, &mut tail)?;
+                let length = Source::open(place, job)?.read_buffer(&**memory, i, &mut tail)?;
                 lengths[i].store(length, Ordering::Relaxed);
                 if !tail.is_empty() {
                     tails.lock().push((i, tail));
@@ -171,7 +171,7 @@ impl Waiting {
     fn go_on(mut self, memory: Arc<dyn Memory>) {
         let Some(many) = self.0.take() else { return };
         if !many.stop.load(Ordering::SeqCst) {
-            let lengths = many.paths.iter().map(|_| AtomicUsize::new(0)).collect();
+            let lengths = many.places.iter().map(|_| AtomicUsize::new(0)).collect();
             many.begin(Task::Fill { memory, lengths, tails: Mutex::default() });
         }
     }

@@ -28,7 +28,7 @@ fn many_in_their_order() {
     assert!(list(run(&read)) == expected);
     assert!(list(run(&read)) == expected, "a value can be run again");
     assert!(list(run(&ReadMany::new(vec![paths[3].clone()]))) == expected[3..4]);
-    assert!(matches!(run(&ReadMany::new(Vec::new())), Ok(Value::List(none)) if none.is_empty()));
+    assert!(matches!(run(&ReadMany::new(Vec::<PathBuf>::new())), Ok(Value::List(none)) if none.is_empty()));
 }
 
 #[test]

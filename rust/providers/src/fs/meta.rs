@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
 use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
@@ -11,70 +11,85 @@ use mountain_core::value::Value;
 
 use super::entry::Entry;
 use super::failure::failure;
+use super::place::{At, Place};
 use crate::pool::{self, Grip, Step};
 
 /// Yields an [`Entry`] as `Value::Other`.
 pub struct Stat {
-    pub path: Arc<Path>,
+    pub place: Place,
     pub follow_symlinks: bool,
 }
 
 impl Stat {
-    pub fn new(path: impl Into<PathBuf>, follow_symlinks: bool) -> Self {
-        Stat { path: path.into().into(), follow_symlinks }
+    pub fn new(place: impl Into<Place>, follow_symlinks: bool) -> Self {
+        Stat { place: place.into(), follow_symlinks }
     }
 }
 
 impl Operation for Stat {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
-        let (path, follow) = (self.path.clone(), self.follow_symlinks);
-        pool::run(Grip::Loose, done, move |_| Step::Answer(stat(&path, follow)))
+        let (place, follow) = (self.place.clone(), self.follow_symlinks);
+        pool::run(Grip::Loose, done, move |_| Step::Answer(stat(&place, follow)))
     }
 }
 
-fn stat(path: &Path, follow: bool) -> Outcome {
-    let about = if follow { fs::metadata(path) } else { fs::symlink_metadata(path) };
-    let about = about.map_err(|e| failure(&e, path))?;
-    Ok(Value::Other(Box::new(Entry::new(path.to_path_buf(), &about, about.is_symlink()))))
+fn stat(place: &Place, follow: bool) -> Outcome {
+    let about = place.at(follow).and_then(|at| if follow { at.metadata() } else { fs::symlink_metadata(at.path()) });
+    let about = about.map_err(|e| failure(&e, place.path()))?;
+    Ok(Value::Other(Box::new(Entry::new(place.path().to_path_buf(), &about, about.is_symlink()))))
 }
 
 /// Makes a folder.
 pub struct Mkdir {
-    pub path: Arc<Path>,
+    pub place: Place,
     pub parents: bool,
     pub exist_ok: bool,
+    /// For its owner only.
+    pub private: bool,
 }
 
 impl Mkdir {
-    pub fn new(path: impl Into<PathBuf>, parents: bool, exist_ok: bool) -> Self {
-        Mkdir { path: path.into().into(), parents, exist_ok }
+    pub fn new(place: impl Into<Place>, parents: bool, exist_ok: bool) -> Self {
+        Mkdir { place: place.into(), parents, exist_ok, private: false }
+    }
+
+    /// A folder for its owner only, which is not there yet.
+    pub fn private(place: impl Into<Place>) -> Self {
+        Mkdir { place: place.into(), parents: false, exist_ok: false, private: true }
     }
 }
 
 impl Operation for Mkdir {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
-        let (path, parents, exist_ok) = (self.path.clone(), self.parents, self.exist_ok);
-        pool::run(Grip::Firm, done, move |_| Step::Answer(mkdir(&path, parents, exist_ok).map(|()| Value::Unit)))
+        let (place, parents, exist_ok) = (self.place.clone(), self.parents, self.exist_ok);
+        let private = self.private;
+        pool::run(Grip::Firm, done, move |_| {
+            let mode = if private { 0o700 } else { 0o777 };
+            Step::Answer(mkdir(&place, mode, parents, exist_ok).map(|()| Value::Unit))
+        })
     }
 }
 
 /// Parents that are there already, or that other code makes meanwhile, are fine. An error is about the folder that
 /// could not be made, a parent say.
-fn mkdir(path: &Path, parents: bool, exist_ok: bool) -> Result<(), Error> {
-    let Err(e) = fs::create_dir(path) else { return Ok(()) };
-    match (e.kind(), path.parent()) {
-        (io::ErrorKind::NotFound, Some(above)) if parents && above != Path::new("") => {
-            mkdir(above, true, true)?;
-            mkdir(path, false, exist_ok)
+fn mkdir(place: &Place, mode: u32, parents: bool, exist_ok: bool) -> Result<(), Error> {
+    let make = |at: At| fs::DirBuilder::new().mode(mode).create(at.path());
+    let Err(e) = place.at(false).and_then(make) else { return Ok(()) };
+    match (e.kind(), place.parent()) {
+        (io::ErrorKind::NotFound, Some(above)) if parents => {
+            mkdir(&above, mode, true, true)?;
+            mkdir(place, mode, false, exist_ok)
         }
         // Not only "it exists": on a read-only system, or at the root, a folder that is there can fail otherwise.
-        _ if exist_ok && path.is_dir() => Ok(()),
-        _ => Err(failure(&e, path)),
+        _ if exist_ok && place.at(true).and_then(|at| at.metadata()).is_ok_and(|about| about.is_dir()) => Ok(()),
+        _ => Err(failure(&e, place.path())),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::testing::{Folder, os_error, run};
 

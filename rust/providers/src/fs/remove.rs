@@ -6,10 +6,10 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use mountain_core::effect::{Abort, Done, Host, Operation};
@@ -17,55 +17,70 @@ use mountain_core::error::Error;
 use mountain_core::value::Value;
 
 use super::failure::{errno, failure};
+use super::names::Names;
+use super::place::Place;
 use crate::pool::{self, Grip, Job, Step};
 
 /// Removes a file or a link; with `tree` also a folder with all that is in it. An abort stops between two names.
 pub struct Remove {
-    pub path: Arc<Path>,
+    pub place: Place,
     pub tree: bool,
     pub missing_ok: bool,
 }
 
 impl Remove {
-    pub fn new(path: impl Into<PathBuf>, tree: bool, missing_ok: bool) -> Self {
-        Remove { path: path.into().into(), tree, missing_ok }
+    pub fn new(place: impl Into<Place>, tree: bool, missing_ok: bool) -> Self {
+        Remove { place: place.into(), tree, missing_ok }
     }
 }
 
 impl Operation for Remove {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
-        let (path, tree, missing_ok) = (self.path.clone(), self.tree, self.missing_ok);
-        pool::run(Grip::Firm, done, move |job| Step::Answer(remove(job, &path, tree, missing_ok).map(|()| Value::Unit)))
+        let (place, tree, missing_ok) = (self.place.clone(), self.tree, self.missing_ok);
+        pool::run(Grip::Firm, done, move |job| Step::Answer(remove(job, &place, tree, missing_ok).map(|()| Value::Unit)))
     }
 }
 
-fn remove(job: &Job, path: &Path, tree: bool, missing_ok: bool) -> Result<(), Error> {
-    let Err(e) = fs::remove_file(path) else { return Ok(()) };
+fn remove(job: &Job, place: &Place, tree: bool, missing_ok: bool) -> Result<(), Error> {
+    let path = place.path();
+    let at = match place.at(false) {
+        Ok(at) if at.is_itself => return Err(errno(libc::EINVAL, path)),
+        Err(e) if missing_ok && e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        at => at.map_err(|e| failure(&e, path))?,
+    };
+    let Err(e) = fs::remove_file(at.path()) else { return Ok(()) };
     match e.raw_os_error() {
         Some(libc::ENOENT) if missing_ok => return Ok(()),
-        Some(libc::EISDIR | libc::EPERM) if path.symlink_metadata().is_ok_and(|about| about.is_dir()) => {}
+        Some(libc::EISDIR | libc::EPERM) if at.path().symlink_metadata().is_ok_and(|about| about.is_dir()) => {}
         _ => return Err(failure(&e, path)),
     }
     if !tree {
         return Err(errno(libc::EISDIR, path)); // which macOS calls EPERM
     }
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
-    let folder = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| failure(&e, path))?;
-    let mut at = path.to_path_buf();
-    empty(job, folder, &mut at)?;
-    fs::remove_dir(path).map_err(|e| failure(&e, path))
+    let folder = OpenOptions::new().read(true).custom_flags(flags).open(at.path()).map_err(|e| failure(&e, path))?;
+    empty(job, folder, &mut path.to_path_buf())?;
+    fs::remove_dir(at.path()).map_err(|e| failure(&e, path))
 }
 
 /// Remove all that is in a folder; `at` is its path, for messages.
 fn empty(job: &Job, folder: File, at: &mut PathBuf) -> Result<(), Error> {
-    let names = names(&folder).map_err(|e| failure(&e, at))?;
-    for name in names {
+    for name in names(&folder).map_err(|e| failure(&e, at))? {
         job.check()?;
         at.push(OsStr::from_bytes(name.to_bytes()));
         remove_at(job, &folder, &name, at)?;
         at.pop();
     }
     Ok(())
+}
+
+/// All at once: what is removed while a folder is read may make it skip some.
+fn names(folder: &File) -> io::Result<Vec<CString>> {
+    let (mut names, mut all) = (Names::of(folder.try_clone()?)?, Vec::new());
+    while let Some(next) = names.next() {
+        all.push(next.name.to_owned());
+    }
+    Ok(all)
 }
 
 fn remove_at(job: &Job, folder: &File, name: &CStr, at: &mut PathBuf) -> Result<(), Error> {
@@ -103,36 +118,6 @@ fn unlink(folder: &File, name: &CStr, flags: libc::c_int) -> Result<(), i32> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)),
     }
-}
-
-/// The names in an open folder. All at once: what is removed while a stream is read may make it skip some.
-fn names(folder: &File) -> io::Result<Vec<CString>> {
-    let fd = folder.try_clone()?.into_raw_fd();
-    // SAFETY: the descriptor is ours; from here on the stream's.
-    let stream = unsafe { libc::fdopendir(fd) };
-    if stream.is_null() {
-        let e = io::Error::last_os_error();
-        // SAFETY: it was not taken over.
-        drop(unsafe { File::from_raw_fd(fd) });
-        return Err(e);
-    }
-    let mut names = Vec::new();
-    // SAFETY: the stream is open until `closedir`, and an entry is valid until the next `readdir`. Its name ends in a
-    // zero; the rest of the struct may lie beyond what was read, so no reference to the whole is made.
-    unsafe {
-        loop {
-            let entry = libc::readdir(stream);
-            if entry.is_null() {
-                break;
-            }
-            let name = CStr::from_ptr((&raw const (*entry).d_name).cast());
-            if !matches!(name.to_bytes(), b"." | b"..") {
-                names.push(name.to_owned());
-            }
-        }
-        libc::closedir(stream);
-    }
-    Ok(names)
 }
 
 #[cfg(test)]
@@ -189,7 +174,7 @@ mod tests {
         let closed = gate.clone();
         let call = start_job(Grip::Firm, move |job| {
             closed.wait();
-            Step::Answer(remove(job, &ours, true, false).map(|()| Value::Unit))
+            Step::Answer(remove(job, &ours.into(), true, false).map(|()| Value::Unit))
         });
         gate.reached(1);
         call.abort.abort();

@@ -14,6 +14,7 @@ use mountain_core::error::Error;
 use mountain_core::value::Memory;
 
 use super::failure::failure;
+use super::place::Place;
 use crate::pool::Job;
 
 /// How long a wait for a pipe goes without a look at the abort, in milliseconds.
@@ -35,14 +36,17 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn open(path: &'a Path, job: &'a Job) -> Result<Self, Error> {
+    pub(super) fn open(place: &'a Place, job: &'a Job) -> Result<Self, Error> {
         job.check()?;
+        let path = place.path();
         let fail = |e: io::Error| failure(&e, path);
-        let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+        let at = place.at(true).map_err(fail)?;
+        let open = |flags| OpenOptions::new().read(true).custom_flags(flags).open(at.path());
+        let file = match open(at.flags()) {
             // Another process holds a lease on the file, and the system asks for it back.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 job.stall()?;
-                File::open(path).map_err(fail)?
+                open(at.flags() & !libc::O_NONBLOCK).map_err(fail)?
             }
             other => other.map_err(fail)?,
         };

@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use mountain_core::error::Error;
 use mountain_core::value::Value;
 
-use super::{BATCH, Entry, NextBatch, ROOM, Walk};
+use super::{Entry, walk};
+use crate::feed::{BATCH, Feed, NextBatch, ROOM};
 use crate::testing::{Call, Folder, os_error, run, start};
 
 fn batch(call: &Call) -> Option<Vec<Entry>> {
@@ -19,7 +20,7 @@ fn batch(call: &Call) -> Option<Vec<Entry>> {
     }
 }
 
-fn all(walk: Walk) -> (BTreeMap<PathBuf, Entry>, Vec<String>) {
+fn all(walk: Feed<Entry>) -> (BTreeMap<PathBuf, Entry>, Vec<String>) {
     let next = NextBatch(Arc::new(walk));
     let mut seen = BTreeMap::new();
     while let Some(entries) = batch(&start(&next)) {
@@ -29,10 +30,10 @@ fn all(walk: Walk) -> (BTreeMap<PathBuf, Entry>, Vec<String>) {
         }
     }
     assert!(batch(&start(&next)).is_none(), "the end stays the end");
-    (seen, next.0.take_skipped())
+    (seen, next.0.take_notes().into_iter().map(|note| note.text).collect())
 }
 
-fn below(folder: &Folder, walk: Walk) -> Vec<String> {
+fn below(folder: &Folder, walk: Feed<Entry>) -> Vec<String> {
     let name = |p: &PathBuf| p.strip_prefix(folder.root()).unwrap().to_string_lossy().into_owned();
     all(walk).0.keys().map(name).collect()
 }
@@ -44,10 +45,10 @@ fn everything_below_the_root_hidden_or_ignored() {
         folder.file(name, b"*.log\n");
     }
     let everything = [".git", ".git/config", ".hidden", "a", "x", "x/.gitignore", "x/y", "x/y/b", "x/y/c.log"];
-    assert_eq!(below(&folder, Walk::new(folder.root(), false, false)), everything);
-    let without = below(&folder, Walk::new(folder.root(), true, false));
+    assert_eq!(below(&folder, walk(folder.root(), false, false)), everything);
+    let without = below(&folder, walk(folder.root(), true, false));
     assert_eq!(without, everything.into_iter().filter(|name| *name != "x/y/c.log").collect::<Vec<_>>());
-    let (seen, _) = all(Walk::new(folder.root(), false, false));
+    let (seen, _) = all(walk(folder.root(), false, false));
     let entry = &seen[&folder.path("x/y/b")];
     assert_eq!((entry.size, entry.is_file, entry.is_dir, entry.is_symlink), (6, true, false, false));
     assert!(entry.modified > 1.6e9 && seen[&folder.path("x")].is_dir);
@@ -65,12 +66,12 @@ fn odd_names_keep_their_bytes_and_links_in_a_circle_end() {
     {
         folder.link(name, target);
     }
-    let (plain, skipped) = all(Walk::new(folder.root(), false, false));
+    let (plain, skipped) = all(walk(folder.root(), false, false));
     assert_eq!((plain.len(), skipped), (11, Vec::new()));
     assert!(plain[&folder.path("link")].is_symlink && !plain[&folder.path("link")].is_file);
     assert_eq!(fs::read(&plain[&odd].path).unwrap(), b"\0binary");
 
-    let (followed, skipped) = all(Walk::new(folder.root(), false, true));
+    let (followed, skipped) = all(walk(folder.root(), false, true));
     let link = &followed[&folder.path("link")];
     assert_eq!((link.is_symlink, link.is_file, link.size), (true, true, 5));
     // Links that lead nowhere are entries; the two that lead back are skipped and noted.
@@ -88,19 +89,19 @@ fn a_root_that_is_a_file_or_is_not() {
     let file = folder.file("file", b"123");
     let link = folder.link("link", "file");
     for root in [&file, &link] {
-        let (seen, _) = all(Walk::new(root, false, false));
+        let (seen, _) = all(walk(root, false, false));
         assert_eq!((seen.len(), seen[root].size, seen[root].is_file), (1, 3, true));
     }
     let absent = folder.path("absent");
-    assert_eq!(os_error(run(&NextBatch(Arc::new(Walk::new(&absent, false, false))))), (libc::ENOENT, Some(absent)));
+    assert_eq!(os_error(run(&NextBatch(Arc::new(walk(&absent, false, false))))), (libc::ENOENT, Some(absent)));
     let through = file.join("below");
-    assert_eq!(os_error(run(&NextBatch(Arc::new(Walk::new(&through, false, false))))).0, libc::ENOTDIR);
-    assert!(matches!(run(&NextBatch(Arc::new(Walk::new("a\0b", false, false)))), Err(Error::Invalid(_))));
+    assert_eq!(os_error(run(&NextBatch(Arc::new(walk(&through, false, false))))).0, libc::ENOTDIR);
+    assert!(matches!(run(&NextBatch(Arc::new(walk("a\0b", false, false)))), Err(Error::Invalid(_))));
     let empty = folder.dir("empty");
-    assert!(all(Walk::new(&empty, false, false)).0.is_empty());
+    assert!(all(walk(&empty, false, false)).0.is_empty());
     let to_empty = folder.link("to-empty", "empty");
     folder.file("empty/file", b"");
-    assert_eq!(all(Walk::new(&to_empty, false, false)).0.into_keys().collect::<Vec<_>>(), [to_empty.join("file")]);
+    assert_eq!(all(walk(&to_empty, false, false)).0.into_keys().collect::<Vec<_>>(), [to_empty.join("file")]);
 }
 
 #[test]
@@ -109,14 +110,13 @@ fn a_slow_consumer_holds_the_walk_up_and_a_drop_frees_it() {
     for i in 0..ROOM + 3000 {
         folder.file(&format!("{}/{i}", i % 7), b"");
     }
-    let walk = Arc::new(Walk::new(folder.root(), false, false));
+    let walk = Arc::new(walk(folder.root(), false, false));
     let next = NextBatch(walk.clone());
     let mut seen = batch(&start(&next)).unwrap().len();
-    let waiting = |walk: &Walk| walk.0.state.lock().ready.len();
-    while waiting(&walk) < ROOM {
+    while walk.waiting() < ROOM {
         std::thread::yield_now();
     }
-    assert!(start(&Idle).within(100).is_none() && waiting(&walk) == ROOM);
+    assert!(start(&Idle).within(100).is_none() && walk.waiting() == ROOM);
     while seen < ROOM {
         seen += batch(&start(&next)).unwrap().len();
     }
@@ -129,34 +129,8 @@ fn a_slow_consumer_holds_the_walk_up_and_a_drop_frees_it() {
 }
 
 #[test]
-fn requests_are_aborted_or_refused() {
-    let folder = Folder::new();
-    let fifo = folder.fifo("fifo");
-    let walk = Walk::new(&fifo, false, false);
-    // Nothing is ready while the state is ours, so the request has to wait.
-    let walk = Arc::new(walk);
-    let mut state = walk.0.state.lock();
-    state.started = true;
-    drop(state);
-    let next = NextBatch(walk.clone());
-    let call = start(&next);
-    assert!(matches!(start(&next).within(1000), Some(Err(Error::Invalid(_)))));
-    call.abort.abort();
-    assert!(matches!(call.within(1000), Some(Err(Error::Cancelled))));
-    let again = start(&next);
-    call.abort.abort();
-    assert!(again.within(20).is_none(), "an old request's abort is nothing to a new one");
-    walk.close();
-    assert!(matches!(again.within(1000), Some(Err(Error::Cancelled))));
-    assert!(batch(&start(&next)).is_none());
-}
-
-#[test]
 fn a_root_called_dash_is_a_name() {
-    let walk = Walk::new("-", false, false);
-    let entry = Entry { path: "./-/x".into(), size: 0, is_file: true, is_dir: false, is_symlink: false, modified: 0.0 };
-    assert_eq!(walk.0.as_given(entry).path, Path::new("-/x"));
-    assert_eq!(os_error(run(&NextBatch(Arc::new(walk)))), (libc::ENOENT, Some("-".into())));
+    assert_eq!(os_error(run(&NextBatch(Arc::new(walk("-", false, false))))), (libc::ENOENT, Some("-".into())));
 }
 
 /// Never answers: waiting for it is a way to let time pass.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use mountain_core::error::Error;
 use mountain_core::value::Value;
 
-use super::{Data, Put, Write, put, split, write};
+use super::super::content::Bytes;
+use super::{Data, Place, Put, Write, put, split, write};
 use crate::pool::{Grip, Step};
 use crate::testing::{Call, Folder, Gate, os_error, run, start, start_job};
 
@@ -138,7 +139,7 @@ fn the_last_moment_to_abort_is_the_commit() {
     let gate = Gate::default();
     let closed = gate.clone();
     let call = start_job(Grip::Firm, move |job| {
-        let outcome = write(job, &ours, b"new", true);
+        let outcome = write(job, &ours.into(), b"new", true);
         closed.wait(); // written, and not yet answered
         Step::Answer(outcome)
     });
@@ -187,7 +188,9 @@ fn refused(path: &Path, content: &'static [u8], durable: bool, refusal: i32) -> 
     let target = path.to_path_buf();
     let job = start_job(Grip::Firm, move |job| {
         let old = fs::metadata(&target).ok();
-        let what = Put { named: &target, target: &target, data: content, durable };
+        let at = Place::from(&target).at(true).unwrap();
+        let content = Bytes { data: content, named: &target };
+        let what = Put { named: &target, target: &target, at: &at, content: &content, mode: None, durable };
         Step::Answer(put(job, &what, old.as_ref(), &|_, _| Err(io::Error::from_raw_os_error(refusal))))
     });
     job.outcome()

@@ -1,0 +1,84 @@
+"""A file that is read and written in pieces, and the block that it belongs to."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import cast
+
+from .. import _native
+from .._effect.misused import AsyncBlockOnly
+from ..policy._numbers import count
+from ._blocks import StrPath, ended, plain
+
+__all__ = ["File", "Opened"]
+
+#: Bytes.
+_PIECE = 1 << 20
+
+
+class File:
+    """An open file. It belongs to the block that opened it, and has one call at a time.
+
+    A cancelled read has read nothing: the position stays. A write that has begun is written to its end.
+    """
+
+    def __init__(self, path: str, held: _native.OpenFile) -> None:
+        self._path = path
+        self._held = held
+
+    def __repr__(self) -> str:
+        return f"<File {self._path!r} position={self._held.position}>"
+
+    async def read(self, size: int = _PIECE) -> bytes:
+        """Up to so many bytes; fewer at the end, and then none."""
+        return await self._held.read(count(size, "File.read", "size"))
+
+    async def chunks(self, size: int = _PIECE) -> AsyncIterator[bytes]:
+        """The rest, in pieces of so many bytes. The next one is read when it is asked for."""
+        while piece := await self.read(size):
+            yield piece
+
+    async def write(self, data: bytes) -> None:
+        """Writes at the position, over what is there; returns when the system has taken all of it."""
+        try:
+            await self._held.write(data)
+        except TypeError:
+            if isinstance(cast("object", data), str):
+                raise TypeError("write() takes bytes, not str: encode it") from None
+            raise
+
+    async def seek(self, offset: int, *, end: bool = False) -> int:
+        """Moves the position to so many bytes from the beginning, or with `end` from the end: the new position."""
+        return await self._held.seek(offset, end)
+
+    async def truncate(self, size: int) -> None:
+        """Cuts the file off after so many bytes, or fills it up with zeros."""
+        await self._held.truncate(size)
+
+    def tell(self) -> int:
+        """The position, in bytes from the beginning. Raises ValueError while a call runs, and after the block."""
+        position = self._held.position
+        if position is None:
+            raise ValueError("the file is closed, or another call on it runs")
+        return position
+
+
+class Opened(AsyncBlockOnly, AbstractAsyncContextManager[File]):
+    _block = "fs.open(...) as file"
+
+    def __init__(self, path: StrPath, mode: str, durable: bool) -> None:
+        self._shown = plain(path)
+        self._path, self._mode, self._durable = path, mode, durable
+        self._held: _native.OpenFile | None = None
+
+    async def __aenter__(self) -> File:
+        if self._held is not None:
+            raise RuntimeError("an fs.open() is entered once: make another")
+        self._held = await _native.fs_open(self._path, self._mode)
+        return File(self._shown, self._held)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        assert self._held is not None
+        await ended(self._held.close(error is None, self._durable), error)

@@ -1,0 +1,89 @@
+"""Searches, without blocking the loop: the lines of a tree's files that match a pattern, found on all cores.
+
+Patterns, rules and results are ripgrep's: the work is done by its own crates, in this process.
+"""
+
+import os
+import reprlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Literal, cast
+
+from . import _native
+from ._effect.stream import stream
+from ._native import Match, Stream
+from ._tasks.batched import items
+from .errors import ConfigError
+from .policy._given import shown
+from .policy._numbers import count
+from .telemetry import _logs
+
+__all__ = ["Match", "lines"]
+
+StrPath = str | os.PathLike[str]
+
+_log = _logs.logger("search")
+
+
+def lines(
+    pattern: str,
+    root: StrPath = ".",
+    *,
+    literal: bool = False,
+    case: Literal["sensitive", "insensitive", "smart"] = "smart",
+    word: bool = False,
+    multiline: bool = False,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    hidden: bool = False,
+    ignore_files: bool = True,
+    context: int = 0,
+    max_per_file: int | None = None,
+) -> Stream[Match]:
+    """The lines that match `pattern`, in the files below `root`, or in `root` if it is a file.
+
+    Those of a file come one after another, files in no order; leaving the block stops the threads that search. The
+    pattern is a regular expression as the Rust crate regex has them, or with `literal` a text. `smart` means sensitive
+    if the pattern has a capital letter. A match is within a line, unless `multiline` lets it go over several.
+
+    `include` and `exclude` are globs as .gitignore has them, from the root on. Files that .gitignore and its like name
+    are left out unless `ignore_files` is False, hidden ones unless `hidden` is True. `context` is the number of lines
+    that a match has before and after it; `max_per_file` the number of matches after which a file is left.
+
+    A file with a null byte is taken for binary and left there, and one that cannot be read is left out: both are
+    logged, to "mountain_runtime.search". A byte order mark tells UTF-16 from UTF-8.
+
+    Raises ConfigError where no search can be made of the pattern or a glob, OSError with errno and filename if the root
+    cannot be read.
+    """
+    if not isinstance(cast("object", pattern), str):
+        raise TypeError(f"search.lines() takes a pattern as a str, not {type(pattern).__name__}")
+    for name, globs in (("include", include), ("exclude", exclude)):
+        if isinstance(globs, str):
+            raise TypeError(f"search.lines({name}=) takes several globs: write {name}=[{globs!r}]")
+    if not isinstance(cast("object", context), int) or isinstance(context, bool) or context < 0:
+        raise ConfigError(f"search.lines(context={shown(context)}): must be a whole number, 0 or more")
+    options: dict[str, object] = {
+        "literal": literal,
+        "case": case,
+        "word": word,
+        "multiline": multiline,
+        "include": list(include),
+        "exclude": list(exclude),
+        "hidden": hidden,
+        "ignore_files": ignore_files,
+        "context": context,
+        "max_per_file": None if max_per_file is None else count(max_per_file, "search.lines", "max_per_file"),
+    }
+    try:
+        search = _native.Search(pattern, root, options)
+    except ValueError as error:
+        raise ConfigError(f"search.lines({reprlib.repr(pattern)}): {error}") from None
+    return _lines(pattern, root, search)
+
+
+@stream(name="search.lines")
+async def _lines(pattern: str, root: StrPath, search: _native.Search) -> AsyncIterator[Match]:
+    async with aclosing(items(search.begin(), _log, "search")) as found:
+        async for match in found:
+            yield match

@@ -1,0 +1,125 @@
+//! Copying and moving a file: the new place has the old content or the new one, whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
+use mountain_core::error::{Error, OsError};
+use mountain_core::value::Value;
+
+use super::content::FileContent;
+use super::failure::{errno, failure};
+use super::fresh::sync_folder;
+use super::place::Place;
+use super::write::replace;
+use crate::pool::{self, Grip, Job, Step};
+
+/// Copies a file's content and its permissions. Links are followed on both sides.
+pub struct Copy {
+    pub from: Place,
+    pub to: Place,
+    pub durable: bool,
+}
+
+impl Copy {
+    pub fn new(from: impl Into<Place>, to: impl Into<Place>, durable: bool) -> Self {
+        Copy { from: from.into(), to: to.into(), durable }
+    }
+}
+
+impl Operation for Copy {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
+        let (from, to, durable) = (self.from.clone(), self.to.clone(), self.durable);
+        pool::run(Grip::Firm, done, move |job| Step::Answer(copy(job, &from, &to, durable)))
+    }
+}
+
+fn copy(job: &Job, from: &Place, to: &Place, durable: bool) -> Outcome {
+    job.check()?;
+    let source = open(from)?;
+    let (from, place, to) = (from.path(), to, to.path());
+    let about = source.metadata().map_err(|e| failure(&e, from))?;
+    let at = place.at(true).map_err(|e| failure(&e, to))?;
+    let old = match at.metadata() {
+        Ok(old) if old.is_dir() => return Err(errno(libc::EISDIR, to)),
+        Ok(old) if !old.is_file() => return Err(errno(libc::EINVAL, to)),
+        Ok(old) => Some(old),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(failure(&e, to)),
+    };
+    let content = FileContent { from: &source, path: from, named: to };
+    replace(job, to, &at, old.as_ref(), &content, Some(about.mode() & 0o777), durable)
+}
+
+/// A regular file.
+fn open(place: &Place) -> Result<File, Error> {
+    let path = place.path();
+    let fail = |e: io::Error| failure(&e, path);
+    let at = place.at(true).map_err(fail)?;
+    let file = OpenOptions::new().read(true).custom_flags(at.flags()).open(at.path()).map_err(fail)?;
+    match file.metadata().map_err(fail)? {
+        about if about.is_file() => Ok(file),
+        about => Err(errno(if about.is_dir() { libc::EISDIR } else { libc::EINVAL }, path)),
+    }
+}
+
+/// Gives a file, a link or a folder another name, in place of a file that has it. A file or a link may go to another
+/// file system: it is copied there, and then removed.
+pub struct Move {
+    pub from: Place,
+    pub to: Place,
+    pub durable: bool,
+}
+
+impl Move {
+    pub fn new(from: impl Into<Place>, to: impl Into<Place>, durable: bool) -> Self {
+        Move { from: from.into(), to: to.into(), durable }
+    }
+}
+
+impl Operation for Move {
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
+        let (from, to, durable) = (self.from.clone(), self.to.clone(), self.durable);
+        let rename = |from: &Path, to: &Path| fs::rename(from, to);
+        pool::run(Grip::Firm, done, move |job| Step::Answer(rename_or_copy(job, &from, &to, durable, &rename)))
+    }
+}
+
+type Rename = dyn Fn(&Path, &Path) -> io::Result<()>;
+
+fn rename_or_copy(job: &Job, source: &Place, target: &Place, durable: bool, rename: &Rename) -> Outcome {
+    job.check()?;
+    let (from, to) = (source.path(), target.path());
+    let old = source.at(false).map_err(|e| failure(&e, from))?;
+    let new = target.at(false).map_err(|e| failure(&e, to))?;
+    let both = |e: &io::Error| match failure(e, from) {
+        Error::Os(about) => Error::Os(Box::new(OsError { path2: Some(to.as_os_str().to_owned()), ..*about })),
+        other => other,
+    };
+    match rename(old.path(), new.path()) {
+        Ok(()) => {}
+        Err(e) if e.raw_os_error() == Some(libc::EXDEV) => {
+            let about = fs::symlink_metadata(old.path()).map_err(|e| failure(&e, from))?;
+            if !about.is_file() {
+                return Err(both(&e));
+            }
+            copy(job, source, target, durable)?;
+            return fs::remove_file(old.path()).map(|()| Value::Unit).map_err(|e| failure(&e, from));
+        }
+        Err(e) => return Err(both(&e)),
+    }
+    if durable {
+        for (at, named) in [(&new, to), (&old, from)] {
+            let folder = at.path().parent().unwrap_or(Path::new(""));
+            sync_folder(folder).map_err(|e| failure(&e, named))?;
+        }
+    }
+    Ok(Value::Unit)
+}
+
+#[cfg(test)]
+#[path = "copy_tests.rs"]
+mod tests;
