@@ -3,7 +3,19 @@
 from collections.abc import Mapping
 
 from benches.harness import Suite
-from benches.suites import bridge, engine, files, lifecycle, observe, policies, scheduler, search, streams, timers
+from benches.suites import (
+    bridge,
+    engine,
+    files,
+    lifecycle,
+    observe,
+    policies,
+    scheduler,
+    search,
+    streams,
+    timers,
+    watch,
+)
 
 SUITES: Mapping[str, Suite] = {
     "engine": engine,
@@ -15,5 +27,6 @@ SUITES: Mapping[str, Suite] = {
     "lifecycle": lifecycle,
     "observe": observe,
     "streams": streams,
+    "watch": watch,
     "search": search,
 }

@@ -15,6 +15,7 @@ from .policy._base import Policy
 
 __all__ = [
     "Calls",
+    "Change",
     "Collector",
     "BudgetState",
     "Child",
@@ -840,6 +841,20 @@ class Beneath:
     @property
     def path(self) -> _StrPath: ...
 
+class Change:
+    """A difference of a tree that is watched: its path was "made", "changed" or "removed".
+
+    An "overflow" says that changes at the path or below it were lost, or cannot be seen there: look at it again.
+    """
+
+    def __new__(cls, path: _StrPath, kind: Literal["made", "changed", "removed", "overflow"]) -> Self: ...
+    __match_args__ = ("path", "kind")
+    @property
+    def path(self) -> str: ...
+    @property
+    def kind(self) -> Literal["made", "changed", "removed", "overflow"]: ...
+
+def fs_watch(root: _StrPath, settle: float, ignore_files: bool, existing: bool, /) -> Batches[tuple[Change, ...]]: ...
 def fs_walk(root: _StrPath, ignore_files: bool, follow_symlinks: bool, /) -> Batches[Entry]: ...
 def fs_glob(pattern: str, root: _StrPath, ignore_files: bool, follow_symlinks: bool, /) -> Batches[Entry]: ...
 def fs_walk_beneath(place: _StrPath, pattern: str | None, /) -> Batches[Entry]:

@@ -72,6 +72,7 @@ PROMISED = {
         "item": {"aiostream"},
         "open": {"aiostream"},
     },
+    "watch": {"changes": {"watchfiles"}},
     "timers": {"memory": CLOCKS, "submit": CLOCKS, "lateness": CLOCKS},
 }
 #: And the peer that a row of ours beside them needs.

@@ -51,7 +51,7 @@ PROVIDERS = ROOT / "rust" / "providers" / "src"
 #: provider shows to the others and to the bridge.
 PROVIDER_FLOORS = {
     "pool": [{"seats"}, {"job"}, {"mod"}],
-    "feed": [{"state"}, {"feed"}, {"mod"}],
+    "feed": [{"state"}, {"feed"}, {"expecting"}, {"mod"}],
     "fs": [
         {"attributes", "beneath", "entry", "failure", "glob", "names", "tree"},
         {"place", "scan"},
@@ -73,6 +73,13 @@ PROVIDER_FLOORS = {
         {"mod"},
     ],
     "search": [{"hit", "options"}, {"sink"}, {"search"}, {"mod"}],
+    "watch": [
+        {"change", "kernel", "limits", "routes", "rules"},
+        {"names", "settling", "watch_elsewhere"},
+        {"tree"},
+        {"look", "watch", "ways"},
+        {"mod"},
+    ],
     "": [{"trial"}, {"fork"}, {"lib"}],
 }
 #: The imports that a folder of the providers may have of the others, through their `mod`.
@@ -82,7 +89,8 @@ PROVIDER_NEEDS = {
     "fs": {"pool", "feed"},
     "process": set(),
     "search": {"feed", "fs"},
-    "": {"feed", "fs", "pool", "process", "search"},
+    "watch": {"feed", "fs"},
+    "": {"feed", "fs", "pool", "process", "search", "watch"},
 }
 #: The package's rooms and modules from the ground up. `_bind` hands the native module what it calls; the empty name is
 #: the package itself.

@@ -146,6 +146,8 @@ PARAMETERS = {
     "fs.Rooted.walk": "self, path=",
     "fs.Rooted.glob": "self, pattern, path=",
     "fs.Rooted.temporary": "self, prefix=, *, folder=",
+    "fs.watch": "root, *, settle=, ignore_files=, existing=",
+    "fs.Change": "path, kind",
     "process.run": "*argv, input=, check=, cwd=, env=, max_output=",
     "process.open": "*argv, cwd=, env=",
     "process.Process.send": "self, line",
@@ -167,12 +169,15 @@ PARAMETERS = {
     "testing.ChaosStatistics": "calls, failed, delayed, hung",
     "testing.exhaust": "limit, key=",
     "testing.open_circuit": "breaker, key=",
+    "testing.watch": "root, *, existing=",
+    "testing.Watched.tell": "self, *changes",
+    "testing.Watched.fail": "self, error",
     "errors.MountainError": "message=, *, effect=, policy=, attempt=",
 }
 
 
 #: The names that have no twin of the same parameters beneath a root.
-ROOTED_APART = {"Entry", "File", "Rooted", "rooted", "walk", "glob", "temporary"}
+ROOTED_APART = {"Change", "watch", "Entry", "File", "Rooted", "rooted", "walk", "glob", "temporary"}
 
 
 def test_all_operations_of_files_are_there_beneath_a_root() -> None:

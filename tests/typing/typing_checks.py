@@ -519,6 +519,9 @@ async def used(rt: Runtime) -> int:
             assert_type(some, list[tuple[int, bytes]])
     async for entry in fs.walk("."):
         assert_type(entry.path, str)
+    async for told in fs.watch(".", settle=0.1).under(Timeout(1)):
+        assert_type(told, tuple[fs.Change, ...])
+        assert_type((told[0].path, told[0].kind), tuple[str, Literal["made", "changed", "removed", "overflow"]])
     async for match in search.lines("x", ".", context=1):
         assert_type((match.line, match.before, match.cut), tuple[int, tuple[str, ...], tuple[int, int] | None])
     match await load(1).attempt(Missing):

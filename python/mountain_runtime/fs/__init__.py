@@ -6,7 +6,7 @@ disk when it returns. A file that cannot be replaced (a mount, a folder that may
 which is not atomic.
 """
 
-from .._native import Entry
+from .._native import Change, Entry
 from ._calls import (
     append,
     copy,
@@ -28,8 +28,10 @@ from ._calls import (
 )
 from ._file import File
 from ._rooted import Rooted, rooted
+from ._watch import watch
 
 __all__ = [
+    "Change",
     "Entry",
     "File",
     "Rooted",
@@ -49,6 +51,7 @@ __all__ = [
     "stat",
     "temporary",
     "walk",
+    "watch",
     "write_bytes",
     "write_text",
 ]

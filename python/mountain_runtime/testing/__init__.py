@@ -1,4 +1,4 @@
-"""For tests: time that jumps, by the fixture `virtual_clock`, policies in a state that a test is about, and faults."""
+"""For tests: time that jumps (`virtual_clock`), policies in a state that a test is about, faults and fakes."""
 
 import asyncio
 import threading
@@ -13,8 +13,9 @@ from ..policy.breaker import CircuitBreaker
 from ..policy.rate import RateLimit
 from ._chaos import Chaos, ChaosStatistics, chaos
 from ._virtual_loop import CENTURY, VirtualLoop, VirtualTime, replace
+from ._watch import Watched, watch
 
-__all__ = ["Chaos", "ChaosStatistics", "VirtualClock", "chaos", "exhaust", "open_circuit"]
+__all__ = ["Chaos", "ChaosStatistics", "VirtualClock", "Watched", "chaos", "exhaust", "open_circuit", "watch"]
 
 
 class VirtualClock:

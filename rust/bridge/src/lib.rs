@@ -127,6 +127,8 @@ mod _native {
     #[pymodule_export]
     use super::providers::search::{Match, Search};
     #[pymodule_export]
+    use super::providers::watch::{Change, fs_watch};
+    #[pymodule_export]
     use super::python::api::bind;
     #[pymodule_export]
     use super::run::Run;

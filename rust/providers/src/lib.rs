@@ -8,6 +8,7 @@ pub mod pool;
 pub mod process;
 pub mod search;
 pub mod trial;
+pub mod watch;
 
 #[cfg(test)]
 mod testing;

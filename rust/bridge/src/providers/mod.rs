@@ -12,5 +12,6 @@ pub(crate) mod path;
 pub(crate) mod process;
 mod providers;
 pub(crate) mod search;
+pub(crate) mod watch;
 
 pub(crate) use providers::*;

@@ -1,7 +1,7 @@
 //! The list of the types that providers convert.
 
 use mountain_core::policy::limit::Permit;
-use mountain_providers::{fs, process, search};
+use mountain_providers::{fs, process, search, watch};
 
 use crate::convert::provided::Conversions;
 
@@ -14,6 +14,7 @@ pub(crate) fn conversions() -> Conversions {
         .value::<fs::Locked>()
         .value::<fs::OpenFile>()
         .value::<Vec<search::Match>>()
+        .value::<Vec<watch::Batch>>()
         .value::<process::Completed>()
         .value::<process::Live>()
         .value::<Permit>()

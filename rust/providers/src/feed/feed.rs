@@ -14,6 +14,8 @@ use super::state::{Note, ROOM, State, finish};
 
 /// The work that fills a feed, on a thread of its own.
 type Fill<T> = Box<dyn FnOnce(&Shared<T>) + Send>;
+/// A call that wakes the feed's thread, by each request and by the end.
+pub(super) type Wake = Box<dyn Fn() + Send>;
 
 /// A feed. Its thread begins with the first batch that is asked for, and stops when the feed is closed or dropped.
 pub struct Feed<T>(pub(crate) Arc<Shared<T>>);
@@ -25,20 +27,35 @@ pub(crate) struct Shared<T> {
     thread: &'static str,
     process: u32,
     closed: AtomicBool,
+    /// Its items are events of the world around: virtual time goes on while none is under way.
+    pub(super) expects: bool,
+    pub(super) wake: Mutex<Option<Wake>>,
     /// Until the first batch is asked for.
     fill: Mutex<Option<Fill<T>>>,
-    state: Mutex<State<T>>,
+    pub(super) state: Mutex<State<T>>,
     room: Condvar,
 }
 
 impl<T: Send + 'static> Feed<T> {
     pub(crate) fn new(what: &'static str, thread: &'static str, fill: impl FnOnce(&Shared<T>) + Send + 'static) -> Self {
+        Self::of(what, thread, false, Box::new(fill))
+    }
+
+    /// A feed of what happens, not of work that comes to an end. A request counts as work from its beginning on, until
+    /// the thread [rests](Shared::rests).
+    pub(crate) fn expecting(what: &'static str, thread: &'static str, fill: impl FnOnce(&Shared<T>) + Send + 'static) -> Self {
+        Self::of(what, thread, true, Box::new(fill))
+    }
+
+    fn of(what: &'static str, thread: &'static str, expects: bool, fill: Fill<T>) -> Self {
         Feed(Arc::new(Shared {
             what,
             thread,
+            expects,
             process: std::process::id(),
             closed: AtomicBool::new(false),
-            fill: Mutex::new(Some(Box::new(fill))),
+            wake: Mutex::default(),
+            fill: Mutex::new(Some(fill)),
             state: Mutex::default(),
             room: Condvar::new(),
         }))
@@ -80,7 +97,7 @@ impl<T: Send + 'static> Batches for Feed<T> {
             state.failed = Some(Error::io(&e, None));
             state.ended = true;
         }
-        state.asked = Some((done, AtWork::begin()));
+        state.asked = Some((done, Some(AtWork::begin())));
         state.requests += 1;
         let number = state.requests;
         let answer = state.answer();
@@ -88,6 +105,7 @@ impl<T: Send + 'static> Batches for Feed<T> {
             shared.room.notify_all();
         }
         drop(state);
+        shared.wake();
         match answer {
             Some(((done, _at_work), outcome)) => {
                 done.finish(outcome);
@@ -169,6 +187,7 @@ impl<T> Shared<T> {
             (state.asked.take(), self.fill.lock().take(), std::mem::take(&mut state.ready))
         };
         self.room.notify_all();
+        self.wake();
         drop((asked, fill, ready));
     }
 }
@@ -182,6 +201,7 @@ impl<T: Send + 'static> Shared<T> {
 
     fn run(&self, fill: Fill<T>) {
         let filled = catch_unwind(AssertUnwindSafe(|| fill(self)));
+        drop(self.wake.lock().take());
         let answer = {
             let mut state = self.state.lock();
             state.ended = true;

@@ -1,5 +1,6 @@
 //! Feeds: items that threads find, taken by a consumer batch by batch.
 
+mod expecting;
 mod feed;
 mod state;
 

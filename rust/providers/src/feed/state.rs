@@ -17,8 +17,8 @@ pub(super) struct State<T> {
     pub(super) weight: usize,
     pub(super) failed: Option<Error>,
     pub(super) notes: Vec<Note>,
-    /// The call that waits for a batch, with virtual time, and the number of the request.
-    pub(super) asked: Option<(Done, AtWork)>,
+    /// The call that waits for a batch, with what holds virtual time, and the number of the request.
+    pub(super) asked: Option<(Done, Option<AtWork>)>,
     pub(super) requests: u64,
 }
 
@@ -37,7 +37,7 @@ pub struct Note {
 }
 
 /// A call, and its outcome: it is told once the lock is free.
-pub(super) type Answer = ((Done, AtWork), Result<Value, Error>);
+pub(super) type Answer = ((Done, Option<AtWork>), Result<Value, Error>);
 
 impl<T: Send + 'static> State<T> {
     /// The call that waits, with the batch that there is for it; None without either.
