@@ -111,6 +111,7 @@ __all__ = [
     "process_open",
     "process_run",
     "process_send",
+    "process_terminal",
     "process_wait",
     "process_watch_end",
     "process_watch_output",
@@ -971,6 +972,12 @@ class Child:
     def signal(self, number: int, /) -> None:
         """To the whole group. ProcessLookupError when it is over."""
 
+    def resize(self, columns: int, rows: int, /) -> None:
+        """Of a terminal: ValueError for what is no size, ProcessLookupError when it is over."""
+
+    def screen(self) -> str:
+        """Of a terminal: a line for each row."""
+
 def process_run(
     argv: tuple[_StrPath, ...],
     data: bytes | None,
@@ -989,6 +996,11 @@ def process_open(
     /,
 ) -> Effect[Child]:
     """Without `stderr` it goes where this process's goes. A sweep of `owner` kills it."""
+
+def process_terminal(
+    argv: tuple[_StrPath, ...], cwd: _StrPath | None, columns: int, rows: int, owner: int | None, /
+) -> Effect[Child]:
+    """On a terminal, in a session of its own. ValueError for what is no size."""
 
 @overload
 def process_next(child: Child, part: Literal["line", "chunk"], /) -> Effect[bytes | None]:

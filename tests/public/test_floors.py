@@ -62,8 +62,11 @@ PROVIDER_FLOORS = {
         {"mod"},
     ],
     "process": [
+        {"session"},
         {"answer", "command", "shared", "sys", "turns"},
-        {"birth", "birth_elsewhere", "completed", "guard", "inlet", "no_guard", "outlet"},
+        {"birth", "birth_elsewhere", "completed", "guard", "no_guard", "outlet", "pty"},
+        {"plumbing", "screen", "whole"},
+        {"inlet"},
         {"desk"},
         {"state"},
         {"child"},

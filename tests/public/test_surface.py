@@ -157,6 +157,12 @@ PARAMETERS = {
     "process.Process.close_stdin": "self",
     "process.Process.signal": "self, number, /",
     "process.Process.wait": "self",
+    "process.terminal": "*argv, columns=, rows=, cwd=",
+    "process.Terminal.write": "self, data",
+    "process.Terminal.resize": "self, columns, rows",
+    "process.Terminal.screen": "self",
+    "process.Terminal.close_stdin": "self",
+    "process.Terminal.wait": "self",
     "search.lines": "pattern, root=, *, literal=, case=, word=, multiline=, include=, exclude=, hidden=, "
     "ignore_files=, context=, max_per_file=",
     "search.Match": "path, line, column, text, before=, after=, cut=",

@@ -19,6 +19,13 @@ def test_spawns_that_are_cancelled_leave_nothing(loop, at_a_time: int) -> None: 
         runner.run(cancelled.check(2000, at_a_time))
 
 
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_terminals_that_are_cancelled_leave_nothing(loop) -> None:  # type: ignore[no-untyped-def]
+    """As many with terminals: 1000 of them."""
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(cancelled.check_terminals(1000))
+
+
 @pytest.mark.parametrize("batch", range(10))
 def test_parents_that_are_killed_leave_nothing(tmp_path: Path, batch: int) -> None:
     """P3, at random moments: 500 times."""

@@ -50,6 +50,7 @@ from mountain_runtime import (
     gather,
     need,
     priority,
+    process,
     race,
     run,
     search,
@@ -522,6 +523,13 @@ async def used(rt: Runtime) -> int:
     async for told in fs.watch(".", settle=0.1).under(Timeout(1)):
         assert_type(told, tuple[fs.Change, ...])
         assert_type((told[0].path, told[0].kind), tuple[str, Literal["made", "changed", "removed", "overflow"]])
+    async with process.terminal("sh", columns=100, rows=30, cwd=".") as t:
+        assert_type(t, process.Terminal)
+        assert_type((t.screen(), await t.wait()), tuple[str, int])
+        t.resize(80, 24)
+        await t.write(b"x")
+        async for piece in t.chunks():
+            assert_type(piece, bytes)
     async for match in search.lines("x", ".", context=1):
         assert_type((match.line, match.before, match.cut), tuple[int, tuple[str, ...], tuple[int, int] | None])
     match await load(1).attempt(Missing):

@@ -1,4 +1,4 @@
-"""Processes: a program run to its end, or one to talk to while it lives.
+"""Processes: a program run to its end, or one to talk to while it lives, by pipes or on a terminal.
 
 Each child leads a process group of its own, and the whole group goes when its time is up: on a timeout, a cancel, an
 error, at the end of the block. It is reaped before the await ends. Its stdin is closed to it unless one writes there
@@ -9,116 +9,18 @@ Failures raise what `subprocess` raises: FileNotFoundError and its kin with errn
 start, CalledProcessError, and TimeoutExpired as the cause of a TimedOut. No shell is involved.
 """
 
-import errno
-import os
-import reprlib
-from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
 from typing import cast
 
 from .. import _native
-from .._effect.misused import AsyncBlockOnly
 from .._native import Child, Completed, Effect
 from .._tasks import scope as _scope
-from .._tasks.outlast import shielded
-from ..errors import ConfigError
 from ..policy._numbers import count
+from ._process import Block, Process, StrPath, checked
+from ._terminal import Terminal, terminal
 
-__all__ = ["Completed", "Process", "open", "run"]
-
-StrPath = str | os.PathLike[str]
-
-#: Seconds between SIGTERM and SIGKILL at the end of a block.
-_GRACE = 0.5
-
-
-class Process:
-    """A program that runs, with pipes to its stdin and from its stdout. It belongs to the block that opened it."""
-
-    def __init__(self, child: Child) -> None:
-        self._child = child
-        #: Lines that have come and that no call has received.
-        self._ahead: deque[bytes] = deque()
-
-    @property
-    def pid(self) -> int:
-        """Its number, which is its group's too."""
-        return self._child.pid
-
-    def __repr__(self) -> str:
-        code = self._child.returncode
-        return f"<Process pid={self.pid} {'running' if code is None else f'returncode={code}'}>"
-
-    async def send(self, line: bytes) -> None:
-        """Writes a line to its stdin, with a line end if it has none; returns when the pipe has taken it.
-
-        Raises BrokenPipeError when the process reads no more. A send that is cancelled before its first byte is left
-        out; one that has begun is still written to its end.
-        """
-        try:
-            await _native.process_send(self._child, line if line.endswith(b"\n") else line + b"\n")
-        except TypeError:
-            if isinstance(cast("object", line), str):
-                raise TypeError("send() takes bytes, not str: write send(line.encode())") from None
-            raise
-        except BrokenPipeError:
-            raise _gone(self._child, "reads no more") from None
-
-    async def receive(self) -> bytes:
-        """The next line of its stdout, of whatever length, without its line end.
-
-        Raises BrokenPipeError at the end of the output, so that one error says that the process is gone, in whichever
-        half of an exchange that is noticed.
-        """
-        line = self._ahead.popleft() if self._ahead else await _native.process_next(self._child, "line")
-        if line is None:
-            raise _gone(self._child, "writes no more")
-        return line.removesuffix(b"\n")
-
-    async def lines(self) -> AsyncIterator[bytes]:
-        """The lines of its stdout, without their line ends, up to the end."""
-        while True:
-            while self._ahead:
-                yield self._ahead.popleft().removesuffix(b"\n")
-            lines = await _native.process_next(self._child, "lines")
-            if lines is None:
-                return
-            self._ahead.extend(lines)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Its stdout as it comes, up to the end."""
-        while True:
-            if self._ahead:
-                ahead = b"".join(self._ahead)
-                self._ahead.clear()
-                yield ahead
-            chunk = await _native.process_next(self._child, "chunk")
-            if chunk is None:
-                return
-            yield chunk
-
-    async def close_stdin(self) -> None:
-        """Ends its stdin, after what has been sent."""
-        await _native.process_close_stdin(self._child)
-
-    def signal(self, number: int, /) -> None:
-        """Sends a signal to the whole group. Raises ProcessLookupError when the process is over."""
-        self._child.signal(number)
-
-    async def wait(self) -> int:
-        """Waits until the process has ended: its exit code, or the signal that ended it as a negative number.
-
-        A process that writes more than is read of its output waits for its reader: read it, or the wait may be long.
-        """
-        return await _native.process_wait(self._child)
-
-
-def _gone(child: Child, how: str) -> BrokenPipeError:
-    code = child.returncode
-    state = "it has closed the pipe" if code is None else f"it has ended with {code}"
-    return BrokenPipeError(errno.EPIPE, f"process {child.pid} {how}: {state}. Open another one to go on")
+__all__ = ["Completed", "Process", "Terminal", "open", "run", "terminal"]
 
 
 def run(
@@ -161,31 +63,13 @@ def open(  # noqa: A001
 
     Raises OSError, with errno and filename, when it cannot be started.
     """
-    pairs = _pairs(env)
-    return _Block(checked("process.open", argv), cwd, None if pairs is None else dict(pairs))
+    argv, pairs = checked("process.open", argv), _pairs(env)
+    fixed = None if pairs is None else dict(pairs)
+    return _Block(lambda: start(argv, cwd, fixed, stderr=False), Process)
 
 
-class _Block(AsyncBlockOnly, AbstractAsyncContextManager[Process]):
+class _Block(Block[Process]):
     _block = "process.open(...) as p"
-
-    def __init__(self, argv: tuple[StrPath, ...], cwd: StrPath | None, env: Mapping[str, str] | None) -> None:
-        self._command = argv, cwd, env
-        self._entered = False
-        self._child: Child | None = None
-
-    async def __aenter__(self) -> Process:
-        if self._entered:
-            raise RuntimeError("a process.open() is entered once: make another")
-        self._entered = True
-        self._child = await start(*self._command, stderr=False)
-        return Process(self._child)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
-        assert self._child is not None
-        with shielded(error):
-            await _native.process_end(self._child, _GRACE if kind is None else 0.0)
 
 
 async def start(
@@ -194,19 +78,6 @@ async def start(
     """A child that the runtime of the current code sweeps if it is left over."""
     scope = _scope.current()
     return await _native.process_open(argv, cwd, _pairs(env), stderr, None if scope is None else scope._number)
-
-
-def checked(owner: str, argv: tuple[StrPath, ...]) -> tuple[StrPath, ...]:
-    """A program and its arguments; a ConfigError if they can be none."""
-    if not argv:
-        raise ConfigError(f"{owner}(): needs a program to run")
-    for each in argv:
-        given: object = each
-        if not isinstance(given, (str, bytes, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            advice = f"write {owner}(*argv)" if isinstance(given, (list, tuple)) else "convert it by str()"
-            shown = reprlib.repr(given)
-            raise ConfigError(f"{owner}({shown}): takes the program and each argument as a text of its own: {advice}")
-    return argv
 
 
 def _pairs(env: Mapping[str, str] | None) -> list[tuple[str, str]] | None:

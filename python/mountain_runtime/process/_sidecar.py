@@ -32,7 +32,7 @@ from ..policy._backoff import wrong_backoff
 from ..policy._functions import takes_one
 from ..policy._given import shown
 from ..policy._numbers import Seconds, count, seconds
-from . import Process, checked
+from ._process import Process, checked
 from ._sidecar_run import Ready, Run, Settings, Stop, StrPath, log
 
 if TYPE_CHECKING:

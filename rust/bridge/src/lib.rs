@@ -121,8 +121,8 @@ mod _native {
     use super::providers::locked::{Locked, fs_lock};
     #[pymodule_export]
     use super::providers::process::{
-        process_close_stdin, process_end, process_next, process_open, process_run, process_send, process_wait, process_watch_end,
-        process_watch_output, sweep_groups,
+        process_close_stdin, process_end, process_next, process_open, process_run, process_send, process_terminal, process_wait,
+        process_watch_end, process_watch_output, sweep_groups,
     };
     #[pymodule_export]
     use super::providers::search::{Match, Search};

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use mountain_providers::process::{Completed as Ended, Failed, Live, Why};
-use pyo3::exceptions::PyOSError;
+use mountain_core::error::Error;
+use mountain_providers::process::{Completed as Ended, Failed, Live, Size, Why};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
@@ -60,6 +61,30 @@ impl Child {
     fn signal(&self, number: i32) -> PyResult<()> {
         self.0.signal(number).map_err(|errno| PyOSError::new_err((errno, message(errno))))
     }
+
+    /// Of a terminal.
+    #[pyo3(signature = (columns, rows, /))]
+    fn resize(&self, columns: u16, rows: u16) -> PyResult<()> {
+        self.0.resize(size(columns, rows)?).map_err(|errno| PyOSError::new_err((errno, message(errno))))
+    }
+
+    /// Of a terminal, as text.
+    fn screen(&self, py: Python<'_>) -> String {
+        // Not attached: the thread that draws holds it for as long as a step takes.
+        py.detach(|| self.0.screen())
+    }
+}
+
+/// For what a process cannot be given.
+pub(crate) fn invalid(e: Error) -> PyErr {
+    PyValueError::new_err(match e {
+        Error::Invalid(what) => what,
+        e => format!("{e:?}"),
+    })
+}
+
+pub(crate) fn size(columns: u16, rows: u16) -> PyResult<Size> {
+    Size::new(columns, rows).map_err(invalid)
 }
 
 impl Provided for Live {

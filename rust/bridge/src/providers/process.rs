@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mountain_core::effect::Operation;
-use mountain_core::error::Error;
 use mountain_core::schedule::Priority;
 use mountain_providers::process::{self, Command, Data, Part};
 use pyo3::exceptions::PyValueError;
@@ -18,7 +17,7 @@ use crate::globals::default_host;
 use crate::handle::Handle;
 use crate::plan::{Plan, plan};
 use crate::port::Port;
-use crate::providers::child::Child;
+use crate::providers::child::{Child, invalid, size};
 use crate::python::payload::Payload;
 use crate::python::seconds::to_seconds;
 
@@ -33,10 +32,7 @@ fn command(argv: &Bound<'_, PyTuple>, cwd: Option<PathBuf>, env: Environment, st
         Some(env) => Command::new(argv, cwd, env, stderr),
         None => Command::new(argv, cwd, std::env::vars_os(), stderr),
     };
-    command.map(Arc::new).map_err(|e| match e {
-        Error::Invalid(what) => PyValueError::new_err(what),
-        e => PyValueError::new_err(format!("{e:?}")),
-    })
+    command.map(Arc::new).map_err(invalid)
 }
 
 /// Those of its options that a repr shows: neither its input nor an environment, which may be secret.
@@ -96,7 +92,23 @@ pub(crate) fn process_open<'py>(
     owner: Option<usize>,
 ) -> PyResult<Bound<'py, Effect>> {
     let command = command(&argv, cwd, env, stderr)?;
-    Effect::of(py, Work::native(process::Open { command, owner }), plan!(py, "process.open")?)
+    Effect::of(py, Work::native(process::Open { command, owner, terminal: None }), plan!(py, "process.open")?)
+}
+
+#[pyfunction]
+#[pyo3(signature = (argv, cwd, columns, rows, owner, /))]
+pub(crate) fn process_terminal<'py>(
+    py: Python<'py>,
+    argv: Bound<'py, PyTuple>,
+    cwd: Option<PathBuf>,
+    columns: u16,
+    rows: u16,
+    owner: Option<usize>,
+) -> PyResult<Bound<'py, Effect>> {
+    let terminal = Some(size(columns, rows)?);
+    let environment = process::environment(std::env::vars_os()).collect();
+    let command = command(&argv, cwd, Some(environment), false)?;
+    Effect::of(py, Work::native(process::Open { command, owner, terminal }), plan!(py, "process.terminal")?)
 }
 
 fn part_of(name: &str) -> PyResult<Part> {

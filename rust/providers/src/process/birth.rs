@@ -6,11 +6,12 @@
 //!     child.
 //!  2. `clone(CLONE_VM | CLONE_VFORK)`: the child runs on a stack of its own, in this memory; this thread stands still
 //!     until 8.
-//!  3. The child leads a group of its own and writes its number where the guard looks.
+//!  3. The child leads a group of its own, or a session, and writes its number where the guard looks.
 //!  4. It asks to be killed when this thread ends. Should this process have ended before it asked, it ends itself.
 //!  5. Signals that this process handles get their default back, since a handler must not run after 7; so do SIGPIPE
 //!     and SIGXFSZ, which Python ignores. What else is ignored stays so.
-//!  6. Its standard three are put in place, its folder is changed, all other descriptors are closed.
+//!  6. Its standard three are put in place, a session gets its terminal, its folder is changed, all other descriptors
+//!     are closed.
 //!  7. No signal is blocked any more.
 //!  8. It becomes the program, the first one in the search that can be run, or leaves here what stood in the way, and
 //!     ends.
@@ -48,6 +49,8 @@ struct Birth {
     environment: *const *const c_char,
     folder: *const c_char,
     stdio: [RawFd; 3],
+    /// It leads a session, whose terminal is its stdin.
+    session: bool,
     /// The descriptors to close, where the system cannot close a range.
     open: *const [RawFd],
     closes_ranges: bool,
@@ -67,8 +70,14 @@ impl Nursery {
     }
 
     /// `stdio`: none for stdin or stdout is /dev/null, none for stderr is this process's. The child's number is in
-    /// `number` before it runs.
-    pub(super) fn bear(&mut self, command: &Command, stdio: [Option<&OwnedFd>; 3], number: &AtomicI32) -> Result<Born, Error> {
+    /// `number` before it runs; negative if it leads a session, whose terminal is its stdin.
+    pub(super) fn bear(
+        &mut self,
+        command: &Command,
+        stdio: [Option<&OwnedFd>; 3],
+        session: bool,
+        number: &AtomicI32,
+    ) -> Result<Born, Error> {
         let (places, argv, environment) = (command.places(), command.arguments(), command.environment());
         let fd = |fd: Option<&OwnedFd>, otherwise| fd.map_or(otherwise, AsRawFd::as_raw_fd);
         let nothing = self.nothing.as_raw_fd();
@@ -79,6 +88,7 @@ impl Nursery {
             environment: environment.as_ptr(),
             folder: command.folder().map_or(ptr::null(), |f| f.as_ptr()),
             stdio: [fd(stdio[0], nothing), fd(stdio[1], nothing), fd(stdio[2], -1)],
+            session,
             open: &raw const *open,
             closes_ranges: self.closes_ranges,
             parent: std::process::id().cast_signed(),
@@ -127,8 +137,13 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
     // memory that they write is this stack's, `birth`'s and the `errno` of the thread that stands still.
     unsafe {
         let birth = &mut *birth.cast::<Birth>();
-        libc::setpgid(0, 0);
-        (*birth.number).store(libc::getpid(), Ordering::SeqCst);
+        if birth.session {
+            libc::setsid();
+            (*birth.number).store(-libc::getpid(), Ordering::SeqCst);
+        } else {
+            libc::setpgid(0, 0);
+            (*birth.number).store(libc::getpid(), Ordering::SeqCst);
+        }
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         if libc::getppid() != birth.parent {
             libc::_exit(127);
@@ -138,6 +153,9 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
             if source >= 0 && libc::dup2(source, target) < 0 {
                 return give_up(birth, false);
             }
+        }
+        if birth.session && libc::ioctl(0, libc::TIOCSCTTY as _, 0) < 0 {
+            return give_up(birth, false);
         }
         if !birth.folder.is_null() && libc::chdir(birth.folder) < 0 {
             return give_up(birth, true);

@@ -1,5 +1,5 @@
-//! Starts a child by the standard library, where there is no `clone`. It leads a group of its own, and gets no signal
-//! when this process dies.
+//! Starts a child by the standard library, where there is no `clone`. It leads a group of its own, or a session, and
+//! gets no signal when this process dies.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -31,7 +31,13 @@ impl Nursery {
         Ok(Nursery { nothing: File::options().read(true).write(true).open("/dev/null")?.into() })
     }
 
-    pub(super) fn bear(&mut self, command: &Command, stdio: [Option<&OwnedFd>; 3], number: &AtomicI32) -> Result<Born, Error> {
+    pub(super) fn bear(
+        &mut self,
+        command: &Command,
+        stdio: [Option<&OwnedFd>; 3],
+        session: bool,
+        number: &AtomicI32,
+    ) -> Result<Born, Error> {
         let refused = |e: &io::Error| {
             let folder = command.folder().map(|f| OsStr::from_bytes(f.to_bytes()));
             let about_folder = folder.is_some_and(|f| !std::path::Path::new(f).is_dir());
@@ -40,7 +46,10 @@ impl Nursery {
         let given = |fd: Option<&OwnedFd>| fd.unwrap_or(&self.nothing).try_clone().map(Stdio::from);
         let mut argv = command.argv();
         let mut c = std::process::Command::new(argv.next().unwrap_or_default());
-        c.args(argv).env_clear().envs(command.pairs()).process_group(0);
+        c.args(argv).env_clear().envs(command.pairs());
+        if !session {
+            c.process_group(0);
+        }
         c.stdin(given(stdio[0]).map_err(|e| refused(&e))?).stdout(given(stdio[1]).map_err(|e| refused(&e))?);
         if stdio[2].is_some() {
             c.stderr(given(stdio[2]).map_err(|e| refused(&e))?);
@@ -54,6 +63,10 @@ impl Nursery {
         unsafe {
             c.pre_exec(move || {
                 sys::unblock_signals();
+                if session {
+                    libc::setsid();
+                    sys::checked(libc::ioctl(0, libc::TIOCSCTTY as _, 0))?;
+                }
                 for &fd in &open {
                     libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
                 }

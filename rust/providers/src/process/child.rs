@@ -5,10 +5,13 @@
 //!  2. Its end is noted without reaping it: as long as it is a zombie, its number names its group and no other.
 //!  3. It is over when it has ended and its output has: no process of its group writes any more. Then what is left of
 //!     the group is killed, and then it is reaped.
+//!     With a terminal the group is a session, and what is said here of the group is true of all of its groups. Its end
+//!     is told when its output up to then has been read.
 //!  4. A stop kills the group, under the lock that the reaping takes too, so that no other process is hit. Its output
 //!     then has a moment to end, and ends in it unless a process that left the group holds it.
 //!  5. A polite end sends SIGTERM, and leaves a time after which 4 happens. Its output is read and dropped meanwhile.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +24,8 @@ use super::answer::{Answers, give};
 use super::birth::Nursery;
 use super::command::Command;
 use super::desk::{Desk, News};
+use super::plumbing::Plumbing;
+use super::pty::{self, Size};
 use super::shared::Shared;
 use super::state::{Phase, State};
 use super::sys;
@@ -52,14 +57,14 @@ impl Child {
     /// Step 1, on the reactor's thread.
     pub(super) fn start(self: &Arc<Self>, desk: &mut Desk<'_>, nursery: Option<&mut Nursery>) {
         let mut answers = Answers::new();
-        let (given_up, talks) = {
+        let (given_up, talks, terminal) = {
             let state = self.state.lock();
-            (state.killed, state.talks)
+            (state.killed, state.talks, state.terminal)
         };
         // Not under the lock: an abort meanwhile does not wait until a slow disk has the program.
         let born = match nursery {
             _ if given_up => Err(Error::Cancelled),
-            Some(nursery) => self.bear(desk, nursery, talks),
+            Some(nursery) => self.bear(desk, nursery, talks, terminal),
             None => Err(self.command.refused(libc::EAGAIN, false)),
         };
         let mut state = self.state.lock();
@@ -67,7 +72,7 @@ impl Child {
             state.fail(e, &mut answers);
         } else {
             if state.killed {
-                let _ = sys::signal_group(state.pid, libc::SIGKILL);
+                state.kill_all();
             }
             if let (Some(hand), Some(pending)) = (self.hand, state.born.take()) {
                 answers.push((pending, Ok(hand(self.clone()))));
@@ -78,22 +83,23 @@ impl Child {
         self.attend(desk, News::All);
     }
 
-    fn bear(self: &Arc<Self>, desk: &mut Desk<'_>, nursery: &mut Nursery, talks: bool) -> Result<(), Error> {
-        let refused = |e: &std::io::Error| self.command.refused(e.raw_os_error().unwrap_or(libc::EAGAIN), false);
-        let pipe = |wanted: bool| if wanted { sys::pipe().map(Some) } else { Ok(None) };
-        let stdin = pipe(talks).map_err(|e| refused(&e))?;
-        let out = pipe(true).map_err(|e| refused(&e))?;
-        let err = pipe(self.command.stderr).map_err(|e| refused(&e))?;
-        let (theirs_in, ours_in) = stdin.unzip();
-        let ((ours_out, theirs_out), (ours_err, theirs_err)) = (out.unzip(), err.unzip());
-        for ours in [&ours_in, &ours_out, &ours_err].into_iter().flatten() {
-            sys::never_block(ours).map_err(|e| refused(&e))?;
-        }
+    fn bear(
+        self: &Arc<Self>,
+        desk: &mut Desk<'_>,
+        nursery: &mut Nursery,
+        talks: bool,
+        terminal: Option<Size>,
+    ) -> Result<(), Error> {
+        let refused = |e: &io::Error| self.command.refused(e.raw_os_error().unwrap_or(libc::EAGAIN), false);
+        let plumbing = match terminal {
+            Some(size) => Plumbing::terminal(size),
+            None => Plumbing::pipes(talks, self.command.stderr),
+        };
+        let Plumbing { ours: [ours_in, ours_out, ours_err], theirs } = plumbing.map_err(|e| refused(&e))?;
         let Some(guard) = desk.guard() else { return Err(self.command.refused(libc::EAGAIN, false)) };
         let place = guard.place();
         let started = Instant::now();
-        let theirs = [theirs_in.as_ref(), theirs_out.as_ref(), theirs_err.as_ref()];
-        let born = nursery.bear(&self.command, theirs, guard.number(place));
+        let born = nursery.bear(&self.command, theirs.each_ref().map(Option::as_ref), terminal.is_some(), guard.number(place));
         if born.is_err() {
             guard.vacate(place);
         }
@@ -146,13 +152,33 @@ impl Child {
         }
     }
 
-    /// Asks the group to end, by the end of its stdin and by SIGTERM, and kills it after `grace`.
+    /// Tells a terminal's program the new size. `ESRCH` when it is over.
+    pub(super) fn resize(&self, size: Size) -> Result<(), i32> {
+        let mut state = self.state.lock();
+        if state.phase != Phase::Running {
+            return Err(libc::ESRCH);
+        }
+        if let Some(fd) = &state.out.fd {
+            pty::resize(fd, size).map_err(|e| e.raw_os_error().unwrap_or(libc::EINVAL))?;
+        }
+        if let Some(screen) = &mut state.out.screen {
+            screen.resize(size);
+        }
+        Ok(())
+    }
+
+    /// Asks the group to end, by the end of its stdin and by SIGTERM, and kills it after `grace`. A terminal hangs up,
+    /// too, for the sake of shells, which ignore the one and hear the other.
     pub(super) fn end(self: &Arc<Self>, grace: Duration) {
         let mut state = self.state.lock();
         if state.phase != Phase::Running || state.killed {
             return;
         }
         let _ = sys::signal_group(state.pid, libc::SIGTERM);
+        if state.terminal.is_some() {
+            let _ = sys::signal_group(state.pid, libc::SIGHUP);
+            let _ = sys::signal_group(state.pid, libc::SIGCONT);
+        }
         state.stdin.put(Arc::new([]), None, true);
         state.ending = true;
         let due = Instant::now().checked_add(grace);

@@ -3,7 +3,8 @@
 //!
 //! It is a copy of this process that runs no program, so it needs none installed. It lets go of the memory that it
 //! shares, waits for the end of a pipe whose other end only this process has, and looks into a table that both have: a
-//! group's number stands in it from before the group's program runs until it is reaped. To this process it is no child
+//! group's number stands in it from before the group's program runs until it is reaped, and a session's as a negative
+//! one. To this process it is no child
 //! that a `wait` would find, and sends no SIGCHLD.
 
 use std::ffi::c_void;
@@ -12,8 +13,9 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use libc::{c_int, c_long};
+use libc::{c_int, c_long, pid_t};
 
+use super::session::{call, members};
 use super::sys;
 
 /// Groups that can live at a time and be guarded. Further ones are started unguarded.
@@ -101,6 +103,8 @@ unsafe fn keep_watch(line: RawFd, table: &[AtomicI32]) -> ! {
             let group = group.load(Ordering::SeqCst);
             if group > 1 {
                 call(libc::SYS_kill, (-group).into(), libc::SIGKILL.into(), 0);
+            } else if group < -1 {
+                kill_session(-group);
             }
         }
         libc::_exit(0)
@@ -108,10 +112,26 @@ unsafe fn keep_watch(line: RawFd, table: &[AtomicI32]) -> ! {
 }
 
 /// # Safety
-/// As the system call.
-unsafe fn call(number: c_long, a: c_long, b: c_long, c: c_long) -> c_long {
-    // SAFETY: the caller's.
-    unsafe { libc::syscall(number, a, b, c, 0, 0, 0) }
+/// As `keep_watch`.
+unsafe fn kill_session(leader: pid_t) {
+    let moment = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+    // A killed process is gone a moment later, and one that it has started before comes with the next look. Bounded: a
+    // process that waits for a disk that hangs does not go.
+    for _ in 0..1000 {
+        let mut any = false;
+        // SAFETY: system calls.
+        unsafe {
+            call(libc::SYS_kill, (-leader).into(), libc::SIGKILL.into(), 0);
+            members(leader, |pid| {
+                any = true;
+                call(libc::SYS_kill, pid.into(), libc::SIGKILL.into(), 0);
+            });
+            if !any {
+                return;
+            }
+            call(libc::SYS_nanosleep, (&raw const moment) as c_long, 0, 0);
+        }
+    }
 }
 
 /// Unmap the large private memory, all but this stack: otherwise each page that the parent writes to would be kept

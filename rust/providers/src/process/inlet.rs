@@ -5,15 +5,19 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
 use mountain_core::effect::Outcome;
+use mountain_core::error::Error;
 use mountain_core::value::Value;
 
 use super::answer::{Answers, Pending};
+use super::screen::Screen;
 use super::sys;
 
 /// How many bytes are kept for a live process at most, unless one line is longer and a call waits for it.
 pub(super) const KEPT: usize = 256 << 10;
 /// Read at a time before other children have their turn.
 const TURN: usize = 1 << 20;
+/// More than the system keeps of what a program has written to its terminal.
+const TERMINAL: usize = 128 << 10;
 
 /// The part of the output that a call asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +41,28 @@ pub(super) struct Inlet {
     /// The pipe may have more, which is not read for now.
     pub(super) paused: bool,
     wanted: VecDeque<(u64, Pending, Part)>,
+    /// Where a terminal's output is drawn.
+    pub(super) screen: Option<Screen>,
+    /// A call has asked for it.
+    asked: bool,
+    /// It is drawn, and not kept.
+    lost: bool,
 }
 
 impl Inlet {
     pub(super) fn new(most: usize) -> Self {
-        Inlet { fd: None, kept: Vec::new(), start: 0, seen: 0, most, paused: false, wanted: VecDeque::new() }
+        Inlet {
+            fd: None,
+            kept: Vec::new(),
+            start: 0,
+            seen: 0,
+            most,
+            paused: false,
+            wanted: VecDeque::new(),
+            screen: None,
+            asked: false,
+            lost: false,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -54,6 +75,7 @@ impl Inlet {
     }
 
     pub(super) fn want(&mut self, id: u64, pending: Pending, part: Part) {
+        self.asked = true;
         self.wanted.push_back((id, pending, part));
     }
 
@@ -66,8 +88,11 @@ impl Inlet {
     pub(super) fn pump(&mut self, scratch: &mut [u8], discard: bool) -> bool {
         self.paused = false;
         let mut read = 0;
+        let turn = if self.screen.is_some() { TERMINAL } else { TURN };
         loop {
-            if self.fd.is_some() && (read >= TURN || !discard && self.is_full()) {
+            // Nothing more is read until the rest is drawn.
+            let behind = !discard && self.screen.as_mut().is_some_and(Screen::draw);
+            if self.fd.is_some() && (behind || read >= turn || !discard && self.is_full()) {
                 self.paused = true;
                 return false;
             }
@@ -77,7 +102,12 @@ impl Inlet {
                 Ok(n) => {
                     read += n;
                     if !discard {
-                        self.kept.extend_from_slice(&scratch[..n]);
+                        if !self.lost {
+                            self.kept.extend_from_slice(&scratch[..n]);
+                        }
+                        if let Some(screen) = &mut self.screen {
+                            screen.put(&scratch[..n]);
+                        }
                     }
                 }
                 Err(e) => return e.kind() != std::io::ErrorKind::WouldBlock,
@@ -90,12 +120,28 @@ impl Inlet {
         self.paused && !self.is_full()
     }
 
-    /// It may read on.
-    pub(super) fn has_room(&mut self) -> bool {
-        !self.is_full()
+    /// It may read on, or draw.
+    pub(super) fn has_work(&mut self) -> bool {
+        !self.is_full() || self.screen.as_ref().is_some_and(Screen::is_behind)
+    }
+
+    /// The program of a terminal has ended: what the system still keeps is read, even if no call asks for it.
+    pub(super) fn take_the_rest(&mut self) {
+        self.most = KEPT + TERMINAL;
+    }
+
+    /// No call has asked for what fills the buffer: from now on it is drawn, and not kept.
+    pub(super) fn lose_if_unasked(&mut self) {
+        if !self.asked && !self.lost && self.is_full() {
+            self.lost = true;
+            drop(self.take_all());
+        }
     }
 
     fn is_full(&mut self) -> bool {
+        if self.lost {
+            return false;
+        }
         let lines = self.wanted.front().is_some_and(|w| w.2 != Part::Chunk);
         self.len() >= self.most && !(lines && self.line_end().is_none())
     }
@@ -112,6 +158,11 @@ impl Inlet {
 
     fn take(&mut self, part: Part) -> Option<Outcome> {
         let over = self.fd.is_none();
+        if self.lost {
+            let why = "what the program wrote went to the screen alone: it was more than is kept for a reader, and a wait() came \
+                       before one. Read beside the wait";
+            return Some(Err(Error::Invalid(why.into())));
+        }
         if self.len() == 0 {
             return over.then_some(Ok(Value::Unit));
         }

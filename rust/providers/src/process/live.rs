@@ -13,11 +13,13 @@ use super::command::Command;
 use super::inlet::KEPT;
 pub use super::inlet::Part;
 pub use super::outlet::Data;
+use super::pty::Size;
 use super::reactor;
 use super::run::Stop;
+use super::screen::Screen;
 use super::state::State;
 
-/// A process with a pipe for its stdin. Dropped while it lives, its group is killed.
+/// A process with a pipe for its stdin, or a terminal. Dropped while it lives, its group is killed.
 pub struct Live(Arc<Child>);
 
 impl Live {
@@ -31,12 +33,25 @@ impl Live {
 
     /// How it has ended, if it has.
     pub fn code(&self) -> Option<i32> {
-        if self.0.shared.elsewhere() { None } else { self.0.state.lock().code }
+        if self.0.shared.elsewhere() { None } else { self.0.state.lock().told() }
     }
 
     /// Sends a signal to the whole group. The error is the system's errno.
     pub fn signal(&self, number: i32) -> Result<(), i32> {
         if self.0.shared.elsewhere() { Err(libc::ESRCH) } else { self.0.signal(number) }
+    }
+
+    /// Tells the program of a terminal the new size. The error is the system's errno.
+    pub fn resize(&self, size: Size) -> Result<(), i32> {
+        if self.0.shared.elsewhere() { Err(libc::ESRCH) } else { self.0.resize(size) }
+    }
+
+    /// The screen of a terminal, a line for each row. Nothing in a forked process, or without a terminal.
+    pub fn screen(&self) -> String {
+        if self.0.shared.elsewhere() {
+            return String::new();
+        }
+        self.0.state.lock().out.screen.as_ref().map(Screen::text).unwrap_or_default()
     }
 
     /// Begin a request, unless it is answered at once. Virtual time goes on while one `watches`.
@@ -67,12 +82,14 @@ pub struct Open {
     pub command: Arc<Command>,
     /// The shutdown of this owner sweeps it.
     pub owner: Option<usize>,
+    /// It gets a terminal of that size, and no pipes.
+    pub terminal: Option<Size>,
 }
 
 impl Operation for Open {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         let Some((shared, done)) = reactor::current_for(done) else { return Abort::Never };
-        let mut state = State::new(KEPT);
+        let mut state = self.terminal.map_or_else(|| State::new(KEPT), State::terminal);
         state.talks = true;
         state.born = Some((done, Some(AtWork::begin())));
         let hand = |child| Value::Other(Box::new(Live(child)));

@@ -1,4 +1,5 @@
-//! Processes: children in groups of their own, each ended and reaped whatever becomes of the call that started it.
+//! Processes: children in groups of their own, or on terminals in sessions, each ended and reaped whatever becomes of
+//! the call that started it.
 //!
 //! One thread, which lives as long as this process, starts all children, because the system ties the signal of a
 //! parent's death to the thread that a child came from. It also serves their pipes and hears of their ends (`reactor`).
@@ -24,17 +25,23 @@ mod guard;
 mod inlet;
 mod live;
 mod outlet;
+mod plumbing;
+mod pty;
 mod reactor;
 mod run;
+mod screen;
+mod session;
 mod shared;
 mod state;
 mod sys;
 mod turns;
+mod whole;
 
 pub use command::Command;
 pub use completed::{Completed, Failed, Why};
 pub use groups::{after_fork_in_parent, before_fork, forget_after_fork, sweep};
 pub use live::{CloseStdin, Data, End, Live, Next, Open, Part, Send, Wait};
+pub use pty::{Size, environment};
 pub use run::Run;
 
 #[cfg(test)]

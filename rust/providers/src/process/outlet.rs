@@ -13,6 +13,9 @@ use super::sys;
 /// Bytes that do not change while they are written.
 pub type Data = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
+/// Pieces that wait while a terminal still answers its program, which may ask and never read.
+const REPLIES: usize = 16;
+
 struct Piece {
     data: Data,
     written: usize,
@@ -31,6 +34,15 @@ pub(super) struct Outlet {
 impl Outlet {
     pub(super) fn put(&mut self, data: Data, waiter: Option<(u64, Pending)>, last: bool) {
         self.queue.push_back(Piece { data, written: 0, waiter, last });
+    }
+
+    /// Written in turn. False: much waits already, and it is left out.
+    pub(super) fn reply(&mut self, data: Vec<u8>) -> bool {
+        let takes = self.queue.len() < REPLIES;
+        if takes {
+            self.put(Arc::new(data), None, false);
+        }
+        takes
     }
 
     pub(super) fn waits(&self) -> bool {

@@ -8,7 +8,8 @@ use super::child::Child;
 use super::command::Command;
 use super::outlet::Data;
 use super::reactor;
-use super::state::{State, Whole};
+use super::state::State;
+use super::whole::Whole;
 
 /// Yields a [`super::Completed`]. Aborted, it kills the group and fails with the output so far.
 pub struct Run {

@@ -3,34 +3,24 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libc::pid_t;
-use mountain_core::effect::Outcome;
 use mountain_core::error::Error;
 use mountain_core::value::Value;
 
 use super::answer::{Answers, Pending};
-use super::command::Command;
-use super::completed::{Completed, Failed, Why};
+use super::completed::Completed;
 use super::desk::{Desk, News};
-use super::inlet::Inlet;
+use super::inlet::{Inlet, KEPT};
 use super::outlet::Outlet;
+use super::pty::Size;
+use super::screen::Screen;
 use super::sys;
+use super::whole::Whole;
 
 /// How long the output of a killed group may take to end.
 const LAST: Duration = Duration::from_millis(100);
-
-/// A program that is run to its end.
-pub(super) struct Whole {
-    pub(super) pending: Pending,
-    pub(super) command: Arc<Command>,
-    /// An exit code other than 0 is a failure.
-    pub(super) check: bool,
-    /// How many bytes it may write.
-    pub(super) most: Option<usize>,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -53,6 +43,12 @@ pub(super) struct State {
     pub(super) err: Inlet,
     /// It gets a pipe for its stdin.
     pub(super) talks: bool,
+    /// It gets a terminal of that size, and leads a session.
+    pub(super) terminal: Option<Size>,
+    /// The end of a terminal's program may be told: its output up to then has been read and drawn.
+    drained: bool,
+    /// The session of a terminal has been killed, and not its leader's group alone.
+    session_killed: bool,
     /// Its group has been killed, or will not be started.
     pub(super) killed: bool,
     too_much: bool,
@@ -87,6 +83,9 @@ impl State {
             out: Inlet::new(most),
             err: Inlet::new(most),
             talks: false,
+            terminal: None,
+            drained: true,
+            session_killed: false,
             killed: false,
             too_much: false,
             stolen: false,
@@ -98,6 +97,17 @@ impl State {
             on_over: VecDeque::new(),
             requests: 0,
         }
+    }
+
+    pub(super) fn terminal(size: Size) -> Self {
+        let mut state = State { terminal: Some(size), drained: false, ..State::new(KEPT) };
+        state.out.screen = Some(Screen::new(size));
+        state
+    }
+
+    /// How it has ended, where that may be told.
+    pub(super) fn told(&self) -> Option<i32> {
+        self.code.filter(|_| self.drained)
     }
 
     /// In a forked process: the child is the parent's, and its descriptors close here.
@@ -116,8 +126,9 @@ impl State {
     pub(super) fn serve(&mut self, answers: &mut Answers) -> bool {
         self.out.serve(answers);
         self.err.serve(answers);
-        if let Some(code) = self.code {
-            answers.extend(self.on_exit.drain(..).map(|(_, pending)| (pending, Ok(Value::Int(code.into())))));
+        self.tell(answers);
+        if self.flows() {
+            self.out.lose_if_unasked();
         }
         if self.phase == Phase::Over {
             self.stdin.refuse(answers);
@@ -125,6 +136,17 @@ impl State {
             return false;
         }
         self.stdin.waits() || self.out.may_read() || self.err.may_read()
+    }
+
+    fn tell(&mut self, answers: &mut Answers) {
+        if let Some(code) = self.told() {
+            answers.extend(self.on_exit.drain(..).map(|(_, pending)| (pending, Ok(Value::Int(code.into())))));
+        }
+    }
+
+    /// A wait for the end of a terminal's program, without a reader, does not hold the program up.
+    fn flows(&self) -> bool {
+        self.terminal.is_some() && !self.on_exit.is_empty()
     }
 
     pub(super) fn withdraw(&mut self, id: u64) -> Option<Pending> {
@@ -152,23 +174,37 @@ impl State {
                 self.stolen = true;
                 Some(255)
             });
+            if self.code.is_some() && self.terminal.is_some() {
+                self.out.take_the_rest();
+            }
         }
         if (all || news == News::Stdin) && self.stdin.flush(answers) {
             desk.close(&mut self.stdin.fd);
         }
+        let flows = self.flows();
         let discard = self.ending || self.too_much;
         for (inlet, its) in [(&mut self.out, News::Out), (&mut self.err, News::Err)] {
             // Also one that was full and has room again.
-            if all || news == its || inlet.paused {
-                if inlet.fd.is_some() && (discard || inlet.has_room()) && inlet.pump(desk.scratch, discard) {
+            if all || news == its || inlet.paused || news == News::End && inlet.screen.is_some() {
+                if inlet.fd.is_some() && (discard || inlet.has_work()) && inlet.pump(desk.scratch, discard) {
                     desk.close(&mut inlet.fd);
                 }
                 inlet.serve(answers);
-                if inlet.paused && (discard || inlet.has_room()) {
+                if flows {
+                    inlet.lose_if_unasked();
+                }
+                if inlet.paused && (discard || inlet.has_work()) {
                     desk.again(self.key);
                 }
             }
         }
+        let replies = self.out.screen.as_mut().map(Screen::take_replies).filter(|replies| !replies.is_empty());
+        if replies.is_some_and(|replies| self.stdin.reply(replies)) && self.stdin.flush(answers) {
+            desk.close(&mut self.stdin.fd);
+        }
+        let goes_on = self.out.paused && (discard || self.out.has_work());
+        // After its end has been seen, a read that found nothing has found all.
+        self.drained |= self.code.is_some() && !goes_on;
         if let Some(most) = self.whole.as_ref().and_then(|w| w.most)
             && self.out.len() + self.err.len() > most
             && !self.too_much
@@ -185,6 +221,16 @@ impl State {
     fn kill(&mut self) {
         if !self.killed {
             self.killed = true;
+            self.kill_all();
+        }
+    }
+
+    /// It has not been reaped.
+    pub(super) fn kill_all(&mut self) {
+        if self.terminal.is_some() {
+            self.session_killed = true;
+            sys::kill_session(self.pid);
+        } else {
             let _ = sys::signal_group(self.pid, libc::SIGKILL);
         }
     }
@@ -195,8 +241,12 @@ impl State {
             self.kill();
             (self.due, late) = (None, false);
         }
+        if self.killed && self.terminal.is_some() && !self.session_killed {
+            // The stop was on a thread that has no time to look for a session's processes.
+            self.kill_all();
+        }
         let Some(code) = self.code else { return };
-        answers.extend(self.on_exit.drain(..).map(|(_, pending)| (pending, Ok(Value::Int(code.into())))));
+        self.tell(answers);
         if self.out.fd.is_none() && self.err.fd.is_none() {
             self.finish(code, desk, answers);
         } else if self.killed {
@@ -211,10 +261,11 @@ impl State {
     /// Step 3. The child leaves the list of those that live when its phase is `Over`.
     fn finish(&mut self, code: i32, desk: &mut Desk<'_>, answers: &mut Answers) {
         if !self.stolen {
-            let _ = sys::signal_group(self.pid, libc::SIGKILL);
+            self.kill_all();
             sys::reap(self.pid);
         }
         self.phase = Phase::Over;
+        self.drained = true;
         self.due = None;
         if let Some(guard) = desk.guard() {
             guard.vacate(self.place);
@@ -225,21 +276,12 @@ impl State {
         self.stdin.refuse(answers);
         self.out.serve(answers);
         self.err.serve(answers);
+        self.tell(answers);
         answers.extend(self.on_over.drain(..).map(|(_, pending)| (pending, Ok(Value::Unit))));
         if let Some(whole) = self.whole.take() {
             let completed = Completed { code, stdout: self.out.take_all(), stderr: self.err.take_all() };
-            let outcome = self.judge(whole.command, completed, whole.check, whole.most);
-            answers.push((whole.pending, outcome));
+            let stopped = self.killed.then(|| self.started.map_or(Duration::ZERO, |s| s.elapsed()));
+            answers.push(whole.answer(completed, stopped, self.too_much));
         }
-    }
-
-    fn judge(&self, command: Arc<Command>, completed: Completed, check: bool, most: Option<usize>) -> Outcome {
-        let why = match most {
-            Some(most) if self.too_much => Why::TooMuch(most),
-            _ if self.killed => Why::Stopped(self.started.map_or(Duration::ZERO, |s| s.elapsed())),
-            _ if check && completed.code != 0 => Why::Code,
-            _ => return Ok(Value::Other(Box::new(completed))),
-        };
-        Err(Error::Other(Box::new(Failed { command, completed, why })))
     }
 }

@@ -5,7 +5,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, pid_t};
 
-fn checked(result: c_int) -> io::Result<c_int> {
+use super::session;
+
+pub(super) fn checked(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
@@ -63,6 +65,26 @@ pub(super) fn write(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
 pub(super) fn signal_group(leader: pid_t, signal: c_int) -> io::Result<()> {
     // SAFETY: a plain system call.
     checked(unsafe { libc::kill(-leader, signal) }).map(drop)
+}
+
+/// Kills every process of a session. Its leader has not been reaped, so that the number is still its own.
+pub(super) fn kill_session(leader: pid_t) {
+    let _ = signal_group(leader, libc::SIGKILL);
+    let mut known = Vec::new();
+    // Those that were started meanwhile come with the next look; what has been killed starts nothing more.
+    loop {
+        let before = known.len();
+        session::members(leader, |pid| {
+            if !known.contains(&pid) {
+                known.push(pid);
+                // SAFETY: a plain system call, about a process that was of the session a moment ago.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
+        });
+        if known.len() == before {
+            return;
+        }
+    }
 }
 
 /// How a child has ended, as Python says it: its code, or the signal as a negative number. It stays a zombie.

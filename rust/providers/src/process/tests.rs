@@ -37,7 +37,7 @@ fn failed(outcome: Outcome) -> Failed {
 }
 
 fn open(argv: &[&str]) -> Arc<Live> {
-    match run(&Open { command: command(argv), owner: None }) {
+    match run(&Open { command: command(argv), owner: None, terminal: None }) {
         Ok(Value::Other(any)) => Arc::new(*any.downcast().unwrap()),
         other => panic!("{other:?}"),
     }
@@ -165,7 +165,7 @@ fn a_polite_end_has_its_time() {
 
 #[test]
 fn a_sweep_takes_what_was_opened_under_its_owner() {
-    let owned = |owner| match run(&Open { command: command(&["sleep", "1000"]), owner }) {
+    let owned = |owner| match run(&Open { command: command(&["sleep", "1000"]), owner, terminal: None }) {
         Ok(Value::Other(any)) => *any.downcast::<Live>().unwrap(),
         other => panic!("{other:?}"),
     };
@@ -227,7 +227,7 @@ fn a_birth_without_clone() {
         let number = AtomicI32::new(0);
         let (reader, writer) = sys::pipe().unwrap();
         let script = ours(&["/bin/sh", "-c", "echo $A; ls /dev/fd | wc -l; kill -15 $$"], Some("/tmp"));
-        let born = nursery.bear(&script, [None, Some(&writer), None], &number).unwrap();
+        let born = nursery.bear(&script, [None, Some(&writer), None], false, &number).unwrap();
         drop(writer);
         assert!(born.pidfd.is_none());
         assert_eq!(number.load(Ordering::SeqCst), born.pid);
@@ -239,7 +239,7 @@ fn a_birth_without_clone() {
         let n = sys::read(&reader.as_fd().try_clone_to_owned().unwrap(), &mut said).unwrap();
         assert_eq!(std::str::from_utf8(&said[..n]).unwrap().split_whitespace().collect::<Vec<_>>(), ["b=c", "4"]);
         for (command, about) in [(ours(&["/no/such"], None), "/no/such"), (ours(&["true"], Some("/no/folder")), "/no/folder")] {
-            let refused = nursery.bear(&command, [None, None, None], &number).err().unwrap();
+            let refused = nursery.bear(&command, [None, None, None], false, &number).err().unwrap();
             assert_eq!(os_error(Err(refused)), (libc::ENOENT, Some(PathBuf::from(about))));
         }
     })
