@@ -1,4 +1,4 @@
-"""Builds the Rust peer for the Python that runs this script, and puts it where the suites look for it."""
+"""Builds the Rust peer for the Python that runs this script and the local server, where the suites look for them."""
 
 import os
 import shutil
@@ -23,11 +23,16 @@ def build() -> Path:
     library = "libmountain_bench_peers" + (".dylib" if sys.platform == "darwin" else ".so")
     module = PLACE / f"mountain_bench_peers{sysconfig.get_config_var('EXT_SUFFIX')}"
     PLACE.mkdir(parents=True, exist_ok=True)
-    # A copy under a new name, then a rename: a process that has the old module mapped keeps it.
-    fresh = module.with_suffix(".new")
-    shutil.copy2(TARGET / "release" / library, fresh)
-    fresh.replace(module)
+    _put(library, module)
+    _put("local_server", PLACE / "local_server")
     return module
+
+
+def _put(made: str, place: Path) -> None:
+    """A copy under a new name, then a rename: a process that has the old one mapped keeps it."""
+    fresh = place.with_suffix(".new")
+    shutil.copy2(TARGET / "release" / made, fresh)
+    fresh.replace(place)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ policies     Timeout, Retry (Backoff, constant, exponential, RetryBudget), Fallb
 with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache, Hedge
 runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Dump, Statistics, EffectStatistics, LimitStatistics
 services     Key, need, sidecar, Health, ServiceHealth
-modules      errors: what can go wrong; fs: files; process: programs; search: lines that match
+modules      errors: what can go wrong; fs: files; http: requests; process: programs; search: lines that match
 """
+
+import typing as _typing
 
 from . import _native as _native  # first: an interpreter that cannot have it is told so before anything else is loaded
 
@@ -53,6 +55,23 @@ from .policy import (
 from .policy._priority import Priority, priority
 from .process._sidecar import sidecar
 from .telemetry._health import Health, ServiceHealth
+
+if _typing.TYPE_CHECKING:
+    from . import http
+else:
+    #: Imported when they are first named: a program that has no use for them does not wait for them.
+    _LATER = frozenset(("http",))
+
+    def __getattr__(name: str) -> object:
+        if name in _LATER:
+            from importlib import import_module
+
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})
+
 
 __all__ = [
     "effect",
@@ -103,6 +122,7 @@ __all__ = [
     "ServiceHealth",
     "errors",
     "fs",
+    "http",
     "process",
     "search",
 ]

@@ -44,6 +44,7 @@ _native.bind(
     stream_rests=stream_ends.rests,
     tell_waiter=stream_ends.tell,
     look_for_tracing=_otel.look,
+    outgoing=_otel.outgoing,
     slow=_logs.slow,
     log=_logs.native,
     hears_policy=_logs.hears_policy,

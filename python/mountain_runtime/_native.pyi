@@ -2,7 +2,7 @@
 
 import os
 from asyncio import AbstractEventLoop, Future, Task
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, ContextVar
 from types import CodeType, FrameType, GenericAlias, MethodType, TracebackType
@@ -27,7 +27,18 @@ __all__ = [
     "EffectFunction",
     "Entry",
     "Handle",
+    "Headers",
     "HedgeState",
+    "HttpBody",
+    "HttpClient",
+    "Progress",
+    "Response",
+    "close_idle",
+    "http_answers_with",
+    "http_progressed",
+    "http_response",
+    "http_transient_is",
+    "needs",
     "Job",
     "Jobs",
     "Landing",
@@ -944,6 +955,125 @@ class Search:
 
     def __new__(cls, pattern: str, root: _StrPath, options: Mapping[str, object], /) -> Self: ...
     def begin(self) -> Batches[Match]: ...
+
+# -- HTTP -----------------------------------------------------------------------------------------------------------
+
+@final
+class Headers(Mapping[str, str]):
+    """The headers of an answer: a mapping that takes names in any case. Several values of one name are one, with
+    commas."""
+
+    def __getitem__(self, name: str, /) -> str: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __len__(self) -> int: ...
+    @overload
+    def get(self, name: str, default: None = None, /) -> str | None: ...
+    @overload
+    def get(self, name: str, default: str, /) -> str: ...
+    @overload
+    def get(self, name: str, default: _T, /) -> str | _T: ...
+    def all(self, name: str, /) -> list[str]:
+        """All values of one name, as they came."""
+
+@final
+class Response:
+    """A whole answer."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def url(self) -> str:
+        """The address that answered, after redirects."""
+    @property
+    def method(self) -> str:
+        """The method of the request that was answered, after redirects."""
+    @property
+    def version(self) -> str:
+        """Of HTTP: "1.0", "1.1" or "2"."""
+    @property
+    def headers(self) -> Headers: ...
+    @property
+    def content(self) -> bytes:
+        """The body, unpacked."""
+    @property
+    def text(self) -> str:
+        """The body by the charset of its Content-Type, or as UTF-8; what cannot be read is replaced."""
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError where it is none."""
+    @property
+    def retry_after(self) -> float | None:
+        """The wait that the server asks for, in seconds."""
+    @property
+    def repeatable(self) -> bool:
+        """To send its request twice does no harm, by its method or by its Idempotency-Key."""
+    def raise_for_status(self) -> Self:
+        """The answer itself. Raises StatusError for a status of 400 or above."""
+
+@final
+class HttpClient:
+    def __new__(
+        cls,
+        *,
+        base: str,
+        headers: list[tuple[str, str]],
+        http2: bool,
+        connections: int,
+        per_host: int,
+        redirects: int,
+        max_body: int,
+        proxy: str | None,
+        ca: _StrPath | None,
+        cert: tuple[_StrPath, _StrPath] | None,
+        public_only: bool,
+        cookies: bool,
+    ) -> Self: ...
+    def request(
+        self, method: str, url: str, headers: list[tuple[str, str]] | None, body: bytes | None, check: bool, /
+    ) -> Effect[Response]: ...
+    def open(
+        self, method: str, url: str, headers: list[tuple[str, str]] | None, body: bytes | None, check: bool, /
+    ) -> Effect[HttpBody]: ...
+    def download(
+        self,
+        url: str,
+        to: _StrPath,
+        headers: list[tuple[str, str]] | None,
+        resume: bool,
+        progress: Progress | None,
+        /,
+    ) -> Effect[int]: ...
+    def connections(self) -> tuple[int, int]: ...
+    def close(self) -> None: ...
+
+@final
+class Progress:
+    def __init__(self) -> None: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int | None: ...
+
+@final
+class HttpBody:
+    @property
+    def status(self) -> int: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def headers(self) -> Headers: ...
+    def next(self) -> Effect[bytes | None]: ...
+    def close(self) -> None: ...
+
+def http_answers_with(answer: Callable[..., object] | None, /) -> Callable[..., object] | None: ...
+def close_idle() -> None: ...
+def http_progressed(progress: Progress, size: int, /) -> None: ...
+def needs(feature: str, /) -> None: ...
+def http_response(
+    method: str, url: str, status: int, headers: list[tuple[str, str]], body: bytes, repeatable: bool, /
+) -> Response: ...
+def http_transient_is(function: Callable[[Exception], bool | float], /) -> None: ...
 
 # -- processes ------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DUPLICATES = ROOT / "examples" / "duplicates" / "main.py"
 BATCH = ROOT / "examples" / "batch" / "main.py"
+CRAWLER = ROOT / "examples" / "crawler" / "main.py"
+GATEWAY = ROOT / "examples" / "gateway" / "main.py"
 FLAKY_API = ROOT / "examples" / "flaky_api" / "main.py"
 #: Programs as users write them.
 PROGRAMS = Path(__file__).parent / "programs"

@@ -15,6 +15,7 @@ from benches.table import table
 
 POLICIES = {"tenacity", "stamina", "pyresilience", "hand-loop", "wait_for", "bare"}
 BRIDGES = {"pyo3-async-runtimes", "run_in_executor", "to_thread", "anyio", "create_task"}
+CLIENTS = {"httpx", "aiohttp", "niquests", "pyreqwest"}
 READERS = {"sync-loop", "to_thread", "run_in_executor", "aiofiles", "anyio"}
 CLOCKS = {"asyncio", "pyo3-async-runtimes"}
 PROMISED = {
@@ -50,6 +51,12 @@ PROMISED = {
         "walk-stat": {"os.scandir"},
     },
     "search": {"regex": {"rg", "re"}},
+    "http": {
+        "get": CLIENTS,
+        "get-cpu": CLIENTS,
+        "get-stack": {"aiohttp, tenacity, aiolimiter, purgatory"},
+        "stream": {"aiohttp"},
+    },
     "lifecycle": {
         "start-stop": {"AsyncExitStack"},
         "idle-close": {"TaskGroup"},
@@ -95,6 +102,7 @@ EXTRAS = {
     ("keys", "aiolimiter, a first call"): "aiolimiter",
     ("keys", "aiolimiter, left when idle"): "aiolimiter",
     ("dashboard-gap", "no page, percent of a core"): "no page",
+    ("stream", "aiohttp, memory growth"): "aiohttp",
     ("batch", "aiodataloader, each in a task"): "aiodataloader",
     ("batch", "no batch, each in a task"): "create_task",
     ("chunked", "aiostream, ours with within"): "aiostream",

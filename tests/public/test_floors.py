@@ -61,6 +61,17 @@ PROVIDER_FLOORS = {
         {"append", "copy", "file", "walk_beneath"},
         {"mod"},
     ],
+    "http": [
+        {"address", "fields", "jar", "progress", "proxy", "text", "tls", "whole"},
+        {"response", "settings"},
+        {"failure", "pool"},
+        {"connect", "decode", "reactor", "redirect"},
+        {"ask"},
+        {"send"},
+        {"fetch"},
+        {"body", "download"},
+        {"mod"},
+    ],
     "process": [
         {"session"},
         {"answer", "command", "shared", "sys", "turns"},
@@ -83,17 +94,18 @@ PROVIDER_FLOORS = {
         {"look", "watch", "ways"},
         {"mod"},
     ],
-    "": [{"trial"}, {"fork"}, {"lib"}],
+    "": [{"trial"}, {"all", "fork"}, {"lib"}],
 }
 #: The imports that a folder of the providers may have of the others, through their `mod`.
 PROVIDER_NEEDS = {
     "pool": set(),
     "feed": set(),
     "fs": {"pool", "feed"},
+    "http": set(),
     "process": set(),
     "search": {"feed", "fs"},
     "watch": {"feed", "fs"},
-    "": {"feed", "fs", "pool", "process", "search", "watch"},
+    "": {"feed", "fs", "http", "pool", "process", "search", "watch"},
 }
 #: The package's rooms and modules from the ground up. `_bind` hands the native module what it calls; the empty name is
 #: the package itself.
@@ -106,6 +118,7 @@ PACKAGE_ROOMS = [
     "telemetry",
     "_effect",
     "fs",
+    "http",
     "search",
     "process",
     "_services",
@@ -368,7 +381,7 @@ def test_no_module_of_the_package_needs_one_that_needs_it() -> None:
 def test_no_block_of_the_package_sets_attributes_of_what_passes_through_it() -> None:
     """contextlib's decorators do, which frozen exceptions do not take. A fixture's lets none of the user's through."""
     made = re.compile(r"^\s*@(?:contextlib\.)?(?:async)?contextmanager", re.MULTILINE)
-    assert [name for name, file in MODULES.items() if made.search(file.read_text())] == ["testing"]
+    assert [name for name, file in MODULES.items() if made.search(file.read_text())] == ["testing", "testing._http"]
 
 
 def test_examples_import_public_names_only() -> None:

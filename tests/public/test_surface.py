@@ -17,7 +17,8 @@ NAMES = {
     "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "RetryBudget", "Fallback",
     "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Hedge", "Pipeline",
     "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Dump", "Statistics", "EffectStatistics",
-    "LimitStatistics", "Key", "need", "sidecar", "Health", "ServiceHealth", "errors", "fs", "process", "search",
+    "LimitStatistics", "Key", "need", "sidecar", "Health", "ServiceHealth", "errors", "fs", "http", "process",
+    "search",
 }  # fmt: skip
 
 ERRORS = {

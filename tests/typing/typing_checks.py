@@ -48,6 +48,7 @@ from mountain_runtime import (
     exponential,
     fs,
     gather,
+    http,
     need,
     priority,
     process,
@@ -452,6 +453,11 @@ VALUES = (
     assert_type(fs.read_text("a").then(lambda text: fs.write_text("b", text)), Effect[None]),
     assert_type(fs.stat("a").map(lambda entry: entry.size), Effect[int]),
     assert_type(fs.rooted("a").read_bytes("b").under(Fallback(shout, on=OSError)), Effect[bytes | str]),
+    assert_type(http.Client().get("http://a"), Effect[http.Response]),
+    assert_type(
+        http.Client().post("http://a", json=[1]).under(Timeout(1), Retry(on=http.transient)), Effect[http.Response]
+    ),
+    assert_type(http.Client().download("http://a", "b"), Effect[int]),
 )
 
 
@@ -532,6 +538,14 @@ async def used(rt: Runtime) -> int:
             assert_type(piece, bytes)
     async for match in search.lines("x", ".", context=1):
         assert_type((match.line, match.before, match.cut), tuple[int, tuple[str, ...], tuple[int, int] | None])
+    async with http.Client() as client, client.open("GET", "http://a", headers={"a": "b"}) as body:
+        assert_type(body.headers["a"], str)
+        async for piece in body:
+            assert_type(piece, bytes)
+        async for line in body.lines():
+            assert_type(line, str)
+        async for event in body.events():
+            assert_type(event.data, str)
     match await load(1).attempt(Missing):
         case Ok(value):
             assert_type(value, bytes)

@@ -18,7 +18,7 @@ import asyncio
 import functools
 from collections.abc import Callable
 
-from .._native import sweep_groups
+from .._native import close_idle, sweep_groups
 from .._services.services import Services
 from .._shutdown.clock import Clock
 from .._shutdown.report import ShutdownReport
@@ -133,7 +133,8 @@ def _end_threads(owner: Owner, _: float) -> bool:
 
 
 def _end_workers(owner: Owner, timeout: float) -> bool:
-    """Native workers of the runtime's own end."""
+    """Native workers of the runtime's own end. Connections that no request uses close."""
+    close_idle()
     return owner._end_workers(timeout)
 
 

@@ -19,7 +19,7 @@ from . import _exports, _logs
 if TYPE_CHECKING:
     from ._made import Made
 
-__all__ = ["add_caller", "after_fork", "callers", "flush", "link_callers", "look", "set_callers", "traces"]
+__all__ = ["add_caller", "after_fork", "callers", "flush", "link_callers", "look", "outgoing", "set_callers", "traces"]
 
 _log = _logs.logger("telemetry")
 
@@ -93,6 +93,17 @@ def after_fork() -> None:
 def traces() -> bool:
     """Whether spans are made."""
     return _provider is not None
+
+
+def outgoing() -> list[tuple[str, str]]:
+    """The headers by which a server goes on with the caller's trace; none where the application does not trace."""
+    if _provider is None:
+        return []
+    from opentelemetry.propagate import inject
+
+    headers: dict[str, str] = {}
+    inject(headers)
+    return list(headers.items())
 
 
 # -- the spans of those who wait for one call ----------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""For tests: time that jumps (`virtual_clock`), policies in a state that a test is about, faults and fakes."""
+"""For tests: time that jumps (`virtual_clock`), policies in a state that a test is about, faults, fakes, requests."""
 
 import asyncio
 import threading
@@ -12,10 +12,23 @@ from ..policy._keys import check_key
 from ..policy.breaker import CircuitBreaker
 from ..policy.rate import RateLimit
 from ._chaos import Chaos, ChaosStatistics, chaos
+from ._http import Reply, Request, http
 from ._virtual_loop import CENTURY, VirtualLoop, VirtualTime, replace
 from ._watch import Watched, watch
 
-__all__ = ["Chaos", "ChaosStatistics", "VirtualClock", "Watched", "chaos", "exhaust", "open_circuit", "watch"]
+__all__ = [
+    "Chaos",
+    "ChaosStatistics",
+    "Reply",
+    "Request",
+    "VirtualClock",
+    "Watched",
+    "chaos",
+    "exhaust",
+    "http",
+    "open_circuit",
+    "watch",
+]
 
 
 class VirtualClock:

@@ -103,6 +103,9 @@ mod _native {
     use super::policy::rate::RateState;
     #[pymodule_export]
     use super::port::flight_guard::Landing;
+    #[cfg(feature = "http")]
+    #[pymodule_export]
+    use super::providers::answer::{Headers, HttpBody, Response};
     #[pymodule_export]
     use super::providers::batches::{Batches, fs_glob, fs_walk, fs_walk_beneath};
     #[pymodule_export]
@@ -117,6 +120,9 @@ mod _native {
     use super::providers::fs::{
         fs_append, fs_copy, fs_hash, fs_mkdir, fs_move, fs_private_folder, fs_read, fs_read_many, fs_remove, fs_stat, fs_write,
     };
+    #[cfg(feature = "http")]
+    #[pymodule_export]
+    use super::providers::http::{HttpClient, Progress, http_answers_with, http_progressed, http_response, http_transient_is};
     #[pymodule_export]
     use super::providers::locked::{Locked, fs_lock};
     #[pymodule_export]
@@ -128,6 +134,8 @@ mod _native {
     use super::providers::search::{Match, Search};
     #[pymodule_export]
     use super::providers::watch::{Change, fs_watch};
+    #[pymodule_export]
+    use super::providers::{close_idle, needs};
     #[pymodule_export]
     use super::python::api::bind;
     #[pymodule_export]

@@ -40,7 +40,15 @@ pub enum Error {
     /// All contestants of a race failed.
     All(Vec<Error>),
     /// A provider's own failure, whose type the port knows.
-    Other(Box<dyn Any + Send + Sync>),
+    Other(Box<dyn Foreign>),
+}
+
+/// A provider's own type of failure.
+pub trait Foreign: Any + Send + Sync + fmt::Debug {
+    /// The errno of the builtin exception that it becomes, if it becomes one: by that a policy's `on` names it.
+    fn errno(&self) -> Option<i32> {
+        None
+    }
 }
 
 /// The host's name of a call or of a deadline.

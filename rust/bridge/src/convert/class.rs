@@ -17,7 +17,7 @@ pub(crate) fn class(e: &Error) -> &str {
         Error::TimedOut(_) => "mountain_runtime.errors.TimedOut",
         Error::Refused(_) => "mountain_runtime.errors.Rejected",
         Error::All(_) => "ExceptionGroup",
-        Error::Other(any) => provided::class(&**any).unwrap_or(BUG),
+        Error::Other(failure) => provided::class(&**failure).unwrap_or(BUG),
         Error::Cancelled | Error::Panic(_) => BUG,
     }
 }

@@ -200,8 +200,7 @@ impl Effect {
         let py = slf.py();
         let me = slf.get();
         // Native work that knows its arguments has no function to ask about them.
-        let given = if let Work::Native { given: Some(given), .. } = &me.work { Some(given.args.bind(py)) } else { None };
-        let plan = Plan::under(me.plan.bind(py), policies, given)?;
+        let plan = Plan::under(me.plan.bind(py), policies, me.work.given(py))?;
         me.mark_used();
         if let Work::Call { args, kwargs, .. } = &me.work
             && plan.get().calls_again

@@ -20,6 +20,7 @@ use crate::globals::clock;
 use crate::handle::Handle;
 use crate::observe::call_record::CallRecord;
 use crate::observe::call_record::Watched;
+use crate::observe::outgoing;
 use crate::observe::retries;
 use crate::observe::spans;
 use crate::observe::watch;
@@ -53,7 +54,7 @@ impl Work {
     fn operation(&self, py: Python<'_>, start: &Start) -> PyResult<Option<Arc<dyn Operation>>> {
         match self {
             Work::Call { .. } => Ok(None),
-            Work::Native { operation, .. } => Ok(Some(operation.clone())),
+            Work::Native { operation, .. } => Ok(Some(outgoing::traced(py, operation))),
             Work::Group { children, mode } => {
                 let tallies = || children.iter().map(|child| child.get().plan.get().tally.clone()).collect();
                 let told = CallRecord::of_parts(py, tallies)?;

@@ -6,6 +6,7 @@ mod effect;
 pub(crate) mod function;
 mod launch;
 mod never_awaited;
+pub(crate) mod pretended;
 pub(crate) mod slot;
 
 pub(crate) use effect::*;

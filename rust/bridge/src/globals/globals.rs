@@ -132,7 +132,8 @@ pub(crate) fn workers(workers: Option<usize>) -> std::io::Result<Workers> {
 
 /// All tokio runtimes of this process.
 pub(crate) fn runtimes() -> Vec<tokio::runtime::Handle> {
-    process().runtimes.lock().iter().filter_map(|r| r.upgrade().map(|r| (*r).clone())).collect()
+    let ours: Vec<_> = process().runtimes.lock().iter().filter_map(|r| r.upgrade().map(|r| (*r).clone())).collect();
+    ours.into_iter().chain(mountain_providers::all::runtimes()).collect()
 }
 
 /// Where native work runs by default.
@@ -153,11 +154,14 @@ fn series() -> usize {
 /// The process's gauges at this moment.
 fn gauges() -> Gauges {
     let waiting = PARKED.get().map_or(0, |parked| parked()) as u64;
+    let (open, idle) = mountain_providers::all::connections();
     Gauges {
         running: begun().saturating_sub(waiting),
         waiting,
         threads_busy: BUSY.load(Ordering::Relaxed),
         threads_abandoned: ABANDONED.load(Ordering::Relaxed) + mountain_providers::pool::abandoned() as u64,
+        connections_busy: open.saturating_sub(idle) as u64,
+        connections_idle: idle as u64,
     }
 }
 

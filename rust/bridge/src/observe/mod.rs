@@ -4,6 +4,7 @@ pub(crate) mod breakers;
 pub(crate) mod call_record;
 pub(crate) mod dashboard;
 pub(crate) mod log;
+pub(crate) mod outgoing;
 pub(crate) mod progress;
 pub(crate) mod retries;
 pub(crate) mod span_events;

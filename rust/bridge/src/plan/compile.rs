@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use mountain_core::effect::OnErrno;
+use mountain_core::effect::NativeOn;
 use mountain_core::observe::Tally;
 use mountain_core::policy;
 use mountain_core::sync::Mutex;
@@ -23,7 +23,7 @@ struct Compiled {
     core: policy::Layer,
     on: On,
     /// `on` by errno; `None` where only Python can judge.
-    native_on: Option<OnErrno>,
+    native_on: Option<NativeOn>,
     asks: Asks,
     functions: Functions,
 }

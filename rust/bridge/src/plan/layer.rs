@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mountain_core::effect::{Keys, OnErrno};
+use mountain_core::effect::{Judge, Keys, NativeOn};
 use mountain_core::policy::{self, idle, retry, timeout};
 use pyo3::exceptions::{PyException, PyOSError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
@@ -241,8 +242,17 @@ pub(crate) fn read_on(py: Python<'_>, layer: &Layer) -> PyResult<On> {
     }
 }
 
-/// `on` by errno. `None`: a class or function that only Python can judge, so the effect runs inline.
-pub(crate) fn native_on(py: Python<'_>, layer: &Layer) -> Option<OnErrno> {
+/// The functions of an `on=` that a provider has natively too.
+static JUDGES: PyOnceLock<(Py<PyAny>, Judge)> = PyOnceLock::new();
+
+/// From now on `function`, as an `on=`, is that native one.
+#[cfg(feature = "http")]
+pub(crate) fn judges_natively(py: Python<'_>, function: Py<PyAny>, native: Judge) {
+    let _ = JUDGES.set(py, (function, native));
+}
+
+/// `on` as native work needs it. `None`: a class or function that only Python can judge, so the effect runs inline.
+pub(crate) fn native_on(py: Python<'_>, layer: &Layer) -> Option<NativeOn> {
     // Values and stand-ins are Python objects.
     if matches!(layer.core, policy::Layer::Cache(_)) || layer.functions.take_values() {
         return None;
@@ -254,16 +264,21 @@ pub(crate) fn native_on(py: Python<'_>, layer: &Layer) -> Option<OnErrno> {
     {
         return None;
     }
-    let Some(on) = &layer.on else { return Some(Some(Vec::new())) };
+    let Some(on) = &layer.on else { return Some(NativeOn::Errnos(Vec::new())) };
+    if let Some((function, judge)) = JUDGES.get(py)
+        && on.is(function)
+    {
+        return Some(NativeOn::Judged(*judge));
+    }
     let mut errnos = Vec::new();
     for class in classes(on.bind(py)).ok()?? {
         // To a breaker each failure of native work counts. A retry on Exception acts on more than OS errors: only
         // Python can judge.
         let all = matches!(layer.core, policy::Layer::Breaker(_)) && class.is(py.get_type::<PyException>());
         if all || class.is(py.get_type::<PyOSError>()) {
-            return Some(None);
+            return Some(NativeOn::All);
         }
         errnos.extend(errnos_of(&class).ok()??);
     }
-    Some(Some(errnos))
+    Some(NativeOn::Errnos(errnos))
 }

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use mountain_core::effect::OnErrno;
+use mountain_core::effect::NativeOn;
 use mountain_core::observe::Count;
 use mountain_core::observe::Tally;
 use mountain_core::policy;
@@ -54,7 +54,7 @@ pub(crate) struct Plan {
     /// The errors that each layer acts on.
     pub(super) on: Vec<On>,
     /// The same by errno; `None` where only Python can judge, so that the effect runs inline.
-    pub(super) native_on: Option<Arc<[OnErrno]>>,
+    pub(super) native_on: Option<Arc<[NativeOn]>>,
     /// Where the starts and ends of its calls are counted.
     pub(crate) tally: Arc<Tally>,
     /// Where retries and fallbacks are counted; a flight counts its own at the effect's.
@@ -178,7 +178,7 @@ impl Plan {
         self.on.get(layer).unwrap_or(&On::Nothing)
     }
 
-    pub(crate) fn native_on(&self) -> Option<&Arc<[OnErrno]>> {
+    pub(crate) fn native_on(&self) -> Option<&Arc<[NativeOn]>> {
         self.native_on.as_ref()
     }
 

@@ -1,12 +1,16 @@
 //! The native providers as effects, each with the conversions of its own values. The work is in the crate
 //! `mountain-providers`.
 
+#[cfg(feature = "http")]
+pub(crate) mod answer;
 pub(crate) mod batches;
 pub(crate) mod beneath;
 pub(crate) mod child;
 pub(crate) mod entry;
 pub(crate) mod file;
 pub(crate) mod fs;
+#[cfg(feature = "http")]
+pub(crate) mod http;
 pub(crate) mod locked;
 pub(crate) mod path;
 pub(crate) mod process;

@@ -47,6 +47,8 @@ pub(crate) struct Api {
     pub(crate) tell_waiter: Py<PyAny>,
     /// Finds out whether the application traces.
     pub(crate) look_for_tracing: Py<PyAny>,
+    /// The headers by which a server goes on with the current span's trace.
+    pub(crate) outgoing: Py<PyAny>,
     /// Passes a message to `logging`.
     pub(crate) log: Py<PyAny>,
     /// Whether the logger of the area `policy` takes records of a level.
@@ -153,6 +155,7 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
         stream_rests: get("stream_rests")?.unbind(),
         tell_waiter: get("tell_waiter")?.unbind(),
         look_for_tracing: get("look_for_tracing")?.unbind(),
+        outgoing: get("outgoing")?.unbind(),
         log: get("log")?.unbind(),
         hears_policy: get("hears_policy")?.unbind(),
         slow: get("slow")?.unbind(),

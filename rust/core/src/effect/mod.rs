@@ -25,7 +25,7 @@ pub use group::{Group, Mode, Told};
 pub use joined::Joined;
 pub use keys::{Keys, Use};
 pub use leaf::{Begin, Class, Course, Fault, Flights, GaveUp, Leaf, Verdict};
-pub use native::{NativeLeaf, OnErrno, Retries};
+pub use native::{Judge, NativeLeaf, NativeOn, Retries};
 pub use operation::{Abort, Abortable, Done, Host, Operation, Outcome, Sink};
 pub use rest::{AtWork, at_rest};
 pub use submitted::{Awaited, Submitted, each_permit};

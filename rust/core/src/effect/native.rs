@@ -11,8 +11,19 @@ use crate::error::{Error, OsError, Owner, Refused, TimedOut};
 use crate::schedule::Priority;
 use crate::value::{Memory, Value};
 
-/// The native failures that a retry tries again after, by errno. `None` stands for every OS error.
-pub type OnErrno = Option<Vec<i32>>;
+/// The native failures that a policy acts on.
+#[derive(Clone, Debug)]
+pub enum NativeOn {
+    /// Every OS error.
+    All,
+    /// By errno.
+    Errnos(Vec<i32>),
+    /// As a provider judges its own failures. A timeout counts where the operation may run again.
+    Judged(Judge),
+}
+
+/// The verdict on a failure, whatever the call.
+pub type Judge = fn(&Error) -> Verdict;
 
 /// Hears how retries go on: the place of the retry, the number of the failed attempt, the course, and the failure.
 pub type Retries = Arc<dyn Fn(usize, u32, Course, &Error) + Send + Sync>;
@@ -21,7 +32,7 @@ pub struct NativeLeaf {
     operation: Arc<dyn Operation>,
     host: Arc<Host>,
     answer: Arc<Answer>,
-    on: Vec<OnErrno>,
+    on: Vec<NativeOn>,
     priority: Priority,
     /// `None` where no log or watch hears of retries.
     retries: Option<Retries>,
@@ -67,7 +78,7 @@ impl NativeLeaf {
         operation: Arc<dyn Operation>,
         host: Arc<Host>,
         root: Arc<dyn Sink>,
-        on: Vec<OnErrno>,
+        on: Vec<NativeOn>,
         priority: Priority,
         retries: Option<Retries>,
     ) -> Self {
@@ -145,10 +156,12 @@ impl Leaf for NativeLeaf {
     }
 
     fn verdict(&self, layer: usize, fault: &mut Error) -> Result<Verdict, Error> {
-        let on = self.on.get(layer).and_then(Option::as_deref);
-        let yes = match fault.itself() {
-            Error::TimedOut(t) => t.owner.inside(layer),
-            e => names(on, e),
+        let yes = match (self.on.get(layer), fault.itself()) {
+            (Some(NativeOn::Judged(_)), Error::TimedOut(t)) => t.owner.inside(layer) && self.operation.may_repeat(),
+            (Some(NativeOn::Judged(judge)), e) => return Ok(judge(e)),
+            (_, Error::TimedOut(t)) => t.owner.inside(layer),
+            (Some(on), e) => on.names(e),
+            (None, e) => NativeOn::All.names(e),
         };
         Ok(if yes { Verdict::Yes } else { Verdict::No })
     }
@@ -172,8 +185,8 @@ impl Leaf for NativeLeaf {
 
     fn names(&self, layer: usize, fault: &mut Error) -> bool {
         match self.on.get(layer) {
-            Some(None) => true,
-            on => names(on.and_then(Option::as_deref), fault),
+            Some(NativeOn::All) => true,
+            on => on.unwrap_or(&NativeOn::All).names(fault),
         }
     }
 
@@ -182,19 +195,28 @@ impl Leaf for NativeLeaf {
     }
 }
 
-/// Whether `on` names a failure. A timeout of a call inside, which had a stack of its own, is an OS error with
-/// ETIMEDOUT, as in Python.
-fn names(on: Option<&[i32]>, e: &Error) -> bool {
-    const ETIMEDOUT: i32 = if cfg!(target_os = "linux") { 110 } else { 60 };
-    match e {
-        Error::Os(e) => on.is_none_or(|on| on.contains(&e.errno)),
-        Error::TimedOut(_) => on.is_none_or(|on| on.contains(&ETIMEDOUT)),
-        Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) | Error::Injected(_, e) => {
-            names(on, e)
+impl NativeOn {
+    /// Whether it names a failure. A timeout of a call inside, which had a stack of its own, is an OS error with
+    /// ETIMEDOUT, as in Python.
+    fn names(&self, e: &Error) -> bool {
+        const ETIMEDOUT: i32 = if cfg!(target_os = "linux") { 110 } else { 60 };
+        let has = |errno: i32| match self {
+            NativeOn::All => true,
+            NativeOn::Errnos(on) => on.contains(&errno),
+            NativeOn::Judged(_) => false,
+        };
+        match (self, e) {
+            (NativeOn::Judged(judge), e) => judge(e) != Verdict::No,
+            (_, Error::Os(e)) => has(e.errno),
+            (_, Error::TimedOut(_)) => has(ETIMEDOUT),
+            (_, Error::Other(e)) => e.errno().is_some_and(has),
+            (_, Error::Attempted(_, e) | Error::Of(_, e) | Error::Under(_, e) | Error::Within(_, e) | Error::Injected(_, e)) => {
+                self.names(e)
+            }
+            (_, Error::GaveUp(gave_up)) => self.names(&gave_up.1),
+            (_, Error::Beside(all)) => self.names(&all.0),
+            _ => false,
         }
-        Error::GaveUp(gave_up) => names(on, &gave_up.1),
-        Error::Beside(all) => names(on, &all.0),
-        _ => false,
     }
 }
 

@@ -37,6 +37,24 @@ pub trait Operation: Send + Sync {
         self.start(host, done)
     }
 
+    /// Whether it may run again after it ran out of time, for a policy that asks for such work only: what timed out may
+    /// have run.
+    fn may_repeat(&self) -> bool {
+        true
+    }
+
+    /// The tokio runtime that it runs on, where that is none of the host's: the policies around it run there too, and
+    /// no step has to wake another thread.
+    fn home(&self) -> Option<&'static tokio::runtime::Handle> {
+        None
+    }
+
+    /// This work with the headers of a trace, for work that asks a server; `None`: it asks none, and makes none.
+    fn traced(&self, headers: &dyn Fn() -> Vec<(String, String)>) -> Option<Arc<dyn Operation>> {
+        let _ = headers;
+        None
+    }
+
     /// Whether a worker should begin it, because it spawns a task or does its little work at once.
     fn wants_a_worker(&self) -> bool {
         false

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::{Cancel, Contained, until_cancelled};
 use crate::effect::{
-    Abort, Around, Call, Deadline, Flights, Holder, Host, Landed, Landing, NativeLeaf, OnErrno, Operation, PermitContext,
+    Abort, Around, Call, Deadline, Flights, Holder, Host, Landed, Landing, NativeLeaf, NativeOn, Operation, PermitContext,
     Retries, Shared, Sink, Terms, Trace,
 };
 use crate::error::Error;
@@ -21,7 +21,7 @@ pub(super) struct NativeFlights {
     pub(super) operation: Arc<dyn Operation>,
     pub(super) host: Arc<Host>,
     pub(super) root: Arc<dyn Sink>,
-    pub(super) on: Arc<[OnErrno]>,
+    pub(super) on: Arc<[NativeOn]>,
     pub(super) priority: Priority,
     pub(super) retries: Option<Retries>,
     pub(super) stack: Arc<[Layer]>,
@@ -74,7 +74,7 @@ impl Flights for NativeFlights {
             }
             outcome
         };
-        self.host.tokio.spawn(async move {
+        self.operation.home().unwrap_or(&self.host.tokio).spawn(async move {
             landing.land(match Contained(flight).await {
                 Ok(value) => Landed::Value(once(value)),
                 Err(e) => Landed::Failed(once(e)),

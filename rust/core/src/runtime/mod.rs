@@ -13,11 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use tokio::runtime::Handle;
+
 use crate::sync::Mutex;
 
 use self::flights::NativeFlights;
 use crate::effect::{
-    Abort, Abortable, Call, Deadline, Done, Host, Leaf, NativeLeaf, OnErrno, Operation, Outcome, Retries, Terms, Trace,
+    Abort, Abortable, Call, Deadline, Done, Host, Leaf, NativeLeaf, NativeOn, Operation, Outcome, Retries, Terms, Trace,
 };
 use crate::error::{Error, Origin, Owner};
 use crate::observe::{Count, Doing, Observer, Tally};
@@ -28,7 +30,7 @@ pub struct Program {
     pub operation: Arc<dyn Operation>,
     pub stack: Arc<[Layer]>,
     /// For each layer that is a retry, the errors on which it calls again.
-    pub on: Arc<[OnErrno]>,
+    pub on: Arc<[NativeOn]>,
     pub inherited: Deadline,
     /// Whether the program itself acts on the inherited deadline.
     pub watched: bool,
@@ -47,7 +49,15 @@ pub struct Program {
 
 impl Operation for Program {
     fn wants_a_worker(&self) -> bool {
-        !self.is_bare() || self.operation.wants_a_worker()
+        (!self.is_bare() && self.operation.home().is_none()) || self.operation.wants_a_worker()
+    }
+
+    fn home(&self) -> Option<&'static Handle> {
+        self.operation.home()
+    }
+
+    fn may_repeat(&self) -> bool {
+        self.operation.may_repeat()
     }
 
     fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
@@ -104,10 +114,11 @@ impl Operation for Program {
                 }
             })
         };
+        let tokio = self.operation.home().unwrap_or(&host.tokio);
         if self.stack.iter().any(Layer::queues) {
-            begin(host, done, engine);
+            begin_on(tokio, done, engine);
         } else {
-            host.tokio.spawn(async move { done.finish(Contained(engine).await) });
+            tokio.spawn(async move { done.finish(Contained(engine).await) });
         }
         Abort::Shared(cancel)
     }
@@ -222,12 +233,16 @@ pub fn spawn(host: &Arc<Host>, done: Done, body: impl Future<Output = Outcome> +
 /// Like [`spawn`], but takes the first step here and now: calls that queue for a permit in it do so in the order in
 /// which they begin, whichever worker takes the rest.
 pub fn begin(host: &Arc<Host>, done: Done, body: impl Future<Output = Outcome> + Send + 'static) -> Abort {
+    begin_on(&host.tokio, done, body)
+}
+
+fn begin_on(tokio: &Handle, done: Done, body: impl Future<Output = Outcome> + Send + 'static) -> Abort {
     let mut body = Box::pin(Contained(body));
     // Polled with a waker that does nothing: the task polls again.
     if let Poll::Ready(outcome) = body.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         done.finish(outcome);
         return Abort::Never;
     }
-    let task = host.tokio.spawn(async move { done.finish(body.await) });
+    let task = tokio.spawn(async move { done.finish(body.await) });
     Abort::Task(task.abort_handle())
 }

@@ -89,6 +89,9 @@ pub(super) const CHAOS_FAULTS: Metric =
 pub(super) const WORK_DONE: Metric = metric("mountain_work_done", Counter, &["work"], "Items of a Work whose results were taken");
 pub(super) const WORK_LEFT: Metric =
     metric("mountain_work_left", Gauge, &["work"], "Items of a Work that were added and are not done");
+pub(super) const HTTP_ANSWERS: Metric =
+    metric("mountain_http_answers", Counter, &["host", "status"], "Answers to HTTP requests, and requests without one");
+pub(super) const HTTP_CONNECTIONS: Metric = metric("mountain_http_connections", Gauge, &["state"], "Open connections of HTTP");
 pub(super) const RUNNING: Metric =
     metric("mountain_effects_running", Gauge, &[], "Effects that have begun, waited once and not ended");
 pub(super) const WAITING: Metric =
@@ -142,6 +145,8 @@ pub const CATALOGUE: &[&Metric] = &[
     &CHAOS_FAULTS,
     &WORK_DONE,
     &WORK_LEFT,
+    &HTTP_ANSWERS,
+    &HTTP_CONNECTIONS,
     &RUNNING,
     &WAITING,
     &THREADS_BUSY,

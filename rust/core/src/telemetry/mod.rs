@@ -3,6 +3,7 @@
 
 mod by_key;
 mod catalogue;
+mod hosts;
 mod live;
 mod names;
 mod policies;
@@ -13,6 +14,7 @@ mod text;
 
 pub use by_key::{ByKey, KEYS, KeyReading};
 pub use catalogue::{CATALOGUE, Kind, Metric};
+pub use hosts::HostTally;
 pub use live::{Entry, Listed, Live};
 pub use names::{Names, shortened};
 pub use policies::Policies;
@@ -39,12 +41,17 @@ pub struct Gauges {
     pub waiting: u64,
     pub threads_busy: u64,
     pub threads_abandoned: u64,
+    /// Connections of HTTP that serve a request, and those that are idle.
+    pub connections_busy: u64,
+    pub connections_idle: u64,
 }
 
 pub struct Telemetry {
     pub clock: Arc<Clock>,
     pub effects: Names<Tally>,
     pub policies: Policies,
+    /// By host, and by its port where that is not the scheme's.
+    pub hosts: Names<HostTally>,
     pub live: Live,
     pub pulse: Pulse,
     /// Spans that reach no exporter.
@@ -67,6 +74,7 @@ impl Telemetry {
             clock,
             effects: Names::new(series),
             policies: Policies::new(series),
+            hosts: Names::new(series),
             live: Live::default(),
             pulse: Pulse::default(),
             spans_dropped: AtomicU64::new(0),
@@ -82,6 +90,7 @@ impl Telemetry {
         self.effects.inherit(&parent.effects);
         self.effects.all().iter().for_each(|(_, tally)| tally.forget_open());
         self.policies.inherit(&parent.policies);
+        self.hosts.inherit(&parent.hosts);
     }
 
     pub fn gauges(&self) -> Gauges {

@@ -114,6 +114,7 @@ impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.effects(&mut encoder)?;
         self.policies(&mut encoder)?;
+        self.http(&mut encoder)?;
         self.process(&mut encoder)
     }
 }
@@ -251,6 +252,17 @@ impl Scrape {
         works.iter().try_for_each(|(name, _, left)| series.gauge(&[("work", name)], **left))
     }
 
+    fn http(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut series = Series::of(encoder, &is::HTTP_ANSWERS)?;
+        for (host, tally) in self.0.hosts.all() {
+            tally.all().try_for_each(|(status, n)| series.counter(&[("host", &host), ("status", status)], n))?;
+        }
+        let gauges = self.0.gauges();
+        let mut series = Series::of(encoder, &is::HTTP_CONNECTIONS)?;
+        series.gauge(&[("state", "busy")], gauges.connections_busy)?;
+        series.gauge(&[("state", "idle")], gauges.connections_idle)
+    }
+
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let gauges = self.0.gauges();
         for (metric, n) in [
@@ -268,6 +280,7 @@ impl Scrape {
         let mut series = Series::of(encoder, &is::FOLDED)?;
         series.counter(&[("metric", "effect")], self.0.effects.folded())?;
         series.counter(&[("metric", "policy")], self.0.policies.folded())?;
+        series.counter(&[("metric", "host")], self.0.hosts.folded())?;
         Series::of(encoder, &is::SPANS_DROPPED)?.counter(&[], self.0.spans_dropped.load(Ordering::Relaxed))
     }
 }

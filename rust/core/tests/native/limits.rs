@@ -1,6 +1,7 @@
 //! A limit over an operation: it is asked to end, and waited for.
 
 use mountain_core::effect::Deadline;
+use mountain_core::effect::NativeOn;
 use mountain_core::error::Error;
 use mountain_core::error::Owner;
 use mountain_core::time::Instant;
@@ -52,7 +53,8 @@ fn late_values_win_and_late_failures_are_the_cause() {
 #[test]
 fn an_inner_time_out_is_retried_without_being_named() {
     let (desk, held) = (Desk::new(), Held::default());
-    let named_nothing = super::common::on(held.clone(), &[retry(2, 0.0), limit(secs(5))], &[Some(vec![]), Some(vec![])]);
+    let named_nothing =
+        super::common::on(held.clone(), &[retry(2, 0.0), limit(secs(5))], &[NativeOn::Errnos(vec![]), NativeOn::Errnos(vec![])]);
     desk.start(&named_nothing);
     desk.advance(5);
     held.finish(Err(Error::Cancelled));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mountain_core::effect::OnErrno;
+use mountain_core::effect::NativeOn;
 use mountain_core::error::Error;
 use mountain_core::observe::{Count, Tally};
 use mountain_core::runtime::spawn;
@@ -31,12 +31,12 @@ fn starting_it_twice_does_it_twice() {
 
 #[test]
 fn a_retry_goes_on_from_the_errnos_that_it_names() {
-    let cases: [(OnErrno, i32, u32); 5] = [
-        (None, ENOENT, 3),
-        (Some(vec![ENOENT, EAGAIN]), ENOENT, 3),
-        (Some(vec![EAGAIN]), EAGAIN, 3),
-        (Some(vec![EAGAIN]), ENOENT, 1),
-        (Some(vec![]), ENOENT, 1),
+    let cases: [(NativeOn, i32, u32); 5] = [
+        (NativeOn::All, ENOENT, 3),
+        (NativeOn::Errnos(vec![ENOENT, EAGAIN]), ENOENT, 3),
+        (NativeOn::Errnos(vec![EAGAIN]), EAGAIN, 3),
+        (NativeOn::Errnos(vec![EAGAIN]), ENOENT, 1),
+        (NativeOn::Errnos(vec![]), ENOENT, 1),
     ];
     let desk = Desk::new();
     for (named, raised, starts) in cases {
@@ -53,7 +53,11 @@ fn each_retry_has_its_own_names() {
     let desk = Desk::new();
     let operation = Does::answers(|n| os([EAGAIN, ENOENT][n % 2]));
     let count = operation.starts();
-    let outcome = desk.run(&on(operation, &[retry(2, 0.0), retry(9, 0.0)], &[Some(vec![ENOENT]), Some(vec![EAGAIN])]));
+    let outcome = desk.run(&on(
+        operation,
+        &[retry(2, 0.0), retry(9, 0.0)],
+        &[NativeOn::Errnos(vec![ENOENT]), NativeOn::Errnos(vec![EAGAIN])],
+    ));
     assert_eq!(attempts_and_errno(&outcome), (4, ENOENT));
     assert_eq!(count.load(Ordering::SeqCst), 4, "the inner one goes on from EAGAIN, the outer one once from ENOENT");
 }

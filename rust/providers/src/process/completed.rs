@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mountain_core::error::Foreign;
+
 use super::command::Command;
 
 /// The program's exit code and its output.
@@ -21,6 +23,8 @@ pub struct Failed {
     pub completed: Completed,
     pub why: Why,
 }
+
+impl Foreign for Failed {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {

@@ -31,7 +31,10 @@ fn completed(outcome: Outcome) -> Completed {
 
 fn failed(outcome: Outcome) -> Failed {
     match outcome {
-        Err(Error::Other(any)) => *any.downcast().unwrap(),
+        Err(Error::Other(any)) => {
+            let any: Box<dyn std::any::Any> = any;
+            *any.downcast().unwrap()
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -9,7 +9,7 @@ pub(crate) use held::{Does, Held};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mountain_core::effect::{Deadline, OnErrno, Operation, Outcome};
+use mountain_core::effect::{Deadline, NativeOn, Operation, Outcome};
 use mountain_core::error::{Error, OsError};
 use mountain_core::policy::retry::{Backoff, Jitter};
 use mountain_core::policy::{Layer, retry, timeout};
@@ -41,11 +41,11 @@ pub(crate) fn retry(attempts: u32, wait: f64) -> Layer {
 
 /// The operation under a stack whose retries go on from every OS error.
 pub(crate) fn program(operation: impl Operation + 'static, stack: &[Layer]) -> Program {
-    on(operation, stack, &vec![None; stack.len()])
+    on(operation, stack, &vec![NativeOn::All; stack.len()])
 }
 
 /// The same with what each retry goes on from.
-pub(crate) fn on(operation: impl Operation + 'static, stack: &[Layer], on: &[OnErrno]) -> Program {
+pub(crate) fn on(operation: impl Operation + 'static, stack: &[Layer], on: &[NativeOn]) -> Program {
     Program {
         observer: None,
         retries: None,

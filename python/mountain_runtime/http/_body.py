@@ -1,0 +1,118 @@
+"""Bodies that are read piece by piece."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import final
+
+from .._native import Effect, Headers, HttpBody
+from ._failures import ProtocolError
+
+__all__ = ["Body", "Event", "Opening"]
+
+#: The longest line, in bytes.
+_LONGEST = 1 << 20
+
+
+@final
+class Body:
+    """An answer whose body is read piece by piece. It belongs to the block that opened it."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: HttpBody) -> None:
+        self._body = body
+
+    @property
+    def status(self) -> int:
+        return self._body.status
+
+    @property
+    def url(self) -> str:
+        """The address that answered, after redirects."""
+        return self._body.url
+
+    @property
+    def version(self) -> str:
+        """Of HTTP: "1.0", "1.1" or "2"."""
+        return self._body.version
+
+    @property
+    def headers(self) -> Headers:
+        return self._body.headers
+
+    def __repr__(self) -> str:
+        return f"<Body {self.status} {self.url}>"
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Its pieces as they come, unpacked."""
+        while (piece := await self._body.next()) is not None:
+            yield piece
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Its lines as UTF-8, without their ends (`\\n` or `\\r\\n`); bytes that are none are replaced.
+
+        Raises ProtocolError for a line of more than a million bytes.
+        """
+        rest = b""
+        async for piece in self:
+            *lines, rest = (rest + piece).split(b"\n")
+            if len(rest) > _LONGEST:
+                raise ProtocolError(f"{self.url} sends a line of more than {_LONGEST} bytes: read it in pieces")
+            for line in lines:
+                yield line.removesuffix(b"\r").decode(errors="replace")
+        if rest:
+            yield rest.removesuffix(b"\r").decode(errors="replace")
+
+    async def events(self) -> AsyncIterator["Event"]:
+        """Its server-sent events (`text/event-stream`). One that is cut off at the end is left out."""
+        name, data, last = "", list[str](), ""
+        first = True
+        async for line in self.lines():
+            line = line.removeprefix("\ufeff") if first else line
+            first = False
+            if not line:
+                if data:
+                    yield Event(name or "message", "\n".join(data), last)
+                name, data = "", []
+                continue
+            field, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if field == "data":
+                data.append(value)
+            elif field == "event":
+                name = value
+            elif field == "id" and "\0" not in value:
+                last = value
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A server-sent event."""
+
+    #: Its kind: `message` where the server names none.
+    event: str
+    data: str
+    #: The last id that the server has sent: for the header Last-Event-ID of the next request.
+    id: str
+
+
+@final
+class Opening:
+    """The block of an open body."""
+
+    __slots__ = ("_body", "_effect")
+
+    def __init__(self, effect: Effect[HttpBody]) -> None:
+        self._effect = effect
+        self._body: HttpBody | None = None
+
+    async def __aenter__(self) -> Body:
+        self._body = await self._effect
+        return Body(self._body)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._body is not None:
+            self._body.close()

@@ -1,0 +1,235 @@
+//! An answer whose body is read piece by piece: the next piece is read from the socket when it is asked for, so that a
+//! slow reader slows its server.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Version};
+use hyper::body::{Body, Frame, Incoming};
+use mountain_core::effect::{Abort, Done, Host, Operation};
+use mountain_core::error::Error;
+use mountain_core::value::Value;
+use std::pin::Pin;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::ask::Ask;
+use super::decode::Decoder;
+use super::failure::Failed;
+use super::fetch::{decoder, follow, frame, of_status, read};
+use super::reactor;
+use super::response::Response;
+use super::send::{Lease, unanswered};
+use super::settings::Settings;
+
+/// A piece is about as large where more has come already.
+const PIECE: usize = 256 << 10;
+/// As much is unpacked at a time: a thousand times that is still no burden.
+const BITE: usize = 1 << 10;
+/// The most of an answer with a failing status that its error has.
+const EXPLAINED: usize = 64 << 10;
+
+/// An answer up to its body.
+pub struct Opened {
+    pub status: u16,
+    pub version: Version,
+    pub method: String,
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: Arc<Reader>,
+}
+
+/// A body in the middle of being read. Dropped or closed before its end, its connection closes.
+pub struct Reader {
+    settings: Arc<Settings>,
+    repeatable: bool,
+    /// `None`: it is over, or closed.
+    reading: Mutex<Option<Reading>>,
+}
+
+struct Reading {
+    body: Incoming,
+    decoder: Decoder,
+    /// Parts of the next piece.
+    parts: Vec<Bytes>,
+    /// Has come, and is not unpacked yet.
+    pending: Bytes,
+    /// A failure that was found behind a piece, for the next call.
+    failed: Option<Failed>,
+    lease: Lease,
+    url: Url,
+}
+
+/// Bytes as they have come, in parts that were not copied.
+pub struct Piece(pub Vec<Bytes>);
+
+/// Yields an [`Opened`] as `Value::Other`.
+pub struct Open(pub Arc<Ask>);
+
+impl Operation for Open {
+    fn home(&self) -> Option<&'static Handle> {
+        reactor::home()
+    }
+
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
+        let ask = self.0.clone();
+        reactor::run(&self.0.settings, done, move |pool| async move {
+            let (step, answer) = follow(&pool, &ask).await.map_err(|failed| ask.failed(failed))?;
+            let (status, version, headers) = (answer.head.status.as_u16(), answer.head.version, answer.head.headers);
+            let (method, url) = (step.method.as_str().to_owned(), step.url);
+            if ask.check && status >= 400 {
+                // An explanation that cannot be read is left out.
+                let body = read(answer.body, &headers, &url, step.method == Method::HEAD, EXPLAINED).await.unwrap_or_default();
+                let large = None;
+                let response = Response { status, version, method, url, headers, body, large, repeatable: ask.repeatable };
+                return Err(ask.failed(of_status(response)));
+            }
+            let decoder = decoder(&headers, step.method == Method::HEAD, ask.settings.max_body).map_err(|e| ask.failed(e))?;
+            let reading = Reading {
+                body: answer.body,
+                decoder,
+                parts: Vec::new(),
+                pending: Bytes::new(),
+                failed: None,
+                lease: answer.lease,
+                url: url.clone(),
+            };
+            let body =
+                Reader { settings: ask.settings.clone(), repeatable: ask.repeatable, reading: Mutex::const_new(Some(reading)) };
+            Ok(Value::Other(Box::new(Opened { status, version, method, url, headers, body: Arc::new(body) })))
+        })
+    }
+
+    fn traced(&self, headers: &dyn Fn() -> Vec<(String, String)>) -> Option<Arc<dyn Operation>> {
+        self.0.traced(headers).map(|ask| Arc::new(Open(ask)) as Arc<dyn Operation>)
+    }
+
+    fn may_repeat(&self) -> bool {
+        self.0.method.is_idempotent()
+    }
+}
+
+/// Yields the next [`Piece`] of a body as `Value::Other`, or `Value::Unit` at its end. Aborted, it loses nothing.
+pub struct Next(pub Arc<Reader>);
+
+impl Operation for Next {
+    fn home(&self) -> Option<&'static Handle> {
+        reactor::home()
+    }
+
+    fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
+        let reader = self.0.clone();
+        reactor::run(&self.0.settings, done, move |_pool| async move {
+            let mut reading = reader.reading.lock().await;
+            let Some(now) = reading.as_mut() else { return Ok(Value::Unit) };
+            match now.piece().await {
+                Ok(Some(piece)) => Ok(Value::Other(Box::new(piece))),
+                Ok(None) => {
+                    if let Some(over) = reading.take() {
+                        over.lease.done();
+                    }
+                    Ok(Value::Unit)
+                }
+                Err(failed) => {
+                    *reading = None;
+                    Err(Failed { repeatable: reader.repeatable, ..failed }.into_error())
+                }
+            }
+        })
+    }
+
+    /// A piece that has gone by does not come again.
+    fn may_repeat(&self) -> bool {
+        false
+    }
+}
+
+impl Reader {
+    /// Ends it: what has not been read is not read any more.
+    pub fn close(&self) -> Result<(), Error> {
+        match self.reading.try_lock() {
+            Ok(mut reading) => {
+                *reading = None;
+                Ok(())
+            }
+            Err(_) => Err(Error::Invalid("a body is closed while another task reads it".into())),
+        }
+    }
+}
+
+impl Reading {
+    /// The next bytes, all that have come up to a size. `None`: the body is over.
+    async fn piece(&mut self) -> Result<Option<Piece>, Failed> {
+        if self.decoder.is_plain() {
+            return self.plain().await;
+        }
+        Ok(self.unpacked().await?.map(|bytes| Piece(vec![bytes.into()])))
+    }
+
+    async fn plain(&mut self) -> Result<Option<Piece>, Failed> {
+        while self.parts.is_empty() {
+            match self.more().await? {
+                None => return Ok(None),
+                Some(bytes) if bytes.is_empty() => {}
+                Some(bytes) => self.parts.push(bytes),
+            }
+        }
+        // The connection gets its turns to read what has come meanwhile. Aborted there, the parts stay for the next
+        // call.
+        let mut waits = false;
+        while self.parts.iter().map(Bytes::len).sum::<usize>() < PIECE && !self.body.is_end_stream() {
+            match self.look() {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.parts.extend(frame.into_data());
+                    waits = false;
+                }
+                Poll::Ready(Some(Err(e))) => {
+                    self.failed = Some(unanswered(&e, &self.url));
+                    break;
+                }
+                Poll::Pending if !waits => {
+                    waits = true;
+                    tokio::task::yield_now().await;
+                }
+                // The end is found again by the next call.
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        Ok(Some(Piece(std::mem::take(&mut self.parts))))
+    }
+
+    async fn unpacked(&mut self) -> Result<Option<Vec<u8>>, Failed> {
+        loop {
+            while !self.pending.is_empty() && self.decoder.ready() < PIECE {
+                let bite = self.pending.split_to(self.pending.len().min(BITE));
+                self.decoder.put(&bite)?;
+            }
+            if self.decoder.ready() > 0 {
+                return Ok(Some(self.decoder.take()));
+            }
+            let Some(bytes) = self.more().await? else {
+                self.decoder.end()?;
+                return Ok(Some(self.decoder.take()).filter(|rest| !rest.is_empty()));
+            };
+            self.pending = bytes;
+        }
+    }
+
+    /// The next frame, if it is there.
+    fn look(&mut self) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(&mut Context::from_waker(Waker::noop()))
+    }
+
+    async fn more(&mut self) -> Result<Option<Bytes>, Failed> {
+        if let Some(failed) = self.failed.take() {
+            return Err(failed);
+        }
+        match frame(&mut self.body).await {
+            None => Ok(None),
+            Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+            Some(Err(e)) => Err(unanswered(&e, &self.url)),
+        }
+    }
+}

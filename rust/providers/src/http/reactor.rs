@@ -1,0 +1,124 @@
+//! The thread that all connections live on: one loop of events for the process, made on first use. What is on it waits
+//! for a socket and never blocks; only one thread touches a connection, so its parts hand over without waking another.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use mountain_core::effect::{Abort, AtWork, Done, Outcome};
+use mountain_core::error::Error;
+use mountain_core::sync::Mutex;
+use tokio::runtime::{Builder, Handle};
+
+use super::pool::Pool;
+use super::settings::Settings;
+
+pub(super) struct Reactor {
+    tokio: Handle,
+    /// By client.
+    pools: Mutex<HashMap<u64, Arc<Pool>>>,
+}
+
+static REACTOR: AtomicPtr<Reactor> = AtomicPtr::new(std::ptr::null_mut());
+
+fn existing() -> Option<&'static Reactor> {
+    // SAFETY: what was in `REACTOR` is never freed.
+    unsafe { REACTOR.load(Ordering::Acquire).as_ref() }
+}
+
+fn current() -> io::Result<&'static Reactor> {
+    static STARTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    if let Some(reactor) = existing() {
+        return Ok(reactor);
+    }
+    let _one = STARTING.lock();
+    if let Some(reactor) = existing() {
+        return Ok(reactor);
+    }
+    // Threads for what the system only answers by blocking: names, certificates, files.
+    let runtime = Builder::new_current_thread().enable_io().enable_time().max_blocking_threads(16).build()?;
+    let reactor = Box::leak(Box::new(Reactor { tokio: runtime.handle().clone(), pools: Mutex::default() }));
+    #[expect(clippy::disallowed_methods, reason = "all connections live on one thread that never ends")]
+    std::thread::Builder::new().name("mountain-http".into()).spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    REACTOR.store(reactor, Ordering::Release);
+    Ok(reactor)
+}
+
+/// Its runtime, where the policies around a request run too. `None` where the system gives no thread.
+pub(super) fn home() -> Option<&'static Handle> {
+    current().ok().map(|reactor| &reactor.tokio)
+}
+
+/// Its runtime, if it runs: a test asks whether it is at rest.
+pub fn runtime() -> Option<Handle> {
+    existing().map(|reactor| reactor.tokio.clone())
+}
+
+impl Reactor {
+    fn pool(&self, settings: &Arc<Settings>) -> Arc<Pool> {
+        self.pools.lock().entry(settings.id).or_insert_with(|| Pool::new(settings.clone())).clone()
+    }
+}
+
+/// Runs `body` on the reactor's thread. Aborted, it is dropped there.
+pub(super) fn run<F>(settings: &Arc<Settings>, done: Done, body: impl FnOnce(Arc<Pool>) -> F) -> Abort
+where
+    F: Future<Output = Outcome> + Send + 'static,
+{
+    let reactor = match current() {
+        Ok(reactor) => reactor,
+        Err(e) => {
+            done.finish(Err(Error::io(&e, None)));
+            return Abort::Never;
+        }
+    };
+    let body = body(reactor.pool(settings));
+    let at_work = AtWork::begin();
+    let task = reactor.tokio.spawn(async move {
+        let outcome = body.await;
+        // The answer is on its way before virtual time may go on.
+        done.finish(outcome);
+        drop(at_work);
+    });
+    Abort::Task(task.abort_handle())
+}
+
+/// Closes the idle connections of a client; those at work close when they are done.
+pub fn close(id: u64) {
+    let Some(reactor) = existing() else { return };
+    let pool = reactor.pools.lock().remove(&id);
+    // Connections are dropped on their own thread.
+    if let Some(pool) = pool {
+        pool.close();
+        reactor.tokio.spawn(async move { drop(pool) });
+    }
+}
+
+/// Closes the idle connections of all clients: their next requests open others.
+pub fn close_idle() {
+    let Some(reactor) = existing() else { return };
+    let pools: Vec<_> = reactor.pools.lock().values().cloned().collect();
+    for pool in pools {
+        pool.close_idle();
+    }
+}
+
+/// The connections of a client, open and idle.
+pub fn connections(id: u64) -> (usize, usize) {
+    let Some(reactor) = existing() else { return (0, 0) };
+    let pool = reactor.pools.lock().get(&id).cloned();
+    pool.map_or((0, 0), |pool| pool.counts())
+}
+
+/// The connections of all clients, open and idle.
+pub fn all_connections() -> (usize, usize) {
+    let Some(reactor) = existing() else { return (0, 0) };
+    let pools: Vec<_> = reactor.pools.lock().values().cloned().collect();
+    pools.iter().map(|pool| pool.counts()).fold((0, 0), |(open, idle), (o, i)| (open + o, idle + i))
+}
+
+/// In the child of a fork: the parent's thread and its connections are not here.
+pub fn forget_after_fork() {
+    REACTOR.store(std::ptr::null_mut(), Ordering::Release);
+}
