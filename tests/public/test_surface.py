@@ -175,6 +175,7 @@ PARAMETERS = {
     "testing.Chaos.statistics": "self",
     "testing.ChaosStatistics": "calls, failed, delayed, hung",
     "testing.exhaust": "limit, key=",
+    "testing.files": "tree",
     "testing.open_circuit": "breaker, key=",
     "testing.watch": "root, *, existing=",
     "testing.Watched.tell": "self, *changes",

@@ -1,4 +1,4 @@
-"""For tests: time that jumps (`virtual_clock`), policies in a state that a test is about, faults, fakes, requests."""
+"""For tests: time that jumps (`virtual_clock`), policies in a state that a test is about, faults, fakes, files."""
 
 import asyncio
 import threading
@@ -12,6 +12,7 @@ from ..policy._keys import check_key
 from ..policy.breaker import CircuitBreaker
 from ..policy.rate import RateLimit
 from ._chaos import Chaos, ChaosStatistics, chaos
+from ._files import files
 from ._http import Reply, Request, http
 from ._virtual_loop import CENTURY, VirtualLoop, VirtualTime, replace
 from ._watch import Watched, watch
@@ -25,6 +26,7 @@ __all__ = [
     "Watched",
     "chaos",
     "exhaust",
+    "files",
     "http",
     "open_circuit",
     "watch",

@@ -1,5 +1,5 @@
-//! Walking a tree beneath a root. Every folder is opened from the walk's own on, without following links, so none that is
-//! swapped for a link meanwhile leads out of it.
+//! Walking a tree beneath a root. Every folder is opened from the walk's own on, without following links, so none that
+//! is swapped for a link meanwhile leads out of it.
 
 use std::fs::File;
 use std::io;
