@@ -52,7 +52,7 @@ async def contests(scale: Scale, loop: str) -> AsyncGenerator[Contest, None]:
 
 
 async def _with_rg(root: Path) -> Sample:
-    """What it prints is taken apart afterwards, and not timed."""
+    """Its output is taken apart afterwards, and not timed."""
     flags = ["--no-config", "--no-heading", "--line-number", "--null", "--case-sensitive"]
     argv = ["rg", *flags, "--glob=*.py", f"--glob=!{APART}", "--regexp", PATTERN, str(root)]
     start = perf_counter()

@@ -16,7 +16,7 @@ use super::glob::Glob;
 use super::names::Names;
 use crate::feed::{BATCH, Shared};
 
-/// What to go through, and where to.
+/// A tree to go through, and the feed that its entries go to.
 pub(super) struct Scan<'a> {
     /// The top folder's path, as entries continue it.
     pub(super) top: &'a Path,

@@ -1,0 +1,273 @@
+"""The promises of every provider: a new one adds a row to the table."""
+
+import asyncio
+import os
+import random
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mountain_runtime import Runtime, Timeout, effect, errors, fs, process, search
+from tests.providers.support import gauge, names, threads, within
+from tests.telemetry.tracing import traces
+
+Call = Callable[[Path], Awaitable[object]]
+
+
+async def all_of(items: object) -> int:
+    return len([each async for each in items])  # type: ignore[attr-defined]
+
+
+async def slowly(items: object) -> None:
+    """A consumer who takes one item, and no more."""
+    async for _ in items:  # type: ignore[attr-defined]
+        await asyncio.get_running_loop().create_future()
+
+
+async def found(folder: Path) -> int:
+    async with search.lines("needle", folder / "tree") as matches:
+        return await all_of(matches)
+
+
+async def found_slowly(folder: Path) -> None:
+    async with search.lines("needle", folder / "tree") as matches:
+        await slowly(matches)
+
+
+async def in_pieces(folder: Path) -> None:
+    async with fs.open(folder / "new", "w", durable=False) as file:
+        for _ in range(5):
+            await file.write(b"x" * 100_000)
+
+
+async def copied(folder: Path) -> None:
+    await fs.copy(folder / "large", folder / "new", durable=False)
+
+
+async def vanishing(folder: Path) -> None:
+    async with fs.temporary(folder=folder) as made:
+        await fs.write_bytes(f"{made}/x", b"x", durable=False)
+
+
+async def locked_twice(folder: Path) -> None:
+    async with fs.lock(folder / "lock"), fs.lock(folder / "lock"):
+        pass
+
+
+async def stay(call: Call, folder: Path) -> None:
+    await call(folder)
+    await asyncio.get_running_loop().create_future()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One provider, or one kind of its operations."""
+
+    #: Takes some turns of the loop, and ends.
+    work: Call
+    #: Never ends by itself.
+    stuck: Call
+    fails: Call
+    error: type[Exception]
+    #: The name of an effect of `work` in statistics and spans.
+    counted: str
+
+
+ROWS = {
+    "read": Row(
+        lambda folder: fs.read_bytes(folder / "large"),
+        lambda folder: fs.read_bytes(folder / "pipe"),
+        lambda folder: fs.read_bytes(folder / "missing"),
+        FileNotFoundError,
+        "fs.read_bytes",
+    ),
+    "write": Row(
+        lambda folder: fs.write_bytes(folder / "new", b"x" * 500_000, durable=False),
+        lambda folder: fs.write_bytes(folder / "pipe", b"x"),
+        lambda folder: fs.write_bytes(folder / "tree", b"x"),
+        IsADirectoryError,
+        "fs.write_bytes",
+    ),
+    "open": Row(in_pieces, lambda folder: stay(in_pieces, folder), lambda folder: enter(fs.open(folder / "no/x")),
+                FileNotFoundError, "fs.File.write"),
+    "copy": Row(
+        lambda folder: fs.copy(folder / "large", folder / "new", durable=False),
+        lambda folder: stay(copied, folder),
+        lambda folder: fs.copy(folder / "missing", folder / "new"),
+        FileNotFoundError,
+        "fs.copy",
+    ),
+    "temporary": Row(vanishing, lambda folder: stay(vanishing, folder),
+                     lambda folder: enter(fs.temporary(folder=folder / "no")), FileNotFoundError, "fs.temporary"),
+    "lock": Row(lambda folder: enter(fs.lock(folder / "lock")), locked_twice,
+                lambda folder: enter(fs.lock(folder / "no/lock")), FileNotFoundError, "fs.lock"),
+    "rooted": Row(
+        lambda folder: fs.rooted(folder).read_bytes("large"),
+        lambda folder: fs.rooted(folder).read_bytes("pipe"),
+        lambda folder: fs.rooted(folder / "tree").read_bytes("../large"),
+        PermissionError,
+        "fs.read_bytes",
+    ),
+    "walk": Row(lambda folder: all_of(fs.walk(folder / "tree")), lambda folder: slowly(fs.walk(folder / "tree")),
+                lambda folder: all_of(fs.walk(folder / "no")), FileNotFoundError, "fs.walk"),
+    "search": Row(found, found_slowly, lambda folder: found(folder / "no"), FileNotFoundError, "search.lines"),
+    "process": Row(
+        lambda folder: process.run("true"),
+        lambda folder: process.run("sleep", "60"),
+        lambda folder: process.run("/no/such/program"),
+        FileNotFoundError,
+        "process.run",
+    ),
+}  # fmt: skip
+
+
+async def enter(block: object) -> None:
+    async with block:  # type: ignore[attr-defined]
+        pass
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in range(40):
+        (tmp_path / "tree" / str(number)).mkdir(parents=True)
+        (tmp_path / "tree" / str(number) / "file").write_text("needle\n" * 100)
+    (tmp_path / "large").write_bytes(b"x" * 1_000_000)
+    (tmp_path / "new").touch()
+    (tmp_path / "lock").touch()
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path
+
+
+def children() -> set[str]:
+    """The programs that this process has started, zombies among them."""
+    tasks = Path("/proc/self/task")
+    return {pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+
+
+def held(folder: Path) -> dict[str, object]:
+    """All that a call may leave behind."""
+    return {
+        "descriptors": len(os.listdir("/dev/fd")),
+        "walks": threads("mountain-walk"),
+        "searches": threads("mountain-search"),
+        "abandoned": gauge("abandoned_threads"),
+        "children": children(),
+        "files": names(folder),
+    }
+
+
+async def is_back(folder: Path, before: dict[str, object]) -> None:
+    """Waits until nothing is left over: threads look up, and helpers' descriptors go, a moment later."""
+    for _ in range(400):
+        now = held(folder)
+        if now["descriptors"] <= before["descriptors"] and now | {"descriptors": 0} == before | {"descriptors": 0}:  # type: ignore[operator]
+            return
+        await asyncio.sleep(0.005)
+    assert held(folder) == before
+
+
+async def warm(row: Row, folder: Path) -> dict[str, object]:
+    """The handles of a process whose pool, loop and helpers are there."""
+    await row.work(folder)
+    for _ in range(200):
+        before = held(folder)
+        await asyncio.sleep(0.005)
+        if held(folder) == before:
+            return before
+    return held(folder)
+
+
+async def cancelled(call: Awaitable[object], wait: Callable[[], Awaitable[object]]) -> bool:
+    """Whether the cancel came before the end."""
+    task = asyncio.ensure_future(call)
+    await wait()
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+    return task.cancelled()
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("name", ROWS)
+async def test_a_cancel_at_any_moment_leaks_nothing(folder: Path, name: str) -> None:
+    row = ROWS[name]
+    before = await warm(row, folder)
+    dice = random.Random(name)
+
+    async def turns(count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    with within(30):
+        for count in (*range(6), 8, 12, 20, 40):
+            await cancelled(row.work(folder), lambda count=count: turns(count))
+            await cancelled(row.stuck(folder), lambda count=count: turns(count))
+        for _ in range(10):
+            await cancelled(row.work(folder), lambda: asyncio.sleep(dice.uniform(0, 0.005)))  # moments of real work
+            assert await cancelled(row.stuck(folder), lambda: asyncio.sleep(dice.uniform(0, 0.02)))
+    await is_back(folder, before)
+    await row.work(folder)
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("name", ROWS)
+async def test_a_deadline_is_kept_and_leaks_nothing(folder: Path, name: str) -> None:
+    row = ROWS[name]
+    before = await warm(row, folder)
+
+    @effect(Timeout(0.05))
+    async def limited() -> None:
+        await row.stuck(folder)
+
+    with within(2), pytest.raises(errors.TimedOut):
+        await limited()
+    await is_back(folder, before)
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("name", ROWS)
+async def test_errors_are_the_builtin_ones(folder: Path, name: str) -> None:
+    row = ROWS[name]
+    before = await warm(row, folder)
+    with pytest.raises(row.error):
+        await row.fails(folder)
+    await is_back(folder, before)
+
+
+@pytest.mark.parametrize("name", ROWS)
+async def test_its_work_ends_before_what_the_runtime_defers(folder: Path, name: str) -> None:
+    order: list[str] = []
+
+    @effect
+    async def work() -> None:
+        try:
+            await ROWS[name].stuck(folder)
+        finally:
+            order.append("work")
+
+    async with Runtime() as rt:
+        rt.defer(lambda: order.append("deferred"))
+        handle = rt.submit(work())
+        await asyncio.sleep(0.02)  # so that it is under way
+        handle.cancel()
+    assert order == ["work", "deferred"]
+
+
+@pytest.mark.parametrize("name", ROWS)
+async def test_its_calls_are_counted_and_traced(folder: Path, name: str) -> None:
+    row = ROWS[name]
+    async with Runtime() as rt:
+        await row.work(folder)
+        before = rt.statistics().effects[row.counted].started
+        with traces() as spans:
+            await row.work(folder)
+            assert row.counted in spans.names()
+        assert rt.statistics().effects[row.counted].started > before
+
+
+def test_the_programs_of_the_rows_are_there() -> None:
+    assert all(map(shutil.which, ("true", "sleep")))
