@@ -17,7 +17,7 @@ CASES: Mapping[str, tuple[str, ...]] = {"regex": ("rg", "re")}
 
 #: Assignments to names that end so. It means the same to all three: no letter beyond ASCII matters.
 PATTERN = r"\w+_(size|count|limit)\s*="
-#: What others have installed there differs from one machine to the next.
+#: The packages that are installed there differ from one machine to the next.
 APART = "site-packages"
 
 #: Path, number and text of each line, sorted.
