@@ -2,10 +2,11 @@
 
 import inspect
 import json as _json
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import _native
@@ -46,18 +47,35 @@ class Reply:
 Answer = Callable[[Request], Reply | Awaitable[Reply]]
 
 
-@contextmanager
-def http(answer: Answer) -> Generator[list[Request]]:
+def http(answer: Answer) -> AbstractContextManager[list[Request]]:
     """In the block, `answer` takes the place of the network for all clients of `mountain_runtime.http`.
 
     It is called with each request, and returns a Reply or raises what the request raises; it may be a coroutine
     function, whose sleeps are in virtual time under the fixture `virtual_clock`. Policies work as they do with a
-    server. Redirects are answers like others. Yields the list of the requests, which grows.
+    server. Redirects are answers like others; cookies are not kept. The block's value is the list of the requests,
+    which grows.
     """
     _native.needs("http")
-    requests: list[Request] = []
+    return _Answers(answer)
 
-    async def pretend(
+
+class _Answers(AbstractContextManager[list[Request]]):
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._requests: list[Request] = []
+        self._before: Callable[..., object] | None = None
+
+    def __enter__(self) -> list[Request]:
+        self._before = _native.http_answers_with(self._pretend)
+        return self._requests
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        _native.http_answers_with(self._before)
+
+    async def _pretend(
+        self,
         trace: list[tuple[str, str]],
         kind: str,
         method: str,
@@ -70,8 +88,8 @@ def http(answer: Answer) -> Generator[list[Request]]:
     ) -> object:
         more = {name: text for name, text in trace if name.lower() not in headers}
         request = Request(method, url, {**headers, **more} if more else headers, content)
-        requests.append(request)
-        said = answer(request)
+        self._requests.append(request)
+        said = self._answer(request)
         reply = await said if inspect.isawaitable(said) else said
         fails = check and reply.status >= 400
         if kind == "open" and not fails:
@@ -87,12 +105,6 @@ def http(answer: Answer) -> Generator[list[Request]]:
                 _native.http_progressed(args[2], len(response.content))
             return len(response.content)
         return response
-
-    before = _native.http_answers_with(pretend)
-    try:
-        yield requests
-    finally:
-        _native.http_answers_with(before)
 
 
 def _headers(reply: Reply) -> dict[str, str]:
