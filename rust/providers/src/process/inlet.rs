@@ -88,6 +88,7 @@ impl Inlet {
     pub(super) fn pump(&mut self, scratch: &mut [u8], discard: bool) -> bool {
         self.paused = false;
         let mut read = 0;
+        let mut looked_twice = false;
         let turn = if self.screen.is_some() { TERMINAL } else { TURN };
         loop {
             // Nothing more is read until the rest is drawn.
@@ -101,6 +102,7 @@ impl Inlet {
                 Ok(0) => return true,
                 Ok(n) => {
                     read += n;
+                    looked_twice = false;
                     if !discard {
                         if !self.lost {
                             self.kept.extend_from_slice(&scratch[..n]);
@@ -110,6 +112,9 @@ impl Inlet {
                         }
                     }
                 }
+                // Linux may say so once while it still moves the last bytes of a terminal: a read that waits for the
+                // move can miss that it goes on. The next read waits for the rest.
+                Err(_) if self.screen.is_some() && !looked_twice => looked_twice = true,
                 Err(e) => return e.kind() != std::io::ErrorKind::WouldBlock,
             }
         }

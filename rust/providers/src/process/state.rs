@@ -203,7 +203,7 @@ impl State {
             desk.close(&mut self.stdin.fd);
         }
         let goes_on = self.out.paused && (discard || self.out.has_work());
-        // After its end has been seen, a read that found nothing has found all.
+        // After its end has been seen, reads that found nothing have found all.
         self.drained |= self.code.is_some() && !goes_on;
         if let Some(most) = self.whole.as_ref().and_then(|w| w.most)
             && self.out.len() + self.err.len() > most
