@@ -146,6 +146,7 @@ def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
     assert said.endswith(f"{closed}: {os.strerror(errno.EACCES)}\n")
 
 
+@pytest.mark.timeout(180)  # thousands of files read twice
 def test_the_answer_on_pythons_own_library() -> None:
     """The demo as it runs without an argument. Bytecode may be written meanwhile, so it is not compared."""
     library = Path(sysconfig.get_path("stdlib"))
