@@ -4,6 +4,7 @@ Patterns, rules and results are ripgrep's: the work is done by its own crates, i
 """
 
 import os
+import re
 import reprlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
@@ -57,10 +58,24 @@ def lines(
     cannot be read.
     """
     if not isinstance(cast("object", pattern), str):
-        raise TypeError(f"search.lines() takes a pattern as a str, not {type(pattern).__name__}")
+        way = ": write its .pattern" if isinstance(cast("object", pattern), re.Pattern) else ""
+        raise TypeError(f"search.lines() takes a pattern as a str, not {type(pattern).__name__}{way}")
     for name, globs in (("include", include), ("exclude", exclude)):
         if isinstance(globs, str):
             raise TypeError(f"search.lines({name}=) takes several globs: write {name}=[{globs!r}]")
+        if wrong := [glob for glob in globs if not isinstance(cast("object", glob), str)]:
+            raise TypeError(f"search.lines({name}=) takes globs as str, not {shown(wrong[0])}")
+    if case not in ("sensitive", "insensitive", "smart"):
+        raise ConfigError(f"search.lines(case={shown(case)}): must be 'sensitive', 'insensitive' or 'smart'")
+    for name, switch in (
+        ("literal", literal),
+        ("word", word),
+        ("multiline", multiline),
+        ("hidden", hidden),
+        ("ignore_files", ignore_files),
+    ):
+        if not isinstance(cast("object", switch), bool):
+            raise ConfigError(f"search.lines({name}={shown(switch)}): must be True or False")
     if not isinstance(cast("object", context), int) or isinstance(context, bool) or context < 0:
         raise ConfigError(f"search.lines(context={shown(context)}): must be a whole number, 0 or more")
     options: dict[str, object] = {

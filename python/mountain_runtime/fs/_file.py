@@ -1,9 +1,10 @@
 """A file that is read and written in pieces, and the block that it belongs to."""
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from .. import _native
 from .._effect.misused import AsyncBlockOnly
@@ -22,9 +23,10 @@ class File:
     A cancelled read has read nothing: the position stays. A write that has begun is written to its end.
     """
 
-    def __init__(self, path: str, held: _native.OpenFile) -> None:
+    def __init__(self, path: str, held: _native.OpenFile, mode: str) -> None:
         self._path = path
         self._held = held
+        self._reads_only = mode == "r"
 
     def __repr__(self) -> str:
         return f"<File {self._path!r} position={self._held.position}>"
@@ -40,6 +42,7 @@ class File:
 
     async def write(self, data: bytes) -> None:
         """Writes at the position, over what is there; returns when the system has taken all of it."""
+        self._for_writing()
         try:
             await self._held.write(data)
         except TypeError:
@@ -53,6 +56,7 @@ class File:
 
     async def truncate(self, size: int) -> None:
         """Cuts the file off after so many bytes, or fills it up with zeros."""
+        self._for_writing()
         await self._held.truncate(size)
 
     def tell(self) -> int:
@@ -61,6 +65,18 @@ class File:
         if position is None:
             raise ValueError("the file is closed, or another call on it runs")
         return position
+
+    def _for_writing(self) -> None:
+        if self._reads_only:
+            way = "open it with mode 'r+' to write over it, 'w' for a new content, 'a' for its end"
+            raise OSError(errno.EBADF, f"Bad file descriptor, which is for reading: {way}", self._path)
+
+    if not TYPE_CHECKING:
+
+        def __aiter__(self) -> NoReturn:
+            raise TypeError("a file comes in pieces of bytes: write `async for piece in file.chunks():`")
+
+        __iter__ = __aiter__
 
 
 class Opened(AsyncBlockOnly, AbstractAsyncContextManager[File]):
@@ -75,7 +91,7 @@ class Opened(AsyncBlockOnly, AbstractAsyncContextManager[File]):
         if self._held is not None:
             raise RuntimeError("an fs.open() is entered once: make another")
         self._held = await _native.fs_open(self._path, self._mode)
-        return File(self._shown, self._held)
+        return File(self._shown, self._held, self._mode)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /

@@ -9,17 +9,19 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, Self, cast, final
 
 from . import _needed as _needed  # first: a build without it says so
 
 # isort: split
 from .._native import Effect, Headers, HttpClient, Progress, Response
 from ..errors import ConfigError
+from ..policy._given import shown
 from ..policy._numbers import count
 from ._body import Body, Event, Opening
 from ._failures import ProtocolError, StatusError, Unanswered, transient
-from ._packing import MISSING, Files, GivenHeaders, own, packed, pairs, with_params
+from ._misused import ClientOnly, checked, redirects_of
+from ._packing import MISSING, Files, GivenHeaders, own, packed, pairs, refused, with_params
 
 __all__ = [
     "Body",
@@ -40,7 +42,7 @@ Mapping.register(Headers)  # pyright: ignore[reportUnknownMemberType, reportAttr
 
 
 @final
-class Client:
+class Client(ClientOnly):
     """Connections to any number of hosts, kept between requests. It opens them when they are needed.
 
     As a block it closes them at its end; without, they close with the runtime, or when the client is dropped.
@@ -76,6 +78,7 @@ class Client:
 
         Raises ConfigError for a setting that cannot work, and the builtin errors for a file that cannot be read.
         """
+        checked(base, headers, proxy, cert, http2=http2, public_only=public_only, cookies=cookies)
         if public_only and (proxy or base.startswith("unix:")):
             raise ConfigError("http.Client(public_only=True): what a proxy or a socket leads to cannot be looked at")
         try:
@@ -85,7 +88,7 @@ class Client:
                 http2=http2,
                 connections=count(connections, "http.Client", "connections"),
                 per_host=count(per_host, "http.Client", "per_host"),
-                redirects=count(redirects, "http.Client", "redirects") if redirects else 0,
+                redirects=redirects_of(redirects),
                 max_body=count(max_body, "http.Client", "max_body"),
                 proxy=proxy,
                 ca=ca,
@@ -116,7 +119,10 @@ class Client:
         """As `request("GET", url)`."""
         if params:
             url = with_params(url, params)
-        return self._client.request("GET", url, pairs(headers), None, check)
+        try:
+            return self._client.request("GET", url, pairs(headers), None, check)
+        except TypeError as error:
+            raise refused(error, url, headers) from None
 
     def post(
         self,
@@ -155,7 +161,10 @@ class Client:
         if params:
             url = with_params(url, params)
         given, body = packed(headers, json, data, files)
-        return self._client.request(method, url, given, body, check)
+        try:
+            return self._client.request(method, url, given, body, check)
+        except TypeError as error:
+            raise refused(error, url, headers, method) from None
 
     def open(
         self,
@@ -177,7 +186,10 @@ class Client:
         if params:
             url = with_params(url, params)
         given, content = packed(headers, json, data, files)
-        return Opening(self._client.open(method, url, given, content, check))
+        try:
+            return Opening(self._client.open(method, url, given, content, check))
+        except TypeError as error:
+            raise refused(error, url, headers, method) from None
 
     def download(
         self,
@@ -196,4 +208,11 @@ class Client:
 
         Raises as `request` does, and the builtin errors of files.
         """
-        return self._client.download(url, to, pairs(headers), resume, progress)
+        if progress is not None and not isinstance(cast("object", progress), Progress):
+            raise TypeError(
+                f"download(progress=) takes an http.Progress(), which says how far it is, not {shown(progress)}"
+            )
+        try:
+            return self._client.download(url, to, pairs(headers), resume, progress)
+        except TypeError as error:
+            raise refused(error, url, headers) from None

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import final
 
+from .._effect.misused import AsyncBlockOnly
 from .._native import Effect, Headers, HttpBody
 from ._failures import ProtocolError
+from ._misused import BodyOnly
 
 __all__ = ["Body", "Event", "Opening"]
 
@@ -15,7 +17,7 @@ _LONGEST = 1 << 20
 
 
 @final
-class Body:
+class Body(BodyOnly):
     """An answer whose body is read piece by piece. It belongs to the block that opened it."""
 
     __slots__ = ("_body",)
@@ -98,10 +100,12 @@ class Event:
 
 
 @final
-class Opening:
+class Opening(AsyncBlockOnly):
     """The block of an open body."""
 
     __slots__ = ("_body", "_effect")
+
+    _block = "client.open(method, url) as body"
 
     def __init__(self, effect: Effect[HttpBody]) -> None:
         self._effect = effect

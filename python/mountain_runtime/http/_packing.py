@@ -1,10 +1,12 @@
-"""Addresses, headers and bodies as they go out."""
+"""Addresses, headers and bodies as they go out; what is none of these is refused by its name."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
-__all__ = ["MISSING", "Files", "GivenHeaders", "own", "packed", "pairs", "with_params"]
+from ..policy._given import shown
+
+__all__ = ["MISSING", "Files", "GivenHeaders", "own", "packed", "pairs", "refused", "unfit", "with_params"]
 
 Pairs = list[tuple[str, str]]
 GivenHeaders = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -25,10 +27,43 @@ def pairs(headers: GivenHeaders) -> Pairs | None:
     return own(headers) if headers else None
 
 
+def refused(error: TypeError, url: object, headers: object, method: object = "GET") -> TypeError:
+    """The error of a request that could not be made of these: `error`, or one that names the argument."""
+    for name, given in (("method", method), ("url", url)):
+        if not isinstance(given, str):
+            return TypeError(f"a request takes {name} as a str, not {shown(given)}")
+    return unfit(headers) or error
+
+
+def unfit(headers: object) -> TypeError | None:
+    """The error of headers that are none. It shows no value: some are secret."""
+    if not isinstance(headers, (Mapping, list, tuple)):
+        return TypeError(f"headers= takes a mapping of str to str, not {_kind(headers)}")
+    given = cast("Mapping[object, object] | Sequence[object]", headers)
+    for pair in given.items() if isinstance(given, Mapping) else given:
+        match pair:
+            case (str(), str()):
+                pass
+            case (name, value):
+                way = (
+                    ": leave it out"
+                    if value is None
+                    else ": decode it"
+                    if isinstance(value, bytes)
+                    else ": write str()"
+                )
+                return TypeError(f"headers= takes texts, and {name!r} has {_kind(value)}{way}")
+            case _:
+                return TypeError(f"headers= takes a mapping, or pairs of a name and a value, not {_kind(pair)}")
+    return None
+
+
 def with_params(url: str, params: Mapping[str, Any]) -> str:
     """The address with more parameters: None is left out, a list is one for each."""
     from urllib.parse import urlencode
 
+    if not isinstance(cast("object", params), Mapping):
+        raise TypeError(f"params= takes a mapping, not {shown(params)}")
     text = urlencode({name: value for name, value in params.items() if value is not None}, doseq=True)
     whole, mark, fragment = url.partition("#")
     return f"{whole}{'&' if '?' in whole else '?'}{text}{mark}{fragment}" if text else url
@@ -43,20 +78,58 @@ def packed(
             raise TypeError("a request has json= or data=, not both")
         from json import dumps
 
-        return _typed(headers, "application/json"), dumps(json, separators=(",", ":")).encode()
+        text = dumps(json, separators=(",", ":"), allow_nan=False)
+        return _typed(headers, "application/json"), text.encode()
     if files is not None:
-        if isinstance(data, bytes):
+        if data is not None and not isinstance(data, Mapping):
             raise TypeError("data= beside files= is a mapping: the other fields of the form")
         boundary = os.urandom(16).hex()
-        body = b"".join(_parts(data or {}, files, boundary))
+        body = b"".join(_parts(_flat(data or {}), _whole(files), boundary))
         return _typed(headers, f"multipart/form-data; boundary={boundary}"), body
     if isinstance(data, Mapping):
         from urllib.parse import urlencode
 
-        return _typed(headers, "application/x-www-form-urlencoded"), urlencode(data, doseq=True).encode()
-    if isinstance(cast("object", data), str):
-        raise TypeError("data= takes bytes or a mapping, not str: write data=text.encode()")
+        return _typed(headers, "application/x-www-form-urlencoded"), urlencode(_flat(data), doseq=True).encode()
+    if data is not None and not isinstance(cast("object", data), (bytes, bytearray, memoryview)):
+        raise TypeError(f"data= takes bytes or a mapping, not {_kind(data)}{_way(data)}")
     return pairs(headers), data
+
+
+def _flat(form: Mapping[str, str]) -> Mapping[str, str]:
+    """The fields of a form. One that has fields of its own would lose their values."""
+    for name, value in form.items():
+        if isinstance(cast("object", value), Mapping):
+            raise TypeError(f"data= is a form, whose fields are texts, and {name!r} is a mapping: write json=")
+    return form
+
+
+def _whole(files: Files) -> Files:
+    if not isinstance(cast("object", files), Mapping):
+        raise TypeError(f"files= takes a mapping of fields to files, not {_kind(files)}")
+    for field, given in files.items():
+        match cast("object", given):
+            case (str(), bytes() | bytearray() | memoryview()) | (str(), bytes() | bytearray() | memoryview(), str()):
+                pass
+            case (str(), content, *_):
+                raise TypeError(f"files[{field!r}] has its content as bytes, not {_kind(content)}{_way(content)}")
+            case other:
+                raise TypeError(
+                    f"files[{field!r}] is a tuple, (name, content) or (name, content, type), not {_kind(other)}"
+                )
+    return files
+
+
+def _kind(given: object) -> str:
+    return type(given).__name__
+
+
+def _way(given: object) -> str:
+    """The end of the message: what to write in the place of `given`."""
+    if isinstance(given, str):
+        return ": write text.encode()"
+    if hasattr(given, "read"):
+        return ": read it first, as by `await fs.read_bytes(path)`"
+    return ": write json= for an object" if isinstance(given, (list, int, float)) else ""
 
 
 def _parts(fields: Mapping[str, str], files: Files, boundary: str) -> Iterable[bytes]:

@@ -5,9 +5,11 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
+from types import NoneType, TracebackType
+from typing import cast
 
 from ..errors import ConfigError
+from ..policy._given import shown
 
 __all__ = ["files"]
 
@@ -18,7 +20,11 @@ def files(tree: Mapping[str, str | bytes | None]) -> AbstractContextManager[Path
     Text is in UTF-8; None makes a folder. For what `fs` and `search` are to work on: native calls hold up the time of
     the fixture `virtual_clock`, and `chaos` makes them fail or hang. Raises ConfigError for a path that leads out.
     """
-    for name in tree:
+    if not isinstance(cast("object", tree), Mapping):
+        raise TypeError(f"files() takes a mapping of paths to contents, not {shown(tree)}")
+    for name, content in tree.items():
+        if not isinstance(cast("object", content), (str, bytes, NoneType)):
+            raise TypeError(f"files({{{name!r}: ...}}): takes a str, bytes, or None for a folder, not {shown(content)}")
         way = Path(os.path.normpath(name))
         if way.is_absolute() or way.parts[:1] in {(), (os.pardir,)}:
             raise ConfigError(f"files({{{name!r}: ...}}): must be a path below the folder")

@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .. import _native
+from ..policy._given import shown
 
 if TYPE_CHECKING:
     from .._native import Response
@@ -43,6 +44,18 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     json: Any = None
 
+    def __post_init__(self) -> None:
+        status, body = cast("object", self.status), cast("object", self.body)
+        if not isinstance(status, int):
+            raise TypeError(f"Reply(status={shown(status)}): must be a whole number, such as 404")
+        if isinstance(body, str):
+            raise TypeError("Reply(body=) takes bytes, or pieces of them, not str: write body=text.encode()")
+        if isinstance(body, Mapping):
+            raise TypeError("Reply(body=) takes bytes, or pieces of them: write json= for an object")
+        for name, value in self.headers.items():
+            if not isinstance(cast("object", value), str):
+                raise TypeError(f"Reply(headers={{{name!r}: {shown(value)}}}): takes texts, write {str(value)!r}")
+
 
 Answer = Callable[[Request], Reply | Awaitable[Reply]]
 
@@ -56,6 +69,10 @@ def http(answer: Answer) -> AbstractContextManager[list[Request]]:
     which grows.
     """
     _native.needs("http")
+    if not callable(answer):
+        raise TypeError(
+            f"testing.http() takes a function of a Request, as lambda request: testing.Reply(...), not {shown(answer)}"
+        )
     return _Answers(answer)
 
 
@@ -91,6 +108,8 @@ class _Answers(AbstractContextManager[list[Request]]):
         self._requests.append(request)
         said = self._answer(request)
         reply = await said if inspect.isawaitable(said) else said
+        if not isinstance(cast("object", reply), Reply):
+            raise TypeError(f"the function of testing.http() gives a testing.Reply, not {shown(reply)}")
         fails = check and reply.status >= 400
         if kind == "open" and not fails:
             return _Body(url, reply)

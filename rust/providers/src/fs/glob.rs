@@ -20,7 +20,7 @@ impl Glob {
         let wrong = |e: Error| e.kind().to_string();
         let names: Vec<&str> = glob.split('/').collect();
         if names.iter().any(|name| matches!(*name, "" | "." | "..")) {
-            return Err("it is made of names below the root: neither empty ones, nor . or ..".into());
+            return Err("a pattern is made of names below the root: neither empty ones, nor . or ..".into());
         }
         let compile = |glob: &str| GlobBuilder::new(glob).literal_separator(true).build().map(|glob| glob.compile_matcher());
         let whole = compile(glob).map_err(wrong)?;

@@ -86,12 +86,14 @@ impl Settings {
             _ => Url::parse(url),
         };
         let parsed = parsed.map_err(|e| match e {
-            url::ParseError::RelativeUrlWithoutBase => format!("url {url:?} has no host: give the client a base"),
+            url::ParseError::RelativeUrlWithoutBase => {
+                format!("url {url:?} has no host: begin it with https://, or give the client a base")
+            }
             e => format!("url {url:?}: {e}"),
         })?;
         match parsed.scheme() {
             "http" | "https" => Ok(parsed),
-            other => Err(format!("url {url:?}: only http and https are spoken, not {other}")),
+            other => Err(format!("url {url:?}: only http and https are spoken, not {other}: begin it with http:// or https://")),
         }
     }
 }
