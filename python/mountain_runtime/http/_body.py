@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from io import StringIO
 from types import TracebackType
 from typing import final
 
@@ -14,6 +15,8 @@ __all__ = ["Body", "Event", "Opening"]
 
 #: The longest line, in bytes.
 _LONGEST = 1 << 20
+#: The largest event, in characters.
+_LARGEST = 1 << 22
 
 
 @final
@@ -56,9 +59,13 @@ class Body(BodyOnly):
 
         Raises ProtocolError for a line of more than a million bytes.
         """
-        rest = b""
+        rest = bytearray()  # it grows in place, however small the pieces are
         async for piece in self:
-            *lines, rest = (rest + piece).split(b"\n")
+            first, *others = piece.split(b"\n")
+            rest += first
+            lines = [bytes(rest), *others[:-1]] if others else list[bytes]()
+            if others:
+                rest = bytearray(others[-1])
             if len(rest) > _LONGEST:
                 raise ProtocolError(f"{self.url} sends a line of more than {_LONGEST} bytes: read it in pieces")
             for line in lines:
@@ -67,21 +74,27 @@ class Body(BodyOnly):
             yield rest.removesuffix(b"\r").decode(errors="replace")
 
     async def events(self) -> AsyncIterator["Event"]:
-        """Its server-sent events (`text/event-stream`). One that is cut off at the end is left out."""
-        name, data, last = "", list[str](), ""
+        """Its server-sent events (`text/event-stream`). One that is cut off at the end is left out.
+
+        Raises ProtocolError for a line of more than a million bytes, or an event of more than four million characters.
+        """
+        name, data, last = "", StringIO(), ""
         first = True
         async for line in self.lines():
             line = line.removeprefix("\ufeff") if first else line
             first = False
             if not line:
-                if data:
-                    yield Event(name or "message", "\n".join(data), last)
-                name, data = "", []
+                if data.tell():
+                    yield Event(name or "message", data.getvalue()[:-1], last)
+                    data = StringIO()
+                name = ""
                 continue
             field, _, value = line.partition(":")
             value = value.removeprefix(" ")
             if field == "data":
-                data.append(value)
+                if data.tell() + len(value) > _LARGEST:
+                    raise ProtocolError(f"{self.url} sends an event of more than {_LARGEST} characters: read its lines")
+                data.write(f"{value}\n")
             elif field == "event":
                 name = value
             elif field == "id" and "\0" not in value:

@@ -72,6 +72,15 @@ async def test_an_endless_line_is_an_error() -> None:
                     pass
 
 
+async def test_an_endless_event_is_an_error() -> None:
+    """Each of its lines is short, and no empty one ends it."""
+    with serving(answering(streaming(*[b"data: " + b"x" * 500_000 + b"\n"] * 10))) as server:
+        async with http.Client(server.url).open("GET", "/") as body:
+            with pytest.raises(http.ProtocolError, match="event of more than"):
+                async for _ in body.events():
+                    pass
+
+
 async def test_server_sent_events() -> None:
     text = b"\xef\xbb\xbf: hello\nid: 1\nevent: add\ndata: a\ndata:  b\n\n"
     text += b"data\n\nevent: none\n\nid: 2\ndata: {}\r\n\r\ndata: cut"
