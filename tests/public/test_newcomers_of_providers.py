@@ -129,14 +129,14 @@ def test_no_secret_is_shown() -> None:
 @pytest.mark.parametrize("said", [None, {"a": 1}, "text", (200, b""), testing.Reply])
 async def test_an_answer_that_is_no_reply_is_named(said: Any) -> None:
     with (
-        answers(lambda request: said),
+        testing.http(lambda request: said),
         pytest.raises(TypeError, match=r"testing\.http\(\) gives a testing\.Reply, not"),
     ):
         await api.get("/a")
 
 
 async def test_a_body_is_read_piece_by_piece() -> None:
-    with answers(lambda request: testing.Reply(body=b"x")):
+    with testing.http(lambda request: testing.Reply(body=b"x")):
         async with api.open("GET", "/a") as body:
             with pytest.raises(TypeError, match="write `async for piece in body:`"):
                 list(body)
@@ -198,6 +198,6 @@ async def test_what_may_have_run_is_sent_again_only_where_that_is_written(on: An
 async def test_a_fake_follows_no_redirect_and_keeps_no_cookie() -> None:
     moved = testing.Reply(302, headers={"Location": "/b", "Set-Cookie": "a=b"})
     client = http.Client("https://api.test", cookies=True)
-    with answers(lambda request: moved) as requests:
+    with testing.http(lambda request: moved) as requests:
         assert [(await client.get("/a")).status for _ in range(2)] == [302, 302]
     assert [(request.url, "cookie" in request.headers) for request in requests] == [("https://api.test/a", False)] * 2

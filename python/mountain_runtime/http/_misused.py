@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 from ..errors import ConfigError
 from ..policy._given import shown
-from ._packing import unfit
+from ._packing import is_pair, unfit
 
 __all__ = ["BodyOnly", "ClientOnly", "checked", "redirects_of"]
 
@@ -63,11 +63,8 @@ def checked(base: object, headers: object, proxy: object, cert: object, **switch
     if proxy is not None and not isinstance(proxy, str):
         kind = type(proxy).__name__  # its value may have a secret
         raise ConfigError(f'http.Client(proxy=): must be a text such as "http://proxy:3128", not {kind}')
-    match cert:
-        case None | (_, _):
-            pass
-        case _:
-            raise _unfit("cert", cert, "two files, (certificate, key); the same one twice where it has both")
+    if cert is not None and not is_pair(cert):
+        raise _unfit("cert", cert, "two files, (certificate, key); the same one twice where it has both")
     for name, given in switches.items():
         if not isinstance(given, bool):
             way = ": a cookie of your own is headers={'Cookie': 'name=value'}" if name == "cookies" else ""

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 from ..policy._given import shown
 
-__all__ = ["MISSING", "Files", "GivenHeaders", "own", "packed", "pairs", "refused", "unfit", "with_params"]
+__all__ = ["MISSING", "Files", "GivenHeaders", "is_pair", "own", "packed", "pairs", "refused", "unfit", "with_params"]
 
 Pairs = list[tuple[str, str]]
 GivenHeaders = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -41,21 +41,17 @@ def unfit(headers: object) -> TypeError | None:
         return TypeError(f"headers= takes a mapping of str to str, not {_kind(headers)}")
     given = cast("Mapping[object, object] | Sequence[object]", headers)
     for pair in given.items() if isinstance(given, Mapping) else given:
-        match pair:
-            case (str(), str()):
-                pass
-            case (name, value):
-                way = (
-                    ": leave it out"
-                    if value is None
-                    else ": decode it"
-                    if isinstance(value, bytes)
-                    else ": write str()"
-                )
-                return TypeError(f"headers= takes texts, and {name!r} has {_kind(value)}{way}")
-            case _:
-                return TypeError(f"headers= takes a mapping, or pairs of a name and a value, not {_kind(pair)}")
+        if not is_pair(pair):
+            return TypeError(f"headers= takes a mapping, or pairs of a name and a value, not {_kind(pair)}")
+        name, value = cast("Sequence[object]", pair)
+        if not isinstance(name, str) or not isinstance(value, str):
+            way = ": leave it out" if value is None else ": decode it" if isinstance(value, bytes) else ": write str()"
+            return TypeError(f"headers= takes texts, and {name!r} has {_kind(value)}{way}")
     return None
+
+
+def is_pair(given: object) -> bool:
+    return isinstance(given, (tuple, list)) and len(cast("Sequence[object]", given)) == 2
 
 
 def with_params(url: str, params: Mapping[str, Any]) -> str:
@@ -107,15 +103,13 @@ def _whole(files: Files) -> Files:
     if not isinstance(cast("object", files), Mapping):
         raise TypeError(f"files= takes a mapping of fields to files, not {_kind(files)}")
     for field, given in files.items():
-        match cast("object", given):
-            case (str(), bytes() | bytearray() | memoryview()) | (str(), bytes() | bytearray() | memoryview(), str()):
-                pass
-            case (str(), content, *_):
-                raise TypeError(f"files[{field!r}] has its content as bytes, not {_kind(content)}{_way(content)}")
-            case other:
-                raise TypeError(
-                    f"files[{field!r}] is a tuple, (name, content) or (name, content, type), not {_kind(other)}"
-                )
+        parts = cast("tuple[object, ...]", given)
+        if not isinstance(cast("object", given), tuple) or len(parts) not in (2, 3) or not isinstance(parts[0], str):
+            raise TypeError(
+                f"files[{field!r}] is a tuple, (name, content) or (name, content, type), not {_kind(given)}"
+            )
+        if not isinstance(parts[1], (bytes, bytearray, memoryview)):
+            raise TypeError(f"files[{field!r}] has its content as bytes, not {_kind(parts[1])}{_way(parts[1])}")
     return files
 
 
