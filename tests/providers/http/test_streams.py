@@ -284,6 +284,16 @@ async def test_a_download_says_how_far_it_is(tmp_path: Path) -> None:
     assert repr(progress) == "<Progress 5 of 5 bytes>"
 
 
+@pytest.mark.parametrize("status", [302, 304])
+async def test_an_answer_without_the_file_replaces_nothing(tmp_path: Path, status: int) -> None:
+    (tmp_path / "file").write_bytes(CONTENT)
+    with serving(answering(lambda connection, _: connection.answer(status, location="/y"))) as server:
+        with pytest.raises(http.ProtocolError, match=f"answers {status}, which has no file"):
+            await http.Client(server.url, redirects=0).download("/x", tmp_path / "file", headers={"If-None-Match": "1"})
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert files(tmp_path) == {"file"}
+
+
 async def test_two_downloads_to_one_file_do_not_meet(tmp_path: Path) -> None:
     with serving(Ranged(CONTENT * 1000)) as server:
         client = http.Client(server.url)
@@ -297,8 +307,11 @@ async def test_a_file_that_cannot_be_is_a_builtin_error(tmp_path: Path) -> None:
         client = http.Client(server.url)
         with pytest.raises(FileNotFoundError):
             await client.download("/x", tmp_path / "none" / "file")
-        with pytest.raises(IsADirectoryError):
-            await client.download("/x", tmp_path)
+        for folder in (tmp_path, "/", ".."):
+            with pytest.raises(IsADirectoryError):
+                await client.download("/x", folder)
+        with pytest.raises(ValueError, match="embedded null byte"):
+            await client.download("/x", "a\0b")
         assert server.requests == []
 
 

@@ -2,7 +2,7 @@
 //! with the server's word on which version it was, and the next one goes on from there.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use super::ask::Ask;
+use super::claim::claim;
 use super::failure::{Failed, Kind};
 use super::fetch::{follow, frame, of_status, read};
 use super::pool::Pool;
@@ -25,6 +26,7 @@ use super::progress::Progress;
 use super::reactor;
 use super::response::Response;
 use super::send::{Answer, unanswered};
+use crate::fs::failure;
 
 /// As much is written at a time.
 const WRITE: usize = 1 << 20;
@@ -105,6 +107,10 @@ async fn begin(pool: &Arc<Pool>, ask: &Ask, part: &Part) -> Result<Option<(Url, 
         let response = Response { status, version, method, url: step.url, headers, body, large, repeatable: ask.repeatable };
         return Err(ask.failed(of_status(response)));
     }
+    // An answer without the file, such as 304, is no reason to replace what is there.
+    if !(200..300).contains(&status) {
+        return Err(ask.failed(Failed::new(Kind::Protocol, format!("{} answers {status}, which has no file to keep", step.url))));
+    }
     Ok(Some((step.url, answer)))
 }
 
@@ -128,10 +134,9 @@ struct Part {
 
 impl Part {
     fn open(to: &Arc<Path>, resume: bool) -> io::Result<Self> {
-        let name = to.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-        if to.is_dir() {
+        let Some(name) = to.file_name().filter(|_| !to.is_dir()) else {
             return Err(io::Error::from_raw_os_error(libc::EISDIR));
-        }
+        };
         let beside = |end: &str| {
             let mut hidden = OsString::from(".");
             hidden.push(name);
@@ -139,19 +144,16 @@ impl Part {
             to.with_file_name(hidden)
         };
         let (mut path, mut note) = (beside(".part"), beside(".part.tag"));
-        let open = |path: &Path| OpenOptions::new().write(true).create(true).truncate(false).open(path);
         let mut resume = resume;
-        let mut file = open(&path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        let file = match claim(&path)? {
+            Some(file) => file,
+            None => {
                 // Another download is at it: this one has a file of its own.
                 let own = format!(".{:016x}.part", fastrand::u64(..));
                 (path, note, resume) = (beside(&own), beside(&format!("{own}.tag")), false);
-                file = open(&path)?;
+                claim(&path)?.ok_or(io::ErrorKind::AlreadyExists)?
             }
-            Err(TryLockError::Error(e)) => return Err(e),
-        }
+        };
         let tag = if resume { fs::read_to_string(&note).ok() } else { None };
         let have = if tag.is_some() { file.metadata()?.len() } else { 0 };
         Ok(Part { file: Some(file), path, note, to: to.clone(), have, tag, stays: have > 0, resume, progress: None })
@@ -285,7 +287,7 @@ fn validator(headers: &HeaderMap) -> Option<String> {
 /// Work on the disk, whose errors are about `path`.
 async fn blocking<T: Send + 'static>(path: &Path, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|e| Error::io(&e, path.as_os_str().to_owned())),
+        Ok(done) => done.map_err(|e| failure(&e, path)),
         Err(e) => Err(Error::Panic(e.to_string())),
     }
 }

@@ -6,6 +6,7 @@
 mod address;
 mod ask;
 mod body;
+mod claim;
 mod connect;
 mod decode;
 mod download;
@@ -34,7 +35,7 @@ pub use fetch::Fetch;
 pub use jar::Jar;
 pub use progress::Progress;
 pub use proxy::{Proxies, proxy};
-pub use reactor::{all_connections, close, close_idle, connections, forget_after_fork, runtime};
+pub use reactor::{all_connections, close, close_idle, connections, forget_after_fork, leave, runtime};
 pub use response::{Response, version};
 pub use settings::Settings;
 pub use tls::Trust;

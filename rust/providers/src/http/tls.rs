@@ -9,6 +9,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::fs::failure;
+
 /// The certificates that a client was given.
 #[derive(Default)]
 pub struct Trust {
@@ -74,7 +76,7 @@ fn system() -> Arc<RootCertStore> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|e| Error::io(&e, path.as_os_str().to_owned()))
+    std::fs::read(path).map_err(|e| failure(&e, path))
 }
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
