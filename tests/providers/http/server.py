@@ -103,6 +103,11 @@ class Server:
     def url(self) -> str:
         return f"{'https' if self.context else 'http'}://127.0.0.1:{self.port}"
 
+    @property
+    def open(self) -> int:
+        """The connections that have not ended."""
+        return sum(thread.is_alive() for thread in self._threads)
+
     def close(self) -> None:
         # Each thread closes its own socket: a number that is closed under a thread may be another connection's by then.
         self._shut(self._listening)

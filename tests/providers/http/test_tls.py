@@ -1,6 +1,7 @@
 """TLS: the authorities that a client trusts; HTTP/2, which is agreed there."""
 
 import asyncio
+import gc
 import ssl
 from pathlib import Path
 
@@ -75,6 +76,26 @@ async def test_requests_share_one_connection_of_http_2() -> None:
         assert server.connections == 1
     with serving(answering(echo), context()) as server:
         assert (await http.Client(server.url, ca=CA, http2=False).get("/")).version == "1.1"
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+async def test_a_request_that_outlives_its_client_keeps_no_connection(version: str) -> None:
+    def script(connection: Connection) -> None:
+        peer = Peer(connection)
+        for frame in peer.frames():
+            if frame.flags & frames.END_STREAM:
+                peer.answer(frame.stream, b"")
+
+    two = version == "2"
+    with serving(script if two else answering(echo), context(two=two)) as server:
+        call = http.Client(server.url, ca=CA).get("/")
+        gc.collect()
+        assert (await call).version == version
+        await asyncio.gather(*[call] * 40)
+        assert server.connections <= 41
+        async with asyncio.timeout(5):  # real: connections close on their own thread
+            while server.open:
+                await asyncio.sleep(0.001)
 
 
 async def test_what_a_server_that_goes_away_has_not_begun_is_sent_again_and_nothing_else() -> None:

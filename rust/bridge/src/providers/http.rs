@@ -166,7 +166,7 @@ impl HttpClient {
 
 impl Drop for HttpClient {
     fn drop(&mut self) {
-        http::close(self.0.id);
+        http::leave(&self.0);
     }
 }
 

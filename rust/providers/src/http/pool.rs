@@ -151,8 +151,11 @@ impl Pool {
 
     /// The connection that all requests to that host share.
     pub(super) fn share(&self, key: &Arc<Key>, two: http2::SendRequest<Whole>) {
-        if let Some(host) = self.state.lock().hosts.get_mut(key) {
-            host.two = Some(two);
+        let mut state = self.state.lock();
+        let closed = state.closed;
+        if let Some(host) = state.hosts.get_mut(key) {
+            // In a closed pool its requests alone hold it, and it closes with the last.
+            host.two = (!closed).then_some(two);
             host.speaks_two = Some(true);
             host.wake_all();
         }

@@ -18,6 +18,8 @@ pub(super) struct Reactor {
     tokio: Handle,
     /// By client.
     pools: Mutex<HashMap<u64, Arc<Pool>>>,
+    /// Of clients that are gone, with the number of requests that run.
+    left: Mutex<HashMap<u64, (Arc<Pool>, usize)>>,
 }
 
 static REACTOR: AtomicPtr<Reactor> = AtomicPtr::new(std::ptr::null_mut());
@@ -38,7 +40,8 @@ fn current() -> io::Result<&'static Reactor> {
     }
     // Threads for what the system only answers by blocking: names, certificates, files.
     let runtime = Builder::new_current_thread().enable_io().enable_time().max_blocking_threads(16).build()?;
-    let reactor = Box::leak(Box::new(Reactor { tokio: runtime.handle().clone(), pools: Mutex::default() }));
+    let reactor =
+        Box::leak(Box::new(Reactor { tokio: runtime.handle().clone(), pools: Mutex::default(), left: Mutex::default() }));
     #[expect(clippy::disallowed_methods, reason = "all connections live on one thread that never ends")]
     std::thread::Builder::new().name("mountain-http".into()).spawn(move || runtime.block_on(std::future::pending::<()>()))?;
     REACTOR.store(reactor, Ordering::Release);
@@ -56,8 +59,35 @@ pub fn runtime() -> Option<Handle> {
 }
 
 impl Reactor {
-    fn pool(&self, settings: &Arc<Settings>) -> Arc<Pool> {
-        self.pools.lock().entry(settings.id).or_insert_with(|| Pool::new(settings.clone())).clone()
+    fn pool(&'static self, settings: &Arc<Settings>) -> (Arc<Pool>, Option<Guest>) {
+        let mut pools = self.pools.lock();
+        if !settings.dropped.load(Ordering::Relaxed) {
+            return (pools.entry(settings.id).or_insert_with(|| Pool::new(settings.clone())).clone(), None);
+        }
+        drop(pools);
+        let mut left = self.left.lock();
+        let (pool, guests) = left.entry(settings.id).or_insert_with(|| (Pool::new(settings.clone()), 0));
+        *guests += 1;
+        (pool.clone(), Some(Guest { reactor: self, id: settings.id }))
+    }
+}
+
+/// A request that outlives its client. The last one that runs closes their connections.
+struct Guest {
+    reactor: &'static Reactor,
+    id: u64,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut left = self.reactor.left.lock();
+        let Some((_, guests)) = left.get_mut(&self.id) else { return };
+        *guests -= 1;
+        let last = if *guests == 0 { left.remove(&self.id) } else { None };
+        drop(left);
+        if let Some((pool, _)) = last {
+            pool.close();
+        }
     }
 }
 
@@ -73,15 +103,24 @@ where
             return Abort::Never;
         }
     };
-    let body = body(reactor.pool(settings));
+    let (pool, guest) = reactor.pool(settings);
+    let body = body(pool);
     let at_work = AtWork::begin();
     let task = reactor.tokio.spawn(async move {
         let outcome = body.await;
+        drop(guest);
         // The answer is on its way before virtual time may go on.
         done.finish(outcome);
         drop(at_work);
     });
     Abort::Task(task.abort_handle())
+}
+
+/// The client is gone: its connections close, and a request that it has made and that is yet to run keeps none.
+pub fn leave(settings: &Settings) {
+    // Before the pool goes: a request that begins meanwhile makes no other.
+    settings.dropped.store(true, Ordering::Relaxed);
+    close(settings.id);
 }
 
 /// Closes the idle connections of a client; those at work close when they are done.

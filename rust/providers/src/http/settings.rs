@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
@@ -41,6 +41,8 @@ pub struct Settings {
     /// The addresses of a name. It may block.
     pub(super) lookup: fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
     pub(super) tls: OnceLock<Arc<ClientConfig>>,
+    /// Its client is gone: what is still asked for keeps no connection afterwards.
+    pub(super) dropped: AtomicBool,
 }
 
 impl Settings {
@@ -64,11 +66,16 @@ impl Settings {
             heard: |_, _| {},
             lookup: |host, port| (host, port).to_socket_addrs().map(Iterator::collect),
             tls: OnceLock::new(),
+            dropped: AtomicBool::new(false),
         }
     }
 
     /// The address of `url`, which may begin at the base.
     pub fn address(&self, url: &str) -> Result<Url, String> {
+        // A parser drops some of them, wherever they are.
+        if url.bytes().any(|byte| byte.is_ascii_control()) {
+            return Err(format!("url {url:?}: an address has no control characters"));
+        }
         let whole = url.get(..8).is_some_and(|start| {
             let start = start.to_ascii_lowercase();
             start.starts_with("http://") || start.starts_with("https://")
@@ -119,6 +126,9 @@ mod tests {
             assert_eq!(settings.address(url).unwrap().as_str(), whole);
         }
         let without = Settings::new(Trust::default());
+        for url in ["http://a.test/\r\nX: y", "http://a.test\n/", "ht\ttp://a.test/", "http://a.test/\0"] {
+            assert!(without.address(url).unwrap_err().contains("control characters"), "{url:?}");
+        }
         assert!(without.address("/x").unwrap_err().contains("base"));
         assert!(without.address("ftp://x/").unwrap_err().contains("ftp"));
         assert_eq!(without.address("http://0x7f.1/").unwrap().host_str(), Some("127.0.0.1"));
