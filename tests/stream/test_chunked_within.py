@@ -223,3 +223,25 @@ def test_a_close_on_another_loop_does_not_wait_for_the_sources_task() -> None:
         other = asyncio.new_event_loop()
         assert other.run_until_complete(close(items))
         other.close()
+
+
+def test_a_pull_on_another_loop_says_so() -> None:
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+
+    async def opened() -> Any:
+        lists = aiter(chunked(Source(9, 1), 2, within=LONG))
+        assert len(await anext(lists)) == 2
+        return lists
+
+    async def pulled(lists: Any) -> None:
+        with pytest.raises(RuntimeError, match="pulled on the loop on which it was opened"):
+            while True:
+                await anext(lists)
+
+    try:
+        lists = first.run_until_complete(opened())
+        second.run_until_complete(asyncio.wait_for(pulled(lists), 5))
+        first.run_until_complete(lists.aclose())
+    finally:
+        first.close()
+        second.close()

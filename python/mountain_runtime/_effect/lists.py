@@ -96,6 +96,8 @@ class TimedLists(Lists[A]):
         self._ending = False
 
     async def __anext__(self) -> list[A]:
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("chunked(within=) is pulled on the loop on which it was opened")
         if self._task is None:
             self._task = self._loop.create_task(self._drive(), name="chunked source")
         while not self._ended:
