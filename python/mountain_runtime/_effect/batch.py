@@ -216,7 +216,9 @@ class _Batch:
                 values = await _children.bound(_awaited, work, permit_context)
             calls.answer(_checked(values, len(items), work))
         except BaseException as error:
-            if is_close(error, task):
+            closed = is_close(error, task)
+            del task  # the error's traceback keeps what is here
+            if closed:
                 raise
             waiting = calls.waiting
             calls.fail(error)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from .._native import InheritedDeadline, Landing, Plan, call_effect, call_stream, deadline_var, permit_context_var
 from .._tasks import scope as _scope
@@ -58,6 +58,8 @@ async def _fly(
     landing: Landing,
     streams: bool,
 ) -> None:
+    # An eager task's first step comes before its maker knows it. No variable: an error's traceback would keep the task.
+    landing.flies(cast("asyncio.Task[None]", asyncio.current_task()))
     permit_context = landing.permit_context()
     permit_context_var.set(permit_context)
     try:

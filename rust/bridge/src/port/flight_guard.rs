@@ -69,6 +69,9 @@ impl Landing {
         let landing = me.right.lock();
         // An eager task may have ended already.
         let Some(landing) = &*landing else { return Ok(()) };
+        if me.task.lock().is_some() {
+            return Ok(()); // it said so itself
+        }
         port.get().flies(slf.as_any());
         let known = PyRef::new(PyWeakrefReference::new(&task)?.unbind());
         let abort = Arc::new(Ask { port: port.get().shared.clone(), task: Mutex::new(Some(known)) });
