@@ -102,6 +102,7 @@ __all__ = [
     "fs_read_many",
     "fs_remove",
     "fs_stat",
+    "fs_watch",
     "fs_write",
     "gather_native",
     "hand_back",
@@ -843,7 +844,7 @@ class Batches(Generic[_T_co]):
         """The notes since the last call, each with whether it is a warning."""
 
     def close(self) -> None: ...
-    def __class_getitem__(cls, key: Any, /) -> GenericAlias: ...
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
 @final
 class Beneath:
@@ -853,6 +854,7 @@ class Beneath:
     @property
     def path(self) -> _StrPath: ...
 
+@final
 class Change:
     """A difference of a tree that is watched: its path was "made", "changed" or "removed".
 
