@@ -62,7 +62,7 @@ PROVIDER_FLOORS = {
         {"mod"},
     ],
     "http": [
-        {"address", "fields", "jar", "progress", "proxy", "text", "tls", "whole"},
+        {"claim", "address", "fields", "jar", "progress", "proxy", "text", "tls", "whole"},
         {"response", "settings"},
         {"failure", "pool"},
         {"connect", "decode", "reactor", "redirect"},
@@ -101,7 +101,7 @@ PROVIDER_NEEDS = {
     "pool": set(),
     "feed": set(),
     "fs": {"pool", "feed"},
-    "http": set(),
+    "http": {"fs"},
     "process": set(),
     "search": {"feed", "fs"},
     "watch": {"feed", "fs"},
