@@ -4,13 +4,16 @@ import asyncio
 import os
 import random
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from mountain_runtime import Runtime, Timeout, effect, errors, fs, process, search
+from mountain_runtime import Runtime, Shutdown, Timeout, effect, errors, fs, process, search, testing
+from mountain_runtime.http import Client
+from tests.providers.http.server import Connection, Request, answering, serving
 from tests.providers.support import gauge, names, threads, within
 from tests.telemetry.tracing import traces
 
@@ -55,6 +58,79 @@ async def vanishing(folder: Path) -> None:
 async def locked_twice(folder: Path) -> None:
     async with fs.lock(folder / "lock"), fs.lock(folder / "lock"):
         pass
+
+
+async def watched(root: Path) -> None:
+    async with fs.watch(root, settle=0.01, existing=True) as batches:
+        await anext(batches)
+
+
+async def watched_on(folder: Path) -> None:
+    async with fs.watch(folder / "tree", settle=0.01) as batches:
+        await all_of(batches)
+
+
+async def talked(*argv: str) -> None:
+    async with process.open(*argv) as program:
+        await program.wait()
+
+
+async def shown(*argv: str) -> None:
+    async with process.terminal(*argv) as terminal:
+        await terminal.wait()
+
+
+def large_or_silent(connection: Connection, request: Request) -> None:
+    if request.path == "/silent":
+        while connection.read():
+            pass
+    else:
+        connection.answer(200, b"x" * 500_000)
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[Client]:
+    """A client of a local server. At the end, both count the connections: none is in use, then none is open."""
+    with serving(answering(large_or_silent)) as server:
+        async with Client(server.url) as client:
+            try:
+                yield client
+            finally:
+                await soon(lambda: len(set(client._client.connections())) == 1)  # as many idle as open
+        await soon(lambda: client._client.connections() == (0, 0))
+        await soon(lambda: all(sock.fileno() == -1 for sock in server._open))
+
+
+async def soon(holds: Callable[[], bool]) -> None:
+    for _ in range(400):
+        if holds():
+            return
+        await asyncio.sleep(0.005)  # real: connections close on their own threads
+    assert holds()
+
+
+async def got(path: str) -> None:
+    async with served() as client:
+        await client.get(path)
+
+
+async def opened(path: str) -> None:
+    async with served() as client, client.open("GET", path) as body:
+        await all_of(body)
+
+
+async def opened_slowly() -> None:
+    async with served() as client, client.open("GET", "/large") as body:
+        await slowly(body)
+
+
+async def downloaded(path: str, folder: Path) -> None:
+    async with served() as client:
+        await client.download(path, folder / "new")
+
+
+#: A port that has no server.
+CLOSED = "http://127.0.0.1:1/"
 
 
 async def stay(call: Call, folder: Path) -> None:
@@ -121,6 +197,23 @@ ROWS = {
         FileNotFoundError,
         "process.run",
     ),
+    "program": Row(lambda _: talked("true"), lambda _: talked("sleep", "60"), lambda _: talked("/no/such/program"),
+                   FileNotFoundError, "process.open"),
+    "terminal": Row(lambda _: shown("true"), lambda _: shown("sleep", "60"), lambda _: shown("/no/such/program"),
+                    FileNotFoundError, "process.terminal"),
+    "watch": Row(lambda folder: watched(folder / "tree"), watched_on, lambda folder: watched(folder / "no"),
+                 FileNotFoundError, "fs.watch"),
+    "get": Row(lambda _: got("/large"), lambda _: got("/silent"), lambda _: got(CLOSED),
+               ConnectionRefusedError, "http.get"),
+    "body": Row(lambda _: opened("/large"), lambda _: opened_slowly(), lambda _: opened(CLOSED),
+                ConnectionRefusedError, "http.open"),
+    "download": Row(
+        lambda folder: downloaded("/large", folder),
+        lambda folder: downloaded("/silent", folder),
+        lambda folder: downloaded(CLOSED, folder),
+        ConnectionRefusedError,
+        "http.download",
+    ),
 }  # fmt: skip
 
 
@@ -143,8 +236,13 @@ def folder(tmp_path: Path) -> Path:
 
 def children() -> set[str]:
     """The programs that this process has started, zombies among them."""
-    tasks = Path("/proc/self/task")
-    return {pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+    found: set[str] = set()
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found.update((task / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # the thread ended meanwhile
+    return found
 
 
 def held(folder: Path) -> dict[str, object]:
@@ -153,6 +251,7 @@ def held(folder: Path) -> dict[str, object]:
         "descriptors": len(os.listdir("/dev/fd")),
         "walks": threads("mountain-walk"),
         "searches": threads("mountain-search"),
+        "watches": threads("mountain-watch"),
         "abandoned": gauge("abandoned_threads"),
         "children": children(),
         "files": names(folder),
@@ -175,7 +274,8 @@ async def warm(row: Row, folder: Path) -> dict[str, object]:
     for _ in range(200):
         before = held(folder)
         await asyncio.sleep(0.005)
-        if held(folder) == before:
+        busy = before["walks"] or before["searches"] or before["watches"]  # their threads end a moment later
+        if held(folder) == before and not busy:
             return before
     return held(folder)
 
@@ -249,11 +349,10 @@ async def test_its_work_ends_before_what_the_runtime_defers(folder: Path, name: 
         finally:
             order.append("work")
 
-    async with Runtime() as rt:
+    async with Runtime(shutdown=Shutdown(drain=0.02)) as rt:
         rt.defer(lambda: order.append("deferred"))
-        handle = rt.submit(work())
-        await asyncio.sleep(0.02)  # so that it is under way
-        handle.cancel()
+        rt.submit(work())
+        await asyncio.sleep(0.02)  # real: so that it is under way when the shutdown begins
     assert order == ["work", "deferred"]
 
 
@@ -267,6 +366,24 @@ async def test_its_calls_are_counted_and_traced(folder: Path, name: str) -> None
             await row.work(folder)
             assert row.counted in spans.names()
         assert rt.statistics().effects[row.counted].started > before
+
+
+async def test_the_fakes_take_the_place_of_network_and_watches() -> None:
+    change = fs.Change("/no/such/file", "made")
+    with testing.watch("/no/such") as tree:
+        tree.tell(change)
+        async with fs.watch("/no/such") as batches:
+            assert await anext(batches) == (change,)
+    with testing.http(lambda request: testing.Reply(body=request.url.encode())) as requests:
+        async with Client("http://no.test") as client:
+            assert (await client.get("/a")).content == b"http://no.test/a"
+            async with client.open("GET", "/b") as body:
+                assert [piece async for piece in body] == [b"http://no.test/b"]
+            with testing.files({"tree/file": "needle\n"}) as folder:
+                assert await client.download("/c", folder / "c") == 16
+                assert await fs.read_bytes(folder / "c") == b"http://no.test/c"
+                assert await found(folder) == 1
+    assert [request.url[-2:] for request in requests] == ["/a", "/b", "/c"]
 
 
 def test_the_programs_of_the_rows_are_there() -> None:
