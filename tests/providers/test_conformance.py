@@ -351,7 +351,7 @@ async def test_its_work_ends_before_what_the_runtime_defers(folder: Path, name: 
 
     async with Runtime(shutdown=Shutdown(drain=0.02)) as rt:
         rt.defer(lambda: order.append("deferred"))
-        rt.submit(work())
+        _handle = rt.submit(work())  # it is the shutdown that cancels it
         await asyncio.sleep(0.02)  # real: so that it is under way when the shutdown begins
     assert order == ["work", "deferred"]
 
