@@ -145,14 +145,13 @@ impl Part {
         };
         let (mut path, mut note) = (beside(".part"), beside(".part.tag"));
         let mut resume = resume;
-        let file = match claim(&path)? {
-            Some(file) => file,
-            None => {
-                // Another download is at it: this one has a file of its own.
-                let own = format!(".{:016x}.part", fastrand::u64(..));
-                (path, note, resume) = (beside(&own), beside(&format!("{own}.tag")), false);
-                claim(&path)?.ok_or(io::ErrorKind::AlreadyExists)?
-            }
+        let file = if let Some(file) = claim(&path)? {
+            file
+        } else {
+            // Another download is at it: this one has a file of its own.
+            let own = format!(".{:016x}.part", fastrand::u64(..));
+            (path, note, resume) = (beside(&own), beside(&format!("{own}.tag")), false);
+            claim(&path)?.ok_or(io::ErrorKind::AlreadyExists)?
         };
         let tag = if resume { fs::read_to_string(&note).ok() } else { None };
         let have = if tag.is_some() { file.metadata()?.len() } else { 0 };
