@@ -6,8 +6,9 @@ Patterns, rules and results are ripgrep's: the work is done by its own crates, i
 import os
 import re
 import reprlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from functools import cache
 from typing import Literal, cast
 
 from . import _native
@@ -94,11 +95,16 @@ def lines(
         search = _native.Search(pattern, root, options)
     except ValueError as error:
         raise ConfigError(f"search.lines({reprlib.repr(pattern)}): {error}") from None
-    return _lines(pattern, root, search)
+    return _function()(pattern, root, search)
 
 
-@stream(name="search.lines")
 async def _lines(pattern: str, root: StrPath, search: _native.Search) -> AsyncIterator[Match]:
     async with aclosing(items(search.begin(), _log, "search")) as found:
         async for match in found:
             yield match
+
+
+@cache
+def _function() -> Callable[[str, StrPath, _native.Search], Stream[Match]]:
+    """Made as it is first used: statistics list a name from then on."""
+    return stream(name="search.lines")(_lines)

@@ -1,8 +1,9 @@
 """Watching: what changes in a tree, as a stream of settled batches."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from functools import cache
 from typing import cast
 
 from .. import _native
@@ -46,10 +47,9 @@ def watch(
     settle = seconds(settle, "fs.watch", "settle")
     if settle > _LONGEST:
         raise ConfigError(f"fs.watch(settle={shown(settle)}): must be an hour at most")
-    return _changes(root, settle, ignore_files, existing)
+    return _function()(root, settle, ignore_files, existing)
 
 
-@stream(name="fs.watch")
 async def _changes(
     root: StrPath, settle: float, ignore_files: bool, existing: bool
 ) -> AsyncIterator[tuple[Change, ...]]:
@@ -58,3 +58,9 @@ async def _changes(
     async with aclosing(items(real, _log, "watch") if pretended is None else pretended(existing)) as batches:
         async for batch in batches:
             yield batch
+
+
+@cache
+def _function() -> Callable[[StrPath, float, bool, bool], Stream[tuple[Change, ...]]]:
+    """Made as it is first used: statistics list a name from then on."""
+    return stream(name="fs.watch")(_changes)

@@ -10,9 +10,10 @@ from mountain_runtime import http
 from tests.providers.http.server import answering, echo, serving
 
 FORKED = """
-import asyncio, os, sys
+import asyncio, os, sys, warnings
 from mountain_runtime import http
 
+warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on a fork with threads warns
 client = http.Client(sys.argv[1])
 
 async def get():
