@@ -51,7 +51,7 @@ impl Tree {
         }
     }
 
-    /// Something happened to what is told as `told`.
+    /// Something happened to the path that changes name as `told`.
     pub(super) fn reached(&mut self, told: &Path, what: What, stop: &dyn Fn() -> bool) {
         if what == What::Touched {
             self.mark(told.to_path_buf(), true, true);
