@@ -16,8 +16,47 @@ pub enum Value {
     /// Buffers that the host allocated and a worker filled.
     Filled(Box<Filled>),
     List(Vec<Value>),
+    /// Goes back to where it was taken from, unless it is handed over.
+    Taken(Box<Taken>),
     /// A provider's own type, which the port knows.
     Other(Box<dyn Any + Send>),
+}
+
+/// A result that was taken from a source which goes on, such as a line from a pipe or a piece from a file. The call may
+/// be cancelled after it has ended and before its caller goes on: dropped then, the value goes back, and the next call
+/// has it.
+pub struct Taken {
+    value: Option<Value>,
+    back: Option<Back>,
+}
+
+/// Has a value of its call go back.
+pub type Back = Box<dyn FnOnce(Value) + Send>;
+
+impl Taken {
+    /// `back` runs where the value is dropped, under no lock of the caller's.
+    pub fn value(value: Value, back: impl FnOnce(Value) + Send + 'static) -> Value {
+        Value::Taken(Box::new(Taken { value: Some(value), back: Some(Box::new(back)) }))
+    }
+
+    /// The value is handed over now, and does not go back.
+    pub fn keep(self) -> Value {
+        self.split().0
+    }
+
+    /// The value, and its way back, which the caller answers for from now on.
+    pub fn split(mut self) -> (Value, Back) {
+        let back = self.back.take().unwrap_or_else(|| Box::new(drop));
+        (self.value.take().unwrap_or(Value::Unit), back)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let (Some(value), Some(back)) = (self.value.take(), self.back.take()) {
+            back(value);
+        }
+    }
 }
 
 /// Encoded text: `bytes` is `Bytes`, or `Filled` with one buffer.
@@ -58,6 +97,7 @@ impl fmt::Debug for Value {
             Value::Text(_) => f.write_str("Text"),
             Value::Filled(x) => write!(f, "Filled({:?})", x.lengths),
             Value::List(v) => f.debug_list().entries(v).finish(),
+            Value::Taken(taken) => write!(f, "Taken({:?})", taken.value),
             Value::Other(_) => f.write_str("Other"),
         }
     }

@@ -135,8 +135,14 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// The outcome, if it comes within so many milliseconds.
+    /// The outcome, if it comes within so many milliseconds. Its value is taken.
     pub(crate) fn within(&self, millis: u64) -> Option<Outcome> {
+        let taken = |value| if let Value::Taken(taken) = value { taken.keep() } else { value };
+        self.untaken(millis).map(|outcome| outcome.map(taken))
+    }
+
+    /// The outcome as a host has it that may yet drop it.
+    pub(crate) fn untaken(&self, millis: u64) -> Option<Outcome> {
         self.outcomes.recv_timeout(Duration::from_millis(millis)).ok()
     }
 

@@ -25,10 +25,22 @@ pub(crate) fn to_python(py: Python<'_>, v: Value) -> PyResult<Bound<'_, PyAny>> 
             let items = items.into_iter().map(|v| to_python(py, v)).collect::<PyResult<Vec<_>>>()?;
             PyList::new(py, items)?.into_any()
         }
+        Value::Taken(taken) => to_python(py, taken.keep())?,
         Value::Other(any) => {
             provided::value(py, any).unwrap_or_else(|| Err(error::internal(py, "native", "a value that no provider converts")))?
         }
     })
+}
+
+/// A result on its way back to the source that it came from.
+pub(crate) fn to_native(object: &Bound<'_, PyAny>) -> Value {
+    if let Ok(bytes) = object.cast::<PyBytes>() {
+        return Value::Bytes(bytes.as_bytes().to_vec());
+    }
+    match object.cast::<PyList>() {
+        Ok(items) => Value::List(items.iter().map(|item| to_native(&item)).collect()),
+        Err(_) => Value::Unit,
+    }
 }
 
 fn decode(py: Python<'_>, text: Text) -> PyResult<Bound<'_, PyAny>> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mountain_core::effect::{Abort, Submitted};
+use mountain_core::value::{Back, Taken};
 use pyo3::prelude::*;
 
 use crate::context::level::Shield;
@@ -15,10 +16,18 @@ use crate::python::callback::woken_by;
 /// How a handle has ended.
 pub(crate) enum Phase {
     Value(Py<PyAny>),
+    /// A value that goes back to its source, unless the await takes it: a cancel may come before that.
+    Untaken(Box<Untaken>),
     Error(Py<PyAny>),
     /// An error that others are given too: each raises it with this traceback, so that it does not grow.
     Shared(Py<PyAny>, Option<Py<PyAny>>),
     Cancelled,
+}
+
+/// A value that may go back, as the engine gave it or as code has looked at it.
+pub(crate) enum Untaken {
+    Native(Taken),
+    Shown(Py<PyAny>, Back),
 }
 
 /// The work that a pending handle stands for.
@@ -94,6 +103,15 @@ impl State {
         let Now::Pending(Backing::Native(abort), _) = &mut self.now else { return None };
         self.asked = true;
         Some(std::mem::replace(abort, Abort::Never))
+    }
+
+    /// Of a native call that has ended and whose value is not taken yet.
+    pub(crate) fn untaken(&mut self) -> Option<Untaken> {
+        let Now::Ended(phase @ Phase::Untaken(_)) = &mut self.now else { return None };
+        match std::mem::replace(phase, Phase::Cancelled) {
+            Phase::Untaken(untaken) => Some(*untaken),
+            _ => None,
+        }
     }
 
     pub(crate) fn message(&self) -> Option<&Py<PyAny>> {

@@ -88,8 +88,10 @@ impl Handle {
     }
 
     /// The await of the handle has ended before the work did, other than by a cancel: the coroutine around it was
-    /// closed, or an exception was thrown in. Work that no runtime owns is asked to end: nothing waits for it.
+    /// closed, or an exception was thrown in. Work that no runtime owns is asked to end: nothing waits for it. A value
+    /// that a cancel has kept from the caller goes back.
     pub(crate) fn left(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().goes_back();
         let goes_on = {
             let s = slf.get().state.lock();
             s.owner.is_some() || s.asked || !matches!(s.backing(), Some(Backing::Native(_) | Backing::Job(_) | Backing::Item(_)))

@@ -60,7 +60,7 @@ impl Ends {
                     s.retrieved = true;
                     Some(e)
                 }
-                Now::Ended(Phase::Value(_)) => None,
+                Now::Ended(Phase::Value(_) | Phase::Untaken(_)) => None,
                 Now::Ended(Phase::Cancelled) | Now::Pending(..) => return Ok(true),
             }
         } else {

@@ -153,7 +153,7 @@ impl Handle {
         let mut s = self.state.lock();
         match &s.now {
             Now::Pending(..) => Err(InvalidStateError::new_err("Exception is not set.")),
-            Now::Ended(Phase::Value(_)) => Ok(None),
+            Now::Ended(Phase::Value(_) | Phase::Untaken(_)) => Ok(None),
             Now::Ended(Phase::Error(e) | Phase::Shared(e, _)) => {
                 let e = e.clone_ref(py);
                 s.retrieved = true;

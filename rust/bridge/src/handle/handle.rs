@@ -4,6 +4,7 @@
 //!  - `future.rs`: the asyncio Future protocol that it speaks.
 //!  - `cancel.rs`: what a cancel does to each kind of work.
 //!  - `native.rs`, `task.rs`, `job.rs`, `calls.rs`: the kinds of work.
+//!  - `untaken.rs`: a value that goes back to its source if a cancel comes before it is taken.
 //!  - `unretrieved.rs`: the report of an error that was never retrieved.
 
 use std::sync::Arc;
@@ -105,8 +106,9 @@ impl Handle {
     }
 
     /// Ends a native call for which nothing waits any more, as its loop is closed or its await was left: it gives back
-    /// the permits that it holds or waits for.
+    /// the permits that it holds or waits for, and a value that was not taken.
     pub(crate) fn let_go(&self) {
+        self.goes_back();
         let abort = self.state.lock().ask();
         if let Some(abort) = abort {
             abort.abort();
@@ -183,16 +185,19 @@ impl Handle {
         }
     }
 
-    /// The value or the error that it ended with; `None` while it is pending. Counts as retrieving the error.
-    pub(super) fn outcome(&self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
-        self.outcome_of(py, self.state.lock())
-    }
-
-    /// The same, under a lock that the caller holds.
-    pub(super) fn outcome_of(&self, py: Python<'_>, mut s: MutexGuard<'_, State>) -> Option<PyResult<Py<PyAny>>> {
+    /// The value, which is taken, or the error that it ended with, under a lock that the caller holds; `None` while it
+    /// is pending. Counts as retrieving the error.
+    pub(super) fn outcome_of<'a>(&'a self, py: Python<'_>, mut s: MutexGuard<'a, State>) -> Option<PyResult<Py<PyAny>>> {
+        if let Some(untaken) = s.untaken() {
+            drop(s);
+            let phase = untaken.take(py);
+            s = self.state.lock();
+            s.now = Now::Ended(phase);
+        }
         match &s.now {
             Now::Pending(..) => None,
             Now::Ended(Phase::Value(v)) => Some(Ok(v.clone_ref(py))),
+            Now::Ended(Phase::Untaken(_)) => unreachable!("it was taken above"),
             Now::Ended(Phase::Error(e)) => {
                 let e = e.clone_ref(py);
                 s.retrieved = true;
@@ -224,6 +229,7 @@ impl Handle {
             Now::Pending(..) if s.asked => ("cancelling", None),
             Now::Pending(..) => ("pending", None),
             Now::Ended(Phase::Value(v)) => ("finished", Some(v.clone_ref(py))),
+            Now::Ended(Phase::Untaken(_)) => ("finished", None),
             Now::Ended(Phase::Error(e) | Phase::Shared(e, _)) => ("failed", Some(e.clone_ref(py))),
             Now::Ended(Phase::Cancelled) => ("cancelled", None),
         };

@@ -16,5 +16,6 @@ pub(crate) mod jobs;
 mod native;
 pub(crate) mod task;
 mod unretrieved;
+mod untaken;
 
 pub(crate) use handle::*;

@@ -7,12 +7,13 @@ use mountain_core::effect::{Abort, Done, Host, Operation, Outcome, Starter};
 use mountain_core::error::Error;
 use mountain_core::schedule::Priority;
 use mountain_core::time::Instant;
+use mountain_core::value::Value;
 use pyo3::prelude::*;
 
 use crate::convert::error;
 use crate::convert::value;
 use crate::handle::Handle;
-use crate::handle::backing::{Backing, Now, Phase};
+use crate::handle::backing::{Backing, Now, Phase, Untaken};
 use crate::observe::call_record::CallRecord;
 use crate::observe::watch::Watch;
 use crate::plan::Plan;
@@ -73,7 +74,12 @@ impl Handle {
         let py = slf.py();
         let me = slf.get();
         let phase = match outcome {
-            _ if me.state.lock().asked => Phase::Cancelled,
+            outcome if me.state.lock().asked => {
+                // A value that goes back is there for the caller's next call.
+                drop(outcome);
+                Phase::Cancelled
+            }
+            Ok(Value::Taken(taken)) => Phase::Untaken(Box::new(Untaken::Native(*taken))),
             Err(Error::Cancelled) => Phase::Cancelled,
             Ok(v) => match value::to_python(py, v) {
                 Ok(v) => Phase::Value(v.unbind()),
@@ -102,7 +108,7 @@ impl Handle {
             let (plan, took) = (plan.get(), now.since(me.created).as_nanos() as u64);
             let watched = watch.as_deref().map(|watch| (watch, now));
             match &phase {
-                Phase::Value(_) => record.succeeded(py, plan, took, watched),
+                Phase::Value(_) | Phase::Untaken(_) => record.succeeded(py, plan, took, watched),
                 Phase::Cancelled => record.cancelled(py, plan, took, watched),
                 Phase::Error(e) | Phase::Shared(e, _) => {
                     record.failed(py, plan, &PyErr::from_value(e.bind(py).clone()), took, watched);

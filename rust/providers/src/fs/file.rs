@@ -1,5 +1,5 @@
 //! A file that is read and written in pieces. It has a position of its own, which a call moves only when it succeeds: a
-//! cancelled read has read nothing.
+//! cancelled read has read nothing, even if the cancel comes after the read and before its caller goes on.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
 use mountain_core::error::Error;
 use mountain_core::sync::Mutex;
-use mountain_core::value::Value;
+use mountain_core::value::{Taken, Value};
 
 use super::failure::{errno, failure};
 use super::fresh::Replacement;
@@ -138,7 +138,20 @@ impl OpenFile {
         self.state.try_lock()?.as_ref().map(|state| state.position)
     }
 
-    fn answer(&self, job: &Job, call: Call) -> Outcome {
+    /// The value of a call that moves the position, which goes back with the value.
+    fn moved(self: &Arc<Self>, state: &mut State, to: u64, value: Value) -> Value {
+        let from = std::mem::replace(&mut state.position, to);
+        let file = self.clone();
+        Taken::value(value, move |_| {
+            // A call that already has the file came before its answer was awaited: it has the last word.
+            let Some(mut held) = file.state.try_lock() else { return };
+            if let Some(state) = held.as_mut().filter(|state| state.position == to) {
+                state.position = from;
+            }
+        })
+    }
+
+    fn answer(self: &Arc<Self>, job: &Job, call: Call) -> Outcome {
         let Some(mut held) = self.state.try_lock() else {
             return Err(Error::Invalid("a file has one call at a time: await the one before".into()));
         };
@@ -156,8 +169,8 @@ impl OpenFile {
                 let n = read_at(state.backing.file(), &mut piece, state.position).map_err(fail)?;
                 job.commit()?;
                 piece.truncate(n);
-                state.position += n as u64;
-                Ok(Value::Bytes(piece))
+                let to = state.position + n as u64;
+                Ok(self.moved(state, to, Value::Bytes(piece)))
             }
             Call::Write(data) => {
                 job.commit()?;
@@ -176,8 +189,8 @@ impl OpenFile {
                     return Err(errno(libc::EINVAL, &self.path));
                 };
                 job.commit()?;
-                state.position = position;
-                Ok(Value::Int(i64::try_from(position).unwrap_or(i64::MAX)))
+                let value = Value::Int(i64::try_from(position).unwrap_or(i64::MAX));
+                Ok(self.moved(state, position, value))
             }
             Call::Truncate(size) => {
                 job.commit()?;

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Version};
 use hyper::body::{Body, Frame, Incoming};
 use mountain_core::effect::{Abort, Done, Host, Operation};
 use mountain_core::error::Error;
-use mountain_core::value::Value;
+use mountain_core::value::{Taken, Value};
 use std::pin::Pin;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
@@ -52,7 +52,7 @@ pub struct Reader {
 struct Reading {
     body: Incoming,
     decoder: Decoder,
-    /// Parts of the next piece.
+    /// Parts of the next piece, ready for the caller.
     parts: Vec<Bytes>,
     /// Has come, and is not unpacked yet.
     pending: Bytes,
@@ -111,7 +111,7 @@ impl Operation for Open {
     }
 }
 
-/// Yields the next [`Piece`] of a body as `Value::Other`, or `Value::Unit` at its end. Aborted, it loses nothing.
+/// Yields the next [`Piece`] of a body as a `Value::Taken`, or `Value::Unit` at its end. Aborted, it loses nothing.
 pub struct Next(pub Arc<Reader>);
 
 impl Operation for Next {
@@ -125,7 +125,10 @@ impl Operation for Next {
             let mut reading = reader.reading.lock().await;
             let Some(now) = reading.as_mut() else { return Ok(Value::Unit) };
             match now.piece().await {
-                Ok(Some(piece)) => Ok(Value::Other(Box::new(piece))),
+                Ok(Some(piece)) => {
+                    drop(reading);
+                    Ok(Taken::value(Value::Other(Box::new(piece)), move |value| reader.put_back(value)))
+                }
                 Ok(None) => {
                     if let Some(over) = reading.take() {
                         over.lease.done();
@@ -147,6 +150,21 @@ impl Operation for Next {
 }
 
 impl Reader {
+    /// A piece that did not reach its caller is the next one again.
+    fn put_back(&self, value: Value) {
+        let parts = match value {
+            Value::Bytes(bytes) => vec![bytes.into()],
+            Value::Other(piece) => piece.downcast::<Piece>().map(|piece| piece.0).unwrap_or_default(),
+            _ => return,
+        };
+        // A call that has the body already came before the piece's caller had gone on: that is a misuse.
+        if let Ok(mut reading) = self.reading.try_lock()
+            && let Some(reading) = &mut *reading
+        {
+            reading.parts.splice(..0, parts);
+        }
+    }
+
     /// Ends it: what has not been read is not read any more.
     pub fn close(&self) -> Result<(), Error> {
         match self.reading.try_lock() {
@@ -201,6 +219,9 @@ impl Reading {
     }
 
     async fn unpacked(&mut self) -> Result<Option<Vec<u8>>, Failed> {
+        if !self.parts.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.parts).concat()));
+        }
         loop {
             while !self.pending.is_empty() && self.decoder.ready() < PIECE {
                 let bite = self.pending.split_to(self.pending.len().min(BITE));

@@ -208,6 +208,14 @@ impl Child {
         }
     }
 
+    /// A call has had the value, and its caller does not take it.
+    pub(super) fn put_back(self: &Arc<Self>, value: Value, stderr: bool) {
+        if !self.shared.elsewhere() {
+            self.state.lock().output(stderr).put_back(value);
+            self.serve();
+        }
+    }
+
     /// Kills it if it lives, and says what it was: its number and command line.
     pub(super) fn sweep(self: &Arc<Self>) -> Option<(i32, String)> {
         let pid = {

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use mountain_core::effect::Outcome;
 use mountain_core::error::Error;
-use mountain_core::value::Value;
+use mountain_core::value::{Taken, Value};
 
 use super::answer::{Answers, Pending};
 use super::screen::Screen;
@@ -30,6 +30,14 @@ pub enum Part {
     Chunk,
 }
 
+/// A call that waits for a part, and the way back for an answer that its caller does not take.
+pub(super) struct Wanted {
+    pub(super) id: u64,
+    pub(super) pending: Pending,
+    pub(super) part: Part,
+    pub(super) back: Box<dyn FnOnce(Value) + Send>,
+}
+
 pub(super) struct Inlet {
     pub(super) fd: Option<OwnedFd>,
     kept: Vec<u8>,
@@ -40,7 +48,7 @@ pub(super) struct Inlet {
     most: usize,
     /// The pipe may have more, which is not read for now.
     pub(super) paused: bool,
-    wanted: VecDeque<(u64, Pending, Part)>,
+    wanted: VecDeque<Wanted>,
     /// Where a terminal's output is drawn.
     pub(super) screen: Option<Screen>,
     /// A call has asked for it.
@@ -74,14 +82,28 @@ impl Inlet {
         std::mem::take(&mut self.kept)
     }
 
-    pub(super) fn want(&mut self, id: u64, pending: Pending, part: Part) {
+    pub(super) fn want(&mut self, wanted: Wanted) {
         self.asked = true;
-        self.wanted.push_back((id, pending, part));
+        self.wanted.push_back(wanted);
     }
 
     pub(super) fn withdraw(&mut self, id: u64) -> Option<Pending> {
-        let i = self.wanted.iter().position(|w| w.0 == id)?;
-        self.wanted.remove(i).map(|w| w.1)
+        let i = self.wanted.iter().position(|w| w.id == id)?;
+        self.wanted.remove(i).map(|w| w.pending)
+    }
+
+    /// The answer of a call, which its caller does not take, is next again.
+    pub(super) fn put_back(&mut self, value: Value) {
+        let bytes = match value {
+            _ if self.lost => return,
+            Value::Bytes(bytes) => bytes,
+            Value::List(lines) => {
+                lines.into_iter().flat_map(|line| if let Value::Bytes(line) = line { line } else { Vec::new() }).collect()
+            }
+            _ => return,
+        };
+        self.kept.splice(..self.start, bytes);
+        (self.start, self.seen) = (0, 0);
     }
 
     /// Read what the pipe has. True: the end has come. `paused` then says whether it has more.
@@ -147,15 +169,16 @@ impl Inlet {
         if self.lost {
             return false;
         }
-        let lines = self.wanted.front().is_some_and(|w| w.2 != Part::Chunk);
+        let lines = self.wanted.front().is_some_and(|w| w.part != Part::Chunk);
         self.len() >= self.most && !(lines && self.line_end().is_none())
     }
 
     /// Answers the calls that wait with what there is.
     pub(super) fn serve(&mut self, answers: &mut Answers) {
-        while let Some((_, _, part)) = self.wanted.front() {
-            let Some(outcome) = self.take(*part) else { return };
-            if let Some((_, pending, _)) = self.wanted.pop_front() {
+        while let Some(part) = self.wanted.front().map(|wanted| wanted.part) {
+            let Some(outcome) = self.take(part) else { return };
+            if let Some(Wanted { pending, back, .. }) = self.wanted.pop_front() {
+                let outcome = outcome.map(|value| if let Value::Unit = value { value } else { Taken::value(value, back) });
                 answers.push((pending, outcome));
             }
         }

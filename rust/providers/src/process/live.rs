@@ -10,8 +10,8 @@ use mountain_core::value::Value;
 use super::answer::Pending;
 use super::child::Child;
 use super::command::Command;
-use super::inlet::KEPT;
 pub use super::inlet::Part;
+use super::inlet::{KEPT, Wanted};
 pub use super::outlet::Data;
 use super::pty::Size;
 use super::reactor;
@@ -111,9 +111,14 @@ pub struct Next {
 
 impl Operation for Next {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
+        let (child, stderr) = (Arc::downgrade(&self.live.0), self.stderr);
+        let back = Box::new(move |value| {
+            if let Some(child) = child.upgrade() {
+                child.put_back(value, stderr);
+            }
+        });
         self.live.request(done, self.watches, |state, id, pending| {
-            let inlet = if self.stderr { &mut state.err } else { &mut state.out };
-            inlet.want(id, pending, self.part);
+            state.output(stderr).want(Wanted { id, pending, part: self.part, back });
         })
     }
 }

@@ -105,6 +105,11 @@ impl State {
         state
     }
 
+    /// Its stdout, or its stderr.
+    pub(super) fn output(&mut self, stderr: bool) -> &mut Inlet {
+        if stderr { &mut self.err } else { &mut self.out }
+    }
+
     /// How it has ended, where that may be told.
     pub(super) fn told(&self) -> Option<i32> {
         self.code.filter(|_| self.drained)

@@ -155,6 +155,25 @@ fn a_request_that_is_given_up_leaves_its_line_to_the_next() {
 }
 
 #[test]
+fn what_does_not_reach_its_caller_is_next_again() {
+    let live = open(&["cat"]);
+    assert!(run(&Send { live: live.clone(), data: Arc::new(*b"one\ntwo\nthree\nfour\n") }).is_ok());
+    assert_eq!(bytes(run(&next(&live, Part::Line))), b"one\n");
+    drop(start(&next(&live, Part::Line)).untaken(10_000));
+    assert_eq!(bytes(run(&next(&live, Part::Line))), b"two\n");
+    drop(start(&next(&live, Part::Lines)).untaken(10_000));
+    assert_eq!(bytes(run(&next(&live, Part::Line))), b"three\n");
+    drop(start(&next(&live, Part::Chunk)).untaken(10_000));
+    // A call that waits already has it at once.
+    let last = start(&next(&live, Part::Chunk)).untaken(10_000);
+    let waiting = start(&next(&live, Part::Line));
+    assert!(waiting.within(20).is_none());
+    drop(last);
+    assert_eq!(bytes(waiting.outcome()), b"four\n");
+    end(&live, Duration::ZERO);
+}
+
+#[test]
 fn a_polite_end_has_its_time() {
     let live = open(&["sh", "-c", "trap 'exit 5' TERM; echo; while :; do sleep 0.01; done"]);
     assert_eq!(bytes(run(&next(&live, Part::Line))), b"\n");
