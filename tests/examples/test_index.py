@@ -3,6 +3,7 @@
 import json
 import runpy
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -34,7 +35,7 @@ async def test_every_file_is_written_once_with_its_owner(
         (folder / f"{number}.txt").write_text("word " * number)
     program = runpy.run_path(str(PROGRAMS / "index.py"))
     commits: list[int] = []
-    with sqlite3.connect(":memory:") as db:
+    with closing(sqlite3.connect(":memory:")) as db:
         db.set_trace_callback(lambda said: commits.append(1) if said == "COMMIT" else None)
         await program["main"](str(tmp_path), db)
         rows = db.execute("select path, words, owner from docs").fetchall()

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import httpx
@@ -49,5 +50,5 @@ async def main(root: str, db: sqlite3.Connection) -> None:
 
 
 if __name__ == "__main__":
-    with sqlite3.connect(sys.argv[2]) as db:
+    with closing(sqlite3.connect(sys.argv[2])) as db:
         asyncio.run(main(sys.argv[1], db))
