@@ -93,7 +93,7 @@ def test_the_suite_on_debian_says_that_it_needs_root() -> None:
     command = ["bash", "-c", text, "scripts/suite-on-3.14"]
     ran = subprocess.run(command, cwd="/", capture_output=True, text=True, **others)
     assert ran.returncode == 1
-    assert ran.stderr == "suite-on-3.14: debootstrap and chroot need root: try sudo scripts/suite-on-3.14\n"
+    assert ran.stderr == "suite-on-3.14: debootstrap and pivot_root need root: try sudo scripts/suite-on-3.14\n"
 
 
 def test_who_builds_a_wheel_checks_it() -> None:

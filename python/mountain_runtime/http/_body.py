@@ -1,13 +1,12 @@
 """Bodies that are read piece by piece."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from io import StringIO
 from types import TracebackType
 from typing import final
 
 from .._effect.misused import AsyncBlockOnly
 from .._native import Effect, Headers, HttpBody
+from ._events import Event, Events, Lines
 from ._failures import ProtocolError
 from ._misused import BodyOnly
 
@@ -23,10 +22,12 @@ _LARGEST = 1 << 22
 class Body(BodyOnly):
     """An answer whose body is read piece by piece. It belongs to the block that opened it."""
 
-    __slots__ = ("_body",)
+    __slots__ = ("_body", "_events", "_lines")
 
     def __init__(self, body: HttpBody) -> None:
         self._body = body
+        self._lines = Lines()
+        self._events = Events()
 
     @property
     def status(self) -> int:
@@ -50,66 +51,48 @@ class Body(BodyOnly):
         return f"<Body {self.status} {self.url}>"
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Its pieces as they come, unpacked."""
+        """Its pieces as they come, unpacked. The rest of a piece whose lines were read comes first."""
+        if kept := self._lines.take_all():
+            yield kept
         while (piece := await self._body.next()) is not None:
             yield piece
 
     async def lines(self) -> AsyncIterator[str]:
         """Its lines as UTF-8, without their ends (`\\n` or `\\r\\n`); bytes that are none are replaced.
 
-        Raises ProtocolError for a line of more than a million bytes.
+        A loop that is left, or cancelled, has lost nothing: the next one goes on. Raises ProtocolError for a line of
+        more than a million bytes.
         """
-        rest = bytearray()  # it grows in place, however small the pieces are
-        async for piece in self:
-            first, *others = piece.split(b"\n")
-            rest += first
-            lines = [bytes(rest), *others[:-1]] if others else list[bytes]()
-            if others:
-                rest = bytearray(others[-1])
-            if len(rest) > _LONGEST:
-                raise ProtocolError(f"{self.url} sends a line of more than {_LONGEST} bytes: read it in pieces")
-            for line in lines:
-                yield line.removesuffix(b"\r").decode(errors="replace")
-        if rest:
-            yield rest.removesuffix(b"\r").decode(errors="replace")
+        async for line in self._each(lone=False):
+            yield line.removesuffix(b"\r").decode(errors="replace")
 
-    async def events(self) -> AsyncIterator["Event"]:
+    async def events(self) -> AsyncIterator[Event]:
         """Its server-sent events (`text/event-stream`). One that is cut off at the end is left out.
 
-        Raises ProtocolError for a line of more than a million bytes, or an event of more than four million characters.
+        A loop that is left, or cancelled, has lost nothing: the next one goes on. Raises ProtocolError for a line of
+        more than a million bytes, or an event of more than four million characters.
         """
-        name, data, last = "", StringIO(), ""
-        first = True
-        async for line in self.lines():
-            line = line.removeprefix("\ufeff") if first else line
-            first = False
-            if not line:
-                if data.tell():
-                    yield Event(name or "message", data.getvalue()[:-1], last)
-                    data = StringIO()
-                name = ""
-                continue
-            field, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            if field == "data":
-                if data.tell() + len(value) > _LARGEST:
-                    raise ProtocolError(f"{self.url} sends an event of more than {_LARGEST} characters: read its lines")
-                data.write(f"{value}\n")
-            elif field == "event":
-                name = value
-            elif field == "id" and "\0" not in value:
-                last = value
+        async for line in self._each(lone=True):
+            event = self._events.take(line.decode(errors="replace"))
+            if self._events.size() > _LARGEST:
+                raise ProtocolError(f"{self.url} sends an event of more than {_LARGEST} characters: read its lines")
+            if event is not None:
+                yield event
 
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A server-sent event."""
-
-    #: Its kind: `message` where the server names none.
-    event: str
-    data: str
-    #: The last id that the server has sent: for the header Last-Event-ID of the next request.
-    id: str
+    async def _each(self, *, lone: bool) -> AsyncIterator[bytes]:
+        """The lines, each without its `\\n`; `lone`: a `\\r` by itself ends one, too."""
+        lines = self._lines
+        while True:
+            while lines.whole:
+                yield lines.whole.popleft()
+            piece = await self._body.next()
+            if piece is None:
+                break
+            lines.put(piece, lone=lone)
+            if len(lines.rest) > _LONGEST:
+                raise ProtocolError(f"{self.url} sends a line of more than {_LONGEST} bytes: read it in pieces")
+        if rest := lines.take_all():
+            yield rest
 
 
 @final

@@ -166,3 +166,14 @@ def answering(answer: Callable[[Connection, Request], None]) -> Script:
 
 def echo(connection: Connection, request: Request) -> None:
     connection.answer(200, request.body, x_path=request.path)
+
+
+def chunks(*parts: bytes) -> bytes:
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (*parts, b""))
+
+
+def streaming(*parts: bytes) -> Callable[[Connection, Request], None]:
+    def answer(connection: Connection, request: Request) -> None:
+        connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n", chunks(*parts))
+
+    return answer

@@ -3,24 +3,12 @@
 import asyncio
 import random
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mountain_runtime import Retry, _native, http, testing
-from tests.providers.http.server import Connection, Request, answering, serving
-
-
-def chunks(*parts: bytes) -> bytes:
-    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (*parts, b""))
-
-
-def streaming(*parts: bytes) -> "Callable[[Connection, Request], None]":
-    def answer(connection: Connection, request: Request) -> None:
-        connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n", chunks(*parts))
-
-    return answer
+from tests.providers.http.server import Connection, Request, answering, serving, streaming
 
 
 async def test_pieces_come_as_they_are_sent_and_the_connection_is_kept() -> None:
@@ -55,39 +43,6 @@ async def test_a_slow_reader_slows_its_server() -> None:
         async with asyncio.timeout(5):
             while client._client.connections() != (0, 0):
                 await asyncio.sleep(0.001)
-
-
-async def test_lines_whatever_the_pieces() -> None:
-    text = "first\r\nsecond ä\n\nlast".encode()
-    with serving(answering(streaming(*(text[n : n + 1] for n in range(len(text)))))) as server:
-        async with http.Client(server.url).open("GET", "/") as body:
-            assert [line async for line in body.lines()] == ["first", "second ä", "", "last"]
-
-
-async def test_an_endless_line_is_an_error() -> None:
-    with serving(answering(streaming(*[b"x" * 500_000] * 4))) as server:
-        async with http.Client(server.url).open("GET", "/") as body:
-            with pytest.raises(http.ProtocolError, match="line of more than"):
-                async for _ in body.lines():
-                    pass
-
-
-async def test_an_endless_event_is_an_error() -> None:
-    """Each of its lines is short, and no empty one ends it."""
-    with serving(answering(streaming(*[b"data: " + b"x" * 500_000 + b"\n"] * 10))) as server:
-        async with http.Client(server.url).open("GET", "/") as body:
-            with pytest.raises(http.ProtocolError, match="event of more than"):
-                async for _ in body.events():
-                    pass
-
-
-async def test_server_sent_events() -> None:
-    text = b"\xef\xbb\xbf: hello\nid: 1\nevent: add\ndata: a\ndata:  b\n\n"
-    text += b"data\n\nevent: none\n\nid: 2\ndata: {}\r\n\r\ndata: cut"
-    with serving(answering(streaming(text))) as server:
-        async with http.Client(server.url).open("GET", "/") as body:
-            events = [(event.event, event.data, event.id) async for event in body.events()]
-    assert events == [("add", "a\n b", "1"), ("message", "", "1"), ("message", "{}", "2")]
 
 
 @pytest.mark.parametrize("resets", [False, True])
