@@ -124,6 +124,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """To import all tests takes longer than to run the few that run alone."""
+    if config.getoption("part") != "serial" or not collection_path.name.startswith("test_"):
+        return None
+    stress = collection_path.is_relative_to(HERE / "stress")
+    return None if stress or "mark.serial" in collection_path.read_text() else True
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The tests that these options leave out. Tests in tests/stress have the machine for themselves."""
     part, without_page = config.getoption("part"), config.getoption("without_page")

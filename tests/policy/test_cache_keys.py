@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 import weakref
 from typing import Any
 
@@ -15,7 +16,7 @@ from mountain_runtime import (
 )
 
 from .sources import Source, eventually
-from .support import AT_ONCE, LONG, Boom, Watch
+from .support import AT_ONCE, LONG, Boom
 
 # -- keys ----------------------------------------------------------------------------------------------------
 
@@ -236,9 +237,9 @@ async def test_a_thousand_methods_of_one_cache_are_forgotten_quickly() -> None:
     sources = [Source() for _ in range(5_000)]
     for source in sources:
         await cache.call(source.get, 1)
-    with Watch() as watch:
-        cache.invalidate(1)
-    assert watch.took < AT_ONCE
+    began = time.thread_time()  # of this thread, since the tests beside it take their share of the clock
+    cache.invalidate(1)
+    assert time.thread_time() - began < AT_ONCE
     assert cache.statistics()["size"] == 0
 
 

@@ -101,8 +101,8 @@ async def test_an_error_is_for_all_who_wait_and_for_nobody_else() -> None:
     assert len(calls) == 2
 
 
-async def test_a_thousand_who_wait_for_one_failure() -> None:
-    """L10: a short traceback for each, and no memory that grows with them."""
+async def test_many_who_wait_for_one_failure() -> None:
+    """L10: a short traceback for each, and no memory that grows with them. A frame a waiter would be 100 frames."""
 
     async def deep(n: int) -> None:
         if n:
@@ -121,10 +121,10 @@ async def test_a_thousand_who_wait_for_one_failure() -> None:
             return len(traceback.format_exception(error))
         raise AssertionError
 
-    async def thousand() -> set[int]:
-        return set(await asyncio.gather(*[asyncio.create_task(waits()) for _ in range(1000)]))
+    async def many() -> set[int]:
+        return set(await asyncio.gather(*[asyncio.create_task(waits()) for _ in range(100)]))
 
-    for found in [await thousand() for _ in range(3)]:
+    for found in [await many() for _ in range(3)]:
         assert max(found) < 20
     gc.collect()
     tracemalloc.start()
@@ -132,15 +132,15 @@ async def test_a_thousand_who_wait_for_one_failure() -> None:
     async def grown() -> int:
         before = tracemalloc.get_traced_memory()[0]
         for _ in range(3):
-            await thousand()
+            await many()
         await asyncio.sleep(0)  # the step that a gather has woken holds what it has gathered
         gc.collect()
         return tracemalloc.get_traced_memory()[0] - before
 
     try:
-        await thousand()
+        await many()
         # Tables of others may grow once, a leak does so in each.
-        assert min([await grown() for _ in range(2)]) < 100_000
+        assert min([await grown() for _ in range(2)]) < 10_000
     finally:
         tracemalloc.stop()
 
@@ -265,7 +265,7 @@ def test_flights_of_several_threads_that_wait_for_each_other(new_loop: LoopFacto
 # -- what is left --------------------------------------------------------------------------------------------
 
 
-async def test_nothing_is_left_of_ten_thousand_flights() -> None:
+async def test_nothing_is_left_of_thousands_of_flights() -> None:
     class Token: ...
 
     alive: weakref.WeakSet[Token] = weakref.WeakSet()
@@ -301,14 +301,14 @@ async def test_nothing_is_left_of_ten_thousand_flights() -> None:
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        await some(10_000)
+        await some(5_000)
         await eventually(lambda: len(asyncio.all_tasks()) == 1)
         gc.collect()
         grown = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
     assert len(alive) == 0
-    assert grown < 200_000
+    assert grown < 200_000  # 40 bytes a flight: less than any object
     assert cache.statistics()["size"] <= 10
 
 

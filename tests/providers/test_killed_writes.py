@@ -11,4 +11,4 @@ pytestmark = pytest.mark.processes
 
 @pytest.mark.parametrize("durable", [True, False], ids=["durable", "quick"])
 def test_killed_while_it_writes(tmp_path: Path, durable: bool) -> None:
-    kill_writers(tmp_path, times=20, durable=durable)
+    kill_writers(tmp_path, times=8, durable=durable)
