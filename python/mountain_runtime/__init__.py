@@ -16,7 +16,7 @@ from . import _native as _native  # first: an interpreter that cannot have it is
 
 # isort: split
 from . import _bind as _bind
-from . import errors, fs, process, search
+from . import errors, fs, process
 from ._effect.amap import amap
 from ._effect.batch import batch
 from ._effect.chunked import chunked
@@ -57,10 +57,10 @@ from .process._sidecar import sidecar
 from .telemetry._health import Health, ServiceHealth
 
 if _typing.TYPE_CHECKING:
-    from . import http
+    from . import http, search
 else:
     #: Imported when they are first named: a program that has no use for them does not wait for them.
-    _LATER = frozenset(("http",))
+    _LATER = frozenset(("http", "search"))
 
     def __getattr__(name: str) -> object:
         if name in _LATER:

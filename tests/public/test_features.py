@@ -8,7 +8,8 @@ import pytest
 import mountain_runtime
 from mountain_runtime import _native
 
-LATER = ("http",)
+FEATURES = ("http", "search", "terminal", "watch")
+LATER = ("http", "search")
 
 
 def run(code: str) -> str:
@@ -20,8 +21,8 @@ def run(code: str) -> str:
 @pytest.mark.processes
 def test_a_provider_is_loaded_when_it_is_named() -> None:
     code = "import sys, mountain_runtime as mr\nprint(*('mountain_runtime.' + name in sys.modules for name in {names}))"
-    code += "\nassert all(name in dir(mr) for name in {names}); mr.http.Client"
-    code += "\nfrom mountain_runtime import *\nhttp.Client"
+    code += "\nassert all(name in dir(mr) for name in {names}); mr.http.Client, mr.search.lines"
+    code += "\nfrom mountain_runtime import *\nhttp.Client, search.lines"
     assert run(code.format(names=LATER)).split() == ["False"] * len(LATER)
 
 
@@ -32,7 +33,7 @@ def test_other_names_are_still_unknown() -> None:
 
 def test_this_build_has_all_providers() -> None:
     """`scripts/without` makes one that has none, and names each."""
-    for feature in LATER:
+    for feature in FEATURES:
         _native.needs(feature)
     with pytest.raises(ImportError, match="has no carrier pigeons: it was made with --no-default-features"):
         _native.needs("carrier pigeons")

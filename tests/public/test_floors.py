@@ -76,7 +76,7 @@ PROVIDER_FLOORS = {
         {"session"},
         {"answer", "command", "shared", "sys", "turns"},
         {"birth", "birth_elsewhere", "completed", "guard", "no_guard", "outlet", "pty"},
-        {"plumbing", "screen", "whole"},
+        {"no_screen", "plumbing", "screen", "whole"},
         {"inlet"},
         {"desk"},
         {"state"},

@@ -42,6 +42,7 @@ def watch(
 
     Raises OSError with errno and filename if the root cannot be watched, or if the folder that it was in is gone, too.
     """
+    _native.needs("watch")
     if not isinstance(cast("object", root), (str, os.PathLike)):
         raise TypeError(f"fs.watch() takes a path as a str or os.PathLike, not {type(root).__name__}")
     settle = seconds(settle, "fs.watch", "settle")

@@ -71,6 +71,7 @@ def terminal(
 
     Raises OSError, with errno and filename, when it cannot be started, ConfigError for a size that is not 1 to 1000.
     """
+    _native.needs("terminal")
     argv = checked("process.terminal", argv)
     _check_size("process.terminal", columns, rows)
 

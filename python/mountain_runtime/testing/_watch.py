@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractContextManager
 from types import TracebackType
 
+from .. import _native
 from .._native import Change
 from .._tasks.pretended import tree, trees
 from ..errors import ConfigError
@@ -61,6 +62,7 @@ def watch(root: str | os.PathLike[str], *, existing: Iterable[Change] = ()) -> A
     The tree need not exist. `existing` is what a watch with `existing=True` tells first. For one loop: `tell` is called
     on that of the watches. Raises ConfigError if the root is watched by a test already.
     """
+    _native.needs("watch")
     return _Watching(tree(root), Watched(existing))
 
 

@@ -125,11 +125,15 @@ mod _native {
     use super::providers::http::{HttpClient, Progress, http_answers_with, http_progressed, http_response, http_transient_is};
     #[pymodule_export]
     use super::providers::locked::{Locked, fs_lock};
+    #[cfg(feature = "terminal")]
+    #[pymodule_export]
+    use super::providers::process::process_terminal;
     #[pymodule_export]
     use super::providers::process::{
-        process_close_stdin, process_end, process_next, process_open, process_run, process_send, process_terminal, process_wait,
-        process_watch_end, process_watch_output, sweep_groups,
+        process_close_stdin, process_end, process_next, process_open, process_run, process_send, process_wait, process_watch_end,
+        process_watch_output, sweep_groups,
     };
+    #[cfg(feature = "search")]
     #[pymodule_export]
     use super::providers::search::{Match, Search};
     #[pymodule_export]

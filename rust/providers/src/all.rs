@@ -31,4 +31,10 @@ pub fn close_idle() {
 pub const FEATURES: &[&str] = &[
     #[cfg(feature = "http")]
     "http",
+    #[cfg(feature = "search")]
+    "search",
+    #[cfg(feature = "terminal")]
+    "terminal",
+    #[cfg(feature = "watch")]
+    "watch",
 ];

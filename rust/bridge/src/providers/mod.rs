@@ -15,6 +15,7 @@ pub(crate) mod locked;
 pub(crate) mod path;
 pub(crate) mod process;
 mod providers;
+#[cfg(feature = "search")]
 pub(crate) mod search;
 pub(crate) mod watch;
 

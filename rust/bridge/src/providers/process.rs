@@ -17,7 +17,9 @@ use crate::globals::default_host;
 use crate::handle::Handle;
 use crate::plan::{Plan, plan};
 use crate::port::Port;
-use crate::providers::child::{Child, invalid, size};
+#[cfg(feature = "terminal")]
+use crate::providers::child::size;
+use crate::providers::child::{Child, invalid};
 use crate::python::payload::Payload;
 use crate::python::seconds::to_seconds;
 
@@ -95,6 +97,7 @@ pub(crate) fn process_open<'py>(
     Effect::of(py, Work::native(process::Open { command, owner, terminal: None }), plan!(py, "process.open")?)
 }
 
+#[cfg(feature = "terminal")]
 #[pyfunction]
 #[pyo3(signature = (argv, cwd, columns, rows, owner, /))]
 pub(crate) fn process_terminal<'py>(

@@ -3,7 +3,9 @@
 use mountain_core::policy::limit::Permit;
 #[cfg(feature = "http")]
 use mountain_providers::http;
-use mountain_providers::{all, fs, process, search, watch};
+#[cfg(feature = "search")]
+use mountain_providers::search;
+use mountain_providers::{all, fs, process, watch};
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
@@ -17,7 +19,6 @@ pub(crate) fn conversions() -> Conversions {
         .value::<Vec<fs::Entry>>()
         .value::<fs::Locked>()
         .value::<fs::OpenFile>()
-        .value::<Vec<search::Match>>()
         .value::<Vec<watch::Batch>>()
         .value::<process::Completed>()
         .value::<process::Live>()
@@ -25,6 +26,8 @@ pub(crate) fn conversions() -> Conversions {
         .failure::<process::Failed>();
     #[cfg(feature = "http")]
     let these = these.value::<http::Response>().value::<http::Opened>().value::<http::Piece>().failure::<http::Failed>();
+    #[cfg(feature = "search")]
+    let these = these.value::<Vec<search::Match>>();
     these
 }
 

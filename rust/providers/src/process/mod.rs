@@ -29,6 +29,10 @@ mod plumbing;
 mod pty;
 mod reactor;
 mod run;
+#[cfg(feature = "terminal")]
+mod screen;
+#[cfg(not(feature = "terminal"))]
+#[path = "no_screen.rs"]
 mod screen;
 mod session;
 mod shared;

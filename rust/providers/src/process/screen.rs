@@ -52,8 +52,10 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn new(size: Size) -> Self {
-        Screen { parser: fresh(size), size, behind: VecDeque::new() }
+    /// Every build that has the feature `terminal` has one.
+    #[expect(clippy::unnecessary_wraps, reason = "None is what a build without the feature has")]
+    pub(super) fn new(size: Size) -> Option<Self> {
+        Some(Screen { parser: fresh(size), size, behind: VecDeque::new() })
     }
 
     pub(super) fn put(&mut self, bytes: &[u8]) {

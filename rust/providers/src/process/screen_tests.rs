@@ -6,7 +6,7 @@ use super::{STEP, Screen, TURN};
 use crate::process::pty::Size;
 
 fn screen(columns: u16, rows: u16, written: &[u8]) -> Screen {
-    let mut screen = Screen::new(Size::new(columns, rows).unwrap());
+    let mut screen = Screen::new(Size::new(columns, rows).unwrap()).unwrap();
     screen.put(written);
     while screen.draw() {}
     screen
@@ -85,7 +85,7 @@ fn no_bytes_and_no_sizes_are_too_much() {
     for _ in 0..2000 {
         let mut size = || Size::new(1 + chance.below(40) as u16, 1 + chance.below(12) as u16).unwrap();
         let (first, then) = (size(), size());
-        let mut screen = Screen::new(first);
+        let mut screen = Screen::new(first).unwrap();
         for size in [first, then] {
             // Not by `resize`, which would hide a panic.
             screen.size = size;
@@ -102,7 +102,7 @@ fn no_bytes_and_no_sizes_are_too_much() {
 fn a_turn_ends_however_hard_the_work_is() {
     // Each clears a million cells, or writes a character 65535 times.
     for hard in [&b"\x1b[2J"[..], b"\x1b[65535L", b"x\x1b[65535b"] {
-        let mut screen = Screen::new(Size::new(1000, 1000).unwrap());
+        let mut screen = Screen::new(Size::new(1000, 1000).unwrap()).unwrap();
         screen.put(&hard.repeat((64 << 10) / hard.len()));
         let began = Instant::now();
         assert!(screen.draw());

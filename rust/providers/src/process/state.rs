@@ -101,7 +101,7 @@ impl State {
 
     pub(super) fn terminal(size: Size) -> Self {
         let mut state = State { terminal: Some(size), drained: false, ..State::new(KEPT) };
-        state.out.screen = Some(Screen::new(size));
+        state.out.screen = Screen::new(size);
         state
     }
 

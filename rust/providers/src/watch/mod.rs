@@ -1,28 +1,28 @@
 //! Watching trees: what changes in them, told in settled batches.
 
 mod change;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "watch"))]
 mod kernel;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "watch"))]
 mod limits;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "watch"))]
 mod look;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "watch"))]
 mod names;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "watch"))]
 mod routes;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "watch"))]
 mod rules;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "watch"))]
 mod settling;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "watch"))]
 mod tree;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "watch"))]
 mod watch;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", feature = "watch")))]
 #[path = "watch_elsewhere.rs"]
 mod watch;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "watch"))]
 mod ways;
 
 pub use change::{Change, Kind};

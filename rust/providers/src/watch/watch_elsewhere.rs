@@ -1,4 +1,4 @@
-//! Watches where there is no inotify.
+//! Watches where there is no inotify, or in a build without them.
 
 use std::io;
 use std::path::PathBuf;

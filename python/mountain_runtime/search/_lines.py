@@ -1,7 +1,4 @@
-"""Searches, without blocking the loop: the lines of a tree's files that match a pattern, found on all cores.
-
-Patterns, rules and results are ripgrep's: the work is done by its own crates, in this process.
-"""
+"""The one call of a search."""
 
 import os
 import re
@@ -11,16 +8,16 @@ from contextlib import aclosing
 from functools import cache
 from typing import Literal, cast
 
-from . import _native
-from ._effect.stream import stream
-from ._native import Match, Stream
-from ._tasks.batched import items
-from .errors import ConfigError
-from .policy._given import shown
-from .policy._numbers import count
-from .telemetry import _logs
+from .. import _native
+from .._effect.stream import stream
+from .._native import Match, Stream
+from .._tasks.batched import items
+from ..errors import ConfigError
+from ..policy._given import shown
+from ..policy._numbers import count
+from ..telemetry import _logs
 
-__all__ = ["Match", "lines"]
+__all__ = ["lines"]
 
 StrPath = str | os.PathLike[str]
 
