@@ -13,6 +13,7 @@ from mountain_runtime import Retry, Timeout, fs, http, process, search, testing
 from mountain_runtime.errors import ConfigError
 
 #: Anything: what is wrong here, a type checker refuses.
+http_: Any = http
 client_: Any = http.Client
 api: Any = http.Client("https://api.test")
 search_: Any = search.lines
@@ -50,7 +51,26 @@ WRITTEN: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: api.stream("GET", "/a"), AttributeError, "write `async with client.open(method, url) as body:`"),
     (lambda: api.aclose, AttributeError, "its connections close with its block"),
     (lambda: api.other, AttributeError, "'Client' object has no attribute 'other'"),
+    (lambda: client_("https://a.test?k=1"), ConfigError, "without ? and #: write params= with each request"),
+    (lambda: client_(base_url="https://a.test"), TypeError, "argument 'base_url': write http.Client('https://...')"),
+    (lambda: client_(timeout=5), TypeError, "'timeout': write request.under(Timeout(seconds))"),
+    (lambda: client_(auth=("a", "b")), TypeError, "'auth': write headers={'Authorization': ...}"),
+    (lambda: client_(verify=False), TypeError, "'verify': certificates are always looked at"),
+    (lambda: client_(other=1), TypeError, "unexpected keyword argument 'other'"),
+    (lambda: http_.AsyncClient, AttributeError, "no attribute 'AsyncClient': write http.Client()"),
+    (lambda: http_.get, AttributeError, "no attribute 'get': write http.Client().request(method, url)"),
+    (lambda: http_.HTTPStatusError, AttributeError, "write http.StatusError"),
+    (lambda: http_.other, AttributeError, "module 'mountain_runtime.http' has no attribute 'other'"),
     # -- a request
+    (lambda: api.get("/a", timeout=5), TypeError, "client.get() got an unexpected keyword argument 'timeout': write"),
+    (lambda: api.get("/a", json=1), TypeError, "'json': a GET has no body: write client.request('GET', url, json=...)"),
+    (lambda: api.get("/a", other=1), TypeError, "client.get() got an unexpected keyword argument 'other'"),
+    (lambda: api.post("/a", content=b""), TypeError, "client.post() got an unexpected keyword argument 'content'"),
+    (lambda: api.post("/a", params={}), TypeError, "'params': write client.request(method, url, params=...)"),
+    (lambda: api.request("GET", "/a", cookies={}), TypeError, "client.request() got an unexpected keyword argument 'c"),
+    (lambda: api.open("GET", "/a", timeout=5), TypeError, "around a block `async with asyncio.timeout(seconds):`"),
+    (lambda: api.download("/a", "b", timeout=5), TypeError, "client.download() got an unexpected keyword argument 'ti"),
+    (lambda: api.get("/a", params={"a": {"b": 1}}), TypeError, "or lists of them, and 'a' is a mapping: write a name"),
     (lambda: client_().get("api.test/x"), ValueError, "has no host: begin it with https://, or give the client a base"),
     (lambda: client_().get("localhost:80/x"), ValueError, "are spoken, not localhost: begin it with http:// or"),
     (lambda: api.get(5), TypeError, "a request takes url as a str, not 5"),
@@ -194,6 +214,25 @@ async def test_what_may_have_run_is_sent_again_only_where_that_is_written(on: An
     with answers(lost) as requests, pytest.raises(http.Unanswered):
         await api.post("/orders", json={}).under(Timeout(60), Retry(on=on, attempts=3))
     assert len(requests) == sent
+
+
+async def test_a_form_with_files_has_the_fields_of_one_without() -> None:
+    """A list is a field for each of its values, and None is none: neither is sent as the text of a Python object."""
+    form = {"tag": ["a", "b"], "none": None, "raw": b"\xff", "page": 1}
+    with testing.http(lambda request: testing.Reply()) as requests:
+        await api.post("/a", data=form)
+        await api.post("/a", data=form, files={"f": ("a.txt", b"")})
+    assert requests[0].content == b"tag=a&tag=b&raw=%FF&page=1"
+    parts = re.findall(rb'name="(\w+)"\r\n\r\n(.*)\r\n', requests[1].content)
+    assert parts == [(b"tag", b"a"), (b"tag", b"b"), (b"raw", b"\xff"), (b"page", b"1")]
+
+
+@pytest.mark.usefixtures("virtual_clock")
+async def test_a_method_in_small_letters_is_the_one_that_is_meant() -> None:
+    """Servers tell `get` from GET, and so does what may be sent again."""
+    with testing.http(lambda request: testing.Reply(503)) as requests, pytest.raises(http.StatusError):
+        await api.request("get", "/a").under(Timeout(60), Retry(on=http.transient, attempts=2))
+    assert [request.method for request in requests] == ["GET", "GET"]
 
 
 async def test_a_fake_follows_no_redirect_and_keeps_no_cookie() -> None:

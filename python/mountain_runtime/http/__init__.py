@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Self, cast, final
+from typing import TYPE_CHECKING, Any, Never, NoReturn, Self, cast, final
 
 from . import _needed as _needed  # first: a build without it says so
 
@@ -20,7 +20,7 @@ from ..policy._given import shown
 from ..policy._numbers import count
 from ._body import Body, Event, Opening
 from ._failures import ProtocolError, StatusError, Unanswered, transient
-from ._misused import ClientOnly, checked, redirects_of
+from ._misused import ClientOnly, checked, foreign, missing, redirects_of, spoken
 from ._packing import MISSING, Files, GivenHeaders, own, packed, pairs, refused, with_params
 
 __all__ = [
@@ -37,6 +37,12 @@ __all__ = [
 ]
 
 StrPath = str | os.PathLike[str]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        raise missing(name)
+
 
 Mapping.register(Headers)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
 
@@ -114,9 +120,17 @@ class Client(ClientOnly):
         self._client.close()
 
     def get(
-        self, url: str, *, params: Mapping[str, Any] | None = None, headers: GivenHeaders = (), check: bool = True
+        self,
+        url: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: GivenHeaders = (),
+        check: bool = True,
+        **other: Never,
     ) -> Effect[Response]:
         """As `request("GET", url)`."""
+        if other:
+            raise foreign("client.get", other)
         if params:
             url = with_params(url, params)
         try:
@@ -133,8 +147,11 @@ class Client(ClientOnly):
         files: Files | None = None,
         headers: GivenHeaders = (),
         check: bool = True,
+        **other: Never,
     ) -> Effect[Response]:
         """As `request("POST", url)`."""
+        if other:
+            raise foreign("client.post", other)
         return self.request("POST", url, json=json, data=data, files=files, headers=headers, check=check)
 
     def request(
@@ -148,21 +165,25 @@ class Client(ClientOnly):
         data: bytes | Mapping[str, str] | None = None,
         files: Files | None = None,
         check: bool = True,
+        **other: Never,
     ) -> Effect[Response]:
         """Sends a request, and reads the whole answer.
 
-        `params` are added to the address. The body is `json`, or `data`: bytes as they are, a mapping as a form. With
-        `files`, the form has parts: each file is its name and its bytes, and its type if it has one.
+        `params` are added to the address. The body is `json`, or `data`: bytes as they are, a mapping as a form. In
+        both, None is left out, and a list is one for each. With `files`, the form has parts: each file is its name and
+        its bytes, and its type if it has one.
 
         Raises StatusError for a status of 400 or above, unless `check` is False; the builtin connection errors, of
         which Unanswered says that the request may have run; ProtocolError. ValueError for an address or a header that
         cannot be sent.
         """
+        if other:
+            raise foreign("client.request", other)
         if params:
             url = with_params(url, params)
         given, body = packed(headers, json, data, files)
         try:
-            return self._client.request(method, url, given, body, check)
+            return self._client.request(spoken(method), url, given, body, check)
         except TypeError as error:
             raise refused(error, url, headers, method) from None
 
@@ -177,17 +198,20 @@ class Client(ClientOnly):
         data: bytes | Mapping[str, str] | None = None,
         files: Files | None = None,
         check: bool = True,
+        **other: Never,
     ) -> AbstractAsyncContextManager[Body]:
         """`async with client.open("GET", url) as body`: an answer whose body is read piece by piece.
 
         The server waits for its reader. A body that is packed may hold `max_body` bytes; one that is not, any number.
         The connection closes with the block where the body has not been read to its end. Raises as `request` does.
         """
+        if other:
+            raise foreign("client.open", other)
         if params:
             url = with_params(url, params)
         given, content = packed(headers, json, data, files)
         try:
-            return Opening(self._client.open(method, url, given, content, check))
+            return Opening(self._client.open(spoken(method), url, given, content, check))
         except TypeError as error:
             raise refused(error, url, headers, method) from None
 
@@ -199,6 +223,7 @@ class Client(ClientOnly):
         headers: GivenHeaders = (),
         resume: bool = True,
         progress: Progress | None = None,
+        **other: Never,
     ) -> Effect[int]:
         """Writes a body into a file, which is there whole or not at all; the size in bytes.
 
@@ -208,6 +233,8 @@ class Client(ClientOnly):
 
         Raises as `request` does, and the builtin errors of files.
         """
+        if other:
+            raise foreign("client.download", other)
         if progress is not None and not isinstance(cast("object", progress), Progress):
             raise TypeError(
                 f"download(progress=) takes an http.Progress(), which says how far it is, not {shown(progress)}"

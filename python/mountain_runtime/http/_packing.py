@@ -1,7 +1,7 @@
 """Addresses, headers and bodies as they go out; what is none of these is refused by its name."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from ..policy._given import shown
@@ -19,7 +19,7 @@ MISSING: Final[Any] = object()
 
 def own(headers: GivenHeaders) -> Pairs:
     """The headers as pairs."""
-    return list(headers.items() if isinstance(headers, Mapping) else headers)
+    return list(headers.items() if isinstance(headers, Mapping) else headers or ())
 
 
 def pairs(headers: GivenHeaders) -> Pairs | None:
@@ -55,12 +55,12 @@ def is_pair(given: object) -> bool:
 
 
 def with_params(url: str, params: Mapping[str, Any]) -> str:
-    """The address with more parameters: None is left out, a list is one for each."""
+    """The address with more parameters."""
     from urllib.parse import urlencode
 
     if not isinstance(cast("object", params), Mapping):
         raise TypeError(f"params= takes a mapping, not {shown(params)}")
-    text = urlencode({name: value for name, value in params.items() if value is not None}, doseq=True)
+    text = urlencode(_flat(params, "params= has texts, or lists of them"))
     whole, mark, fragment = url.partition("#")
     return f"{whole}{'&' if '?' in whole else '?'}{text}{mark}{fragment}" if text else url
 
@@ -85,18 +85,23 @@ def packed(
     if isinstance(data, Mapping):
         from urllib.parse import urlencode
 
-        return _typed(headers, "application/x-www-form-urlencoded"), urlencode(_flat(data), doseq=True).encode()
+        return _typed(headers, "application/x-www-form-urlencoded"), urlencode(_flat(data)).encode()
     if data is not None and not isinstance(cast("object", data), (bytes, bytearray, memoryview)):
         raise TypeError(f"data= takes bytes or a mapping, not {_kind(data)}{_way(data)}")
     return pairs(headers), data
 
 
-def _flat(form: Mapping[str, str]) -> Mapping[str, str]:
-    """The fields of a form. One that has fields of its own would lose their values."""
-    for name, value in form.items():
-        if isinstance(cast("object", value), Mapping):
-            raise TypeError(f"data= is a form, whose fields are texts, and {name!r} is a mapping: write json=")
-    return form
+def _flat(fields: Mapping[str, Any], what: str = "data= is a form, whose fields are texts") -> list[tuple[str, Any]]:
+    """A name and a value for each field: None is left out, a list is one for each. A mapping would lose its values."""
+    flat: list[tuple[str, Any]] = []
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            way = "write a name for each of its values" if what.startswith("params") else "write json="
+            raise TypeError(f"{what}, and {name!r} is a mapping: {way}")
+        many = isinstance(value, Collection) and not isinstance(value, (str, bytes, bytearray, memoryview))
+        values = cast("Collection[Any]", value if many else (value,))
+        flat += [(name, each) for each in values if each is not None]
+    return flat
 
 
 def _whole(files: Files) -> Files:
@@ -126,10 +131,12 @@ def _way(given: object) -> str:
     return ": write json= for an object" if isinstance(given, (list, int, float)) else ""
 
 
-def _parts(fields: Mapping[str, str], files: Files, boundary: str) -> Iterable[bytes]:
+def _parts(fields: Iterable[tuple[str, Any]], files: Files, boundary: str) -> Iterable[bytes]:
     """A form of parts (RFC 7578), as browsers write it."""
-    for name, text in fields.items():
-        yield f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{text}\r\n'.encode()
+    for name, value in fields:
+        yield f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n'.encode()
+        yield value if isinstance(value, bytes) else str(value).encode()
+        yield b"\r\n"
     for name, (file, content, *kind) in files.items():
         head = f'Content-Disposition: form-data; name="{_quoted(name)}"; filename="{_quoted(file)}"\r\n'
         said = _quoted(kind[0]) if kind else "application/octet-stream"
