@@ -110,6 +110,11 @@ WRITTEN: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: fs_.open("a").__await__(), TypeError, "write `async with fs.open(...) as file:`"),
     (lambda: terminal(["sh"]), ConfigError, "write process.terminal(*argv)"),
     (lambda: terminal("sh").__await__(), TypeError, "write `async with process.terminal(...) as t:`"),
+    (lambda: fs_.exists("a"), AttributeError, "write `await fs.stat(path).attempt(FileNotFoundError)`"),
+    (lambda: fs_.listdir("a"), AttributeError, "or fs.glob('*', root) for one folder alone"),
+    (lambda: fs_.rmtree("a"), AttributeError, "has no attribute 'rmtree': write fs.remove(path, tree=True)"),
+    (lambda: fs_.awatch("a"), AttributeError, "write `async with fs.watch(root) as batches:`"),
+    (lambda: fs_.other, AttributeError, "module 'mountain_runtime.fs' has no attribute 'other'"),
     # -- their fakes
     (lambda: answers(reply()), TypeError, "takes a function of a Request, as lambda request: testing.Reply("),
     (lambda: reply("200"), TypeError, "Reply(status='200'): must be a whole number, such as 404"),
@@ -180,6 +185,9 @@ async def test_a_file_is_open_for_reading(tmp_path: Path) -> None:
             list(file)
         with pytest.raises(TypeError, match=r"write `async for piece in file\.chunks\(\):`"):
             aiter(file)
+        for name in ("readline", "lines", "close"):
+            with pytest.raises(AttributeError, match=f"'File' object has no attribute '{name}': "):
+                getattr(file, name)
         assert await file.read() == b"kept"
 
 
@@ -191,6 +199,20 @@ async def test_what_is_read_after_its_block_is_over(tmp_path: Path) -> None:
     async with fs.watch(tmp_path, existing=True) as batches:
         pass
     assert [batch async for batch in batches] == []
+
+
+@pytest.mark.parametrize("opened", [process.open, process.terminal])
+async def test_a_program_says_what_to_write_for_the_habits_of_others(opened: Any) -> None:
+    async with opened("cat") as p:
+        for name in ("terminate", "returncode", "communicate", "stdin", "sendline", "read", "expect"):
+            with pytest.raises(AttributeError, match=rf"object has no attribute '{name}': write "):
+                getattr(p, name)
+        with pytest.raises(AttributeError, match=r"no attribute 'other'$"):
+            _ = p.other
+    with pytest.raises(FileNotFoundError) as caught:
+        async with opened("echo hi"):
+            pass
+    assert "write each argument as a text of its own" in caught.value.__notes__[0]
 
 
 async def test_a_terminal_that_is_over_says_so() -> None:

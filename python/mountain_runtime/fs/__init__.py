@@ -6,6 +6,9 @@ disk when it returns. A file that cannot be replaced (a mount, a folder that may
 which is not atomic.
 """
 
+from typing import TYPE_CHECKING, NoReturn
+
+from .._effect.habits import no_module_name
 from .._native import Change, Entry
 from ._calls import (
     append,
@@ -55,3 +58,24 @@ __all__ = [
     "write_bytes",
     "write_text",
 ]
+
+if not TYPE_CHECKING:  # type checkers say by themselves that there is no such name
+    _FOLDER = "write `async for entry in fs.walk(root)`, or fs.glob('*', root) for one folder alone"
+    _EXISTS = "write `await fs.stat(path).attempt(FileNotFoundError)`, an Ok or an Err; the Ok's Entry has the kind"
+    _TEMPORARY = "write `async with fs.temporary() as path:`"
+
+    #: Names of os, shutil, pathlib, aiofiles, tempfile and watchfiles, and what to write in their place.
+    _WAYS = {
+        **dict.fromkeys(("listdir", "scandir", "iterdir"), _FOLDER),
+        **dict.fromkeys(("exists", "is_file", "is_dir", "isfile", "isdir"), _EXISTS),
+        **dict.fromkeys(("unlink", "rmdir"), "write fs.remove(path)"),
+        "rmtree": "write fs.remove(path, tree=True)",
+        "makedirs": "write fs.mkdir(path, parents=True)",
+        **dict.fromkeys(("rename", "replace"), "write fs.move(source, target)"),
+        **dict.fromkeys(("copyfile", "copy2"), "write fs.copy(source, target)"),
+        **dict.fromkeys(("awatch", "Observer"), "write `async with fs.watch(root) as batches:`"),
+        **dict.fromkeys(("TemporaryDirectory", "NamedTemporaryFile", "mkdtemp"), _TEMPORARY),
+    }
+
+    def __getattr__(name: str) -> NoReturn:
+        raise no_module_name("mountain_runtime.fs", name, _WAYS)

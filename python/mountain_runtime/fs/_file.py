@@ -1,12 +1,13 @@
 """A file that is read and written in pieces, and the block that it belongs to."""
 
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, ClassVar, NoReturn, cast
 
 from .. import _native
+from .._effect.habits import Habits
 from .._effect.misused import AsyncBlockOnly
 from ..policy._numbers import count
 from ._blocks import StrPath, ended, plain
@@ -17,11 +18,16 @@ __all__ = ["File", "Opened"]
 _PIECE = 1 << 20
 
 
-class File:
+class File(Habits):
     """An open file. It belongs to the block that opened it, and has one call at a time.
 
     A cancelled read has read nothing: the position stays. A write that has begun is written to its end.
     """
+
+    _ways: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("readline", "readlines", "lines"), "write (await fs.read_text(path)).splitlines()"),
+        **dict.fromkeys(("close", "flush"), "it is written with each call, and closed with its block"),
+    }
 
     def __init__(self, path: str, held: _native.OpenFile, mode: str) -> None:
         self._path = path

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NoReturn, Self, cast
 
+from .._effect.habits import no_module_name
 from ..errors import ConfigError
 from ..policy._given import shown
 from ._packing import is_pair, unfit
@@ -102,8 +103,7 @@ def foreign(call: str, given: Iterable[str]) -> TypeError:
 
 def missing(name: str) -> AttributeError:
     """The error of a name that the module has not."""
-    way = f": {_NAMES[name]}" if name in _NAMES else ""
-    return AttributeError(f"module 'mountain_runtime.http' has no attribute {name!r}{way}")
+    return no_module_name("mountain_runtime.http", name, _NAMES)
 
 
 def spoken(method: str) -> str:

@@ -4,12 +4,13 @@ import errno
 import os
 import reprlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TypeVar, cast
+from typing import ClassVar, TypeVar, cast
 
 from .. import _native
+from .._effect.habits import Habits
 from .._effect.misused import AsyncBlockOnly
 from .._native import Child
 from .._tasks.outlast import shielded
@@ -23,8 +24,20 @@ StrPath = str | os.PathLike[str]
 _GRACE = 0.5
 
 
-class Process:
+class Process(Habits):
     """A program that runs, with pipes to its stdin and from its stdout. It belongs to the block that opened it."""
+
+    _ways: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("terminate", "kill", "send_signal"), "write signal(signal.SIGTERM), or leave the block"),
+        **dict.fromkeys(("close", "sendeof"), "leave the block, or write close_stdin() for the end of its input"),
+        **dict.fromkeys(("returncode", "poll", "exitstatus"), "write `await wait()`"),
+        **dict.fromkeys(("communicate", "stderr"), "write process.run(*argv, input=...) for the whole output"),
+        **dict.fromkeys(("stdin", "sendline"), "write `await send(line)`"),
+        **dict.fromkeys(("stdout", "read", "readline"), "write receive(), or `async for line in lines():`"),
+        **dict.fromkeys(
+            ("expect", "read_nonblocking"), "write `async for chunk in chunks():`, and look for the text in them"
+        ),
+    }
 
     def __init__(self, child: Child) -> None:
         self._child = child
@@ -131,7 +144,13 @@ class Block(AsyncBlockOnly, AbstractAsyncContextManager[P]):
         if self._entered:
             raise RuntimeError(f"a {self._block.partition('(')[0]}() is entered once: make another")
         self._entered = True
-        self._child = await self._start()
+        try:
+            self._child = await self._start()
+        except FileNotFoundError as error:
+            name = error.filename
+            if isinstance(name, str) and " " in name and os.sep not in name.partition(" ")[0]:
+                error.add_note("no shell reads a line: write each argument as a text of its own, or 'sh', '-c', line")
+            raise
         return self._of(self._child)
 
     async def __aexit__(
