@@ -1,6 +1,7 @@
 """The example `flaky_api`: no call is lost, its numbers add up, and every policy has had its part in it."""
 
 import re
+from itertools import zip_longest
 
 import pytest
 
@@ -53,8 +54,11 @@ def test_every_call_is_accounted_for(report: Report) -> None:
 
 def test_the_breaker_opened_in_both_outages_and_closed_again(report: Report) -> None:
     opened, closed = report.times("breaker opened"), report.times("closed again")
-    assert len(opened) == len(closed) >= 2
-    assert all(begin < end for begin, end in zip(opened, closed, strict=True))
+    assert len(closed) >= 2
+    # On a busy machine requests time out without an outage, and the program may end before the last opening has.
+    assert len(opened) - len(closed) in {0, 1}
+    turns = [at for turn in zip_longest(opened, closed) for at in turn if at is not None]
+    assert turns == sorted(turns)
     assert report.counts("requests")["down"] > 20  # as many as it takes to open
 
 
