@@ -13,6 +13,8 @@ mod download;
 mod failure;
 mod fetch;
 mod fields;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod jar;
 mod pool;
 mod progress;

@@ -16,6 +16,8 @@ mod child;
 mod command;
 mod completed;
 mod desk;
+#[cfg(all(fuzzing, feature = "terminal"))]
+pub mod fuzzing;
 mod groups;
 #[cfg(target_os = "linux")]
 mod guard;

@@ -1,5 +1,7 @@
 //! Searches: lines that match a pattern, in the files of a tree, by ripgrep's own crates.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hit;
 mod options;
 mod search;

@@ -1,6 +1,8 @@
 //! Watching trees: what changes in them, told in settled batches.
 
 mod change;
+#[cfg(all(fuzzing, target_os = "linux", feature = "watch"))]
+pub mod fuzzing;
 #[cfg(all(target_os = "linux", feature = "watch"))]
 mod kernel;
 #[cfg(all(target_os = "linux", feature = "watch"))]
