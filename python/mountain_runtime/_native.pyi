@@ -1086,6 +1086,7 @@ class Completed:
     `returncode` is its exit code, or the signal that ended it as a negative number.
     """
 
+    def __new__(cls, returncode: int = 0, stdout: bytes = b"", stderr: bytes = b"") -> Self: ...
     @property
     def returncode(self) -> int: ...
     @property

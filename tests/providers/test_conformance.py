@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mountain_runtime import Runtime, Shutdown, Timeout, effect, errors, fs, process, search, testing
+from mountain_runtime import Runtime, Shutdown, Timeout, effect, errors, fs, process, search, sidecar, testing
 from mountain_runtime.http import Client
 from tests.providers.http.server import Connection, Request, answering, serving
 from tests.providers.support import gauge, names, threads, within
@@ -201,6 +201,8 @@ ROWS = {
                    FileNotFoundError, "process.open"),
     "terminal": Row(lambda _: shown("true"), lambda _: shown("sleep", "60"), lambda _: shown("/no/such/program"),
                     FileNotFoundError, "process.terminal"),
+    "sidecar": Row(lambda _: beside("sleep", "60"), lambda _: beside("sleep", "60", ready=False),
+                   lambda _: beside("/no/such/program"), FileNotFoundError, "process.open"),
     "watch": Row(lambda folder: watched(folder / "tree"), watched_on, lambda folder: watched(folder / "no"),
                  FileNotFoundError, "fs.watch"),
     "get": Row(lambda _: got("/large"), lambda _: got("/silent"), lambda _: got(CLOSED),
@@ -220,6 +222,11 @@ ROWS = {
 async def enter(block: object) -> None:
     async with block:  # type: ignore[attr-defined]
         pass
+
+
+async def beside(*argv: str, ready: bool = True) -> None:
+    async with sidecar(*argv, ready=None if ready else lambda _: False)():
+        await asyncio.sleep(0)
 
 
 @pytest.fixture

@@ -176,6 +176,8 @@ PARAMETERS = {
     "testing.ChaosStatistics": "calls, failed, delayed, hung",
     "testing.exhaust": "limit, key=",
     "testing.files": "tree",
+    "testing.process": "answer",
+    "testing.Command": "argv, input, cwd, env",
     "testing.open_circuit": "breaker, key=",
     "testing.watch": "root, *, existing=",
     "testing.Watched.tell": "self, *changes",

@@ -16,7 +16,9 @@ from typing import cast
 from .. import _native
 from .._native import Child, Completed, Effect
 from .._tasks import scope as _scope
+from .._tasks.pretended import programs
 from ..policy._numbers import count
+from ._answered import answered
 from ._process import Block, Process, StrPath, checked
 from ._terminal import Terminal, terminal
 
@@ -44,8 +46,11 @@ def run(
     """
     if max_output is not None:
         count(max_output, "process.run", "max_output")
+    argv, pairs = checked("process.run", argv), _pairs(env)
     try:
-        return _native.process_run(checked("process.run", argv), input, check, cwd, _pairs(env), max_output)
+        if programs:
+            return answered(argv, input, check, cwd, env, max_output)
+        return _native.process_run(argv, input, check, cwd, pairs, max_output)
     except TypeError:
         if isinstance(cast("object", input), str):
             raise TypeError("process.run(input=) takes bytes, not str: write input=text.encode()") from None

@@ -14,12 +14,14 @@ from ..policy.rate import RateLimit
 from ._chaos import Chaos, ChaosStatistics, chaos
 from ._files import files
 from ._http import Reply, Request, http
+from ._process import Command, process
 from ._virtual_loop import CENTURY, VirtualLoop, VirtualTime, replace
 from ._watch import Watched, watch
 
 __all__ = [
     "Chaos",
     "ChaosStatistics",
+    "Command",
     "Reply",
     "Request",
     "VirtualClock",
@@ -29,6 +31,7 @@ __all__ = [
     "files",
     "http",
     "open_circuit",
+    "process",
     "watch",
 ]
 

@@ -34,6 +34,14 @@ impl Provided for Ended {
 
 #[pymethods]
 impl Completed {
+    /// For tests, which answer with one.
+    #[new]
+    #[pyo3(signature = (returncode = 0, stdout = None, stderr = None))]
+    #[pyo3(text_signature = "(returncode=0, stdout=b'', stderr=b'')")]
+    fn new(py: Python<'_>, returncode: i32, stdout: Option<Py<PyBytes>>, stderr: Option<Py<PyBytes>>) -> Self {
+        let bytes = |given: Option<Py<PyBytes>>| given.unwrap_or_else(|| PyBytes::new(py, b"").unbind());
+        Completed { returncode, stdout: bytes(stdout), stderr: bytes(stderr) }
+    }
     fn __repr__(&self, py: Python<'_>) -> String {
         let (out, err) = (self.stdout.as_bytes(py).len(), self.stderr.as_bytes(py).len());
         format!("<Completed returncode={} stdout={out} bytes stderr={err} bytes>", self.returncode)
