@@ -39,6 +39,7 @@ _native.bind(
     whole=whole,
     unhashable=unhashable,
     fly=flights.begin,
+    another_pull=stream_ends.another,
     end_stream=stream_ends.begin,
     stream_ended=stream_ends.ended,
     stream_rests=stream_ends.rests,

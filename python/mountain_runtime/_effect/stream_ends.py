@@ -10,13 +10,15 @@ import asyncio
 import gc
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from .._native import Items, Run
 from .._tasks.exits import EXITS
 from .._tasks.outlast import outlast
 
-__all__ = ["begin", "ended", "rests", "tell"]
+__all__ = ["another", "begin", "ended", "rests", "tell"]
+
+T = TypeVar("T")
 
 
 def begin(run: Run, opener: "asyncio.Task[Any] | None") -> "asyncio.Task[BaseException | None]":
@@ -65,11 +67,22 @@ def _cancel(ender: "asyncio.Task[BaseException | None]") -> None:
     ender.cancel()
 
 
-async def rests(items: "Items[Any]") -> asyncio.CancelledError | None:
+async def rests(items: "Items[Any]", opener: "asyncio.Task[Any] | None") -> asyncio.CancelledError | None:
     """Waits for the end of another task's pull. Gives the cancel that came meanwhile."""
-    rested = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    if opener is not None and opener.get_loop() is not loop:
+        raise RuntimeError(
+            f"stream '{items.__name__}' is being pulled on another event loop, whose end cannot be awaited here: close "
+            "the stream there, or cancel the task that pulls"
+        )
+    rested = loop.create_future()
     items._tells(rested)
     return await outlast([rested], asked=False)
+
+
+async def another(items: "Items[T]") -> T:
+    """A pull of its own: asyncio takes two awaits of one object for one, and would give both of them one item."""
+    return await items
 
 
 def tell(waiter: "asyncio.Future[None]") -> None:

@@ -39,6 +39,8 @@ pub(crate) struct Api {
     pub(crate) fly: Py<PyAny>,
     /// Starts the task that closes a stream whose time is up while its consumer does not pull.
     pub(crate) end_stream: Py<PyAny>,
+    /// A pull beside one that has not begun.
+    pub(crate) another_pull: Py<PyAny>,
     /// Waits for that task, and gives what it ended the stream with.
     pub(crate) stream_ended: Py<PyAny>,
     /// Waits for the end of another task's pull.
@@ -151,6 +153,7 @@ pub(crate) fn bind(py: Python<'_>, names: Option<Bound<'_, PyDict>>) -> PyResult
         unhashable: get("unhashable")?.unbind(),
         fly: get("fly")?.unbind(),
         end_stream: get("end_stream")?.unbind(),
+        another_pull: get("another_pull")?.unbind(),
         stream_ended: get("stream_ended")?.unbind(),
         stream_rests: get("stream_rests")?.unbind(),
         tell_waiter: get("tell_waiter")?.unbind(),

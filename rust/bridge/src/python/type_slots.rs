@@ -7,10 +7,9 @@ use std::marker::PhantomData;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::impl_::trampoline::{MethodDef, iternextfunc, setattrofunc};
 use pyo3::prelude::*;
-use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
-use pyo3::{Borrowed, PyClass, PyTypeInfo, ffi};
+use pyo3::{Borrowed, PyTypeInfo, ffi};
 
 /// One step of an iterator that an await drives.
 pub(crate) enum Step<'py> {
@@ -35,8 +34,9 @@ pub(crate) trait Steps: PyTypeInfo {
 }
 
 /// An async iterator that is its own awaitable, and is told of each pull that it is asked for.
-pub(crate) trait Asked: PyClass<Frozen = True> + Sync {
-    fn ask(&self);
+pub(crate) trait Asked: PyTypeInfo {
+    /// The awaitable of a pull. `None`: the iterator itself.
+    fn ask<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>>;
 }
 
 // pyo3 must know that the thread is attached, or a `Py` dropped here waits in its pool. Its public ways to tell it cost
@@ -127,10 +127,17 @@ unsafe extern "C" fn itself(o: *mut ffi::PyObject) -> *mut ffi::PyObject {
 /// # Safety
 /// Called by the interpreter through the type slot of `T`'s type, so `o` is a `T` and the thread is attached.
 unsafe extern "C" fn asked<T: Asked>(o: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: by the contract. A frozen class is read without a borrow, and the new reference is the caller's.
+    // SAFETY: by the contract. The new reference is the caller's.
     unsafe {
-        Borrowed::from_ptr(Python::assume_attached(), o).cast_unchecked::<T>().get().ask();
-        ffi::Py_NewRef(o)
+        let py = Python::assume_attached();
+        match T::ask(&Borrowed::from_ptr(py, o).cast_unchecked::<T>()) {
+            Ok(None) => ffi::Py_NewRef(o),
+            Ok(Some(another)) => another.into_ptr(),
+            Err(e) => {
+                e.restore(py);
+                std::ptr::null_mut()
+            }
+        }
     }
 }
 

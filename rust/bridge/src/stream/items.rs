@@ -85,11 +85,6 @@ impl Items {
         )
     }
 
-    /// Notes one more pull to come.
-    pub(super) fn ask(&self) {
-        self.asked.store(self.asked.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    }
-
     /// The error of a step that no `__anext__` came before. `None`: it goes on with a pull.
     #[cold]
     fn unasked(&self, py: Python<'_>) -> Option<PyErr> {
@@ -261,7 +256,11 @@ impl Steps for Items {
 }
 
 impl Asked for Items {
-    fn ask(&self) {
-        Items::ask(self);
+    /// Notes one more pull to come. The awaitable of the first is the iterator itself.
+    fn ask<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let asked = &slf.get().asked;
+        let before = asked.load(Ordering::Relaxed);
+        asked.store(before + 1, Ordering::Relaxed);
+        if before == 0 { Ok(None) } else { api(slf.py()).another_pull.bind(slf.py()).call1((slf,)).map(Some) }
     }
 }

@@ -4,7 +4,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::python::type_slots::{Steps, thrown};
+use crate::python::type_slots::{Asked, Steps, thrown};
 use crate::run::Run;
 use crate::run::pulls::Phase;
 use crate::run::suspended::Resume;
@@ -16,9 +16,8 @@ impl Items {
     fn __aiter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
-    fn __anext__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf.get().ask();
-        slf
+    fn __anext__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
+        Ok(Self::ask(&slf)?.unwrap_or_else(|| slf.into_any()))
     }
     fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
