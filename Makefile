@@ -63,7 +63,7 @@ docs: $(VENV)/.has-docs
 	@echo "site/index.html"
 
 check: $(VENV)/.built-light $(VENV)/.has-test $(VENV)/.has-check $(VENV)/.has-bench $(VENV)/.has-docs
-	VENV=$(VENV) scripts/check
+	VENV=$(VENV) RUSTFLAGS="$(TEST_RUSTFLAGS)" scripts/check
 
 # A set of requirements is installed again when its file has changed.
 $(VENV)/.has-%: requirements/%.txt scripts/setup
