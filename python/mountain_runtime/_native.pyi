@@ -1001,7 +1001,11 @@ class Response:
     def text(self) -> str:
         """The body by the charset of its Content-Type, or as UTF-8; what cannot be read is replaced."""
     def json(self) -> Any:
-        """The body as JSON. Raises ValueError where it is none."""
+        """The body as JSON, as `json.loads` reads it. Raises ValueError where it is none.
+
+        Of a body of more than 256 KB whose type is JSON, the value was built before the answer came, and the first call
+        hands it out. Each further call reads the body anew.
+        """
     @property
     def retry_after(self) -> float | None:
         """The wait that the server asks for, in seconds."""

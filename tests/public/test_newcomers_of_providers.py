@@ -32,6 +32,8 @@ WRITTEN: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: client_("api.test/v1"), ConfigError, "such as 'https://api.test/v1'"),
     (lambda: client_("localhost:8000"), ConfigError, "such as 'https://localhost:8000'"),
     (lambda: client_("/v1"), ConfigError, "must be a text that begins with http://, https:// or unix:"),
+    (lambda: client_("unix:/run/x\0.sock"), ConfigError, "a socket's path has no zero byte"),
+    (lambda: client_(f"unix:/{'x' * 200}"), ConfigError, "a socket's path has at most"),
     (lambda: client_("ftp://a"), ConfigError, "only http and https are spoken, not ftp: begin it with http://"),
     (lambda: client_(headers="a: b"), ConfigError, "headers= takes a mapping of str to str, not str"),
     (lambda: client_(headers={"a": 5}), ConfigError, "headers= takes texts, and 'a' has int: write str()"),

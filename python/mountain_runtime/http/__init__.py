@@ -169,9 +169,9 @@ class Client(ClientOnly):
     ) -> Effect[Response]:
         """Sends a request, and reads the whole answer.
 
-        `params` are added to the address. The body is `json`, or `data`: bytes as they are, a mapping as a form. In
-        both, None is left out, and a list is one for each. With `files`, the form has parts: each file is its name and
-        its bytes, and its type if it has one.
+        `params` are added to the address. The body is `json`, which is written by this call, or `data`: bytes as they
+        are, a mapping as a form. In both, None is left out, and a list is one for each. With `files`, the form has
+        parts: each file is its name and its bytes, and its type if it has one.
 
         Raises StatusError for a status of 400 or above, unless `check` is False; the builtin connection errors, of
         which Unanswered says that the request may have run; ProtocolError. ValueError for an address or a header that

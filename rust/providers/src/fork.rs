@@ -10,12 +10,16 @@ use crate::process;
 pub fn before_fork() {
     #[cfg(unix)]
     process::before_fork();
+    #[cfg(feature = "http")]
+    http::before_fork();
 }
 
 /// To be called in the parent after a fork, or after one that failed.
 pub fn after_fork_in_parent() {
     #[cfg(unix)]
     process::after_fork_in_parent();
+    #[cfg(feature = "http")]
+    http::after_fork_in_parent();
 }
 
 /// To be called in the child of a fork. Threads and children are the parent's: each provider starts afresh.

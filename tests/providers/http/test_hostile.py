@@ -28,6 +28,7 @@ MALFORMED = {
     "a folded header": "HTTP/1.1 200 OK\r\nX: y\r\n z\r\nContent-Length: 0\r\n\r\n",
     "a zero byte": "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n",
     "a bad chunk": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
+    "an endless chunk extension": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;" + "x" * 100_000,
     "an endless chunk size": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + "f" * 100_000,
     "a long header": "HTTP/1.1 200 OK\r\nX: " + "a" * 1_000_000 + "\r\n\r\n",
     "many headers": "HTTP/1.1 200 OK\r\n" + "X: y\r\n" * 10_000 + "\r\n",

@@ -7,7 +7,7 @@ import sys
 import threading
 
 from mountain_runtime import http
-from tests.providers.http.server import answering, echo, serving
+from tests.providers.http.server import Connection, Request, answering, echo, serving
 
 FORKED = """
 import asyncio, os, sys, warnings
@@ -25,6 +25,36 @@ if child == 0:
     os._exit(0 if client._client.connections() == (0, 0) and asyncio.run(get()) == 200 else 1)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert asyncio.run(get()) == 200
+"""
+
+#: The jar is at work for most of the time while another thread forks.
+FORKED_WITH_COOKIES = """
+import asyncio, os, signal, sys, threading, warnings
+from mountain_runtime import http
+
+warnings.simplefilter("ignore", DeprecationWarning)
+client = http.Client(sys.argv[1], cookies=True)
+over = False
+
+async def many():
+    while not over:
+        await client.get("/x")
+
+thread = threading.Thread(target=lambda: asyncio.run(many()))
+for _ in range(20):
+    asyncio.run(client.get("/set"))
+thread.start()
+ends = []
+for _ in range(40):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(5)
+        asyncio.run(client.get("/x"))
+        os._exit(0)
+    ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+over = True
+thread.join()
+assert ends == [0] * 40, ends
 """
 
 LEFT = """
@@ -79,6 +109,20 @@ def test_a_forked_process_has_connections_of_its_own() -> None:
     with serving(answering(echo)) as server:
         run(FORKED, server.url)
         assert server.connections == 2
+
+
+def test_a_process_that_is_forked_while_cookies_are_kept_has_them() -> None:
+    numbers = iter(range(10_000))
+
+    def answer(connection: Connection, request: Request) -> None:
+        cookies = "".join(
+            f"Set-Cookie: name{next(numbers)}={'x' * 20}\r\n" for _ in range(100 * (request.path == "/set"))
+        )
+        connection.send(f"HTTP/1.1 200 OK\r\n{cookies}Content-Length: 0\r\n\r\n")
+
+    with serving(answering(answer)) as server:
+        run(FORKED_WITH_COOKIES, server.url)
+        assert all(r.headers["cookie"].count("name") == 2000 for r in server.requests if r.path == "/x")
 
 
 def test_a_program_ends_with_connections_open() -> None:

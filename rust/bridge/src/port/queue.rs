@@ -28,6 +28,8 @@ pub(crate) enum Message {
     Cancel(PyRef),
     /// A worker needs buffers of these sizes, which only the loop's thread can make.
     Allocate(Vec<usize>, Box<dyn FnOnce(Arc<dyn Memory>) + Send>),
+    /// A short job that only the loop's thread can do.
+    Job(Box<dyn FnOnce() + Send>),
 }
 
 /// The part of a port that other threads use.
@@ -53,6 +55,10 @@ impl Sink for Shared {
 
     fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>) {
         self.mailbox.post(Message::Allocate(sizes, then));
+    }
+
+    fn on_host(&self, job: Box<dyn FnOnce() + Send>) {
+        self.mailbox.post(Message::Job(job));
     }
 }
 

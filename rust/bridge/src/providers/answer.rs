@@ -1,6 +1,7 @@
 //! An HTTP answer as a Python object, its headers, and how a request fails.
 
 use ::http::HeaderMap;
+use mountain_core::sync::Mutex;
 use mountain_core::value::Value;
 use mountain_providers::http::{self, Failed, Kind, version};
 use pyo3::exceptions::{PyKeyError, PyOSError, PyPermissionError};
@@ -14,6 +15,7 @@ use crate::convert::provided::Provided;
 use crate::convert::value;
 use crate::effect::{Effect, Work};
 use crate::plan::{Plan, plan};
+use crate::providers::json;
 
 /// The headers of an answer: a mapping that takes names in any case. Several values of one name are one, with commas.
 #[pyclass(frozen, mapping, module = "mountain_runtime.http")]
@@ -81,6 +83,8 @@ pub(crate) struct Response {
     inner: http::Response,
     content: PyOnceLock<Py<PyBytes>>,
     headers: PyOnceLock<Py<Headers>>,
+    /// The value of a large JSON body, until the first `json()`.
+    built: Mutex<Option<Box<dyn http::Builder>>>,
 }
 
 impl Response {
@@ -90,7 +94,8 @@ impl Response {
             let bytes = value::to_python(py, Value::Filled(Box::new(large)))?.cast_into::<PyBytes>()?;
             let _ = content.set(py, bytes.unbind());
         }
-        Ok(Response { inner, content, headers: PyOnceLock::new() })
+        let built = Mutex::new(inner.built.take());
+        Ok(Response { inner, content, headers: PyOnceLock::new(), built })
     }
 
     fn bytes<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
@@ -137,6 +142,10 @@ impl Response {
     }
     fn json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let built = self.built.lock().take();
+        if let Some(value) = built.and_then(|built| json::value(py, built)) {
+            return Ok(value);
+        }
         LOADS.import(py, "json", "loads")?.call1((self.content(py),))
     }
     /// The wait that the server asks for, in seconds.

@@ -19,6 +19,7 @@ use crate::globals::telemetry;
 use crate::plan::layer;
 use crate::plan::{Plan, plan};
 use crate::providers::answer::{Headers, Response};
+use crate::providers::json;
 use crate::providers::path::path;
 use crate::python::payload::Payload;
 
@@ -66,6 +67,9 @@ impl HttpClient {
             e => error::to_python(py, e, None),
         })?;
         let socket = base.strip_prefix("unix:").map(PathBuf::from);
+        if let Some(why) = socket.as_deref().and_then(http::no_socket) {
+            return Err(PyValueError::new_err(format!("base={base:?}: {why}")));
+        }
         let proxies = match proxy {
             _ if socket.is_some() || public_only => Proxies::default(),
             Some("") => Proxies::default(),
@@ -81,6 +85,7 @@ impl HttpClient {
             settings.allowed = Some(http::is_public);
         }
         settings.heard = |host, status| telemetry().hosts.of(host).count(status);
+        settings.builder = Some(json::builder);
         (settings.connections, settings.per_host) = (connections, per_host);
         (settings.redirects, settings.max_body) = (redirects, max_body);
         let base = if settings.socket.is_some() { "http://localhost" } else { base };

@@ -11,6 +11,8 @@ pub(crate) mod file;
 pub(crate) mod fs;
 #[cfg(feature = "http")]
 pub(crate) mod http;
+#[cfg(feature = "http")]
+pub(crate) mod json;
 pub(crate) mod locked;
 pub(crate) mod path;
 pub(crate) mod process;

@@ -144,6 +144,10 @@ fn open_message(slf: &Bound<'_, Port>, message: Message, direct: bool, now: Inst
             then(value::Buffers::allocate(py, &sizes)?);
             Ok(())
         }
+        Message::Job(job) => {
+            job();
+            Ok(())
+        }
     }
 }
 

@@ -70,6 +70,10 @@ impl Sink for Answer {
     fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>) {
         self.root.allocate(sizes, then);
     }
+
+    fn on_host(&self, job: Box<dyn FnOnce() + Send>) {
+        self.root.on_host(job);
+    }
 }
 
 impl NativeLeaf {

@@ -68,6 +68,11 @@ pub trait Sink: Send + Sync {
     /// Has the host allocate one buffer for each size, and passes them to `then`. Dropping `then` ends the call as
     /// cancelled.
     fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>);
+
+    /// Has the host run a short job on its own thread, between two messages. A host that is gone drops the job.
+    fn on_host(&self, job: Box<dyn FnOnce() + Send>) {
+        drop(job);
+    }
 }
 
 /// The one right to report a call's outcome. Dropped unused, it reports a cancel, or the panic that unwinds: every call

@@ -247,12 +247,24 @@ impl Sink for Call {
     }
 
     fn allocate(&self, sizes: Vec<usize>, then: Box<dyn FnOnce(Arc<dyn Memory>) + Send>) {
-        let root = match &*self.state.lock() {
+        if let Some(root) = self.root() {
+            root.allocate(sizes, then);
+        }
+    }
+
+    fn on_host(&self, job: Box<dyn FnOnce() + Send>) {
+        if let Some(root) = self.root() {
+            root.on_host(job);
+        }
+    }
+}
+
+impl Call {
+    /// The receiver of the outcome, once the operation has begun.
+    fn root(&self) -> Option<Arc<dyn Sink>> {
+        match &*self.state.lock() {
             State::Begun(begun) => Some(begun.0.sink()),
             _ => None,
-        };
-        if let Some(root) = root {
-            root.allocate(sizes, then);
         }
     }
 }

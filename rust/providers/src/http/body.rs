@@ -83,7 +83,8 @@ impl Operation for Open {
                 // An explanation that cannot be read is left out.
                 let body = read(answer.body, &headers, &url, step.method == Method::HEAD, EXPLAINED).await.unwrap_or_default();
                 let large = None;
-                let response = Response { status, version, method, url, headers, body, large, repeatable: ask.repeatable };
+                let built = None;
+                let response = Response { status, version, method, url, headers, body, large, built, repeatable: ask.repeatable };
                 return Err(ask.failed(of_status(response)));
             }
             let decoder = decoder(&headers, step.method == Method::HEAD, ask.settings.max_body).map_err(|e| ask.failed(e))?;

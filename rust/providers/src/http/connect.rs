@@ -17,6 +17,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use url::Url;
 
 use super::failure::{Failed, Kind, message};
+use super::forking::no_fork;
 use super::pool::{Key, Place, Pool, Sender};
 use super::settings::Settings;
 use super::text::basic;
@@ -60,6 +61,7 @@ async fn tls(settings: &Arc<Settings>) -> Result<Arc<ClientConfig>, Failed> {
     let ours = settings.clone();
     let made = tokio::task::spawn_blocking(move || ours.trust.settings(ours.http2)).await;
     let config = made.map_err(|e| e.to_string()).flatten().map_err(|why| Failed::new(Kind::Tls, why))?;
+    let _whole = no_fork();
     Ok(settings.tls.get_or_init(|| config).clone())
 }
 

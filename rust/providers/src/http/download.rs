@@ -104,7 +104,9 @@ async fn begin(pool: &Arc<Pool>, ask: &Ask, part: &Part) -> Result<Option<(Url, 
         let body = body.unwrap_or_default();
         let version = answer.head.version;
         let large = None;
-        let response = Response { status, version, method, url: step.url, headers, body, large, repeatable: ask.repeatable };
+        let built = None;
+        let response =
+            Response { status, version, method, url: step.url, headers, body, large, built, repeatable: ask.repeatable };
         return Err(ask.failed(of_status(response)));
     }
     // An answer without the file, such as 304, is no reason to replace what is there.

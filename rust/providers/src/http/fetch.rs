@@ -18,6 +18,7 @@ use url::Url;
 use super::ask::Ask;
 use super::decode::{Decoder, too_large};
 use super::failure::{Failed, Kind};
+use super::json;
 use super::pool::Pool;
 use super::reactor;
 use super::redirect::{Step, is_redirect};
@@ -42,6 +43,7 @@ impl Operation for Fetch {
         reactor::run(&self.0.settings, done, move |pool| async move {
             let mut response = fetch(&pool, &ask).await.map_err(|failed| ask.failed(failed))?;
             if response.body.len() > SMALL {
+                response.built = json::build(&*sink, ask.settings.builder, &response.headers, &response.body).await?;
                 let body = std::mem::take(&mut response.body);
                 response.large = Some(hand_over(&*sink, &body).await?);
             }
@@ -86,6 +88,7 @@ async fn fetch(pool: &Arc<Pool>, ask: &Ask) -> Result<Response, Failed> {
         headers: answer.head.headers,
         body: Vec::new(),
         large: None,
+        built: None,
         repeatable: ask.repeatable,
     };
     response.body =

@@ -9,6 +9,8 @@ use http::header::SET_COOKIE;
 use mountain_core::sync::Mutex;
 use url::Url;
 
+use super::forking::no_fork;
+
 /// The number that is kept at most, and the length of one.
 const MOST: usize = 3000;
 const LONGEST: usize = 4096;
@@ -29,6 +31,7 @@ struct Cookie {
 impl Jar {
     /// The cookies for that address, as the header has them.
     pub(super) fn header(&self, url: &Url, now: SystemTime) -> Option<String> {
+        let _whole = no_fork();
         let mut jar = self.0.lock();
         jar.retain(|cookie| !cookie.has_ended(now));
         let mut found: Vec<_> = jar.iter().filter(|cookie| cookie.is_for(url)).collect();
@@ -41,6 +44,7 @@ impl Jar {
     pub(super) fn keep(&self, url: &Url, headers: &HeaderMap, now: SystemTime) {
         for text in headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
             let Some(cookie) = Cookie::read(text, url, now) else { continue };
+            let _whole = no_fork();
             let mut jar = self.0.lock();
             let same = jar.iter().position(|c| (&c.host, &c.path, &c.name) == (&cookie.host, &cookie.path, &cookie.name));
             match same {

@@ -13,9 +13,11 @@ mod download;
 mod failure;
 mod fetch;
 mod fields;
+mod forking;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod jar;
+mod json;
 mod pool;
 mod progress;
 mod proxy;
@@ -34,12 +36,15 @@ pub use body::{Next, Open, Opened, Piece, Reader};
 pub use download::Download;
 pub use failure::{Failed, Kind, transient};
 pub use fetch::Fetch;
+pub use forking::after_fork as after_fork_in_parent;
+pub use forking::before_fork;
 pub use jar::Jar;
+pub use json::{Builder, Part, Step};
 pub use progress::Progress;
 pub use proxy::{Proxies, proxy};
 pub use reactor::{all_connections, close, close_idle, connections, forget_after_fork, leave, runtime};
 pub use response::{Response, version};
-pub use settings::Settings;
+pub use settings::{Settings, no_socket};
 pub use tls::Trust;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use mountain_core::error::Error;
 use mountain_core::sync::Mutex;
 use tokio::runtime::{Builder, Handle};
 
+use super::forking::{after_fork, no_fork};
 use super::pool::Pool;
 use super::settings::Settings;
 
@@ -30,11 +31,10 @@ fn existing() -> Option<&'static Reactor> {
 }
 
 fn current() -> io::Result<&'static Reactor> {
-    static STARTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
     if let Some(reactor) = existing() {
         return Ok(reactor);
     }
-    let _one = STARTING.lock();
+    let _one = no_fork();
     if let Some(reactor) = existing() {
         return Ok(reactor);
     }
@@ -159,5 +159,6 @@ pub fn all_connections() -> (usize, usize) {
 
 /// In the child of a fork: the parent's thread and its connections are not here.
 pub fn forget_after_fork() {
+    after_fork();
     REACTOR.store(std::ptr::null_mut(), Ordering::Release);
 }

@@ -7,6 +7,7 @@ use mountain_core::value::Filled;
 use url::Url;
 
 use super::fields::add;
+use super::json::Builder;
 
 /// An answer with its body. `url` is the address that answered, after redirects.
 pub struct Response {
@@ -18,6 +19,8 @@ pub struct Response {
     pub body: Vec<u8>,
     /// A large body, which is in memory of the host; `body` is empty then.
     pub large: Option<Filled>,
+    /// The value of a large JSON body.
+    pub built: Option<Box<dyn Builder>>,
     /// The request's method, or its key, says that it may be sent twice.
     pub repeatable: bool,
 }
@@ -35,7 +38,7 @@ impl Response {
         let url = Url::parse(url).map_err(|e| format!("url {url:?}: {e}"))?;
         let mut all = HeaderMap::new();
         add(&mut all, headers)?;
-        Ok(Response { status, version: Version::HTTP_11, method, url, headers: all, body, large: None, repeatable })
+        Ok(Response { status, version: Version::HTTP_11, method, url, headers: all, body, large: None, built: None, repeatable })
     }
 
     /// The message of its failure, where its status is one.

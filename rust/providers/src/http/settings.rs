@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -11,6 +11,7 @@ use tokio_rustls::rustls::ClientConfig;
 use url::Url;
 
 use super::jar::Jar;
+use super::json::Builder;
 use super::proxy::Proxies;
 use super::tls::Trust;
 
@@ -38,6 +39,8 @@ pub struct Settings {
     pub jar: Option<Jar>,
     /// Hears of each answer, by host and status; `None`: no answer came.
     pub heard: fn(&str, Option<u16>),
+    /// Makes the builder of a large JSON answer's value; `None`: the value is not built in advance.
+    pub builder: Option<fn() -> Box<dyn Builder>>,
     /// The addresses of a name. It may block.
     pub(super) lookup: fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
     pub(super) tls: OnceLock<Arc<ClientConfig>>,
@@ -64,6 +67,7 @@ impl Settings {
             allowed: None,
             jar: None,
             heard: |_, _| {},
+            builder: None,
             lookup: |host, port| (host, port).to_socket_addrs().map(Iterator::collect),
             tls: OnceLock::new(),
             dropped: AtomicBool::new(false),
@@ -103,6 +107,18 @@ impl Settings {
             other => Err(format!("url {url:?}: only http and https are spoken, not {other}: begin it with http:// or https://")),
         }
     }
+}
+
+/// The size of `sun_path`, with the zero at its end.
+const LONGEST: usize = size_of::<libc::sockaddr_un>() - size_of::<libc::sa_family_t>();
+
+/// The reason for which a unix socket cannot have that path.
+pub fn no_socket(path: &Path) -> Option<&'static str> {
+    let path = path.as_os_str().as_encoded_bytes();
+    if path.contains(&0) {
+        return Some("a socket's path has no zero byte");
+    }
+    (path.is_empty() || path.len() >= LONGEST).then_some("a socket's path has at most 107 bytes, and at least one")
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use super::forking::no_fork;
 use crate::fs::failure;
 
 /// The certificates that a client was given.
@@ -67,12 +68,14 @@ impl Trust {
 /// The system's authorities, read once. One that cannot be read is left out.
 fn system() -> Arc<RootCertStore> {
     static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    let read = || {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Arc::new(roots)
-    };
-    SYSTEM.get_or_init(read).clone()
+    if let Some(roots) = SYSTEM.get() {
+        return roots.clone();
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    // Read before: a child that is forked meanwhile would wait for a thread that it does not have.
+    let _whole = no_fork();
+    SYSTEM.get_or_init(|| Arc::new(roots)).clone()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
