@@ -114,5 +114,12 @@ class Opening(AsyncBlockOnly):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._body is not None:
+        if self._body is None:
+            return
+        try:
             self._body.close()
+        except ValueError:
+            # A coroutine that is collected with its loop was not cancelled: its own read ends behind it, and the body
+            # goes with that.
+            if kind is not GeneratorExit:
+                raise
