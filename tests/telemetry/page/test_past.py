@@ -44,9 +44,9 @@ async def test_the_past_is_kept_while_no_page_is_open_and_shown_at_once(tab: Tab
         assert {len(samples) for samples in past["headlines"].values()} == {len(past["headlines"]["effects"])}
         await asyncio.sleep(2.1)  # two more samples, in real time: a line has two points at least
         async with at(tab, rt):
-            drawn = await tab.js(POINTS, "[data-figure='effects'] ~ dd .spark .line")
-            assert drawn >= 3, "at once, of what was before"
-            assert await tab.js("return document.querySelector('html').dataset.seq") == "1"
+            both = f"return [await (async () => {{ {POINTS} }})(), +document.documentElement.dataset.seq]"
+            drawn, updates = await tab.js(both, "[data-figure='effects'] ~ dd .spark .line")
+            assert drawn >= updates + 2, "more than this page has had by itself"
             row = await tab.js(FIELDS, name)
             assert float(row["rate"]) > 0
             await tab.click(f"[data-effect='{name}'] button")
