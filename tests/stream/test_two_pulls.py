@@ -51,6 +51,57 @@ async def test_a_pull_that_is_cancelled_before_it_begins_takes_nothing() -> None
         assert [item async for item in items] == [0, 1, 2, 3, 4]
 
 
+async def test_a_pull_that_is_cancelled_before_it_begins_cancels_no_other() -> None:
+    """Its cancel is thrown into what another task pulls by, which is the same object."""
+    async with later() as items:
+        pull = asyncio.ensure_future(anext(items))
+        await asyncio.sleep(0)
+        dropped = asyncio.ensure_future(anext(items))
+        dropped.cancel()
+        await asyncio.wait([dropped])
+        assert dropped.cancelled()
+        assert await pull == 0
+        asked: object = anext(items)
+        assert asked is items, "no pull is left that has not begun"
+        assert [item async for item in items] == [1, 2, 3, 4]
+
+
+async def test_a_refused_pull_is_forgotten() -> None:
+    async with later() as items:
+        pull = asyncio.ensure_future(anext(items))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="one task pulls at a time"):
+            await anext(items)
+        assert await pull == 0
+        asked: object = anext(items)
+        assert asked is items
+        assert [item async for item in items] == [1, 2, 3, 4]
+
+
+def test_a_stream_that_is_opened_on_one_loop_and_pulled_on_another_is_closed_there() -> None:
+    """The loop that a close must be on is the pull's."""
+    waits = asyncio.Event()
+
+    @stream
+    async def source() -> AsyncIterator[int]:
+        await waits.wait()
+        yield 1
+
+    opened = source()
+    items = asyncio.run(opened.__aenter__())
+
+    async def use() -> None:
+        pull = asyncio.ensure_future(anext(items))
+        await asyncio.sleep(0)
+        close = asyncio.ensure_future(opened.__aexit__(None, None, None))
+        await asyncio.sleep(0)
+        waits.set()
+        assert await asyncio.wait_for(pull, 10) == 1
+        await asyncio.wait_for(close, 10)
+
+    asyncio.run(use())
+
+
 async def test_a_close_from_another_loop_during_a_pull_is_refused() -> None:
     """Such a close would wait for an end that no code can tell it there."""
     waits = asyncio.Event()

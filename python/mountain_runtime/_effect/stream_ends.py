@@ -52,8 +52,12 @@ async def ended(ender: "asyncio.Task[BaseException | None]") -> BaseException | 
 
     A cancel of the waiter's is passed on, and raised afterwards.
     """
-    if not ender.done() and ender.get_loop() is not asyncio.get_running_loop():
-        return None  # its loop is closed, and it with that
+    if not ender.done() and (loop := ender.get_loop()) is not asyncio.get_running_loop():
+        if not loop.is_closed():
+            raise RuntimeError(
+                "this stream is being closed on another event loop, whose end cannot be awaited here: await it there"
+            )
+        return None
     cancelled = await outlast([ender], asked=False, notice=lambda: _cancel(ender))
     if cancelled is not None:
         try:
@@ -67,10 +71,11 @@ def _cancel(ender: "asyncio.Task[BaseException | None]") -> None:
     ender.cancel()
 
 
-async def rests(items: "Items[Any]", opener: "asyncio.Task[Any] | None") -> asyncio.CancelledError | None:
-    """Waits for the end of another task's pull. Gives the cancel that came meanwhile."""
+async def rests(items: "Items[Any]", pull: int) -> asyncio.CancelledError | None:
+    """Waits for the end of the pull in the task whose id is `pull`. Gives the cancel that came meanwhile."""
     loop = asyncio.get_running_loop()
-    if opener is not None and opener.get_loop() is not loop:
+    # A stream may be pulled on another loop than it was opened on, and a pull that waits does not note its loop.
+    if all(id(task) != pull for task in asyncio.all_tasks(loop)):
         raise RuntimeError(
             f"stream '{items.__name__}' is being pulled on another event loop, whose end cannot be awaited here: close "
             "the stream there, or cancel the task that pulls"

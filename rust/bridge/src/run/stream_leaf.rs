@@ -181,7 +181,7 @@ impl PyLeaf {
     }
 
     /// The task that opened the stream.
-    pub(crate) fn opener(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    pub(super) fn opener(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.with(py, |_, pulls| pulls.opener.as_ref().map(|opener| opener.clone_ref(py)))
     }
 

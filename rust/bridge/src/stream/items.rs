@@ -85,6 +85,17 @@ impl Items {
         )
     }
 
+    /// A pull that was asked for begins, or never will.
+    pub(super) fn begins(&self) {
+        self.asked.store(self.asked.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+    }
+
+    /// Whether the pull under way waits in another task than the current one.
+    pub(super) fn waits_elsewhere(&self, py: Python<'_>) -> bool {
+        let task = self.leaf.task(py);
+        task != 0 && current_task(py).is_ok_and(|now| !now.is_none() && now.as_ptr() as usize != task)
+    }
+
     /// The error of a step that no `__anext__` came before. `None`: it goes on with a pull.
     #[cold]
     fn unasked(&self, py: Python<'_>) -> Option<PyErr> {
@@ -187,7 +198,10 @@ impl Items {
                     me.leaf.waits_in(py, 0);
                     me.pulled(py, Run::advance(me.run.bind(py), Resume::Send))
                 }
-                _ => Step::Error(me.taken("pulled")),
+                _ => {
+                    me.begins();
+                    Step::Error(me.taken("pulled"))
+                }
             },
             Pull::Closing(None) => Step::Error(me.taken("closed")),
             Pull::Closing(Some(ender)) => match api(py).stream_ended.bind(py).call1((ender,)) {
@@ -246,7 +260,7 @@ impl Steps for Items {
         }
         let pull = me.leaf.pull(py);
         if !matches!(pull, Pull::Busy(_)) {
-            me.asked.store(me.asked.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+            me.begins();
         }
         match pull {
             Pull::Item(item) => Step::Return(item.into_bound(py)),

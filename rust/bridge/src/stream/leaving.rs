@@ -128,7 +128,7 @@ impl Leaving {
                 let for_ender = ender.is_some();
                 let waits = match ender {
                     Some(ender) => api(py).stream_ended.bind(py).call1((ender,))?,
-                    None => api(py).stream_rests.bind(py).call1((&self.items, items.leaf.opener(py)))?,
+                    None => api(py).stream_rests.bind(py).call1((&self.items, items.leaf.task(py)))?,
                 };
                 self.set(py, State::Waits(waits.unbind(), for_ender));
                 Ok(None)

@@ -54,7 +54,9 @@ impl Items {
             }
             return thrown;
         }
-        if me.leaf.phase(py) != Phase::Pulling {
+        if me.leaf.phase(py) != Phase::Pulling || me.waits_elsewhere(py) {
+            // A task that was cancelled before its first step: the pull under way is another task's.
+            me.begins();
             return Err(e);
         }
         me.leaf.waits_in(py, 0);
