@@ -100,6 +100,7 @@ class TimedLists(Lists[A]):
             raise RuntimeError("chunked(within=) is pulled on the loop on which it was opened")
         if self._task is None:
             self._task = self._loop.create_task(self._drive(), name="chunked source")
+            self._task.add_done_callback(self._gone)
         while not self._ended:
             if self._items and (len(self._items) >= self._size or self._loop.time() >= self._due):
                 return self._take()
@@ -158,6 +159,13 @@ class TimedLists(Lists[A]):
                 raise
             self._error = error
         await self._close()
+
+    def _gone(self, _task: "asyncio.Task[None]") -> None:
+        """A task that was cancelled before its first step has said nothing."""
+        if not self._ended:
+            self._error = asyncio.CancelledError()
+            self._ended = True
+            _wake(self._reader)
 
     async def _close(self) -> None:
         try:

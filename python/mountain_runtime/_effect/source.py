@@ -47,6 +47,7 @@ class Source(Generic[A]):
         self._pull = pull = loop.create_future()
         if self._task is None:
             self._task = loop.create_task(self._drive(), name="amap source", context=context)
+            self._task.add_done_callback(self._gone)
         self._wake()
         return pull
 
@@ -77,6 +78,11 @@ class Source(Generic[A]):
         finally:
             if isinstance(self._items, (AsyncGenerator, Items)) and not isinstance(sys.exception(), GeneratorExit):
                 await cast("AsyncGenerator[A, None]", self._items).aclose()
+
+    def _gone(self, _task: "asyncio.Task[None]") -> None:
+        """A task that was cancelled before its first step has answered nothing."""
+        if self._pull is not None and not self._pull.done():
+            self._pull.set_exception(asyncio.CancelledError())
 
     async def _wait(self) -> None:
         self._waiting = asyncio.get_running_loop().create_future()
