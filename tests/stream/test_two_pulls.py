@@ -9,6 +9,10 @@ import pytest
 from mountain_runtime import stream
 
 
+#: A task of an eager loop has begun where it is made.
+begins_later = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop", "debug"])
+
+
 @stream
 async def at_once() -> AsyncIterator[int]:
     for number in range(5):
@@ -43,6 +47,7 @@ async def test_the_last_pulls_of_several_are_told_the_end() -> None:
     assert all(isinstance(end, StopAsyncIteration) for end in found[5:])
 
 
+@begins_later
 async def test_a_pull_that_is_cancelled_before_it_begins_takes_nothing() -> None:
     async with later() as items:
         dropped = asyncio.ensure_future(anext(items))
@@ -51,6 +56,7 @@ async def test_a_pull_that_is_cancelled_before_it_begins_takes_nothing() -> None
         assert [item async for item in items] == [0, 1, 2, 3, 4]
 
 
+@begins_later
 async def test_a_pull_that_is_cancelled_before_it_begins_cancels_no_other() -> None:
     """Its cancel is thrown into what another task pulls by, which is the same object."""
     async with later() as items:
@@ -66,6 +72,7 @@ async def test_a_pull_that_is_cancelled_before_it_begins_cancels_no_other() -> N
         assert [item async for item in items] == [1, 2, 3, 4]
 
 
+@begins_later
 async def test_a_refused_pull_is_forgotten() -> None:
     async with later() as items:
         pull = asyncio.ensure_future(anext(items))
