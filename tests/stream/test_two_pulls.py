@@ -8,7 +8,6 @@ import pytest
 
 from mountain_runtime import stream
 
-
 #: A task of an eager loop has begun where it is made.
 begins_later = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop", "debug"])
 
