@@ -54,7 +54,7 @@ async def gathered() -> None:
 
 @pytest.mark.asyncio(
     loop_factories=["asyncio", "uvloop", "debug"]
-)  # a task of an eager loop has begun where it is made
+)  # an eager task has begun where it is made
 @pytest.mark.parametrize("use", [timed_lists, lists_of_a_hedged_stream, results, batched, gathered])
 async def test_its_waiter_is_told(use: Callable[[], Awaitable[None]]) -> None:
     before = asyncio.all_tasks()
