@@ -52,9 +52,7 @@ async def gathered() -> None:
     await gather(later(1), later(2))
 
 
-@pytest.mark.asyncio(
-    loop_factories=["asyncio", "uvloop", "debug"]
-)  # an eager task has begun where it is made
+@pytest.mark.asyncio(loop_factories=["asyncio", "uvloop", "debug"])  # an eager task has begun where it is made
 @pytest.mark.parametrize("use", [timed_lists, lists_of_a_hedged_stream, results, batched, gathered])
 async def test_its_waiter_is_told(use: Callable[[], Awaitable[None]]) -> None:
     before = asyncio.all_tasks()
