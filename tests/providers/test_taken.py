@@ -167,3 +167,21 @@ async def test_cancels_at_any_moment_lose_nothing(source: Source, tmp_path: Path
             await asyncio.wait([task])
             got += b"" if task.cancelled() else task.result()
         assert got + await whole(pull) == expected
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_the_answers_of_several_readers_go_back_in_the_order_of_the_source(first: int) -> None:
+    code = "import sys\nfor line in sys.stdin: sys.stdout.write(f'one {line}two {line}'); sys.stdout.flush()"
+    async with process.open(sys.executable, "-S", "-c", code) as child:
+        for turn in (b"%d" % n for n in range(20)):
+            readers = [asyncio.ensure_future(child.receive()) for _ in range(2)]
+            await asyncio.sleep(0)
+            await child.send(turn)
+            time.sleep(0.002)  # the answers come to a loop that is busy
+            readers[first].cancel()
+            readers[1 - first].cancel()
+            ended = await asyncio.gather(*readers, return_exceptions=True)
+            got = [line for line in ended if isinstance(line, bytes)]
+            while len(got) < 2:
+                got.append(await child.receive())
+            assert got == [b"one " + turn, b"two " + turn]

@@ -209,9 +209,9 @@ impl Child {
     }
 
     /// A call has had the value, and its caller does not take it.
-    pub(super) fn put_back(self: &Arc<Self>, value: Value, stderr: bool) {
+    pub(super) fn put_back(self: &Arc<Self>, value: Value, at: u64, stderr: bool) {
         if !self.shared.elsewhere() {
-            self.state.lock().output(stderr).put_back(value);
+            self.state.lock().output(stderr).put_back(value, at);
             self.serve();
         }
     }

@@ -30,12 +30,15 @@ pub enum Part {
     Chunk,
 }
 
+/// Takes a part, and where it begins in the output.
+pub(super) type Back = Box<dyn FnOnce(Value, u64) + Send>;
+
 /// A call that waits for a part, and the way back for an answer that its caller does not take.
 pub(super) struct Wanted {
     pub(super) id: u64,
     pub(super) pending: Pending,
     pub(super) part: Part,
-    pub(super) back: Box<dyn FnOnce(Value) + Send>,
+    pub(super) back: Back,
 }
 
 pub(super) struct Inlet {
@@ -45,6 +48,10 @@ pub(super) struct Inlet {
     start: usize,
     /// Up to it no line ends.
     seen: usize,
+    /// How much of the output has been given, once at least.
+    given: u64,
+    /// The parts that went back, which are first in what is kept: where each begins in the output, and its length.
+    again: VecDeque<(u64, usize)>,
     most: usize,
     /// The pipe may have more, which is not read for now.
     pub(super) paused: bool,
@@ -64,6 +71,8 @@ impl Inlet {
             kept: Vec::new(),
             start: 0,
             seen: 0,
+            given: 0,
+            again: VecDeque::new(),
             most,
             paused: false,
             wanted: VecDeque::new(),
@@ -79,6 +88,7 @@ impl Inlet {
 
     pub(super) fn take_all(&mut self) -> Vec<u8> {
         (self.start, self.seen) = (0, 0);
+        self.again.clear();
         std::mem::take(&mut self.kept)
     }
 
@@ -92,9 +102,10 @@ impl Inlet {
         self.wanted.remove(i).map(|w| w.pending)
     }
 
-    /// The answer of a call, which its caller does not take, is next again.
-    pub(super) fn put_back(&mut self, value: Value) {
-        let bytes = match value {
+    /// The answer of a call, which its caller does not take, is next again, behind what comes before it in the output
+    /// and went back too.
+    pub(super) fn put_back(&mut self, value: Value, at: u64) {
+        let bytes: Vec<u8> = match value {
             _ if self.lost => return,
             Value::Bytes(bytes) => bytes,
             Value::List(lines) => {
@@ -102,8 +113,11 @@ impl Inlet {
             }
             _ => return,
         };
-        self.kept.splice(..self.start, bytes);
-        (self.start, self.seen) = (0, 0);
+        let i = self.again.partition_point(|&(begins, _)| begins < at);
+        let place = self.start + self.again.iter().take(i).map(|&(_, len)| len).sum::<usize>();
+        self.again.insert(i, (at, bytes.len()));
+        self.kept.splice(place..place, bytes);
+        self.seen = self.start;
     }
 
     /// Read what the pipe has. True: the end has come. `paused` then says whether it has more.
@@ -176,9 +190,13 @@ impl Inlet {
     /// Answers the calls that wait with what there is.
     pub(super) fn serve(&mut self, answers: &mut Answers) {
         while let Some(part) = self.wanted.front().map(|wanted| wanted.part) {
+            let at = self.again.front().map_or(self.given, |&(begins, _)| begins);
             let Some(outcome) = self.take(part) else { return };
             if let Some(Wanted { pending, back, .. }) = self.wanted.pop_front() {
-                let outcome = outcome.map(|value| if let Value::Unit = value { value } else { Taken::value(value, back) });
+                let outcome = outcome.map(|value| match value {
+                    Value::Unit => value,
+                    value => Taken::value(value, move |value| back(value, at)),
+                });
                 answers.push((pending, outcome));
             }
         }
@@ -208,6 +226,7 @@ impl Inlet {
             Part::Lines => Value::List(taken.split_inclusive(|&b| b == b'\n').map(|l| Value::Bytes(l.to_vec())).collect()),
             _ => Value::Bytes(taken.to_vec()),
         };
+        self.pass(end - self.start);
         self.start = end;
         if self.start == self.kept.len() {
             self.kept.clear();
@@ -219,6 +238,19 @@ impl Inlet {
         }
         self.seen = self.start;
         Some(Ok(value))
+    }
+
+    /// So much of what is kept is given.
+    fn pass(&mut self, mut len: usize) {
+        while let Some((begins, first)) = self.again.front_mut() {
+            let part = len.min(*first);
+            (*begins, *first, len) = (*begins + part as u64, *first - part, len - part);
+            if *first > 0 {
+                return;
+            }
+            self.again.pop_front();
+        }
+        self.given += len as u64;
     }
 
     /// Where the first line ends.

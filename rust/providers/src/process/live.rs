@@ -112,9 +112,9 @@ pub struct Next {
 impl Operation for Next {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         let (child, stderr) = (Arc::downgrade(&self.live.0), self.stderr);
-        let back = Box::new(move |value| {
+        let back = Box::new(move |value, at| {
             if let Some(child) = child.upgrade() {
-                child.put_back(value, stderr);
+                child.put_back(value, at, stderr);
             }
         });
         self.live.request(done, self.watches, |state, id, pending| {
