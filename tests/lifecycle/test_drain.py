@@ -97,7 +97,8 @@ async def test_what_runs_on_is_cancelled_when_the_drain_ends_and_its_cleanup_is_
             raise
         finally:
             await tidy()
-            await fs.write_text(tmp_path / "state", "saved")  # native work is torn down after the cleanup only
+            # Native work is torn down after the cleanup only.
+            await fs.write_text(tmp_path / "state", "saved", durable=False)
             log.append("saved")
 
     loop = asyncio.get_running_loop()

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from mountain_runtime import Hedge, stream
+from mountain_runtime import Hedge, Retry, constant, stream
 from mountain_runtime.testing import VirtualClock
 
 from .support import Boom, Log, collect, outcome, rest
@@ -75,6 +75,49 @@ async def test_the_sources_answer_to_a_cancel_is_the_pulls(
         case _:
             assert ended is got
     assert virtual_clock.time() == 3.5
+    assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_cancel_beside_the_end_of_the_losers_closes_the_winner(
+    virtual_clock: VirtualClock, twice: bool, again: bool
+) -> None:
+    """The first attempt, or the one after its failure, has an item; the other is a second in its cleanup."""
+    log = Log()
+    begun = 0
+
+    async def run() -> AsyncIterator[str]:
+        nonlocal begun
+        begun += 1
+        number = begun
+        if again and number == 1:
+            raise Boom
+        try:
+            if number == 1 + again:
+                await asyncio.sleep(2)
+                yield "a"
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(1 if number != 1 + again else 0.25)
+            log.append(f"closed {number}")
+
+    async def read() -> None:
+        policies = (Hedge(1), Retry(on=Boom, backoff=constant(0)))
+        async with stream(*policies)(run)() as items:
+            async for _ in items:
+                raise AssertionError("it was cancelled before")
+
+    task = asyncio.create_task(read())
+    await asyncio.sleep(2.5)
+    if twice:
+        task.cancel()
+        await asyncio.sleep(0.1)
+    task.cancel("please")
+    ended = await outcome(task)
+    assert isinstance(ended, asyncio.CancelledError)
+    assert log == [f"closed {2 + again}", f"closed {1 + again}"], "within the consumer's task"
+    assert virtual_clock.time() == 3.25
     assert len(asyncio.all_tasks()) == 1
 
 

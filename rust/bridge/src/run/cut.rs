@@ -1,5 +1,7 @@
 //! A pull that is cancelled, of a source that goes on: `chunked` keeps what it has collected for the next pull.
 
+use std::task::Poll;
+
 use mountain_core::effect::Asked;
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::intern;
@@ -9,6 +11,7 @@ use crate::run::leaf::PyLeaf;
 use crate::run::pulls::Closing;
 use crate::run::pulls::Phase;
 use crate::run::pulls::Source;
+use crate::run::suspended::Resume;
 
 impl PyLeaf {
     /// A cancel that came out of a pull, where the source says that it outlives one. True: it is from outside, so the
@@ -41,6 +44,26 @@ impl PyLeaf {
         });
         drop(gone);
         Ok(!stops)
+    }
+
+    /// The pull was cancelled while attempts ended beside the one that had given an item. That item is dropped, and its
+    /// source closed, step by step. An error of its cleanup gives way to the cancel.
+    pub(super) fn closes_winner(&self, py: Python<'_>) -> Poll<()> {
+        if self.opened.is_none() {
+            return Poll::Ready(());
+        }
+        let (dropped, closing) = self.with(py, |s, pulls| {
+            let open = matches!(pulls.source, Source::Iterator(_)) && s.coroutine.is_none();
+            (if open { pulls.item.take() } else { None }, pulls.closing != Closing::No)
+        });
+        if dropped.is_some() {
+            self.close(py, Closing::Stopped);
+            self.with(py, |s, _| s.resume = Resume::Send);
+        } else if !closing {
+            return Poll::Ready(());
+        }
+        drop(dropped);
+        self.poll_items(py, None).map(drop)
     }
 
     /// The cancel that ended this pull, for the run to raise.

@@ -139,7 +139,7 @@ impl Run {
         let leaves = me.cancelled.is_some();
         let polled = if leaves { Poll::Pending } else { me.poll() };
         if leaves
-            && me.leaf.as_ref().is_some_and(|l| l.trace.awaits.has_ended())
+            && me.leaf.as_ref().is_some_and(|l| l.trace.awaits.has_ended() && l.closes_winner(py).is_ready())
             && let Some(leaving) = me.cancelled.take()
         {
             let Leaving { cancel, shield } = *leaving;
