@@ -27,8 +27,22 @@ pub struct Lock {
     pub wait: bool,
 }
 
-/// A lock that is held until it is dropped.
-pub struct Locked(#[expect(dead_code, reason = "held open")] File);
+/// A lock that is held until it is dropped, by the process that took it.
+pub struct Locked {
+    file: File,
+    process: u32,
+}
+
+impl Drop for Locked {
+    /// A forked child has a descriptor of the same lock, and would keep it if this one were only closed. The child's
+    /// own drop leaves it to its parent.
+    fn drop(&mut self) {
+        if std::process::id() == self.process {
+            // SAFETY: a plain system call with an open descriptor.
+            unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
+        }
+    }
+}
 
 impl Lock {
     pub fn new(place: impl Into<Place>, shared: bool, wait: bool) -> Self {
@@ -63,7 +77,7 @@ fn lock(job: &Job, place: &Place, shared: bool, wait: bool) -> Outcome {
     loop {
         // SAFETY: a plain system call with an open descriptor.
         if unsafe { libc::flock(file.as_raw_fd(), operation) } == 0 {
-            return Ok(Value::Other(Box::new(Locked(file))));
+            return Ok(Value::Other(Box::new(Locked { file, process: std::process::id() })));
         }
         match io::Error::last_os_error() {
             e if e.kind() == io::ErrorKind::Interrupted => continue,

@@ -102,8 +102,8 @@ impl Inlet {
         self.wanted.remove(i).map(|w| w.pending)
     }
 
-    /// The answer of a call, which its caller does not take, is next again, behind what comes before it in the output
-    /// and went back too.
+    /// The answer of a call, which its caller does not take, is next again. Answers that go back together keep the
+    /// order of the output.
     pub(super) fn put_back(&mut self, value: Value, at: u64) {
         let bytes: Vec<u8> = match value {
             _ if self.lost => return,
