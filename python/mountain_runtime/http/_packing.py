@@ -60,7 +60,7 @@ def with_params(url: str, params: Mapping[str, Any]) -> str:
 
     if not isinstance(cast("object", params), Mapping):
         raise TypeError(f"params= takes a mapping, not {shown(params)}")
-    text = urlencode(_flat(params, "params= has texts, or lists of them"))
+    text = urlencode(_flat(params, "params= has texts, or lists of them", "write a name for each of its values"))
     whole, mark, fragment = url.partition("#")
     return f"{whole}{'&' if '?' in whole else '?'}{text}{mark}{fragment}" if text else url
 
@@ -91,12 +91,13 @@ def packed(
     return pairs(headers), data
 
 
-def _flat(fields: Mapping[str, Any], what: str = "data= is a form, whose fields are texts") -> list[tuple[str, Any]]:
+def _flat(
+    fields: Mapping[str, Any], what: str = "data= is a form, whose fields are texts", way: str = "write json="
+) -> list[tuple[str, Any]]:
     """A name and a value for each field: None is left out, a list is one for each. A mapping would lose its values."""
     flat: list[tuple[str, Any]] = []
     for name, value in fields.items():
         if isinstance(value, Mapping):
-            way = "write a name for each of its values" if what.startswith("params") else "write json="
             raise TypeError(f"{what}, and {name!r} is a mapping: {way}")
         many = isinstance(value, Collection) and not isinstance(value, (str, bytes, bytearray, memoryview))
         values = cast("Collection[Any]", value if many else (value,))
