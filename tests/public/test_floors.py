@@ -75,7 +75,7 @@ PROVIDER_FLOORS = {
     ],
     "process": [
         {"session"},
-        {"answer", "command", "shared", "sys", "turns"},
+        {"answer", "command", "fair", "shared", "sys", "turns"},
         {"birth", "birth_elsewhere", "completed", "guard", "no_guard", "outlet", "pty"},
         {"no_screen", "plumbing", "screen", "whole"},
         {"fuzzing", "inlet"},

@@ -35,9 +35,10 @@ def run(
 ) -> Effect[Completed]:
     """Runs a program to its end: what it wrote, and its exit code.
 
-    It is over when the program has ended and no process of its group holds its stdout or stderr; what is left of
-    the group then is killed. `env` is all of its environment, by default this process's as it is when the effect is
-    made. Relative programs are looked for as `subprocess` does, in the PATH of that environment.
+    It is over when the program has ended and no process holds its stdout or stderr, as one that it left in the
+    background may do; what is left of the group then is killed. `env` is all of its environment, by default this
+    process's as it is when the effect is made. Relative programs are looked for as `subprocess` does, in the PATH of
+    that environment.
 
     Raises subprocess.CalledProcessError, with output and stderr, for an exit code other than 0, unless `check` is
     False. A Timeout kills the group; its TimedOut then has a subprocess.TimeoutExpired with the output up to then as

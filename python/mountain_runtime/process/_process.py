@@ -75,10 +75,11 @@ class Process(Habits):
             raise _gone(self._child, "reads no more") from None
 
     async def receive(self) -> bytes:
-        """The next line of its stdout, of whatever length, without its line end.
+        """The next line of its stdout, without its line end.
 
-        Raises BrokenPipeError at the end of the output, so that one error says that the process is gone, in whichever
-        half of an exchange that is noticed.
+        Raises ValueError for a line of more than 64 MiB, whose bytes `chunks` still yields, and BrokenPipeError at the
+        end of the output, so that one error says that the process is gone, in whichever half of an exchange that is
+        noticed.
         """
         line = self._ahead.popleft() if self._ahead else await _native.process_next(self._child, "line")
         if line is None:
@@ -86,7 +87,7 @@ class Process(Habits):
         return self._bare(line)
 
     async def lines(self) -> AsyncIterator[bytes]:
-        """The lines of its stdout, without their line ends, up to the end."""
+        """The lines of its stdout, without their line ends, up to the end. One of more than 64 MiB is a ValueError."""
         while True:
             while self._ahead:
                 yield self._bare(self._ahead.popleft())

@@ -220,19 +220,16 @@ class _Sidecar(Process):
     async def receive(self) -> bytes:
         run = await self._answering()
         with _Noticing(run):
-            await run.take_early()
             return await run.process.receive()
 
     async def lines(self) -> AsyncIterator[bytes]:
         run = await self._answering()
-        await run.take_early()
         async for line in run.process.lines():
             yield line
         run.broken = True
 
     async def chunks(self) -> AsyncIterator[bytes]:
         run = await self._answering()
-        await run.take_early()
         async for chunk in run.process.chunks():
             yield chunk
         run.broken = True

@@ -66,7 +66,6 @@ class Run:
         self._tasks: list[asyncio.Task[None]] = []
         #: A line of its stderr says that it is ready, or could not be asked.
         self._said: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._early: asyncio.Future[bytes | None] | None = None
         logs_stdout = isinstance(settings.ready, int)
         self._tasks.append(asyncio.create_task(self._read(stderr=True)))
         if logs_stdout:
@@ -116,11 +115,13 @@ class Run:
         while not said.done():
             line = asyncio.ensure_future(_native.process_watch_output(self.child, "line", False))
             either: list[asyncio.Future[Any]] = [line, said]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not line.done():
-                self._early = line
-                break
-            found = line.result()
+            try:
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if not line.done():
+                    break  # what comes on stdout from now on is its user's
+                found = line.result()
+            finally:
+                line.cancel()
             if found is None:
                 break
             text = _text(found)
@@ -128,19 +129,6 @@ class Run:
             if says(text):
                 return
         await said
-
-    async def take_early(self) -> None:
-        """A line that was asked for before it was ready is its user's now."""
-        early, self._early = self._early, None
-        if early is None:
-            return
-        try:
-            line = await asyncio.shield(early)
-        except asyncio.CancelledError:
-            self._early = early
-            raise
-        if line is not None:
-            self.process._ahead.append(line)
 
     async def _read(self, *, stderr: bool) -> None:
         """Everything it writes there, to the log."""

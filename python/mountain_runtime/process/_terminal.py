@@ -51,7 +51,10 @@ class Terminal(Process):
         self._child.resize(columns, rows)
 
     def screen(self) -> str:
-        """The text that a person would see now: a line for each row, without spaces at its end or empty rows below."""
+        """The text that a person would see now: a line for each row, without spaces at its end or empty rows below.
+
+        Needs no reader, as `wait` does not: from the first look on, and until a call asks for the output.
+        """
         return self._child.screen()
 
     @staticmethod
@@ -65,7 +68,8 @@ def terminal(
     """Starts a program on a terminal: `async with process.terminal("bash") as t:`.
 
     It leads a session, whose terminal that is, and has this process's environment, with TERM=xterm-256color. Its output
-    is drawn as it comes and kept for a reader, up to 256 KiB; then the program waits for one. Leaving the block sends
+    is drawn as it comes and kept for a reader, up to 256 KiB; then the program waits for one, unless only `screen` and
+    `wait` are called. Leaving the block sends
     SIGTERM and SIGHUP; half a second later, or when the program has ended, what is left of the session is killed. An
     error or a cancel in the block kills at once. Either way the block ends when the program has been reaped.
 

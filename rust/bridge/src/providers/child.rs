@@ -72,8 +72,9 @@ impl Child {
 
     /// Of a terminal.
     #[pyo3(signature = (columns, rows, /))]
-    fn resize(&self, columns: u16, rows: u16) -> PyResult<()> {
-        self.0.resize(size(columns, rows)?).map_err(|errno| PyOSError::new_err((errno, message(errno))))
+    fn resize(&self, py: Python<'_>, columns: u16, rows: u16) -> PyResult<()> {
+        let size = size(columns, rows)?;
+        py.detach(|| self.0.resize(size)).map_err(|errno| PyOSError::new_err((errno, message(errno))))
     }
 
     /// Of a terminal, as text.

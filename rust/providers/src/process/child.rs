@@ -3,7 +3,7 @@
 //!
 //!  1. The child is started on the reactor's thread. A call that is aborted before that ends, and nothing is started.
 //!  2. Its end is noted without reaping it: as long as it is a zombie, its number names its group and no other.
-//!  3. It is over when it has ended and its output has: no process of its group writes any more. Then what is left of
+//!  3. It is over when it has ended and its output has: no process can write there any more. Then what is left of
 //!     the group is killed, and then it is reaped.
 //!     With a terminal the group is a session, and what is said here of the group is true of all of its groups. Its end
 //!     is told when its output up to then has been read.
@@ -17,15 +17,16 @@ use std::time::{Duration, Instant};
 
 use libc::pid_t;
 use mountain_core::error::Error;
-use mountain_core::sync::Mutex;
 use mountain_core::value::Value;
 
 use super::answer::{Answers, give};
 use super::birth::Nursery;
 use super::command::Command;
 use super::desk::{Desk, News};
+use super::fair::Fair;
 use super::plumbing::Plumbing;
 use super::pty::{self, Size};
+use super::screen::Screen;
 use super::shared::Shared;
 use super::state::{Phase, State};
 use super::sys;
@@ -40,7 +41,7 @@ pub(super) struct Child {
     pub(super) owner: Option<usize>,
     /// For `State::born`; None for a program that is run to its end.
     hand: Option<Hand>,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Fair<State>,
 }
 
 impl Child {
@@ -51,7 +52,7 @@ impl Child {
         state: State,
         hand: Option<Hand>,
     ) -> Self {
-        Child { shared, command, owner, hand, state: Mutex::new(state) }
+        Child { shared, command, owner, hand, state: Fair::new(state) }
     }
 
     /// Step 1, on the reactor's thread.
@@ -124,7 +125,7 @@ impl Child {
     /// Steps 2 to 5, on the reactor's thread.
     pub(super) fn attend(self: &Arc<Self>, desk: &mut Desk<'_>, news: News) {
         let mut answers = Answers::new();
-        let mut state = self.state.lock();
+        let mut state = self.state.lock_in_turn();
         if state.phase == Phase::Running {
             state.attend(desk, news, &mut answers);
             if state.phase == Phase::Over {
@@ -206,6 +207,21 @@ impl Child {
         if needs_reactor {
             self.shared.look(self);
         }
+    }
+
+    /// What a terminal shows. Who looks at it sees what comes later, too: the program waits for no reader.
+    pub(super) fn screen(self: &Arc<Self>) -> String {
+        let mut answers = Answers::new();
+        let mut state = self.state.lock();
+        state.looked = true;
+        let text = state.out.screen.as_ref().map(Screen::text).unwrap_or_default();
+        let needs_reactor = state.serve(&mut answers);
+        drop(state);
+        give(answers);
+        if needs_reactor {
+            self.shared.look(self);
+        }
+        text
     }
 
     /// A call has had the value, and its caller does not take it.

@@ -14,6 +14,8 @@ use super::sys;
 
 /// How many bytes are kept for a live process at most, unless one line is longer and a call waits for it.
 pub(super) const KEPT: usize = 256 << 10;
+/// A line is no longer, unless it is read by chunks.
+pub(super) const LONGEST: usize = 64 << 20;
 /// Read at a time before other children have their turn.
 const TURN: usize = 1 << 20;
 /// More than the system keeps of what a program has written to its terminal.
@@ -53,6 +55,10 @@ pub(super) struct Inlet {
     /// The parts that went back, which are first in what is kept: where each begins in the output, and its length.
     again: VecDeque<(u64, usize)>,
     most: usize,
+    /// How much has been read.
+    read: u64,
+    /// The program of a terminal has ended: up to there, at most, the output is its own.
+    rest: Option<u64>,
     /// The pipe may have more, which is not read for now.
     pub(super) paused: bool,
     wanted: VecDeque<Wanted>,
@@ -74,6 +80,8 @@ impl Inlet {
             given: 0,
             again: VecDeque::new(),
             most,
+            read: 0,
+            rest: None,
             paused: false,
             wanted: VecDeque::new(),
             screen: None,
@@ -138,6 +146,7 @@ impl Inlet {
                 Ok(0) => return true,
                 Ok(n) => {
                     read += n;
+                    self.read += n as u64;
                     looked_twice = false;
                     if !discard {
                         if !self.lost {
@@ -151,7 +160,9 @@ impl Inlet {
                 // Linux may say so once while it still moves the last bytes of a terminal: a read that waits for the
                 // move can miss that it goes on. The next read waits for the rest.
                 Err(_) if self.screen.is_some() && !looked_twice => looked_twice = true,
-                Err(e) => return e.kind() != std::io::ErrorKind::WouldBlock,
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return false,
+                // A program that has closed its terminal may open it again, as a login does.
+                Err(_) => return self.screen.is_none() || self.rest.is_some(),
             }
         }
     }
@@ -163,12 +174,19 @@ impl Inlet {
 
     /// It may read on, or draw.
     pub(super) fn has_work(&mut self) -> bool {
-        !self.is_full() || self.screen.as_ref().is_some_and(Screen::is_behind)
+        !self.is_full() || self.screen.as_ref().is_some_and(|screen| screen.behind() > 0)
     }
 
     /// The program of a terminal has ended: what the system still keeps is read, even if no call asks for it.
     pub(super) fn take_the_rest(&mut self) {
         self.most = KEPT + TERMINAL;
+        self.rest = Some(self.read + TERMINAL as u64);
+    }
+
+    /// What the program of a terminal wrote has been read and drawn, whatever others still write.
+    pub(super) fn has_the_rest(&self) -> bool {
+        let behind = self.screen.as_ref().map_or(0, Screen::behind);
+        self.rest.is_some_and(|rest| self.read - behind as u64 >= rest)
     }
 
     /// No call has asked for what fills the buffer: from now on it is drawn, and not kept.
@@ -184,7 +202,7 @@ impl Inlet {
             return false;
         }
         let lines = self.wanted.front().is_some_and(|w| w.part != Part::Chunk);
-        self.len() >= self.most && !(lines && self.line_end().is_none())
+        self.len() >= self.most && !(lines && self.len() < LONGEST && self.line_end().is_none())
     }
 
     /// Answers the calls that wait with what there is.
@@ -205,8 +223,8 @@ impl Inlet {
     fn take(&mut self, part: Part) -> Option<Outcome> {
         let over = self.fd.is_none();
         if self.lost {
-            let why = "what the program wrote went to the screen alone: it was more than is kept for a reader, and a wait() came \
-                       before one. Read beside the wait";
+            let why = "what the program wrote went to the screen alone: it was more than is kept for a reader, and a wait() or \
+                       screen() came before one. Read beside them";
             return Some(Err(Error::Invalid(why.into())));
         }
         if self.len() == 0 {
@@ -214,8 +232,12 @@ impl Inlet {
         }
         let end = match part {
             Part::Chunk => self.kept.len(),
-            Part::Line => self.line_end().or(over.then_some(self.kept.len()))?,
             Part::Lines if over => self.kept.len(),
+            _ if !over && self.len() >= LONGEST && self.line_end().is_none() => {
+                let why = format!("a line of more than {} MiB: read it by chunks()", LONGEST >> 20);
+                return Some(Err(Error::Invalid(why)));
+            }
+            Part::Line => self.line_end().or(over.then_some(self.kept.len()))?,
             Part::Lines => {
                 let first = self.line_end()?;
                 self.kept[first..].iter().rposition(|&b| b == b'\n').map_or(first, |i| first + i + 1)

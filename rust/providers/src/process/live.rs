@@ -16,7 +16,6 @@ pub use super::outlet::Data;
 use super::pty::Size;
 use super::reactor;
 use super::run::Stop;
-use super::screen::Screen;
 use super::state::State;
 
 /// A process with a pipe for its stdin, or a terminal. Dropped while it lives, its group is killed.
@@ -48,10 +47,7 @@ impl Live {
 
     /// The screen of a terminal, a line for each row. Nothing in a forked process, or without a terminal.
     pub fn screen(&self) -> String {
-        if self.0.shared.elsewhere() {
-            return String::new();
-        }
-        self.0.state.lock().out.screen.as_ref().map(Screen::text).unwrap_or_default()
+        if self.0.shared.elsewhere() { String::new() } else { self.0.screen() }
     }
 
     /// Begin a request, unless it is answered at once. Virtual time goes on while one `watches`.

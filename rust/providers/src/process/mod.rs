@@ -16,6 +16,7 @@ mod child;
 mod command;
 mod completed;
 mod desk;
+mod fair;
 #[cfg(all(fuzzing, feature = "terminal"))]
 pub mod fuzzing;
 mod groups;

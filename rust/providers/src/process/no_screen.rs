@@ -17,7 +17,7 @@ impl Screen {
     pub(super) fn take_replies(&mut self) -> Vec<u8> {
         match *self {}
     }
-    pub(super) fn is_behind(&self) -> bool {
+    pub(super) fn behind(&self) -> usize {
         match *self {}
     }
     pub(super) fn resize(&mut self, _: Size) {

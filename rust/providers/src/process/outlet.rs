@@ -78,6 +78,8 @@ impl Outlet {
                         answers.push((pending, Ok(Value::Unit)));
                     }
                     if last {
+                        // What was to be written after the end never is.
+                        self.refuse(answers);
                         return true;
                     }
                 }

@@ -76,7 +76,7 @@ pub(super) fn current_for(done: Done) -> Option<(&'static Shared<Child>, Done)> 
     }
 }
 
-/// This process is about to fork: no child is started until `end_fork`.
+/// This process is about to fork: no child is started or served until `end_fork`.
 pub(super) fn begin_fork() {
     if let Some(reactor) = existing() {
         reactor.turns.begin_fork();
@@ -136,7 +136,7 @@ impl Reactor {
             for message in self.shared.take_messages() {
                 match message {
                     Message::Start(child) => births.push_back(child),
-                    Message::Look(child) => contained(|| child.attend(&mut desk, News::All)),
+                    Message::Look(child) => self.in_turn(|| child.attend(&mut desk, News::All)),
                 }
             }
             while let Some(key) = desk.next_due() {
@@ -148,18 +148,25 @@ impl Reactor {
                 if nursery.is_none() {
                     nursery = Nursery::new().ok();
                 }
-                self.turns.begin_birth();
-                contained(|| child.start(&mut desk, nursery.as_mut()));
-                self.turns.end_birth();
+                self.in_turn(|| child.start(&mut desk, nursery.as_mut()));
             }
             again = desk.into_again();
         }
     }
 
     fn attend(&self, key: usize, desk: &mut Desk<'_>, news: News) {
-        if let Some(child) = self.shared.child(key) {
-            contained(|| child.attend(desk, news));
-        }
+        self.in_turn(|| {
+            if let Some(child) = self.shared.child(key) {
+                child.attend(desk, news);
+            }
+        });
+    }
+
+    /// Whatever takes the lock of a child, or of their list: a forked process must find both free.
+    fn in_turn(&self, f: impl FnOnce()) {
+        self.turns.begin();
+        contained(f);
+        self.turns.end();
     }
 }
 

@@ -74,7 +74,7 @@ impl Screen {
                 break;
             }
         }
-        self.is_behind()
+        self.behind() > 0
     }
 
     /// A panic is a bug of the emulator, whose screen is of no use then: an empty one takes its place.
@@ -89,8 +89,9 @@ impl Screen {
         std::mem::take(&mut self.parser.callbacks_mut().0)
     }
 
-    pub(super) fn is_behind(&self) -> bool {
-        !self.behind.is_empty()
+    /// How many bytes are not drawn yet.
+    pub(super) fn behind(&self) -> usize {
+        self.behind.len()
     }
 
     pub(super) fn resize(&mut self, size: Size) {

@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) err: Inlet,
     /// It gets a pipe for its stdin.
     pub(super) talks: bool,
+    /// A call has looked at the screen.
+    pub(super) looked: bool,
     /// It gets a terminal of that size, and leads a session.
     pub(super) terminal: Option<Size>,
     /// The end of a terminal's program may be told: its output up to then has been read and drawn.
@@ -83,6 +85,7 @@ impl State {
             out: Inlet::new(most),
             err: Inlet::new(most),
             talks: false,
+            looked: false,
             terminal: None,
             drained: true,
             session_killed: false,
@@ -149,9 +152,10 @@ impl State {
         }
     }
 
-    /// A wait for the end of a terminal's program, without a reader, does not hold the program up.
+    /// A wait for the end of a terminal's program, or a look at its screen, without a reader, does not hold the program
+    /// up.
     fn flows(&self) -> bool {
-        self.terminal.is_some() && !self.on_exit.is_empty()
+        self.terminal.is_some() && (self.looked || !self.on_exit.is_empty())
     }
 
     pub(super) fn withdraw(&mut self, id: u64) -> Option<Pending> {
@@ -208,8 +212,8 @@ impl State {
             desk.close(&mut self.stdin.fd);
         }
         let goes_on = self.out.paused && (discard || self.out.has_work());
-        // After its end has been seen, reads that found nothing have found all.
-        self.drained |= self.code.is_some() && !goes_on;
+        // After its end has been seen, reads that found nothing have found all; another program may write on.
+        self.drained |= self.code.is_some() && (!goes_on || self.out.has_the_rest());
         if let Some(most) = self.whole.as_ref().and_then(|w| w.most)
             && self.out.len() + self.err.len() > most
             && !self.too_much

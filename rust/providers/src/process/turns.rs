@@ -1,16 +1,18 @@
-//! Births and forks take turns. A fork in the middle of a birth would give the forked process copies of the new child's
-//! ends of its pipes, and their end would not come while that process lives.
+//! The thread of the processes and forks take turns. A fork in the middle of a birth would give the forked process
+//! copies of the new child's ends of its pipes, and their end would not come while that process lives. Nor would the
+//! end of pipes whose child is served meanwhile, since the forked process could not take its lock to close its copies.
 
 use std::time::{Duration, Instant};
 
 use mountain_core::sync::{Condvar, Mutex};
 
-/// A fork does not wait longer for a birth: the program may lie on a disk that hangs.
+/// A fork does not wait longer: the program of a birth may lie on a disk that hangs.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 #[derive(Default)]
 struct State {
-    birth: bool,
+    /// A child is started or served.
+    busy: bool,
     /// How many threads fork now.
     forks: usize,
 }
@@ -26,25 +28,28 @@ impl Turns {
     }
 
     /// Waits until no thread forks.
-    pub(super) fn begin_birth(&self) {
+    pub(super) fn begin(&self) {
         let mut state = self.state.lock();
         while state.forks > 0 {
             state = self.change.wait(state);
         }
-        state.birth = true;
+        state.busy = true;
     }
 
-    pub(super) fn end_birth(&self) {
-        self.state.lock().birth = false;
-        self.change.notify_all();
+    pub(super) fn end(&self) {
+        let mut state = self.state.lock();
+        state.busy = false;
+        if state.forks > 0 {
+            self.change.notify_all();
+        }
     }
 
-    /// Waits for the birth that is under way, for `PATIENCE` at most. No further birth begins until `end_fork`.
+    /// Waits for what the thread is at, for `PATIENCE` at most. It goes on after `end_fork`.
     pub(super) fn begin_fork(&self) {
         let mut state = self.state.lock();
         state.forks += 1;
         let end = Instant::now() + PATIENCE;
-        while state.birth && Instant::now() < end {
+        while state.busy && Instant::now() < end {
             state = self.change.wait_for(state, PATIENCE);
         }
     }
