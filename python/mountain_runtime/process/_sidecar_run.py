@@ -118,7 +118,7 @@ class Run:
             try:
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                 if not line.done():
-                    break  # what comes on stdout from now on is its user's
+                    break  # stdout is its user's from now on
                 found = line.result()
             finally:
                 line.cancel()

@@ -209,7 +209,7 @@ impl Child {
         }
     }
 
-    /// What a terminal shows. Who looks at it sees what comes later, too: the program waits for no reader.
+    /// The text that a terminal shows. From then on the program waits for no reader.
     pub(super) fn screen(self: &Arc<Self>) -> String {
         let mut answers = Answers::new();
         let mut state = self.state.lock();

@@ -183,7 +183,7 @@ impl Inlet {
         self.rest = Some(self.read + TERMINAL as u64);
     }
 
-    /// What the program of a terminal wrote has been read and drawn, whatever others still write.
+    /// The output of the program of a terminal has been read and drawn, whatever others still write.
     pub(super) fn has_the_rest(&self) -> bool {
         let behind = self.screen.as_ref().map_or(0, Screen::behind);
         self.rest.is_some_and(|rest| self.read - behind as u64 >= rest)

@@ -78,7 +78,7 @@ impl Outlet {
                         answers.push((pending, Ok(Value::Unit)));
                     }
                     if last {
-                        // What was to be written after the end never is.
+                        // Nothing is written after the end.
                         self.refuse(answers);
                         return true;
                     }
