@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -168,9 +169,86 @@ async def test_a_cancel_at_any_moment_leaves_the_old_content_or_the_new(tmp_path
 
 
 async def test_two_calls_at_once_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(bytes(30_000_000))
+    (tmp_path / "file").write_bytes(b"0123456789")
+    for _ in range(50):
+        async with fs.open(tmp_path / "file", "r+") as file:
+            calls = (file.read(5), file.read(5), file.write(b"x"), file.seek(0), file.truncate(0))
+            first, *others = await asyncio.gather(*calls, return_exceptions=True)
+            assert first == b"01234", "the one that began first"
+            assert all("one call at a time" in str(error) for error in others)
+            assert all(type(error) is ValueError for error in others)
+            assert await file.read() == b"56789"
+
+
+async def test_two_reads_that_are_cancelled_skip_nothing(tmp_path: Path) -> None:
+    data = os.urandom(1000)
+    (tmp_path / "file").write_bytes(data)
     async with fs.open(tmp_path / "file") as file:
-        results = await asyncio.gather(*(file.read(10_000_000) for _ in range(3)), return_exceptions=True)
-    refused = [result for result in results if isinstance(result, ValueError)]
-    assert all("one call at a time" in str(error) for error in refused)
-    assert len(refused) < 3
+        got = b""
+        for turn in range(40):
+            readers = [asyncio.ensure_future(file.read(10)) for _ in range(2)]
+            for _ in range(turn % 4):
+                await asyncio.sleep(0)
+            time.sleep(0.001)  # the answers come to a loop that is busy
+            for reader in readers[:: 1 if turn % 2 else -1]:
+                reader.cancel()
+            ended = await asyncio.gather(*readers, return_exceptions=True)
+            got += b"".join(piece for piece in ended if isinstance(piece, bytes))
+            assert file.tell() == len(got)
+        assert got + await file.read() == data
+
+
+async def test_more_than_there_is_takes_no_more_memory(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    async with fs.open(path) as file:
+        for size in (1 << 34, 1 << 40, 1 << 62):
+            assert await file.read(size) == b"0123456789"
+            assert await file.seek(0) == 0
+        assert await file.seek(1 << 62) == 1 << 62
+        assert await file.read() == b""
+    path.write_bytes(os.urandom(9_000_000))
+    async with fs.open(path) as file:
+        assert await file.read(20_000_000) == path.read_bytes()
+    async with fs.open("/proc/self/maps") as file:
+        assert len(await file.read(1 << 40)) > 1000
+
+
+async def test_a_file_whose_opening_was_cancelled_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+
+    async def make(entered: list[bool]) -> None:
+        async with fs.open(path, "x"):
+            entered.append(True)
+
+    for turns in range(60):
+        entered: list[bool] = []
+        task = asyncio.create_task(make(entered))
+        for _ in range(turns % 4):
+            await asyncio.sleep(0)
+        time.sleep(0.001 * (turns % 3))  # the answer comes to a loop that is busy
+        task.cancel()
+        await asyncio.wait([task])
+        assert path.exists() == bool(entered), turns
+        path.unlink(missing_ok=True)
+
+
+def test_a_child_leaves_the_new_content_of_its_parent_alone(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    async def write() -> int:
+        block = fs.open(path, "w")
+        file = await block.__aenter__()
+        await file.write(b"new")
+        if (child := os.fork()) == 0:
+            del file, block
+            gc.collect()
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        await block.__aexit__(None, None, None)
+        return status
+
+    assert asyncio.run(write()) == 0
+    assert path.read_bytes() == b"new"
+    assert names(tmp_path) == {"file"}

@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+#[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use mountain_core::error::Error;
@@ -14,6 +16,8 @@ use crate::pool::Job;
 pub(super) const CHUNK: usize = 1 << 20;
 /// How much the system is asked to copy between two looks at the abort.
 const COPIED: usize = 16 << 20;
+/// The bytes of a block as `st_blocks` counts them.
+const BLOCK: u64 = 512;
 
 /// The content of a file that is written.
 pub(super) trait Content {
@@ -47,44 +51,87 @@ pub(super) struct FileContent<'a> {
 
 impl Content for FileContent<'_> {
     fn write_to(&self, job: Option<&Job>, to: &mut File) -> Result<u64, Error> {
-        let size = self.from.metadata().map_err(|e| failure(&e, self.path))?.len();
+        let about = self.from.metadata().map_err(|e| failure(&e, self.path))?;
+        let size = to.metadata().map_err(|e| failure(&e, self.named))?.len();
         // A copy that shares its blocks, where the file system has such. It takes all at once, and no time.
         if clone(self.from, to) {
-            return Ok(size);
+            return if size == 0 { to.metadata().map(|to| to.len()) } else { Ok(about.len()) }
+                .map_err(|e| failure(&e, self.named));
         }
-        let mut copied = 0;
-        while copied < size {
-            job.map_or(Ok(()), Job::check)?;
-            match copy_range(self.from, to, COPIED) {
-                Ok(0) => break, // it is shorter by now, or of the kernel's making
-                Ok(n) => copied += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // Not between these two: on two systems, or of a kind that knows no such copy.
-                Err(e) if unable(&e) => break,
-                Err(e) => return Err(failure(&e, self.named)),
-            }
-        }
-        // The rest, and bytes that were added meanwhile.
-        self.copy_rest(job, to, copied)
+        // Holes stay holes; in a file that has a content, the old one would show through them.
+        let sparse = size == 0 && about.blocks().saturating_mul(BLOCK) < about.len();
+        self.copy(job, to, sparse, true)
     }
 }
 
 impl FileContent<'_> {
-    pub(super) fn copy_rest(&self, job: Option<&Job>, to: &mut File, mut copied: u64) -> Result<u64, Error> {
-        use std::io::Read as _;
-        let mut piece = vec![0; CHUNK];
+    /// From the beginning to the end, with what is added meanwhile. `ranges`: within the kernel, where it can.
+    pub(super) fn copy(&self, job: Option<&Job>, to: &File, sparse: bool, mut ranges: bool) -> Result<u64, Error> {
+        let (mut at, mut piece) = (0, Vec::new());
         loop {
-            job.map_or(Ok(()), Job::check)?;
-            match (&mut &*self.from).read(&mut piece) {
-                Ok(0) => return Ok(copied),
-                Ok(n) => {
-                    to.write_all(&piece[..n]).map_err(|e| failure(&e, self.named))?;
-                    copied += n as u64;
+            let (begin, end) = if sparse { self.run(at)? } else { (at, u64::MAX) };
+            at = begin;
+            if begin == end {
+                // It ends with a hole.
+                return to.set_len(at).map(|()| at).map_err(|e| failure(&e, self.named));
+            }
+            while at < end {
+                job.map_or(Ok(()), Job::check)?;
+                let most = usize::try_from(end - at).unwrap_or(usize::MAX);
+                let copied = if ranges {
+                    copy_range(self.from, to, at, most.min(COPIED))
+                } else {
+                    piece.resize(CHUNK, 0);
+                    self.copy_piece(to, at, &mut piece[..most.min(CHUNK)])?
+                };
+                match copied {
+                    // It is at its end, or of the kernel's making.
+                    Ok(0) if ranges => ranges = false,
+                    Ok(0) => return Ok(at),
+                    Ok(n) => at += n,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    // Not between these two: on two systems, or of a kind that knows no such copy.
+                    Err(e) if ranges && unable(&e) => ranges = false,
+                    Err(e) => return Err(failure(&e, self.named)),
                 }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(failure(&e, self.path)),
             }
         }
+    }
+
+    /// One piece. The inner error is of the target.
+    fn copy_piece(&self, to: &File, at: u64, piece: &mut [u8]) -> Result<io::Result<u64>, Error> {
+        match self.from.read_at(piece, at) {
+            Ok(n) => Ok(to.write_all_at(&piece[..n], at).map(|()| n as u64)),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(Err(e)),
+            Err(e) => Err(failure(&e, self.path)),
+        }
+    }
+
+    /// Where the next data begins and ends, from `at` on. Both are the file's end where there is none.
+    #[cfg(target_os = "linux")]
+    fn run(&self, at: u64) -> Result<(u64, u64), Error> {
+        let fail = |e: io::Error| failure(&e, self.path);
+        let seek = |at: u64, whence| {
+            // SAFETY: a plain system call with an open descriptor, whose own offset nothing here uses.
+            let found = unsafe { libc::lseek(self.from.as_raw_fd(), at.cast_signed(), whence) };
+            u64::try_from(found).map_err(|_| io::Error::last_os_error())
+        };
+        // Asked first: what is added after it is data, which the next call finds.
+        let size = self.from.metadata().map_err(fail)?.len();
+        match seek(at, libc::SEEK_DATA) {
+            Ok(begin) => match seek(begin, libc::SEEK_HOLE) {
+                Ok(end) => Ok((begin, end)),
+                Err(_) => Ok((begin, u64::MAX)), // it is shorter by now
+            },
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Ok((size.max(at), size.max(at))),
+            Err(e) => Err(fail(e)),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "as on Linux")]
+    fn run(&self, at: u64) -> Result<(u64, u64), Error> {
+        Ok((at, u64::MAX))
     }
 }
 
@@ -100,12 +147,12 @@ fn clone(from: &File, to: &File) -> bool {
     unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) == 0 }
 }
 
-/// Copies up to so many bytes within the kernel, from where the files are.
+/// Copies up to so many bytes within the kernel, from `at` in one file to the same place in the other.
 #[cfg(target_os = "linux")]
-fn copy_range(from: &File, to: &File, most: usize) -> io::Result<u64> {
-    // SAFETY: a plain system call with two open descriptors, which keeps their own offsets.
-    let n =
-        unsafe { libc::copy_file_range(from.as_raw_fd(), std::ptr::null_mut(), to.as_raw_fd(), std::ptr::null_mut(), most, 0) };
+fn copy_range(from: &File, to: &File, at: u64, most: usize) -> io::Result<u64> {
+    let (mut source, mut target) = (at.cast_signed(), at.cast_signed());
+    // SAFETY: a plain system call with two open descriptors, and two offsets of ours.
+    let n = unsafe { libc::copy_file_range(from.as_raw_fd(), &raw mut source, to.as_raw_fd(), &raw mut target, most, 0) };
     u64::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
@@ -115,6 +162,6 @@ fn clone(_from: &File, _to: &File) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn copy_range(_from: &File, _to: &File, _most: usize) -> io::Result<u64> {
+fn copy_range(_from: &File, _to: &File, _at: u64, _most: usize) -> io::Result<u64> {
     Err(io::Error::from_raw_os_error(libc::ENOSYS))
 }

@@ -1,6 +1,6 @@
 //! Copying and moving a file: the new place has the old content or the new one, whole.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -12,9 +12,9 @@ use mountain_core::value::Value;
 
 use super::content::FileContent;
 use super::failure::{errno, failure};
-use super::fresh::sync_folder;
-use super::place::Place;
-use super::write::replace;
+use super::fresh::{Like, may, split, sync_folder};
+use super::place::{At, Place};
+use super::write::{Put, put, replace};
 use crate::pool::{self, Grip, Job, Step};
 
 /// Copies a file's content and its permissions. Links are followed on both sides.
@@ -66,8 +66,8 @@ fn open(place: &Place) -> Result<File, Error> {
     }
 }
 
-/// Gives a file, a link or a folder another name, in place of a file that has it. A file or a link may go to another
-/// file system: it is copied there, and then removed.
+/// Gives a file, a link or a folder another name, in place of a file that has it. A file may go to another file system:
+/// it is copied there, and then removed.
 pub struct Move {
     pub from: Place,
     pub to: Place,
@@ -102,12 +102,10 @@ fn rename_or_copy(job: &Job, source: &Place, target: &Place, durable: bool, rena
     match rename(old.path(), new.path()) {
         Ok(()) => {}
         Err(e) if e.raw_os_error() == Some(libc::EXDEV) => {
-            let about = fs::symlink_metadata(old.path()).map_err(|e| failure(&e, from))?;
-            if !about.is_file() {
+            if !fs::symlink_metadata(old.path()).map_err(|e| failure(&e, from))?.is_file() {
                 return Err(both(&e));
             }
-            copy(job, source, target, durable)?;
-            return fs::remove_file(old.path()).map(|()| Value::Unit).map_err(|e| failure(&e, from));
+            return across(job, (source, &old), (target, &new), durable);
         }
         Err(e) => return Err(both(&e)),
     }
@@ -118,6 +116,43 @@ fn rename_or_copy(job: &Job, source: &Place, target: &Place, durable: bool, rena
         }
     }
     Ok(Value::Unit)
+}
+
+/// Moves a file to another file system: the name there has the old content or all of the new one, as with a rename,
+/// which takes neither name for what a link leads to.
+fn across(job: &Job, (source, old): (&Place, &At), (target, new): (&Place, &At), durable: bool) -> Outcome {
+    let (from, to) = (source.path(), target.path());
+    let fail = |e: io::Error| failure(&e, from);
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(old.path()).map_err(fail)?;
+    let about = file.metadata().map_err(fail)?;
+    if !about.is_file() {
+        return Err(errno(libc::EXDEV, from)); // it was a file a moment ago
+    }
+    let there = match fs::symlink_metadata(new.path()) {
+        Ok(there) if there.is_dir() => return Err(errno(libc::EISDIR, to)),
+        // Two names of one file, one of them through a mount, say: a rename leaves both, and a copy would be removed.
+        Ok(there) if is_same(&there, &about) => return Ok(Value::Unit),
+        Ok(there) => Some(there).filter(Metadata::is_file),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(failure(&e, to)),
+    };
+    // A file that cannot be removed here is not copied.
+    may(libc::W_OK | libc::X_OK, split(old.path()).map_err(|e| errno(e, from))?.0).map_err(fail)?;
+    let content = FileContent { from: &file, path: from, named: to };
+    let like = Like { of: Some((old.path(), &about)), mode: None, moved: true };
+    let new = Put { named: to, target: new.path(), at: new, content: &content, like, durable };
+    put(job, &new, there.as_ref(), &|from, to| fs::rename(from, to))?;
+    match fs::symlink_metadata(old.path()) {
+        // Another file has the name by now.
+        Ok(now) if !is_same(&now, &about) => Ok(Value::Unit),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Value::Unit),
+        _ => fs::remove_file(old.path()).map(|()| Value::Unit).map_err(fail),
+    }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! A file that is read and written in pieces. It has a position of its own, which a call moves only when it succeeds: a
 //! cancelled read has read nothing, even if the cancel comes after the read and before its caller goes on.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
 use mountain_core::error::Error;
@@ -57,7 +58,12 @@ pub struct OpenFile {
     mode: Mode,
     /// None: it is closed. One call at a time has it.
     state: Mutex<Option<State>>,
+    /// The call that was begun last, until its answer is taken.
+    turn: Mutex<Weak<Turn>>,
 }
+
+/// Held by a call from its begin on, and by an answer that may still go back.
+struct Turn;
 
 struct State {
     backing: Backing,
@@ -103,7 +109,18 @@ fn open(job: &Job, place: &Place, mode: Mode) -> Outcome {
     }
     let position = if mode == Mode::Append { about.len() } else { 0 };
     let state = Mutex::new(Some(State { backing, position }));
-    Ok(Value::Other(Box::new(OpenFile { path: path.into(), mode, state })))
+    let opened = OpenFile { path: path.into(), mode, state, turn: Mutex::default() };
+    let opened = Value::Other(Box::new(opened));
+    if mode != Mode::New {
+        return Ok(opened);
+    }
+    // Its caller may be cancelled by now, and would find the name taken in its next try.
+    let (device, inode) = (about.dev(), about.ino());
+    Ok(Taken::value(opened, move |_| {
+        if fs::symlink_metadata(at.path()).is_ok_and(|now| (now.dev(), now.ino()) == (device, inode)) {
+            drop(fs::remove_file(at.path()));
+        }
+    }))
 }
 
 /// One call on an open file.
@@ -128,8 +145,16 @@ pub struct OnFile {
 impl Operation for OnFile {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         let (file, call) = (self.file.clone(), self.call.clone());
-        pool::run(Grip::Firm, done, move |job| Step::Answer(file.answer(job, call)))
+        let Some(turn) = file.begin(&call) else {
+            done.finish(Err(busy()));
+            return Abort::Never;
+        };
+        pool::run(Grip::Firm, done, move |job| Step::Answer(file.answer(job, call, turn)))
     }
+}
+
+fn busy() -> Error {
+    Error::Invalid("a file has one call at a time: await the one before".into())
 }
 
 impl OpenFile {
@@ -138,26 +163,42 @@ impl OpenFile {
         self.state.try_lock()?.as_ref().map(|state| state.position)
     }
 
+    /// None: another call has begun, and its answer is not taken. Calls begin in the order of their callers, which the
+    /// threads need not keep.
+    fn begin(&self, call: &Call) -> Option<Arc<Turn>> {
+        let turn = Arc::new(Turn);
+        if matches!(call, Call::Close(..)) {
+            return Some(turn);
+        }
+        let mut last = self.turn.lock();
+        if last.strong_count() > 0 {
+            return None;
+        }
+        *last = Arc::downgrade(&turn);
+        Some(turn)
+    }
+
     /// The value of a call that moves the position, which goes back with the value.
-    fn moved(self: &Arc<Self>, state: &mut State, to: u64, value: Value) -> Value {
+    fn moved(self: &Arc<Self>, state: &mut State, to: u64, value: Value, turn: Arc<Turn>) -> Value {
         let from = std::mem::replace(&mut state.position, to);
         let file = self.clone();
         Taken::value(value, move |_| {
-            // A call that already has the file came before its answer was awaited: it has the last word.
-            let Some(mut held) = file.state.try_lock() else { return };
-            if let Some(state) = held.as_mut().filter(|state| state.position == to) {
+            let turn = turn;
+            if let Some(state) = file.state.lock().as_mut() {
                 state.position = from;
             }
+            drop(turn);
         })
     }
 
-    fn answer(self: &Arc<Self>, job: &Job, call: Call) -> Outcome {
+    fn answer(self: &Arc<Self>, job: &Job, call: Call, turn: Arc<Turn>) -> Outcome {
         let Some(mut held) = self.state.try_lock() else {
-            return Err(Error::Invalid("a file has one call at a time: await the one before".into()));
+            return Err(busy());
         };
         if let Call::Close(keep, durable) = call {
-            let Some(state) = held.take() else { return Ok(Value::Unit) };
-            return self.close(state, keep, durable);
+            let state = held.take();
+            drop(held);
+            return state.map_or(Ok(Value::Unit), |state| self.close(state, keep, durable));
         }
         let Some(state) = held.as_mut() else {
             return Err(Error::Invalid("the file is closed".into()));
@@ -165,12 +206,10 @@ impl OpenFile {
         let fail = |e: io::Error| failure(&e, &self.path);
         match call {
             Call::Read(size) => {
-                let mut piece = vec![0; size];
-                let n = read_at(state.backing.file(), &mut piece, state.position).map_err(fail)?;
+                let piece = read_at(job, state.backing.file(), size, state.position, &fail)?;
                 job.commit()?;
-                piece.truncate(n);
-                let to = state.position + n as u64;
-                Ok(self.moved(state, to, Value::Bytes(piece)))
+                let to = state.position + piece.len() as u64;
+                Ok(self.moved(state, to, Value::Bytes(piece), turn))
             }
             Call::Write(data) => {
                 job.commit()?;
@@ -190,7 +229,7 @@ impl OpenFile {
                 };
                 job.commit()?;
                 let value = Value::Int(i64::try_from(position).unwrap_or(i64::MAX));
-                Ok(self.moved(state, position, value))
+                Ok(self.moved(state, position, value, turn))
             }
             Call::Truncate(size) => {
                 job.commit()?;
@@ -213,16 +252,35 @@ impl OpenFile {
     }
 }
 
-/// As much as there is, up to the piece's size.
-fn read_at(file: &File, piece: &mut [u8], position: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < piece.len() {
-        match file.read_at(&mut piece[filled..], position + filled as u64) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+/// How much is read between two looks at the abort, and how much room is made before there is anything to fill it.
+const CHUNK: usize = 4 << 20;
+
+/// As much as there is, up to `size`.
+fn read_at(job: &Job, file: &File, size: usize, position: u64, fail: &dyn Fn(io::Error) -> Error) -> Result<Vec<u8>, Error> {
+    let mut piece = Vec::new();
+    if size > CHUNK {
+        // More than the file has may be more than there is of memory.
+        let left = file.metadata().map_err(fail)?.len().saturating_sub(position);
+        let room = usize::try_from(left).unwrap_or(usize::MAX).clamp(CHUNK, size);
+        piece.try_reserve_exact(room).map_err(|_| fail(io::Error::from_raw_os_error(libc::ENOMEM)))?;
+    }
+    while piece.len() < size {
+        job.check()?;
+        let want = (size - piece.len()).min(CHUNK);
+        piece.try_reserve(want).map_err(|_| fail(io::Error::from_raw_os_error(libc::ENOMEM)))?;
+        let Some(at) = position.checked_add(piece.len() as u64).and_then(|at| i64::try_from(at).ok()) else { break };
+        let room = piece.spare_capacity_mut();
+        // SAFETY: the range is the vector's spare room of at least `want` bytes; what is counted has been written.
+        unsafe {
+            match libc::pread(file.as_raw_fd(), room.as_mut_ptr().cast(), want, at) {
+                0 => break,
+                n if n > 0 => piece.set_len(piece.len() + n.cast_unsigned()),
+                _ => match io::Error::last_os_error() {
+                    e if e.kind() == io::ErrorKind::Interrupted => {}
+                    e => return Err(fail(e)),
+                },
+            }
         }
     }
-    Ok(filled)
+    Ok(piece)
 }

@@ -19,22 +19,19 @@ pub(super) struct Fresh {
     pub(super) path: PathBuf,
     pub(super) file: File,
     pub(super) named: bool,
+    process: u32,
 }
 
 impl Fresh {
-    /// `old` is the file that it is to replace, with its path.
-    pub(super) fn create(folder: &Path, name: &[u8], old: Option<(&Path, &Metadata)>) -> io::Result<Self> {
-        // Readable for its owner only until it has the old file's mode. A file without a predecessor gets what `open`
-        // gives.
-        let mode = if old.is_some() { 0o600 } else { 0o666 };
+    pub(super) fn create(folder: &Path, name: &[u8], like: Like<'_>) -> io::Result<Self> {
+        // Readable for its owner only until it has its own mode. A file like no other gets what `open` gives.
+        let mode = if like.of.is_some() || like.mode.is_some() { 0o600 } else { 0o666 };
         loop {
             let path = folder.join(fresh_name(name));
             match OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path) {
                 Ok(file) => {
-                    let fresh = Fresh { path, file, named: false };
-                    if let Some((path, old)) = old {
-                        fresh.take_after(path, old)?;
-                    }
+                    let fresh = Fresh { path, file, named: false, process: std::process::id() };
+                    fresh.take_after(like)?;
                     return Ok(fresh);
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
@@ -43,21 +40,45 @@ impl Fresh {
         }
     }
 
-    fn take_after(&self, path: &Path, old: &Metadata) -> io::Result<()> {
-        let now = self.file.metadata()?;
-        if (now.uid(), now.gid()) != (old.uid(), old.gid()) {
-            // Only root may give files away. In a file that is not its owner's, or of another group, others could read
-            // what they may not, and its owner not what is theirs.
-            fchown(&self.file, Some(old.uid()), Some(old.gid()))?;
+    fn take_after(&self, like: Like<'_>) -> io::Result<()> {
+        if let Some((path, other)) = like.of {
+            let now = self.file.metadata()?;
+            let mut mode = 0o7777;
+            if (now.uid(), now.gid()) != (other.uid(), other.gid()) {
+                match fchown(&self.file, Some(other.uid()), Some(other.gid())) {
+                    // It is its mover's now, with no more rights than any file.
+                    Err(_) if like.moved => mode = 0o777,
+                    // Only root may give files away. In a file that is not its owner's, or of another group, others
+                    // could read what they may not, and its owner not what is theirs.
+                    given => given?,
+                }
+            }
+            self.file.set_permissions(Permissions::from_mode(other.mode() & mode))?;
+            match attributes::copy(path, &self.file) {
+                Err(e) if like.moved && e.raw_os_error() == Some(libc::EOPNOTSUPP) => {} // the other system has none
+                copied => copied?,
+            }
         }
-        self.file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
-        attributes::copy(path, &self.file)
+        // Before there is anything to be read.
+        like.mode.map_or(Ok(()), |mode| self.file.set_permissions(Permissions::from_mode(mode)))
     }
 }
 
+/// The looks of a new file: its owner, mode and attributes.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Like<'a> {
+    /// Those of this file, which has this path.
+    pub(super) of: Option<(&'a Path, &'a Metadata)>,
+    /// The permissions, if they are others.
+    pub(super) mode: Option<u32>,
+    /// It is that file, which moves here: an owner that it cannot have is not that of a file here.
+    pub(super) moved: bool,
+}
+
 impl Drop for Fresh {
+    /// In a forked child it is the parent's, which still writes it.
     fn drop(&mut self) {
-        if !self.named {
+        if !self.named && std::process::id() == self.process {
             drop(fs::remove_file(&self.path));
         }
     }
@@ -87,7 +108,8 @@ impl Replacement {
             Err(e) => return Err(fail(e)),
         };
         let (folder, name) = split(&target).map_err(|e| errno(e, path))?;
-        let fresh = Fresh::create(folder, name, old.as_ref().map(|old| (&*target, old))).map_err(fail)?;
+        let like = Like { of: old.as_ref().map(|old| (&*target, old)), ..Like::default() };
+        let fresh = Fresh::create(folder, name, like).map_err(fail)?;
         Ok(Replacement { fresh, target, _at: at })
     }
 
@@ -111,9 +133,14 @@ impl Replacement {
 
 /// Whether `open` would let us write, without an open, which watchers of the file would see.
 pub(super) fn may_write(at: &At) -> io::Result<()> {
-    let path = CString::new(at.path().as_os_str().as_bytes())?;
+    may(libc::W_OK, at.path())
+}
+
+/// Whether this process has those rights to what a path leads to.
+pub(super) fn may(rights: libc::c_int, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: a plain system call with a path that ends in a zero.
-    match unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::W_OK, libc::AT_EACCESS) } {
+    match unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), rights, libc::AT_EACCESS) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

@@ -4,9 +4,9 @@
 //! owner and extended attributes kept, as when a file is opened for writing; a second hard link keeps the old content.
 //! A pipe or a device is written into, and so is a file that cannot be replaced (see [`in_place`]).
 
-use std::fs::{self, Metadata, OpenOptions, Permissions};
+use std::fs::{self, FileTimes, Metadata, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use mountain_core::value::Value;
 
 use super::content::{Bytes, CHUNK, Content};
 use super::failure::{errno, failure};
-use super::fresh::{Fresh, may_write, split, sync_folder};
+use super::fresh::{Fresh, Like, may_write, split, sync_folder};
 use super::in_place;
 use super::place::{At, Place};
 use super::source::wait;
@@ -71,8 +71,7 @@ pub(super) struct Put<'a> {
     /// Where that is.
     pub(super) at: &'a At,
     pub(super) content: &'a dyn Content,
-    /// The permissions of the new file, if not those of the old one.
-    pub(super) mode: Option<u32>,
+    pub(super) like: Like<'a>,
     pub(super) durable: bool,
 }
 
@@ -95,19 +94,22 @@ pub(super) fn replace(
         }
         None => at.end_of_links().map_err(fail)?,
     };
-    put(job, &Put { named: path, target: &target, at, content, mode, durable }, old, &|from, to| fs::rename(from, to))
+    let like = Like { of: old.map(|old| (&*target, old)), mode, moved: false };
+    put(job, &Put { named: path, target: &target, at, content, like, durable }, old, &|from, to| fs::rename(from, to))
 }
 
 /// As a new file that `rename` gives the name; `old` is what has the name now.
-fn put(job: &Job, put: &Put<'_>, old: Option<&Metadata>, rename: &dyn Fn(&Path, &Path) -> io::Result<()>) -> Outcome {
-    let Put { named, target, at, content, mode, durable } = *put;
+pub(super) fn put(job: &Job, put: &Put<'_>, old: Option<&Metadata>, rename: &dyn Fn(&Path, &Path) -> io::Result<()>) -> Outcome {
+    let Put { named, target, at, content, like, durable } = *put;
     let fail = |e: io::Error| failure(&e, named);
     let (folder, name) = split(target).map_err(|e| errno(e, named))?;
-    let refused = match Fresh::create(folder, name, old.map(|old| (target, old))) {
+    let refused = match Fresh::create(folder, name, like) {
         Ok(mut fresh) => {
             content.write_to(Some(job), &mut fresh.file)?;
-            if let Some(mode) = mode {
-                fresh.file.set_permissions(Permissions::from_mode(mode)).map_err(fail)?;
+            if let Some((_, about)) = like.of.filter(|_| like.moved) {
+                let times = FileTimes::new();
+                let times = about.modified().map_or(times, |modified| times.set_modified(modified));
+                drop(fresh.file.set_times(times)); // not all systems keep them
             }
             job.check()?;
             if durable {

@@ -8,7 +8,7 @@ use mountain_core::error::Error;
 use mountain_core::value::Value;
 
 use super::super::content::Bytes;
-use super::{Data, Place, Put, Write, put, split, write};
+use super::{Data, Like, Place, Put, Write, put, split, write};
 use crate::pool::{Grip, Step};
 use crate::testing::{Call, Folder, Gate, os_error, run, start, start_job};
 
@@ -190,7 +190,8 @@ fn refused(path: &Path, content: &'static [u8], durable: bool, refusal: i32) -> 
         let old = fs::metadata(&target).ok();
         let at = Place::from(&target).at(true).unwrap();
         let content = Bytes { data: content, named: &target };
-        let what = Put { named: &target, target: &target, at: &at, content: &content, mode: None, durable };
+        let like = Like { of: old.as_ref().map(|old| (&*target, old)), ..Like::default() };
+        let what = Put { named: &target, target: &target, at: &at, content: &content, like, durable };
         Step::Answer(put(job, &what, old.as_ref(), &|_, _| Err(io::Error::from_raw_os_error(refusal))))
     });
     job.outcome()
