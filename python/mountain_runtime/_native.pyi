@@ -116,6 +116,7 @@ __all__ = [
     "next_deadline",
     "note_failure",
     "now",
+    "own_name",
     "priority_var",
     "process_close_stdin",
     "process_end",
@@ -553,6 +554,9 @@ class Plan:
     def name(self) -> str: ...
 
 def check_call(callable: object, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, /) -> None: ...  # noqa: A002
+def own_name(name: str, /) -> None:
+    """Says that the package gives this name itself: however many others there are, it is counted by its own."""
+
 def call_stream(
     callable: Callable[..., object],  # noqa: A002
     args: tuple[object, ...],

@@ -213,6 +213,21 @@ async def test_odd_files_are_searched_and_told(tree: Path, caplog: pytest.LogCap
     assert told[f"search skipped {tree / 'late.bin'}: binary data from byte 160004 on"] == "WARNING"
 
 
+async def test_what_is_found_before_a_null_byte_does_not_depend_on_the_files_before(tmp_path: Path) -> None:
+    """A long line makes a thread's buffer grow; a file is left at the buffer that has a null byte."""
+    (tmp_path / "bin").write_bytes(b"needle\n" * 20_000 + b"\0")
+    alone = len([each async for each in search.lines("needle", tmp_path)])
+    assert alone > 10_000
+    for folder in range(10):
+        (tmp_path / str(folder)).mkdir()
+        (tmp_path / str(folder) / "long").write_bytes(b"x" * 200_000)
+        (tmp_path / str(folder) / "utf-16").write_bytes(("\ufeff" + "\u20ac" * 30_000).encode("utf-16-le"))
+        (tmp_path / str(folder) / "bin").write_bytes((tmp_path / "bin").read_bytes())
+    for multiline in (False, True):
+        found = Counter([each.path async for each in search.lines("needle", tmp_path, multiline=multiline)])
+        assert list(found.values()) == [alone if not multiline else found[os.fspath(tmp_path / "bin")]] * 11
+
+
 async def test_what_cannot_be_read_is_skipped_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("needle")
     (tmp_path / ".ignore").write_text("{a\n")

@@ -162,6 +162,41 @@ def test_the_limit_of_watches_is_one_warning_and_the_rest_goes_on(tmp_path: Path
     assert (lost, made) == ("lost 15", "made 5 of them lost 0")
 
 
+REFUSED = """
+import asyncio, logging, sys
+from mountain_runtime import fs
+
+logging.basicConfig(format="%(name)s %(levelname)s %(message)s", stream=sys.stdout)
+
+async def main(root):
+    try:
+        async with fs.watch(root) as batches:
+            await anext(batches)
+    except OSError as error:
+        print(error.errno, error.filename)
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "number"), [("watches", errno.ENOSPC), ("instances", errno.EMFILE)], ids=["watches", "instances"]
+)
+@pytest.mark.parametrize("of", ["folder", "file"])
+def test_a_limit_that_lets_nothing_be_watched_is_named(tmp_path: Path, limit: str, number: int, of: str) -> None:
+    """The error is the system's, whose words are about disks and files: the log has what to raise."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    root = os.fspath(tmp_path / of)
+    limited = f'echo 0 > /proc/sys/user/max_inotify_{limit} && exec "$@"'
+    argv = ["unshare", "-r", "sh", "-c", limited, "sh", sys.executable, "-c", REFUSED, root]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+    warning, error = done.stdout.splitlines()
+    assert warning.startswith("mountain_runtime.fs WARNING watch skipped")
+    assert f"fs.inotify.max_user_{limit}" in warning
+    assert error == f"{number} {root}"
+
+
 async def test_more_than_the_queue_holds_is_an_overflow_and_the_watch_goes_on(tmp_path: Path) -> None:
     """The queue has room for fs.inotify.max_queued_events; a stopped process does not read it."""
     code = (

@@ -118,6 +118,7 @@ PART = "must be a part of the calls, from 0 to 1"
 WRITTEN: list[tuple[Callable[[], Any], type[Exception], str]] = [
     # -- a stream in the place of another thing
     (lambda: list(tokens_()), TypeError, f"stream 'tokens' gives its items asynchronously: {OPEN}"),
+    (lambda: anext(tokens_()), TypeError, f"stream 'tokens' gives its items once it is open: {OPEN}"),
     (lambda: (*tokens_(),), TypeError, OPEN),
     (lambda: tokens_().__enter__(), TypeError, f"stream 'tokens' is opened by an asynchronous block: {OPEN}"),
     (lambda: tokens_().map(str), AttributeError, f"map() is for the one value of an effect: {OPEN}"),

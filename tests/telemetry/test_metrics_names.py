@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -121,6 +122,36 @@ def test_a_hundred_thousand_names_are_a_bounded_number_of_series(series: str | N
     assert int(policies) >= 2000 - bound
     assert int(listed) == int(effects)
     assert small == "True"
+
+
+OURS = """
+import asyncio, os
+from mountain_runtime import Runtime, chunked, effect, fs, gather, race, search
+
+async def work():
+    pass
+
+async def main(root):
+    async with Runtime() as rt:
+        for n in range(12):
+            await effect(name=f"made up {n}")(work)()
+        async with fs.watch(root, existing=True) as batches:
+            await anext(batches)
+        async with search.lines("x", root) as found, chunked(found, 2) as lists:
+            [some async for some in lists]
+        await fs.write_text(f"{root}/a", "")
+        await gather(fs.stat(root), fs.stat(root))
+        await race(effect(work)(), effect(work)())
+        print(*(name for name in sorted(rt.statistics().effects) if not name.startswith("made up")))
+
+asyncio.run(main(os.environ["ROOT"]))
+"""
+
+
+@pytest.mark.processes
+def test_the_packages_own_calls_have_a_name_each_beyond_the_bound(tmp_path: Path) -> None:
+    ours = "chunked fs.stat fs.watch fs.watch.batch fs.write_text gather other race search.batch search.lines"
+    assert run(OURS, ROOT=os.fspath(tmp_path), MOUNTAIN_SERIES="10").split() == ours.split()
 
 
 @pytest.mark.processes

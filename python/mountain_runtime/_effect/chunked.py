@@ -5,7 +5,7 @@ from functools import cache
 from math import inf
 from typing import Any, TypeVar, cast
 
-from .._native import Stream, StreamFunction
+from .._native import Stream, StreamFunction, own_name
 from ..policy._base import plan
 from ..policy._given import shown
 from ..policy._numbers import Seconds, count, seconds
@@ -52,4 +52,5 @@ def _lists(source: AsyncIterable[Any], size: int, *, within: float | None) -> Li
 @cache
 def _function() -> "StreamFunction[..., list[Any]]":
     """Made as it is first used: statistics list a name from then on."""
+    own_name("chunked")
     return StreamFunction(_lists, plan((), "chunked", _lists, streams=True))

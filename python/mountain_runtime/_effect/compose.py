@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import cache
 from typing import Any, TypeVar, cast, overload
 
-from .._native import Effect, Plan, Stream, adopt, call_effect, first_end, gather_native, race_native
+from .._native import Effect, Plan, Stream, adopt, call_effect, first_end, gather_native, own_name, race_native
 from .._tasks.exits import result_of
 from ..errors import ConfigError
 from ..policy._base import plan
@@ -107,6 +107,7 @@ def race(*effects: Effect[A]) -> Effect[A]:
 @cache
 def _plan(verb: str) -> Plan:
     """Made as it is first used: statistics list a name from then on."""
+    own_name(verb)
     return plan((), verb)
 
 

@@ -1,14 +1,20 @@
 """Errors for names that another library has in the place of one of ours; each says what to write here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
-__all__ = ["Habits", "no_module_name"]
+__all__ = ["Habits", "no_argument", "no_module_name"]
 
 
 def no_module_name(module: str, name: str, ways: Mapping[str, str]) -> AttributeError:
     """The error of a name that the module has not."""
     return AttributeError(f"module {module!r} has no attribute {name!r}{_way(name, ways)}", name=name)
+
+
+def no_argument(call: str, given: Iterable[str], ways: Mapping[str, str]) -> TypeError:
+    """The error of arguments that the call has not; of the first of them."""
+    name = next(iter(given))
+    return TypeError(f"{call}() got an unexpected keyword argument {name!r}{_way(name, ways)}")
 
 
 class Habits:

@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator, Callable
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
-from .._native import Stream, StreamFunction
+from .._native import Stream, StreamFunction, own_name
 from ..policy._base import D, D_co, Policy, plan
 from .effect import decorator
 from .kinds import check_stream
 from .need import filled
 
-__all__ = ["StreamDecorator", "stream"]
+__all__ = ["StreamDecorator", "own_stream", "stream"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,6 +34,12 @@ def stream(*policies: Any, name: str | None = None) -> Any:
     `name` is what errors, statistics and reports call it; by default the function's own.
     """
     return decorator("stream", policies, name, check_stream, _make)
+
+
+def own_stream(fn: Callable[P, AsyncIterator[T]], name: str) -> Callable[P, Stream[T]]:
+    """A stream of the package's own: statistics list its name, beside however many others."""
+    own_name(name)
+    return stream(name=name)(fn)
 
 
 def _make(fn: Callable[..., Any], policies: tuple[Policy[Any], ...], name: str) -> Callable[..., Any]:

@@ -18,9 +18,9 @@ async def items(batches: Batches[T], log: logging.Logger, what: str) -> AsyncGen
             _log_notes(batches, log, what)
             for each in some:
                 yield each
-        _log_notes(batches, log, what)
     finally:
         batches.close()
+        _log_notes(batches, log, what)  # those of an error, too
 
 
 def _log_notes(batches: Batches[T], log: logging.Logger, what: str) -> None:

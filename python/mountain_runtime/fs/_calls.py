@@ -3,15 +3,17 @@
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, cast
+from typing import Literal, Never, cast
 
 from .. import _native
+from .._effect.habits import no_argument
 from .._native import Effect, Entry
 from .._tasks.batched import items
 from ..errors import ConfigError
 from ..telemetry import _logs
 from ._blocks import Lock, StrPath, Temporary
 from ._file import File, Opened
+from ._found import Found
 
 __all__ = [
     "append",
@@ -35,6 +37,17 @@ __all__ = [
 
 log = _logs.logger("fs")
 
+_NO_WAIT = "write wait=False for a lock that is free now, and BlockingIOError otherwise"
+
+#: Arguments of filelock, portalocker and flock, and what to write for them at `lock`.
+_LOCKING = {
+    **dict.fromkeys(("timeout", "acquire_timeout"), "write `async with deadline(seconds), fs.lock(path):`"),
+    **dict.fromkeys(("blocking", "non_blocking", "fail_when_locked"), _NO_WAIT),
+    **dict.fromkeys(("exclusive", "flags"), "it keeps out all others, and with shared=True those that are not shared"),
+    **dict.fromkeys(("poll_interval", "poll_intervall", "check_interval"), "the kernel says when it is free"),
+    **dict.fromkeys(("thread_local", "is_singleton", "lifetime"), "each block has a lock of its own, until its end"),
+}
+
 
 def walk(root: StrPath, *, ignore_files: bool = False, follow_symlinks: bool = False) -> AsyncIterator[Entry]:
     """Everything below `root`, in no order, found by several threads; leaving the loop stops them.
@@ -42,7 +55,7 @@ def walk(root: StrPath, *, ignore_files: bool = False, follow_symlinks: bool = F
     `ignore_files` leaves out what .gitignore and its like name. What cannot be read below the root is skipped and
     logged, to "mountain_runtime.fs".
     """
-    return items(_native.fs_walk(root, ignore_files, follow_symlinks), log, "walk")
+    return Found(items(_native.fs_walk(root, ignore_files, follow_symlinks), log, "walk"), "fs.walk(...)")
 
 
 def glob(
@@ -57,7 +70,7 @@ def glob(
         found = _native.fs_glob(pattern, root, ignore_files, follow_symlinks)
     except ValueError as error:
         raise ConfigError(f"fs.glob({pattern!r}): {error}") from None
-    return items(found, log, "glob")
+    return Found(items(found, log, "glob"), "fs.glob(...)")
 
 
 def read_bytes(path: StrPath) -> Effect[bytes]:
@@ -167,7 +180,9 @@ def check_prefix(prefix: str) -> None:
         raise ConfigError(f"temporary({prefix!r}): the prefix is the beginning of a name, not a path")
 
 
-def lock(path: StrPath, *, shared: bool = False, wait: bool = True) -> AbstractAsyncContextManager[None]:
+def lock(
+    path: StrPath, *, shared: bool = False, wait: bool = True, **other: Never
+) -> AbstractAsyncContextManager[None]:
     """Holds an advisory lock on a file for the block: `async with fs.lock("data.lock"):`.
 
     It keeps out other locks of that file, in this process and in others that call `flock`; with `shared`, those that
@@ -175,6 +190,8 @@ def lock(path: StrPath, *, shared: bool = False, wait: bool = True) -> AbstractA
 
     Waits until the lock is free; without `wait`, a lock that is taken raises BlockingIOError.
     """
+    if other:
+        raise no_argument("fs.lock", other, _LOCKING)
     return Lock(path, shared, wait)
 
 

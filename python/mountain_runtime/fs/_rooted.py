@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, cast
+from typing import Literal, Never, cast
 
 from .. import _native
 from .._native import Effect, Entry
@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from . import _calls
 from ._blocks import StrPath, Temporary
 from ._file import File
+from ._found import Found
 
 __all__ = ["Rooted", "rooted"]
 
@@ -46,7 +47,8 @@ class Rooted:
 
     def walk(self, path: StrPath = ".") -> AsyncIterator[Entry]:
         """Everything below `path`, as `fs.walk` has it, found by one thread. Links are not followed."""
-        return items(_native.fs_walk_beneath(self._at(path), None), _calls.log, "walk")
+        found = _native.fs_walk_beneath(self._at(path), None)
+        return Found(items(found, _calls.log, "walk"), "folder.walk(...)")
 
     def glob(self, pattern: str, path: StrPath = ".") -> AsyncIterator[Entry]:
         """The entries of `walk` whose path from `path` on matches."""
@@ -54,7 +56,7 @@ class Rooted:
             found = _native.fs_walk_beneath(self._at(path), pattern)
         except ValueError as error:
             raise ConfigError(f"glob({pattern!r}): {error}") from None
-        return items(found, _calls.log, "glob")
+        return Found(items(found, _calls.log, "glob"), "folder.glob(...)")
 
     def read_bytes(self, path: StrPath) -> Effect[bytes]:
         """As `fs.read_bytes`."""
@@ -109,9 +111,11 @@ class Rooted:
         _calls.check_prefix(prefix)
         return Temporary(prefix, folder, self._at)
 
-    def lock(self, path: StrPath, *, shared: bool = False, wait: bool = True) -> AbstractAsyncContextManager[None]:
+    def lock(
+        self, path: StrPath, *, shared: bool = False, wait: bool = True, **other: Never
+    ) -> AbstractAsyncContextManager[None]:
         """As `fs.lock`."""
-        return _calls.lock(self._at(path), shared=shared, wait=wait)
+        return _calls.lock(self._at(path), shared=shared, wait=wait, **other)
 
     def open(
         self, path: StrPath, mode: Literal["r", "r+", "w", "x", "a"] = "r", *, durable: bool = True

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NoReturn, Self, cast
 
-from .._effect.habits import no_module_name
+from .._effect.habits import no_argument, no_module_name
 from ..errors import ConfigError
 from ..policy._given import shown
 from ._packing import is_pair, unfit
@@ -96,9 +96,7 @@ class BodyOnly:
 
 def foreign(call: str, given: Iterable[str]) -> TypeError:
     """The error of an argument that there is not."""
-    name = next(iter(given))
-    way = f": {_ARGUMENTS[name]}" if name in _ARGUMENTS else ""
-    return TypeError(f"{call}() got an unexpected keyword argument {name!r}{way}")
+    return no_argument(call, given, _ARGUMENTS)
 
 
 def missing(name: str) -> AttributeError:

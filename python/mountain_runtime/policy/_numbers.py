@@ -52,11 +52,12 @@ def _supported(value: object) -> SupportsFloat | SupportsIndex:
     raise TypeError
 
 
-def count(value: int, owner: str, setting: str) -> int:
-    """A whole number of at least 1."""
+def count(value: int, owner: str, setting: str, least: int = 1) -> int:
+    """A whole number, of at least 1 in most places."""
     given = cast("object", value)
-    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-        raise ConfigError(f"{owner}({setting}={shown(given)}): must be a whole number, 1 or more{_way(given, 'int')}")
+    if not isinstance(given, int) or isinstance(given, bool) or given < least:
+        wanted = f"a whole number, {least} or more"
+        raise ConfigError(f"{owner}({setting}={shown(given)}): must be {wanted}{_way(given, 'int')}")
     return value
 
 

@@ -6,10 +6,11 @@ import reprlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from functools import cache
-from typing import Literal, cast
+from typing import Literal, Never, cast
 
 from .. import _native
-from .._effect.stream import stream
+from .._effect.habits import no_argument
+from .._effect.stream import own_stream
 from .._native import Match, Stream
 from .._tasks.batched import items
 from ..errors import ConfigError
@@ -20,6 +21,30 @@ from ..telemetry import _logs
 __all__ = ["lines"]
 
 StrPath = str | os.PathLike[str]
+
+_INCLUDE = "write include=['*.py'], and exclude= for those to leave out"
+_CASE = "write case='insensitive'; 'smart', without it, tells case apart where the pattern has a capital letter"
+
+#: Arguments of ripgrep and its bindings, of grep and re, and what to write in their place.
+_ARGUMENTS = {
+    **dict.fromkeys(("ignore_case", "smart_case", "case_sensitive", "case_insensitive"), _CASE),
+    **dict.fromkeys(("fixed_strings", "fixed_string", "regex"), "write literal=True for a text that is no pattern"),
+    **dict.fromkeys(("word_regexp", "whole_word"), "write word=True"),
+    **dict.fromkeys(("glob", "globs", "iglob", "type", "types", "type_not", "file_type"), _INCLUDE),
+    **dict.fromkeys(("no_ignore", "gitignore", "respect_gitignore"), "write ignore_files=False"),
+    **dict.fromkeys(("before_context", "after_context", "before", "after"), "write context=, lines on both sides"),
+    "max_count": "write max_per_file=",
+    **dict.fromkeys(("max_results", "limit"), "leave the block when there are enough"),
+    **dict.fromkeys(("max_depth", "max_filesize"), "all below the root is searched; exclude= leaves out folders"),
+    **dict.fromkeys(("follow", "follow_symlinks", "follow_links"), "links are not followed below the root"),
+    "encoding": "a byte order mark says UTF-16, and anything else is searched as bytes",
+    **dict.fromkeys(("invert_match", "count", "files_with_matches"), "it gives the lines that match: count them"),
+    **dict.fromkeys(("multiline_dotall", "dotall", "flags"), "write flags into the pattern, as (?s) or (?i)"),
+    "timeout": "write search.lines(...).under(Timeout(seconds))",
+    **dict.fromkeys(("threads", "workers"), "it takes all cores"),
+    **dict.fromkeys(("path", "paths", "dir", "cwd"), "the root is the second argument; of several, search each"),
+    "patterns": "write one pattern, as 'this|that'",
+}
 
 _log = _logs.logger("search")
 
@@ -38,6 +63,7 @@ def lines(
     ignore_files: bool = True,
     context: int = 0,
     max_per_file: int | None = None,
+    **other: Never,
 ) -> Stream[Match]:
     """The lines that match `pattern`, in the files below `root`, or in `root` if it is a file.
 
@@ -55,6 +81,8 @@ def lines(
     Raises ConfigError where no search can be made of the pattern or a glob, OSError with errno and filename if the root
     cannot be read.
     """
+    if other:
+        raise no_argument("search.lines", other, _ARGUMENTS)
     if not isinstance(cast("object", pattern), str):
         way = ": write its .pattern" if isinstance(cast("object", pattern), re.Pattern) else ""
         raise TypeError(f"search.lines() takes a pattern as a str, not {type(pattern).__name__}{way}")
@@ -74,8 +102,6 @@ def lines(
     ):
         if not isinstance(cast("object", switch), bool):
             raise ConfigError(f"search.lines({name}={shown(switch)}): must be True or False")
-    if not isinstance(cast("object", context), int) or isinstance(context, bool) or context < 0:
-        raise ConfigError(f"search.lines(context={shown(context)}): must be a whole number, 0 or more")
     options: dict[str, object] = {
         "literal": literal,
         "case": case,
@@ -85,7 +111,7 @@ def lines(
         "exclude": list(exclude),
         "hidden": hidden,
         "ignore_files": ignore_files,
-        "context": context,
+        "context": count(context, "search.lines", "context", least=0),
         "max_per_file": None if max_per_file is None else count(max_per_file, "search.lines", "max_per_file"),
     }
     try:
@@ -104,4 +130,4 @@ async def _lines(pattern: str, root: StrPath, search: _native.Search) -> AsyncIt
 @cache
 def _function() -> Callable[[str, StrPath, _native.Search], Stream[Match]]:
     """Made as it is first used: statistics list a name from then on."""
-    return stream(name="search.lines")(_lines)
+    return own_stream(_lines, "search.lines")

@@ -84,11 +84,11 @@ mod _native {
         stream_statistics,
     };
     #[pymodule_export]
-    use super::plan::Plan;
-    #[pymodule_export]
     use super::plan::layer::Layer;
     #[pymodule_export]
     use super::plan::signature::check_call;
+    #[pymodule_export]
+    use super::plan::{Plan, own_name};
     #[pymodule_export]
     use super::policy::breaker::BreakerState;
     #[pymodule_export]

@@ -243,7 +243,7 @@ fn group<'py>(py: Python<'py>, effects: Vec<Bound<'py, PyAny>>, mode: Mode, name
         return Ok(None);
     }
     let children = children.into_iter().map(Bound::unbind).collect();
-    Ok(Some(Effect::of(py, Work::Group { children, mode }, Plan::bare(py, name)?.unbind())?))
+    Ok(Some(Effect::of(py, Work::Group { children, mode }, Plan::ours(py, name)?.unbind())?))
 }
 
 /// All of them as one native effect that yields a list; `None` when one of them needs Python.

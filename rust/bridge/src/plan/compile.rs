@@ -108,6 +108,12 @@ impl Plan {
         Self::without_layers(PyTuple::empty(py), name)
     }
 
+    /// The same under a name that the package gives itself.
+    pub(crate) fn ours<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, Plan>> {
+        own_name(name);
+        Self::bare(py, name)
+    }
+
     /// The plan by which a block of code waits for that policy: errors name both.
     pub(crate) fn of_block<'py>(policy: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, Plan>> {
         Self::without_layers(PyTuple::new(policy.py(), [policy])?, name)
@@ -151,11 +157,18 @@ impl Plan {
     }
 }
 
+/// Says that the package gives this name itself: however many others there are, it is counted by its own.
+#[pyfunction]
+#[pyo3(signature = (name, /))]
+pub(crate) fn own_name(name: &str) {
+    telemetry().effects.ours(name);
+}
+
 /// One plan a function: its effects share a name and its counters.
 macro_rules! plan {
     ($py:expr, $name:literal) => {{
         static PLAN: pyo3::sync::PyOnceLock<pyo3::Py<Plan>> = pyo3::sync::PyOnceLock::new();
-        PLAN.get_or_try_init($py, || Plan::bare($py, $name).map(pyo3::Bound::unbind)).map(|p| p.clone_ref($py))
+        PLAN.get_or_try_init($py, || Plan::ours($py, $name).map(pyo3::Bound::unbind)).map(|p| p.clone_ref($py))
     }};
 }
 pub(crate) use plan;

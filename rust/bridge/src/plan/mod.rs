@@ -9,5 +9,5 @@ mod plan;
 pub(crate) mod signature;
 mod terms;
 
-pub(crate) use compile::plan;
+pub(crate) use compile::{own_name, plan};
 pub(crate) use plan::*;

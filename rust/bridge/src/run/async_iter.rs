@@ -14,12 +14,12 @@ pub(super) fn iterator_of<'py>(given: &Bound<'py, PyAny>) -> PyResult<Option<Bou
         unsafe { (*ffi::Py_TYPE(o.as_ptr())).tp_as_async.as_ref().map(|slots| (slots.am_anext.is_some(), slots.am_aiter)) }
     };
     match slots(given) {
-        Some((true, _)) => Ok(Some(given.clone())),
-        Some((false, Some(aiter))) => {
+        Some((_, Some(aiter))) => {
             // SAFETY: the slot of that object's type gives an owned reference, or null with an error.
             let made = unsafe { Bound::from_owned_ptr_or_err(py, aiter(given.as_ptr()))? };
             Ok(slots(&made).is_some_and(|slots| slots.0).then_some(made))
         }
+        Some((true, None)) => Ok(Some(given.clone())),
         _ => Ok(None),
     }
 }

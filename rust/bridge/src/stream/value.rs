@@ -143,6 +143,9 @@ impl Stream {
     fn __await__(&self) -> PyResult<Py<PyAny>> {
         Err(self.misused("cannot be awaited, since it gives many items"))
     }
+    fn __anext__(&self) -> PyResult<Py<PyAny>> {
+        Err(self.misused("gives its items once it is open"))
+    }
     fn __iter__(&self) -> PyResult<Py<PyAny>> {
         Err(self.misused("gives its items asynchronously"))
     }

@@ -56,6 +56,12 @@ impl<T: Default> Names<T> {
         new
     }
 
+    /// The entry of a name that the package gives itself. There are few of these, and each has its own, beyond the
+    /// bound too.
+    pub fn ours(&self, name: &str) -> Arc<T> {
+        self.state.lock().known.entry(name.to_owned()).or_default().clone()
+    }
+
     /// All entries, in the order of their names; the shared one comes last.
     pub fn all(&self) -> Vec<(String, Arc<T>)> {
         let state = self.state.lock();
@@ -96,6 +102,17 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &names.of("name 0")));
         assert!(Arc::ptr_eq(&names.of("new"), &names.of(OTHER)));
         assert_eq!(names.all()[10].0, OTHER);
+    }
+
+    #[test]
+    fn names_of_ours_have_a_place_beyond_the_bound() {
+        let names = Names::<u8>::new(1);
+        names.of("first");
+        let ours = names.ours("fs.watch");
+        assert!(Arc::ptr_eq(&ours, &names.ours("fs.watch")));
+        assert!(Arc::ptr_eq(&ours, &names.of("fs.watch")));
+        assert!(Arc::ptr_eq(&names.of("second"), &names.of(OTHER)));
+        assert_eq!(names.folded(), 2);
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::fs::{failure, tree};
 
 /// The longest line, or in a search over lines the largest file, that a thread holds in memory.
 const LARGEST: usize = 128 << 20;
+/// A file of more bytes may have made the searcher's buffer grow, which is 64 KiB at first: UTF-16 takes up to half as
+/// many again in UTF-8.
+const FITS: usize = 32 << 10;
 
 /// A search that can be made: its pattern and its globs are compiled.
 pub struct Search {
@@ -49,14 +52,14 @@ impl Search {
             }
             let run = Run { root: &root, options: &options, feed, turn: Mutex::default() };
             builder.build_parallel().run(|| {
-                let (mut searcher, matcher, run) = (searcher(&options), matcher.clone(), &run);
+                let (mut searcher, matcher, run) = (new_searcher(&options), matcher.clone(), &run);
                 Box::new(move |seen| run.visit(seen, &mut searcher, &matcher))
             });
         })
     }
 }
 
-fn searcher(options: &Options) -> Searcher {
+fn new_searcher(options: &Options) -> Searcher {
     let mut builder = SearcherBuilder::new();
     builder.line_number(true).multi_line(options.multiline).heap_limit(Some(LARGEST));
     builder.before_context(options.context).after_context(options.context).max_matches(options.max_per_file);
@@ -129,7 +132,12 @@ impl Run<'_> {
         let path: Arc<Path> = tree::as_given(self.root, path.to_path_buf()).into();
         let max = self.options.max_per_file.unwrap_or(u64::MAX);
         let mut sink = FileSink::new(self.feed, &self.turn, matcher, &path, self.options.context, max);
-        let ended = searcher.search_reader(matcher, Watched { file, feed: self.feed }, &mut sink);
+        let mut file = Watched { file, feed: self.feed, read: 0 };
+        let ended = searcher.search_reader(matcher, &mut file, &mut sink);
+        if file.read > FITS {
+            // The size of the buffer says what is found before a null byte, and the memory that a thread holds.
+            *searcher = new_searcher(self.options);
+        }
         if !sink.end() {
             return false;
         }
@@ -150,6 +158,8 @@ impl Run<'_> {
 struct Watched<'a> {
     file: File,
     feed: &'a Shared<Match>,
+    /// Bytes, so far.
+    read: usize,
 }
 
 impl io::Read for Watched<'_> {
@@ -157,7 +167,9 @@ impl io::Read for Watched<'_> {
         if self.feed.is_closed() {
             return Err(io::Error::other("the search is over"));
         }
-        self.file.read(buffer)
+        let read = self.file.read(buffer)?;
+        self.read += read;
+        Ok(read)
     }
 }
 

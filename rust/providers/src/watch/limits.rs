@@ -14,9 +14,14 @@ pub(super) fn full() -> String {
     format!("the system's limit of watches is reached; raise {}", setting("max_user_watches"))
 }
 
-pub(super) fn instances(e: &io::Error) -> Vec<String> {
-    if Errno::from_io_error(e) != Some(Errno::MFILE) {
-        return Vec::new();
+/// The setting to raise where nothing can be watched because of that error.
+pub(super) fn of_all(e: &io::Error) -> Option<String> {
+    match Errno::from_io_error(e)? {
+        Errno::MFILE => {
+            let setting = setting("max_user_instances");
+            Some(format!("all: raise {setting}, unless it is the limit of open files that is reached"))
+        }
+        Errno::NOSPC => Some(format!("all: {}", full())),
+        _ => None,
     }
-    vec![format!("all: raise {}, unless it is the limit of open files that is reached", setting("max_user_instances"))]
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::kernel::{Event, Kernel, What};
-use super::limits::instances;
+use super::limits::of_all;
 use super::names::{Child, Id, Names};
 use super::routes::Routes;
 use super::settling::Settling;
@@ -55,7 +55,7 @@ impl Tree {
         stop: &dyn Fn() -> bool,
     ) -> Result<Self, (io::Error, Vec<String>)> {
         let kernel = Kernel::open().map_err(|e| {
-            let notes = instances(&e);
+            let notes = of_all(&e).into_iter().collect();
             (e, notes)
         })?;
         Self::of(kernel, root, settle, ignore_files, existing, stop)

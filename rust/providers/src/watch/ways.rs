@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::kernel::What;
+use super::limits::of_all;
 use super::tree::Tree;
 
 /// Links that lead to links, at most.
@@ -47,7 +48,10 @@ impl Tree {
                 self.unroute(&root);
                 self.enter(stop);
             }
-            _ => self.failed = routed.err(),
+            _ => {
+                self.failed = routed.err();
+                self.notes.extend(self.failed.as_ref().and_then(of_all));
+            }
         }
     }
 
