@@ -5,9 +5,10 @@ streams      stream, Stream, Idle
 composing    gather, race, amap (Work), chunked, deadline, priority (Priority)
 policies     Timeout, Retry (Backoff, constant, exponential, RetryBudget), Fallback, Pipeline, Policy
 with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache, Hedge
+elsewhere    On (pools)
 runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Dump, Statistics, EffectStatistics, LimitStatistics
 services     Key, need, sidecar, Health, ServiceHealth
-modules      errors: what can go wrong; fs: files; http: requests; process: programs; search: lines that match
+modules      errors: what can go wrong; fs: files; http: requests; pools: workers; process: programs; search: lines
 """
 
 import typing as _typing
@@ -43,6 +44,7 @@ from .policy import (
     Hedge,
     Idle,
     LimitStatistics,
+    On,
     Pipeline,
     Policy,
     RateLimit,
@@ -57,10 +59,10 @@ from .process._sidecar import sidecar
 from .telemetry._health import Health, ServiceHealth
 
 if _typing.TYPE_CHECKING:
-    from . import http, search
+    from . import http, pools, search
 else:
     #: Imported when they are first named: a program that has no use for them does not wait for them.
-    _LATER = frozenset(("http", "search"))
+    _LATER = frozenset(("http", "pools", "search"))
 
     def __getattr__(name: str) -> object:
         if name in _LATER:
@@ -105,6 +107,7 @@ __all__ = [
     "Cache",
     "Hedge",
     "Pipeline",
+    "On",
     "run",
     "Runtime",
     "Handle",
@@ -123,6 +126,7 @@ __all__ = [
     "errors",
     "fs",
     "http",
+    "pools",
     "process",
     "search",
 ]

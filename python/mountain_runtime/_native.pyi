@@ -126,6 +126,7 @@ __all__ = [
     "process_send",
     "process_terminal",
     "process_wait",
+    "process_worker",
     "process_watch_end",
     "process_watch_output",
     "race_native",
@@ -657,7 +658,17 @@ class Run:
 class Job:
     """A call of a blocking function, on its way to a thread and back."""
 
-    def __new__(cls, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], name: str, /) -> Self: ...
+    def __new__(
+        cls,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        name: str,
+        ask: Callable[[], object] | None = None,
+        /,
+    ) -> Self:
+        """Of a call of another process `ask` is called when it is to end. It answers in any case."""
+
     @property
     def fn(self) -> Callable[..., Any]: ...
     @property
@@ -1137,6 +1148,9 @@ def process_open(
     /,
 ) -> Effect[Child]:
     """Without `stderr` it goes where this process's goes. A sweep of `owner` kills it."""
+
+def process_worker(argv: tuple[_StrPath, ...], socket: int, owner: int | None, /) -> Effect[Child]:
+    """A copy of `socket` is its stdin; its stdout and stderr go where this process's go."""
 
 def process_terminal(
     argv: tuple[_StrPath, ...], cwd: _StrPath | None, columns: int, rows: int, owner: int | None, /

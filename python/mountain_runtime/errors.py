@@ -7,8 +7,11 @@
     │   ├── CircuitOpen             ... because what it calls has failed too often
     │   ├── Reentered               ... because it would wait for itself; a RuntimeError
     │   ├── ShuttingDown            ... because its runtime stops
-    │   └── ServiceMissing          ... because a service that it needs is not provided, or not up
+    │   ├── ServiceMissing          ... because a service that it needs is not provided, or not up
+    │   └── NoWorkers               ... because its pool has no workers, and gets none
     ├── TimedOut, a TimeoutError    the work may have run, in part or to its end
+    ├── WorkerLost                  the worker that had the work has ended; it may have run
+    ├── RemoteError                 the work has run and failed, with an error that cannot be built here
     ├── NotAccepted                 the work has run, and gave no value that its Retry(until=...) accepts
     ├── ConfigError, a ValueError   a setting that cannot work, raised where it is written
     └── InternalError               a panic in the native core: a bug of ours
@@ -24,14 +27,17 @@ __all__ = [
     "ConfigError",
     "InternalError",
     "MountainError",
+    "NoWorkers",
     "NotAccepted",
     "QueueFull",
     "RateLimited",
     "Reentered",
     "Rejected",
+    "RemoteError",
     "ServiceMissing",
     "ShuttingDown",
     "TimedOut",
+    "WorkerLost",
 ]
 
 
@@ -92,6 +98,10 @@ class ServiceMissing(Rejected):
     """No runtime here provides a service that the call needs, or it is not up; or pass it as an argument."""
 
 
+class NoWorkers(Rejected):
+    """The pool of the call has no workers: they do not start, or none came in time. The message says why."""
+
+
 class TimedOut(MountainError, TimeoutError):
     """Time ran out; the last failure before that, if there was one, is the `__cause__`.
 
@@ -111,6 +121,24 @@ class NotAccepted(MountainError):
     """A `Retry(until=...)` gave up: the last value, which it does not accept, is in `value`."""
 
     value: Any = None
+
+
+class WorkerLost(MountainError):
+    """The worker that had the call has ended: `Retry(on=WorkerLost)` outside of `On` says that it may run again."""
+
+    #: Whether the function may have run, in part or to its end. A call that had not begun goes to another worker.
+    may_have_run: bool = True
+
+
+class RemoteError(MountainError):
+    """The function failed on its worker with an error, or gave a value, that cannot be built anew here."""
+
+    #: The name of the error's class, with its module.
+    type: str = ""
+    #: Its message.
+    text: str = ""
+    #: Its traceback there.
+    traceback: str = ""
 
 
 class ConfigError(MountainError, ValueError):

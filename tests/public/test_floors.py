@@ -124,6 +124,7 @@ PACKAGE_ROOMS = [
     "process",
     "_services",
     "_runtime",
+    "pools",
     "_bind",
     "",
 ]

@@ -15,10 +15,10 @@ NAMES = {
     "gather", "race", "amap", "Work", "chunked", "deadline", "priority", "Priority",
     "stream", "Stream", "Idle",
     "Policy", "Timeout", "Retry", "Backoff", "constant", "exponential", "RetryBudget", "Fallback",
-    "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Hedge", "Pipeline",
+    "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Hedge", "Pipeline", "On",
     "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Dump", "Statistics", "EffectStatistics",
-    "LimitStatistics", "Key", "need", "sidecar", "Health", "ServiceHealth", "errors", "fs", "http", "process",
-    "search",
+    "LimitStatistics", "Key", "need", "sidecar", "Health", "ServiceHealth", "errors", "fs", "http", "pools",
+    "process", "search",
 }  # fmt: skip
 
 ERRORS = {
@@ -30,7 +30,10 @@ ERRORS = {
     "Reentered": ("Rejected", RuntimeError),
     "ShuttingDown": ("Rejected",),
     "ServiceMissing": ("Rejected",),
+    "NoWorkers": ("Rejected",),
     "TimedOut": ("MountainError", TimeoutError),
+    "WorkerLost": ("MountainError",),
+    "RemoteError": ("MountainError",),
     "NotAccepted": ("MountainError",),
     "ConfigError": ("MountainError", ValueError),
     "InternalError": ("MountainError",),
@@ -167,6 +170,10 @@ PARAMETERS = {
     "search.lines": "pattern, root=, *, literal=, case=, word=, multiline=, include=, exclude=, hidden=, "
     "ignore_files=, context=, max_per_file=, **other",
     "search.Match": "path, line, column, text, before=, after=, cut=",
+    "On": "pool",
+    "pools.Processes": "workers=, *, per_worker=, max_waiting=, max_calls=, max_memory=, runtime=, name=",
+    "pools.Processes.statistics": "self",
+    "pools.PoolStatistics": "workers, running, waiting, lost",
     "sidecar": "*argv, ready=, stop=, stop_tries=, grace=, restart=",
     "testing.VirtualClock.time": "self",
     "testing.VirtualClock.advance": "self, seconds",
@@ -246,6 +253,7 @@ def test_the_tree_of_errors() -> None:
         "mountain_runtime",
         "mountain_runtime.errors",
         "mountain_runtime.fs",
+        "mountain_runtime.pools",
         "mountain_runtime.process",
         "mountain_runtime.search",
         "mountain_runtime.testing",

@@ -26,6 +26,7 @@ from mountain_runtime import (
     Key,
     LimitStatistics,
     Ok,
+    On,
     Pipeline,
     Policy,
     Priority,
@@ -50,6 +51,7 @@ from mountain_runtime import (
     gather,
     http,
     need,
+    pools,
     priority,
     process,
     race,
@@ -57,7 +59,15 @@ from mountain_runtime import (
     search,
     stream,
 )
-from mountain_runtime.errors import CircuitOpen, NotAccepted, RateLimited, Rejected, TimedOut
+from mountain_runtime.errors import (
+    CircuitOpen,
+    NotAccepted,
+    NoWorkers,
+    RateLimited,
+    Rejected,
+    TimedOut,
+    WorkerLost,
+)
 from mountain_runtime.testing import Chaos, ChaosStatistics, VirtualClock, chaos
 
 P = ParamSpec("P")
@@ -156,6 +166,30 @@ def words(text: str) -> list[str]:
 def count(text: str, sep: str | None = None) -> int:
     """On a thread, under policies."""
     return len(text.split(sep))
+
+
+pool = pools.Processes(2, per_worker=4, runtime=Runtime, name="pool")
+
+
+@blocking(Timeout(30), Retry(on=WorkerLost), On(pool), Timeout(20))
+def on_pool(text: str) -> int:
+    """On a worker."""
+    return len(text)
+
+
+@effect(Fallback(lambda _error: None, on=NoWorkers), On(pool))
+async def awaited_on_pool(text: str) -> int:
+    """Likewise, a coroutine."""
+    return len(text)
+
+
+async def uses_pools() -> None:
+    """The types are those without `On`."""
+    assert_type(await on_pool("a"), int)
+    assert_type(await awaited_on_pool("a"), int | None)
+    assert_type(pool.statistics(), pools.PoolStatistics)
+    async with pool as same:
+        assert_type(same, pools.Processes)
 
 
 async def reversed_(text: str) -> str:

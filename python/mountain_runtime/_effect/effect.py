@@ -10,9 +10,11 @@ from ..errors import ConfigError
 from ..policy._arguments import check_name
 from ..policy._base import D, D_co, Policy, class_of, flatten, name_of, plan
 from ..policy._given import is_call, not_a_function, shown, way_to_policies
+from . import stoppable as _stoppable
 from . import threads as _threads
 from .kinds import check_async, check_sync
 from .need import filled, needs, on_thread, without_needs
+from .remote import distant, split
 
 __all__ = ["BlockingDecorator", "EffectDecorator", "blocking", "decorator", "effect"]
 
@@ -113,13 +115,21 @@ def _is_policy(given: object) -> bool:
 
 
 def _make_effect(fn: Callable[..., Any], policies: tuple[Policy[Any], ...], name: str) -> Callable[..., Any]:
+    if (parts := split(policies)) is not None:
+        return distant(fn, parts, name, _make_effect, threads=False)
     return cast("Callable[..., Any]", EffectFunction(filled(fn, name), plan(policies, name, fn)))
 
 
 def _make_blocking(fn: Callable[..., Any], policies: tuple[Policy[Any], ...], name: str) -> Callable[..., Any]:
+    if (parts := split(policies)) is not None:
+        return distant(fn, parts, name, functools.partial(_make_threaded, _stoppable.start), threads=True)
+    return _make_threaded(_threads.start, fn, policies, name)
+
+
+def _make_threaded(
+    start: Callable[..., Any], fn: Callable[..., Any], policies: tuple[Policy[Any], ...], name: str
+) -> Callable[..., Any]:
     return cast(
         "Callable[..., Any]",
-        EffectFunction(
-            fn, plan(policies, name, fn, skip=1), on_thread(functools.partial(_threads.start, name), fn, name)
-        ),
+        EffectFunction(fn, plan(policies, name, fn, skip=1), on_thread(functools.partial(start, name), fn, name)),
     )

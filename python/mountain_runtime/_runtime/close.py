@@ -6,6 +6,7 @@
     threads     blocking functions come back
     defer ...   deferred functions are called, the last added first
     stop ...    services stop, each when no other needs it any more
+    pool ...    workers end their runtimes, and themselves
     ... late    what has been submitted since the drain ends
     sweep       programs that are left over are killed
     spans       what was traced is exported, where the application traces
@@ -29,7 +30,7 @@ from ..errors import TimedOut
 from ..telemetry import _otel
 from .deferred import Deferred
 from .in_flight import SHARE, InFlight
-from .owner import Owner
+from .owner import Closes, Owner
 
 __all__ = ["close"]
 
@@ -51,6 +52,8 @@ async def close(owner: Owner, services: Services, deferred: Deferred, clock: Clo
     await in_flight.end_late("threads", share)
     await deferred.call(owner, clock, steps, in_flight)
     await services.stop(clock, steps)
+    for pool in reversed(owner._pools):
+        await steps.run(f"pool {pool.name}", "abandoned", functools.partial(_end_pool, pool, clock))
     await in_flight.end_late("stop", SHARE)
     await steps.run("sweep", "abandoned", lambda: _sweep(owner))
     if _otel.traces():
@@ -83,6 +86,11 @@ async def _join(owner: Owner, clock: Clock, share: float) -> list[Left]:
     while (running := owner._pool.running(owner)) and until() > clock.now():  # noqa: ASYNC110 - threads know no loop
         await asyncio.sleep(min(0.01, max(until() - clock.now(), 0.0)))
     return [Left(name, _stacks.of_thread(ident)) for ident, name in running]
+
+
+async def _end_pool(pool: Closes, clock: Clock) -> list[Left]:
+    """A pool that was closed before has nothing to end. What does not end in its share of the time is killed."""
+    return [Left(what) for what in await pool._close(max(clock.left(), 0.0) * SHARE)]
 
 
 async def _sweep(owner: Owner) -> list[Left]:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from .._effect import children as _children
 from .._effect import threads as _threads
@@ -25,6 +25,14 @@ __all__ = ["Owner"]
 T = TypeVar("T")
 
 
+class Closes(Protocol):
+    """A pool of workers."""
+
+    name: str
+
+    async def _close(self, seconds: float) -> list[str]: ...
+
+
 class Owner(Scope):
     """Begins tasks in contexts that name it, and keeps them until they end."""
 
@@ -37,6 +45,8 @@ class Owner(Scope):
         self._setup(workers, max_in_flight)
         #: Threads of its own for blocking functions, if it has any.
         self._own_threads = None if threads is None else _threads.Pool(count(threads, "Runtime", "threads"))
+        #: The pools of workers that were started here, which it closes.
+        self._pools: list[Closes] = []
         #: Set when it drains: it takes no more work of others.
         self._drains = Flag()
         #: The loop on which it was entered, and the id of that loop's thread.

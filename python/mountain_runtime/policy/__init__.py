@@ -9,6 +9,7 @@ from .concurrency import ConcurrencyLimit, LimitStatistics
 from .fallback import Fallback
 from .hedge import Hedge
 from .idle import Idle
+from .on import On
 from .pipeline import Pipeline
 from .rate import RateLimit
 from .retry import Retry
@@ -23,6 +24,7 @@ __all__ = [
     "Hedge",
     "Idle",
     "LimitStatistics",
+    "On",
     "Pipeline",
     "Policy",
     "RateLimit",

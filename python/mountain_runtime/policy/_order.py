@@ -29,7 +29,7 @@ def warnings(parts: list[Part]) -> list[str]:
                 found += _fallback(part, around, inside)
             case "hedge":
                 found += _hedge(part, inside)
-            case "breaker" | "chaos" | "idle":
+            case "breaker" | "chaos" | "idle" | "on":
                 pass
     return found
 

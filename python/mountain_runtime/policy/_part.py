@@ -14,7 +14,7 @@ Errors = tuple[type[Exception], ...]
 class Part:
     """One policy of a stack."""
 
-    kind: Literal["timeout", "retry", "places", "rate", "breaker", "cache", "fallback", "hedge", "chaos", "idle"]
+    kind: Literal["timeout", "retry", "places", "rate", "breaker", "cache", "fallback", "hedge", "chaos", "idle", "on"]
     #: As it is written.
     text: str
     does: str

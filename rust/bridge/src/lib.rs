@@ -131,7 +131,7 @@ mod _native {
     #[pymodule_export]
     use super::providers::process::{
         process_close_stdin, process_end, process_next, process_open, process_run, process_send, process_wait, process_watch_end,
-        process_watch_output, sweep_groups,
+        process_watch_output, process_worker, sweep_groups,
     };
     #[cfg(feature = "search")]
     #[pymodule_export]

@@ -37,6 +37,8 @@ pub(crate) enum Backing {
     Native(Abort),
     Task(Py<PyAny>),
     Job(Arc<JobState>),
+    /// Work of another process: the function that asks it to end. It answers in any case.
+    Elsewhere(Py<PyAny>),
     /// One of the calls that become one call of a list.
     Item(Py<PyAny>),
 }

@@ -1,6 +1,6 @@
 //! Cancels a handle's work. A native call is asked to end and a task is cancelled: the handle ends when they have. A
 //! handle that a parked run awaits ends at once, an item of a batch too unless it is the last, and so does a thread's
-//! job, which cannot be stopped: its call goes on without it.
+//! job, which cannot be stopped: its call goes on without it. Work of another process is asked to end, and answers.
 
 use std::sync::Arc;
 
@@ -25,21 +25,28 @@ impl Handle {
             Task(Py<PyAny>),
             Now(Option<Arc<JobState>>),
             Leave(Py<PyAny>, u32),
+            Ask(Py<PyAny>),
         }
         let py = slf.py();
         let me = slf.get();
         let way = {
-            let s = me.state.lock();
-            match s.backing() {
+            let mut s = me.state.lock();
+            let asked = s.asked;
+            let way = match s.backing() {
                 None => return Ok(false),
                 Some(Backing::Native(_)) => Way::Abort,
                 Some(Backing::Task(task)) => Way::Task(task.clone_ref(py)),
                 Some(Backing::Parked) => Way::Now(None),
                 Some(Backing::Job(job)) => Way::Now(Some(job.clone())),
                 // It was the last one, and waits for the task of its batch.
-                Some(Backing::Item(_)) if s.asked => return Ok(true),
+                Some(Backing::Item(_) | Backing::Elsewhere(_)) if asked => return Ok(true),
                 Some(Backing::Item(calls)) => Way::Leave(calls.clone_ref(py), s.place),
+                Some(Backing::Elsewhere(ask)) => Way::Ask(ask.clone_ref(py)),
+            };
+            if let Way::Ask(_) = way {
+                s.asked = true;
             }
+            way
         };
         match way {
             Way::Task(task) => {
@@ -69,6 +76,11 @@ impl Handle {
                 }
                 Self::resolve(slf, Phase::Cancelled, false)?;
             }
+            Way::Ask(ask) => {
+                me.set_message(msg);
+                ask.call0(py)?;
+                Self::shield_waiters(slf)?;
+            }
             Way::Leave(calls, place) => {
                 me.set_message(msg);
                 match calls.bind(py).cast::<Calls>()?.get().leave(py, place)? {
@@ -94,7 +106,7 @@ impl Handle {
         slf.get().goes_back();
         let goes_on = {
             let s = slf.get().state.lock();
-            s.owner.is_some() || s.asked || !matches!(s.backing(), Some(Backing::Native(_) | Backing::Job(_) | Backing::Item(_)))
+            s.owner.is_some() || s.asked || matches!(s.backing(), None | Some(Backing::Parked | Backing::Task(_)))
         };
         // In the child of a fork the work is the parent's.
         if goes_on || !slf.get().event_loop.get(slf.py()).is_ok_and(|event_loop| registry::serves(&event_loop)) {

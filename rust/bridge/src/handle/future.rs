@@ -85,7 +85,7 @@ impl Handle {
         let plan = self.plan.as_ref()?.get();
         let doing = match self.state.lock().backing()? {
             Backing::Native(abort) => abort.doing(),
-            Backing::Job(_) | Backing::Item(_) => Doing::Running,
+            Backing::Job(_) | Backing::Item(_) | Backing::Elsewhere(_) => Doing::Running,
             Backing::Parked | Backing::Task(_) => return None,
         };
         let (doing, policy) = plan.told_of(py, doing);

@@ -249,7 +249,8 @@ impl Handle {
         visit.call(&self.plan)?;
         let Some(s) = self.state.try_lock() else { return Ok(()) };
         match &s.now {
-            Now::Pending(Backing::Task(object), _) | Now::Ended(Phase::Value(object) | Phase::Error(object)) => {
+            Now::Pending(Backing::Task(object) | Backing::Elsewhere(object), _)
+            | Now::Ended(Phase::Value(object) | Phase::Error(object)) => {
                 visit.call(object)?;
             }
             Now::Pending(Backing::Item(calls), _) => visit.call(calls)?,

@@ -39,12 +39,22 @@ pub(crate) struct Job {
 #[pymethods]
 impl Job {
     #[new]
-    #[pyo3(signature = (r#fn, args, kwargs, name, /))]
-    fn new(py: Python<'_>, r#fn: Py<PyAny>, args: Py<PyTuple>, kwargs: Py<PyDict>, name: String) -> PyResult<Bound<'_, Self>> {
+    /// Of a call of another process, which no thread here begins, `ask` is called with nothing when the call is to end.
+    /// It answers in any case, and its caller waits for that.
+    #[pyo3(signature = (r#fn, args, kwargs, name, ask = None, /))]
+    fn new(
+        py: Python<'_>,
+        r#fn: Py<PyAny>,
+        args: Py<PyTuple>,
+        kwargs: Py<PyDict>,
+        name: String,
+        ask: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'_, Self>> {
         let port = Port::current(py)?;
         let plan = Plan::bare(py, &name)?.unbind();
         let state = Arc::new(JobState::queued());
-        let handle = Handle::new(py, &port.get().event_loop, Some(plan), Backing::Job(state.clone()))?;
+        let backing = ask.map_or_else(|| Backing::Job(state.clone()), Backing::Elsewhere);
+        let handle = Handle::new(py, &port.get().event_loop, Some(plan), backing)?;
         // SAFETY: makes a new reference to a copy of the current context.
         let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
         let shared = port.get().shared.clone();

@@ -41,14 +41,18 @@ impl JobState {
         begins
     }
 
-    /// Ends the call, and posts its result unless the job was abandoned.
+    /// Ends the call, and posts its result unless the caller has gone on. Work that runs on no thread never begins.
     pub(crate) fn end(&self, post: impl FnOnce()) {
-        let left = self.at.swap(ENDED, Ordering::AcqRel) == LEFT;
-        // Saturating: a fork may have reset the gauge.
-        let _ = BUSY.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        let was = self.at.swap(ENDED, Ordering::AcqRel);
+        if was == RUNNING || was == LEFT {
+            // Saturating: a fork may have reset the gauge.
+            let _ = BUSY.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        }
         self.let_go();
-        if left {
+        if was == LEFT {
             ABANDONED.fetch_sub(1, Ordering::Relaxed);
+        }
+        if was == LEFT || was == ENDED {
             return;
         }
         post();

@@ -1,6 +1,7 @@
 //! The effects of `mountain_runtime.process`.
 
 use std::ffi::OsString;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +29,17 @@ type Environment = Option<Vec<(OsString, OsString)>>;
 /// Without an environment, this process's own as it is now: read here, where no other Python code can change it
 /// meanwhile.
 fn command(argv: &Bound<'_, PyTuple>, cwd: Option<PathBuf>, env: Environment, stderr: bool) -> PyResult<Arc<Command>> {
+    program(argv, cwd, env, stderr).map(Arc::new)
+}
+
+fn program(argv: &Bound<'_, PyTuple>, cwd: Option<PathBuf>, env: Environment, stderr: bool) -> PyResult<Command> {
     let argv = argv.iter().map(|a| a.extract::<PathBuf>().map(PathBuf::into_os_string)).collect::<PyResult<_>>()?;
     let cwd = cwd.map(PathBuf::into_os_string);
     let command = match env {
         Some(env) => Command::new(argv, cwd, env, stderr),
         None => Command::new(argv, cwd, std::env::vars_os(), stderr),
     };
-    command.map(Arc::new).map_err(invalid)
+    command.map_err(invalid)
 }
 
 /// Those of its options that a repr shows: neither its input nor an environment, which may be secret.
@@ -95,6 +100,22 @@ pub(crate) fn process_open<'py>(
 ) -> PyResult<Bound<'py, Effect>> {
     let command = command(&argv, cwd, env, stderr)?;
     Effect::of(py, Work::native(process::Open { command, owner, terminal: None }), plan!(py, "process.open")?)
+}
+
+/// Python of this package at the other end of a socket: a copy of `socket` is its stdin, and its stdout and stderr are
+/// this process's.
+#[pyfunction]
+#[pyo3(signature = (argv, socket, owner, /))]
+pub(crate) fn process_worker<'py>(
+    py: Python<'py>,
+    argv: Bound<'py, PyTuple>,
+    socket: RawFd,
+    owner: Option<usize>,
+) -> PyResult<Bound<'py, Effect>> {
+    // SAFETY: the caller holds it open during the call.
+    let socket = unsafe { BorrowedFd::borrow_raw(socket) }.try_clone_to_owned()?;
+    let command = Arc::new(program(&argv, None, None, false)?.with_stdin(socket));
+    Effect::of(py, Work::native(process::Open { command, owner, terminal: None }), plan!(py, "process.worker")?)
 }
 
 #[cfg(feature = "terminal")]

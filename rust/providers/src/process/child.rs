@@ -92,9 +92,10 @@ impl Child {
         terminal: Option<Size>,
     ) -> Result<(), Error> {
         let refused = |e: &io::Error| self.command.refused(e.raw_os_error().unwrap_or(libc::EAGAIN), false);
-        let plumbing = match terminal {
-            Some(size) => Plumbing::terminal(size),
-            None => Plumbing::pipes(talks, self.command.stderr),
+        let plumbing = match (terminal, self.command.take_stdin()) {
+            (Some(size), _) => Plumbing::terminal(size),
+            (None, Some(stdin)) => Plumbing::given(stdin),
+            (None, None) => Plumbing::pipes(talks, self.command.stderr),
         };
         let Plumbing { ours: [ours_in, ours_out, ours_err], theirs } = plumbing.map_err(|e| refused(&e))?;
         let Some(guard) = desk.guard() else { return Err(self.command.refused(libc::EAGAIN, false)) };

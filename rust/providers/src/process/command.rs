@@ -1,6 +1,7 @@
 //! A program to start: checked and laid out before it comes to the thread that starts it, where every moment counts.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 #[cfg(target_os = "linux")]
 use std::ptr;
@@ -8,6 +9,7 @@ use std::ptr;
 #[cfg(target_os = "linux")]
 use libc::c_char;
 use mountain_core::error::{Error, OsError};
+use mountain_core::sync::Mutex;
 
 /// A program with its arguments, folder and environment.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct Command {
     environment: Vec<CString>,
     /// Whether its stderr is read, or goes where this process's goes.
     pub stderr: bool,
+    /// Its stdin in place of a pipe, until it is started; its stdout then goes where this process's goes.
+    stdin: Mutex<Option<OwnedFd>>,
 }
 
 impl Command {
@@ -49,7 +53,17 @@ impl Command {
         let places = places(program, path.as_deref().unwrap_or(OsStr::new("/bin:/usr/bin")))?;
         let argv = argv.into_iter().map(|a| c_string(a.into_vec())).collect::<Result<_, _>>()?;
         let folder = folder.map(|f| c_string(f.into_vec())).transpose()?;
-        Ok(Command { argv, places, folder, environment: pairs, stderr })
+        Ok(Command { argv, places, folder, environment: pairs, stderr, stdin: Mutex::new(None) })
+    }
+
+    /// The same with `stdin` as its stdin, and with this process's stdout.
+    #[must_use]
+    pub fn with_stdin(self, stdin: OwnedFd) -> Self {
+        Command { stdin: Mutex::new(Some(stdin)), ..self }
+    }
+
+    pub(super) fn take_stdin(&self) -> Option<OwnedFd> {
+        self.stdin.lock().take()
     }
 
     /// As it was given.

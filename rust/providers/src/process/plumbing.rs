@@ -22,6 +22,12 @@ impl Plumbing {
         Plumbing { ours: [ours_in, ours_out, ours_err], theirs: [theirs_in, theirs_out, theirs_err] }.ready()
     }
 
+    /// `stdin` as it is; the others are this process's.
+    pub(super) fn given(stdin: OwnedFd) -> io::Result<Self> {
+        let stdout = sys::copy_of_stdout();
+        Ok(Plumbing { ours: [None, None, None], theirs: [Some(sys::above_standard(stdin)?), stdout, None] })
+    }
+
     /// One terminal for all three.
     pub(super) fn terminal(size: Size) -> io::Result<Self> {
         let (ours, theirs) = pty::open(size)?;

@@ -26,6 +26,12 @@ pub(super) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
     unsafe { Ok(OwnedFd::from_raw_fd(checked(libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3))?)) }
 }
 
+/// None where this process has closed its own.
+pub(super) fn copy_of_stdout() -> Option<OwnedFd> {
+    // SAFETY: a descriptor is copied, which is refused where there is none; the copy is new and ours.
+    unsafe { checked(libc::fcntl(1, libc::F_DUPFD_CLOEXEC, 3)).ok().map(|fd| OwnedFd::from_raw_fd(fd)) }
+}
+
 pub(super) fn never_block(fd: &OwnedFd) -> io::Result<()> {
     // SAFETY: flags of a descriptor of ours.
     checked(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }).map(drop)

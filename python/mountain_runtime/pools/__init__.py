@@ -1,0 +1,10 @@
+"""Pools: workers that effects run on, by `On(pool)` in a function's list.
+
+`Processes` are worker processes of this machine, for work that computes, and for functions that must be stopped however
+they behave.
+"""
+
+from ._pool import Pool, PoolStatistics
+from ._processes import Processes
+
+__all__ = ["Pool", "PoolStatistics", "Processes"]

@@ -1,0 +1,73 @@
+"""A call on its way to a worker and back."""
+
+import pickle
+import struct
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .._effect.remote import Remote
+from .._native import Job, current_deadline, priority_var
+from ..telemetry import _otel
+from ._packing import pack
+
+if TYPE_CHECKING:
+    from ._member import Member
+
+__all__ = ["Call", "Meta", "envelope"]
+
+#: The lengths of the function's name and of what goes with the call.
+_HEAD = struct.Struct("<HH")
+
+#: When its time is over, by the clock of this machine; its priority; its trace, as headers.
+Meta = tuple[float | None, int, dict[str, str] | None]
+
+
+class Call:
+    """One execution. Its steps, each on the manager's thread:
+
+    1. It waits in the pool's lanes. A cancel ends it there.
+    2. A worker has it. From now on it ends by the worker's answer, by the worker's end, or by the manager that ends the
+       worker, and in no other way.
+    3. A cancel is sent to the worker. The caller waits for the end, whichever that is, and is told of it alone.
+    """
+
+    __slots__ = ("asked", "head", "job", "member", "number", "packed", "priority", "remote")
+
+    def __init__(
+        self, remote: Remote, args: tuple[Any, ...], kwargs: dict[str, Any], ask: "Callable[[Call], object]"
+    ) -> None:
+        self.remote = remote
+        self.packed = pack((args, kwargs), *args, *kwargs.values())
+        self.priority = priority_var.get(1)
+        self.head = _head(remote, self.priority)
+        #: How its end comes to its caller's loop, from any thread; a cancel calls `ask`.
+        self.job = Job(ask, (), {}, remote.name, lambda: ask(self))
+        self.number = 0
+        self.member: Member | None = None
+        #: It was cancelled.
+        self.asked = False
+
+    @property
+    def body(self) -> bytes:
+        """Its envelope."""
+        return self.head + self.packed.body
+
+
+def _head(remote: Remote, priority: int) -> bytes:
+    until = current_deadline()
+    trace = dict(_otel.outgoing()) or None
+    meta = b""
+    if until is not None or priority != 1 or trace:
+        meta = pickle.dumps((None if until is None else time.monotonic() + until.remaining(), priority, trace), 5)
+    where = f"{remote.module}:{remote.qualname}".encode()
+    return _HEAD.pack(len(where), len(meta)) + where + meta
+
+
+def envelope(body: memoryview) -> tuple[str, str, Meta | None, memoryview]:
+    """Of a call's message: the function's module and name, what goes with it, and its packed arguments."""
+    where, meta = _HEAD.unpack_from(body)
+    at = _HEAD.size
+    module, _, qualname = str(body[at : at + where], "utf-8").partition(":")
+    at += where
+    return module, qualname, pickle.loads(body[at : at + meta]) if meta else None, body[at + meta :]

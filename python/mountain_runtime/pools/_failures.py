@@ -1,0 +1,65 @@
+"""Errors on their way between processes: each comes back as itself where pickle can build it anew."""
+
+import contextlib
+import pickle
+import traceback
+from types import TracebackType
+from typing import cast
+
+from ..errors import RemoteError
+
+__all__ = ["RemoteTraceback", "packed", "unpacked"]
+
+
+class RemoteTraceback(Exception):
+    """The traceback of a worker, as text: the cause of the error that came from there."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+def packed(error: BaseException) -> bytes:
+    """An error with its traceback. One that pickle cannot build anew goes as text alone."""
+    # Without the frames of this package, in which its function was called.
+    text = "".join(traceback.format_exception(type(error), error, _users(error)))
+    kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    try:
+        message = str(error)
+    except Exception as failure:
+        message = f"(its __str__ raised {type(failure).__name__})"
+    itself = b""
+    with contextlib.suppress(Exception):
+        itself = pickle.dumps(error, 5)
+        if type(pickle.loads(itself)) is not type(error):
+            itself = b""
+    most = 48 << 10
+    if len(itself) > most:
+        itself = b""
+    return pickle.dumps((itself, kind, message[:4096], text[-8192:]), 5)
+
+
+def unpacked(body: bytes | memoryview, effect: str) -> BaseException:
+    """The error of a message."""
+    itself, kind, message, text = cast("tuple[bytes, str, str, str]", pickle.loads(body))
+    error: BaseException | None = None
+    if itself:
+        with contextlib.suppress(Exception):
+            error = pickle.loads(itself)
+    if not isinstance(error, BaseException):
+        error = RemoteError(f"{kind}: {message}", effect=effect)
+        error.type, error.text, error.traceback = kind, message, text
+    with contextlib.suppress(Exception):  # a frozen one stays as it is
+        error.__cause__ = RemoteTraceback(text)
+    return error
+
+
+def _users(error: BaseException) -> TracebackType | None:
+    """The traceback from the first frame that is not of this package."""
+    at = error.__traceback__
+    while at is not None and at.tb_frame.f_globals.get("__name__", "").startswith("mountain_runtime"):
+        at = at.tb_next
+    return at or error.__traceback__

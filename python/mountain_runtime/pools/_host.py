@@ -1,0 +1,332 @@
+"""The calls of a worker: begun in their order, so many at a time, each on a thread or in the runtime's loop.
+
+1. One thread reads: a call that arrives stands in line.
+2. Where there is a place, the next in line begins: its number is written on the page that the pool sees. A function
+   that stands alone runs on the thread that read it, which lets another read; anything else is an effect in the loop.
+3. Its answer is packed and sent where it ends. A thread goes on with the next in line; answers of short calls go
+   together. Where every thread is at work, the loop reads, a few milliseconds late.
+4. A cancel of a call in line gives it back. One at work is asked to stop.
+5. A call has ended when its functions on threads have. If one does not come back within the grace, the pool hears that,
+   and ends this process.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import mmap
+import os
+import pickle
+import struct
+import sys
+import threading
+import time
+from collections import deque
+from contextvars import Context, copy_context
+from typing import Any, NoReturn, cast
+
+from .._effect.remote import find
+from .._effect.stoppable import Stoppable, begun_here
+from .._runtime.runtime import Runtime
+from .._tasks.exits import EXITS
+from ._failures import packed as packed_error
+from ._frames import FRAMES, Frame, Kind, Link, frame
+from ._packing import pack
+from ._work import Work, enter, took
+
+__all__ = ["Host"]
+
+_PAGE = struct.Struct("<Q")
+#: Seconds in which functions on threads are to come back, and between two looks.
+_GRACE, _LOOK = 0.5, 0.01
+#: Seconds that an answer may wait for others.
+_TOGETHER = 0.001
+#: Seconds without a call until memory goes back to the system, and between two looks at what no thread reads.
+_IDLE, _POLL = 1.0, 0.005
+
+
+class Host:
+    """Serves the calls of one worker."""
+
+    def __init__(self, link: Link, page: mmap.mmap, places: int, number: int) -> None:
+        self.number = number
+        self.runtime: Runtime = cast("Runtime", None)
+        self.ready = False
+        self._link = link
+        self._page = page
+        self._places = places
+        #: Held by the thread that reads.
+        self._reading = threading.Lock()
+        self._sending = threading.Lock()
+        #: For the line, the calls at work, and the page.
+        self._lock = threading.Lock()
+        self._line: deque[Work] = deque()
+        self._at_work: dict[int, Work] = {}
+        self._threads = 0
+        #: Threads that run no function: they read, or wait to.
+        self._idle = 0
+        self._context: Context = copy_context()
+        self._last = 0.0
+        self._trimmed = True
+
+    async def serve(self) -> None:
+        """Serves until the pool ends it."""
+        self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
+        self._over = asyncio.Event()
+        self.ready = True
+        self._add_thread()
+        self._look()
+        await self._over.wait()
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Sends a record of a log; what of it cannot be pickled is left out."""
+        try:
+            body = pickle.dumps(record, 5)
+        except Exception:
+            plain = {key: value for key, value in record.items() if isinstance(value, (str, int, float, type(None)))}
+            body = pickle.dumps(plain, 5)
+        if len(body) < FRAMES:
+            self._send(frame(Kind.LOG, body=body))
+
+    def _send(self, packet: bytes, fd: int | None = None) -> None:
+        with self._sending:
+            self._link.send(packet, fd)
+
+    # -- step 1: by the thread that reads ------------------------------------------------------------------------------
+
+    def _receive(self, *, wait: bool) -> bool:
+        """Reads one packet. False: there is none, or there will be none."""
+        try:
+            received = self._link.receive(wait=wait)
+        except BlockingIOError:
+            return False
+        if received is None:
+            self._loop.call_soon_threadsafe(self._over.set)
+            return False
+        frames, fd = received
+        for message in frames:
+            self._hear(message, fd)
+        return True
+
+    def _hear(self, message: Frame, fd: int | None) -> None:
+        kind, number, _, body = message
+        if kind == Kind.CALL:
+            work = Work(number, body, fd)
+            with self._lock:
+                self._line.append(work)
+        elif kind == Kind.CANCEL:
+            self._loop.call_soon_threadsafe(self._cancel, number)
+        elif kind == Kind.RECALL:
+            with self._lock:
+                line, self._line = self._line, deque()
+            self._give_back(list(line))
+        elif kind == Kind.CLOSE:
+            self._loop.call_soon_threadsafe(self._over.set)
+
+    def _give_back(self, works: list[Work]) -> None:
+        for work in works:
+            if work.fd is not None:
+                os.close(work.fd)
+        if works:
+            self._send(frame(Kind.RETURNED, body=pickle.dumps([work.number for work in works])))
+
+    # -- step 2: by any thread -----------------------------------------------------------------------------------------
+
+    def _next(self) -> Work | None:
+        """The next function for a thread, where there is a place. Effects before it begin in the loop."""
+        while True:
+            with self._lock:
+                if not self._line or len(self._at_work) >= self._places:
+                    return None
+                work = self._line.popleft()
+                self._at_work[work.number] = work
+                _PAGE.pack_into(self._page, 0, work.number)
+            try:
+                work.remote = remote = find(work.module, work.qualname)
+            except BaseException as error:
+                self._end(work)
+                self._send(frame(Kind.ERROR, work.number, packed_error(error)))
+                continue
+            if remote.plain:
+                work.function = Stoppable(remote.fn)
+                return work
+            self._loop.call_soon_threadsafe(self._begin, work)
+
+    def _end(self, work: Work) -> None:
+        """Its place is free."""
+        with self._lock:
+            self._at_work.pop(work.number, None)
+        self._last, self._trimmed = time.monotonic(), False
+
+    def _begin(self, work: Work) -> None:
+        work.task = self._loop.create_task(self._as_effect(work), context=self._context.copy())
+
+    # -- threads -------------------------------------------------------------------------------------------------------
+
+    def _add_thread(self, work: Work | None = None) -> None:
+        with self._lock:
+            self._threads += 1
+        threading.Thread(target=self._live, args=(work,), name="mountain-worker", daemon=True).start()
+
+    def _live(self, work: Work | None) -> None:
+        """Reads until there is a function for it, and then lets another thread read."""
+        while True:
+            if work is None:
+                with self._lock:
+                    self._idle += 1
+                with self._reading:
+                    while (work := self._next()) is None:
+                        if not self._receive(wait=True):
+                            return
+                with self._lock:
+                    self._idle -= 1
+                    more = self._idle == 0 and self._threads < self._places
+                if more:
+                    self._add_thread()
+            self._run_all(work)
+            work = None
+
+    def _run_all(self, work: Work | None) -> None:
+        """Runs a function, and those that are next. Answers of short calls go together."""
+        answers: list[bytes] = []
+        size, since = 0, 0.0
+        while work is not None:
+            answer, fd = self._run(work)
+            self._end(work)
+            work = self._next()
+            if fd is not None:
+                self._flush(answers)
+                self._send(answer, fd)
+                os.close(fd)
+                continue
+            if not answers:
+                size, since = 0, time.monotonic()
+            answers.append(answer)
+            size += len(answer)
+            if work is None or size > FRAMES or time.monotonic() - since > _TOGETHER:
+                self._flush(answers)
+        self._flush(answers)
+
+    def _flush(self, answers: list[bytes]) -> None:
+        if answers:
+            self._send(b"".join(answers))
+            answers.clear()
+
+    def _run(self, work: Work) -> tuple[bytes, int | None]:
+        """Runs a function, and gives its answer."""
+        assert work.remote is not None
+        assert work.function is not None
+        began = time.perf_counter()
+        try:
+            args, kwargs = work.take()
+            value = self._context.copy().run(work.function, *args, **kwargs)
+            return self._value(work, value, began)
+        except EXITS as error:
+            self._exits(work, error)
+        except BaseException as error:
+            return frame(Kind.ERROR, work.number, packed_error(error), took(began)), None
+
+    # -- in the loop -------------------------------------------------------------------------------------------------
+
+    async def _as_effect(self, work: Work) -> None:
+        assert work.remote is not None
+        begun: list[Stoppable] = []
+        begun_here.set(begun)
+        began = time.perf_counter()
+        watch = self._loop.create_task(self._watch(work, begun)) if work.remote.threads else None
+        fd = None
+        try:
+            args, kwargs = work.take()
+            enter(work.meta, work.remote.name)
+            answer, fd = self._value(work, await work.remote.inner(*args, **kwargs), began)
+        except EXITS as error:
+            self._exits(work, error)
+        except BaseException as error:
+            answer = frame(Kind.ERROR, work.number, packed_error(error), took(began))
+        if watch is not None:
+            watch.cancel()
+            if not await self._came_back(begun):
+                answer = frame(Kind.STUCK, work.number, work.remote.name.encode()) + answer
+        self._end(work)
+        self._send(answer, fd)
+        if fd is not None:
+            os.close(fd)
+        if (following := self._next()) is not None:
+            self._add_thread(following)
+
+    async def _came_back(self, begun: list[Stoppable]) -> bool:
+        """Step 5."""
+        until = self._loop.time() + _GRACE
+        for each in begun:
+            each.stop()
+        while any(each.at_work for each in begun) and self._loop.time() < until:
+            try:
+                await asyncio.sleep(_LOOK)
+            except asyncio.CancelledError:
+                continue  # it ends anyway
+        return not any(each.at_work for each in begun)
+
+    async def _watch(self, work: Work, begun: list[Stoppable]) -> None:
+        """Ends functions whose attempt was given up, while the call goes on."""
+        assert work.remote is not None
+        while True:
+            await asyncio.sleep(_GRACE / 5)
+            left = [each for each in begun if each.at_work and each.handle is not None and each.handle.cancelled()]
+            if left and not await self._came_back(left):
+                self._send(frame(Kind.STUCK, work.number, work.remote.name.encode()))
+
+    # -- steps 3 to 5 ------------------------------------------------------------------------------------------------
+
+    def _value(self, work: Work, value: object, began: float) -> tuple[bytes, int | None]:
+        try:
+            packed = pack(value, value)
+            fd = packed.write() if packed.large else None
+        except Exception as error:
+            name = work.remote.name if work.remote is not None else work.qualname
+            wrong = pickle.PicklingError(f"the result of {name} cannot be pickled: {error}. The function has run")
+            return frame(Kind.ERROR, work.number, packed_error(wrong), took(began)), None
+        return frame(Kind.VALUE, work.number, packed.body, took(began)), fd
+
+    def _cancel(self, number: int) -> None:
+        with self._lock:
+            work = next((work for work in self._line if work.number == number), None)
+            if work is not None:
+                self._line.remove(work)
+            else:
+                work = self._at_work.get(number)
+                if work is None:
+                    return  # its answer is on its way
+                if work.task is None:
+                    if work.function is not None:
+                        work.function.stop()
+                    return
+                self._send(frame(Kind.STOPPING, number))
+                work.task.cancel()
+                return
+        self._give_back([work])
+
+    def _exits(self, work: Work, error: BaseException) -> NoReturn:
+        """The function ends this process, as it would a program."""
+        code = error.code if isinstance(error, SystemExit) else 1
+        self._send(frame(Kind.EXITS, work.number, f"it ended by {type(error).__name__}: {error}".encode()[:4096]))
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+    def _look(self) -> None:
+        """Reads where every thread is at work. Gives memory back when no call has come for a while."""
+        idle = time.monotonic() - self._last
+        if self._reading.acquire(blocking=False):
+            try:
+                while self._receive(wait=False):
+                    pass
+            finally:
+                self._reading.release()
+            if (work := self._next()) is not None:
+                self._add_thread(work)
+        elif not self._trimmed and not self._at_work and idle > _IDLE:
+            self._trimmed = True
+            with contextlib.suppress(AttributeError, OSError):
+                ctypes.CDLL(None).malloc_trim(0)
+        self._loop.call_later(_POLL if idle < _IDLE else _POLL * 10, self._look)

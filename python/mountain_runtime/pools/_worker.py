@@ -1,0 +1,107 @@
+"""A worker process: it finds the program, makes a runtime, and serves calls until its pool has no more.
+
+Its stdin is its end of the socket pair. What it prints goes where the program's own output goes.
+"""
+
+import asyncio
+import contextlib
+import logging
+import logging.handlers
+import mmap
+import os
+import pickle
+import socket
+import sys
+import traceback
+from multiprocessing import spawn
+from typing import Any, cast
+
+from .._runtime.runtime import Runtime
+from ..errors import ConfigError
+from . import _processes
+from ._frames import Kind, Link, frame
+from ._host import Host
+
+__all__ = ["main"]
+
+#: Bytes of a failure's text.
+_TEXT = 8192
+
+
+def main() -> None:
+    """A worker's life."""
+    end = socket.socket(fileno=os.dup(0))
+    os.set_inheritable(end.fileno(), False)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    link = Link(end, blocks=True)
+    try:
+        host = _begin(link)
+    except BaseException as error:
+        _fail(link, error)
+    else:
+        try:
+            asyncio.run(_serve(host, link))
+        except BaseException as error:
+            if not host.ready:
+                _fail(link, error)
+            raise
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)  # threads that are left do not keep it
+
+
+def _begin(link: Link) -> Host:
+    """Reads what it is to know, finds the program, and makes the runtime."""
+    received = link.receive(wait=True)
+    if received is None or received[1] is None:
+        os._exit(0)  # the pool has gone
+    (_, number, _, body), page = received[0][0], received[1]
+    marks = mmap.mmap(page, mmap.PAGESIZE)
+    os.close(page)
+    prepared, per_worker, runtime, level = pickle.loads(body)
+    host = Host(link, marks, per_worker, number)
+    root = logging.getLogger()
+    root.addHandler(_Forward(host))
+    root.setLevel(level)
+    # Code of the program that uses a pool as it is imported would begin itself again, for ever.
+    _processes.importing = True
+    spawn.prepare(prepared)
+    _processes.importing = False
+    make = pickle.loads(runtime)
+    made: object = Runtime() if make is None else make()
+    if not isinstance(made, Runtime):
+        raise ConfigError(f"runtime= gave {made!r}: it must make a Runtime")
+    host.runtime = made
+    return host
+
+
+async def _serve(host: Host, link: Link) -> None:
+    async with host.runtime as runtime:
+        link.send(frame(Kind.READY))
+        await host.serve()
+    report = runtime.report
+    late = [step.name for step in report.steps if step.outcome != "done"] if report is not None else []
+    with contextlib.suppress(OSError):
+        link.send(frame(Kind.REPORT, body=pickle.dumps(late)))
+
+
+def _fail(link: Link, error: BaseException) -> None:
+    lines = "".join(traceback.format_exception(error))[-_TEXT:]
+    with contextlib.suppress(OSError):
+        link.send(frame(Kind.FAILED, body=lines.strip().encode()))
+    os._exit(1)
+
+
+class _Forward(logging.handlers.QueueHandler):
+    """Records of this process's loggers go to the program's."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(cast("Any", host))
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        host = cast("Host", self.queue)
+        with contextlib.suppress(OSError):
+            host.log({**record.__dict__, "msg": record.getMessage()[:_TEXT], "message": None, "args": None})

@@ -1,0 +1,274 @@
+"""The workers of a pool: each from its start to its end, on the manager's thread.
+
+1. A worker is started, and is ready when it has said so. Those that end one after another before they are ready fail
+   the calls that wait; so does one that says why it cannot start.
+2. A worker retires when it has had its number of calls, or takes too much memory: it gets no more, and is let end after
+   those that it has. It is ended at once where a call does not stop, or where it breaks the connection.
+3. When it has ended, its answers are read to their end. The calls that it had begun, by the page that it shares, may
+   have run, and fail; the others wait again in the lanes.
+4. A close refuses what waits, cancels what is at work, and retires every worker. What has not ended in time is ended.
+"""
+
+import abc
+import asyncio
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from .. import _native
+from .._native import Job, Jobs
+from ..errors import NoWorkers, ShuttingDown, WorkerLost
+from ..telemetry import _logs
+from . import _start
+from ._call import Call
+from ._frames import Kind, frame
+from ._member import Member
+
+if TYPE_CHECKING:
+    from ._settings import Settings
+
+__all__ = ["GRACE", "Workers"]
+
+log = _logs.logger("pools")
+
+#: Seconds between the wish that a call ends, or a worker, and the end of its worker.
+GRACE = 0.5
+#: Workers that end one after another before they are ready, until the pool gives up.
+_STARTS = 3
+#: Seconds between two looks at a worker's memory.
+_LOOKS = 0.1
+
+
+class Workers(abc.ABC):
+    """The workers of one pool, and the calls that wait for them."""
+
+    def __init__(self, settings: "Settings") -> None:
+        self._settings = settings
+        self.jobs: Jobs[Call] = Jobs()
+        self.waiting: int = 0
+        self.lost = 0
+        #: For all that is below but the inbox, and for the members' calls and sends.
+        self.lock = threading.RLock()
+        self.members: list[Member] = []
+        #: Workers of which the process is being made.
+        self._starting = 0
+        self._failures = 0
+        #: Those who wait for the start, and for the close.
+        self._started: list[Job] = []
+        self._closing: list[Job] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        #: The parts of workers that did not end in order.
+        self._left: list[str] = []
+        self._loop = asyncio.SelectorEventLoop()
+
+    @abc.abstractmethod
+    def _read(self, member: Member) -> None:
+        """Acts on what a worker has sent."""
+
+    @abc.abstractmethod
+    def _pump(self) -> None:
+        """Hands waiting calls to workers, and starts workers for them."""
+
+    def _take(self) -> Call | None:
+        """The next call that is still wanted."""
+        while (call := self.jobs.take()) is not None:
+            self.waiting -= 1
+            if not call.asked:
+                return call
+        return None
+
+    def _again(self, call: Call) -> None:
+        """A call that has not begun waits again."""
+        if call.asked:
+            call.job.succeed(None)
+            return
+        call.number, call.member = 0, None
+        self.waiting += 1
+        self.jobs.put(call, call.priority)
+
+    def _send(self, member: Member, packet: bytes, fd: int | None = None) -> None:
+        if packet and not member.send(packet, fd) and not member.over:
+            self._loop.add_writer(member.link.end, self._write, member)
+
+    def _write(self, member: Member) -> None:
+        with self.lock:
+            if member.flush():
+                self._loop.remove_writer(member.link.end)
+
+    def _begin(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _shut(self) -> ShuttingDown:
+        return ShuttingDown(f"the call was not started: pool {self._settings.name!r} is closed")
+
+    def _start(self) -> None:
+        self._starting += 1
+        self._begin(self._start_one())
+
+    async def _start_one(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        member = Member(ours, len(self.members))
+        try:
+            with theirs:
+                hello = _start.hello(self._settings)
+                member.child = await _native.process_worker(_start.argv(), theirs.fileno(), None)
+            member.pid = member.child.pid
+        except BaseException as error:
+            member.close()
+            self._starting -= 1
+            self._refuse_waiting(NoWorkers(f"pool {self._settings.name!r} has no workers: {error}"))
+            if self._closing:
+                self._look_closed()
+            if not isinstance(error, Exception):
+                raise
+            return
+        self._starting -= 1
+        self.members.append(member)
+        if self._closing:
+            self._retire(member)
+        self._loop.add_reader(ours, self._read, member)
+        self._send(member, frame(Kind.HELLO, member.number, hello), os.dup(member.page_fd))
+        code = await _native.process_watch_end(member.child)
+        self._ended(member, code)
+
+    def _ended(self, member: Member, code: int) -> None:
+        """Step 3."""
+        if not member.link.end.fileno() < 0:
+            self._loop.remove_writer(member.link.end)
+            self._read(member)  # its last answers
+            self._loop.remove_reader(member.link.end)
+        with self.lock:
+            self._gone(member, code)
+        self._pump()
+        if self._closing:
+            self._look_closed()
+
+    def _gone(self, member: Member, code: int) -> None:
+        asked = member.retired and not member.sent and not member.why
+        was_ready = member.ready or member.calls > 0 or asked
+        member.ready, member.retired, member.over = False, True, True
+        self.members.remove(member)
+        begun = member.begun()
+        why = member.why or _start.ended(code)
+        member.close()
+        sent, member.sent = list(member.sent.values()), {}
+        if not asked:
+            self.lost += 1
+            log.warning("worker %d of pool '%s' is lost: %s", member.pid, self._settings.name, why.splitlines()[-1])
+        for call in sent:
+            if call.number > begun:
+                self._again(call)
+            else:
+                call.job.fail(self._lost(call, member, why))
+        if not was_ready:
+            self._failures += 1
+            if member.why or self._failures >= _STARTS:
+                self._failures = 0
+                text = f"pool {self._settings.name!r} has no workers, as they do not start: {why}"
+                self._refuse_waiting(NoWorkers(text))
+
+    def _lost(self, call: Call, member: Member, why: str) -> WorkerLost:
+        lost = WorkerLost(
+            f"its worker {member.pid} was lost: {why}. It may have run, in part or to its end: "
+            "Retry(on=WorkerLost) outside of On runs it again, where it may run twice",
+            effect=call.remote.name,
+            policy=f"On({self._settings.name})",
+        )
+        lost.may_have_run = True
+        return lost
+
+    def _refuse_waiting(self, error: Exception) -> None:
+        while (call := self._take()) is not None:
+            call.job.fail(_copy(error, call))
+        for job in self._started:
+            job.fail(error)
+        self._started.clear()
+
+    def _weigh(self, member: Member) -> None:
+        now = time.monotonic()
+        most = self._settings.max_memory
+        if most is not None and not member.retired and now - member.memory_at > _LOOKS:
+            member.memory_at = now
+            if member.resident() > most:
+                self._retire(member)
+
+    def _retire(self, member: Member) -> None:
+        """It takes no more calls, and ends after those that it has."""
+        member.retired, member.ready = True, False
+        if not member.sent:
+            self._let_end(member)
+
+    def _let_end(self, member: Member) -> None:
+        if not member.over and not member.why:
+            self._send(member, frame(Kind.CLOSE, body=pickle.dumps(_start.STOP)))
+            self._loop.call_later(_start.STOP + GRACE, self._end, member, "")
+
+    def _end(self, member: Member, why: str) -> None:
+        """Ends a worker at once."""
+        member.why = member.why or why
+        member.ready, member.retired = False, True
+        if member.child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                member.child.signal(signal.SIGKILL)
+
+    def _give_up(self, member: Member, number: int, what: str) -> None:
+        call = member.sent.get(number)
+        if call is not None and not member.over and number not in member.cleaning:
+            self._end(member, f"'{call.remote.name}' {what}")
+
+    def _start_all(self, job: Job) -> None:
+        self._started.append(job)
+        there = self._starting + sum(not member.retired for member in self.members)
+        for _ in range(self._settings.workers - there):
+            self._start()
+        self._look_started()
+
+    def _look_started(self) -> None:
+        if self._started and sum(member.ready for member in self.members) >= self._settings.workers:
+            for job in self._started:
+                job.succeed(None)
+            self._started.clear()
+
+    def _close(self, seconds: float, job: Job) -> None:
+        """Calls that wait are refused, those at work cancelled; then every worker ends its runtime, and itself."""
+        first = not self._closing
+        self._closing.append(job)
+        if not first:
+            return
+        self._refuse_waiting(self._shut())
+        for member in self.members:
+            for call in list(member.sent.values()):
+                self._send(member, frame(Kind.CANCEL, call.number))
+                self._loop.call_later(GRACE, self._give_up, member, call.number, "did not end with its pool")
+            self._retire(member)
+        self._loop.call_later(seconds, self._end_all)
+        self._look_closed()
+
+    def _end_all(self) -> None:
+        for member in self.members:
+            self._left.append(f"worker {member.pid}")
+            self._end(member, "it did not end with its pool")
+
+    def _look_closed(self) -> None:
+        if self.members or self._starting:
+            return
+        self._loop.stop()
+        for job in self._closing:
+            job.succeed(self._left)
+
+    def statistics(self) -> tuple[int, int]:
+        """How many workers there are, and calls that they have. From any thread."""
+        members = list(self.members)
+        return len(members) + self._starting, sum(len(member.sent) for member in members)
+
+
+def _copy(error: Exception, call: Call) -> Exception:
+    """The same error for each call, as each gets a traceback of its own."""
+    return type(error)(str(error), effect=call.remote.name)  # type: ignore[call-arg]
