@@ -64,8 +64,9 @@ PROVIDER_FLOORS = {
     "http": [
         {"forking"},
         {"claim", "address", "fields", "jar", "json", "progress", "proxy", "text", "tls", "whole"},
-        {"response", "settings"},
-        {"failure", "pool"},
+        {"one", "response", "settings"},
+        {"failure", "hosts"},
+        {"pool"},
         {"connect", "decode", "reactor", "redirect"},
         {"ask", "fuzzing"},
         {"send"},

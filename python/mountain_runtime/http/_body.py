@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import final
+from typing import TYPE_CHECKING, NoReturn, final
 
 from .._effect.misused import AsyncBlockOnly
 from .._native import Effect, Headers, HttpBody
@@ -20,7 +20,10 @@ _LARGEST = 1 << 22
 
 @final
 class Body(BodyOnly):
-    """An answer whose body is read piece by piece. It belongs to the block that opened it."""
+    """An answer whose body is read piece by piece. It belongs to the block that opened it.
+
+    Raises ValueError where it is read after its block, or once more after it has failed.
+    """
 
     __slots__ = ("_body", "_events", "_lines")
 
@@ -99,15 +102,32 @@ class Body(BodyOnly):
 class Opening(AsyncBlockOnly):
     """The block of an open body."""
 
-    __slots__ = ("_body", "_effect")
+    __slots__ = ("_body", "_effect", "_entered")
 
     _block = "client.open(method, url) as body"
 
     def __init__(self, effect: Effect[HttpBody]) -> None:
         self._effect = effect
+        self._entered = False
         self._body: HttpBody | None = None
 
+    if not TYPE_CHECKING:
+
+        def __enter__(self) -> NoReturn:
+            # The error says what is wrong: a warning that the request was never awaited would say it again.
+            self._effect.close()
+            super().__enter__()
+
+        def __aiter__(self) -> NoReturn:
+            self._effect.close()
+            raise TypeError(
+                f"a body is opened first: write `async with {self._block}:`, and in it `async for piece in body:`"
+            )
+
     async def __aenter__(self) -> Body:
+        if self._entered:
+            raise RuntimeError("a client.open() is entered once: make another")
+        self._entered = True
         self._body = await self._effect
         return Body(self._body)
 

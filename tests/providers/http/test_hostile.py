@@ -36,6 +36,8 @@ MALFORMED = {
     "a broken packing": "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
     "a cut packing": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 20\r\n\r\n"
     + zlib.compress(b"x" * 1000, wbits=31)[:20],
+    "a cut packing of zstd": b"HTTP/1.1 200 OK\r\nContent-Encoding: zstd\r\nContent-Length: 12\r\n\r\n"
+    b"\x28\xb5\x2f\xfd\x04\x00\xa9\x00\x00hel",
     "a length beyond the limit": f"HTTP/1.1 200 OK\r\nContent-Length: {1 << 40}\r\n\r\nhello",
 }
 
@@ -91,6 +93,24 @@ async def test_more_than_was_announced_belongs_to_no_later_answer() -> None:
         client = http.Client(server.url)
         for _ in range(10):
             assert (await client.get("/")).content == b"ok"
+
+
+EMPTY = {
+    "no length": "HTTP/1.1 200 OK\r\nContent-Encoding: {}\r\nContent-Length: 0\r\n\r\n",
+    "no chunks": "HTTP/1.1 200 OK\r\nContent-Encoding: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "no content": "HTTP/1.1 204 No Content\r\nContent-Encoding: {}\r\n\r\n",
+    "not modified": "HTTP/1.1 304 Not Modified\r\nContent-Encoding: {}\r\nContent-Length: 10\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("packing", ["gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("name", EMPTY)
+async def test_a_packing_of_no_body_is_no_body(name: str, packing: str) -> None:
+    with serving(saying(EMPTY[name].format(packing))) as server:
+        client = http.Client(server.url)
+        assert (await client.get("/")).content == b""
+        async with client.open("GET", "/") as body:
+            assert [piece async for piece in body] == []
 
 
 async def test_chunks_win_over_a_length() -> None:

@@ -260,3 +260,24 @@ def test_a_loop_that_is_closed_meanwhile_leaves_nothing() -> None:
         del loop
         gc.collect()
         assert asyncio.run(after(server.url)) == 40_000
+
+
+NO_JSON = [
+    (200, b"<html>Hello</html>", {"content_type": "text/html"}, '200 and Content-Type text/html, and is "<html>'),
+    (204, b"", {}, "204 and no Content-Type, and has no body"),
+    (200, b"x" * 1000, {"content_type": "application/json"}, 'and begins with "' + "x" * 100 + '"'),
+    (200, b"\xff\xfe\xff", {}, "and no Content-Type, and is"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "headers", "note"), NO_JSON)
+async def test_the_error_of_an_answer_that_is_no_json_says_what_it_is(
+    status: int, body: bytes, headers: dict[str, str], note: str
+) -> None:
+    with serving(answering(lambda connection, _: connection.answer(status, body, **headers))) as server:
+        answered = await http.Client(server.url).get("/x")
+        with pytest.raises(ValueError) as caught:
+            answered.json()
+        (told,) = caught.value.__notes__
+        assert told.startswith(f"the answer of {server.url}/x has status ")
+        assert note in told

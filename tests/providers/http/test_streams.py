@@ -1,6 +1,7 @@
 """Bodies read piece by piece, and into files."""
 
 import asyncio
+import gc
 import random
 import threading
 from pathlib import Path
@@ -299,3 +300,48 @@ async def test_random_cancels_of_open_bodies_and_downloads_leave_nothing_behind(
         assert client._client.connections()[0] <= 3
     assert [name for name in files(tmp_path) if ".part" in name] == []
     assert {path.stat().st_size for path in tmp_path.iterdir()} == {len(CONTENT) * 3000}
+
+
+async def test_a_body_is_read_within_its_block() -> None:
+    """Silence after it would pass for the end of the body."""
+    with serving(answering(streaming(b"one\n", b"two\n"))) as server:
+        client = http.Client(server.url)
+        block = client.open("GET", "/")
+        async with block as body:
+            assert await anext(aiter(body.lines())) == "one"
+        for again in (body.lines(), body.events()):
+            with pytest.raises(ValueError, match="read it within its block"):
+                async for _ in again:
+                    pass
+        with pytest.raises(RuntimeError, match="entered once"):
+            async with block:
+                pass
+
+
+async def test_a_body_that_has_failed_does_not_end_afterwards() -> None:
+    def answer(connection: Connection, request: Request) -> None:
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+        connection.sock.close()
+
+    with serving(answering(answer)) as server:
+        async with http.Client(server.url).open("GET", "/") as body:
+            with pytest.raises(http.Unanswered):
+                async for _ in body:
+                    pass
+            with pytest.raises(ValueError, match="has failed"):
+                async for _ in body:
+                    pass
+
+
+async def test_a_block_in_another_ones_place_says_so_once(recwarn: pytest.WarningsRecorder) -> None:
+    client = http.Client("http://127.0.0.1:1")
+    with pytest.raises(TypeError, match=r"asynchronous block: write `async with client\.open"):
+        await client.open("GET", "/")  # type: ignore[misc]
+    with pytest.raises(TypeError, match=r"asynchronous block: write `async with client\.open"):
+        with client.open("GET", "/"):  # type: ignore[attr-defined]
+            pass
+    with pytest.raises(TypeError, match=r"a body is opened first: write `async with client\.open"):
+        async for _ in client.open("GET", "/"):  # type: ignore[attr-defined]
+            pass
+    gc.collect()
+    assert recwarn.list == []

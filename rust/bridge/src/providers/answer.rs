@@ -146,7 +146,8 @@ impl Response {
         if let Some(value) = built.and_then(|built| json::value(py, built)) {
             return Ok(value);
         }
-        LOADS.import(py, "json", "loads")?.call1((self.content(py),))
+        let read = LOADS.import(py, "json", "loads")?.call1((self.content(py),));
+        read.inspect_err(|error| json::explain(py, error, &self.inner, self.bytes(py)))
     }
     /// The wait that the server asks for, in seconds.
     #[getter]

@@ -2,7 +2,8 @@
 
 use std::any::Any;
 
-use mountain_providers::http::{Builder, Part, Step};
+use mountain_providers::http::{Builder, Part, Response, Step};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PyString};
 
@@ -26,6 +27,25 @@ pub(crate) fn builder() -> Box<dyn Builder> {
 pub(crate) fn value(py: Python<'_>, built: Box<dyn Builder>) -> Option<Bound<'_, PyAny>> {
     let built: Box<dyn Any> = built;
     built.downcast::<Building>().ok()?.whole.map(|whole| whole.into_bound(py))
+}
+
+/// A note on the error of an answer that is no JSON: its status, its type, and the begin of its body.
+pub(crate) fn explain(py: Python<'_>, error: &PyErr, response: &Response, body: &[u8]) {
+    const SHOWN: usize = 100;
+    if !error.is_instance_of::<PyValueError>(py) {
+        return;
+    }
+    let kind = response.headers.get("content-type").map(|kind| String::from_utf8_lossy(kind.as_bytes()));
+    let kind = kind.map_or_else(|| "no Content-Type".to_owned(), |kind| format!("Content-Type {kind}"));
+    let begin = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]).into_owned();
+    let begin = match body.len() {
+        0 => "has no body".to_owned(),
+        1..=SHOWN => format!("is {begin:?}"),
+        _ => format!("begins with {begin:?}"),
+    };
+    let note = format!("the answer of {} has status {} and {kind}, and {begin}", response.url, response.status);
+    // The error counts, with its note or without.
+    let _ = error.value(py).call_method1("add_note", (note,));
 }
 
 impl Builder for Building {

@@ -18,7 +18,7 @@ use url::Url;
 use super::ask::Ask;
 use super::decode::Decoder;
 use super::failure::Failed;
-use super::fetch::{decoder, follow, frame, of_status, read};
+use super::fetch::{decoder, explanation, follow, frame, of_status};
 use super::reactor;
 use super::response::Response;
 use super::send::{Lease, unanswered};
@@ -28,8 +28,6 @@ use super::settings::Settings;
 const PIECE: usize = 256 << 10;
 /// As much is unpacked at a time: a thousand times that is still no burden.
 const BITE: usize = 1 << 10;
-/// The most of an answer with a failing status that its error has.
-const EXPLAINED: usize = 64 << 10;
 
 /// An answer up to its body.
 pub struct Opened {
@@ -45,8 +43,15 @@ pub struct Opened {
 pub struct Reader {
     settings: Arc<Settings>,
     repeatable: bool,
-    /// `None`: it is over, or closed.
-    reading: Mutex<Option<Reading>>,
+    state: Mutex<State>,
+}
+
+enum State {
+    Reading(Box<Reading>),
+    /// All has been read.
+    Over,
+    /// The reason for which there is no more to read.
+    Closed(&'static str),
 }
 
 struct Reading {
@@ -80,8 +85,7 @@ impl Operation for Open {
             let (status, version, headers) = (answer.head.status.as_u16(), answer.head.version, answer.head.headers);
             let (method, url) = (step.method.as_str().to_owned(), step.url);
             if ask.check && status >= 400 {
-                // An explanation that cannot be read is left out.
-                let body = read(answer.body, &headers, &url, step.method == Method::HEAD, EXPLAINED).await.unwrap_or_default();
+                let body = explanation(answer.body, &headers, &url, step.method == Method::HEAD).await;
                 let large = None;
                 let built = None;
                 let response = Response { status, version, method, url, headers, body, large, built, repeatable: ask.repeatable };
@@ -97,8 +101,11 @@ impl Operation for Open {
                 lease: answer.lease,
                 url: url.clone(),
             };
-            let body =
-                Reader { settings: ask.settings.clone(), repeatable: ask.repeatable, reading: Mutex::const_new(Some(reading)) };
+            let body = Reader {
+                settings: ask.settings.clone(),
+                repeatable: ask.repeatable,
+                state: Mutex::const_new(State::Reading(Box::new(reading))),
+            };
             Ok(Value::Other(Box::new(Opened { status, version, method, url, headers, body: Arc::new(body) })))
         })
     }
@@ -123,21 +130,25 @@ impl Operation for Next {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
         let reader = self.0.clone();
         reactor::run(&self.0.settings, done, move |_pool| async move {
-            let mut reading = reader.reading.lock().await;
-            let Some(now) = reading.as_mut() else { return Ok(Value::Unit) };
-            match now.piece().await {
+            let mut state = reader.state.lock().await;
+            let read = match &mut *state {
+                State::Reading(reading) => reading.piece().await,
+                State::Over => return Ok(Value::Unit),
+                State::Closed(why) => return Err(Error::Invalid((*why).into())),
+            };
+            match read {
                 Ok(Some(piece)) => {
-                    drop(reading);
+                    drop(state);
                     Ok(Taken::value(Value::Other(Box::new(piece)), move |value| reader.put_back(value)))
                 }
                 Ok(None) => {
-                    if let Some(over) = reading.take() {
+                    if let State::Reading(over) = std::mem::replace(&mut *state, State::Over) {
                         over.lease.done();
                     }
                     Ok(Value::Unit)
                 }
                 Err(failed) => {
-                    *reading = None;
+                    *state = State::Closed("the body has failed, and has no more to read: ask for it again");
                     Err(Failed { repeatable: reader.repeatable, ..failed }.into_error())
                 }
             }
@@ -159,8 +170,8 @@ impl Reader {
             _ => return,
         };
         // A call that has the body already came before the piece's caller had gone on: that is a misuse.
-        if let Ok(mut reading) = self.reading.try_lock()
-            && let Some(reading) = &mut *reading
+        if let Ok(mut state) = self.state.try_lock()
+            && let State::Reading(reading) = &mut *state
         {
             reading.parts.splice(..0, parts);
         }
@@ -168,9 +179,9 @@ impl Reader {
 
     /// Ends it: what has not been read is not read any more.
     pub fn close(&self) -> Result<(), Error> {
-        match self.reading.try_lock() {
-            Ok(mut reading) => {
-                *reading = None;
+        match self.state.try_lock() {
+            Ok(mut state) => {
+                *state = State::Closed("the body is closed: read it within its block");
                 Ok(())
             }
             Err(_) => Err(Error::Invalid("a body is closed while another task reads it".into())),

@@ -18,7 +18,9 @@ use url::Url;
 
 use super::failure::{Failed, Kind, message};
 use super::forking::no_fork;
-use super::pool::{Key, Place, Pool, Sender};
+use super::hosts::Key;
+use super::one::One;
+use super::pool::{Place, Pool, Sender};
 use super::settings::Settings;
 use super::text::basic;
 
@@ -71,12 +73,12 @@ async fn speak_one(pool: &Arc<Pool>, key: &Arc<Key>, mut place: Place, stream: S
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|e| no_connection(key, &e))?;
     place.connected();
     pool.speaks_one(key);
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         // Its errors are those of its requests.
         let _ = connection.await;
         drop(place);
     });
-    Ok(Sender::One(sender))
+    Ok(Sender::One(One::new(sender, task.abort_handle())))
 }
 
 async fn speak_two(pool: &Arc<Pool>, key: &Arc<Key>, mut place: Place, stream: Stream) -> Result<Sender, Failed> {

@@ -15,6 +15,8 @@ const WINDOW: u32 = 23;
 /// Takes a body's pieces and yields what is in them.
 pub(super) struct Decoder {
     codec: Codec,
+    /// Whether any byte has come. Of nothing there is nothing to unpack, whatever the headers say.
+    begun: bool,
     /// The bytes that may still come out, in all.
     left: usize,
     limit: usize,
@@ -72,7 +74,7 @@ impl Decoder {
                 return Err(Failed::new(Kind::Protocol, text));
             }
         };
-        Ok(Decoder { codec, left: limit, limit })
+        Ok(Decoder { codec, begun: false, left: limit, limit })
     }
 
     pub(super) fn is_plain(&self) -> bool {
@@ -81,6 +83,7 @@ impl Decoder {
 
     /// Takes a piece. What came out of it is for `take`.
     pub(super) fn put(&mut self, piece: &[u8]) -> Result<(), Failed> {
+        self.begun |= !piece.is_empty();
         let (result, name) = match &mut self.codec {
             Codec::Plain(to) => (to.write_all(piece), "identity"),
             Codec::Gzip(to) => (to.write_all(piece), "gzip"),
@@ -94,11 +97,12 @@ impl Decoder {
     /// The body is over: what is still inside comes out.
     pub(super) fn end(&mut self) -> Result<(), Failed> {
         let (result, name) = match &mut self.codec {
+            _ if !self.begun => return Ok(()),
             Codec::Plain(_) => return Ok(()),
             Codec::Gzip(to) => (to.try_finish(), "gzip"),
             Codec::Deflate(to) => (to.try_finish(), "deflate"),
             Codec::Brotli(to) => (to.close(), "br"),
-            Codec::Zstd(to) => (to.flush(), "zstd"),
+            Codec::Zstd(to) => (to.do_finish(), "zstd"),
         };
         self.checked(result, name)
     }
@@ -205,6 +209,17 @@ mod tests {
         let whole = gzip(b"a body that is cut");
         assert!(decode("gzip", &whole[..whole.len() - 6], 100).unwrap_err().text.contains("gzip"));
         assert!(decode("gzip", b"no gzip at all", 100).is_err());
+        let whole = zstd::bulk::compress(b"a body that is cut", 3).unwrap();
+        assert!(decode("zstd", &whole[..whole.len() - 6], 100).unwrap_err().text.contains("zstd"));
+        assert!(decode("zstd", b"\x28\xb5", 100).is_err());
+        assert!(decode("br", b"\x0b\x05\x80hello", 100).unwrap_err().text.contains("br"));
         assert!(Decoder::new(Some("compress"), 100).is_err());
+    }
+
+    #[test]
+    fn a_body_of_no_bytes_is_none_in_any_packing() {
+        for encoding in ["gzip", "deflate", "br", "zstd"] {
+            assert_eq!(decode(encoding, b"", 100).unwrap(), b"");
+        }
     }
 }

@@ -20,7 +20,7 @@ use url::Url;
 use super::ask::Ask;
 use super::claim::claim;
 use super::failure::{Failed, Kind};
-use super::fetch::{follow, frame, of_status, read};
+use super::fetch::{explanation, follow, frame, of_status};
 use super::pool::Pool;
 use super::progress::Progress;
 use super::reactor;
@@ -30,8 +30,6 @@ use crate::fs::failure;
 
 /// As much is written at a time.
 const WRITE: usize = 1 << 20;
-/// The most of an answer with a failing status that its error has.
-const EXPLAINED: usize = 64 << 10;
 
 /// Yields the size of the file.
 pub struct Download {
@@ -99,9 +97,8 @@ async fn begin(pool: &Arc<Pool>, ask: &Ask, part: &Part) -> Result<Option<(Url, 
         return Ok(None);
     }
     if status >= 400 {
-        let body = read(answer.body, &answer.head.headers, &step.url, step.method == Method::HEAD, EXPLAINED).await;
+        let body = explanation(answer.body, &answer.head.headers, &step.url, step.method == Method::HEAD).await;
         let (method, headers) = (step.method.as_str().to_owned(), answer.head.headers);
-        let body = body.unwrap_or_default();
         let version = answer.head.version;
         let large = None;
         let built = None;

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
@@ -13,6 +14,7 @@ use mountain_core::error::Error;
 use mountain_core::value::{Filled, Memory, Value};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use url::Url;
 
 use super::ask::Ask;
@@ -29,6 +31,12 @@ use super::send::{Answer, send, unanswered};
 const SMALL: usize = 256 << 10;
 /// The most of a redirect's body that is read for the sake of the connection.
 const LEFTOVER: usize = 16 << 10;
+/// How long such a body is waited for.
+const STALLS: Duration = Duration::from_millis(100);
+/// How long the body of an answer with a failing status is waited for, where no body was asked for as a whole.
+const EXPLAINS: Duration = Duration::from_millis(500);
+/// The most of it that its error has.
+const EXPLAINED: usize = 64 << 10;
 
 /// Yields the whole answer: a [`Response`] as `Value::Other`.
 pub struct Fetch(pub Arc<Ask>);
@@ -120,7 +128,7 @@ pub(super) async fn follow(pool: &Arc<Pool>, ask: &Ask) -> Result<(Step, Answer)
         followed += 1;
         step.follow(status, &answer.head.headers)?;
         let Answer { body, lease, .. } = answer;
-        if skim(body).await {
+        if timeout(STALLS, skim(body)).await.unwrap_or(false) {
             lease.done();
         }
     }
@@ -150,13 +158,12 @@ pub(super) fn decoder(headers: &HeaderMap, bare: bool, limit: usize) -> Result<D
     Ok(decoder)
 }
 
-pub(super) async fn read(
-    mut body: Incoming,
-    headers: &HeaderMap,
-    url: &Url,
-    bare: bool,
-    limit: usize,
-) -> Result<Vec<u8>, Failed> {
+/// The explanation of a failing status. One that cannot be read is left out.
+pub(super) async fn explanation(body: Incoming, headers: &HeaderMap, url: &Url, bare: bool) -> Vec<u8> {
+    timeout(EXPLAINS, read(body, headers, url, bare, EXPLAINED)).await.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+async fn read(mut body: Incoming, headers: &HeaderMap, url: &Url, bare: bool, limit: usize) -> Result<Vec<u8>, Failed> {
     if bare || body.is_end_stream() {
         return Ok(Vec::new());
     }

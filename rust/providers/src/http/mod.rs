@@ -16,8 +16,10 @@ mod fields;
 mod forking;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod hosts;
 mod jar;
 mod json;
+mod one;
 mod pool;
 mod progress;
 mod proxy;

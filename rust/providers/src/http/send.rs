@@ -9,14 +9,15 @@ use bytes::Bytes;
 use http::header::COOKIE;
 use http::{HeaderMap, Request, Uri};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use tokio_rustls::rustls;
 use url::{Host, Position, Url};
 
 use super::ask::outgoing;
 use super::connect;
 use super::failure::{Failed, Kind, message};
-use super::pool::{Got, Key, Pool, Sender};
+use super::hosts::Key;
+use super::one::One;
+use super::pool::{Got, Pool, Sender};
 use super::redirect::Step;
 use super::text::basic;
 use super::whole::Whole;
@@ -35,12 +36,14 @@ pub(super) struct Answer {
 pub(super) struct Lease {
     pool: Arc<Pool>,
     key: Arc<Key>,
-    one: Option<http1::SendRequest<Whole>>,
+    one: Option<One>,
 }
 
 impl Lease {
     pub(super) fn done(self) {
-        if let Some(one) = self.one {
+        // A server that has answered before it has read the whole request may never read the rest: no other request
+        // waits for that.
+        if let Some(one) = self.one.filter(|one| one.send.is_ready()) {
             self.pool.put_back(&self.key, one);
         }
     }
@@ -81,22 +84,25 @@ async fn over_one(pool: &Arc<Pool>, step: &Step, body: &Bytes, safe: bool) -> Re
         };
         match sender {
             Sender::One(mut one) => {
-                // It is busy with the end of its last answer, or has closed.
-                if one.ready().await.is_err() {
+                // It has closed.
+                if one.send.ready().await.is_err() {
                     if fresh {
                         return Err(closed_early(&key));
                     }
                     continue;
                 }
                 let request = request_one(step, body, forward)?;
-                match one.try_send_request(request).await {
+                match one.send.try_send_request(request).await {
                     Ok(answer) => {
                         let (head, body) = answer.into_parts();
                         return Ok(Answer { head, body, lease: Lease { pool: pool.clone(), key, one: Some(one) } });
                     }
                     Err(e) if e.message().is_some() && fresh => return Err(closed_early(&key)),
                     Err(e) if e.message().is_some() => {}
-                    Err(e) if safe && !fresh && !lost && is_lost(e.error()) => lost = true,
+                    Err(e) if safe && !fresh && !lost && is_lost(e.error()) => {
+                        lost = true;
+                        pool.forget(&key);
+                    }
                     Err(e) => return Err(unanswered(e.error(), &step.url)),
                 }
             }
