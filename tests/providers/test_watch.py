@@ -93,6 +93,86 @@ async def test_a_root_that_vanishes_is_awaited_as_long_as_it_can_come_back(tmp_p
         assert raised.value.filename == str(root)
 
 
+@pytest.mark.parametrize("root", ["data", "data/sub", "far/sub"])
+async def test_a_root_behind_a_link_is_what_the_link_leads_to(tmp_path: Path, root: str) -> None:
+    """As a mounted configuration changes: a link is replaced at once, and the folder before may stay."""
+    for version in "12":
+        (tmp_path / version / "sub").mkdir(parents=True)
+        (tmp_path / version / "sub" / version).touch()
+    (tmp_path / "data").symlink_to("1")
+    (tmp_path / "far").symlink_to(tmp_path / "data")
+    below = "" if root.endswith("sub") else "sub/"
+    async with watching(tmp_path / root) as watch:
+        (tmp_path / "new").symlink_to("2")
+        (tmp_path / "new").rename(tmp_path / "data")
+        told = await watch.told()
+        assert {(f"{below}1", "removed"), (f"{below}2", "made")} < told
+        (tmp_path / "1/sub/1").write_text("old")
+        (tmp_path / "2/sub/2").write_text("new")
+        assert await watch.told() == {(f"{below}2", "changed")}
+        (tmp_path / "data").unlink()
+        assert (".", "removed") in await watch.told()
+        if root == "data/sub":  # the folder that it was in is gone
+            with pytest.raises(FileNotFoundError):
+                await watch.batch()
+            return
+        (tmp_path / "data").symlink_to("1")
+        assert (".", "made") in await watch.told()
+        (tmp_path / "1/sub/1").write_text("again")
+        assert (f"{below}1", "changed") in await watch.told()
+
+
+async def test_names_that_are_exchanged_are_both_there(tmp_path: Path) -> None:
+    """Each is told as gone after the other has its name."""
+    import ctypes
+
+    exchange = 2
+    for name in ("a/in", "b/in"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "file").touch()
+    libc = ctypes.CDLL(None, use_errno=True)
+    renameat2 = libc.renameat2
+    async with watching(tmp_path) as watch:
+        for one, other in (("a", "b"), ("b", "file")):
+            paths = os.fsencode(tmp_path / one), os.fsencode(tmp_path / other)
+            assert renameat2(-100, paths[0], -100, paths[1], exchange) == 0, os.strerror(ctypes.get_errno())
+            assert {(one, "changed"), (other, "changed")} <= await watch.told()
+        for folder in ("a/in", "file/in"):
+            (tmp_path / folder / "x").touch()
+            assert await watch.told() == {(f"{folder}/x", "made")}
+
+
+UNMOUNTED = """
+import asyncio, os, subprocess, sys
+from mountain_runtime import fs
+
+async def main(root):
+    def told(batch):
+        return sorted((os.path.relpath(change.path, root), change.kind) for change in batch)
+
+    async with fs.watch(root, settle=0.01, existing=True) as batches:
+        print(told(await anext(batches)))
+        subprocess.run(["umount", f"{root}/mount"], check=True)
+        print(told(await anext(batches)))
+        open(f"{root}/mount/below/x", "w").close()
+        print(told(await anext(batches)))
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_a_folder_that_is_unmounted_is_the_one_below(tmp_path: Path) -> None:
+    """A user namespace has mounts of its own."""
+    (tmp_path / "mount/below").mkdir(parents=True)
+    mounted = 'mount -t tmpfs none "$0/mount" && mkdir "$0/mount/in" && exec "$@" "$0"'
+    argv = ["unshare", "-rm", "sh", "-c", mounted, os.fspath(tmp_path), sys.executable, "-c", UNMOUNTED]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+    before, gone, after = done.stdout.splitlines()
+    assert before == "[('mount', 'made'), ('mount/in', 'made')]"
+    assert gone == "[('mount/below', 'made'), ('mount/in', 'removed')]"
+    assert after == "[('mount/below/x', 'made')]"
+
+
 async def test_what_cannot_be_watched_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as raised:
         async for _ in fs.watch(tmp_path / "missing"):

@@ -28,8 +28,10 @@ pub(super) enum What {
     Gone,
     /// The content or the attributes of what has the name.
     Touched,
-    /// The folder itself was moved, removed or unmounted.
+    /// The folder itself was moved or removed.
     Moved,
+    /// The file system that the folder is of is not mounted any more: its path may lead to another folder.
+    Unmounted,
     /// The watch is no more.
     Ended,
     /// Events were lost.
@@ -114,7 +116,9 @@ fn what(flags: ReadFlags) -> Option<What> {
         What::Lost
     } else if any(ReadFlags::IGNORED) {
         What::Ended
-    } else if any(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT) {
+    } else if any(ReadFlags::UNMOUNT) {
+        What::Unmounted
+    } else if any(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) {
         What::Moved
     } else if any(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
         What::Made

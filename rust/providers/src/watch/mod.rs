@@ -25,6 +25,8 @@ mod watch;
 #[path = "watch_elsewhere.rs"]
 mod watch;
 #[cfg(all(target_os = "linux", feature = "watch"))]
+mod way;
+#[cfg(all(target_os = "linux", feature = "watch"))]
 mod ways;
 
 pub use change::{Change, Kind};

@@ -101,6 +101,7 @@ impl Tree {
         let about = fs::metadata(&self.base)?;
         if about.is_dir() {
             fs::read_dir(&self.base)?;
+            self.keep_ways();
             self.enter(stop);
             let watched = self.top.and_then(|top| self.names.get(top)).is_some_and(|top| top.watch.is_some());
             return if watched { Ok(()) } else { Err(Errno::NOSPC.into()) };
@@ -143,9 +144,12 @@ impl Tree {
         match event.what {
             What::Lost => self.start_over(stop),
             What::Ended => self.ended(event.watch, stop),
-            What::Moved => {
-                if self.top.is_some() && self.watched.get(&event.watch).copied() == self.top {
+            What::Moved | What::Unmounted => {
+                let folder = self.watched.get(&event.watch).copied();
+                if folder.is_some() && folder == self.top {
                     self.leave(stop);
+                } else if let Some(folder) = folder.filter(|_| event.what == What::Unmounted) {
+                    self.look(folder, stop);
                 }
                 self.reroute(event.watch, stop);
             }
@@ -170,7 +174,7 @@ impl Tree {
         let rules = folder.rules.are_in(name);
         match (event.what, before) {
             (What::Made, _) if left_out => {}
-            (What::Made, Some(Child::Folder(inner))) if event.is_dir && self.is_same(inner, &path) => {}
+            (What::Made, Some(Child::Folder(inner))) if event.is_dir && self.is_same(inner, &path, false) => {}
             (What::Made, Some(Child::Leaf)) if !event.is_dir => {
                 self.mark(path.clone(), true, true);
                 self.unroute(&path);
@@ -180,6 +184,8 @@ impl Tree {
                 self.forget(id, name);
                 self.add(id, name, event.is_dir, stop);
             }
+            // Names that were exchanged are there again before each is told as gone.
+            (What::Gone, Some(_)) if fs::symlink_metadata(self.real(&path)).is_ok() => self.mark(path, true, true),
             (What::Gone, Some(_)) => self.forget(id, name),
             (What::Touched, Some(_)) => self.mark(path, true, true),
             _ => {}
@@ -190,10 +196,10 @@ impl Tree {
     }
 
     /// Whether the folder that has this path is the one that is known.
-    fn is_same(&mut self, id: Id, told: &Path) -> bool {
+    pub(super) fn is_same(&mut self, id: Id, told: &Path, follow: bool) -> bool {
         let real = self.real(told);
         let watch = self.names.get(id).and_then(|folder| folder.watch);
-        match self.kernel.watch(&real, false) {
+        match self.kernel.watch(&real, follow) {
             Ok(now) if Some(now) == watch => true,
             Ok(now) => {
                 self.release(now);

@@ -1,16 +1,13 @@
 //! The ways to a tree and out of it: its root, which may go and come back, and links to files.
 
-use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::kernel::What;
 use super::limits::of_all;
 use super::tree::Tree;
-
-/// Links that lead to links, at most.
-const HOPS: usize = 40;
+use super::way::Way;
 
 impl Tree {
     /// The root has become a folder.
@@ -37,15 +34,14 @@ impl Tree {
     /// Sees what the root is, which is no folder that is watched; waits for one if it is none.
     pub(super) fn come(&mut self, stop: &dyn Fn() -> bool) {
         let root = self.root.clone();
-        self.unroute(&root);
-        let routed = self.route(&root, true);
+        let routed = self.route_root();
         let was = self.there;
         let about = fs::metadata(&self.base);
         self.there = about.is_ok();
         self.mark(root.clone(), was, self.there);
         match about {
             Ok(about) if about.is_dir() => {
-                self.unroute(&root);
+                self.keep_ways();
                 self.enter(stop);
             }
             _ => {
@@ -55,14 +51,44 @@ impl Tree {
         }
     }
 
+    /// The root is a folder: what remains to be seen is whether links lead to another one.
+    pub(super) fn keep_ways(&mut self) {
+        let root = self.root.clone();
+        self.unroute(&root);
+        if let Ok(way) = Way::to(&self.base, true)
+            && way.has_links
+            && let Err(e) = self.route(&root, way)
+        {
+            self.unseen(&root, &e);
+        }
+    }
+
+    fn route_root(&mut self) -> io::Result<()> {
+        let root = self.root.clone();
+        self.unroute(&root);
+        self.route(&root, Way::to(&self.base, true)?)
+    }
+
     /// Something happened to the path that changes name as `told`.
     pub(super) fn reached(&mut self, told: &Path, what: What, stop: &dyn Fn() -> bool) {
-        if what == What::Touched {
-            self.mark(told.to_path_buf(), true, true);
-        } else if told == self.root {
-            self.come(stop);
-        } else {
-            self.follow_again(told);
+        if told != self.root {
+            if what == What::Touched {
+                self.mark(told.to_path_buf(), true, true)
+            } else {
+                self.follow_again(told)
+            }
+            return;
+        }
+        match self.top {
+            Some(_) if what == What::Touched => {} // it is a folder: the changes are those in it
+            Some(top) => {
+                self.keep_ways();
+                if !self.is_same(top, told, true) {
+                    self.leave(stop);
+                }
+            }
+            None if what == What::Touched => self.mark(told.to_path_buf(), true, true),
+            None => self.come(stop),
         }
     }
 
@@ -85,31 +111,15 @@ impl Tree {
     /// If there is a link at this path: what happens to the name that it leads to is told as its own.
     pub(super) fn follow_link(&mut self, told: &Path) {
         if !self.routes.has(told)
-            && let Err(e) = self.route(told, false)
+            && let Err(e) = Way::to(&self.real(told), false).and_then(|way| self.route(told, way))
         {
             self.unseen(told, &e);
         }
     }
 
-    /// Watches for each name on the way to what a path leads to, the first one only with `whole`.
-    fn route(&mut self, told: &Path, whole: bool) -> io::Result<()> {
-        let mut at = self.real(told);
-        let mut places: Vec<(PathBuf, OsString)> = Vec::new();
-        for hop in 0..HOPS {
-            let (Some(above), Some(name)) = (at.parent(), at.file_name()) else { break };
-            if hop > 0 || whole {
-                let place = nearest(above, name, whole)?;
-                if places.contains(&place) {
-                    break; // links that lead to each other
-                }
-                places.push(place);
-            }
-            match fs::read_link(&at) {
-                Ok(to) => at = above.join(to),
-                Err(_) => break,
-            }
-        }
-        for (above, name) in places {
+    /// Watches for each name on the way.
+    fn route(&mut self, told: &Path, way: Way) -> io::Result<()> {
+        for (above, name) in way.places {
             let watch = self.kernel.watch(&above, true)?;
             self.routes.add(watch, name, told);
         }
@@ -121,21 +131,6 @@ impl Tree {
             for watch in self.routes.remove(told) {
                 self.release(watch);
             }
-        }
-    }
-}
-
-/// The folder that is watched for a path, and the name in it: the part of the path that is there, and what comes next.
-/// `whole`: its own folder must be there.
-fn nearest(above: &Path, name: &OsStr, whole: bool) -> io::Result<(PathBuf, OsString)> {
-    let (mut above, mut name) = (above, name);
-    loop {
-        match (fs::canonicalize(above), above.parent(), above.file_name()) {
-            (Ok(above), ..) => return Ok((above, name.to_owned())),
-            (Err(e), Some(higher), Some(next)) if e.kind() == io::ErrorKind::NotFound && !whole => {
-                (above, name) = (higher, next);
-            }
-            (Err(e), ..) => return Err(e),
         }
     }
 }
