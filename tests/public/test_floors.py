@@ -90,7 +90,7 @@ PROVIDER_FLOORS = {
     ],
     "search": [{"hit", "options"}, {"fuzzing", "sink"}, {"search"}, {"mod"}],
     "watch": [
-        {"change", "kernel", "limits", "routes", "rules"},
+        {"change", "kernel", "limits", "routes", "rules", "way"},
         {"fuzzing", "names", "settling", "watch_elsewhere"},
         {"tree"},
         {"look", "watch", "ways"},

@@ -195,20 +195,6 @@ impl Tree {
         }
     }
 
-    /// Whether the folder that has this path is the one that is known.
-    pub(super) fn is_same(&mut self, id: Id, told: &Path, follow: bool) -> bool {
-        let real = self.real(told);
-        let watch = self.names.get(id).and_then(|folder| folder.watch);
-        match self.kernel.watch(&real, follow) {
-            Ok(now) if Some(now) == watch => true,
-            Ok(now) => {
-                self.release(now);
-                false
-            }
-            Err(_) => false,
-        }
-    }
-
     /// A name that is new in a folder.
     fn add(&mut self, id: Id, name: &OsStr, is_dir: bool, stop: &dyn Fn() -> bool) {
         if let Some(inner) = self.insert(id, name, is_dir, None) {

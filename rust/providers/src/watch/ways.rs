@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::kernel::What;
 use super::limits::of_all;
+use super::names::Id;
 use super::tree::Tree;
 use super::way::Way;
 
@@ -89,6 +90,20 @@ impl Tree {
             }
             None if what == What::Touched => self.mark(told.to_path_buf(), true, true),
             None => self.come(stop),
+        }
+    }
+
+    /// Whether the folder that has this path is the one that is known.
+    pub(super) fn is_same(&mut self, id: Id, told: &Path, follow: bool) -> bool {
+        let real = self.real(told);
+        let watch = self.names.get(id).and_then(|folder| folder.watch);
+        match self.kernel.watch(&real, follow) {
+            Ok(now) if Some(now) == watch => true,
+            Ok(now) => {
+                self.release(now);
+                false
+            }
+            Err(_) => false,
         }
     }
 
