@@ -207,3 +207,49 @@ async def test_a_limit_ends_a_request_that_its_server_floods(name: str) -> None:
         async with asyncio.timeout(5):
             while any(thread.is_alive() for thread in server._threads):
                 await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("end", [(frames.GOAWAY, 0, bytes(8)), (frames.RESET, 1, bytes(4))])
+async def test_a_body_that_is_given_up_without_an_error_is_not_whole(
+    end: tuple[int, int, bytes], tmp_path: Path
+) -> None:
+    """The server goes away, or resets the stream, with the code NO_ERROR in the middle of a body."""
+
+    def script(connection: Connection) -> None:
+        peer = Peer(connection)
+        for frame in peer.frames():
+            if frame.kind == frames.HEADERS:
+                peer.send(frames.HEADERS, frames.END_HEADERS, frame.stream, b"\x88")
+                peer.send(frames.DATA, 0, frame.stream, b"half")
+                peer.send(end[0], 0, end[1] and frame.stream, end[2])
+
+    with serving(script, context(two=True)) as server:
+        client = http.Client(server.url, ca=CA)
+        with pytest.raises(http.Unanswered):
+            await client.get("/")
+        with pytest.raises(http.Unanswered):
+            await client.download("/", tmp_path / "file")
+        seen: list[bytes] = []
+        with pytest.raises(http.Unanswered):
+            async with client.open("GET", "/") as body:
+                async for piece in body:
+                    seen.append(piece)
+        assert seen == [b"half"]
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_answer_that_is_whole_before_the_request_is_read_is_whole() -> None:
+    """The server resets the rest of the request's stream, with the code NO_ERROR (RFC 9113, 8.1)."""
+
+    def script(connection: Connection) -> None:
+        peer = Peer(connection)
+        for frame in peer.frames():
+            if frame.kind == frames.HEADERS:
+                peer.answer(frame.stream, b"early")
+                peer.send(frames.RESET, 0, frame.stream, bytes(4))
+
+    with serving(script, context(two=True)) as server:
+        client = http.Client(server.url, ca=CA)
+        for _ in range(2):
+            assert (await client.post("/", data=bytes(3_000_000))).content == b"early"
+        assert server.connections == 1

@@ -6,11 +6,10 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Version};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::Frame;
 use mountain_core::effect::{Abort, Done, Host, Operation};
 use mountain_core::error::Error;
 use mountain_core::value::{Taken, Value};
-use std::pin::Pin;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use url::Url;
@@ -18,10 +17,10 @@ use url::Url;
 use super::ask::Ask;
 use super::decode::Decoder;
 use super::failure::Failed;
-use super::fetch::{decoder, explanation, follow, frame, of_status};
+use super::fetch::{decoder, explanation, follow, of_status};
 use super::reactor;
 use super::response::Response;
-use super::send::{Lease, unanswered};
+use super::send::{Coming, Lease};
 use super::settings::Settings;
 
 /// A piece is about as large where more has come already.
@@ -55,7 +54,7 @@ enum State {
 }
 
 struct Reading {
-    body: Incoming,
+    body: Coming,
     decoder: Decoder,
     /// Parts of the next piece, ready for the caller.
     parts: Vec<Bytes>,
@@ -215,8 +214,8 @@ impl Reading {
                     self.parts.extend(frame.into_data());
                     waits = false;
                 }
-                Poll::Ready(Some(Err(e))) => {
-                    self.failed = Some(unanswered(&e, &self.url));
+                Poll::Ready(Some(Err(failed))) => {
+                    self.failed = Some(failed);
                     break;
                 }
                 Poll::Pending if !waits => {
@@ -251,18 +250,17 @@ impl Reading {
     }
 
     /// The next frame, if it is there.
-    fn look(&mut self) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(&mut Context::from_waker(Waker::noop()))
+    fn look(&mut self) -> Poll<Option<Result<Frame<Bytes>, Failed>>> {
+        self.body.poll(&mut Context::from_waker(Waker::noop()), &self.url)
     }
 
     async fn more(&mut self) -> Result<Option<Bytes>, Failed> {
         if let Some(failed) = self.failed.take() {
             return Err(failed);
         }
-        match frame(&mut self.body).await {
+        match self.body.frame(&self.url).await {
             None => Ok(None),
-            Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
-            Some(Err(e)) => Err(unanswered(&e, &self.url)),
+            Some(frame) => Ok(Some(frame?.into_data().unwrap_or_default())),
         }
     }
 }

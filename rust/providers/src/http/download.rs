@@ -10,7 +10,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 use http::{HeaderMap, HeaderValue, Method};
-use hyper::body::Incoming;
 use mountain_core::effect::{Abort, Done, Host, Operation};
 use mountain_core::error::Error;
 use mountain_core::value::Value;
@@ -20,12 +19,12 @@ use url::Url;
 use super::ask::Ask;
 use super::claim::claim;
 use super::failure::{Failed, Kind};
-use super::fetch::{explanation, follow, frame, of_status};
+use super::fetch::{explanation, follow, of_status};
 use super::pool::Pool;
 use super::progress::Progress;
 use super::reactor;
 use super::response::Response;
-use super::send::{Answer, unanswered};
+use super::send::{Answer, Coming};
 use crate::fs::failure;
 
 /// As much is written at a time.
@@ -210,17 +209,17 @@ impl Part {
         file.seek(SeekFrom::Start(from)).map(drop)
     }
 
-    async fn write(&mut self, mut body: Incoming, url: &Url, ask: &Ask) -> Result<u64, Error> {
+    async fn write(&mut self, mut body: Coming, url: &Url, ask: &Ask) -> Result<u64, Error> {
         let (mut written, mut buffer) = (0, Vec::new());
         loop {
-            let next = frame(&mut body).await;
+            let next = body.frame(url).await;
             let over = next.is_none();
             let failed = match next {
                 Some(Ok(frame)) => {
                     buffer.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
                     None
                 }
-                Some(Err(e)) => Some(ask.failed(unanswered(&e, url))),
+                Some(Err(failed)) => Some(ask.failed(failed)),
                 None => None,
             };
             if buffer.len() >= WRITE || ((over || failed.is_some()) && !buffer.is_empty()) {

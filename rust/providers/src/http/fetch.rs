@@ -1,14 +1,11 @@
 //! A request from its start to its whole answer: redirects, the body, the check of the status.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, Method};
-use hyper::body::{Body, Frame, Incoming};
 use mountain_core::effect::{Abort, Done, Host, Operation, Sink};
 use mountain_core::error::Error;
 use mountain_core::value::{Filled, Memory, Value};
@@ -25,7 +22,7 @@ use super::pool::Pool;
 use super::reactor;
 use super::redirect::{Step, is_redirect};
 use super::response::Response;
-use super::send::{Answer, send, unanswered};
+use super::send::{Answer, Coming, send};
 
 /// Up to this size one more copy on the loop costs less than one more hop.
 const SMALL: usize = 256 << 10;
@@ -126,29 +123,26 @@ pub(super) async fn follow(pool: &Arc<Pool>, ask: &Ask) -> Result<(Step, Answer)
             return Err(Failed::new(Kind::Protocol, text));
         }
         followed += 1;
-        step.follow(status, &answer.head.headers)?;
-        let Answer { body, lease, .. } = answer;
-        if timeout(STALLS, skim(body)).await.unwrap_or(false) {
+        let Answer { body, lease, head } = answer;
+        let is_over = timeout(STALLS, skim(body, &step.url)).await.unwrap_or(false);
+        step.follow(status, &head.headers)?;
+        if is_over {
             lease.done();
         }
     }
 }
 
 /// True: the body is over, and was short.
-async fn skim(mut body: Incoming) -> bool {
+async fn skim(mut body: Coming, url: &Url) -> bool {
     let mut seen = 0;
     while seen <= LEFTOVER {
-        match frame(&mut body).await {
+        match body.frame(url).await {
             None => return true,
             Some(Ok(frame)) => seen += frame.data_ref().map_or(0, Bytes::len),
             Some(Err(_)) => return false,
         }
     }
     false
-}
-
-pub(super) async fn frame(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
-    poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
 }
 
 /// The decoder of an answer's body. An answer to HEAD has none, whatever its headers say.
@@ -159,11 +153,11 @@ pub(super) fn decoder(headers: &HeaderMap, bare: bool, limit: usize) -> Result<D
 }
 
 /// The explanation of a failing status. One that cannot be read is left out.
-pub(super) async fn explanation(body: Incoming, headers: &HeaderMap, url: &Url, bare: bool) -> Vec<u8> {
+pub(super) async fn explanation(body: Coming, headers: &HeaderMap, url: &Url, bare: bool) -> Vec<u8> {
     timeout(EXPLAINS, read(body, headers, url, bare, EXPLAINED)).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
-async fn read(mut body: Incoming, headers: &HeaderMap, url: &Url, bare: bool, limit: usize) -> Result<Vec<u8>, Failed> {
+async fn read(mut body: Coming, headers: &HeaderMap, url: &Url, bare: bool, limit: usize) -> Result<Vec<u8>, Failed> {
     if bare || body.is_end_stream() {
         return Ok(Vec::new());
     }
@@ -177,9 +171,8 @@ async fn read(mut body: Incoming, headers: &HeaderMap, url: &Url, bare: bool, li
         // A server's word costs no memory before its bytes are there.
         decoder.reserve(length.min(1 << 20));
     }
-    while let Some(frame) = frame(&mut body).await {
-        let frame = frame.map_err(|e| unanswered(&e, url))?;
-        if let Some(data) = frame.data_ref() {
+    while let Some(frame) = body.frame(url).await {
+        if let Some(data) = frame?.data_ref() {
             decoder.put(data)?;
         }
     }

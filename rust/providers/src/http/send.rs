@@ -1,14 +1,17 @@
 //! One request, sent over one connection, up to the answer's headers.
 
 use std::error::Error as _;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::COOKIE;
 use http::{HeaderMap, Request, Uri};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use tokio_rustls::rustls;
 use url::{Host, Position, Url};
 
@@ -28,8 +31,32 @@ const LOOKS: usize = 50;
 /// An answer whose body is still to be read.
 pub(super) struct Answer {
     pub head: http::response::Parts,
-    pub body: Incoming,
+    pub body: Coming,
     pub lease: Lease,
+}
+
+/// An answer's body as it comes.
+pub(super) struct Coming {
+    body: Incoming,
+    two: bool,
+}
+
+impl Coming {
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, url: &Url) -> Poll<Option<Result<Frame<Bytes>, Failed>>> {
+        Pin::new(&mut self.body).poll_frame(cx).map(|next| match next {
+            // For hyper a stream that its server gives up "without an error", as it goes away, ends the body.
+            None if self.two && !self.body.is_end_stream() => Some(Err(cut_off(url))),
+            next => next.map(|frame| frame.map_err(|e| unanswered(&e, url))),
+        })
+    }
+
+    pub(super) async fn frame(&mut self, url: &Url) -> Option<Result<Frame<Bytes>, Failed>> {
+        poll_fn(|cx| self.poll(cx, url)).await
+    }
 }
 
 /// An HTTP/1 connection in use. It goes back when the body is read; dropped before, it closes.
@@ -95,6 +122,7 @@ async fn over_one(pool: &Arc<Pool>, step: &Step, body: &Bytes, safe: bool) -> Re
                 match one.send.try_send_request(request).await {
                     Ok(answer) => {
                         let (head, body) = answer.into_parts();
+                        let body = Coming { body, two: false };
                         return Ok(Answer { head, body, lease: Lease { pool: pool.clone(), key, one: Some(one) } });
                     }
                     Err(e) if e.message().is_some() && fresh => return Err(closed_early(&key)),
@@ -113,6 +141,7 @@ async fn over_one(pool: &Arc<Pool>, step: &Step, body: &Bytes, safe: bool) -> Re
                 match two.try_send_request(request_two(step, body)?).await {
                     Ok(answer) => {
                         let (head, body) = answer.into_parts();
+                        let body = Coming { body, two: true };
                         return Ok(Answer { head, body, lease: Lease { pool: pool.clone(), key, one: None } });
                     }
                     Err(e) if e.message().is_some() || never_begun(e.error()) => {}
@@ -195,7 +224,7 @@ fn io(e: &hyper::Error) -> Option<&io::Error> {
 }
 
 /// The failure of a request that was sent.
-pub(super) fn unanswered(e: &hyper::Error, url: &Url) -> Failed {
+fn unanswered(e: &hyper::Error, url: &Url) -> Failed {
     let whom = &url[..Position::BeforePath];
     let cause = e.source().map(|inner| format!(": {}", message(&inner))).unwrap_or_default();
     if let Some(e) = self::io(e).and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
@@ -215,6 +244,11 @@ pub(super) fn unanswered(e: &hyper::Error, url: &Url) -> Failed {
     {
         return Failed::new(Kind::Protocol, format!("{whom} broke off: {inner}. The request may have run"));
     }
+    cut_off(url)
+}
+
+fn cut_off(url: &Url) -> Failed {
+    let whom = &url[..Position::BeforePath];
     let text =
         format!("{whom} closed the connection without a whole answer. The request may have run: repeat only what may run twice");
     Failed::new(Kind::Unanswered, text)
