@@ -11,6 +11,7 @@ from benches.suites import (
     lifecycle,
     observe,
     policies,
+    pools,
     scheduler,
     search,
     streams,
@@ -31,4 +32,5 @@ SUITES: Mapping[str, Suite] = {
     "streams": streams,
     "watch": watch,
     "search": search,
+    "pools": pools,
 }

@@ -17,6 +17,7 @@ POLICIES = {"tenacity", "stamina", "pyresilience", "hand-loop", "wait_for", "bar
 BRIDGES = {"pyo3-async-runtimes", "run_in_executor", "to_thread", "anyio", "create_task"}
 CLIENTS = {"httpx", "aiohttp", "niquests", "pyreqwest"}
 READERS = {"sync-loop", "to_thread", "run_in_executor", "aiofiles", "anyio"}
+EXECUTORS = {"ProcessPoolExecutor", "loky", "pebble"}
 CLOCKS = {"asyncio", "pyo3-async-runtimes"}
 PROMISED = {
     "engine": {"returns": POLICIES, "suspends": POLICIES, "build": POLICIES},
@@ -56,6 +57,15 @@ PROMISED = {
         "get-cpu": CLIENTS,
         "get-stack": {"aiohttp, tenacity, aiolimiter, purgatory"},
         "stream": {"aiohttp"},
+    },
+    "pools": {
+        "call": EXECUTORS,
+        "calls-10k": EXECUTORS,
+        "large": {"ProcessPoolExecutor"},
+        "compute": {"ProcessPoolExecutor"},
+        "stop": {"pebble"},
+        "priority-p99": {"ProcessPoolExecutor"},
+        "cold": {"ProcessPoolExecutor"},
     },
     "lifecycle": {
         "start-stop": {"AsyncExitStack"},
@@ -107,6 +117,7 @@ EXTRAS = {
     ("batch", "no batch, each in a task"): "create_task",
     ("chunked", "aiostream, ours with within"): "aiostream",
     ("chunked", "no lists"): "create_task",
+    ("compute", "one core"): "ProcessPoolExecutor",
     ("item", "bare generator"): "asyncio.wait",
     ("open", "bare generator"): "asyncio.wait",
     ("hedge-idle", "no hedge"): "asyncio.wait",
@@ -128,6 +139,7 @@ ALWAYS = {
     "no page",
     "asyncio.wait",
     "no hedge",
+    "ProcessPoolExecutor",
     "shutil",
     "os.scandir",
     "re",
