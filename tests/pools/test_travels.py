@@ -1,6 +1,7 @@
 """Objects that cross between a caller and its worker, and the errors of those that cannot."""
 
 import asyncio
+import os
 import pickle
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from mountain_runtime import On, blocking
 from mountain_runtime.errors import ConfigError, RemoteError
+from mountain_runtime.pools._files import Files
 from mountain_runtime.pools._frames import frame, frames
 from mountain_runtime.pools._packing import INLINE, pack, unpack
 
@@ -23,7 +25,7 @@ LARGE = INLINE + 1
 
 def crossed(value: Any) -> Any:
     packed = pack((value,), value)
-    return unpack(packed.body, packed.write() if packed.large else None)[0]
+    return unpack(packed.body, Files().write(packed) if packed.large else None)[0]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,21 @@ async def test_bytes_of_each_size_go_there_and_back(size: int) -> None:
     data = b"x" * size
     assert await work.echo(data) == data
     assert await work.echo([data, bytearray(data)]) == [data, data]
+
+
+async def test_memory_files_are_used_again_and_then_closed() -> None:
+    def files() -> int:
+        return sum("memfd:mountain " in os.readlink(fd) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink())
+
+    for size in (3 * LARGE, LARGE, 2 * LARGE, 5 * LARGE):
+        data = os.urandom(size)
+        assert await work.echo(data) == data
+    assert files() == 1
+    for _ in range(100):
+        if not files():
+            break
+        await asyncio.sleep(0.05)  # real: they are closed when none was used for a while
+    assert files() == 0
 
 
 async def test_buffers_go_there_and_back() -> None:

@@ -32,7 +32,7 @@ class Call:
     3. A cancel is sent to the worker. The caller waits for the end, whichever that is, and is told of it alone.
     """
 
-    __slots__ = ("asked", "head", "job", "member", "number", "packed", "priority", "remote")
+    __slots__ = ("asked", "file", "head", "job", "member", "number", "packed", "priority", "remote")
 
     def __init__(
         self, remote: Remote, args: tuple[Any, ...], kwargs: dict[str, Any], ask: "Callable[[Call], object]"
@@ -43,6 +43,8 @@ class Call:
         self.head = _head(remote, self.priority)
         #: How its end comes to its caller's loop, from any thread; a cancel calls `ask`.
         self.job = Job(ask, (), {}, remote.name, lambda: ask(self))
+        #: The memory file of its arguments, while a worker may read it.
+        self.file: int | None = None
         self.number = 0
         self.member: Member | None = None
         #: It was cancelled.

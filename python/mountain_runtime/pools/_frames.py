@@ -26,8 +26,9 @@ Frame = tuple[int, int, int, memoryview]
 class Kind(IntEnum):
     """The kinds of messages."""
 
-    #: To a worker: how to begin; a call; to end one; to give back calls that have not begun; to end.
-    HELLO, CALL, CANCEL, RECALL, CLOSE = range(5)
+    #: To a worker: how to begin; a call; to end one; to give back calls that have not begun;
+    #: a large value was read; to end.
+    HELLO, CALL, CANCEL, RECALL, READ, CLOSE = range(6)
     #: From a worker: it is ready; it cannot start; a value; an error; a cancel has arrived; calls given back; a call
     #: that does not stop; a call that ends the worker; a record of its log; how its shutdown went.
     READY, FAILED, VALUE, ERROR, STOPPING, RETURNED, STUCK, EXITS, LOG, REPORT = range(8, 18)

@@ -29,8 +29,9 @@ from .._effect.stoppable import Stoppable, begun_here
 from .._runtime.runtime import Runtime
 from .._tasks.exits import EXITS
 from ._failures import packed as packed_error
+from ._files import Files
 from ._frames import FRAMES, Frame, Kind, Link, frame
-from ._packing import pack
+from ._packing import Packed, pack
 from ._work import Work, enter, took
 
 __all__ = ["Host"]
@@ -61,6 +62,9 @@ class Host:
         self._lock = threading.Lock()
         self._line: deque[Work] = deque()
         self._at_work: dict[int, Work] = {}
+        #: The memory files of results, and those that the pool has not read yet, by number.
+        self._files = Files()
+        self._results: dict[int, tuple[int, Packed]] = {}
         self._threads = 0
         #: Threads that run no function: they read, or wait to.
         self._idle = 0
@@ -120,6 +124,8 @@ class Host:
             with self._lock:
                 line, self._line = self._line, deque()
             self._give_back(list(line))
+        elif kind == Kind.READ:
+            self._files.give_back(*self._results.pop(number))
         elif kind == Kind.CLOSE:
             self._loop.call_soon_threadsafe(self._over.set)
 
@@ -197,7 +203,6 @@ class Host:
             if fd is not None:
                 self._flush(answers)
                 self._send(answer, fd)
-                os.close(fd)
                 continue
             if not answers:
                 size, since = 0, time.monotonic()
@@ -249,8 +254,6 @@ class Host:
                 answer = frame(Kind.STUCK, work.number, work.remote.name.encode()) + answer
         self._end(work)
         self._send(answer, fd)
-        if fd is not None:
-            os.close(fd)
         if (following := self._next()) is not None:
             self._add_thread(following)
 
@@ -280,7 +283,9 @@ class Host:
     def _value(self, work: Work, value: object, began: float) -> tuple[bytes, int | None]:
         try:
             packed = pack(value, value)
-            fd = packed.write() if packed.large else None
+            fd = self._files.write(packed) if packed.large else None
+            if fd is not None:
+                self._results[work.number] = fd, packed
         except Exception as error:
             name = work.remote.name if work.remote is not None else work.qualname
             wrong = pickle.PicklingError(f"the result of {name} cannot be pickled: {error}. The function has run")
@@ -327,6 +332,7 @@ class Host:
                 self._add_thread(work)
         elif not self._trimmed and not self._at_work and idle > _IDLE:
             self._trimmed = True
+            self._files.forget(all=True)
             with contextlib.suppress(AttributeError, OSError):
                 ctypes.CDLL(None).malloc_trim(0)
         self._loop.call_later(_POLL if idle < _IDLE else _POLL * 10, self._look)

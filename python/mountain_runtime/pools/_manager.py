@@ -107,6 +107,7 @@ class Manager(Workers):
         finally:
             with contextlib.suppress(Exception):
                 self._loop.close()
+            self._files.forget(all=True)
             self._look_back()
 
     def _look(self) -> None:
@@ -169,7 +170,8 @@ class Manager(Workers):
                 self._send(member, b"".join(batch))
                 batch, size = [], 0
                 try:
-                    self._send(member, frame(Kind.CALL, call.number, call.body), call.packed.write())
+                    call.file = self._files.write(call.packed)
+                    self._send(member, frame(Kind.CALL, call.number, call.body), os.dup(call.file))
                 except OSError as error:
                     del member.sent[call.number]
                     call.job.fail(error)
@@ -264,7 +266,10 @@ class Manager(Workers):
             member.cleaning.discard(number)
             if call is not None:
                 self._note(call.remote, took)
+                self._let_go(call)
                 self._answer(call, kind, body, fd)
+                if fd is not None:
+                    self._send(member, frame(Kind.READ, number))
                 fd = None
             if self._settings.max_memory is not None:
                 self._weigh(member)

@@ -53,19 +53,18 @@ class Packed:
         """Whether it needs a memory file."""
         return bool(self._places)
 
-    def write(self) -> int:
-        """A new memory file with its pieces."""
-        fd = os.memfd_create("mountain", os.MFD_CLOEXEC)
-        try:
-            for at, piece in self._pieces:
-                view = memoryview(piece).cast("B")
-                while view:
-                    written = os.pwrite(fd, view, at)
-                    at, view = at + written, view[written:]
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
+    @property
+    def maps(self) -> bool:
+        """Whether its receiver maps the file, and keeps it."""
+        return len(self._places) > 8
+
+    def write(self, fd: int) -> None:
+        """Writes its pieces into a memory file."""
+        for at, piece in self._pieces:
+            view = memoryview(piece).cast("B")
+            while view:
+                written = os.pwrite(fd, view, at)
+                at, view = at + written, view[written:]
 
 
 class _Pieces(list[_Piece]):

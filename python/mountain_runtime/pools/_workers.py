@@ -26,6 +26,7 @@ from ..errors import NoWorkers, ShuttingDown, WorkerLost
 from ..telemetry import _logs
 from . import _start
 from ._call import Call
+from ._files import Files
 from ._frames import Kind, frame
 from ._member import Member
 
@@ -61,6 +62,8 @@ class Workers(abc.ABC):
         #: Those who wait for the start, and for the close.
         self._started: list[Job] = []
         self._closing: list[Job] = []
+        #: The memory files of arguments.
+        self._files = Files()
         self._tasks: set[asyncio.Task[Any]] = set()
         #: The parts of workers that did not end in order.
         self._left: list[str] = []
@@ -82,8 +85,16 @@ class Workers(abc.ABC):
                 return call
         return None
 
+    def _let_go(self, call: Call) -> None:
+        """No worker reads its memory file any more."""
+        if call.file is not None:
+            fd, call.file = call.file, None
+            self._files.give_back(fd, call.packed)
+            self._loop.call_later(1.5, self._files.forget)
+
     def _again(self, call: Call) -> None:
         """A call that has not begun waits again."""
+        self._let_go(call)
         if call.asked:
             call.job.succeed(None)
             return
@@ -166,6 +177,7 @@ class Workers(abc.ABC):
             if call.number > begun:
                 self._again(call)
             else:
+                self._let_go(call)
                 call.job.fail(self._lost(call, member, why))
         if not was_ready:
             self._failures += 1
