@@ -259,36 +259,6 @@ async def test_a_root_that_vanishes_ends_the_search(tmp_path: Path) -> None:
     assert 0 < found < 50 * 20 * 50
 
 
-@pytest.mark.parametrize(
-    ("pattern", "options", "message"),
-    [
-        ("(", {}, "unclosed group"),
-        ("a\nb", {}, "write multiline=True"),
-        ("a\0", {}, "null byte"),
-        (r"\w{1000}{1000}", {}, "size limit"),
-        ("x", {"include": ["[a"]}, "[a"),
-        ("x", {"exclude": ["{a"]}, "{a"),
-        ("x", {"case": "lower"}, "'sensitive', 'insensitive' or 'smart'"),
-        ("x", {"context": -1}, "context=-1"),
-        ("x", {"max_per_file": 0}, "max_per_file=0"),
-    ],
-)
-def test_a_search_that_cannot_be_is_refused_where_it_is_written(
-    pattern: str, options: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(errors.ConfigError, match=re.escape(message)):
-        search.lines(pattern, **options)
-
-
-def test_what_is_no_pattern_or_no_path_is_refused_where_it_is_written() -> None:
-    with pytest.raises(TypeError, match="takes a pattern as a str, not bytes"):
-        search.lines(b"x")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=re.escape("write include=['*.py']")):
-        search.lines("x", include="*.py")
-    with pytest.raises(TypeError, match=r"a path is a str or os\.PathLike, not int"):
-        search.lines("x", 5)  # type: ignore[arg-type]
-
-
 async def test_a_pipe_as_the_root_is_refused(tree: Path) -> None:
     with within(1), pytest.raises(ValueError, match="neither a folder nor a file"):
         await all_of(search.lines("x", tree / "pipe"))

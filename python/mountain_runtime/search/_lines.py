@@ -3,6 +3,7 @@
 import os
 import re
 import reprlib
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from functools import cache
@@ -91,6 +92,10 @@ def lines(
             raise TypeError(f"search.lines({name}=) takes several globs: write {name}=[{globs!r}]")
         if wrong := [glob for glob in globs if not isinstance(cast("object", glob), str)]:
             raise TypeError(f"search.lines({name}=) takes globs as str, not {shown(wrong[0])}")
+        try:
+            "".join(globs).encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"search.lines({name}=): {error}") from None
     if case not in ("sensitive", "insensitive", "smart"):
         raise ConfigError(f"search.lines(case={shown(case)}): must be 'sensitive', 'insensitive' or 'smart'")
     for name, switch in (
@@ -111,8 +116,10 @@ def lines(
         "exclude": list(exclude),
         "hidden": hidden,
         "ignore_files": ignore_files,
-        "context": count(context, "search.lines", "context", least=0),
-        "max_per_file": None if max_per_file is None else count(max_per_file, "search.lines", "max_per_file"),
+        "context": min(count(context, "search.lines", "context", least=0), sys.maxsize),
+        "max_per_file": None
+        if max_per_file is None
+        else min(count(max_per_file, "search.lines", "max_per_file"), sys.maxsize),
     }
     try:
         search = _native.Search(pattern, root, options)

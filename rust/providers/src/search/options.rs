@@ -8,6 +8,10 @@ use ignore::overrides::{Override, OverrideBuilder};
 
 /// The memory that a compiled pattern may take: a larger one would hold up the thread that compiles it.
 const LARGEST: usize = 10 << 20;
+/// Bytes of a pattern: one of more is compiled for seconds, if it fits at all.
+const LONGEST: usize = 1 << 20;
+/// Bytes of what an error says; of a longer text, which has the pattern in it, the last line does.
+const SAID: usize = 1 << 10;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Case {
@@ -54,8 +58,16 @@ impl fmt::Display for Wrong {
     }
 }
 
+fn said(why: &str) -> String {
+    let short = if why.len() > SAID { why.trim_end().lines().last().unwrap_or_default() } else { why };
+    short.chars().take(SAID).collect()
+}
+
 impl Options {
     pub(super) fn matcher(&self, pattern: &str) -> Result<RegexMatcher, Wrong> {
+        if pattern.len() > LONGEST {
+            return Err(Wrong::Pattern(format!("a pattern has {LONGEST} bytes at most, not {}", pattern.len())));
+        }
         let mut builder = RegexMatcherBuilder::new();
         builder.multi_line(true).unicode(true).octal(false).fixed_strings(self.literal).word(self.word);
         builder.case_insensitive(self.case == Case::Insensitive).case_smart(self.case == Case::Smart);
@@ -66,7 +78,7 @@ impl Options {
         builder.build(pattern).map_err(|e| match e.kind() {
             ErrorKind::NotAllowed(_) => Wrong::LineEnd,
             ErrorKind::Banned(_) => Wrong::Pattern("a file with a null byte is not searched, so no pattern has one".into()),
-            _ => Wrong::Pattern(e.to_string()),
+            _ => Wrong::Pattern(said(&e.to_string())),
         })
     }
 

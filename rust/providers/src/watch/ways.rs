@@ -74,9 +74,9 @@ impl Tree {
     pub(super) fn reached(&mut self, told: &Path, what: What, stop: &dyn Fn() -> bool) {
         if told != self.root {
             if what == What::Touched {
-                self.mark(told.to_path_buf(), true, true)
+                self.mark(told.to_path_buf(), true, true);
             } else {
-                self.follow_again(told)
+                self.follow_again(told);
             }
             return;
         }
