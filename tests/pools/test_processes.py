@@ -185,7 +185,7 @@ async def test_calls_after_a_close_begin_anew_and_those_under_way_end() -> None:
         call = asyncio.ensure_future(work.waits_closing(30))
         waiting = asyncio.ensure_future(work.waits_closing(0))
         await asyncio.sleep(0.1)  # real: so that it is at work
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(WorkerLost, match="its pool was closed"):
         await call
     with pytest.raises(ShuttingDown):
         await waiting

@@ -12,6 +12,7 @@
 One lock is held for all that other threads touch: the lanes, the inbox, and the calls that workers have.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -27,7 +28,7 @@ from ._failures import unpacked
 from ._frames import FRAMES, Frame, Kind, frame
 from ._member import Member
 from ._packing import unpack
-from ._workers import GRACE, Workers
+from ._workers import GRACE, Workers, copy_of
 
 if TYPE_CHECKING:
     from ._settings import Settings
@@ -47,6 +48,8 @@ class Manager(Workers):
         super().__init__(settings)
         self._inbox: deque[tuple[str, Any]] = deque()
         self._woken = False
+        #: The thread has ended.
+        self._over = False
         self._number = 0
         #: Seconds that the calls of each function take, of late.
         self._took: dict[Remote, float] = {}
@@ -55,6 +58,9 @@ class Manager(Workers):
     def submit(self, call: Call) -> None:
         """Step 1."""
         with self.lock:
+            if self._over:
+                call.job.fail(copy_of(self._shut(), call))
+                return
             if not self.waiting and not call.packed.large and (member := self._free()) is not None:
                 self._give(member, call)
                 if member.send(frame(Kind.CALL, call.number, call.body)):
@@ -86,13 +92,17 @@ class Manager(Workers):
         """Something for the manager to do: "cancel" a call; "start" all workers, or "close" within so many seconds,
         each with the job that hears of it.
         """
-        self._inbox.append((what, about))
+        with self.lock:
+            self._inbox.append((what, about))
+            if self._over:
+                self._answer_late()
+                return
         self._wake()
 
     def _wake(self) -> None:
         if not self._woken:
             self._woken = True
-            with contextlib.suppress(RuntimeError):  # closed: who asks is answered by the close
+            with contextlib.suppress(RuntimeError):  # it has closed, and then answers late
                 self._loop.call_soon_threadsafe(self._look)
 
     def abandon(self) -> None:
@@ -108,7 +118,9 @@ class Manager(Workers):
             with contextlib.suppress(Exception):
                 self._loop.close()
             self._files.forget(all=True)
-            self._look_back()
+            with self.lock:
+                self._over = True
+                self._answer_late()
 
     def _look(self) -> None:
         self._woken = False
@@ -128,12 +140,12 @@ class Manager(Workers):
                 self._loop.add_writer(member.link.end, self._write, member)
         self._pump()
 
-    def _look_back(self) -> None:
-        """Answers requests that came while the manager ended."""
+    def _answer_late(self) -> None:
+        """Answers requests to a manager that has ended."""
         while self._inbox:
             what, about = self._inbox.popleft()
             if what == "cancel":
-                about.succeed(None)
+                about.job.succeed(None)
             elif what == "start":
                 about.fail(self._shut())
             elif what == "close":
@@ -267,7 +279,7 @@ class Manager(Workers):
             if call is not None:
                 self._note(call.remote, took)
                 self._let_go(call)
-                self._answer(call, kind, body, fd)
+                self._answer(member, call, kind, body, fd)
                 if fd is not None:
                     self._send(member, frame(Kind.READ, number))
                 fd = None
@@ -301,12 +313,14 @@ class Manager(Workers):
             raise ValueError(f"a message of kind {kind}")
         return fd
 
-    def _answer(self, call: Call, kind: int, body: memoryview, fd: int | None) -> None:
+    def _answer(self, member: Member, call: Call, kind: int, body: memoryview, fd: int | None) -> None:
         try:
             if kind == Kind.VALUE:
                 call.job.succeed(unpack(body, fd))
                 return
             failure = unpacked(unpack(body, fd) if fd is not None else body, call.remote.name)
+            if self._closing and not call.asked and isinstance(failure, asyncio.CancelledError):
+                failure = self._lost(call, member, "its pool was closed")
         except Exception as error:
             failure = RemoteError(
                 f"the result did not unpickle here: {type(error).__name__}: {error}. The function has run",

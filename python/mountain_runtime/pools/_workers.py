@@ -33,7 +33,7 @@ from ._member import Member
 if TYPE_CHECKING:
     from ._settings import Settings
 
-__all__ = ["GRACE", "Workers"]
+__all__ = ["GRACE", "Workers", "copy_of"]
 
 log = _logs.logger("pools")
 
@@ -197,8 +197,9 @@ class Workers(abc.ABC):
         return lost
 
     def _refuse_waiting(self, error: Exception) -> None:
-        while (call := self._take()) is not None:
-            call.job.fail(_copy(error, call))
+        with self.lock:
+            while (call := self._take()) is not None:
+                call.job.fail(copy_of(error, call))
         for job in self._started:
             job.fail(error)
         self._started.clear()
@@ -281,6 +282,6 @@ class Workers(abc.ABC):
         return len(members) + self._starting, sum(len(member.sent) for member in members)
 
 
-def _copy(error: Exception, call: Call) -> Exception:
+def copy_of(error: Exception, call: Call) -> Exception:
     """The same error for each call, as each gets a traceback of its own."""
     return type(error)(str(error), effect=call.remote.name)  # type: ignore[call-arg]
