@@ -75,7 +75,7 @@ PROVIDER_FLOORS = {
         {"mod"},
     ],
     "process": [
-        {"session"},
+        {"one_text", "session"},
         {"answer", "command", "fair", "shared", "sys", "turns"},
         {"birth", "birth_elsewhere", "completed", "guard", "no_guard", "outlet", "pty"},
         {"no_screen", "plumbing", "screen", "whole"},

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mountain_runtime import Retry, Timeout, fs, http, process, search, testing
+from mountain_runtime import Err, Retry, Timeout, fs, http, process, search, sidecar, testing
 from mountain_runtime.errors import ConfigError
 
 #: Anything: what is wrong here, a type checker refuses.
@@ -19,6 +19,9 @@ api: Any = http.Client("https://api.test")
 search_: Any = search.lines
 fs_: Any = fs
 terminal: Any = process.terminal
+opened_: Any = process.open
+run_: Any = process.run
+sidecar_: Any = sidecar
 reply: Any = testing.Reply
 answers: Any = testing.http
 files: Any = testing.files
@@ -130,6 +133,19 @@ WRITTEN: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: fs_.open("a", "rb"), ConfigError, "must be 'r', 'r+', 'w', 'x' or 'a'; all are of bytes"),
     (lambda: fs_.open("a").__await__(), TypeError, "write `async with fs.open(...) as file:`"),
     (lambda: terminal(["sh"]), ConfigError, "write process.terminal(*argv)"),
+    (lambda: terminal("sh", env={}), TypeError, "'env': write process.terminal('env', 'NAME=value', program), which"),
+    (lambda: terminal("sh", dimensions=(24, 80)), TypeError, "'dimensions': write columns= and rows="),
+    (lambda: terminal("sh", encoding="utf-8"), TypeError, "'encoding': what is sent and received is bytes: write"),
+    (lambda: terminal("sh", timeout=5), TypeError, "write `async with asyncio.timeout(seconds):` around what waits"),
+    (lambda: terminal("sh", echo=False), TypeError, "'echo': write 'sh', '-c', 'stty -echo; exec program'"),
+    (lambda: terminal("sh", other=1), TypeError, "process.terminal() got an unexpected keyword argument 'other'"),
+    (lambda: opened_("ls", text=True), TypeError, "process.open() got an unexpected keyword argument 'text': what is"),
+    (lambda: opened_("ls", stdout=-1), TypeError, "'stdout': write `await send(line)`, and receive() or"),
+    (lambda: run_("ls", capture_output=True), TypeError, "'capture_output': what it wrote is in the value: .stdout"),
+    (lambda: run_("ls | wc", shell=True), TypeError, "'shell': write 'sh', '-c', line in the place of the program"),
+    (lambda: run_("ls", timeout=5), TypeError, "'timeout': write process.run(...).under(Timeout(seconds))"),
+    (lambda: sidecar_("redis", env={}), TypeError, "sidecar() got an unexpected keyword argument 'env': write"),
+    (lambda: sidecar_("redis", port=5), TypeError, "'port': write ready=port"),
     (lambda: terminal("sh").__await__(), TypeError, "write `async with process.terminal(...) as t:`"),
     (lambda: fs_.exists("a"), AttributeError, "write `await fs.stat(path).attempt(FileNotFoundError)`"),
     (lambda: fs_.listdir("a"), AttributeError, "or fs.glob('*', root) for one folder alone"),
@@ -225,15 +241,61 @@ async def test_what_is_read_after_its_block_is_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize("opened", [process.open, process.terminal])
 async def test_a_program_says_what_to_write_for_the_habits_of_others(opened: Any) -> None:
     async with opened("cat") as p:
-        for name in ("terminate", "returncode", "communicate", "stdin", "sendline", "read", "expect"):
+        for name in (
+            "terminate",
+            "returncode",
+            "expect_exact",
+            "before",
+            "communicate",
+            "stdin",
+            "sendline",
+            "read",
+            "expect",
+        ):
             with pytest.raises(AttributeError, match=rf"object has no attribute '{name}': write "):
                 getattr(p, name)
         with pytest.raises(AttributeError, match=r"no attribute 'other'$"):
             _ = p.other
+
+
+async def test_a_terminal_says_what_to_write_for_the_habits_of_others() -> None:
+    async with process.terminal("cat") as t:
+        for name, way in (
+            ("sendcontrol", r"await write\(b"),
+            ("setwinsize", r"resize\(columns, rows\)"),
+            ("display", r"screen\(\)"),
+        ):
+            with pytest.raises(AttributeError, match=rf"'Terminal' object has no attribute '{name}': write .*{way}"):
+                getattr(t, name)
+
+
+async def started(opened: Any, line: Any) -> None:
+    async with opened(line):
+        pass
+
+
+@pytest.mark.parametrize("line", ["echo hi", "/bin/sh -c true", Path("echo hi")], ids=str)
+async def test_a_command_line_in_one_text_says_what_to_write(line: Any) -> None:
+    ways: list[Any] = [
+        process.run(line),
+        process.run(line).under(Retry(on=FileNotFoundError, attempts=2)),
+        started(process.open, line),
+        started(process.terminal, line),
+        started(lambda line: sidecar(line)(), line),
+    ]
+    for way in ways:
+        with pytest.raises(FileNotFoundError, match="No such file or directory") as caught:
+            await way
+        assert caught.value.filename == str(line)
+        assert "write each argument as a text of its own, or 'sh', '-c', line" in caught.value.__notes__[0]
+    assert isinstance(await process.run(line).attempt(FileNotFoundError), Err)
+
+
+@pytest.mark.parametrize("name", ["no-such-program", "/no/such folder/program"])
+async def test_a_program_that_is_missing_is_no_command_line(name: str) -> None:
     with pytest.raises(FileNotFoundError) as caught:
-        async with opened("echo hi"):
-            pass
-    assert "write each argument as a text of its own" in caught.value.__notes__[0]
+        await process.run(name)
+    assert not hasattr(caught.value, "__notes__")
 
 
 async def test_a_terminal_that_is_over_says_so() -> None:

@@ -11,7 +11,7 @@ start, CalledProcessError, and TimeoutExpired as the cause of a TimedOut. No she
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import cast
+from typing import Never, cast
 
 from .. import _native
 from .._native import Child, Completed, Effect
@@ -19,6 +19,7 @@ from .._tasks import scope as _scope
 from .._tasks.pretended import programs
 from ..policy._numbers import count
 from ._answered import answered
+from ._misused import foreign
 from ._process import Block, Process, StrPath, checked
 from ._terminal import Terminal, terminal
 
@@ -32,6 +33,7 @@ def run(
     cwd: StrPath | None = None,
     env: Mapping[str, str] | None = None,
     max_output: int | None = None,
+    **other: Never,
 ) -> Effect[Completed]:
     """Runs a program to its end: what it wrote, and its exit code.
 
@@ -45,6 +47,8 @@ def run(
     its cause. A program that writes more than `max_output` bytes, to both together, has its group killed too: a
     subprocess.SubprocessError.
     """
+    if other:
+        raise foreign("process.run", other)
     if max_output is not None:
         count(max_output, "process.run", "max_output")
     argv, pairs = checked("process.run", argv), _pairs(env)
@@ -59,7 +63,7 @@ def run(
 
 
 def open(  # noqa: A001
-    *argv: StrPath, cwd: StrPath | None = None, env: Mapping[str, str] | None = None
+    *argv: StrPath, cwd: StrPath | None = None, env: Mapping[str, str] | None = None, **other: Never
 ) -> AbstractAsyncContextManager[Process]:
     """Starts a program to talk to: `async with process.open("bc") as p:`.
 
@@ -69,6 +73,8 @@ def open(  # noqa: A001
 
     Raises OSError, with errno and filename, when it cannot be started.
     """
+    if other:
+        raise foreign("process.open", other)
     argv, pairs = checked("process.open", argv), _pairs(env)
     fixed = None if pairs is None else dict(pairs)
     return _Block(lambda: start(argv, cwd, fixed, stderr=False), Process)

@@ -32,10 +32,11 @@ class Process(Habits):
         **dict.fromkeys(("close", "sendeof"), "leave the block, or write close_stdin() for the end of its input"),
         **dict.fromkeys(("returncode", "poll", "exitstatus"), "write `await wait()`"),
         **dict.fromkeys(("communicate", "stderr"), "write process.run(*argv, input=...) for the whole output"),
-        **dict.fromkeys(("stdin", "sendline"), "write `await send(line)`"),
+        **dict.fromkeys(("stdin", "sendline", "sendall"), "write `await send(line)`"),
         **dict.fromkeys(("stdout", "read", "readline"), "write receive(), or `async for line in lines():`"),
         **dict.fromkeys(
-            ("expect", "read_nonblocking"), "write `async for chunk in chunks():`, and look for the text in them"
+            ("expect", "expect_exact", "expect_list", "read_nonblocking", "before", "after", "match"),
+            "write `async for chunk in chunks():`, and look for the text in them",
         ),
     }
 
@@ -145,13 +146,7 @@ class Block(AsyncBlockOnly, AbstractAsyncContextManager[P]):
         if self._entered:
             raise RuntimeError(f"a {self._block.partition('(')[0]}() is entered once: make another")
         self._entered = True
-        try:
-            self._child = await self._start()
-        except FileNotFoundError as error:
-            name = error.filename
-            if isinstance(name, str) and " " in name and os.sep not in name.partition(" ")[0]:
-                error.add_note("no shell reads a line: write each argument as a text of its own, or 'sh', '-c', line")
-            raise
+        self._child = await self._start()
         return self._of(self._child)
 
     async def __aexit__(

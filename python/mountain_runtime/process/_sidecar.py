@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import copy_context
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Never, cast
 
 from .. import _native
 from .._native import deadline_var
@@ -32,6 +32,7 @@ from ..policy._backoff import wrong_backoff
 from ..policy._functions import takes_one
 from ..policy._given import shown
 from ..policy._numbers import Seconds, count, seconds
+from ._misused import foreign
 from ._process import Process, checked
 from ._sidecar_run import Ready, Run, Settings, Stop, StrPath, log
 
@@ -53,6 +54,7 @@ def sidecar(
     stop_tries: int = 3,
     grace: Seconds = 0.5,
     restart: Backoff | None = None,
+    **other: Never,
 ) -> Callable[[], AbstractAsyncContextManager[Process]]:
     """A program that runs beside the application, for `Runtime.provide` or `async with sidecar(...)() as p:`.
 
@@ -70,6 +72,8 @@ def sidecar(
     Raises ChildProcessError, with its exit code and last lines, from the start when it ends before it is ready, and
     from the end of the block when it had ended by itself. OSError (EADDRINUSE) if its port is taken before it starts.
     """
+    if other:
+        raise foreign("sidecar", other)
     checked("sidecar", argv)
     is_port = isinstance(ready, int) and not isinstance(ready, bool) and 0 < ready < 65536
     if ready is not None and not callable(ready) and not is_port:

@@ -1,13 +1,15 @@
 """A program on a terminal: what asks whether a person is there is told yes."""
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import cast
+from typing import ClassVar, Never, cast
 
 from .. import _native
 from .._native import Child
 from .._tasks.scope import current
 from ..errors import ConfigError
 from ..policy._numbers import count
+from ._misused import foreign
 from ._process import Block, Process, StrPath, checked
 
 __all__ = ["Terminal", "terminal"]
@@ -18,6 +20,15 @@ _MOST = 1000
 
 class Terminal(Process):
     """A program that runs on a terminal of its own. Its stdin, stdout and stderr are that terminal."""
+
+    _ways: ClassVar[Mapping[str, str]] = {
+        **Process._ways,
+        **dict.fromkeys(("sendcontrol", "sendintr"), 'write `await write(b"\\x03")`, which is Ctrl-C'),
+        "sendeof": 'write `await write(b"\\x04")`, which is Ctrl-D',
+        **dict.fromkeys(("setwinsize", "set_winsize"), "write resize(columns, rows)"),
+        **dict.fromkeys(("display", "buffer", "screenshot"), "write screen()"),
+        **dict.fromkeys(("fileno", "fd", "interact"), "write write(data), and `async for chunk in chunks():`"),
+    }
 
     async def write(self, data: bytes) -> None:
         """Writes to the terminal as a person types: `b"\\r"` is Enter, `b"\\x03"` Ctrl-C, `b"\\x04"` Ctrl-D.
@@ -63,7 +74,7 @@ class Terminal(Process):
 
 
 def terminal(
-    *argv: StrPath, columns: int = 80, rows: int = 24, cwd: StrPath | None = None
+    *argv: StrPath, columns: int = 80, rows: int = 24, cwd: StrPath | None = None, **other: Never
 ) -> AbstractAsyncContextManager[Terminal]:
     """Starts a program on a terminal: `async with process.terminal("bash") as t:`.
 
@@ -75,6 +86,8 @@ def terminal(
 
     Raises OSError, with errno and filename, when it cannot be started, ConfigError for a size that is not 1 to 1000.
     """
+    if other:
+        raise foreign("process.terminal", other)
     _native.needs("terminal")
     argv = checked("process.terminal", argv)
     _check_size("process.terminal", columns, rows)

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mountain_core::error::Error;
-use mountain_providers::process::{Completed as Ended, Failed, Live, Size, Why};
-use pyo3::exceptions::{PyOSError, PyValueError};
+use mountain_providers::process::{Completed as Ended, Failed, Live, OneText, Size, Why};
+use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
@@ -99,6 +99,19 @@ pub(crate) fn size(columns: u16, rows: u16) -> PyResult<Size> {
 impl Provided for Live {
     fn into_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         Ok(Bound::new(py, Child(Arc::new(self)))?.into_any())
+    }
+}
+
+impl Failure for OneText {
+    fn into_exception(self, py: Python<'_>) -> PyResult<PyErr> {
+        let e = PyFileNotFoundError::new_err((libc::ENOENT, message(libc::ENOENT), self.0));
+        let way = "no shell reads a line: write each argument as a text of its own, or 'sh', '-c', line";
+        e.value(py).call_method1("add_note", (way,))?;
+        Ok(e)
+    }
+
+    fn class(&self) -> &'static str {
+        "FileNotFoundError"
     }
 }
 

@@ -23,7 +23,8 @@ pub(crate) fn conversions() -> Conversions {
         .value::<process::Completed>()
         .value::<process::Live>()
         .value::<Permit>()
-        .failure::<process::Failed>();
+        .failure::<process::Failed>()
+        .failure::<process::OneText>();
     #[cfg(feature = "http")]
     let these = these.value::<http::Response>().value::<http::Opened>().value::<http::Piece>().failure::<http::Failed>();
     #[cfg(feature = "search")]

@@ -3,6 +3,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 #[cfg(target_os = "linux")]
 use std::ptr;
 
@@ -10,6 +11,8 @@ use std::ptr;
 use libc::c_char;
 use mountain_core::error::{Error, OsError};
 use mountain_core::sync::Mutex;
+
+use super::one_text::OneText;
 
 /// A program with its arguments, folder and environment.
 #[derive(Debug)]
@@ -102,8 +105,17 @@ impl Command {
     /// The system's refusal, about the folder or the program.
     pub(super) fn refused(&self, errno: i32, about_folder: bool) -> Error {
         let about = if about_folder { self.folder.as_ref() } else { None }.unwrap_or(&self.argv[0]);
+        if errno == libc::ENOENT && !about_folder && is_line(about.to_bytes()) {
+            return Error::Other(Box::new(OneText(OsStr::from_bytes(about.to_bytes()).to_owned())));
+        }
         Error::Os(Box::new(OsError { errno, path: Some(OsStr::from_bytes(about.to_bytes()).to_owned()), path2: None }))
     }
+}
+
+/// Arguments follow the name of a program, or a file that there is.
+fn is_line(text: &[u8]) -> bool {
+    let Some(end) = text.iter().position(|&b| b == b' ') else { return false };
+    !text[..end].contains(&b'/') || Path::new(OsStr::from_bytes(&text[..end])).is_file()
 }
 
 /// As `execvp` searches: a name without a slash in each folder of the path.

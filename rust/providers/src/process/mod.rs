@@ -27,6 +27,7 @@ mod guard;
 mod guard;
 mod inlet;
 mod live;
+mod one_text;
 mod outlet;
 mod plumbing;
 mod pty;
@@ -48,6 +49,7 @@ pub use command::Command;
 pub use completed::{Completed, Failed, Why};
 pub use groups::{after_fork_in_parent, before_fork, forget_after_fork, sweep};
 pub use live::{CloseStdin, Data, End, Live, Next, Open, Part, Send, Wait};
+pub use one_text::OneText;
 pub use pty::{Size, environment};
 pub use run::Run;
 
