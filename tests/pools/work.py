@@ -319,3 +319,37 @@ def on_failing() -> None: ...
 @blocking(On(hanging))
 def on_hanging() -> int:
     return 1
+
+
+@blocking(Timeout(0.3), On(two))
+def stops_itself() -> None:
+    """Its whole process stops: not even its worker's loop goes on."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@blocking(On(two))
+def forks() -> int:
+    """A child of the worker, which outlives the call."""
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    return child
+
+
+@blocking(On(one))
+def million() -> list[tuple[int, str]]:
+    return [(number, str(number)) for number in range(1_000_000)]
+
+
+@blocking(On(one))
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@blocking(On(one))
+def holds_the_interpreter(seconds: float) -> None:
+    """As code in C does that never gives the lock away."""
+    import ctypes
+
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))

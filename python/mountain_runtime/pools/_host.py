@@ -240,7 +240,10 @@ class Host:
         began = time.perf_counter()
         watch = self._loop.create_task(self._watch(work, begun)) if work.remote.threads else None
         fd = None
+        work.began = True
         try:
+            if work.asked:
+                raise asyncio.CancelledError
             args, kwargs = work.take()
             enter(work.meta, work.remote.name)
             answer, fd = self._value(work, await work.remote.inner(*args, **kwargs), began)
@@ -306,7 +309,10 @@ class Host:
                         work.function.stop()
                     return
                 self._send(frame(Kind.STOPPING, number))
-                work.task.cancel()
+                if work.began:
+                    work.task.cancel()
+                else:  # a task that is cancelled before its first step would answer nothing
+                    work.asked = True
                 return
         self._give_back([work])
 

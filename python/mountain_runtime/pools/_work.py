@@ -20,14 +20,29 @@ _SLACK = 0.1
 class Work:
     """A call that has arrived."""
 
-    __slots__ = ("arguments", "began", "fd", "function", "meta", "module", "number", "qualname", "remote", "task")
+    __slots__ = (
+        "arguments",
+        "asked",
+        "began",
+        "fd",
+        "function",
+        "meta",
+        "module",
+        "number",
+        "qualname",
+        "remote",
+        "task",
+    )
 
     def __init__(self, number: int, body: memoryview, fd: int | None) -> None:
         self.number = number
         self.fd = fd
         self.module, self.qualname, self.meta, self.arguments = envelope(body)
         self.remote: Remote | None = None
-        self.began = 0.0
+        #: Its task has made its first step,
+        self.began = False
+        #: before which it was cancelled.
+        self.asked = False
         self.function: Stoppable | None = None
         self.task: asyncio.Task[None] | None = None
 
