@@ -101,6 +101,8 @@ __all__ = [
     "fs_read",
     "fs_read_many",
     "fs_remove",
+    "fs_remove_private",
+    "fs_remove_private_now",
     "fs_stat",
     "fs_watch",
     "fs_write",
@@ -903,6 +905,8 @@ def fs_append(path: _StrPath, data: bytes, durable: bool, /) -> Effect[None]: ..
 def fs_copy(source: _StrPath, target: _StrPath, durable: bool, /) -> Effect[None]: ...
 def fs_move(source: _StrPath, target: _StrPath, durable: bool, /) -> Effect[None]: ...
 def fs_private_folder(path: _StrPath, /) -> Effect[None]: ...
+def fs_remove_private(path: _StrPath, /) -> Effect[None]: ...
+def fs_remove_private_now(path: _StrPath, /) -> None: ...
 
 @final
 class OpenFile:

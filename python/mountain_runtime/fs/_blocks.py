@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from types import TracebackType
 
 from .. import _native
@@ -33,6 +34,10 @@ async def ended(cleanup: _native.Effect[None], error: BaseException | None) -> N
             del cancelled
 
 
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute())
+
+
 class Temporary(AsyncBlockOnly, AbstractAsyncContextManager[str]):
     _block = "fs.temporary() as path"
 
@@ -41,32 +46,34 @@ class Temporary(AsyncBlockOnly, AbstractAsyncContextManager[str]):
         #: Makes of a path the object that the native functions take for it.
         self._place = place
         self._path: str | None = None
+        self._process = os.getpid()
 
     async def __aenter__(self) -> str:
         if self._path is not None:
             raise RuntimeError("a fs.temporary() is entered once: make another")
         import tempfile  # it takes its time
 
-        folder = tempfile.gettempdir() if self._folder is None else os.fspath(self._folder)
+        folder = os.fsdecode(tempfile.gettempdir() if self._folder is None else self._folder)
+        if self._place is str:  # its end may come in another working directory
+            folder = _absolute(folder)
         while True:
-            self._path = f"{os.fsdecode(folder)}/{self._prefix}{secrets.token_hex(8)}"
+            self._path = f"{folder}/{self._prefix}{secrets.token_hex(8)}"
             try:
                 await _native.fs_private_folder(self._place(self._path))
             except FileExistsError:
                 continue
-            except asyncio.CancelledError as error:
-                await self._remove(error)
-                raise
             return self._path
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        await self._remove(error)
-
-    async def _remove(self, error: BaseException | None) -> None:
         assert self._path is not None
-        await ended(_native.fs_remove(self._place(self._path), True, True), error)
+        if os.getpid() != self._process:
+            return  # it is the parent's
+        if isinstance(error, GeneratorExit):
+            _native.fs_remove_private_now(self._place(self._path))
+        else:
+            await ended(_native.fs_remove_private(self._place(self._path)), error)
 
 
 class Lock(AsyncBlockOnly, AbstractAsyncContextManager[None]):

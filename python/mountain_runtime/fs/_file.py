@@ -103,4 +103,7 @@ class Opened(AsyncBlockOnly, AbstractAsyncContextManager[File]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         assert self._held is not None
+        if isinstance(error, GeneratorExit):
+            self._held = None  # dropped, it is closed
+            return
         await ended(self._held.close(error is None, self._durable), error)

@@ -118,7 +118,8 @@ mod _native {
     use super::providers::file::{OpenFile, fs_open};
     #[pymodule_export]
     use super::providers::fs::{
-        fs_append, fs_copy, fs_hash, fs_mkdir, fs_move, fs_private_folder, fs_read, fs_read_many, fs_remove, fs_stat, fs_write,
+        fs_append, fs_copy, fs_hash, fs_mkdir, fs_move, fs_private_folder, fs_read, fs_read_many, fs_remove, fs_remove_private,
+        fs_remove_private_now, fs_stat, fs_write,
     };
     #[cfg(feature = "http")]
     #[pymodule_export]

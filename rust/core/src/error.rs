@@ -67,6 +67,8 @@ pub struct OsError {
     pub errno: i32,
     pub path: Option<OsString>,
     pub path2: Option<OsString>,
+    /// The end of the message: a way to do it, where that is known.
+    pub advice: Option<&'static str>,
 }
 
 impl Error {
@@ -74,7 +76,7 @@ impl Error {
     #[must_use]
     pub fn io(e: &std::io::Error, path: impl Into<Option<OsString>>) -> Self {
         const EIO: i32 = 5;
-        Error::Os(Box::new(OsError { errno: e.raw_os_error().unwrap_or(EIO), path: path.into(), path2: None }))
+        Error::Os(Box::new(OsError { errno: e.raw_os_error().unwrap_or(EIO), path: path.into(), path2: None, advice: None }))
     }
 
     /// The failure, without the notes of policies of its own stack.

@@ -37,7 +37,7 @@ impl Operation for Fail {
 
     fn start(&self, host: &Arc<Host>, done: Done) -> Abort {
         let errno = self.0;
-        spawn(host, done, async move { Err(Error::Os(Box::new(OsError { errno, path: None, path2: None }))) })
+        spawn(host, done, async move { Err(Error::Os(Box::new(OsError { errno, path: None, path2: None, advice: None }))) })
     }
 }
 

@@ -119,7 +119,10 @@ fn translated(py: Python<'_>, e: Error, plan: Option<&Plan>, inherited: &dyn Fn(
         Error::Cancelled => CancelledError::new_err(()),
         // OSError picks the class by errno: FileNotFoundError and its kin.
         Error::Os(os) => {
-            let text = message(os.errno);
+            let text = match os.advice {
+                Some(advice) => format!("{}: {advice}", message(os.errno)),
+                None => message(os.errno),
+            };
             match (os.path, os.path2) {
                 (None, _) => PyOSError::new_err((os.errno, text)),
                 (Some(path), None) => PyOSError::new_err((os.errno, text, path)),

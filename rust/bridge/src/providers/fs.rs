@@ -8,6 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::convert::error;
 use crate::effect::{self, Effect, Work};
 use crate::plan::{Plan, plan};
 use crate::providers::beneath::Beneath;
@@ -178,4 +179,19 @@ pub(crate) fn fs_move(py: Python<'_>, source: Given, target: Given, durable: boo
 #[pyo3(signature = (path, /))]
 pub(crate) fn fs_private_folder(py: Python<'_>, path: Given) -> PyResult<Bound<'_, Effect>> {
     effect(py, plan!(py, "fs.temporary"), (path.object,), &[], fs::Mkdir::private(path.place))
+}
+
+/// Removes such a folder with all that is in it, if it is there.
+#[pyfunction]
+#[pyo3(signature = (path, /))]
+pub(crate) fn fs_remove_private(py: Python<'_>, path: Given) -> PyResult<Bound<'_, Effect>> {
+    effect(py, plan!(py, "fs.remove"), (path.object,), &[], fs::Remove::own(path.place))
+}
+
+/// The same at once, on this thread: for code that is closed, and cannot wait for an effect.
+#[pyfunction]
+#[pyo3(signature = (path, /))]
+pub(crate) fn fs_remove_private_now(py: Python<'_>, path: Given) -> PyResult<()> {
+    let removal = fs::Remove::own(path.place);
+    py.detach(|| removal.now()).map_err(|e| error::to_python(py, e, None))
 }

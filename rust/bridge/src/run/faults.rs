@@ -163,7 +163,7 @@ impl PyLeaf {
         let made = match errno {
             // By its value: until it has one, its type is OSError, whatever its errno.
             Some(errno) => {
-                let e = to_python(py, Error::Os(Box::new(OsError { errno, path: None, path2: None })), Some(plan));
+                let e = to_python(py, Error::Os(Box::new(OsError { errno, path: None, path2: None, advice: None })), Some(plan));
                 Ok(PyErr::from_value(e.into_value(py).into_bound(py).into_any()))
             }
             None => plan.injected(py, layer),

@@ -183,7 +183,7 @@ impl Leaf for NativeLeaf {
     fn injected(&self, layer: usize, errno: Option<i32>) -> Error {
         // One that only the host can make keeps an effect from running natively.
         const EIO: i32 = 5;
-        let failed = OsError { errno: errno.unwrap_or(EIO), path: None, path2: None };
+        let failed = OsError { errno: errno.unwrap_or(EIO), path: None, path2: None, advice: None };
         Error::Injected(layer, Box::new(Error::Os(Box::new(failed))))
     }
 

@@ -112,7 +112,7 @@ mod tests {
         assert!(Arc::ptr_eq(&ours, &names.ours("fs.watch")));
         assert!(Arc::ptr_eq(&ours, &names.of("fs.watch")));
         assert!(Arc::ptr_eq(&names.of("second"), &names.of(OTHER)));
-        assert_eq!(names.folded(), 2);
+        assert_eq!(names.folded(), 1);
     }
 
     #[test]

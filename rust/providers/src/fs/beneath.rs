@@ -75,7 +75,7 @@ pub(super) fn pinned(folder: &File) -> io::Result<PathBuf> {
 
 /// A path that leads out of its root.
 pub(super) fn outside() -> io::Error {
-    io::Error::from_raw_os_error(libc::EACCES)
+    io::ErrorKind::PermissionDenied.into()
 }
 
 /// None: the system has no such call, or does not let us use it.

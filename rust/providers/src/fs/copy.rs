@@ -11,11 +11,16 @@ use mountain_core::error::{Error, OsError};
 use mountain_core::value::Value;
 
 use super::content::FileContent;
-use super::failure::{errno, failure};
+use super::failure::{advised, errno, failure};
 use super::fresh::{Like, may, split, sync_folder};
 use super::place::{At, Place};
 use super::write::{Put, put, replace};
 use crate::pool::{self, Grip, Job, Step};
+
+/// Of a folder as the place where a file goes.
+const NAME: &str = "the target is the file's new path, with its name";
+/// Of a folder that is to be copied.
+const TREE: &str = "fs.copy() copies a file; go through a folder with fs.walk() and copy each";
 
 /// Copies a file's content and its permissions. Links are followed on both sides.
 pub struct Copy {
@@ -44,7 +49,7 @@ fn copy(job: &Job, from: &Place, to: &Place, durable: bool) -> Outcome {
     let about = source.metadata().map_err(|e| failure(&e, from))?;
     let at = place.at(true).map_err(|e| failure(&e, to))?;
     let old = match at.metadata() {
-        Ok(old) if old.is_dir() => return Err(errno(libc::EISDIR, to)),
+        Ok(old) if old.is_dir() => return Err(advised(libc::EISDIR, to, NAME)),
         Ok(old) if !old.is_file() => return Err(errno(libc::EINVAL, to)),
         Ok(old) => Some(old),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
@@ -62,7 +67,8 @@ fn open(place: &Place) -> Result<File, Error> {
     let file = OpenOptions::new().read(true).custom_flags(at.flags()).open(at.path()).map_err(fail)?;
     match file.metadata().map_err(fail)? {
         about if about.is_file() => Ok(file),
-        about => Err(errno(if about.is_dir() { libc::EISDIR } else { libc::EINVAL }, path)),
+        about if about.is_dir() => Err(advised(libc::EISDIR, path, TREE)),
+        _ => Err(errno(libc::EINVAL, path)),
     }
 }
 
@@ -103,11 +109,20 @@ fn rename_or_copy(job: &Job, source: &Place, target: &Place, durable: bool, rena
         Ok(()) => {}
         Err(e) if e.raw_os_error() == Some(libc::EXDEV) => {
             if !fs::symlink_metadata(old.path()).map_err(|e| failure(&e, from))?.is_file() {
-                return Err(both(&e));
+                return Err(told(both(&e), "only a file goes to another file system; copy what is in a folder, and remove it"));
             }
             return across(job, (source, &old), (target, &new), durable);
         }
-        Err(e) => return Err(both(&e)),
+        Err(e) => {
+            let is_folder = |at: &At| fs::symlink_metadata(at.path()).is_ok_and(|about| about.is_dir());
+            return Err(match e.raw_os_error() {
+                Some(libc::EISDIR) => told(both(&e), NAME),
+                Some(libc::ENOTEMPTY | libc::EEXIST) if is_folder(&new) => {
+                    told(both(&e), "move it to a new name, or remove that folder first")
+                }
+                _ => both(&e),
+            });
+        }
     }
     if durable {
         for (at, named) in [(&new, to), (&old, from)] {
@@ -116,6 +131,13 @@ fn rename_or_copy(job: &Job, source: &Place, target: &Place, durable: bool, rena
         }
     }
     Ok(Value::Unit)
+}
+
+fn told(e: Error, advice: &'static str) -> Error {
+    match e {
+        Error::Os(about) => Error::Os(Box::new(OsError { advice: Some(advice), ..*about })),
+        other => other,
+    }
 }
 
 /// Moves a file to another file system: the name there has the old content or all of the new one, as with a rename,
@@ -130,7 +152,7 @@ fn across(job: &Job, (source, old): (&Place, &At), (target, new): (&Place, &At),
         return Err(errno(libc::EXDEV, from)); // it was a file a moment ago
     }
     let there = match fs::symlink_metadata(new.path()) {
-        Ok(there) if there.is_dir() => return Err(errno(libc::EISDIR, to)),
+        Ok(there) if there.is_dir() => return Err(advised(libc::EISDIR, to, NAME)),
         // Two names of one file, one of them through a mount, say: a rename leaves both, and a copy would be removed.
         Ok(there) if is_same(&there, &about) => return Ok(Value::Unit),
         Ok(there) => Some(there).filter(Metadata::is_file),

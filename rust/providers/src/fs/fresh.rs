@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use mountain_core::error::Error;
 
 use super::attributes;
+use super::beneath::{look, pinned};
 use super::failure::{errno, failure};
 use super::place::{At, Place};
 
@@ -88,7 +89,9 @@ impl Drop for Fresh {
 pub(super) struct Replacement {
     fresh: Fresh,
     target: PathBuf,
-    /// The target's folder, as long as it is needed.
+    /// The target's folder, whose own path may lead elsewhere by the end, as a relative one does after a `chdir`.
+    _folder: Option<File>,
+    /// The hold on a folder beneath a root.
     _at: At,
 }
 
@@ -109,8 +112,12 @@ impl Replacement {
         };
         let (folder, name) = split(&target).map_err(|e| errno(e, path))?;
         let like = Like { of: old.as_ref().map(|old| (&*target, old)), ..Like::default() };
+        let held = look(folder, 0).ok();
+        let kept = held.as_ref().and_then(|held| pinned(held).ok()).filter(|path| path.exists());
+        let folder = kept.as_deref().unwrap_or(folder);
         let fresh = Fresh::create(folder, name, like).map_err(fail)?;
-        Ok(Replacement { fresh, target, _at: at })
+        let target = folder.join(OsStr::from_bytes(name));
+        Ok(Replacement { fresh, target, _folder: held, _at: at })
     }
 
     pub(super) fn file(&mut self) -> &mut File {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
 use mountain_core::error::Error;
-use mountain_core::value::Value;
+use mountain_core::value::{Taken, Value};
 
 use super::entry::Entry;
 use super::failure::failure;
@@ -65,7 +65,10 @@ impl Operation for Mkdir {
         let private = self.private;
         pool::run(Grip::Firm, done, move |_| {
             let mode = if private { 0o700 } else { 0o777 };
-            Step::Answer(mkdir(&place, mode, parents, exist_ok).map(|()| Value::Unit))
+            let outcome = mkdir(&place, mode, parents, exist_ok);
+            // Its caller may be cancelled by now, and knows of no folder that is to be removed.
+            let back = move |_| drop(place.at(false).and_then(|at| fs::remove_dir(at.path())));
+            Step::Answer(outcome.map(|()| if private { Taken::value(Value::Unit, back) } else { Value::Unit }))
         })
     }
 }

@@ -4,11 +4,11 @@
 //! folder for a link in the middle and have the removal go on somewhere else.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,32 +16,55 @@ use mountain_core::effect::{Abort, Done, Host, Operation};
 use mountain_core::error::Error;
 use mountain_core::value::Value;
 
-use super::failure::{errno, failure};
+use super::failure::{advised, errno, failure};
 use super::names::Names;
 use super::place::Place;
 use crate::pool::{self, Grip, Job, Step};
+
+/// The rights that the owner of a folder needs to empty it.
+const OWNERS: u32 = 0o700;
 
 /// Removes a file or a link; with `tree` also a folder with all that is in it. An abort stops between two names.
 pub struct Remove {
     pub place: Place,
     pub tree: bool,
     pub missing_ok: bool,
+    /// Also what is in folders that their owner may not write, enter or read.
+    pub force: bool,
 }
 
 impl Remove {
     pub fn new(place: impl Into<Place>, tree: bool, missing_ok: bool) -> Self {
-        Remove { place: place.into(), tree, missing_ok }
+        Remove { place: place.into(), tree, missing_ok, force: false }
+    }
+
+    /// A folder of this process's own, with all that is in it.
+    pub fn own(place: impl Into<Place>) -> Self {
+        Remove { place: place.into(), tree: true, missing_ok: true, force: true }
+    }
+
+    /// At once, on this thread.
+    pub fn now(&self) -> Result<(), Error> {
+        remove(&Way { job: None, force: self.force }, &self.place, self.tree, self.missing_ok)
     }
 }
 
 impl Operation for Remove {
     fn start(&self, _host: &Arc<Host>, done: Done) -> Abort {
-        let (place, tree, missing_ok) = (self.place.clone(), self.tree, self.missing_ok);
-        pool::run(Grip::Firm, done, move |job| Step::Answer(remove(job, &place, tree, missing_ok).map(|()| Value::Unit)))
+        let (place, tree, missing_ok, force) = (self.place.clone(), self.tree, self.missing_ok, self.force);
+        pool::run(Grip::Firm, done, move |job| {
+            Step::Answer(remove(&Way { job: Some(job), force }, &place, tree, missing_ok).map(|()| Value::Unit))
+        })
     }
 }
 
-fn remove(job: &Job, place: &Place, tree: bool, missing_ok: bool) -> Result<(), Error> {
+/// How a tree is gone through.
+struct Way<'a> {
+    job: Option<&'a Job>,
+    force: bool,
+}
+
+fn remove(way: &Way<'_>, place: &Place, tree: bool, missing_ok: bool) -> Result<(), Error> {
     let path = place.path();
     let at = match place.at(false) {
         Ok(at) if at.is_itself => return Err(errno(libc::EINVAL, path)),
@@ -55,20 +78,36 @@ fn remove(job: &Job, place: &Place, tree: bool, missing_ok: bool) -> Result<(), 
         _ => return Err(failure(&e, path)),
     }
     if !tree {
-        return Err(errno(libc::EISDIR, path)); // which macOS calls EPERM
+        // Which macOS calls EPERM.
+        return Err(advised(libc::EISDIR, path, "fs.remove(path, tree=True) removes a folder and all that is in it"));
     }
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
-    let folder = OpenOptions::new().read(true).custom_flags(flags).open(at.path()).map_err(|e| failure(&e, path))?;
-    empty(job, folder, &mut path.to_path_buf())?;
+    let open = || OpenOptions::new().read(true).custom_flags(flags).open(at.path());
+    let folder = match open() {
+        Err(e) if way.force && e.kind() == io::ErrorKind::PermissionDenied => {
+            let name = CString::new(at.path().as_os_str().as_bytes()).map_err(|e| failure(&e.into(), path))?;
+            make_open(libc::AT_FDCWD, &name);
+            open()
+        }
+        opened => opened,
+    };
+    let folder = folder.map_err(|e| failure(&e, path))?;
+    empty(way, folder, &mut path.to_path_buf())?;
     fs::remove_dir(at.path()).map_err(|e| failure(&e, path))
 }
 
 /// Remove all that is in a folder; `at` is its path, for messages.
-fn empty(job: &Job, folder: File, at: &mut PathBuf) -> Result<(), Error> {
+fn empty(way: &Way<'_>, folder: File, at: &mut PathBuf) -> Result<(), Error> {
+    if way.force
+        && let Some(mode) = folder.metadata().ok().map(|about| about.mode()).filter(|mode| mode & OWNERS != OWNERS)
+    {
+        // If that fails, so does the removal of a name in it, which says why.
+        drop(folder.set_permissions(Permissions::from_mode(mode & 0o7777 | OWNERS)));
+    }
     for name in names(&folder).map_err(|e| failure(&e, at))? {
-        job.check()?;
+        way.job.map_or(Ok(()), Job::check)?;
         at.push(OsStr::from_bytes(name.to_bytes()));
-        remove_at(job, &folder, &name, at)?;
+        remove_at(way, &folder, &name, at)?;
         at.pop();
     }
     Ok(())
@@ -83,7 +122,7 @@ fn names(folder: &File) -> io::Result<Vec<CString>> {
     Ok(all)
 }
 
-fn remove_at(job: &Job, folder: &File, name: &CStr, at: &mut PathBuf) -> Result<(), Error> {
+fn remove_at(way: &Way<'_>, folder: &File, name: &CStr, at: &mut PathBuf) -> Result<(), Error> {
     let e = match unlink(folder, name, 0) {
         // A vanished entry was removed by other code, which is as good.
         Ok(()) | Err(libc::ENOENT) => return Ok(()),
@@ -92,24 +131,44 @@ fn remove_at(job: &Job, folder: &File, name: &CStr, at: &mut PathBuf) -> Result<
     if !matches!(e, libc::EISDIR | libc::EPERM) {
         return Err(errno(e, at));
     }
-    // SAFETY: a plain system call with a name that ends in a zero.
-    let fd = unsafe {
-        libc::openat(folder.as_raw_fd(), name.as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC)
+    let open = || {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+        // SAFETY: a plain system call with a name that ends in a zero.
+        match unsafe { libc::openat(folder.as_raw_fd(), name.as_ptr(), flags) } {
+            // SAFETY: it was just opened, and has no other owner.
+            fd @ 0.. => Ok(unsafe { File::from_raw_fd(fd) }),
+            _ => Err(io::Error::last_os_error()),
+        }
     };
-    if fd < 0 {
-        return match io::Error::last_os_error() {
-            // No folder: then the first answer was about the file itself.
-            why if why.raw_os_error() == Some(libc::ENOTDIR) => Err(errno(e, at)),
-            why if why.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-            why => Err(failure(&why, at)),
-        };
-    }
-    // SAFETY: it was just opened, and has no other owner.
-    empty(job, unsafe { File::from_raw_fd(fd) }, at)?;
+    let opened = match open() {
+        Err(why) if way.force && why.kind() == io::ErrorKind::PermissionDenied => {
+            make_open(folder.as_raw_fd(), name);
+            open()
+        }
+        opened => opened,
+    };
+    let below = match opened {
+        Ok(below) => below,
+        Err(why) => {
+            return match why {
+                // No folder: then the first answer was about the file itself.
+                why if why.raw_os_error() == Some(libc::ENOTDIR) => Err(errno(e, at)),
+                why if why.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+                why => Err(failure(&why, at)),
+            };
+        }
+    };
+    empty(way, below, at)?;
     match unlink(folder, name, libc::AT_REMOVEDIR) {
         Ok(()) | Err(libc::ENOENT) => Ok(()),
         Err(e) => Err(errno(e, at)),
     }
+}
+
+/// Gives the owner of a folder all rights to it; a link of that name is left alone.
+fn make_open(folder: libc::c_int, name: &CStr) {
+    // SAFETY: a plain system call with a name that ends in a zero. If it fails, so does the next open, which says why.
+    unsafe { libc::fchmodat(folder, name.as_ptr(), OWNERS as libc::mode_t, libc::AT_SYMLINK_NOFOLLOW) };
 }
 
 fn unlink(folder: &File, name: &CStr, flags: libc::c_int) -> Result<(), i32> {
@@ -174,7 +233,8 @@ mod tests {
         let closed = gate.clone();
         let call = start_job(Grip::Firm, move |job| {
             closed.wait();
-            Step::Answer(remove(job, &ours.into(), true, false).map(|()| Value::Unit))
+            let way = Way { job: Some(job), force: false };
+            Step::Answer(remove(&way, &ours.into(), true, false).map(|()| Value::Unit))
         });
         gate.reached(1);
         call.abort.abort();

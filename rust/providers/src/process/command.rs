@@ -108,7 +108,12 @@ impl Command {
         if errno == libc::ENOENT && !about_folder && is_line(about.to_bytes()) {
             return Error::Other(Box::new(OneText(OsStr::from_bytes(about.to_bytes()).to_owned())));
         }
-        Error::Os(Box::new(OsError { errno, path: Some(OsStr::from_bytes(about.to_bytes()).to_owned()), path2: None }))
+        Error::Os(Box::new(OsError {
+            errno,
+            path: Some(OsStr::from_bytes(about.to_bytes()).to_owned()),
+            path2: None,
+            advice: None,
+        }))
     }
 }
 

@@ -98,7 +98,7 @@ impl Outlet {
         for piece in self.queue.drain(..) {
             if let Some((_, pending)) = piece.waiter {
                 // To close what is closed is no failure.
-                let broken = Error::Os(Box::new(OsError { errno: libc::EPIPE, path: None, path2: None }));
+                let broken = Error::Os(Box::new(OsError { errno: libc::EPIPE, path: None, path2: None, advice: None }));
                 answers.push((pending, if piece.last { Ok(Value::Unit) } else { Err(broken) }));
             }
         }

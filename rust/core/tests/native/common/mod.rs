@@ -62,7 +62,7 @@ pub(crate) fn on(operation: impl Operation + 'static, stack: &[Layer], on: &[Nat
 }
 
 pub(crate) fn os(errno: i32) -> Outcome {
-    Err(Error::Os(Box::new(OsError { errno, path: None, path2: None })))
+    Err(Error::Os(Box::new(OsError { errno, path: None, path2: None, advice: None })))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "an outcome, as operations give it")]
