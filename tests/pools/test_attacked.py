@@ -73,6 +73,7 @@ async def test_memory_goes_back_when_a_worker_is_idle() -> None:
 @pytest.mark.parametrize("how", ["cancel", "twice", "scope", "wait_for", "timeout"])
 async def test_each_way_to_cancel_waits_for_the_cleanup(how: str, tmp_path: Path) -> None:
     await work.waits(0)  # the worker is there
+    begun = 0
     for number in range(20):
         path = tmp_path / str(number)
         call = work.waits(30, str(path))
@@ -97,7 +98,10 @@ async def test_each_way_to_cancel_waits_for_the_cleanup(how: str, tmp_path: Path
             with pytest.raises(asyncio.CancelledError):
                 await task
         assert work.one.statistics().running == 0
-        assert not number % 2 or path.read_text() == "cleaned"
+        if path.exists():
+            assert path.read_text() == "cleaned"
+            begun += 1
+    assert begun
 
 
 @pytest.mark.parametrize("times", [300])

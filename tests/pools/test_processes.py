@@ -40,8 +40,9 @@ async def test_what_stands_inside_on_runs_at_the_worker(tmp_path: Path) -> None:
 
 async def test_a_coroutine_is_cancelled_and_its_cleanup_awaited(tmp_path: Path) -> None:
     path = tmp_path / "cleaned"
+    await work.waits(0)  # the worker is there
     with pytest.raises(TimedOut):
-        await work.waits(30, str(path)).under(Timeout(0.1))
+        await work.waits(30, str(path)).under(Timeout(0.5))
     assert path.read_text() == "cleaned"
 
 
@@ -49,7 +50,7 @@ async def test_the_cleanup_of_a_coroutine_has_its_time(tmp_path: Path) -> None:
     path = tmp_path / "cleaned"
     before = await work.waits(0)
     with pytest.raises(TimedOut):
-        await work.waits_stubbornly(str(path)).under(Timeout(0.1))
+        await work.waits_stubbornly(str(path)).under(Timeout(0.5))
     assert path.read_text() == "cleaned"
     assert await work.waits(0) == before
 

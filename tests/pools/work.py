@@ -147,6 +147,8 @@ def counted(store: Store = need(Store)) -> tuple[int, int]:
 
 @effect(On(one))
 async def waits(seconds: float, path: str = "") -> int:
+    if path:
+        Path(path).write_text("begun")
     try:
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:
@@ -173,7 +175,7 @@ def spins() -> None:
         pass
 
 
-@blocking(Timeout(0.2), On(one))
+@blocking(Timeout(0.5), On(one))
 def spins_and_cleans(path: str) -> None:
     try:
         while True:
