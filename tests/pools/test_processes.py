@@ -124,14 +124,24 @@ async def test_so_many_run_on_a_worker_at_a_time(tmp_path: Path) -> None:
 
 
 async def test_the_most_urgent_call_is_next(tmp_path: Path) -> None:
-    path = tmp_path / "marks"
-    first = [asyncio.ensure_future(work.marks(str(path), "first", 0.1)) for _ in range(2)]
-    await asyncio.sleep(0.02)  # real: so that both workers have one
-    low = [asyncio.ensure_future(work.marks(str(path), "normal", 0.02)) for _ in range(4)]
+    path, gate, late = tmp_path / "marks", tmp_path / "gate", tmp_path / "late"
+
+    def call(what: str, gate: Path) -> "asyncio.Future[None]":
+        return asyncio.ensure_future(work.marks_and_holds(str(path), what, str(gate)))
+
+    calls = [call("first", gate) for _ in range(2)]
+    while not path.exists() or len(path.read_text().split()) < 2:
+        await asyncio.sleep(0.01)  # real: until both workers have one
+    calls += [call("normal", late) for _ in range(4)]
     await asyncio.sleep(0)
     with priority(Priority.HIGH):
-        high = asyncio.ensure_future(work.marks(str(path), "high", 0.02))
-    await asyncio.gather(*first, *low, high)
+        calls.append(call("high", late))
+    await asyncio.sleep(0.05)  # real: so that all of them wait
+    gate.touch()
+    while len(path.read_text().split()) < 4:
+        await asyncio.sleep(0.01)  # real: until both workers have another
+    late.touch()
+    await asyncio.gather(*calls)
     assert "high" in path.read_text().split()[2:4]
 
 

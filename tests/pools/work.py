@@ -245,6 +245,15 @@ def marks(path: str, what: str, seconds: float = 0.0) -> str:
     return what
 
 
+@blocking(On(two))
+def marks_and_holds(path: str, what: str, gate: str) -> None:
+    """Says that it runs, and goes on until the gate is there."""
+    with Path(path).open("a") as file:
+        file.write(f"{what}\n")
+    while not Path(gate).exists():
+        time.sleep(0.002)
+
+
 @effect(On(many))
 async def at_once(path: str) -> int:
     with Path(path).open("a") as file:
