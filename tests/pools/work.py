@@ -332,10 +332,11 @@ def on_hanging() -> int:
     return 1
 
 
-@blocking(Timeout(0.3), On(two))
+@blocking(Timeout(0.5), On(two))
 def stops_itself() -> None:
     """Its whole process stops: not even its worker's loop goes on."""
     os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(30)  # real: a signal may take its time
 
 
 @blocking(On(two))
