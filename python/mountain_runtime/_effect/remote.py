@@ -18,7 +18,7 @@ from ..policy._base import Policy, plan
 from ..policy.on import On
 from .need import needs
 
-__all__ = ["Remote", "cannot_be_found", "distant", "find", "split"]
+__all__ = ["Remote", "cannot_be_found", "distant", "find", "known", "split"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,12 +80,16 @@ def _sent(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     return send
 
 
+def known(module: str, qualname: str) -> Remote | None:
+    """It where its module is imported already."""
+    return _known.get((_main(module), qualname))
+
+
 def find(module: str, qualname: str) -> Remote:
     """The function of a caller, as it is known here. Raises ImportError for one that is not there."""
     key = _main(module), qualname
     if (found := _known.get(key)) is None:
-        if module not in sys.modules:
-            import_module(module)
+        import_module(module)  # waits for another thread that imports it
         found = _known.get(key)
     if found is None:
         raise ImportError(

@@ -18,6 +18,8 @@ __all__ = ["Call", "Meta", "envelope"]
 
 #: The lengths of the function's name and of what goes with the call.
 _HEAD = struct.Struct("<HH")
+#: Bytes of what goes with a call, beyond which it goes without its trace.
+_TRACE = 16 << 10
 
 #: When its time is over, by the clock of this machine; its priority; its trace, as headers.
 Meta = tuple[float | None, int, dict[str, str] | None]
@@ -32,7 +34,7 @@ class Call:
     3. A cancel is sent to the worker. The caller waits for the end, whichever that is, and is told of it alone.
     """
 
-    __slots__ = ("asked", "file", "head", "job", "member", "number", "packed", "priority", "remote")
+    __slots__ = ("asked", "file", "head", "job", "member", "number", "packed", "priority", "remote", "waits")
 
     def __init__(
         self, remote: Remote, args: tuple[Any, ...], kwargs: dict[str, Any], ask: "Callable[[Call], object]"
@@ -49,6 +51,8 @@ class Call:
         self.member: Member | None = None
         #: It was cancelled.
         self.asked = False
+        #: It is in the lanes, and wanted.
+        self.waits = False
 
     @property
     def body(self) -> bytes:
@@ -61,7 +65,10 @@ def _head(remote: Remote, priority: int) -> bytes:
     trace = dict(_otel.outgoing()) or None
     meta = b""
     if until is not None or priority != 1 or trace:
-        meta = pickle.dumps((None if until is None else time.monotonic() + until.remaining(), priority, trace), 5)
+        ends = None if until is None else time.monotonic() + until.remaining()
+        meta = pickle.dumps((ends, priority, trace), 5)
+        if len(meta) > _TRACE:
+            meta = pickle.dumps((ends, priority, None), 5)
     where = f"{remote.module}:{remote.qualname}".encode()
     return _HEAD.pack(len(where), len(meta)) + where + meta
 

@@ -6,9 +6,14 @@ import traceback
 from types import TracebackType
 from typing import cast
 
+from .._tasks.exits import EXITS
 from ..errors import RemoteError
 
 __all__ = ["RemoteTraceback", "packed", "unpacked"]
+
+
+#: Bytes of an error that goes as itself: with its texts it fits into a packet.
+_MOST = 48 << 10
 
 
 class RemoteTraceback(Exception):
@@ -24,21 +29,22 @@ class RemoteTraceback(Exception):
 
 def packed(error: BaseException) -> bytes:
     """An error with its traceback. One that pickle cannot build anew goes as text alone."""
-    # Without the frames of this package, in which its function was called.
-    text = "".join(traceback.format_exception(type(error), error, _users(error)))
+    try:
+        # Without the frames of this package, in which its function was called.
+        text = "".join(traceback.format_exception(type(error), error, _users(error)))
+    except BaseException as failure:
+        text = f"(its traceback cannot be shown: {type(failure).__name__})"
     kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
     try:
         message = str(error)
-    except Exception as failure:
+    except BaseException as failure:
         message = f"(its __str__ raised {type(failure).__name__})"
     itself = b""
-    with contextlib.suppress(Exception):
-        itself = pickle.dumps(error, 5)
-        if type(pickle.loads(itself)) is not type(error):
-            itself = b""
-    most = 48 << 10
-    if len(itself) > most:
-        itself = b""
+    if not isinstance(error, EXITS):  # those would end the program of the caller
+        with contextlib.suppress(BaseException):
+            pickled = pickle.dumps(error, 5)
+            if len(pickled) <= _MOST and type(pickle.loads(pickled)) is type(error):
+                itself = pickled
     return pickle.dumps((itself, kind, message[:4096], text[-8192:]), 5)
 
 
@@ -47,7 +53,7 @@ def unpacked(body: bytes | memoryview, effect: str) -> BaseException:
     itself, kind, message, text = cast("tuple[bytes, str, str, str]", pickle.loads(body))
     error: BaseException | None = None
     if itself:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(BaseException):
             error = pickle.loads(itself)
     if not isinstance(error, BaseException):
         error = RemoteError(f"{kind}: {message}", effect=effect)

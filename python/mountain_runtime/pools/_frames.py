@@ -17,8 +17,8 @@ __all__ = ["FRAMES", "Frame", "Kind", "Link", "frame"]
 FRAMES = 1 << 15
 #: Kind, number of the call, microseconds that it took, length.
 _HEAD = struct.Struct("<BQII")
-#: The largest packet: a message with the largest text, and its head.
-_MOST = (1 << 16) + 4096
+#: The largest packet: a message with the largest text, its head and its trace, or with the largest error.
+_MOST = 120 << 10
 
 Frame = tuple[int, int, int, memoryview]
 
@@ -71,7 +71,10 @@ class Link:
     def receive(self, *, wait: bool = False) -> tuple[list[Frame], int | None] | None:
         """The messages of the next packet, and its descriptor. None: the other end is closed."""
         how = socket.MSG_CMSG_CLOEXEC | (0 if wait else socket.MSG_DONTWAIT)
-        packet, rights, flags, _ = self.end.recvmsg(_MOST, socket.CMSG_SPACE(4), how)
+        try:
+            packet, rights, flags, _ = self.end.recvmsg(_MOST, socket.CMSG_SPACE(4), how)
+        except ConnectionResetError:  # it ended with messages unread
+            return None
         fds = array.array("i")
         for level, kind, data in rights:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

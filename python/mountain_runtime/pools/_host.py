@@ -20,11 +20,12 @@ import struct
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from contextvars import Context, copy_context
 from typing import Any, NoReturn, cast
 
-from .._effect.remote import find
+from .._effect.remote import find, known
 from .._effect.stoppable import Stoppable, begun_here
 from .._runtime.runtime import Runtime
 from .._tasks.exits import EXITS
@@ -36,7 +37,8 @@ from ._work import Work, enter, took
 
 __all__ = ["Host"]
 
-_PAGE = struct.Struct("<Q")
+#: Native, so that it is written at once: a worker that is killed meanwhile has the old number there or the new one.
+_PAGE = struct.Struct("@Q")
 #: Seconds in which functions on threads are to come back, and between two looks.
 _GRACE, _LOOK = 0.5, 0.01
 #: Seconds that an answer may wait for others.
@@ -69,6 +71,8 @@ class Host:
         #: Threads that run no function: they read, or wait to.
         self._idle = 0
         self._context: Context = copy_context()
+        self._pid = os.getpid()
+        os.register_at_fork(after_in_child=self._after_fork)
         self._last = 0.0
         self._trimmed = True
 
@@ -93,7 +97,7 @@ class Host:
             self._send(frame(Kind.LOG, body=body))
 
     def _send(self, packet: bytes, fd: int | None = None) -> None:
-        with self._sending:
+        with self._sending, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its reader sees the end
             self._link.send(packet, fd)
 
     # -- step 1: by the thread that reads ------------------------------------------------------------------------------
@@ -104,6 +108,9 @@ class Host:
             received = self._link.receive(wait=wait)
         except BlockingIOError:
             return False
+        except (OSError, ValueError):  # nothing can be read or said any more
+            traceback.print_exc()
+            os._exit(1)
         if received is None:
             self._loop.call_soon_threadsafe(self._over.set)
             return False
@@ -147,16 +154,27 @@ class Host:
                 work = self._line.popleft()
                 self._at_work[work.number] = work
                 _PAGE.pack_into(self._page, 0, work.number)
-            try:
-                work.remote = remote = find(work.module, work.qualname)
-            except BaseException as error:
-                self._end(work)
-                self._send(frame(Kind.ERROR, work.number, packed_error(error)))
-                continue
-            if remote.plain:
-                work.function = Stoppable(remote.fn)
+            work.remote = known(work.module, work.qualname)
+            if work.remote is None or work.remote.plain:
                 return work
             self._loop.call_soon_threadsafe(self._begin, work)
+
+    def _is_for_thread(self, work: Work) -> bool:
+        """Finds its function, where no thread waits for this one: that may import a module."""
+        try:
+            work.remote = work.remote or find(work.module, work.qualname)
+        except BaseException as error:
+            self._end(work)
+            self._send(frame(Kind.ERROR, work.number, packed_error(error)))
+            return False
+        if not work.remote.plain:
+            self._loop.call_soon_threadsafe(self._begin, work)
+            return False
+        with self._lock:
+            work.function = Stoppable(work.remote.fn)
+            if work.asked:
+                work.function.stop()
+        return True
 
     def _end(self, work: Work) -> None:
         """Its place is free."""
@@ -179,6 +197,9 @@ class Host:
         while True:
             if work is None:
                 with self._lock:
+                    if self._idle and self._threads > self._places:
+                        self._threads -= 1
+                        return
                     self._idle += 1
                 with self._reading:
                     while (work := self._next()) is None:
@@ -197,6 +218,11 @@ class Host:
         answers: list[bytes] = []
         size, since = 0, 0.0
         while work is not None:
+            if work.remote is None:
+                self._flush(answers)
+            if not self._is_for_thread(work):
+                work = self._next()
+                continue
             answer, fd = self._run(work)
             self._end(work)
             work = self._next()
@@ -206,9 +232,12 @@ class Host:
                 continue
             if not answers:
                 size, since = 0, time.monotonic()
+            elif size + len(answer) > FRAMES:
+                self._flush(answers)
+                size = 0
             answers.append(answer)
             size += len(answer)
-            if work is None or size > FRAMES or time.monotonic() - since > _TOGETHER:
+            if work is None or time.monotonic() - since > _TOGETHER:
                 self._flush(answers)
         self._flush(answers)
 
@@ -225,10 +254,12 @@ class Host:
         try:
             args, kwargs = work.take()
             value = self._context.copy().run(work.function, *args, **kwargs)
+            self._ends_fork()
             return self._value(work, value, began)
         except EXITS as error:
             self._exits(work, error)
         except BaseException as error:
+            self._ends_fork(error)
             return frame(Kind.ERROR, work.number, packed_error(error), took(began)), None
 
     # -- in the loop -------------------------------------------------------------------------------------------------
@@ -246,10 +277,13 @@ class Host:
                 raise asyncio.CancelledError
             args, kwargs = work.take()
             enter(work.meta, work.remote.name)
-            answer, fd = self._value(work, await work.remote.inner(*args, **kwargs), began)
+            value = await work.remote.inner(*args, **kwargs)
+            self._ends_fork()
+            answer, fd = self._value(work, value, began)
         except EXITS as error:
             self._exits(work, error)
         except BaseException as error:
+            self._ends_fork(error)
             answer = frame(Kind.ERROR, work.number, packed_error(error), took(began))
         if watch is not None:
             watch.cancel()
@@ -304,9 +338,11 @@ class Host:
                 work = self._at_work.get(number)
                 if work is None:
                     return  # its answer is on its way
-                if work.task is None:
-                    if work.function is not None:
-                        work.function.stop()
+                if work.function is not None:
+                    work.function.stop()
+                    return
+                if work.task is None:  # it looks for the function
+                    work.asked = True
                     return
                 self._send(frame(Kind.STOPPING, number))
                 if work.began:
@@ -318,12 +354,27 @@ class Host:
 
     def _exits(self, work: Work, error: BaseException) -> NoReturn:
         """The function ends this process, as it would a program."""
+        if os.getpid() == self._pid:
+            self._send(frame(Kind.EXITS, work.number, f"it ended by {type(error).__name__}: {error}".encode()[:4096]))
         code = error.code if isinstance(error, SystemExit) else 1
-        self._send(frame(Kind.EXITS, work.number, f"it ended by {type(error).__name__}: {error}".encode()[:4096]))
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+    def _after_fork(self) -> None:
+        """In a child that a function has forked: the connection is its parent's."""
+        self._link.end.close()
+
+    def _ends_fork(self, error: BaseException | None = None) -> None:
+        """A child that a function has forked ends with the function, as a program does."""
+        if os.getpid() != self._pid:
+            with contextlib.suppress(Exception):
+                if error is not None:
+                    traceback.print_exception(error)
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(error is not None)
 
     def _look(self) -> None:
         """Reads where every thread is at work. Gives memory back when no call has come for a while."""

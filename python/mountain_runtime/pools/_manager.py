@@ -19,6 +19,7 @@ import os
 import pickle
 import threading
 from collections import deque
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from .._effect.remote import Remote
@@ -66,8 +67,7 @@ class Manager(Workers):
                 if member.send(frame(Kind.CALL, call.number, call.body)):
                     return
             else:
-                self.waiting += 1
-                self.jobs.put(call, call.priority)
+                self._join(call)
         self._wake()
 
     def _free(self) -> Member | None:
@@ -188,11 +188,12 @@ class Manager(Workers):
                     del member.sent[call.number]
                     call.job.fail(error)
                 continue
-            batch.append(frame(Kind.CALL, call.number, call.body))
-            size += len(batch[-1])
-            if size > FRAMES:
+            packet = frame(Kind.CALL, call.number, call.body)
+            if size + len(packet) > FRAMES:
                 self._send(member, b"".join(batch))
                 batch, size = [], 0
+            batch.append(packet)
+            size += len(packet)
             limit = self._settings.max_calls
             if limit is not None and member.calls >= limit:
                 self._retire(member)
@@ -233,6 +234,8 @@ class Manager(Workers):
         with self.lock:
             member = call.member
             call.asked = True
+            if call.waits:
+                self._leave(call)
             if member is None or call.number not in member.sent:
                 call.job.succeed(None)  # it waits in the lanes, where it is passed over, or its answer came meanwhile
                 return
@@ -240,13 +243,12 @@ class Manager(Workers):
         self._loop.call_later(GRACE, self._give_up, member, call.number, "did not end when it was cancelled")
 
     def _read(self, member: Member) -> None:
-        for _ in range(64):
+        # Of one that has ended all that it sent; of others so much that each has its turn.
+        for _ in count() if member.over else range(64):
             try:
                 received = member.link.receive()
             except BlockingIOError:
                 break
-            except ConnectionResetError:  # it ended with messages unread
-                received = None
             except (OSError, ValueError) as error:
                 self._loop.remove_reader(member.link.end)
                 self._end(member, f"it broke the connection: {error}")
@@ -286,7 +288,7 @@ class Manager(Workers):
             if self._settings.max_memory is not None:
                 self._weigh(member)
         elif kind == Kind.READY:
-            member.ready = not member.retired
+            member.ready, member.began = not member.retired, True
             self._failures = 0
             self._look_started()
         elif kind == Kind.FAILED:
@@ -321,7 +323,7 @@ class Manager(Workers):
             failure = unpacked(unpack(body, fd) if fd is not None else body, call.remote.name)
             if self._closing and not call.asked and isinstance(failure, asyncio.CancelledError):
                 failure = self._lost(call, member, "its pool was closed")
-        except Exception as error:
+        except BaseException as error:  # also an exit: it is the answer that failed, and not this program
             failure = RemoteError(
                 f"the result did not unpickle here: {type(error).__name__}: {error}. The function has run",
                 effect=call.remote.name,

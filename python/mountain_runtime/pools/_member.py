@@ -13,13 +13,14 @@ from ._frames import Kind, Link, frame
 
 __all__ = ["Member"]
 
-_PAGE = struct.Struct("<Q")
+#: Native, so that it is written at once: a worker that is killed meanwhile has the old number there or the new one.
+_PAGE = struct.Struct("@Q")
 
 
 class Member:
     """A worker process, its end of the socket pair, and the calls that it has, in the order in which it got them."""
 
-    def __init__(self, end: socket.socket, number: int) -> None:
+    def __init__(self, end: socket.socket, number: int, hello: bytes) -> None:
         self.number = number
         self.link = Link(end, blocks=False)
         self.child: Child | None = None
@@ -32,6 +33,8 @@ class Member:
         self.out: deque[tuple[bytes, int | None]] = deque()
         #: It takes calls.
         self.ready = False
+        #: It has said that it is ready.
+        self.began = False
         #: It takes no more.
         self.retired = False
         #: Why it is to be ended, or says that it ends; empty while nothing is known.
@@ -40,10 +43,22 @@ class Member:
         self.calls = 0
         self.memory_at = 0.0
         self.over = False
-        fd = os.memfd_create("mountain-begun", os.MFD_CLOEXEC)
-        os.ftruncate(fd, mmap.PAGESIZE)
+        try:
+            fd = os.memfd_create("mountain-begun", os.MFD_CLOEXEC)
+        except OSError:
+            end.close()
+            raise
         self.page_fd = fd
-        self._page = mmap.mmap(fd, mmap.PAGESIZE, prot=mmap.PROT_READ)
+        try:
+            os.ftruncate(fd, mmap.PAGESIZE)
+            # Behind the page lies what the worker is to know before its first call: of any length.
+            while hello:
+                hello = hello[os.pwrite(fd, hello, os.fstat(fd).st_size) :]
+            self._page = mmap.mmap(fd, mmap.PAGESIZE, prot=mmap.PROT_READ)
+        except OSError:
+            end.close()
+            os.close(fd)
+            raise
 
     def begun(self) -> int:
         """The number of the last call that it began, by the page that it shares: true after its end, too."""

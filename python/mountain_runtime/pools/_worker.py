@@ -58,10 +58,11 @@ def _begin(link: Link) -> Host:
     received = link.receive(wait=True)
     if received is None or received[1] is None:
         os._exit(0)  # the pool has gone
-    (_, number, _, body), page = received[0][0], received[1]
+    (_, number, _, _), page = received[0][0], received[1]
     marks = mmap.mmap(page, mmap.PAGESIZE)
-    os.close(page)
-    prepared, per_worker, runtime, level = pickle.loads(body)
+    with os.fdopen(page, "rb") as file:
+        file.seek(mmap.PAGESIZE)
+        prepared, per_worker, runtime, level = pickle.load(file)
     host = Host(link, marks, per_worker, number)
     root = logging.getLogger()
     root.addHandler(_Forward(host))

@@ -80,10 +80,20 @@ class Workers(abc.ABC):
     def _take(self) -> Call | None:
         """The next call that is still wanted."""
         while (call := self.jobs.take()) is not None:
-            self.waiting -= 1
-            if not call.asked:
+            if call.waits:
+                self._leave(call)
                 return call
         return None
+
+    def _join(self, call: Call) -> None:
+        """It waits in the lanes."""
+        call.waits = True
+        self.waiting += 1
+        self.jobs.put(call, call.priority)
+
+    def _leave(self, call: Call) -> None:
+        call.waits = False
+        self.waiting -= 1
 
     def _let_go(self, call: Call) -> None:
         """No worker reads its memory file any more."""
@@ -99,8 +109,7 @@ class Workers(abc.ABC):
             call.job.succeed(None)
             return
         call.number, call.member = 0, None
-        self.waiting += 1
-        self.jobs.put(call, call.priority)
+        self._join(call)
 
     def _send(self, member: Member, packet: bytes, fd: int | None = None) -> None:
         if packet and not member.send(packet, fd) and not member.over:
@@ -124,15 +133,18 @@ class Workers(abc.ABC):
         self._begin(self._start_one())
 
     async def _start_one(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        member = Member(ours, len(self.members))
+        member: Member | None = None
         try:
+            hello = _start.hello(self._settings)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
-                hello = _start.hello(self._settings)
+                member = Member(ours, len(self.members), hello)
+                member.send(frame(Kind.HELLO, member.number), os.dup(member.page_fd))
                 member.child = await _native.process_worker(_start.argv(), theirs.fileno(), None)
             member.pid = member.child.pid
         except BaseException as error:
-            member.close()
+            if member is not None:
+                member.close()
             self._starting -= 1
             self._refuse_waiting(NoWorkers(f"pool {self._settings.name!r} has no workers: {error}"))
             if self._closing:
@@ -142,19 +154,18 @@ class Workers(abc.ABC):
             return
         self._starting -= 1
         self.members.append(member)
+        self._loop.add_reader(ours, self._read, member)
         if self._closing:
             self._retire(member)
-        self._loop.add_reader(ours, self._read, member)
-        self._send(member, frame(Kind.HELLO, member.number, hello), os.dup(member.page_fd))
         code = await _native.process_watch_end(member.child)
         self._ended(member, code)
 
     def _ended(self, member: Member, code: int) -> None:
         """Step 3."""
-        if not member.link.end.fileno() < 0:
-            self._loop.remove_writer(member.link.end)
-            self._read(member)  # its last answers
-            self._loop.remove_reader(member.link.end)
+        member.ready, member.over = False, True
+        self._loop.remove_writer(member.link.end)
+        self._read(member)  # its last answers
+        self._loop.remove_reader(member.link.end)
         with self.lock:
             self._gone(member, code)
         self._pump()
@@ -163,7 +174,7 @@ class Workers(abc.ABC):
 
     def _gone(self, member: Member, code: int) -> None:
         asked = member.retired and not member.sent and not member.why
-        was_ready = member.ready or member.calls > 0 or asked
+        was_ready = member.began or asked
         member.ready, member.retired, member.over = False, True, True
         self.members.remove(member)
         begun = member.begun()
@@ -219,7 +230,9 @@ class Workers(abc.ABC):
             self._let_end(member)
 
     def _let_end(self, member: Member) -> None:
-        if not member.over and not member.why:
+        if not member.began:  # it has nothing to end in order
+            self._end(member, "")
+        elif not member.over and not member.why:
             self._send(member, frame(Kind.CLOSE, body=pickle.dumps(_start.STOP)))
             self._loop.call_later(_start.STOP + GRACE, self._end, member, "")
 
