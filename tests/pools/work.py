@@ -217,6 +217,7 @@ def ends_itself(how: str) -> None:
     if how == "sys.exit":
         sys.exit("that was all")
     os.kill(os.getpid(), getattr(signal, how))
+    time.sleep(30)  # real: another thread may take the signal, a moment later
     time.sleep(10)  # real: a signal may take its time
 
 
