@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -200,3 +201,11 @@ async def test_a_cancel_that_comes_while_a_worker_looks_for_the_function_ends_it
         await module.one(str(tmp_path / "ran")).under(Timeout(0.1))
     assert not (tmp_path / "ran").exists()
     assert await work.steps() == before
+
+
+async def test_a_closed_pool_has_no_thread_left() -> None:
+    """One that comes back from native code while the interpreter ends would abort the program."""
+    for _ in range(5):
+        assert await work.pid_alone() != os.getpid()
+        await work.alone._close(5)
+        assert [thread.name for thread in threading.enumerate() if thread.name == "mountain-pool-alone"] == []

@@ -54,7 +54,8 @@ class Manager(Workers):
         self._number = 0
         #: Seconds that the calls of each function take, of late.
         self._took: dict[Remote, float] = {}
-        threading.Thread(target=self._live, name=f"mountain-pool-{settings.name}", daemon=True).start()
+        self._thread = threading.Thread(target=self._live, name=f"mountain-pool-{settings.name}", daemon=True)
+        self._thread.start()
 
     def submit(self, call: Call) -> None:
         """Step 1."""
@@ -104,6 +105,10 @@ class Manager(Workers):
             self._woken = True
             with contextlib.suppress(RuntimeError):  # it has closed, and then answers late
                 self._loop.call_soon_threadsafe(self._look)
+
+    def join(self) -> None:
+        """Waits for the last of a manager whose close was answered: an interpreter that ends meanwhile would abort."""
+        self._thread.join()
 
     def abandon(self) -> None:
         """In a forked child: closes its copies of what the parent has of its workers."""

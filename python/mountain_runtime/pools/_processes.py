@@ -142,6 +142,7 @@ class Processes(Pool):
         manager.ask("close", (max(seconds - GRACE, 0.0), job))
         closing = cast("asyncio.Future[list[str]]", job.handle)
         cancelled = await outlast([closing], asked=False)
+        manager.join()
         self._lost += manager.lost
         if cancelled is not None:
             raise cancelled
