@@ -22,6 +22,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, NoReturn, cast
 
@@ -96,6 +97,10 @@ class Host:
         if len(body) < FRAMES:
             self._send(frame(Kind.LOG, body=body))
 
+    def _in_loop(self, step: Callable[..., object], *args: object) -> None:
+        with contextlib.suppress(RuntimeError):  # it has closed, as this process ends
+            self._loop.call_soon_threadsafe(step, *args)
+
     def _send(self, packet: bytes, fd: int | None = None) -> None:
         with self._sending, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its reader sees the end
             self._link.send(packet, fd)
@@ -112,7 +117,7 @@ class Host:
             traceback.print_exc()
             os._exit(1)
         if received is None:
-            self._loop.call_soon_threadsafe(self._over.set)
+            self._in_loop(self._over.set)
             return False
         frames, fd = received
         for message in frames:
@@ -126,7 +131,7 @@ class Host:
             with self._lock:
                 self._line.append(work)
         elif kind == Kind.CANCEL:
-            self._loop.call_soon_threadsafe(self._cancel, number)
+            self._in_loop(self._cancel, number)
         elif kind == Kind.RECALL:
             with self._lock:
                 line, self._line = self._line, deque()
@@ -134,7 +139,7 @@ class Host:
         elif kind == Kind.READ:
             self._files.give_back(*self._results.pop(number))
         elif kind == Kind.CLOSE:
-            self._loop.call_soon_threadsafe(self._over.set)
+            self._in_loop(self._over.set)
 
     def _give_back(self, works: list[Work]) -> None:
         for work in works:
@@ -157,7 +162,7 @@ class Host:
             work.remote = known(work.module, work.qualname)
             if work.remote is None or work.remote.plain:
                 return work
-            self._loop.call_soon_threadsafe(self._begin, work)
+            self._in_loop(self._begin, work)
 
     def _is_for_thread(self, work: Work) -> bool:
         """Finds its function, where no thread waits for this one: that may import a module."""
@@ -168,7 +173,7 @@ class Host:
             self._send(frame(Kind.ERROR, work.number, packed_error(error)))
             return False
         if not work.remote.plain:
-            self._loop.call_soon_threadsafe(self._begin, work)
+            self._in_loop(self._begin, work)
             return False
         with self._lock:
             work.function = Stoppable(work.remote.fn)
