@@ -50,7 +50,7 @@ def computed(number: int) -> int:
 
 def endless() -> None:
     while True:
-        time.sleep(0)
+        time.sleep(0)  # lets the other threads of its process run
 
 
 on_pool = blocking(On(pool))

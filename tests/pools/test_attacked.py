@@ -159,7 +159,7 @@ async def test_workers_end_with_their_program(number: signal.Signals, tmp_path: 
     assert len(set(marked)) == len(marked)
 
 
-async def test_a_worker_that_sends_nonsense_is_ended() -> None:
+async def test_a_call_of_a_worker_that_its_pool_ends_is_lost() -> None:
     pool = work.two
     await work.sleeps(0)
     assert pool._manager is not None
@@ -167,7 +167,7 @@ async def test_a_worker_that_sends_nonsense_is_ended() -> None:
     call = asyncio.ensure_future(work.sleeps(5))
     await asyncio.sleep(0.05)  # real: so that it is at work
     victim = next(m for m in pool._manager.members if m.sent)
-    pool._manager._loop.call_soon_threadsafe(pool._manager._end, victim, "it sent nonsense")
-    with pytest.raises(WorkerLost, match="nonsense"):
+    pool._manager._loop.call_soon_threadsafe(pool._manager._end, victim, "it was ended")
+    with pytest.raises(WorkerLost, match="it was ended"):
         await call
     assert await work.sleeps(0) != member.pid or victim is not member

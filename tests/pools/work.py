@@ -179,7 +179,7 @@ def spins() -> None:
 def spins_and_cleans(path: str) -> None:
     try:
         while True:
-            time.sleep(0.001)
+            time.sleep(0.001)  # real: it is at work
     finally:
         Path(path).write_text("cleaned")
 
@@ -232,6 +232,7 @@ def ends_once(path: str) -> int:
 
 @blocking(On(two))
 def sleeps(seconds: float) -> int:
+    """A call of that length: the time is another process's, and real."""
     time.sleep(seconds)
     return os.getpid()
 

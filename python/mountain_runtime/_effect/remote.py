@@ -1,7 +1,7 @@
 """Functions whose calls run elsewhere: what stands inside `On`, by the name that a worker finds it under.
 
-A worker imports the module of a function and finds there what its decorator left in this register. So a function is
-told by its module and name, and neither its code nor its policies travel.
+A worker imports the module of a function and finds there what its decorator left in this register. So a call
+names its function by module and name, and neither code nor policies travel.
 """
 
 import functools
@@ -29,7 +29,7 @@ class Remote:
     module: str
     qualname: str
     fn: Callable[..., Any]
-    #: It under what stands inside `On`: gives effects.
+    #: The function under the policies inside `On`: its calls are effects.
     inner: Callable[..., Any]
     #: It is called on a thread,
     threads: bool
@@ -81,7 +81,7 @@ def _sent(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
 
 
 def known(module: str, qualname: str) -> Remote | None:
-    """It where its module is imported already."""
+    """The function of a caller, where its module is imported already."""
     return _known.get((_main(module), qualname))
 
 

@@ -53,6 +53,7 @@ class Work:
 
 
 def took(began: float) -> int:
+    """Microseconds since `began`, as a message holds them."""
     return min(int((time.perf_counter() - began) * 1e6), 2**32 - 1)
 
 

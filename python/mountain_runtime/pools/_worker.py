@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _begin(link: Link) -> Host:
-    """Reads what it is to know, finds the program, and makes the runtime."""
+    """Reads the first message, finds the program, and makes the runtime."""
     received = link.receive(wait=True)
     if received is None or received[1] is None:
         os._exit(0)  # the pool has gone
