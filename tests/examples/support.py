@@ -17,6 +17,7 @@ DUPLICATES = ROOT / "examples" / "duplicates" / "main.py"
 BATCH = ROOT / "examples" / "batch" / "main.py"
 CRAWLER = ROOT / "examples" / "crawler" / "main.py"
 GATEWAY = ROOT / "examples" / "gateway" / "main.py"
+THUMBNAILS = ROOT / "examples" / "thumbnails" / "main.py"
 FLAKY_API = ROOT / "examples" / "flaky_api" / "main.py"
 #: Programs as users write them.
 PROGRAMS = Path(__file__).parent / "programs"
@@ -98,6 +99,19 @@ def until(when: Callable[[], bool], program: "subprocess.Popen[str]") -> None:
         assert program.poll() is None, f"it ended before that\n{program.communicate()}"
         assert time.monotonic() < end, "it did not come to that"
         time.sleep(0.002)  # the program is another process: there is nothing to wait on
+
+
+def workers_of(pid: int) -> dict[int, str]:
+    """The worker processes of a program, with their states: `R` for one that computes."""
+    found: dict[int, str] = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = file.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == pid and b"pools._worker" in file.with_name("cmdline").read_bytes():
+                found[int(file.parent.name)] = state
+        except OSError:  # it has ended meanwhile
+            continue
+    return found
 
 
 def real_path(shown: str) -> str:
