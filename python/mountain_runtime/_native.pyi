@@ -1153,8 +1153,8 @@ def process_open(
 ) -> Effect[Child]:
     """Without `stderr` it goes where this process's goes. A sweep of `owner` kills it."""
 
-def process_worker(argv: tuple[_StrPath, ...], socket: int, owner: int | None, /) -> Effect[Child]:
-    """A copy of `socket` is its stdin; its stdout and stderr go where this process's go."""
+def process_worker(argv: tuple[_StrPath, ...], socket: int, stderr: int, owner: int | None, /) -> Effect[Child]:
+    """A copy of `socket` is its stdin, and one of `stderr` its stderr; its stdout goes where this process's goes."""
 
 def process_terminal(
     argv: tuple[_StrPath, ...], cwd: _StrPath | None, columns: int, rows: int, owner: int | None, /

@@ -27,8 +27,8 @@ class Kind(IntEnum):
     """The kinds of messages."""
 
     #: To a worker: how to begin; a call; to end one; to give back calls that have not begun;
-    #: a large value was read; to end.
-    HELLO, CALL, CANCEL, RECALL, READ, CLOSE = range(6)
+    #: a large value was read; to end; the program's stderr.
+    HELLO, CALL, CANCEL, RECALL, READ, CLOSE, STDERR = range(7)
     #: From a worker: it is ready; it cannot start; a value; an error; a cancel has arrived; calls given back; a call
     #: that does not stop; a call that ends the worker; a record of its log; how its shutdown went.
     READY, FAILED, VALUE, ERROR, STOPPING, RETURNED, STUCK, EXITS, LOG, REPORT = range(8, 18)

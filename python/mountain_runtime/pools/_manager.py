@@ -293,6 +293,8 @@ class Manager(Workers):
             if self._settings.max_memory is not None:
                 self._weigh(member)
         elif kind == Kind.READY:
+            if member.stderr is not None:
+                member.stderr.copy()
             member.ready, member.began = not member.retired, True
             self._failures = 0
             self._look_started()

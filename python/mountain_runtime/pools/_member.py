@@ -10,6 +10,7 @@ from pathlib import Path
 from .._native import Child
 from ._call import Call
 from ._frames import Kind, Link, frame
+from ._stderr import Stderr
 
 __all__ = ["Member"]
 
@@ -24,6 +25,7 @@ class Member:
         self.number = number
         self.link = Link(end, blocks=False)
         self.child: Child | None = None
+        self.stderr: Stderr | None = None
         self.pid = 0
         #: The calls that it has, by number; numbers grow.
         self.sent: dict[int, Call] = {}
@@ -109,6 +111,8 @@ class Member:
     def close(self) -> None:
         """Closes what this process has of it."""
         self.link.end.close()
+        if self.stderr is not None:
+            self.stderr.close()
         for _, fd in self.out:
             if fd is not None:
                 os.close(fd)

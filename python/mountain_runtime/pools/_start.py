@@ -1,18 +1,24 @@
 """The begin of a worker, and its end in words."""
 
+import asyncio
 import logging
 import os
 import pickle
 import signal
+import socket
 import sys
 from multiprocessing import spawn, util
 from pathlib import Path
 from typing import Any
 
+from .. import _native
 from ..errors import NoWorkers
+from . import _stderr
+from ._frames import Kind, frame
+from ._member import Member
 from ._settings import Settings
 
-__all__ = ["STOP", "argv", "ended", "hello"]
+__all__ = ["STOP", "begin", "ended"]
 
 #: Seconds that the shutdown of a worker's runtime may take.
 STOP = 10.0
@@ -20,14 +26,33 @@ STOP = 10.0
 _CODE = "import sys; sys.path.insert(0, {path!r}); from mountain_runtime.pools._worker import main; main()"
 
 
-def argv() -> tuple[str, ...]:
+async def begin(settings: Settings, number: int, loop: asyncio.AbstractEventLoop) -> Member:
+    """Starts a worker."""
+    first = _hello(settings)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        member = Member(ours, number, first)
+        try:
+            member.stderr = stderr = _stderr.Stderr(loop)
+            member.send(frame(Kind.HELLO, member.number), os.dup(member.page_fd))
+            member.send(frame(Kind.STDERR), os.dup(2))
+            member.child = await _native.process_worker(_argv(), theirs.fileno(), stderr.theirs, None)
+            stderr.begin()
+        except BaseException:
+            member.close()
+            raise
+    member.pid = member.child.pid
+    return member
+
+
+def _argv() -> tuple[str, ...]:
     """The command line of a worker: this interpreter, with its flags, and this package."""
     executable = os.fsdecode(spawn.get_executable())
     path = str(Path(__file__).parents[2])
     return executable, *util._args_from_interpreter_flags(), "-c", _CODE.format(path=path)  # type: ignore[attr-defined]
 
 
-def hello(settings: Settings) -> bytes:
+def _hello(settings: Settings) -> bytes:
     """The first message to a worker. Objects of the program are packed by themselves: a worker reads them when it has
     found the program.
     """

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from .._runtime.runtime import Runtime
 from ..errors import ConfigError
-from . import _processes
+from . import _processes, _stderr
 from ._frames import Kind, Link, frame
 from ._host import Host
 
@@ -37,12 +37,12 @@ def main() -> None:
     os.close(nothing)
     link = Link(end, blocks=True)
     try:
-        host = _begin(link)
+        host, stderr = _begin(link)
     except BaseException as error:
         _fail(link, error)
     else:
         try:
-            asyncio.run(_serve(host, link))
+            asyncio.run(_serve(host, link, stderr))
         except BaseException as error:
             if not host.ready:
                 _fail(link, error)
@@ -53,10 +53,10 @@ def main() -> None:
     os._exit(0)  # threads that are left do not keep it
 
 
-def _begin(link: Link) -> Host:
-    """Reads the first message, finds the program, and makes the runtime."""
-    received = link.receive(wait=True)
-    if received is None or received[1] is None:
+def _begin(link: Link) -> tuple[Host, int]:
+    """Reads the first messages, finds the program, and makes the runtime. Gives the program's stderr, too."""
+    received, second = link.receive(wait=True), link.receive(wait=True)
+    if received is None or received[1] is None or second is None or second[1] is None:
         os._exit(0)  # the pool has gone
     (_, number, _, _), page = received[0][0], received[1]
     marks = mmap.mmap(page, mmap.PAGESIZE)
@@ -76,11 +76,12 @@ def _begin(link: Link) -> Host:
     if not isinstance(made, Runtime):
         raise ConfigError(f"runtime= gave {made!r}: it must make a Runtime")
     host.runtime = made
-    return host
+    return host, second[1]
 
 
-async def _serve(host: Host, link: Link) -> None:
+async def _serve(host: Host, link: Link, stderr: int) -> None:
     async with host.runtime as runtime:
+        _stderr.take(stderr)
         link.send(frame(Kind.READY))
         await host.serve()
     report = runtime.report

@@ -12,10 +12,8 @@
 import abc
 import asyncio
 import contextlib
-import os
 import pickle
 import signal
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -133,18 +131,9 @@ class Workers(abc.ABC):
         self._begin(self._start_one())
 
     async def _start_one(self) -> None:
-        member: Member | None = None
         try:
-            hello = _start.hello(self._settings)
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
-                member = Member(ours, len(self.members), hello)
-                member.send(frame(Kind.HELLO, member.number), os.dup(member.page_fd))
-                member.child = await _native.process_worker(_start.argv(), theirs.fileno(), None)
-            member.pid = member.child.pid
+            member = await _start.begin(self._settings, len(self.members), self._loop)
         except BaseException as error:
-            if member is not None:
-                member.close()
             self._starting -= 1
             self._refuse_waiting(NoWorkers(f"pool {self._settings.name!r} has no workers: {error}"))
             if self._closing:
@@ -154,9 +143,10 @@ class Workers(abc.ABC):
             return
         self._starting -= 1
         self.members.append(member)
-        self._loop.add_reader(ours, self._read, member)
+        self._loop.add_reader(member.link.end, self._read, member)
         if self._closing:
             self._retire(member)
+        assert member.child is not None
         code = await _native.process_watch_end(member.child)
         self._ended(member, code)
 
@@ -179,6 +169,7 @@ class Workers(abc.ABC):
         self.members.remove(member)
         begun = member.begun()
         why = member.why or _start.ended(code)
+        lines = member.stderr.end() if member.stderr is not None else ""
         member.close()
         sent, member.sent = list(member.sent.values()), {}
         if not asked:
@@ -195,7 +186,11 @@ class Workers(abc.ABC):
             if member.why or self._failures >= _STARTS:
                 self._failures = 0
                 text = f"pool {self._settings.name!r} has no workers, as they do not start: {why}"
+                if lines and not member.why:
+                    text += f". Its last lines:\n{lines}"
                 self._refuse_waiting(NoWorkers(text))
+            elif self._started and not self._closing:
+                self._start()
 
     def _lost(self, call: Call, member: Member, why: str) -> WorkerLost:
         lost = WorkerLost(

@@ -102,19 +102,20 @@ pub(crate) fn process_open<'py>(
     Effect::of(py, Work::native(process::Open { command, owner, terminal: None }), plan!(py, "process.open")?)
 }
 
-/// Python of this package at the other end of a socket: a copy of `socket` is its stdin, and its stdout and stderr are
-/// this process's.
+/// Python of this package at the other end of a socket: copies of `socket` and `stderr` are its stdin and its stderr;
+/// its stdout is this process's.
 #[pyfunction]
-#[pyo3(signature = (argv, socket, owner, /))]
+#[pyo3(signature = (argv, socket, stderr, owner, /))]
 pub(crate) fn process_worker<'py>(
     py: Python<'py>,
     argv: Bound<'py, PyTuple>,
     socket: RawFd,
+    stderr: RawFd,
     owner: Option<usize>,
 ) -> PyResult<Bound<'py, Effect>> {
-    // SAFETY: the caller holds it open during the call.
-    let socket = unsafe { BorrowedFd::borrow_raw(socket) }.try_clone_to_owned()?;
-    let command = Arc::new(program(&argv, None, None, false)?.with_stdin(socket));
+    // SAFETY: the caller holds both open during the call.
+    let copy = |fd| unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned();
+    let command = Arc::new(program(&argv, None, None, false)?.with_given(copy(socket)?, copy(stderr)?));
     Effect::of(py, Work::native(process::Open { command, owner, terminal: None }), plan!(py, "process.worker")?)
 }
 

@@ -92,9 +92,9 @@ impl Child {
         terminal: Option<Size>,
     ) -> Result<(), Error> {
         let refused = |e: &io::Error| self.command.refused(e.raw_os_error().unwrap_or(libc::EAGAIN), false);
-        let plumbing = match (terminal, self.command.take_stdin()) {
+        let plumbing = match (terminal, self.command.take_given()) {
             (Some(size), _) => Plumbing::terminal(size),
-            (None, Some(stdin)) => Plumbing::given(stdin),
+            (None, Some((stdin, stderr))) => Plumbing::given(stdin, stderr),
             (None, None) => Plumbing::pipes(talks, self.command.stderr),
         };
         let Plumbing { ours: [ours_in, ours_out, ours_err], theirs } = plumbing.map_err(|e| refused(&e))?;

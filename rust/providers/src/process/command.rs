@@ -25,8 +25,8 @@ pub struct Command {
     environment: Vec<CString>,
     /// Whether its stderr is read, or goes where this process's goes.
     pub stderr: bool,
-    /// Its stdin in place of a pipe, until it is started; its stdout then goes where this process's goes.
-    stdin: Mutex<Option<OwnedFd>>,
+    /// Its stdin and its stderr in place of pipes, until it is started; its stdout then goes where this process's goes.
+    given: Mutex<Option<(OwnedFd, OwnedFd)>>,
 }
 
 impl Command {
@@ -56,17 +56,17 @@ impl Command {
         let places = places(program, path.as_deref().unwrap_or(OsStr::new("/bin:/usr/bin")))?;
         let argv = argv.into_iter().map(|a| c_string(a.into_vec())).collect::<Result<_, _>>()?;
         let folder = folder.map(|f| c_string(f.into_vec())).transpose()?;
-        Ok(Command { argv, places, folder, environment: pairs, stderr, stdin: Mutex::new(None) })
+        Ok(Command { argv, places, folder, environment: pairs, stderr, given: Mutex::new(None) })
     }
 
-    /// The same with `stdin` as its stdin, and with this process's stdout.
+    /// The same with these as its stdin and its stderr, and with this process's stdout.
     #[must_use]
-    pub fn with_stdin(self, stdin: OwnedFd) -> Self {
-        Command { stdin: Mutex::new(Some(stdin)), ..self }
+    pub fn with_given(self, stdin: OwnedFd, stderr: OwnedFd) -> Self {
+        Command { given: Mutex::new(Some((stdin, stderr))), ..self }
     }
 
-    pub(super) fn take_stdin(&self) -> Option<OwnedFd> {
-        self.stdin.lock().take()
+    pub(super) fn take_given(&self) -> Option<(OwnedFd, OwnedFd)> {
+        self.given.lock().take()
     }
 
     /// As it was given.

@@ -22,10 +22,11 @@ impl Plumbing {
         Plumbing { ours: [ours_in, ours_out, ours_err], theirs: [theirs_in, theirs_out, theirs_err] }.ready()
     }
 
-    /// `stdin` as it is; the others are this process's.
-    pub(super) fn given(stdin: OwnedFd) -> io::Result<Self> {
+    /// `stdin` and `stderr` as they are; stdout is this process's.
+    pub(super) fn given(stdin: OwnedFd, stderr: OwnedFd) -> io::Result<Self> {
         let stdout = sys::copy_of_stdout();
-        Ok(Plumbing { ours: [None, None, None], theirs: [Some(sys::above_standard(stdin)?), stdout, None] })
+        let (stdin, stderr) = (sys::above_standard(stdin)?, sys::above_standard(stderr)?);
+        Ok(Plumbing { ours: [None, None, None], theirs: [Some(stdin), stdout, Some(stderr)] })
     }
 
     /// One terminal for all three.
