@@ -15,6 +15,7 @@ class Asked:
 
     host: str
     path: str
+    body: bytes = b""
     began: float = field(default_factory=time.monotonic)
     ended: float = float("inf")
 
@@ -50,18 +51,21 @@ class _Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        asked = Asked(self.headers["Host"], self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        asked = Asked(self.headers["Host"], self.path, body)
         self.server.asked.append(asked)
         answer = self.server.answer(asked)
         asked.ended = time.monotonic()  # before the client can have it
         if answer is None:
             self.close_connection = True
             return
-        body = (answer if isinstance(answer, str) else "").encode()
+        text = (answer if isinstance(answer, str) else "").encode()
         self.send_response(200 if isinstance(answer, str) else answer)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(text)
+
+    do_POST = do_GET  # noqa: N815 - as the class calls it
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the class calls it
         """Quietly."""
