@@ -7,9 +7,11 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,6 +101,19 @@ def until(when: Callable[[], bool], program: "subprocess.Popen[str]") -> None:
         assert program.poll() is None, f"it ended before that\n{program.communicate()}"
         assert time.monotonic() < end, "it did not come to that"
         time.sleep(0.002)  # the program is another process: there is nothing to wait on
+
+
+@contextmanager
+def printing(program: "subprocess.Popen[str]") -> Iterator[list[str]]:
+    """The lines of its output as they come; all of them after the block."""
+    lines: list[str] = []
+    assert program.stdout is not None
+    reader = threading.Thread(target=lines.extend, args=(program.stdout,))
+    reader.start()
+    try:
+        yield lines
+    finally:
+        reader.join(LONG)
 
 
 def workers_of(pid: int) -> dict[int, str]:

@@ -5,14 +5,13 @@ import random
 import runpy
 import signal
 import struct
-import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.examples.support import LONG, THUMBNAILS, execute, interrupt, start, until, workers_of
+from tests.examples.support import THUMBNAILS, execute, finish, interrupt, printing, start, until, workers_of
 
 pytestmark = pytest.mark.processes
 
@@ -141,11 +140,6 @@ def many(folder: Path, count: int) -> list[Path]:
 def test_a_killed_workers_picture_is_made_again_and_is_the_same(tmp_path: Path) -> None:
     pictures, made = many(tmp_path / "pictures", 24), tmp_path / "made"
     program = start("-W", "error", THUMBNAILS, tmp_path / "pictures", made)
-    printed: list[str] = []
-    assert program.stdout is not None
-    assert program.stderr is not None
-    reader = threading.Thread(target=printed.extend, args=(program.stdout,))
-    reader.start()
     killed: set[int] = set()
 
     def kill_one_at_work() -> bool:
@@ -159,11 +153,9 @@ def test_a_killed_workers_picture_is_made_again_and_is_the_same(tmp_path: Path) 
             killed.add(oldest)
         return False
 
-    with program:
+    with printing(program) as printed:
         until(kill_one_at_work, program)
-        code = program.wait(LONG)
-        reader.join(LONG)
-        said = program.stderr.read()
+    code, _, said = finish(program)
     assert code == 0, said
     again = {line.rpartition(": ")[2] for line in printed if line.startswith("again, as its worker was lost: ")}
     assert again

@@ -1,4 +1,4 @@
-"""A pipeline: walk, read, parse on all cores, ask a limited API in batches, write in batches; one waits for the next."""
+"""A pipeline: walk, read, parse on all cores, ask a limited API in batches, write in batches; none runs ahead."""
 
 import sqlite3
 from dataclasses import dataclass
