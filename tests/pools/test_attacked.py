@@ -131,9 +131,9 @@ from tests.pools import work
 async def main():
     calls = [asyncio.ensure_future(work.marks({path!r}, str(n), 0.5)) for n in range(9)]
     calls += [asyncio.ensure_future(work.waits(60))]
-    while not (work.one._manager and work.one._manager.members and work.one._manager.members[0].ready):
+    while not (work.one._engine and work.one._engine.members and work.one._engine.members[0].ready):
         await asyncio.sleep(0.01)
-    print(*[m.pid for pool in (work.one, work.two) for m in pool._manager.members], flush=True)
+    print(*[m.pid for pool in (work.one, work.two) for m in pool._engine.members], flush=True)
     await asyncio.gather(*calls)
 
 if __name__ == "__main__":
@@ -162,12 +162,12 @@ async def test_workers_end_with_their_program(number: signal.Signals, tmp_path: 
 async def test_a_call_of_a_worker_that_its_pool_ends_is_lost() -> None:
     pool = work.two
     await work.sleeps(0)
-    assert pool._manager is not None
-    member = pool._manager.members[0]
+    assert pool._engine is not None
+    member = pool._engine.members[0]
     call = asyncio.ensure_future(work.sleeps(5))
     await asyncio.sleep(0.05)  # real: so that it is at work
-    victim = next(m for m in pool._manager.members if m.sent)
-    pool._manager._loop.call_soon_threadsafe(pool._manager._end, victim, "it was ended")
+    victim = next(m for m in pool._engine.members if m.sent)
+    pool._engine._loop.call_soon_threadsafe(pool._engine._kill, victim, "it was ended")
     with pytest.raises(WorkerLost, match="it was ended"):
         await call
     assert await work.sleeps(0) != member.pid or victim is not member

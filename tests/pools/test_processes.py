@@ -109,7 +109,7 @@ async def test_calls_that_a_lost_worker_had_not_begun_go_to_another(tmp_path: Pa
     path.unlink()
     calls = [asyncio.ensure_future(work.marks(str(path), str(n), 0.01 if n < 2 else 0.0)) for n in range(60)]
     await asyncio.sleep(0.005)  # real: so that workers have begun
-    for member in list(work.two._manager.members if work.two._manager else []):
+    for member in list(work.two._engine.members if work.two._engine else []):
         os.kill(member.pid, 9)
     ended = await asyncio.gather(*calls, return_exceptions=True)
     ran = path.read_text().split()

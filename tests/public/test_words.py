@@ -35,7 +35,6 @@ MOST, MOST_OF_TESTS = 300, 400
 LONG = {
     "python/mountain_runtime/_native.pyi": "the stub of one native module is one file",
     "python/mountain_runtime/pools/_host.py": "one protocol, numbered at its top",
-    "python/mountain_runtime/pools/_manager.py": "one protocol, numbered at its top",
     "rust/bridge/src/effect/slot.rs": "the methods of one Python class",
     "rust/core/src/policy/breaker/machine.rs": "one machine",
     "rust/core/src/policy/limit/machine.rs": "one machine",

@@ -48,7 +48,7 @@ async def test_killed_workers_lose_what_they_had_begun_and_no_more(tmp_path: Pat
         seen: set[int] = set()
         while kills < KILLS:
             await asyncio.sleep(by_chance.random() * 0.1)  # real: the moments are the case
-            manager = work.two._manager
+            manager = work.two._engine
             assert manager is not None
             members = [member for member in manager.members if member.ready]
             if members:

@@ -4,7 +4,7 @@
 they behave.
 """
 
-from ._pool import Pool, PoolStatistics
+from ._pool import Capabilities, Pool, PoolStatistics
 from ._processes import Processes
 
-__all__ = ["Pool", "PoolStatistics", "Processes"]
+__all__ = ["Capabilities", "Pool", "PoolStatistics", "Processes"]

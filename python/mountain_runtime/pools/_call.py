@@ -4,17 +4,14 @@ import pickle
 import struct
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._effect.remote import Remote
 from .._native import Job, current_deadline, priority_var
 from ..telemetry import _otel
 from ._packing import pack
 
-if TYPE_CHECKING:
-    from ._member import Member
-
-__all__ = ["Call", "Meta", "envelope"]
+__all__ = ["Call", "Meta", "envelope", "made"]
 
 #: The lengths of the function's name and of what goes with the call.
 _HEAD = struct.Struct("<HH")
@@ -26,10 +23,10 @@ Meta = tuple[float | None, int, dict[str, str] | None]
 
 
 class Call:
-    """One execution. Its steps, each on the manager's thread:
+    """One execution. Its steps, each on the engine's thread:
 
     1. It waits in the pool's lanes. A cancel ends it there.
-    2. A worker has it. From now on it ends by the worker's answer, by the worker's end, or by the manager that ends the
+    2. A worker has it. From now on it ends by the worker's answer, by the worker's end, or by the engine that ends the
        worker, and in no other way.
     3. A cancel is sent to the worker. The caller waits for the end, whichever that is, and is told of it alone.
     """
@@ -37,7 +34,7 @@ class Call:
     __slots__ = ("asked", "file", "head", "job", "member", "number", "packed", "priority", "remote", "waits")
 
     def __init__(
-        self, remote: Remote, args: tuple[Any, ...], kwargs: dict[str, Any], ask: "Callable[[Call], object]"
+        self, remote: Remote, args: tuple[Any, ...], kwargs: dict[str, Any], ask: Callable[["Call"], object]
     ) -> None:
         self.remote = remote
         self.packed = pack((args, kwargs), *args, *kwargs.values())
@@ -48,7 +45,8 @@ class Call:
         #: The memory file of its arguments, while a worker may read it.
         self.file: int | None = None
         self.number = 0
-        self.member: Member | None = None
+        #: The worker that has it, as its engine knows it.
+        self.member: Any = None
         #: It was cancelled.
         self.asked = False
         #: It is in the lanes, and wanted.
@@ -80,3 +78,22 @@ def envelope(body: memoryview) -> tuple[str, str, Meta | None, memoryview]:
     module, _, qualname = str(body[at : at + where], "utf-8").partition(":")
     at += where
     return module, qualname, pickle.loads(body[at : at + meta]) if meta else None, body[at + meta :]
+
+
+def made(remote: Remote, args: tuple[Any, ...], kwargs: dict[str, Any], ask: Callable[[Call], object]) -> Call:
+    """A call; of what cannot be pickled the argument is named."""
+    try:
+        return Call(remote, args, kwargs, ask)
+    except Exception as error:
+        import inspect
+
+        try:
+            arguments: dict[str, object] = inspect.signature(remote.fn).bind(*args, **kwargs).arguments
+        except (TypeError, ValueError):
+            arguments = dict(enumerate(args)) | kwargs  # type: ignore[assignment]
+        for name, value in arguments.items():
+            try:
+                pickle.dumps(value, 5)
+            except Exception as of:
+                raise pickle.PicklingError(f"argument '{name}' of {remote.name} cannot be pickled: {of}") from error
+        raise

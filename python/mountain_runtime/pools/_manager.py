@@ -1,4 +1,4 @@
-"""The manager of a pool of processes: one thread, with an event loop of its own, that has all its workers.
+"""The manager of a pool of processes: the engine that has worker processes.
 
 1. A caller's thread puts a call into the lanes and wakes the manager.
 2. The manager hands waiting calls, the most urgent first, to workers that have room, and starts workers while calls
@@ -8,28 +8,24 @@
 3. Calls that wait at a worker behind one that is not short after all are asked back.
 4. A cancel goes to the worker. One that is not acknowledged, or a function that does not end, within the grace ends the
    worker: its call has ended then, and the others that it began are lost.
-
-One lock is held for all that other threads touch: the lanes, the inbox, and the calls that workers have.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import pickle
-import threading
-from collections import deque
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._effect.remote import Remote
 from ..errors import RemoteError
 from ._call import Call
+from ._engine import copy_of
 from ._failures import unpacked
 from ._frames import FRAMES, Frame, Kind, frame
 from ._member import Member
 from ._packing import unpack
-from ._workers import GRACE, Workers, copy_of
+from ._workers import GRACE, Workers
 
 if TYPE_CHECKING:
     from ._settings import Settings
@@ -47,15 +43,10 @@ class Manager(Workers):
 
     def __init__(self, settings: "Settings") -> None:
         super().__init__(settings)
-        self._inbox: deque[tuple[str, Any]] = deque()
-        self._woken = False
-        #: The thread has ended.
-        self._over = False
         self._number = 0
         #: Seconds that the calls of each function take, of late.
         self._took: dict[Remote, float] = {}
-        self._thread = threading.Thread(target=self._live, name=f"mountain-pool-{settings.name}", daemon=True)
-        self._thread.start()
+        self.begin()
 
     def submit(self, call: Call) -> None:
         """Step 1."""
@@ -85,77 +76,11 @@ class Manager(Workers):
         member.sent[call.number] = call
         member.calls += 1
 
-    def cancel(self, call: Call) -> None:
-        """Asks a call to end, which answers."""
-        self.ask("cancel", call)
-
-    def ask(self, what: str, about: Any) -> None:
-        """Something for the manager to do: "cancel" a call; "start" all workers, or "close" within so many seconds,
-        each with the job that hears of it.
-        """
-        with self.lock:
-            self._inbox.append((what, about))
-            if self._over:
-                self._answer_late()
-                return
-        self._wake()
-
-    def _wake(self) -> None:
-        if not self._woken:
-            self._woken = True
-            with contextlib.suppress(RuntimeError):  # it has closed, and then answers late
-                self._loop.call_soon_threadsafe(self._look)
-
-    def join(self) -> None:
-        """Waits for the last of a manager whose close was answered: an interpreter that ends meanwhile would abort."""
-        self._thread.join()
-
-    def abandon(self) -> None:
-        """In a forked child: closes its copies of what the parent has of its workers."""
-        for member in self.members:
-            with contextlib.suppress(OSError, BufferError):
-                member.close()
-
-    def _live(self) -> None:
-        try:
-            self._loop.run_forever()
-        finally:
-            with contextlib.suppress(Exception):
-                self._loop.close()
-            self._files.forget(all=True)
-            with self.lock:
-                self._over = True
-                self._answer_late()
-
     def _look(self) -> None:
-        self._woken = False
-        while self._inbox:
-            what, about = self._inbox.popleft()
-            match what:
-                case "cancel":
-                    self._cancel(about)
-                case "start":
-                    self._start_all(about)
-                case "close":
-                    self._close(*about)
-                case _:
-                    pass
+        super()._look()
         for member in self.members:
             if member.out:
                 self._loop.add_writer(member.link.end, self._write, member)
-        self._pump()
-
-    def _answer_late(self) -> None:
-        """Answers requests to a manager that has ended."""
-        while self._inbox:
-            what, about = self._inbox.popleft()
-            if what == "cancel":
-                about.job.succeed(None)
-            elif what == "start":
-                about.fail(self._shut())
-            elif what == "close":
-                about[1].succeed([])
-        self._refuse_waiting(self._shut())
 
     def _pump(self) -> None:
         """Step 2."""
@@ -234,18 +159,14 @@ class Manager(Workers):
         else:
             self._loop.call_later(_STUCK, self._ask_back, member, member.begun())
 
-    def _cancel(self, call: Call) -> None:
+    def _stop(self, call: Call) -> bool:
         """Step 4."""
-        with self.lock:
-            member = call.member
-            call.asked = True
-            if call.waits:
-                self._leave(call)
-            if member is None or call.number not in member.sent:
-                call.job.succeed(None)  # it waits in the lanes, where it is passed over, or its answer came meanwhile
-                return
+        member: Member | None = call.member
+        if member is None or call.number not in member.sent:
+            return False
         self._send(member, frame(Kind.CANCEL, call.number))
         self._loop.call_later(GRACE, self._give_up, member, call.number, "did not end when it was cancelled")
+        return True
 
     def _read(self, member: Member) -> None:
         # Of one that has ended all that it sent; of others so much that each has its turn.
@@ -256,19 +177,19 @@ class Manager(Workers):
                 break
             except (OSError, ValueError) as error:
                 self._loop.remove_reader(member.link.end)
-                self._end(member, f"it broke the connection: {error}")
+                self._kill(member, f"it broke the connection: {error}")
                 break
             if received is None:
                 self._loop.remove_reader(member.link.end)
                 if not member.retired:
-                    self._loop.call_later(GRACE, self._end, member, "it closed the connection")
+                    self._loop.call_later(GRACE, self._kill, member, "it closed the connection")
                 break
             frames, fd = received
             try:
                 for each in frames:
                     fd = self._hear(member, each, fd)
             except Exception as error:
-                self._end(member, f"it sent what no worker sends: {error!r}")
+                self._kill(member, f"it sent what no worker sends: {error!r}")
             finally:
                 if fd is not None:
                     os.close(fd)
@@ -308,7 +229,7 @@ class Manager(Workers):
                     if (call := member.sent.pop(each, None)) is not None:
                         self._again(call)
         elif kind == Kind.STUCK:
-            self._end(member, f"'{str(body, 'utf-8')}' did not end after its limit")
+            self._kill(member, f"'{str(body, 'utf-8')}' did not end after its limit")
         elif kind == Kind.EXITS:
             member.why = str(body, "utf-8", "replace")
             member.ready, member.retired = False, True
@@ -329,7 +250,7 @@ class Manager(Workers):
                 return
             failure = unpacked(unpack(body, fd) if fd is not None else body, call.remote.name)
             if self._closing and not call.asked and isinstance(failure, asyncio.CancelledError):
-                failure = self._lost(call, member, "its pool was closed")
+                failure = self._lost(call, member.pid, "its pool was closed")
         except BaseException as error:  # also an exit: it is the answer that failed, and not this program
             failure = RemoteError(
                 f"the result did not unpickle here: {type(error).__name__}: {error}. The function has run",

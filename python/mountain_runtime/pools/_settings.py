@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .._runtime.runtime import Runtime
+from ..errors import ConfigError
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "check_runtime"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,12 @@ class Settings:
     name: str
     workers: int
     per_worker: int
-    max_waiting: int
     max_calls: int | None
     max_memory: int | None
     runtime: Callable[[], Runtime] | None
+
+
+def check_runtime(runtime: object, owner: str) -> None:
+    """Raises ConfigError for what cannot make a Runtime."""
+    if runtime is not None and not callable(runtime):
+        raise ConfigError(f"{owner}(runtime={runtime!r}): must be a function that makes a Runtime")

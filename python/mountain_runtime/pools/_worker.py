@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from .._runtime.runtime import Runtime
 from ..errors import ConfigError
-from . import _processes, _stderr
+from . import _pool, _stderr
 from ._frames import Kind, Link, frame
 from ._host import Host
 
@@ -68,9 +68,9 @@ def _begin(link: Link) -> tuple[Host, int]:
     root.addHandler(_Forward(host))
     root.setLevel(level)
     # Code of the program that uses a pool as it is imported would begin itself again, for ever.
-    _processes.importing = True
+    _pool.importing = True
     spawn.prepare(prepared)
-    _processes.importing = False
+    _pool.importing = False
     make = pickle.loads(runtime)
     made: object = Runtime() if make is None else make()
     if not isinstance(made, Runtime):

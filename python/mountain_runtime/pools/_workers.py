@@ -6,24 +6,22 @@
    those that it has. It is ended at once where a call does not stop, or where it breaks the connection.
 3. When it has ended, its answers are read to their end. The calls that it had begun, by the page that it shares, may
    have run, and fail; the others wait again in the lanes.
-4. A close refuses what waits, cancels what is at work, and retires every worker. What has not ended in time is ended.
+4. A close cancels what is at work, and retires every worker. What has not ended in time is ended.
 """
 
 import abc
-import asyncio
 import contextlib
 import pickle
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import _native
-from .._native import Job, Jobs
-from ..errors import NoWorkers, ShuttingDown, WorkerLost
 from ..telemetry import _logs
 from . import _start
 from ._call import Call
+from ._engine import Engine
 from ._files import Files
 from ._frames import Kind, frame
 from ._member import Member
@@ -31,7 +29,7 @@ from ._member import Member
 if TYPE_CHECKING:
     from ._settings import Settings
 
-__all__ = ["GRACE", "Workers", "copy_of"]
+__all__ = ["GRACE", "Workers"]
 
 log = _logs.logger("pools")
 
@@ -43,55 +41,31 @@ _STARTS = 3
 _LOOKS = 0.1
 
 
-class Workers(abc.ABC):
+class Workers(Engine):
     """The workers of one pool, and the calls that wait for them."""
 
     def __init__(self, settings: "Settings") -> None:
+        super().__init__(settings.name)
         self._settings = settings
-        self.jobs: Jobs[Call] = Jobs()
-        self.waiting: int = 0
-        self.lost = 0
-        #: For all that is below but the inbox, and for the members' calls and sends.
-        self.lock = threading.RLock()
         self.members: list[Member] = []
         #: Workers of which the process is being made.
         self._starting = 0
         self._failures = 0
-        #: Those who wait for the start, and for the close.
-        self._started: list[Job] = []
-        self._closing: list[Job] = []
         #: The memory files of arguments.
         self._files = Files()
-        self._tasks: set[asyncio.Task[Any]] = set()
-        #: The parts of workers that did not end in order.
-        self._left: list[str] = []
-        self._loop = asyncio.SelectorEventLoop()
 
     @abc.abstractmethod
     def _read(self, member: Member) -> None:
         """Acts on what a worker has sent."""
 
-    @abc.abstractmethod
-    def _pump(self) -> None:
-        """Hands waiting calls to workers, and starts workers for them."""
+    def _end(self) -> None:
+        self._files.forget(all=True)
 
-    def _take(self) -> Call | None:
-        """The next call that is still wanted."""
-        while (call := self.jobs.take()) is not None:
-            if call.waits:
-                self._leave(call)
-                return call
-        return None
-
-    def _join(self, call: Call) -> None:
-        """It waits in the lanes."""
-        call.waits = True
-        self.waiting += 1
-        self.jobs.put(call, call.priority)
-
-    def _leave(self, call: Call) -> None:
-        call.waits = False
-        self.waiting -= 1
+    def abandon(self) -> None:
+        """In a forked child."""
+        for member in self.members:
+            with contextlib.suppress(OSError, BufferError):
+                member.close()
 
     def _let_go(self, call: Call) -> None:
         """No worker reads its memory file any more."""
@@ -101,13 +75,8 @@ class Workers(abc.ABC):
             self._loop.call_later(1.5, self._files.forget)
 
     def _again(self, call: Call) -> None:
-        """A call that has not begun waits again."""
         self._let_go(call)
-        if call.asked:
-            call.job.succeed(None)
-            return
-        call.number, call.member = 0, None
-        self._join(call)
+        super()._again(call)
 
     def _send(self, member: Member, packet: bytes, fd: int | None = None) -> None:
         if packet and not member.send(packet, fd) and not member.over:
@@ -118,14 +87,6 @@ class Workers(abc.ABC):
             if member.flush():
                 self._loop.remove_writer(member.link.end)
 
-    def _begin(self, work: Any) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _shut(self) -> ShuttingDown:
-        return ShuttingDown(f"the call was not started: pool {self._settings.name!r} is closed")
-
     def _start(self) -> None:
         self._starting += 1
         self._begin(self._start_one())
@@ -135,9 +96,8 @@ class Workers(abc.ABC):
             member = await _start.begin(self._settings, len(self.members), self._loop)
         except BaseException as error:
             self._starting -= 1
-            self._refuse_waiting(NoWorkers(f"pool {self._settings.name!r} has no workers: {error}"))
-            if self._closing:
-                self._look_closed()
+            self._refuse_waiting(self._none(f": {error}"))
+            self._look_closed()
             if not isinstance(error, Exception):
                 raise
             return
@@ -159,8 +119,7 @@ class Workers(abc.ABC):
         with self.lock:
             self._gone(member, code)
         self._pump()
-        if self._closing:
-            self._look_closed()
+        self._look_closed()
 
     def _gone(self, member: Member, code: int) -> None:
         asked = member.retired and not member.sent and not member.why
@@ -180,35 +139,15 @@ class Workers(abc.ABC):
                 self._again(call)
             else:
                 self._let_go(call)
-                call.job.fail(self._lost(call, member, why))
+                call.job.fail(self._lost(call, member.pid, why))
         if not was_ready:
             self._failures += 1
             if member.why or self._failures >= _STARTS:
                 self._failures = 0
-                text = f"pool {self._settings.name!r} has no workers, as they do not start: {why}"
-                if lines and not member.why:
-                    text += f". Its last lines:\n{lines}"
-                self._refuse_waiting(NoWorkers(text))
+                last = f". Its last lines:\n{lines}" if lines and not member.why else ""
+                self._refuse_waiting(self._none(f", as they do not start: {why}{last}"))
             elif self._started and not self._closing:
                 self._start()
-
-    def _lost(self, call: Call, member: Member, why: str) -> WorkerLost:
-        lost = WorkerLost(
-            f"its worker {member.pid} was lost: {why}. It may have run, in part or to its end: "
-            "Retry(on=WorkerLost) outside of On runs it again, where it may run twice",
-            effect=call.remote.name,
-            policy=f"On({self._settings.name})",
-        )
-        lost.may_have_run = True
-        return lost
-
-    def _refuse_waiting(self, error: Exception) -> None:
-        with self.lock:
-            while (call := self._take()) is not None:
-                call.job.fail(copy_of(error, call))
-        for job in self._started:
-            job.fail(error)
-        self._started.clear()
 
     def _weigh(self, member: Member) -> None:
         now = time.monotonic()
@@ -226,12 +165,12 @@ class Workers(abc.ABC):
 
     def _let_end(self, member: Member) -> None:
         if not member.began:  # it has nothing to end in order
-            self._end(member, "")
+            self._kill(member, "")
         elif not member.over and not member.why:
             self._send(member, frame(Kind.CLOSE, body=pickle.dumps(_start.STOP)))
-            self._loop.call_later(_start.STOP + GRACE, self._end, member, "")
+            self._loop.call_later(_start.STOP + GRACE, self._kill, member, "")
 
-    def _end(self, member: Member, why: str) -> None:
+    def _kill(self, member: Member, why: str) -> None:
         """Ends a worker at once."""
         member.why = member.why or why
         member.ready, member.retired = False, True
@@ -242,54 +181,34 @@ class Workers(abc.ABC):
     def _give_up(self, member: Member, number: int, what: str) -> None:
         call = member.sent.get(number)
         if call is not None and not member.over and number not in member.cleaning:
-            self._end(member, f"'{call.remote.name}' {what}")
+            self._kill(member, f"'{call.remote.name}' {what}")
 
-    def _start_all(self, job: Job) -> None:
-        self._started.append(job)
+    def _start_all(self) -> None:
         there = self._starting + sum(not member.retired for member in self.members)
         for _ in range(self._settings.workers - there):
             self._start()
-        self._look_started()
 
-    def _look_started(self) -> None:
-        if self._started and sum(member.ready for member in self.members) >= self._settings.workers:
-            for job in self._started:
-                job.succeed(None)
-            self._started.clear()
+    def _ready(self) -> bool:
+        return sum(member.ready for member in self.members) >= self._settings.workers
 
-    def _close(self, seconds: float, job: Job) -> None:
-        """Calls that wait are refused, those at work cancelled; then every worker ends its runtime, and itself."""
-        first = not self._closing
-        self._closing.append(job)
-        if not first:
-            return
-        self._refuse_waiting(self._shut())
+    def _close(self, seconds: float) -> None:
+        """Step 4."""
         for member in self.members:
             for call in list(member.sent.values()):
                 self._send(member, frame(Kind.CANCEL, call.number))
                 self._loop.call_later(GRACE, self._give_up, member, call.number, "did not end with its pool")
             self._retire(member)
-        self._loop.call_later(seconds, self._end_all)
-        self._look_closed()
+        self._loop.call_later(max(seconds - GRACE, 0.0), self._end_all)
 
     def _end_all(self) -> None:
         for member in self.members:
             self._left.append(f"worker {member.pid}")
-            self._end(member, "it did not end with its pool")
+            self._kill(member, "it did not end with its pool")
 
-    def _look_closed(self) -> None:
-        if self.members or self._starting:
-            return
-        self._loop.stop()
-        for job in self._closing:
-            job.succeed(self._left)
+    def _empty(self) -> bool:
+        return not self.members and not self._starting
 
     def statistics(self) -> tuple[int, int]:
         """How many workers there are, and calls that they have. From any thread."""
         members = list(self.members)
         return len(members) + self._starting, sum(len(member.sent) for member in members)
-
-
-def copy_of(error: Exception, call: Call) -> Exception:
-    """The same error for each call, as each gets a traceback of its own."""
-    return type(error)(str(error), effect=call.remote.name)  # type: ignore[call-arg]

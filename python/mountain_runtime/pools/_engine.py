@@ -1,0 +1,264 @@
+"""Engine, the base of what has the workers of one pool: calls that wait, and one thread with an event loop of its own.
+
+1. A caller's thread submits a call: it waits in the lanes, and the engine is woken.
+2. The engine hands waiting calls to workers, the most urgent first, and starts workers (`_pump`).
+3. A call ends once, by its job. One whose worker is lost fails with WorkerLost where it may have run, and waits again
+   where it has not begun.
+4. A cancel takes a waiting call out of the lanes. Of one that a worker has, the engine asks that worker, and ends a
+   worker that does not answer (`_stop`).
+5. A close refuses what waits, cancels what is at work, and ends every worker within so many seconds (`_close`). Then
+   the loop stops.
+
+One lock is held for all that other threads touch: the lanes, the inbox, and the calls that workers have.
+"""
+
+import abc
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from typing import Any
+
+from .._native import Job, Jobs
+from ..errors import NoWorkers, ShuttingDown, WorkerLost
+from ._call import Call
+
+__all__ = ["Engine", "copy_of"]
+
+
+class Engine(abc.ABC):
+    """The workers of one pool, from the first call to the close."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lock = threading.RLock()
+        #: Calls in the lanes that are still wanted.
+        self.waiting = 0
+        #: Workers that have ended unasked, or had to be ended.
+        self.lost = 0
+        self._jobs: Jobs[Call] = Jobs()
+        self._inbox: deque[tuple[str, Any]] = deque()
+        self._woken = False
+        #: The thread has ended.
+        self._over = False
+        #: Those who wait for the start, and for the close.
+        self._started: list[Job] = []
+        self._closing: list[Job] = []
+        #: The parts of workers that did not end in order.
+        self._left: list[str] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop = asyncio.SelectorEventLoop()
+        self._thread = threading.Thread(target=self._live, name=f"mountain-pool-{name}", daemon=True)
+
+    # -- what a kind of workers adds, on the engine's thread -----------------------------------------------------------
+
+    @abc.abstractmethod
+    def _pump(self) -> None:
+        """Hands waiting calls to workers, and starts workers for them."""
+
+    @abc.abstractmethod
+    def _stop(self, call: Call) -> bool:
+        """Asks the call's worker to end it; with the lock held. False: no worker has it."""
+
+    @abc.abstractmethod
+    def _start_all(self) -> None:
+        """Starts the workers that a block waits for."""
+
+    @abc.abstractmethod
+    def _ready(self) -> bool:
+        """Whether those are there."""
+
+    @abc.abstractmethod
+    def _close(self, seconds: float) -> None:
+        """Cancels what is at work, and ends every worker; `_look_closed` is called with each that has ended."""
+
+    @abc.abstractmethod
+    def _empty(self) -> bool:
+        """Whether every worker has ended."""
+
+    @abc.abstractmethod
+    def statistics(self) -> tuple[int, int]:
+        """How many workers there are, and calls that they have. From any thread."""
+
+    @abc.abstractmethod
+    def abandon(self) -> None:
+        """In a forked child: closes its copies of what the parent has of its workers."""
+
+    @abc.abstractmethod
+    def _end(self) -> None:
+        """The thread ends."""
+
+    # -- from any thread -----------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def submit(self, call: Call) -> None:
+        """Step 1."""
+        with self.lock:
+            if self._over:
+                call.job.fail(copy_of(self._shut(), call))
+                return
+            self._join(call)
+        self._wake()
+
+    def cancel(self, call: Call) -> None:
+        """Asks a call to end, which answers."""
+        self.ask("cancel", call)
+
+    def ask(self, what: str, about: Any) -> None:
+        """Something for the engine to do: "cancel" a call; "start" its workers, or "close" within so many seconds,
+        each with the job that hears of it.
+        """
+        with self.lock:
+            self._inbox.append((what, about))
+            if self._over:
+                self._answer_late()
+                return
+        self._wake()
+
+    def join(self) -> None:
+        """Waits for the last of an engine whose close was answered: an interpreter that ends meanwhile would abort."""
+        self._thread.join()
+
+    def _wake(self) -> None:
+        if not self._woken:
+            self._woken = True
+            with contextlib.suppress(RuntimeError):  # it has closed, and then answers late
+                self._loop.call_soon_threadsafe(self._look)
+
+    # -- on its thread -------------------------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            with contextlib.suppress(Exception):
+                self._loop.close()
+            self._end()
+            with self.lock:
+                self._over = True
+                self._answer_late()
+
+    def _look(self) -> None:
+        self._woken = False
+        while self._inbox:
+            what, about = self._inbox.popleft()
+            match what:
+                case "cancel":
+                    self._cancel(about)
+                case "start":
+                    self._started.append(about)
+                    self._start_all()
+                    self._look_started()
+                case "close":
+                    self._begin_close(*about)
+                case _:
+                    pass
+        self._pump()
+
+    def _answer_late(self) -> None:
+        """Answers requests to an engine that has ended."""
+        while self._inbox:
+            what, about = self._inbox.popleft()
+            if what == "cancel":
+                about.job.succeed(None)
+            elif what == "start":
+                about.fail(self._shut())
+            elif what == "close":
+                about[1].succeed([])
+        self._refuse_waiting(self._shut())
+
+    def _cancel(self, call: Call) -> None:
+        """Step 4."""
+        with self.lock:
+            call.asked = True
+            if call.waits:
+                self._leave(call)
+            if not self._stop(call):
+                call.job.succeed(None)  # it waits, and is passed over, or its answer came meanwhile
+
+    def _begin_close(self, seconds: float, job: Job) -> None:
+        """Step 5."""
+        self._closing.append(job)
+        if len(self._closing) == 1:
+            self._refuse_waiting(self._shut())
+            self._close(seconds)
+            self._look_closed()
+
+    def _look_closed(self) -> None:
+        if self._closing and self._empty():
+            self._loop.stop()
+            for job in self._closing:
+                job.succeed(self._left)
+
+    def _look_started(self) -> None:
+        if self._started and self._ready():
+            for job in self._started:
+                job.succeed(None)
+            self._started.clear()
+
+    def _begin(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- the lanes -----------------------------------------------------------------------------------------------------
+
+    def _take(self) -> Call | None:
+        """The next call that is still wanted."""
+        while (call := self._jobs.take()) is not None:
+            if call.waits:
+                self._leave(call)
+                return call
+        return None
+
+    def _join(self, call: Call) -> None:
+        """It waits in the lanes."""
+        call.waits = True
+        self.waiting += 1
+        self._jobs.put(call, call.priority)
+
+    def _leave(self, call: Call) -> None:
+        call.waits = False
+        self.waiting -= 1
+
+    def _again(self, call: Call) -> None:
+        """A call that has not begun waits again."""
+        if call.asked:
+            call.job.succeed(None)
+            return
+        call.number, call.member = 0, None
+        self._join(call)
+
+    def _refuse_waiting(self, error: Exception) -> None:
+        with self.lock:
+            while (call := self._take()) is not None:
+                call.job.fail(copy_of(error, call))
+        for job in self._started:
+            job.fail(error)
+        self._started.clear()
+
+    # -- errors --------------------------------------------------------------------------------------------------------
+
+    def _shut(self) -> ShuttingDown:
+        return ShuttingDown(f"the call was not started: pool {self.name!r} is closed")
+
+    def _none(self, why: str) -> NoWorkers:
+        return NoWorkers(f"pool {self.name!r} has no workers{why}")
+
+    def _lost(self, call: Call, worker: object, why: str) -> WorkerLost:
+        lost = WorkerLost(
+            f"its worker {worker} was lost: {why}. It may have run, in part or to its end: "
+            "Retry(on=WorkerLost) outside of On runs it again, where it may run twice",
+            effect=call.remote.name,
+            policy=f"On({self.name})",
+        )
+        lost.may_have_run = True
+        return lost
+
+
+def copy_of(error: Exception, call: Call) -> Exception:
+    """The same error for each call, as each gets a traceback of its own."""
+    return type(error)(str(error), effect=call.remote.name)  # type: ignore[call-arg]
