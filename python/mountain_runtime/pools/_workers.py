@@ -13,7 +13,6 @@ import abc
 import contextlib
 import pickle
 import signal
-import threading
 import time
 from typing import TYPE_CHECKING
 
