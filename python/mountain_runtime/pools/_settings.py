@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from .._runtime.runtime import Runtime
 from ..errors import ConfigError
@@ -19,7 +20,7 @@ class Settings:
     runtime: Callable[[], Runtime] | None
 
 
-def check_runtime(runtime: object, owner: str) -> None:
+def check_runtime(runtime: Callable[[], Runtime] | None, owner: str) -> None:
     """Raises ConfigError for what cannot make a Runtime."""
-    if runtime is not None and not callable(runtime):
+    if runtime is not None and not callable(cast("object", runtime)):
         raise ConfigError(f"{owner}(runtime={runtime!r}): must be a function that makes a Runtime")
