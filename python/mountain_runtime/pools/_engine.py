@@ -21,6 +21,7 @@ from typing import Any
 
 from .._native import Job, Jobs
 from ..errors import NoWorkers, ShuttingDown, WorkerLost
+from ..telemetry import _otel
 from ._call import Call
 
 __all__ = ["Engine", "copy_of"]
@@ -137,6 +138,7 @@ class Engine(abc.ABC):
             with contextlib.suppress(Exception):
                 self._loop.close()
             self._end()
+            _otel.hand_over()  # the last spans of workers
             with self.lock:
                 self._over = True
                 self._answer_late()

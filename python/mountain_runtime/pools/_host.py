@@ -34,7 +34,7 @@ from ._failures import packed as packed_error
 from ._files import Files
 from ._frames import FRAMES, Frame, Kind, Link, frame
 from ._packing import Packed, pack
-from ._work import Work, enter, took
+from ._work import Work, call, enter, took
 
 __all__ = ["Host"]
 
@@ -95,7 +95,15 @@ class Host:
             plain = {key: value for key, value in record.items() if isinstance(value, (str, int, float, type(None)))}
             body = pickle.dumps(plain, 5)
         if len(body) < FRAMES:
-            self._send(frame(Kind.LOG, body=body))
+            self.say(Kind.LOG, body)
+
+    def say(self, kind: Kind, body: bytes) -> None:
+        """Sends a message that belongs to no call."""
+        self._send(frame(kind, body=body))
+
+    def later(self, seconds: float, step: Callable[[], object]) -> None:
+        """Calls `step` in the loop, so much later."""
+        self._in_loop(self._loop.call_later, seconds, step)
 
     def _in_loop(self, step: Callable[..., object], *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # it has closed, as this process ends
@@ -258,7 +266,10 @@ class Host:
         began = time.perf_counter()
         try:
             args, kwargs = work.take()
-            value = self._context.copy().run(work.function, *args, **kwargs)
+            if work.meta is None:
+                value = self._context.copy().run(work.function, *args, **kwargs)
+            else:
+                value = self._context.copy().run(call, work, self, args, kwargs)
             self._ends_fork()
             return self._value(work, value, began)
         except EXITS as error:
@@ -281,7 +292,7 @@ class Host:
             if work.asked:
                 raise asyncio.CancelledError
             args, kwargs = work.take()
-            enter(work.meta, work.remote.name)
+            enter(work.meta, work.remote.name, self)
             value = await work.remote.inner(*args, **kwargs)
             self._ends_fork()
             answer, fd = self._value(work, value, began)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from .._effect.remote import Remote
 from ..errors import RemoteError
+from ..telemetry import _arrived
 from ._call import Call
 from ._engine import copy_of
 from ._failures import unpacked
@@ -236,6 +237,8 @@ class Manager(Workers):
         elif kind == Kind.LOG:
             record = logging.makeLogRecord(pickle.loads(body))
             logging.getLogger(record.name).handle(record)
+        elif kind == Kind.SPANS:
+            _arrived.arrive(*pickle.loads(body))
         elif kind == Kind.REPORT:
             if self._closing:
                 self._left += [f"{each} of worker {member.pid}" for each in pickle.loads(body)]

@@ -1,9 +1,8 @@
 """A call as it has arrived at a worker."""
 
 import asyncio
-import contextlib
 import time
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .._effect.remote import Remote
 from .._effect.stoppable import Stoppable
@@ -11,7 +10,10 @@ from .._native import InheritedDeadline, deadline_var, priority_var
 from ._call import Meta, envelope
 from ._packing import unpack
 
-__all__ = ["Work", "enter", "took"]
+if TYPE_CHECKING:
+    from ._host import Host
+
+__all__ = ["Work", "call", "enter", "took"]
 
 #: Seconds by which a limit of the caller's is later here: it is the caller's own that ends the call.
 _SLACK = 0.1
@@ -57,16 +59,29 @@ def took(began: float) -> int:
     return min(int((time.perf_counter() - began) * 1e6), 2**32 - 1)
 
 
-def enter(meta: Meta | None, name: str) -> None:
-    """In a call's context: its caller's limit, priority and trace."""
+def call(work: Work, host: "Host", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Calls its function, in a context of its own."""
+    assert work.remote is not None
+    assert work.function is not None
+    if enter(work.meta, work.remote.name, host):
+        from . import _traced
+
+        return _traced.call(work.remote.name, work.function, args, kwargs)
+    return work.function(*args, **kwargs)
+
+
+def enter(meta: Meta | None, name: str, host: "Host") -> bool:
+    """In a call's context: its caller's limit, priority and trace. Gives whether it has a trace."""
     if meta is None:
-        return
+        return False
     until, priority, headers = meta
     if until is not None:
         deadline_var.set(InheritedDeadline(max(until - time.monotonic(), 0.0) + _SLACK, name))
     priority_var.set(priority)
     if headers:
-        with contextlib.suppress(ImportError):
-            from opentelemetry import context, propagate
-
-            context.attach(propagate.extract(headers))
+        try:
+            from . import _traced
+        except ImportError:  # OpenTelemetry is not there
+            return False
+        _traced.enter(headers, host)
+    return bool(headers)

@@ -19,12 +19,28 @@ from . import _exports, _logs
 if TYPE_CHECKING:
     from ._made import Made
 
-__all__ = ["add_caller", "after_fork", "callers", "flush", "link_callers", "look", "outgoing", "set_callers", "traces"]
+__all__ = [
+    "add",
+    "add_caller",
+    "after_fork",
+    "callers",
+    "flush",
+    "hand_over",
+    "link_callers",
+    "look",
+    "outgoing",
+    "set_callers",
+    "tracer",
+    "traces",
+]
 
 _log = _logs.logger("telemetry")
 
 #: How long an ended span waits for others at most: seconds.
 _WAIT = 0.05
+
+#: Spans of workers that wait at most.
+_MOST = 1024
 
 #: As many as an OpenTelemetry span keeps by default.
 _LINKS = 128
@@ -64,6 +80,15 @@ def _first() -> None:
         loop.call_later(_WAIT, hand_over)
 
 
+def add(spans: list[Any]) -> None:
+    """Adds what has ended elsewhere."""
+    _ended.extend((span, 0, 0, None, (), 0) for span in spans)
+    if len(_ended) > _MOST:
+        hand_over()
+    else:
+        _first()
+
+
 def hand_over() -> None:
     """Gives the provider's processors what has ended."""
     with _taking:
@@ -88,6 +113,11 @@ def after_fork() -> None:
     _taking = threading.Lock()
     _ended.clear()
     _exports.after_fork()
+
+
+def tracer() -> Any:
+    """The provider's tracer for this package; None where there is no provider."""
+    return None if _provider is None else _provider.get_tracer("mountain_runtime")
 
 
 def traces() -> bool:
