@@ -215,11 +215,7 @@ class Manager(Workers):
             if self._settings.max_memory is not None:
                 self._weigh(member)
         elif kind == Kind.READY:
-            if member.stderr is not None:
-                member.stderr.copy()
-            member.ready, member.began = not member.retired, True
-            self._failures = 0
-            self._look_started()
+            self._is_ready(member)
         elif kind == Kind.FAILED:
             member.why = str(body, "utf-8", "replace")
         elif kind == Kind.STOPPING:

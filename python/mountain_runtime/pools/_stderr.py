@@ -2,16 +2,19 @@
 
 1. All that a worker writes before it is ready, the interpreter's own errors among it, goes into the pipe. The manager
    writes it to the program's stderr as it comes.
-2. When it is ready, a worker takes the program's stderr for its own, and says so. The manager then empties the pipe
-   before it sends a call: the order of the lines is that in which they were written.
+2. When it is ready, a worker takes the program's stderr for its own, and says so. It gets calls when the manager has
+   written what was in the pipe by then: the order of the lines is that in which they came.
 3. Processes that the worker has started before keep the pipe, which is read until the last of them has ended.
 """
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import select
 import sys
+import termios
+from collections.abc import Callable
 
 __all__ = ["Stderr", "take"]
 
@@ -35,14 +38,32 @@ class Stderr:
         #: Read, and not written yet.
         self._left = b""
         self._timer: asyncio.TimerHandle | None = None
+        #: Bytes until which `_then` waits.
+        self._owed = 0
+        self._then: Callable[[], object] | None = None
 
     def begin(self) -> None:
         """The worker has its end."""
         os.close(self.theirs)
         self.theirs = -1
-        self._loop.add_reader(self._ours, self.copy)
+        self._loop.add_reader(self._ours, self._copy)
 
-    def copy(self) -> None:
+    def when_written(self, step: Callable[[], object]) -> None:
+        """Calls `step` once what is in the pipe now is written."""
+        in_pipe = bytearray(4)
+        if self._open:
+            fcntl.ioctl(self._ours, termios.FIONREAD, in_pipe)
+        self._owed = int.from_bytes(in_pipe, sys.byteorder) + len(self._left)
+        self._then = step
+        self._look()
+        self._copy()
+
+    def _look(self) -> None:
+        if self._owed <= 0 and self._then is not None:
+            then, self._then = self._then, None
+            then()
+
+    def _copy(self) -> None:
         """Writes what is in the pipe to the program's stderr, as far as that has room: the manager does not wait."""
         if self._timer is None:
             for _ in range(_TURNS):
@@ -55,8 +76,8 @@ class Stderr:
 
     def _again(self) -> None:
         self._timer = None
-        self._loop.add_reader(self._ours, self.copy)
-        self.copy()
+        self._loop.add_reader(self._ours, self._copy)
+        self._copy()
 
     def _read(self) -> bool:
         """False: there is nothing now, or there will be nothing more."""
@@ -80,15 +101,19 @@ class Stderr:
         if not poll.poll(milliseconds):
             return False
         try:
-            self._left = self._left[os.write(2, self._left) :]
+            written = os.write(2, self._left)
         except BlockingIOError:
             return False
         except OSError:  # its reader has gone
-            self._left = b""
+            written = len(self._left)
+        self._left = self._left[written:]
+        self._owed -= written
+        self._look()
         return not self._left
 
     def end(self) -> str:
         """The last lines of a worker that has ended."""
+        self._then = None
         if self._timer is not None:
             self._timer.cancel()
         if self._open:

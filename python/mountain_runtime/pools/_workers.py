@@ -11,6 +11,7 @@
 
 import abc
 import contextlib
+import functools
 import pickle
 import signal
 import time
@@ -108,6 +109,17 @@ class Workers(Engine):
         assert member.child is not None
         code = await _native.process_watch_end(member.child)
         self._ended(member, code)
+
+    def _is_ready(self, member: Member) -> None:
+        """A worker has said that it is ready."""
+        assert member.stderr is not None
+        member.stderr.when_written(functools.partial(self._open, member))
+
+    def _open(self, member: Member) -> None:
+        member.ready, member.began = not member.retired, True
+        self._failures = 0
+        self._look_started()
+        self._pump()
 
     def _ended(self, member: Member, code: int) -> None:
         """Step 3."""
