@@ -229,6 +229,27 @@ async def test_a_worker_that_takes_too_much_memory_is_replaced() -> None:
             pytest.fail("the worker was not replaced")
 
 
+class _Exits(logging.Handler):
+    """A handler of the program that exits, in whatever thread a record comes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise SystemExit(record.getMessage())
+
+
+async def test_an_exit_within_the_pools_thread_costs_no_call() -> None:
+    exits = _Exits()
+    await work.add(1)
+    work.log.addHandler(exits)
+    try:
+        async with asyncio.timeout(20):
+            waiting = asyncio.ensure_future(work.waits(0.1))
+            await work.logs("exit")
+            assert await waiting > 0
+            assert await work.add(1) == 2
+    finally:
+        work.log.removeHandler(exits)
+
+
 async def test_records_of_a_workers_log_are_the_programs(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         await work.logs("hello")

@@ -21,10 +21,12 @@ from typing import Any
 
 from .._native import Job, Jobs
 from ..errors import NoWorkers, ShuttingDown, WorkerLost
-from ..telemetry import _otel
+from ..telemetry import _logs, _otel
 from ._call import Call
 
 __all__ = ["Engine", "copy_of"]
+
+log = _logs.logger("pools")
 
 
 class Engine(abc.ABC):
@@ -133,7 +135,8 @@ class Engine(abc.ABC):
 
     def _live(self) -> None:
         try:
-            self._loop.run_forever()
+            while not self._ran():
+                pass
         finally:
             with contextlib.suppress(Exception):
                 self._loop.close()
@@ -142,6 +145,18 @@ class Engine(abc.ABC):
             with self.lock:
                 self._over = True
                 self._answer_late()
+
+    def _ran(self) -> bool:
+        """Runs the loop until it is stopped. False: an exit came out of it, such as one of a handler for logs. All
+        calls depend on this thread, so it goes on.
+        """
+        try:
+            self._loop.run_forever()
+        except BaseException:
+            with contextlib.suppress(BaseException):  # the handler that has done it may do so again
+                log.exception("pool '%s' goes on after an exit within its thread", self.name)
+            return False
+        return True
 
     def _look(self) -> None:
         self._woken = False
