@@ -51,6 +51,7 @@ __all__ = [
     "Plan",
     "RateState",
     "Run",
+    "Screen",
     "Scope",
     "Slot",
     "Items",
@@ -120,17 +121,10 @@ __all__ = [
     "now",
     "own_name",
     "priority_var",
-    "process_close_stdin",
-    "process_end",
-    "process_next",
     "process_open",
     "process_run",
-    "process_send",
     "process_terminal",
-    "process_wait",
     "process_worker",
-    "process_watch_end",
-    "process_watch_output",
     "race_native",
     "scope_var",
     "serving_var",
@@ -1134,6 +1128,36 @@ class Child:
     def screen(self) -> str:
         """Of a terminal: a line for each row."""
 
+    @overload
+    def next(self, part: Literal["line", "chunk"], /) -> Effect[bytes | None]:
+        """The next of its stdout; None at the end."""
+
+    @overload
+    def next(self, part: Literal["lines"], /) -> Effect[list[bytes] | None]: ...
+    def watch_output(self, part: Literal["line", "chunk"], stderr: bool, /) -> Handle[bytes | None]:
+        """The next of what it writes, for code that watches it: virtual time does not wait for it, nor does a drain."""
+
+    def watch_end(self, waits: bool = False, /) -> Handle[int]:
+        """Its exit code; with `waits`, virtual time waits for it."""
+
+    def send(self, data: bytes, /) -> Effect[None]: ...
+    def close_stdin(self) -> Effect[None]: ...
+    def wait(self) -> Effect[int]: ...
+    def end(self, grace: float, /) -> Handle[None]:
+        """SIGTERM to the group, SIGKILL after `grace` seconds; done when it has been reaped. It has begun already."""
+
+@final
+class Screen:
+    """The screen of a terminal whose program a test plays."""
+
+    def __new__(cls, columns: int, rows: int, /) -> Self: ...
+    def draw(self, data: bytes, /) -> bytes:
+        """Draws what the program writes: what the terminal answers to it."""
+
+    def resize(self, columns: int, rows: int, /) -> None: ...
+    def text(self) -> str:
+        """A line for each row."""
+
 def process_run(
     argv: tuple[_StrPath, ...],
     data: bytes | None,
@@ -1160,24 +1184,6 @@ def process_terminal(
     argv: tuple[_StrPath, ...], cwd: _StrPath | None, columns: int, rows: int, owner: int | None, /
 ) -> Effect[Child]:
     """On a terminal, in a session of its own. ValueError for what is no size."""
-
-@overload
-def process_next(child: Child, part: Literal["line", "chunk"], /) -> Effect[bytes | None]:
-    """The next of its stdout; None at the end."""
-
-@overload
-def process_next(child: Child, part: Literal["lines"], /) -> Effect[list[bytes] | None]: ...
-def process_watch_output(child: Child, part: Literal["line", "chunk"], stderr: bool, /) -> Handle[bytes | None]:
-    """The next of what it writes, for who keeps watch over it: virtual time does not wait for it, nor does a drain."""
-
-def process_watch_end(child: Child, waits: bool = False, /) -> Handle[int]:
-    """Its exit code; virtual time stands still for who `waits`."""
-
-def process_send(child: Child, data: bytes, /) -> Effect[None]: ...
-def process_close_stdin(child: Child, /) -> Effect[None]: ...
-def process_wait(child: Child, /) -> Effect[int]: ...
-def process_end(child: Child, grace: float, /) -> Handle[None]:
-    """SIGTERM to the group, SIGKILL after `grace` seconds; done when it has been reaped. It has begun already."""
 
 def sweep_groups(owner: int | None = None, /) -> list[tuple[int, str]]:
     """Kills the groups that were opened under `owner`, or all: their numbers and command lines."""

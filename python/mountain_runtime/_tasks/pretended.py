@@ -1,19 +1,41 @@
-"""Trees and programs that a test speaks for, in place of the system."""
+"""Trees, searches and programs that a test speaks for, in place of the system."""
 
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from .._native import Completed
 
-__all__ = ["programs", "tree", "trees"]
+__all__ = ["Programs", "programs", "searches", "tree", "trees"]
+
+
+class Programs(Protocol):
+    """A block of `testing.process`: it plays programs that are run to their end, or talked to."""
+
+    async def run(
+        self, argv: tuple[Any, ...], data: bytes, cwd: Any, env: Mapping[str, str] | None, /
+    ) -> "Completed": ...
+    async def open(
+        self,
+        argv: tuple[Any, ...],
+        cwd: Any,
+        env: Mapping[str, str] | None,
+        terminal: tuple[int, int] | None,
+        /,
+        *,
+        stderr: bool,
+    ) -> Any: ...
+
 
 #: Batches of changes, by the absolute path of a tree; called with whether what exists is told first.
 trees: dict[str, Callable[[bool], AsyncGenerator[tuple[Any, ...], None]]] = {}
 
-#: Functions that answer `process.run`, the innermost last; called with its argv, input, cwd and env.
-programs: list[Callable[[tuple[Any, ...], bytes, Any, Any], "Awaitable[Completed]"]] = []
+#: The blocks of `testing.process`, the innermost last.
+programs: list[Programs] = []
+
+#: Functions that answer `search.lines`, the innermost last; called with its pattern, root and options.
+searches: list[Callable[[str, Any, Mapping[str, Any]], AsyncGenerator[Any, None]]] = []
 
 
 def tree(root: str | os.PathLike[str]) -> str:

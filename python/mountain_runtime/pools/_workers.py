@@ -107,7 +107,7 @@ class Workers(Engine):
         if self._closing:
             self._retire(member)
         assert member.child is not None
-        code = await _native.process_watch_end(member.child)
+        code = await member.child.watch_end()
         self._ended(member, code)
 
     def _is_ready(self, member: Member) -> None:

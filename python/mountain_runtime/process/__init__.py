@@ -14,11 +14,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Never, cast
 
 from .. import _native
-from .._native import Child, Completed, Effect
+from .._native import Completed, Effect
 from .._tasks import scope as _scope
 from .._tasks.pretended import programs
 from ..policy._numbers import count
-from ._answered import answered
+from ._answered import answered, started
+from ._live import Live
 from ._misused import foreign
 from ._process import Block, Process, StrPath, checked
 from ._terminal import Terminal, terminal
@@ -84,10 +85,10 @@ class _Block(Block[Process]):
     _block = "process.open(...) as p"
 
 
-async def start(
-    argv: tuple[StrPath, ...], cwd: StrPath | None, env: Mapping[str, str] | None, *, stderr: bool
-) -> Child:
+async def start(argv: tuple[StrPath, ...], cwd: StrPath | None, env: Mapping[str, str] | None, *, stderr: bool) -> Live:
     """A child that the runtime of the current code sweeps if it is left over."""
+    if programs:
+        return await started("process.open", argv, cwd, env, None, stderr=stderr)
     scope = _scope.current()
     return await _native.process_open(argv, cwd, _pairs(env), stderr, None if scope is None else scope._number)
 

@@ -9,12 +9,11 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import ClassVar, TypeVar, cast
 
-from .. import _native
 from .._effect.habits import Habits
 from .._effect.misused import AsyncBlockOnly
-from .._native import Child
 from .._tasks.outlast import shielded
 from ..errors import ConfigError
+from ._live import Live
 
 __all__ = ["Block", "Process", "StrPath", "checked"]
 
@@ -40,7 +39,7 @@ class Process(Habits):
         ),
     }
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Live) -> None:
         self._child = child
         #: Lines that have come and that no call has received.
         self._ahead: deque[bytes] = deque()
@@ -71,7 +70,7 @@ class Process(Habits):
 
     async def _put(self, data: bytes) -> None:
         try:
-            await _native.process_send(self._child, data)
+            await self._child.send(data)
         except BrokenPipeError:
             raise _gone(self._child, "reads no more") from None
 
@@ -82,7 +81,7 @@ class Process(Habits):
         end of the output, so that one error says that the process is gone, in whichever half of an exchange that is
         noticed.
         """
-        line = self._ahead.popleft() if self._ahead else await _native.process_next(self._child, "line")
+        line = self._ahead.popleft() if self._ahead else await self._child.next("line")
         if line is None:
             raise _gone(self._child, "writes no more")
         return self._bare(line)
@@ -92,7 +91,7 @@ class Process(Habits):
         while True:
             while self._ahead:
                 yield self._bare(self._ahead.popleft())
-            lines = await _native.process_next(self._child, "lines")
+            lines = await self._child.next("lines")
             if lines is None:
                 return
             self._ahead.extend(lines)
@@ -104,14 +103,14 @@ class Process(Habits):
                 ahead = b"".join(self._ahead)
                 self._ahead.clear()
                 yield ahead
-            chunk = await _native.process_next(self._child, "chunk")
+            chunk = await self._child.next("chunk")
             if chunk is None:
                 return
             yield chunk
 
     async def close_stdin(self) -> None:
         """Ends its stdin, after what has been sent."""
-        await _native.process_close_stdin(self._child)
+        await self._child.close_stdin()
 
     def signal(self, number: int, /) -> None:
         """Sends a signal to the whole group. Raises ProcessLookupError when the process is over."""
@@ -122,10 +121,10 @@ class Process(Habits):
 
         A process that writes more than is read of its output waits for its reader: read it, or the wait may be long.
         """
-        return await _native.process_wait(self._child)
+        return await self._child.wait()
 
 
-def _gone(child: Child, how: str) -> BrokenPipeError:
+def _gone(child: Live, how: str) -> BrokenPipeError:
     code = child.returncode
     state = "it has closed the pipe" if code is None else f"it has ended with {code}"
     return BrokenPipeError(errno.EPIPE, f"process {child.pid} {how}: {state}. Open another one to go on")
@@ -137,10 +136,10 @@ P = TypeVar("P", bound=Process)
 class Block(AsyncBlockOnly, AbstractAsyncContextManager[P]):
     """Starts a process, and ends it: `_block` says how it is written, `of` makes what it is in the block."""
 
-    def __init__(self, start: Callable[[], Awaitable[Child]], of: Callable[[Child], P]) -> None:
+    def __init__(self, start: Callable[[], Awaitable[Live]], of: Callable[[Live], P]) -> None:
         self._start, self._of = start, of
         self._entered = False
-        self._child: Child | None = None
+        self._child: Live | None = None
 
     async def __aenter__(self) -> P:
         if self._entered:
@@ -154,7 +153,7 @@ class Block(AsyncBlockOnly, AbstractAsyncContextManager[P]):
     ) -> None:
         assert self._child is not None
         with shielded(error):
-            await _native.process_end(self._child, _GRACE if kind is None else 0.0)
+            await self._child.end(_GRACE if kind is None else 0.0)
 
 
 def checked(owner: str, argv: tuple[StrPath, ...]) -> tuple[StrPath, ...]:

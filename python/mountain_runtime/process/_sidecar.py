@@ -21,7 +21,6 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Never, cast
 
-from .. import _native
 from .._native import deadline_var
 from .._tasks.outlast import shielded
 from .._tasks.scope import current
@@ -141,7 +140,7 @@ class _Life:
         """Steps 3 and 4: until there is nothing to restart any more."""
         while True:
             run = self.now
-            await _native.process_watch_end(run.child)
+            await run.child.watch_end()
             self._failure = await run.failure("by itself")
             log.warning("%s", self._failure)
             await run.kill()

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import _native
-from .._native import Child
 from .._tasks.exits import EXITS, Exit, result_of, task_of
 from .._tasks.flag import Flag
 from .._tasks.outlast import shielded
@@ -18,6 +16,7 @@ from .._tasks.users_errors import written
 from ..policy import Backoff
 from ..telemetry import _logs
 from . import Process, start
+from ._live import Live
 
 __all__ = ["Ready", "Run", "Settings", "Stop", "StrPath", "log"]
 
@@ -54,7 +53,7 @@ class Settings:
 class Run:
     """One run of the program, from its start to its end."""
 
-    def __init__(self, settings: Settings, child: Child) -> None:
+    def __init__(self, settings: Settings, child: Live) -> None:
         self._settings = settings
         self.child = child
         self.process = Process(child)
@@ -92,7 +91,7 @@ class Run:
         if ready is None:
             return
         # Virtual time stands still while a program starts; not while a port is looked at again and again.
-        ended = asyncio.ensure_future(_native.process_watch_end(self.child, callable(ready)))
+        ended = asyncio.ensure_future(self.child.watch_end(callable(ready)))
         waiting = task_of(self._port(ready) if isinstance(ready, int) else self._line(ready))
         try:
             await asyncio.wait([ended, waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -113,7 +112,7 @@ class Run:
         """Until a line on either of its outputs says so; lines of stdout before it are logged."""
         said = self._said
         while not said.done():
-            line = asyncio.ensure_future(_native.process_watch_output(self.child, "line", False))
+            line = asyncio.ensure_future(self.child.watch_output("line", False))
             either: list[asyncio.Future[Any]] = [line, said]
             try:
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -135,7 +134,7 @@ class Run:
         ready = self._settings.ready
         says = ready if callable(ready) else None
         rest = b""
-        while (chunk := await _native.process_watch_output(self.child, "chunk", stderr)) is not None:
+        while (chunk := await self.child.watch_output("chunk", stderr)) is not None:
             *lines, rest = (rest + chunk).split(b"\n")
             if len(rest) > _LONGEST:
                 lines.append(rest)
@@ -177,7 +176,7 @@ class Run:
         return self.child.returncode is not None
 
     async def _wait(self, seconds: float) -> None:
-        ended = asyncio.ensure_future(_native.process_watch_end(self.child))
+        ended = asyncio.ensure_future(self.child.watch_end())
         await asyncio.wait([ended], timeout=seconds)
         ended.cancel()
 
@@ -191,12 +190,12 @@ class Run:
             if await _tried(stop(self.process), grace, self._settings.name):
                 await self._wait(grace)
                 break
-        await _native.process_end(self.child, grace)
+        await self.child.end(grace)
 
     async def kill(self) -> None:
         """Ends what is left of it, and all that watches it."""
         try:
-            await _native.process_end(self.child, 0)
+            await self.child.end(0)
             # The last of what it wrote is there now.
             await asyncio.wait(self._tasks, timeout=_LATEST)
         finally:

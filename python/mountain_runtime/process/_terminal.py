@@ -5,10 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import ClassVar, Never, cast
 
 from .. import _native
-from .._native import Child
+from .._tasks.pretended import programs
 from .._tasks.scope import current
 from ..errors import ConfigError
 from ..policy._numbers import count
+from ._answered import started
+from ._live import Live
 from ._misused import foreign
 from ._process import Block, Process, StrPath, checked
 
@@ -92,7 +94,9 @@ def terminal(
     argv = checked("process.terminal", argv)
     _check_size("process.terminal", columns, rows)
 
-    async def start() -> Child:
+    async def start() -> Live:
+        if programs:
+            return await started("process.terminal", argv, cwd, None, (columns, rows))
         scope = current()
         return await _native.process_terminal(argv, cwd, columns, rows, None if scope is None else scope._number)
 

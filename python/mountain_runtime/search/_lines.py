@@ -4,9 +4,9 @@ import os
 import re
 import reprlib
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from functools import cache
+from functools import cache, partial
 from typing import Literal, Never, cast
 
 from .. import _native
@@ -14,6 +14,7 @@ from .._effect.habits import no_argument
 from .._effect.stream import own_stream
 from .._native import Match, Stream
 from .._tasks.batched import items
+from .._tasks.pretended import searches
 from ..errors import ConfigError
 from ..policy._given import shown
 from ..policy._numbers import count
@@ -22,6 +23,7 @@ from ..telemetry import _logs
 __all__ = ["lines"]
 
 StrPath = str | os.PathLike[str]
+Begin = Callable[[], AsyncGenerator[Match, None]]
 
 _INCLUDE = "write include=['*.py'], and exclude= for those to leave out"
 _CASE = "write case='insensitive'; 'smart', without it, tells case apart where the pattern has a capital letter"
@@ -125,16 +127,18 @@ def lines(
         search = _native.Search(pattern, root, options)
     except ValueError as error:
         raise ConfigError(f"search.lines({reprlib.repr(pattern)}): {error}") from None
-    return _function()(pattern, root, search)
+    if searches:
+        return _function()(pattern, root, partial(searches[-1], pattern, root, options))
+    return _function()(pattern, root, lambda: items(search.begin(), _log, "search"))
 
 
-async def _lines(pattern: str, root: StrPath, search: _native.Search) -> AsyncIterator[Match]:
-    async with aclosing(items(search.begin(), _log, "search")) as found:
+async def _lines(pattern: str, root: StrPath, begin: Begin) -> AsyncIterator[Match]:
+    async with aclosing(begin()) as found:
         async for match in found:
             yield match
 
 
 @cache
-def _function() -> Callable[[str, StrPath, _native.Search], Stream[Match]]:
+def _function() -> Callable[[str, StrPath, Begin], Stream[Match]]:
     """Made as it is first used: statistics list a name from then on."""
     return own_stream(_lines, "search.lines")

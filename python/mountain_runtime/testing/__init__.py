@@ -15,6 +15,7 @@ from ._chaos import Chaos, ChaosStatistics, chaos
 from ._files import files
 from ._http import Reply, Request, http
 from ._process import Command, process
+from ._search import Search, search
 from ._virtual_loop import CENTURY, VirtualLoop, VirtualTime, replace
 from ._watch import Watched, watch
 
@@ -24,6 +25,7 @@ __all__ = [
     "Command",
     "Reply",
     "Request",
+    "Search",
     "VirtualClock",
     "Watched",
     "chaos",
@@ -32,6 +34,7 @@ __all__ = [
     "http",
     "open_circuit",
     "process",
+    "search",
     "watch",
 ]
 

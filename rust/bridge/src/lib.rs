@@ -130,10 +130,10 @@ mod _native {
     #[pymodule_export]
     use super::providers::process::process_terminal;
     #[pymodule_export]
-    use super::providers::process::{
-        process_close_stdin, process_end, process_next, process_open, process_run, process_send, process_wait, process_watch_end,
-        process_watch_output, process_worker, sweep_groups,
-    };
+    use super::providers::process::{process_open, process_run, process_worker, sweep_groups};
+    #[cfg(feature = "terminal")]
+    #[pymodule_export]
+    use super::providers::screen::Screen;
     #[cfg(feature = "search")]
     #[pymodule_export]
     use super::providers::search::{Match, Search};

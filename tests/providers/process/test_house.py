@@ -118,9 +118,9 @@ async def test_a_sweep_ends_what_its_runtime_has_left() -> None:
             child = await _native.process_open(("sleep", "1000"), None, None, False, ours._number)
             other = await _native.process_open(("sleep", "1001"), None, None, False, None)
             assert _native.sweep_groups(ours._number) == [(child.pid, "sleep 1000")]
-            assert await _native.process_wait(child) == -signal.SIGKILL
+            assert await child.wait() == -signal.SIGKILL
             assert lives(other.pid)
-            await _native.process_end(other, 0)
+            await other.end(0)
 
 
 def test_a_later_runtime_sweeps_nothing_of_an_earlier_one() -> None:

@@ -75,7 +75,7 @@ async def test_all_bytes_are_there_before_the_end_is_told() -> None:
         for _ in range(100):
             async with process.terminal("head", "-c", "20480", "/dev/zero") as t:
                 assert await t.wait() == 0
-                assert await _native.process_next(t._child, "chunk") == b"\0" * 20_480
+                assert await t._child.next("chunk") == b"\0" * 20_480
 
 
 async def test_a_shell_that_exits_while_it_is_read_ends_the_stream() -> None:

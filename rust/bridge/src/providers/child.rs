@@ -1,16 +1,28 @@
 //! A process as a Python object: one that has ended, one that lives, and one that failed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use mountain_core::effect::Operation;
 use mountain_core::error::Error;
-use mountain_providers::process::{Completed as Ended, Failed, Live, OneText, Size, Why};
+use mountain_core::schedule::Priority;
+use mountain_providers::process::{
+    CloseStdin, Completed as Ended, End, Failed, Live, Next, OneText, Part, Send, Size, Wait, Why,
+};
 use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::convert::provided::Failure;
 use crate::convert::provided::Provided;
+use crate::effect::{Effect, Work};
+use crate::globals::default_host;
+use crate::handle::Handle;
+use crate::plan::{Plan, plan};
+use crate::port::Port;
 use crate::python::os_error::message;
+use crate::python::payload::Payload;
+use crate::python::seconds::to_seconds;
 
 /// A program that has run to its end: its exit code (or the signal that ended it, as a negative number), and what it
 /// wrote.
@@ -48,7 +60,8 @@ impl Completed {
     }
 }
 
-/// A process that lives. Dropped, its group is killed.
+/// A process that lives. Dropped, its group is killed. What a test plays in its place has the same methods
+/// (`mountain_runtime.process._live`).
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct Child(pub(crate) Arc<Live>);
 
@@ -82,6 +95,61 @@ impl Child {
         // Not attached: the thread that draws holds it for as long as a step takes.
         py.detach(|| self.0.screen())
     }
+
+    /// The next of its stdout: `part` is "line", "lines" or "chunk"; None at the end.
+    #[pyo3(signature = (part, /))]
+    fn next<'py>(&self, py: Python<'py>, part: &str) -> PyResult<Bound<'py, Effect>> {
+        let next = Next { live: self.0.clone(), part: part_of(part)?, stderr: false, watches: false };
+        Effect::of(py, Work::native(next), plan!(py, "process.receive")?)
+    }
+
+    /// The next lines of what it writes, for code that watches it.
+    #[pyo3(signature = (part, stderr, /))]
+    fn watch_output<'py>(&self, py: Python<'py>, part: &str, stderr: bool) -> PyResult<Bound<'py, Handle>> {
+        let next = Next { live: self.0.clone(), part: part_of(part)?, stderr, watches: true };
+        begin(py, plan!(py, "process.watch"), next)
+    }
+
+    /// Its exit code, for code that watches it. With `waits`, virtual time waits for it.
+    #[pyo3(signature = (waits = false, /))]
+    fn watch_end<'py>(&self, py: Python<'py>, waits: bool) -> PyResult<Bound<'py, Handle>> {
+        begin(py, plan!(py, "process.watch"), Wait { live: self.0.clone(), watches: !waits })
+    }
+
+    #[pyo3(signature = (data, /))]
+    fn send<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Effect>> {
+        let data = Payload::of(data)?;
+        Effect::of(py, Work::native(Send { live: self.0.clone(), data }), plan!(py, "process.send")?)
+    }
+
+    fn close_stdin<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Effect>> {
+        Effect::of(py, Work::native(CloseStdin(self.0.clone())), plan!(py, "process.close_stdin")?)
+    }
+
+    fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Effect>> {
+        Effect::of(py, Work::native(Wait { live: self.0.clone(), watches: false }), plan!(py, "process.wait")?)
+    }
+
+    /// SIGTERM, and after `grace` seconds SIGKILL, to the whole group; done when it has been reaped. It begins here and
+    /// now, whatever deadline has passed and whatever drains: it is how a process goes.
+    #[pyo3(signature = (grace, /))]
+    fn end<'py>(&self, py: Python<'py>, #[pyo3(from_py_with = to_seconds)] grace: Duration) -> PyResult<Bound<'py, Handle>> {
+        begin(py, plan!(py, "process.end"), End { live: self.0.clone(), grace })
+    }
+}
+
+fn part_of(name: &str) -> PyResult<Part> {
+    match name {
+        "line" => Ok(Part::Line),
+        "lines" => Ok(Part::Lines),
+        "chunk" => Ok(Part::Chunk),
+        other => Err(PyValueError::new_err(format!("part is 'line', 'lines' or 'chunk', not {other:?}"))),
+    }
+}
+
+/// Begin here and now, whatever deadline has passed and whatever drains.
+fn begin(py: Python<'_>, plan: PyResult<Py<Plan>>, operation: impl Operation + 'static) -> PyResult<Bound<'_, Handle>> {
+    Handle::start(&Port::current(py)?, plan?.bind(py), &default_host(), Arc::new(operation), Priority::default(), false, None)
 }
 
 /// For what a process cannot be given.

@@ -17,6 +17,8 @@ pub(crate) mod locked;
 pub(crate) mod path;
 pub(crate) mod process;
 mod providers;
+#[cfg(feature = "terminal")]
+pub(crate) mod screen;
 #[cfg(feature = "search")]
 pub(crate) mod search;
 pub(crate) mod watch;

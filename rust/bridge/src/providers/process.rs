@@ -4,25 +4,18 @@ use std::ffi::OsString;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mountain_core::effect::Operation;
-use mountain_core::schedule::Priority;
-use mountain_providers::process::{self, Command, Data, Part};
-use pyo3::exceptions::PyValueError;
+use mountain_providers::process::{self, Command, Data};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::effect::{Effect, Given, Work};
-use crate::globals::default_host;
-use crate::handle::Handle;
 use crate::plan::{Plan, plan};
-use crate::port::Port;
 #[cfg(feature = "terminal")]
 use crate::providers::child::size;
-use crate::providers::child::{Child, invalid};
+use crate::providers::child::invalid;
 use crate::python::payload::Payload;
-use crate::python::seconds::to_seconds;
 
 type Environment = Option<Vec<(OsString, OsString)>>;
 
@@ -134,79 +127,6 @@ pub(crate) fn process_terminal<'py>(
     let environment = process::environment(std::env::vars_os()).collect();
     let command = command(&argv, cwd, Some(environment), false)?;
     Effect::of(py, Work::native(process::Open { command, owner, terminal }), plan!(py, "process.terminal")?)
-}
-
-fn part_of(name: &str) -> PyResult<Part> {
-    match name {
-        "line" => Ok(Part::Line),
-        "lines" => Ok(Part::Lines),
-        "chunk" => Ok(Part::Chunk),
-        other => Err(PyValueError::new_err(format!("part is 'line', 'lines' or 'chunk', not {other:?}"))),
-    }
-}
-
-/// Begin here and now, whatever deadline has passed and whatever drains.
-fn begin(py: Python<'_>, plan: PyResult<Py<Plan>>, operation: impl Operation + 'static) -> PyResult<Bound<'_, Handle>> {
-    Handle::start(&Port::current(py)?, plan?.bind(py), &default_host(), Arc::new(operation), Priority::default(), false, None)
-}
-
-/// The next of its stdout: `part` is "line", "lines" or "chunk"; None at the end.
-#[pyfunction]
-#[pyo3(signature = (child, part, /))]
-pub(crate) fn process_next<'py>(py: Python<'py>, child: &Child, part: &str) -> PyResult<Bound<'py, Effect>> {
-    let next = process::Next { live: child.0.clone(), part: part_of(part)?, stderr: false, watches: false };
-    Effect::of(py, Work::native(next), plan!(py, "process.receive")?)
-}
-
-/// The next lines of what it writes, for code that watches it.
-#[pyfunction]
-#[pyo3(signature = (child, part, stderr, /))]
-pub(crate) fn process_watch_output<'py>(
-    py: Python<'py>,
-    child: &Child,
-    part: &str,
-    stderr: bool,
-) -> PyResult<Bound<'py, Handle>> {
-    let next = process::Next { live: child.0.clone(), part: part_of(part)?, stderr, watches: true };
-    begin(py, plan!(py, "process.watch"), next)
-}
-
-/// Its exit code, for code that watches it. With `waits`, virtual time waits for it.
-#[pyfunction]
-#[pyo3(signature = (child, waits = false, /))]
-pub(crate) fn process_watch_end<'py>(py: Python<'py>, child: &Child, waits: bool) -> PyResult<Bound<'py, Handle>> {
-    begin(py, plan!(py, "process.watch"), process::Wait { live: child.0.clone(), watches: !waits })
-}
-
-#[pyfunction]
-#[pyo3(signature = (child, data, /))]
-pub(crate) fn process_send<'py>(py: Python<'py>, child: &Child, data: Bound<'py, PyAny>) -> PyResult<Bound<'py, Effect>> {
-    let data = Payload::of(&data)?;
-    Effect::of(py, Work::native(process::Send { live: child.0.clone(), data }), plan!(py, "process.send")?)
-}
-
-#[pyfunction]
-#[pyo3(signature = (child, /))]
-pub(crate) fn process_close_stdin<'py>(py: Python<'py>, child: &Child) -> PyResult<Bound<'py, Effect>> {
-    Effect::of(py, Work::native(process::CloseStdin(child.0.clone())), plan!(py, "process.close_stdin")?)
-}
-
-#[pyfunction]
-#[pyo3(signature = (child, /))]
-pub(crate) fn process_wait<'py>(py: Python<'py>, child: &Child) -> PyResult<Bound<'py, Effect>> {
-    Effect::of(py, Work::native(process::Wait { live: child.0.clone(), watches: false }), plan!(py, "process.wait")?)
-}
-
-/// SIGTERM, and after `grace` seconds SIGKILL, to the whole group; done when it has been reaped. It begins here and
-/// now, whatever deadline has passed and whatever drains: it is how a process goes.
-#[pyfunction]
-#[pyo3(signature = (child, grace, /))]
-pub(crate) fn process_end<'py>(
-    py: Python<'py>,
-    child: &Child,
-    #[pyo3(from_py_with = to_seconds)] grace: Duration,
-) -> PyResult<Bound<'py, Handle>> {
-    begin(py, plan!(py, "process.end"), process::End { live: child.0.clone(), grace })
 }
 
 /// Kill the groups that were opened under `owner`, or all there are: what was killed, by number and command line.

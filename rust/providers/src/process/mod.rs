@@ -52,6 +52,8 @@ pub use live::{CloseStdin, Data, End, Live, Next, Open, Part, Send, Wait};
 pub use one_text::OneText;
 pub use pty::{Size, environment};
 pub use run::Run;
+#[cfg(feature = "terminal")]
+pub use screen::Screen;
 
 #[cfg(test)]
 mod tests;

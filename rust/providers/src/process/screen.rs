@@ -44,7 +44,8 @@ fn fresh(size: Size) -> Parser<Replies> {
     Parser::new_with_callbacks(size.rows, size.columns, 0, Replies::default())
 }
 
-pub(super) struct Screen {
+/// What a program has written, as a person would see it.
+pub struct Screen {
     parser: Parser<Replies>,
     size: Size,
     /// Written, and not drawn yet.
@@ -55,15 +56,19 @@ impl Screen {
     /// Every build that has the feature `terminal` has one.
     #[expect(clippy::unnecessary_wraps, reason = "None is what a build without the feature has")]
     pub(super) fn new(size: Size) -> Option<Self> {
-        Some(Screen { parser: fresh(size), size, behind: VecDeque::new() })
+        Some(Self::blank(size))
     }
 
-    pub(super) fn put(&mut self, bytes: &[u8]) {
+    pub fn blank(size: Size) -> Self {
+        Screen { parser: fresh(size), size, behind: VecDeque::new() }
+    }
+
+    pub fn put(&mut self, bytes: &[u8]) {
         self.behind.extend(bytes);
     }
 
     /// Draw for a while what has been put. True: not all of it is drawn.
-    pub(super) fn draw(&mut self) -> bool {
+    pub fn draw(&mut self) -> bool {
         let end = Instant::now() + TURN;
         while !self.behind.is_empty() {
             let mut step = [0; STEP];
@@ -85,7 +90,7 @@ impl Screen {
     }
 
     /// The answers to what has been drawn since the last call.
-    pub(super) fn take_replies(&mut self) -> Vec<u8> {
+    pub fn take_replies(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.parser.callbacks_mut().0)
     }
 
@@ -94,13 +99,13 @@ impl Screen {
         self.behind.len()
     }
 
-    pub(super) fn resize(&mut self, size: Size) {
+    pub fn resize(&mut self, size: Size) {
         self.size = size;
         self.contained(|parser| parser.screen_mut().set_size(size.rows, size.columns));
     }
 
     /// A line for each row, without the spaces at its end and without the empty rows at the bottom.
-    pub(super) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let mut text = String::new();
         let mut end = 0;
         for row in self.parser.screen().rows(0, self.size.columns.get()) {
