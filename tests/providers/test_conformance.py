@@ -4,229 +4,16 @@ import asyncio
 import os
 import random
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from mountain_runtime import Runtime, Shutdown, Timeout, effect, errors, fs, process, search, sidecar, testing
+from mountain_runtime import Runtime, Shutdown, Timeout, effect, errors, fs, process, search, testing
 from mountain_runtime.http import Client
-from tests.providers.http.server import Connection, Request, answering, serving
+from tests.providers.rows import ROWS, Row, found
 from tests.providers.support import gauge, names, threads, within
 from tests.telemetry.tracing import traces
-
-Call = Callable[[Path], Awaitable[object]]
-
-
-async def all_of(items: object) -> int:
-    return len([each async for each in items])  # type: ignore[attr-defined]
-
-
-async def slowly(items: object) -> None:
-    """A consumer who takes one item, and no more."""
-    async for _ in items:  # type: ignore[attr-defined]
-        await asyncio.get_running_loop().create_future()
-
-
-async def found(folder: Path) -> int:
-    async with search.lines("needle", folder / "tree") as matches:
-        return await all_of(matches)
-
-
-async def found_slowly(folder: Path) -> None:
-    async with search.lines("needle", folder / "tree") as matches:
-        await slowly(matches)
-
-
-async def in_pieces(folder: Path) -> None:
-    async with fs.open(folder / "new", "w", durable=False) as file:
-        for _ in range(5):
-            await file.write(b"x" * 100_000)
-
-
-async def copied(folder: Path) -> None:
-    await fs.copy(folder / "large", folder / "new", durable=False)
-
-
-async def vanishing(folder: Path) -> None:
-    async with fs.temporary(folder=folder) as made:
-        await fs.write_bytes(f"{made}/x", b"x", durable=False)
-
-
-async def locked_twice(folder: Path) -> None:
-    async with fs.lock(folder / "lock"), fs.lock(folder / "lock"):
-        pass
-
-
-async def watched(root: Path) -> None:
-    async with fs.watch(root, settle=0.01, existing=True) as batches:
-        await anext(batches)
-
-
-async def watched_on(folder: Path) -> None:
-    async with fs.watch(folder / "tree", settle=0.01) as batches:
-        await all_of(batches)
-
-
-async def talked(*argv: str) -> None:
-    async with process.open(*argv) as program:
-        await program.wait()
-
-
-async def shown(*argv: str) -> None:
-    async with process.terminal(*argv) as terminal:
-        await terminal.wait()
-
-
-def large_or_silent(connection: Connection, request: Request) -> None:
-    if request.path == "/silent":
-        while connection.read():
-            pass
-    else:
-        connection.answer(200, b"x" * 500_000)
-
-
-@asynccontextmanager
-async def served() -> AsyncIterator[Client]:
-    """A client of a local server. At the end, both count the connections: none is in use, then none is open."""
-    with serving(answering(large_or_silent)) as server:
-        async with Client(server.url) as client:
-            try:
-                yield client
-            finally:
-                await soon(lambda: len(set(client._client.connections())) == 1)  # as many idle as open
-        await soon(lambda: client._client.connections() == (0, 0))
-        await soon(lambda: all(sock.fileno() == -1 for sock in server._open))
-
-
-async def soon(holds: Callable[[], bool]) -> None:
-    for _ in range(400):
-        if holds():
-            return
-        await asyncio.sleep(0.005)  # real: connections close on their own threads
-    assert holds()
-
-
-async def got(path: str) -> None:
-    async with served() as client:
-        await client.get(path)
-
-
-async def opened(path: str) -> None:
-    async with served() as client, client.open("GET", path) as body:
-        await all_of(body)
-
-
-async def opened_slowly() -> None:
-    async with served() as client, client.open("GET", "/large") as body:
-        await slowly(body)
-
-
-async def downloaded(path: str, folder: Path) -> None:
-    async with served() as client:
-        await client.download(path, folder / "new")
-
-
-#: A port that has no server.
-CLOSED = "http://127.0.0.1:1/"
-
-
-async def stay(call: Call, folder: Path) -> None:
-    await call(folder)
-    await asyncio.get_running_loop().create_future()
-
-
-@dataclass(frozen=True)
-class Row:
-    """One provider, or one kind of its operations."""
-
-    #: Takes some turns of the loop, and ends.
-    work: Call
-    #: Never ends by itself.
-    stuck: Call
-    fails: Call
-    error: type[Exception]
-    #: The name of an effect of `work` in statistics and spans.
-    counted: str
-
-
-ROWS = {
-    "read": Row(
-        lambda folder: fs.read_bytes(folder / "large"),
-        lambda folder: fs.read_bytes(folder / "pipe"),
-        lambda folder: fs.read_bytes(folder / "missing"),
-        FileNotFoundError,
-        "fs.read_bytes",
-    ),
-    "write": Row(
-        lambda folder: fs.write_bytes(folder / "new", b"x" * 500_000, durable=False),
-        lambda folder: fs.write_bytes(folder / "pipe", b"x"),
-        lambda folder: fs.write_bytes(folder / "tree", b"x"),
-        IsADirectoryError,
-        "fs.write_bytes",
-    ),
-    "open": Row(in_pieces, lambda folder: stay(in_pieces, folder), lambda folder: enter(fs.open(folder / "no/x")),
-                FileNotFoundError, "fs.File.write"),
-    "copy": Row(
-        lambda folder: fs.copy(folder / "large", folder / "new", durable=False),
-        lambda folder: stay(copied, folder),
-        lambda folder: fs.copy(folder / "missing", folder / "new"),
-        FileNotFoundError,
-        "fs.copy",
-    ),
-    "temporary": Row(vanishing, lambda folder: stay(vanishing, folder),
-                     lambda folder: enter(fs.temporary(folder=folder / "no")), FileNotFoundError, "fs.temporary"),
-    "lock": Row(lambda folder: enter(fs.lock(folder / "lock")), locked_twice,
-                lambda folder: enter(fs.lock(folder / "no/lock")), FileNotFoundError, "fs.lock"),
-    "rooted": Row(
-        lambda folder: fs.rooted(folder).read_bytes("large"),
-        lambda folder: fs.rooted(folder).read_bytes("pipe"),
-        lambda folder: fs.rooted(folder / "tree").read_bytes("../large"),
-        PermissionError,
-        "fs.read_bytes",
-    ),
-    "walk": Row(lambda folder: all_of(fs.walk(folder / "tree")), lambda folder: slowly(fs.walk(folder / "tree")),
-                lambda folder: all_of(fs.walk(folder / "no")), FileNotFoundError, "fs.walk"),
-    "search": Row(found, found_slowly, lambda folder: found(folder / "no"), FileNotFoundError, "search.lines"),
-    "process": Row(
-        lambda folder: process.run("true"),
-        lambda folder: process.run("sleep", "60"),
-        lambda folder: process.run("/no/such/program"),
-        FileNotFoundError,
-        "process.run",
-    ),
-    "program": Row(lambda _: talked("true"), lambda _: talked("sleep", "60"), lambda _: talked("/no/such/program"),
-                   FileNotFoundError, "process.open"),
-    "terminal": Row(lambda _: shown("true"), lambda _: shown("sleep", "60"), lambda _: shown("/no/such/program"),
-                    FileNotFoundError, "process.terminal"),
-    "sidecar": Row(lambda _: beside("sleep", "60"), lambda _: beside("sleep", "60", ready=False),
-                   lambda _: beside("/no/such/program"), FileNotFoundError, "process.open"),
-    "watch": Row(lambda folder: watched(folder / "tree"), watched_on, lambda folder: watched(folder / "no"),
-                 FileNotFoundError, "fs.watch"),
-    "get": Row(lambda _: got("/large"), lambda _: got("/silent"), lambda _: got(CLOSED),
-               ConnectionRefusedError, "http.get"),
-    "body": Row(lambda _: opened("/large"), lambda _: opened_slowly(), lambda _: opened(CLOSED),
-                ConnectionRefusedError, "http.open"),
-    "download": Row(
-        lambda folder: downloaded("/large", folder),
-        lambda folder: downloaded("/silent", folder),
-        lambda folder: downloaded(CLOSED, folder),
-        ConnectionRefusedError,
-        "http.download",
-    ),
-}  # fmt: skip
-
-
-async def enter(block: object) -> None:
-    async with block:  # type: ignore[attr-defined]
-        pass
-
-
-async def beside(*argv: str, ready: bool = True) -> None:
-    async with sidecar(*argv, ready=None if ready else lambda _: False)():
-        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -261,6 +48,7 @@ def held(folder: Path) -> dict[str, object]:
         "watches": threads("mountain-watch"),
         "abandoned": gauge("abandoned_threads"),
         "children": children(),
+        "played": [task for task in asyncio.all_tasks() if task.get_name().startswith("program ")],
         "files": names(folder),
     }
 
@@ -277,6 +65,7 @@ async def is_back(folder: Path, before: dict[str, object]) -> None:
 
 async def warm(row: Row, folder: Path) -> dict[str, object]:
     """The handles of a process whose pool, loop and helpers are there."""
+    await fs.stat(folder)  # the loop's own, which a fake may not need
     await row.work(folder)
     for _ in range(200):
         before = held(folder)
@@ -375,7 +164,7 @@ async def test_its_calls_are_counted_and_traced(folder: Path, name: str) -> None
         assert rt.statistics().effects[row.counted].started > before
 
 
-async def test_the_fakes_take_the_place_of_network_and_watches() -> None:
+async def test_the_fakes_take_the_place_of_network_watches_programs_and_searches() -> None:
     change = fs.Change("/no/such/file", "made")
     with testing.watch("/no/such") as tree:
         tree.tell(change)
@@ -390,6 +179,13 @@ async def test_the_fakes_take_the_place_of_network_and_watches() -> None:
                 assert await client.download("/c", folder / "c") == 16
                 assert await fs.read_bytes(folder / "c") == b"http://no.test/c"
                 assert await found(folder) == 1
+    with testing.process(lambda command: process.Completed(stdout=command.argv[0].encode())):
+        assert (await process.run("/no/such")).stdout == b"/no/such"
+        async with process.open("/no/such") as p:
+            assert await p.receive() == b"/no/such"
+    with testing.search(lambda asked: [search.Match(asked.root, 1, 0, asked.pattern)]):
+        async with search.lines("x", "/no/such") as matches:
+            assert [match async for match in matches] == [search.Match("/no/such", 1, 0, "x")]
     assert [request.url[-2:] for request in requests] == ["/a", "/b", "/c"]
 
 

@@ -168,4 +168,7 @@ class Pipe:
                 return ...
         taken = bytes(held[:end])
         del held[:end]
-        return taken.splitlines(keepends=True) if part == "lines" else taken
+        if part != "lines":
+            return taken
+        *lines, rest = taken.split(b"\n")
+        return [line + b"\n" for line in lines] + ([rest] if rest else [])

@@ -67,8 +67,10 @@ class Program:
             self._stdin.push(data)
             self._stdin.end()
         self._task: asyncio.Task[None] | None = None
+        #: Resolved when it has ended.
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._signal: int | None = None
-        self._killed = self._looked = self._failed = False
+        self._started = self._killed = self._looked = self._failed = False
         self._waiting = 0
         self._error: BaseException | None = None
 
@@ -116,6 +118,7 @@ class Program:
         except BaseException:
             await self.end(0)
             raise
+        self._started = True
         if self._error is not None:
             error, self._error = self._error, None
             raise error
@@ -135,15 +138,22 @@ class Program:
             if isinstance(error, KeyboardInterrupt):
                 raise
         finally:
-            self.returncode = -signal.SIGKILL if self._killed else code
-            self._stdin.break_()
-            for pipe in (self._out, self._err):
-                if pipe is not None:
-                    pipe.cut()
+            self._end(code)
+
+    def _end(self, code: int) -> None:
+        if self.returncode is not None:
+            return
+        self.returncode = -signal.SIGKILL if self._killed else code
+        self._stdin.break_()
+        for pipe in (self._out, self._err):
+            if pipe is not None:
+                pipe.cut()
+        if not self._over.get_loop().is_closed():
+            self._over.set_result(None)
 
     def _fail(self, error: BaseException) -> None:
         self._failed = True
-        if self._err is None:
+        if self._err is None or not self._started:
             self._error = error
         else:  # a sidecar's is logged, as that of a program in Python
             self._err.push("".join(traceback.format_exception(error)).encode())
@@ -218,8 +228,7 @@ class Program:
         self._waiting += 1
         self._out.move()
         try:
-            assert self._task is not None
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._over])
         finally:
             self._waiting -= 1
         assert self.returncode is not None
@@ -227,7 +236,6 @@ class Program:
 
     async def end(self, grace: float, /) -> None:
         """Step 3. An error of the program is raised once, unless this is for a cancel."""
-        assert self._task is not None
         self._out.drop()
         try:
             if grace and self.returncode is None:
@@ -236,11 +244,11 @@ class Program:
                 self._get(signal.SIGTERM)
                 if self._keys is not None:
                     self._get(signal.SIGHUP)
-                await asyncio.wait([self._task], timeout=grace)
+                await asyncio.wait([self._over], timeout=grace)
         finally:
             asked = isinstance(sys.exception(), asyncio.CancelledError)
             self.kill()
-            cancelled = await outlast([self._task], asked=asked)
+            cancelled = await outlast([self._over], asked=asked)
         if cancelled is not None:
             raise cancelled
         if self._error is not None and not asked:
@@ -255,10 +263,14 @@ class Program:
     def _cancel(self, turns: int) -> None:
         assert self._task is not None
         loop = self._task.get_loop()
-        if self._task.done() or loop.is_closed() or not turns:
+        if self._task.done() or loop.is_closed():
             return
-        self._task.cancel()
-        loop.call_soon(self._cancel, turns - 1)
+        if turns:
+            self._task.cancel()
+            loop.call_soon(self._cancel, turns - 1)
+        else:
+            self._fail(RuntimeError(f"the {self._task.get_name()} of testing.process() swallows each CancelledError"))
+            self._end(1)
 
     # -- its terminal -------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""`process.run` and `process.open` of one program, as a process and as a fake: a fake cannot drift from the real one."""
+"""`process.run` and `process.open` of one program, as a process and as a fake, so that these stay alike."""
 
 import asyncio
 import signal
