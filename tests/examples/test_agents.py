@@ -3,19 +3,19 @@
 import asyncio
 import itertools
 import json
-import os
 import random
 import re
 import runpy
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from mountain_runtime import testing
+from mountain_runtime.process import Completed
 from mountain_runtime.testing import VirtualClock
 from tests.examples.servers import most_at_once, most_in
 from tests.examples.support import PROGRAMS
@@ -69,12 +69,11 @@ class Model:
 
 
 @pytest.fixture(autouse=True)
-def ripgrep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for it: in the agents' program it finds what grep finds there."""
-    program = tmp_path / "rg"
-    program.write_text(f'#!/bin/sh\nexec grep "$1" "$2" {PROGRAMS}/agents.py\n', encoding="utf-8")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+def ripgrep() -> Iterator[None]:
+    """A stand-in for it, which finds the lines of the agents' program."""
+    lines = (PROGRAMS / "agents.py").read_bytes().splitlines(keepends=True)
+    with testing.process(lambda rg: Completed(stdout=b"".join(line for line in lines if rg.argv[2].encode() in line))):
+        yield
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a process is to the code that talks to it: a child of the system, or a program that a test plays."""
+"""A process, to the code that talks to it: a child of the system, or a program that a test plays."""
 
 from collections.abc import Awaitable
 from typing import Literal, Protocol, overload

@@ -1,4 +1,4 @@
-"""What is typed on the terminal of a test's program, as the system treats it: lines, their mending, and signals."""
+"""The input of a test's terminal, which treats it as the system does: lines, their mending, and signals."""
 
 import signal
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class Keys:
         self._line = bytearray()
 
     def typed(self, data: bytes) -> tuple[bytes, bool]:
-        """What the program has to read of it now, and whether its input ends then."""
+        """The part that the program reads now, and whether its input ends then."""
         if self.raw:
             line = bytes(self._line) + data
             self._line.clear()
@@ -67,5 +67,5 @@ class Keys:
 
 
 def _seen(key: int) -> bytes:
-    """What a terminal shows of it: control characters as ^X."""
+    """The bytes that a terminal shows of it: control characters as ^X."""
     return bytes((0x5E, key ^ 0x40)) if key < 0x20 and key != _TAB else bytes((key,))

@@ -7,11 +7,9 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
-__all__ = ["KEPT", "PIPE", "Part", "Pipe"]
-
-Part = Literal["line", "lines", "chunk"]
+__all__ = ["KEPT", "PIPE", "Pipe"]
 
 #: Bytes that a pipe holds before its writer waits, and those of a program's output, as with a process.
 PIPE, KEPT = 64 << 10, 256 << 10
@@ -25,7 +23,7 @@ _LOST = (
 
 
 class _Piece:
-    """What one call writes."""
+    """The bytes that one call writes."""
 
     def __init__(self, data: bytes) -> None:
         self.rest = memoryview(data)
@@ -70,8 +68,8 @@ class Pipe:
             self._held += data
         self.move()
 
-    async def take(self, part: Part) -> Any:
-        """The next part: bytes, or a list of lines; None at the end. Given up, it takes nothing."""
+    async def take(self, part: str) -> Any:
+        """The next "line", "lines" (a list) or "chunk"; None at the end. Given up, it takes nothing."""
         self._asked = True
         async with self._turn:
             try:
@@ -87,7 +85,7 @@ class Pipe:
                 self.move()
 
     def all(self) -> bytes:
-        """What it holds."""
+        """All that it holds."""
         return bytes(self._held)
 
     def end(self) -> None:
@@ -117,7 +115,7 @@ class Pipe:
         self._writing.clear()
 
     def drop(self) -> None:
-        """What comes from now on is read and dropped."""
+        """Reads and drops all that comes from now on."""
         self._dropping = True
         self.move()
 
@@ -148,7 +146,7 @@ class Pipe:
             return sys.maxsize
         return max(most - len(self._held), 0)
 
-    def _found(self, part: Part) -> Any:
+    def _found(self, part: str) -> Any:
         """The part, if it is there; else an Ellipsis."""
         held = self._held
         over = self._ended and not self._writing

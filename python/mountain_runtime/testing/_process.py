@@ -27,7 +27,7 @@ class Command:
     cwd: str | None
     #: None: this process's own.
     env: Mapping[str, str] | None
-    _program: Program | None = field(default=None, repr=False, compare=False)
+    _program: Program | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -89,7 +89,7 @@ def process(answer: Answer) -> AbstractContextManager[list[Command]]:
     writes by `await command.send(line)`; its sleeps are in virtual time under the fixture `virtual_clock`. A program
     that cannot be started is an error that is raised at once, such as FileNotFoundError.
 
-    Policies, limits, ends and signals work as they do with a program: the end of the block that opened it cancels it. A
+    Policies, limits and signals work as they do with a program: the end of the block that opened it cancels it. A
     later error of `answer` is one of `run`, or of the end of the block; in a sidecar it goes to stderr, as the exit
     code 1. The block's value is the list of the commands, which grows. The programs that are left then are ended.
     """
@@ -120,7 +120,8 @@ class _Answers(AbstractContextManager[list[Command]], Programs):
 
     def _command(self, argv: tuple[Any, ...], data: bytes, cwd: Any, env: Any, program: Program) -> Command:
         where = None if cwd is None else os.fsdecode(cwd)
-        command = Command(tuple(map(os.fsdecode, argv)), data, where, env, program)
+        command = Command(tuple(map(os.fsdecode, argv)), data, where, env)
+        object.__setattr__(command, "_program", program)
         self._commands.append(command)
         return command
 

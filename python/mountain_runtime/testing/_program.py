@@ -23,7 +23,7 @@ from .._native import Completed, Screen, deadline_var
 from .._tasks.outlast import outlast
 from ..policy._given import shown
 from ._keys import Keys
-from ._pipe import KEPT, PIPE, Part, Pipe
+from ._pipe import KEPT, PIPE, Pipe
 
 __all__ = ["Program", "result"]
 
@@ -39,7 +39,7 @@ _TURNS = 1000
 
 
 async def result(said: object) -> Completed:
-    """What a function of testing.process() gives in the end; SystemExit is the program's."""
+    """The outcome of a function of testing.process(); a SystemExit is the program's exit code."""
     try:
         done = await said if inspect.isawaitable(said) else said
     except SystemExit as error:
@@ -76,7 +76,7 @@ class Program:
 
     # -- for the test -------------------------------------------------------------------------------------------------
 
-    async def read(self, part: Part) -> Any:
+    async def read(self, part: str) -> Any:
         """The next of what was sent, or typed; None at the end."""
         return await self._stdin.take(part)
 
@@ -104,7 +104,7 @@ class Program:
         self._keys.raw = True
 
     def collected(self) -> tuple[bytes, bytes]:
-        """What one that is run has written."""
+        """The output of a program that is run."""
         return self._out.all(), b"" if self._err is None else self._err.all()
 
     # -- steps 1 and 2 ------------------------------------------------------------------------------------------------
@@ -200,10 +200,10 @@ class Program:
         self._out.move()
         return "" if self._screen is None else self._screen.text()
 
-    async def next(self, part: Part, /) -> Any:
+    async def next(self, part: str, /) -> Any:
         return await self._out.take(part)
 
-    async def watch_output(self, part: Part, stderr: bool, /) -> Any:
+    async def watch_output(self, part: str, stderr: bool, /) -> Any:
         return await (self._err if stderr and self._err is not None else self._out).take(part)
 
     async def watch_end(self, waits: bool = False, /) -> int:
@@ -275,7 +275,7 @@ class Program:
     # -- its terminal -------------------------------------------------------------------------------------------------
 
     def _draw(self, data: bytes) -> None:
-        """What the terminal itself shows."""
+        """Shows what comes from the terminal itself."""
         assert self._screen is not None
         self._screen.draw(data)
         self._out.push(data)

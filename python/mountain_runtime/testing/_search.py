@@ -73,8 +73,12 @@ class _Answers(AbstractContextManager[list[Search]]):
         searches.remove(self._pretend)
 
     async def _pretend(self, pattern: str, root: Any, options: Mapping[str, Any]) -> AsyncGenerator["Match", None]:
-        globs = {name: tuple(options[name]) for name in ("include", "exclude")}
-        asked = Search(pattern, os.fsdecode(root), **{**options, **globs})
+        settings: dict[str, Any] = {
+            **options,
+            "include": tuple(options["include"]),
+            "exclude": tuple(options["exclude"]),
+        }
+        asked = Search(pattern, os.fsdecode(root), **settings)
         self._searches.append(asked)
         async with aclosing(_each(self._answer(asked))) as found:
             async for match in found:
@@ -90,10 +94,11 @@ async def _each(said: object) -> AsyncGenerator["Match", None]:
             if isinstance(said, AsyncGenerator):
                 await said.aclose()
         return
-    if not isinstance(said, Iterable) or isinstance(said, (str, bytes, Mapping)):
-        way = ": write yield, in an async def" if inspect.iscoroutine(said) else ""
-        if inspect.iscoroutine(said):
-            said.close()
+    way = ""
+    if inspect.iscoroutine(said):
+        said.close()
+        way = ": write yield, in an async def"
+    if way or not isinstance(said, Iterable) or isinstance(said, (str, bytes)):
         raise TypeError(f"the function of testing.search() gives search.Matches, not {shown(said)}{way}")
     for match in cast("Iterable[object]", said):
         yield _checked(match)

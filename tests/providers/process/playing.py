@@ -20,7 +20,7 @@ def program(name: str, *words: object) -> tuple[str, ...]:
 
 
 async def play(command: testing.Command) -> Completed:
-    """What a test plays for it."""
+    """The fake of each program."""
     if command.argv == ("true",):
         return Completed()
     if command.argv[0] != PYTHON:

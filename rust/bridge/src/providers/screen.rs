@@ -7,7 +7,7 @@ use pyo3::types::PyBytes;
 
 use crate::providers::child::size;
 
-/// What has been written is drawn as on the terminal of a process.
+/// The text is drawn as on the terminal of a process.
 #[pyclass(frozen, module = "mountain_runtime._native")]
 pub(crate) struct Screen(Mutex<process::Screen>);
 
@@ -19,7 +19,7 @@ impl Screen {
         Ok(Screen(Mutex::new(process::Screen::blank(size(columns, rows)?))))
     }
 
-    /// What the terminal answers to the program, which may ask where its cursor is.
+    /// Yields the answers of the terminal to the program, which may ask where its cursor is.
     #[pyo3(signature = (data, /))]
     fn draw<'py>(&self, py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
         let mut screen = self.0.lock();

@@ -44,7 +44,7 @@ fn fresh(size: Size) -> Parser<Replies> {
     Parser::new_with_callbacks(size.rows, size.columns, 0, Replies::default())
 }
 
-/// What a program has written, as a person would see it.
+/// The output of a program, as a person would see it.
 pub struct Screen {
     parser: Parser<Replies>,
     size: Size,
