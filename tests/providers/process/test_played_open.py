@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mountain_runtime import Timeout, effect, errors, process
+from mountain_runtime import Runtime, Timeout, effect, errors, process
 from tests.providers.process.playing import KINDS, played, program
 from tests.providers.process.support import SOON, nothing_left, within
 
@@ -127,6 +127,23 @@ async def test_signals() -> None:
             await p.receive()
             p.signal(signal.SIGUSR2)
             assert await p.wait() == -signal.SIGUSR2
+
+
+async def test_its_calls_are_counted_by_the_same_names() -> None:
+    names = [f"process.{call}" for call in ("open", "send", "receive", "close_stdin", "wait")]
+
+    async def talk() -> None:
+        async with process.open(*program("echo")) as p:
+            await p.send(b"x")
+            await p.receive()
+            await p.close_stdin()
+            await p.wait()
+
+    async with Runtime() as rt:
+        await talk()
+        before = {name: rt.statistics().effects[name].started for name in names}
+        await talk()
+        assert {name: rt.statistics().effects[name].started - before[name] for name in names} == dict.fromkeys(names, 1)
 
 
 async def test_how_a_block_ends_it() -> None:

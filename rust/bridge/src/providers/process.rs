@@ -12,9 +12,9 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::effect::{Effect, Given, Work};
 use crate::plan::{Plan, plan};
+use crate::providers::child::invalid;
 #[cfg(feature = "terminal")]
 use crate::providers::child::size;
-use crate::providers::child::invalid;
 use crate::python::payload::Payload;
 
 type Environment = Option<Vec<(OsString, OsString)>>;
