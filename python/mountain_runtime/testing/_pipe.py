@@ -45,8 +45,10 @@ class Pipe:
         self._turn = asyncio.Lock()
         self._come: asyncio.Future[None] | None = None
         self._reads_lines = self._asked = self._lost = self._dropping = False
-        #: No byte comes after those that are written already; none is read any more.
-        self._ended = self._broken = False
+        #: No byte comes after those that are written already.
+        self._ended = False
+        #: No byte is read any more.
+        self._broken = False
 
     async def put(self, data: bytes) -> None:
         """Returns when it has taken all. Given up before its first byte it is left out, after that it is completed."""
@@ -102,13 +104,16 @@ class Pipe:
             await last.taken
 
     def cut(self) -> None:
-        """The writer has ended: what it has not got in is not written."""
-        self._writing.clear()
+        """The writer has ended: the rest of a write that waits is left out."""
+        self._refuse()
         self.end()
 
     def break_(self) -> None:
-        """Nothing is read any more: who writes is told."""
+        """Nothing is read any more: each write is a BrokenPipeError."""
         self._broken = True
+        self._refuse()
+
+    def _refuse(self) -> None:
         for piece in self._writing:
             if not piece.taken.done():
                 piece.taken.set_exception(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
