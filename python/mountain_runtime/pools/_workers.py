@@ -17,7 +17,6 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from .. import _native
 from ..telemetry import _logs
 from . import _start
 from ._call import Call
