@@ -130,7 +130,10 @@ async def measured_costs() -> tuple[Costs, float]:
     async with one:
         alone = await best(on_one, 200)
         here, there = await _for_a_byte()
-    each = max(median(beside.manager - by_itself.manager for by_itself, beside in pairs) / (MANY - 1), 0.0)
+    by_itself, beside = (median(one_round[place].manager for one_round in pairs) for place in (0, 1))
+    # Threads that wake up for each call find their memory cold: so much dearer is all that they do.
+    dearer = max(beside / busy.manager, 1.0)
+    each = max((beside - by_itself) / (MANY - 1) / dearer, 0.0)
     manager = max(busy.manager - each * MANY, 0.0)
     # By itself, a call wakes both threads: the pool's for its answer, and the caller's for its result.
     wake = max((alone.caller + alone.manager - busy.caller - manager - each) / 2, 0.0)
