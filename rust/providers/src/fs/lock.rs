@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::Arc;
 
 use mountain_core::effect::{Abort, Done, Host, Operation, Outcome};
@@ -61,29 +61,23 @@ fn lock(job: &Job, place: &Place, shared: bool, wait: bool) -> Outcome {
     job.check()?;
     let path = place.path();
     let fail = |e: io::Error| failure(&e, path);
-    let at = place.at(true).map_err(fail)?;
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).custom_flags(at.flags());
-    let file = match options.open(at.path()) {
-        // A file that may not be written, or a folder, can be locked all the same.
-        Err(e) if matches!(e.raw_os_error(), Some(libc::EACCES | libc::EISDIR | libc::EROFS)) => {
-            OpenOptions::new().read(true).custom_flags(at.flags()).open(at.path()).map_err(|_| fail(e))?
-        }
-        other => other.map_err(fail)?,
-    };
     let operation = if shared { libc::LOCK_SH } else { libc::LOCK_EX } | libc::LOCK_NB;
-    drop(at);
+    let mut file = open(place).map_err(fail)?;
     let mut pause = FIRST_WAIT;
     loop {
         // SAFETY: a plain system call with an open descriptor.
         if unsafe { libc::flock(file.as_raw_fd(), operation) } == 0 {
-            return Ok(Value::Other(Box::new(Locked { file, process: std::process::id() })));
-        }
-        match io::Error::last_os_error() {
-            e if e.kind() == io::ErrorKind::Interrupted => continue,
-            e if e.kind() == io::ErrorKind::WouldBlock && wait => {}
-            e if e.kind() == io::ErrorKind::WouldBlock => return Err(errno(libc::EWOULDBLOCK, path)),
-            e => return Err(fail(e)),
+            if has_name(&file, place) {
+                return Ok(Value::Other(Box::new(Locked { file, process: std::process::id() })));
+            }
+            file = open(place).map_err(fail)?;
+        } else {
+            match io::Error::last_os_error() {
+                e if e.kind() == io::ErrorKind::Interrupted => continue,
+                e if e.kind() == io::ErrorKind::WouldBlock && wait => {}
+                e if e.kind() == io::ErrorKind::WouldBlock => return Err(errno(libc::EWOULDBLOCK, path)),
+                e => return Err(fail(e)),
+            }
         }
         if pause == FIRST_WAIT {
             job.stall()?; // it may wait for ever
@@ -93,6 +87,26 @@ fn lock(job: &Job, place: &Place, shared: bool, wait: bool) -> Outcome {
         job.check()?;
         pause = (pause * 2).min(LONGEST_WAIT);
     }
+}
+
+fn open(place: &Place) -> io::Result<File> {
+    let at = place.at(true)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).custom_flags(at.flags());
+    match options.open(at.path()) {
+        // A file that may not be written, or a folder, can be locked all the same.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EACCES | libc::EISDIR | libc::EROFS)) => {
+            OpenOptions::new().read(true).custom_flags(at.flags()).open(at.path()).map_err(|_| e)
+        }
+        other => other,
+    }
+}
+
+/// The file is the one of that name still. Another that has taken its name meanwhile is what newcomers lock: to hold
+/// the old one would keep none of them out.
+fn has_name(file: &File, place: &Place) -> bool {
+    let named = place.at(true).and_then(|at| at.metadata());
+    matches!((file.metadata(), named), (Ok(ours), Ok(named)) if (ours.dev(), ours.ino()) == (named.dev(), named.ino()))
 }
 
 #[cfg(test)]
@@ -128,6 +142,37 @@ mod tests {
         locked(run(&Lock::new(folder.root(), false, false)));
         let below = path.join("below");
         assert_eq!(os_error(run(&Lock::new(&below, false, true))), (libc::ENOTDIR, Some(below)));
+    }
+
+    #[test]
+    fn a_wait_goes_on_to_the_file_that_has_taken_the_name() {
+        let folder = Folder::new();
+        let path = folder.path("lock");
+        let old = locked(run(&Lock::new(&path, false, true)));
+        let waiting = start(&Lock::new(&path, false, true));
+        assert!(waiting.within(30).is_none());
+        std::fs::rename(folder.file("other", b""), &path).unwrap();
+        let new = locked(run(&Lock::new(&path, false, false)));
+        drop(old);
+        assert!(waiting.within(60).is_none(), "two hold the lock of one name");
+        drop(new);
+        let last = locked(waiting.outcome());
+        assert_eq!(os_error(run(&Lock::new(&path, false, false))).0, libc::EWOULDBLOCK);
+        drop(last);
+    }
+
+    #[test]
+    fn a_wait_for_a_file_that_is_removed_makes_another() {
+        let folder = Folder::new();
+        let path = folder.path("lock");
+        let old = locked(run(&Lock::new(&path, false, true)));
+        let waiting = start(&Lock::new(&path, false, true));
+        assert!(waiting.within(30).is_none());
+        std::fs::remove_file(&path).unwrap();
+        drop(old);
+        let held = locked(waiting.outcome());
+        assert_eq!(os_error(run(&Lock::new(&path, false, false))).0, libc::EWOULDBLOCK);
+        drop(held);
     }
 
     #[test]
