@@ -49,6 +49,7 @@ __all__ = [
     "Over",
     "OwnCancel",
     "Plan",
+    "PoolFigures",
     "RateState",
     "Run",
     "Screen",
@@ -91,6 +92,7 @@ __all__ = [
     "call_stream",
     "check_call",
     "count_effects",
+    "counts_gained",
     "current_deadline",
     "current_permit_context",
     "current_scope",
@@ -767,6 +769,23 @@ def stream_statistics() -> dict[str, tuple[int, int, float]]:
 def effect_statistics() -> dict[str, tuple[int, int, int, int, int, int, int, int, float, float]]: ...
 def forget_unused_names() -> None: ...
 def count_effects(on: bool, /) -> None: ...
+def counts_gained() -> list[tuple[str, list[int], int, list[tuple[int, int]]]]:
+    """What effects have counted since the last call. By name: the counts in the order of `effect_statistics`, the
+    nanoseconds that runs took, and how many took as long as which bucket says.
+    """
+
+@final
+class PoolFigures:
+    """The figures of one pool of workers, from its first worker to its last."""
+
+    def __new__(cls, name: str, /) -> Self: ...
+    def now(self, workers: int, running: int, waiting: int, /) -> None: ...
+    def add(self, lost: int, restarted: int, calls: list[int], /) -> None:
+        """The calls have succeeded, failed, were cancelled, were lost, and refused."""
+
+    def effects(self, gained: list[tuple[str, list[int], int, list[tuple[int, int]]]], /) -> None:
+        """Adds what `counts_gained` gave in a worker."""
+
 def metrics_text(*, openmetrics: bool) -> str:
     """All figures, as a scrape has them."""
 

@@ -23,6 +23,7 @@ from .._native import Job, Jobs
 from ..errors import NoWorkers, ShuttingDown, WorkerLost
 from ..telemetry import _logs, _otel
 from ._call import Call
+from ._figures import Figures
 
 __all__ = ["Engine", "copy_of"]
 
@@ -51,6 +52,7 @@ class Engine(abc.ABC):
         self._left: list[str] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.SelectorEventLoop()
+        self.figures = Figures(name, self._loop, self._now, lambda: self.lost)
         self._thread = threading.Thread(target=self._live, name=f"mountain-pool-{name}", daemon=True)
 
     # -- what a kind of workers adds, on the engine's thread -----------------------------------------------------------
@@ -142,6 +144,7 @@ class Engine(abc.ABC):
                 self._loop.close()
             self._end()
             _otel.hand_over()  # the last spans of workers
+            self.figures.close()
             with self.lock:
                 self._over = True
                 self._answer_late()
@@ -160,6 +163,7 @@ class Engine(abc.ABC):
 
     def _look(self) -> None:
         self._woken = False
+        self.figures.wake()
         while self._inbox:
             what, about = self._inbox.popleft()
             match what:
@@ -194,7 +198,7 @@ class Engine(abc.ABC):
             if call.waits:
                 self._leave(call)
             if not self._stop(call):
-                call.job.succeed(None)  # it waits, and is passed over, or its answer came meanwhile
+                self._cancelled(call)  # it waits, and is passed over, or its answer came meanwhile
 
     def _begin_close(self, seconds: float, job: Job) -> None:
         """Step 5."""
@@ -221,6 +225,26 @@ class Engine(abc.ABC):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    # -- ends of calls -------------------------------------------------------------------------------------------------
+
+    def _cancelled(self, call: Call) -> None:
+        """It was cancelled before it began."""
+        self.figures.cancelled += 1
+        call.job.succeed(None)
+
+    def _failed(self, call: Call, error: BaseException) -> None:
+        """It ended with an error at its worker, or with its worker."""
+        if isinstance(error, WorkerLost):
+            self.figures.lost += 1
+        elif call.asked:
+            self.figures.cancelled += 1
+        else:
+            self.figures.failed += 1
+        call.job.fail(error)
+
+    def _now(self) -> tuple[int, int, int]:
+        return *self.statistics(), self.waiting
+
     # -- the lanes -----------------------------------------------------------------------------------------------------
 
     def _take(self) -> Call | None:
@@ -244,7 +268,7 @@ class Engine(abc.ABC):
     def _again(self, call: Call) -> None:
         """A call that has not begun waits again."""
         if call.asked:
-            call.job.succeed(None)
+            self._cancelled(call)
             return
         call.number, call.member = 0, None
         self._join(call)
@@ -252,6 +276,7 @@ class Engine(abc.ABC):
     def _refuse_waiting(self, error: Exception) -> None:
         with self.lock:
             while (call := self._take()) is not None:
+                self.figures.refused += 1
                 call.job.fail(copy_of(error, call))
         for job in self._started:
             job.fail(error)

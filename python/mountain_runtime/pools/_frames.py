@@ -30,8 +30,9 @@ class Kind(IntEnum):
     #: a large value was read; to end; the program's stderr.
     HELLO, CALL, CANCEL, RECALL, READ, CLOSE, STDERR = range(7)
     #: From a worker: it is ready; it cannot start; a value; an error; a cancel has arrived; calls given back; a call
-    #: that does not stop; a call that ends the worker; a record of its log; how its shutdown went; spans that ended.
-    READY, FAILED, VALUE, ERROR, STOPPING, RETURNED, STUCK, EXITS, LOG, REPORT, SPANS = range(8, 19)
+    #: that does not stop; a call that ends the worker; a record of its log; how its shutdown went; spans that ended;
+    #: counts of effects.
+    READY, FAILED, VALUE, ERROR, STOPPING, RETURNED, STUCK, EXITS, LOG, REPORT, SPANS, COUNTS = range(8, 20)
 
 
 def frame(kind: Kind, number: int = 0, body: bytes = b"", took: int = 0) -> bytes:

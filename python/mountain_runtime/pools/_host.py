@@ -30,6 +30,7 @@ from .._effect.remote import find, known
 from .._effect.stoppable import Stoppable, begun_here
 from .._runtime.runtime import Runtime
 from .._tasks.exits import EXITS
+from ._counts import Counts
 from ._failures import packed as packed_error
 from ._files import Files
 from ._frames import FRAMES, Frame, Kind, Link, frame
@@ -71,6 +72,7 @@ class Host:
         self._threads = 0
         #: Threads that run no function: they read, or wait to.
         self._idle = 0
+        self.counts = Counts(self.say)
         self._context: Context = copy_context()
         self._pid = os.getpid()
         os.register_at_fork(after_in_child=self._after_fork)
@@ -394,7 +396,9 @@ class Host:
 
     def _look(self) -> None:
         """Reads where every thread is at work. Gives memory back when no call has come for a while."""
-        idle = time.monotonic() - self._last
+        now = time.monotonic()
+        idle = now - self._last
+        self.counts.look(now)
         if self._reading.acquire(blocking=False):
             try:
                 while self._receive(wait=False):

@@ -57,7 +57,7 @@ class Manager(Workers):
                 return
             if not self.waiting and not call.packed.large and (member := self._free()) is not None:
                 self._give(member, call)
-                if member.send(frame(Kind.CALL, call.number, call.body)):
+                if member.send(frame(Kind.CALL, call.number, call.body)) and self.figures.ticks:
                     return
             else:
                 self._join(call)
@@ -235,6 +235,8 @@ class Manager(Workers):
             logging.getLogger(record.name).handle(record)
         elif kind == Kind.SPANS:
             _arrived.arrive(*pickle.loads(body))
+        elif kind == Kind.COUNTS:
+            self.figures.add(pickle.loads(body))
         elif kind == Kind.REPORT:
             if self._closing:
                 self._left += [f"{each} of worker {member.pid}" for each in pickle.loads(body)]
@@ -246,6 +248,7 @@ class Manager(Workers):
         try:
             if kind == Kind.VALUE:
                 call.job.succeed(unpack(body, fd))
+                self.figures.succeeded += 1
                 return
             failure = unpacked(unpack(body, fd) if fd is not None else body, call.remote.name)
             if self._closing and not call.asked and isinstance(failure, asyncio.CancelledError):
@@ -256,7 +259,7 @@ class Manager(Workers):
                 effect=call.remote.name,
             )
             failure.type, failure.text = type(error).__qualname__, str(error)
-        call.job.fail(failure)
+        self._failed(call, failure)
 
     def _note(self, remote: Remote, took: int) -> None:
         before = self._took.get(remote)

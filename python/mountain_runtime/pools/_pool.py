@@ -125,6 +125,8 @@ class Pool(AsyncBlock, abc.ABC):
         engine = self._running()
         call = made(remote, args, kwargs, engine.cancel)
         if engine.waiting >= self._max_waiting:
+            with engine.lock:
+                engine.figures.refused += 1
             raise QueueFull(
                 f"{self._max_waiting} calls wait for pool {self.name!r} already: shed load, try later, or give it more "
                 "workers",

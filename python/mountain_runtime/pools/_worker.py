@@ -84,6 +84,7 @@ async def _serve(host: Host, link: Link, stderr: int) -> None:
         _stderr.take(stderr)
         link.send(frame(Kind.READY))
         await host.serve()
+    host.counts.send()
     report = runtime.report
     late = [step.name for step in report.steps if step.outcome != "done"] if report is not None else []
     with contextlib.suppress(OSError):

@@ -87,6 +87,7 @@ class Workers(Engine):
                 self._loop.remove_writer(member.link.end)
 
     def _start(self) -> None:
+        self.figures.starts(self._starting + sum(not member.retired for member in self.members))
         self._starting += 1
         self._begin(self._start_one())
 
@@ -136,6 +137,7 @@ class Workers(Engine):
         was_ready = member.began or asked
         member.ready, member.retired, member.over = False, True, True
         self.members.remove(member)
+        self.figures.wake()
         begun = member.begun()
         why = member.why or _start.ended(code)
         lines = member.stderr.end() if member.stderr is not None else ""
@@ -149,7 +151,7 @@ class Workers(Engine):
                 self._again(call)
             else:
                 self._let_go(call)
-                call.job.fail(self._lost(call, member.pid, why))
+                self._failed(call, self._lost(call, member.pid, why))
         if not was_ready:
             self._failures += 1
             if member.why or self._failures >= _STARTS:

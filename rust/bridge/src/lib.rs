@@ -75,6 +75,8 @@ mod _native {
     #[pymodule_export]
     use super::observe::log::log_change;
     #[pymodule_export]
+    use super::observe::pools::{PoolFigures, counts_gained};
+    #[pymodule_export]
     use super::observe::progress::WorkProgress;
     #[pymodule_export]
     use super::observe::spans::{Tracing, ask_for_tracing, spans_dropped, trace};

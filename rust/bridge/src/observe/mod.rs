@@ -5,6 +5,7 @@ pub(crate) mod call_record;
 pub(crate) mod dashboard;
 pub(crate) mod log;
 pub(crate) mod outgoing;
+pub(crate) mod pools;
 pub(crate) mod progress;
 pub(crate) mod retries;
 pub(crate) mod span_events;

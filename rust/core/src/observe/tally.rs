@@ -109,6 +109,13 @@ impl Tally {
         part.times.record_as(nanos, alone);
     }
 
+    /// Adds what was counted elsewhere, in the order of [`Count::ALL`].
+    pub fn gain(&self, counts: &[u64; Count::ALL.len()], times: &Summary) {
+        let (part, alone) = self.parts.mine();
+        part.counts.iter().zip(counts).for_each(|(count, n)| add(count, *n, alone));
+        part.times.gain(times, alone);
+    }
+
     /// Counts a failure with an error of that type. False: the type is new, and `more` does not allow it.
     pub fn failed_with(&self, error: &str, more: impl FnOnce() -> bool) -> bool {
         self.errors.count(error, more)

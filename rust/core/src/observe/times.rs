@@ -28,6 +28,14 @@ impl Times {
         add(&self.nanos, nanos, alone);
     }
 
+    /// Adds what was recorded elsewhere.
+    pub(super) fn gain(&self, gained: &Summary, alone: bool) {
+        for (bucket, n) in self.buckets.iter().zip(gained.counts).filter(|(_, n)| *n > 0) {
+            add(bucket, n, alone);
+        }
+        add(&self.nanos, gained.nanos, alone);
+    }
+
     pub fn summary(&self) -> Summary {
         let mut sum = Summary::default();
         sum.add(self);
@@ -61,6 +69,17 @@ impl Summary {
     /// The bounds of exported buckets, as powers of two of nanoseconds: 8.2 us to 2.3 min, finest from half a
     /// millisecond to 2 s. Each costs a line an effect in every scrape.
     pub const BOUNDS: [u32; 19] = [13, 15, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 33, 35, 37];
+
+    /// Durations of so many nanoseconds in all, by bucket. One that is none is left out.
+    pub fn of(nanos: u64, buckets: impl IntoIterator<Item = (usize, u64)>) -> Self {
+        let mut sum = Summary { nanos, ..Summary::default() };
+        for (bucket, n) in buckets {
+            if let Some(count) = sum.counts.get_mut(bucket) {
+                *count += n;
+            }
+        }
+        sum
+    }
 
     pub fn add(&mut self, times: &Times) {
         for (sum, count) in self.counts.iter_mut().zip(&times.buckets) {

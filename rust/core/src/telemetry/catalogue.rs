@@ -92,6 +92,24 @@ pub(super) const WORK_LEFT: Metric =
 pub(super) const HTTP_ANSWERS: Metric =
     metric("mountain_http_answers", Counter, &["host", "status"], "Answers to HTTP requests, and requests without one");
 pub(super) const HTTP_CONNECTIONS: Metric = metric("mountain_http_connections", Gauge, &["state"], "Open connections of HTTP");
+pub(super) const POOL_WORKERS: Metric =
+    metric("mountain_pool_workers", Gauge, &["pool"], "Workers of a pool, those that start among them");
+pub(super) const POOL_RUNNING: Metric = metric("mountain_pool_running", Gauge, &["pool"], "Calls that workers have");
+pub(super) const POOL_WAITING: Metric = metric("mountain_pool_waiting", Gauge, &["pool"], "Calls that wait for a worker");
+pub(super) const POOL_LOST: Metric =
+    metric("mountain_pool_lost", Counter, &["pool"], "Workers that ended unasked, or had to be ended");
+pub(super) const POOL_RESTARTED: Metric =
+    metric("mountain_pool_restarted", Counter, &["pool"], "Workers that were started in place of another");
+pub(super) const POOL_CALLS: Metric =
+    metric("mountain_pool_calls", Counter, &["pool", "outcome"], "Calls of a pool that have ended");
+pub(super) const WORKER_STARTED: Metric =
+    metric("mountain_worker_effect_started", Counter, &["pool", "effect"], "Runs that began in workers");
+pub(super) const WORKER_ENDED: Metric =
+    metric("mountain_worker_effect_ended", Counter, &["pool", "effect", "outcome"], "Runs that ended in workers");
+pub(super) const WORKER_RETRIED: Metric =
+    metric("mountain_worker_effect_retried", Counter, &["pool", "effect"], "Attempts in workers beyond the first");
+pub(super) const WORKER_SECONDS: Metric =
+    metric("mountain_worker_effect_seconds", Histogram, &["pool", "effect"], "How long runs in workers took");
 pub(super) const RUNNING: Metric =
     metric("mountain_effects_running", Gauge, &[], "Effects that have begun, waited once and not ended");
 pub(super) const WAITING: Metric =
@@ -147,6 +165,16 @@ pub const CATALOGUE: &[&Metric] = &[
     &WORK_LEFT,
     &HTTP_ANSWERS,
     &HTTP_CONNECTIONS,
+    &POOL_WORKERS,
+    &POOL_RUNNING,
+    &POOL_WAITING,
+    &POOL_LOST,
+    &POOL_RESTARTED,
+    &POOL_CALLS,
+    &WORKER_STARTED,
+    &WORKER_ENDED,
+    &WORKER_RETRIED,
+    &WORKER_SECONDS,
     &RUNNING,
     &WAITING,
     &THREADS_BUSY,

@@ -7,6 +7,7 @@ mod hosts;
 mod live;
 mod names;
 mod policies;
+mod pools;
 mod pulse;
 mod reading;
 mod record;
@@ -18,6 +19,7 @@ pub use hosts::HostTally;
 pub use live::{Entry, Listed, Live};
 pub use names::{Names, shortened};
 pub use policies::Policies;
+pub use pools::{OUTCOMES, PoolNow, PoolTally};
 pub use pulse::Pulse;
 pub use reading::Reading;
 pub use record::{All, Labels, Record};
@@ -52,6 +54,8 @@ pub struct Telemetry {
     pub policies: Policies,
     /// By host, and by its port where that is not the scheme's.
     pub hosts: Names<HostTally>,
+    /// Pools of workers.
+    pub pools: Names<PoolTally>,
     pub live: Live,
     pub pulse: Pulse,
     /// Spans that reach no exporter.
@@ -61,6 +65,8 @@ pub struct Telemetry {
     errors_left: AtomicUsize,
     /// The same of an effect and a fallback.
     fallbacks_left: AtomicUsize,
+    /// The same of a pool and an effect of its workers.
+    workers_left: AtomicUsize,
 }
 
 /// Takes one of those that are left.
@@ -75,12 +81,14 @@ impl Telemetry {
             effects: Names::new(series),
             policies: Policies::new(series),
             hosts: Names::new(series),
+            pools: Names::new(series),
             live: Live::default(),
             pulse: Pulse::default(),
             spans_dropped: AtomicU64::new(0),
             gauges: Box::new(gauges),
             errors_left: AtomicUsize::new(series),
             fallbacks_left: AtomicUsize::new(series),
+            workers_left: AtomicUsize::new(series),
         }
     }
 
@@ -91,6 +99,8 @@ impl Telemetry {
         self.effects.all().iter().for_each(|(_, tally)| tally.forget_open());
         self.policies.inherit(&parent.policies);
         self.hosts.inherit(&parent.hosts);
+        self.pools.inherit(&parent.pools);
+        self.pools.all().iter().for_each(|(_, pool)| pool.forget_open());
     }
 
     pub fn gauges(&self) -> Gauges {
@@ -103,6 +113,11 @@ impl Telemetry {
         if !tally.failed_with(&shortened(error), || take(&self.errors_left)) {
             self.effects.of(OTHER).failed_with(OTHER, || true);
         }
+    }
+
+    /// The figures of an effect in the workers of a pool.
+    pub fn of_worker(&self, pool: &PoolTally, effect: &str) -> Arc<Tally> {
+        pool.effect(effect, || take(&self.workers_left))
     }
 
     /// Counts a run of `tally`'s that ended with a value of the fallback of that name, which is [`shortened`].

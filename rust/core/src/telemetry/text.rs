@@ -115,6 +115,7 @@ impl Collector for Scrape {
         self.effects(&mut encoder)?;
         self.policies(&mut encoder)?;
         self.http(&mut encoder)?;
+        pools::pools(self.0, &mut encoder)?;
         self.process(&mut encoder)
     }
 }
@@ -281,9 +282,13 @@ impl Scrape {
         series.counter(&[("metric", "effect")], self.0.effects.folded())?;
         series.counter(&[("metric", "policy")], self.0.policies.folded())?;
         series.counter(&[("metric", "host")], self.0.hosts.folded())?;
+        series.counter(&[("metric", "pool")], self.0.pools.folded())?;
         Series::of(encoder, &is::SPANS_DROPPED)?.counter(&[], self.0.spans_dropped.load(Ordering::Relaxed))
     }
 }
+
+#[path = "text_pools.rs"]
+mod pools;
 
 #[cfg(test)]
 #[path = "text_tests.rs"]
