@@ -809,6 +809,13 @@ class Dashboard:
     def push(
         self, services: Mapping[str, tuple[str, str | None]], shutdown: str, ready: bool, late: float | None, /
     ) -> None: ...
+    @property
+    def watched(self) -> bool:
+        """A page is open."""
+
+    def set_workers(self, workers: str, /) -> None:
+        """By pool, as JSON."""
+
     def close(self) -> None: ...
 
 @final

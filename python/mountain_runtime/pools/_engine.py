@@ -22,7 +22,9 @@ from typing import Any
 from .._native import Job, Jobs
 from ..errors import NoWorkers, ShuttingDown, WorkerLost
 from ..telemetry import _logs, _otel
+from . import _shown
 from ._call import Call
+from ._failures import worker_lost
 from ._figures import Figures
 
 __all__ = ["Engine", "copy_of"]
@@ -52,7 +54,8 @@ class Engine(abc.ABC):
         self._left: list[str] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.SelectorEventLoop()
-        self.figures = Figures(name, self._loop, self._now, lambda: self.lost)
+        self.figures = Figures(name, self._loop, lambda: (*self.statistics(), self.waiting), lambda: self.lost)
+        _shown.note(self)
         self._thread = threading.Thread(target=self._live, name=f"mountain-pool-{name}", daemon=True)
 
     # -- what a kind of workers adds, on the engine's thread -----------------------------------------------------------
@@ -84,6 +87,10 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def statistics(self) -> tuple[int, int]:
         """How many workers there are, and calls that they have. From any thread."""
+
+    def rows(self) -> list[_shown.Row]:
+        """Its workers, for the live page. From any thread."""
+        return []
 
     @abc.abstractmethod
     def abandon(self) -> None:
@@ -234,16 +241,8 @@ class Engine(abc.ABC):
 
     def _failed(self, call: Call, error: BaseException) -> None:
         """It ended with an error at its worker, or with its worker."""
-        if isinstance(error, WorkerLost):
-            self.figures.lost += 1
-        elif call.asked:
-            self.figures.cancelled += 1
-        else:
-            self.figures.failed += 1
+        self.figures.fails(error, asked=call.asked)
         call.job.fail(error)
-
-    def _now(self) -> tuple[int, int, int]:
-        return *self.statistics(), self.waiting
 
     # -- the lanes -----------------------------------------------------------------------------------------------------
 
@@ -291,14 +290,7 @@ class Engine(abc.ABC):
         return NoWorkers(f"pool {self.name!r} has no workers{why}")
 
     def _lost(self, call: Call, worker: object, why: str) -> WorkerLost:
-        lost = WorkerLost(
-            f"its worker {worker} was lost: {why}. It may have run, in part or to its end: "
-            "Retry(on=WorkerLost) outside of On runs it again, where it may run twice",
-            effect=call.remote.name,
-            policy=f"On({self.name})",
-        )
-        lost.may_have_run = True
-        return lost
+        return worker_lost(call.remote.name, f"On({self.name})", worker, why)
 
 
 def copy_of(error: Exception, call: Call) -> Exception:

@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import cast
 
 from .._tasks.exits import EXITS
-from ..errors import RemoteError
+from ..errors import RemoteError, WorkerLost
 
-__all__ = ["RemoteTraceback", "packed", "unpacked"]
+__all__ = ["RemoteTraceback", "packed", "unpacked", "worker_lost"]
 
 
 #: Bytes of an error that goes as itself: with its texts it fits into a packet.
@@ -61,6 +61,18 @@ def unpacked(body: bytes | memoryview, effect: str) -> BaseException:
     with contextlib.suppress(Exception):  # a frozen one stays as it is
         error.__cause__ = RemoteTraceback(text)
     return error
+
+
+def worker_lost(effect: str, policy: str, worker: object, why: str) -> WorkerLost:
+    """The error of a call that its worker had begun."""
+    lost = WorkerLost(
+        f"its worker {worker} was lost: {why}. It may have run, in part or to its end: "
+        "Retry(on=WorkerLost) outside of On runs it again, where it may run twice",
+        effect=effect,
+        policy=policy,
+    )
+    lost.may_have_run = True
+    return lost
 
 
 def _users(error: BaseException) -> TracebackType | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _native
+from ..errors import WorkerLost
 
 __all__ = ["Figures"]
 
@@ -64,6 +65,15 @@ class Figures:
             self._restarted += 1
         self._started += 1
         self.wake()
+
+    def fails(self, error: BaseException, *, asked: bool) -> None:
+        """A call has ended with an error."""
+        if isinstance(error, WorkerLost):
+            self.lost += 1
+        elif asked:
+            self.cancelled += 1
+        else:
+            self.failed += 1
 
     def wake(self) -> None:
         """Step 2."""

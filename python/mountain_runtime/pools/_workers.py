@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..telemetry import _logs
-from . import _start
+from . import _shown, _start
 from ._call import Call
 from ._engine import Engine
 from ._files import Files
@@ -224,3 +224,17 @@ class Workers(Engine):
         """How many workers there are, and calls that they have. From any thread."""
         members = list(self.members)
         return len(members) + self._starting, sum(len(member.sent) for member in members)
+
+    def rows(self) -> list[_shown.Row]:
+        """Its workers by their pids, with what they have begun."""
+        with self.lock:
+            begun = [(member, member.begun(), list(member.sent.values())) for member in self.members]
+        return [
+            (
+                f"pid {member.pid}",
+                [call.remote.name for call in sent if call.number <= last],
+                member.calls,
+                member.resident(),
+            )
+            for member, last, sent in begun
+        ]

@@ -18,6 +18,8 @@ __all__ = ["Page", "check"]
 
 #: Seconds between two looks at the runtime. How late each comes is the loop's lag.
 _EVERY = 0.25
+#: So many looks, until those at workers while a page is open.
+_WORKERS = 4
 
 _log = _logs.logger("dashboard")
 
@@ -41,6 +43,7 @@ class Page:
             raise ConfigError(f"Runtime(dashboard={without_token!r}): {error}") from None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._looks = 0
         #: Where a browser finds it, with its token.
         self.url = self._native.url
         if self._native.made_token:  # it is nowhere else: the operator must be able to read it
@@ -63,8 +66,19 @@ class Page:
                 for name, each in health.services.items()
             }
             self._native.push(services, json.dumps(self._shutdown()), health.ready, late)
+            self._push_workers()
         except Exception:
             _log.exception("the dashboard cannot show how everything is")
+
+    def _push_workers(self) -> None:
+        pools = sys.modules.get("mountain_runtime.pools._shown")
+        if pools is None or not self._native.watched:
+            self._looks = 0
+            return
+        if self._looks % _WORKERS == 0:
+            rows: Mapping[str, Any] = pools.workers()
+            self._native.set_workers(json.dumps({_failures.shown(name): pool for name, pool in rows.items()}))
+        self._looks += 1
 
     def _shutdown(self) -> Mapping[str, Any] | None:
         shutdown = self._runtime._shutdown_so_far()

@@ -164,6 +164,15 @@ export function rate(value) {
   return value < 99.95 ? value.toFixed(1) : compact(value);
 }
 
+/** Bytes, by powers of 1024. */
+export function size(bytes) {
+  if (!isNumber(bytes)) return '–';
+  const units = ['B', 'KB', 'MB', 'GB', 'TB'];
+  const power = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
+  const value = bytes / 1024 ** power;
+  return `${value < 9.95 && power > 0 ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
+}
+
 /** A measured duration in seconds, with three digits at most. */
 export function duration(seconds) {
   if (!isNumber(seconds)) return '–';

@@ -1,7 +1,7 @@
 // What a policy that is kept for each key opens to: its busiest keys one by one, the others together.
 
 import { bar, pill } from './charts.js';
-import { Keyed, count, el, plural, setMore, setName, setText } from './format.js';
+import { Keyed, clip, count, el, plural, setMore, setName, setText, size } from './format.js';
 
 // From the worst.
 export const STATES = [
@@ -26,6 +26,14 @@ const COLUMNS = {
     ['Waiting', 'num', number((key) => key.waiting)],
   ],
   rate: [['Waiting', 'num', number((key) => key.waiting)]],
+  pool: [
+    ['At work', 'at-work', () => {
+      const node = el('span', { class: 'name' });
+      return [node, (worker) => setName(node, clip(worker.at_work) || 'nothing')];
+    }],
+    ['Calls', 'num', number((worker) => worker.calls)],
+    ['Memory', 'num', number((worker) => worker.memory, size)],
+  ],
   breaker: [['State', 'state', () => {
     const state = pill();
     return [state.node, (key) => {
@@ -35,21 +43,22 @@ const COLUMNS = {
   }]],
 };
 
-function number(of) {
+function number(of, shown = count) {
   return () => {
     const node = el('span');
-    return [node, (key) => setText(node, count(of(key)))];
+    return [node, (key) => setText(node, shown(of(key)))];
   };
 }
 
 /** The row below a policy's own, over `span` columns. */
 export function keysDetail(kind, span, id) {
   const columns = COLUMNS[kind];
+  const one = kind === 'pool' ? 'worker' : 'key';
   const body = el('tbody');
-  const head = el('tr', {}, el('th', { scope: 'col' }, 'Key'), ...columns.map(([label, name]) => el('th', { scope: 'col', class: name }, label)));
+  const head = el('tr', {}, el('th', { scope: 'col' }, one === 'key' ? 'Key' : 'Worker'), ...columns.map(([label, name]) => el('th', { scope: 'col', class: name }, label)));
   const table = el('table', { class: 'key-rows' }, el('thead', {}, head), body);
   const more = el('p', { class: 'more' });
-  const none = el('p', { class: 'empty' }, 'All keys are at rest.');
+  const none = el('p', { class: 'empty' }, one === 'key' ? 'All keys are at rest.' : 'No worker is there.');
   const node = el('tr', { class: 'detail', id }, el('td', { colspan: span }, el('div', { class: 'by-key' }, table, none, more)));
   // By place: two keys may be written alike.
   const keyed = new Keyed(body, () => {
@@ -73,9 +82,9 @@ export function keysDetail(kind, span, id) {
       none.hidden = keys.length > 0;
       setMore(more, 0);
       if (others > 0) {
-        const figures = kind === 'breaker' ? '' : [other.in_flight > 0 ? `${other.in_flight} in flight` : '', `${count(other.waiting)} waiting`].filter(Boolean).join(' · ');
+        const figures = kind === 'breaker' || kind === 'pool' ? '' : [other.in_flight > 0 ? `${other.in_flight} in flight` : '', `${count(other.waiting)} waiting`].filter(Boolean).join(' · ');
         more.hidden = false;
-        setText(more, `other: ${plural(others, 'key')}${figures && ` · ${figures}`}`);
+        setText(more, `other: ${plural(others, one)}${figures && ` · ${figures}`}`);
       }
     },
   };

@@ -1,75 +1,12 @@
 // The policies effects share: concurrency limits, rate limits, circuit breakers, caches, hedges and chaos; and work that grows.
 
 import { bar, donut, parts, pill, stackedBars } from './charts.js';
-import { Keyed, byName, capped, count, duration, el, entriesOf, percent, plural, setAttr, setMore, setName, setText } from './format.js';
-import { STATES as BREAKER, keysDetail } from './keys.js';
-import { scroller } from './tables.js';
+import { count, duration, el, percent, plural, setAttr, setText } from './format.js';
+import { STATES as BREAKER } from './keys.js';
+import { policy } from './panel.js';
+import { pools } from './pools.js';
 
 const PRIORITIES = ['high', 'normal', 'low'];
-
-let disclosures = 0;
-
-/** One panel with one table; `columns` is a list of [label, class], `row` makes and `update` writes its cells. Without a text
-    for it the empty panel is hidden. */
-function policy(root, { title, kind, columns, empty, row, update, note }) {
-  const body = el('tbody');
-  const head = el('tr', {}, ...columns.map(([label, className]) => el('th', { scope: 'col', class: className }, label)));
-  const box = scroller(title, el('table', { class: `grid policy ${kind}` }, el('thead', {}, head), body));
-  const more = el('p', { class: 'more' });
-  const none = el('p', { class: 'empty' }, empty ?? '');
-  const summary = el('span', { class: 'note' });
-  const panel = el('div', { class: 'panel' }, el('div', { class: 'subhead' }, el('h3', {}, title), summary), box, more, none);
-  root.append(panel);
-  const open = new Set();
-  let last = {};
-  const keyed = new Keyed(body, (name) => {
-    const label = el('span', { class: 'name' });
-    setName(label, name);
-    // It opens only if its policy has keys.
-    const button = el('button', { type: 'button', class: 'disclose' }, label);
-    const made = row();
-    const tr = el('tr', {}, el('th', { scope: 'row', class: 'col-name' }, button), ...made.cells);
-    tr.setAttribute(`data-${kind}`, name);
-    const found = { ...made, name, button, id: `${kind}-detail-${(disclosures += 1)}`, detail: null, tr, nodes: [tr] };
-    button.addEventListener('click', () => {
-      if (!open.delete(name)) open.add(name);
-      render(last);
-    });
-    return found;
-  });
-
-  function unfold(row, policy) {
-    const keys = policy.by_key !== undefined;
-    row.button.disabled = !keys;
-    const wanted = keys && open.has(row.name);
-    setAttr(row.button, 'aria-expanded', keys ? String(wanted) : null);
-    setAttr(row.button, 'aria-controls', wanted ? row.id : null);
-    if (wanted && row.detail === null) {
-      row.detail = keysDetail(kind, columns.length, row.id);
-      row.nodes.push(row.detail.node);
-    } else if (!wanted && row.detail !== null) {
-      row.nodes.pop().remove();
-      row.detail = null;
-    }
-    row.detail?.update(policy);
-  }
-
-  const render = (map) => {
-    last = map;
-    const all = entriesOf(map).sort(byName);
-    const [shown, left] = capped(all);
-    keyed.render(shown, (row, policy) => {
-      update(row, policy);
-      unfold(row, policy);
-    });
-    setMore(more, left);
-    box.hidden = all.length === 0;
-    none.hidden = all.length > 0;
-    panel.hidden = empty === undefined && all.length === 0;
-    setText(summary, all.length ? note?.(all) ?? '' : '');
-  };
-  return render;
-}
 
 const isFull = ({ capacity = 0, in_flight: busy = 0, fullest = busy }) => capacity > 0 && fullest >= capacity;
 
@@ -271,7 +208,7 @@ function work(root) {
 export function policyPanels(root) {
   const panels = [
     ['limits', limits(root)], ['breakers', breakers(root)], ['rates', rateLimits(root)], ['caches', caches(root)], ['hedges', hedges(root)],
-    ['chaos', chaos(root)], ['work', work(root)],
+    ['chaos', chaos(root)], ['work', work(root)], ['pools', pools(root)],
   ];
   return {
     render({ state }) {

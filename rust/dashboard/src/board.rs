@@ -51,6 +51,8 @@ struct Change {
 #[derive(Default)]
 pub struct Board {
     keys: Mutex<Vec<Keys>>,
+    /// By pool: its workers, as JSON that the page understands.
+    workers: Mutex<Value>,
     services: Mutex<BTreeMap<String, Service>>,
     shutdown: Mutex<Value>,
     failures: Mutex<(u64, VecDeque<Failure>)>,
@@ -72,6 +74,11 @@ impl Board {
 
     pub fn set_keys(&self, keys: Vec<Keys>) {
         *self.keys.lock() = keys;
+    }
+
+    /// Sets the workers of each pool: an object with their rows by the pool's name.
+    pub fn set_workers(&self, workers: Value) {
+        *self.workers.lock() = workers;
     }
 
     pub fn set_ready(&self, ready: bool) {
@@ -118,7 +125,7 @@ impl Board {
         services.iter().map(|(name, (state, reason))| (name.clone(), json!({"state": state, "reason": reason}))).collect()
     }
 
-    /// Adds the keys to the policies in `state`, where these are there.
+    /// Adds the keys to the policies in `state`, and the workers to the pools, where these are there.
     pub(crate) fn add_keys(&self, state: &mut Value) {
         let shown = |r: &KeyReading| json!({"in_flight": r.in_flight, "waiting": r.waiting, "state": r.state.map(State::name)});
         for each in self.keys.lock().iter() {
@@ -129,6 +136,11 @@ impl Board {
                 row
             });
             policy["by_key"] = json!({"keys": keys.collect::<Vec<_>>(), "others": each.others, "other": shown(&each.other)});
+        }
+        for (name, rows) in self.workers.lock().as_object().into_iter().flatten() {
+            if let Some(pool) = state["pools"].get_mut(name) {
+                pool["by_key"] = rows.clone();
+            }
         }
     }
 

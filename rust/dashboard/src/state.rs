@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::board::Board;
 use crate::history::{Counted, Gauged, History};
-use crate::policies;
+use crate::{policies, pools};
 
 /// Calls that are listed: the oldest ones, which include those that are stuck.
 const RUNNING: usize = 300;
@@ -152,6 +152,7 @@ impl Maker {
             "changes": board.changes(),
         });
         policies::show(&self.telemetry.policies, now, &mut state);
+        pools::show(&self.telemetry.pools, &mut state);
         board.add_keys(&mut state);
         state
     }

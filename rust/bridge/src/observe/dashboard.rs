@@ -90,6 +90,20 @@ impl Dashboard {
         Ok(())
     }
 
+    /// Whether a page is open.
+    #[getter]
+    fn watched(&self) -> bool {
+        self.serving.lock().as_ref().is_some_and(Serving::is_watched)
+    }
+
+    /// Sets the workers of pools, as JSON.
+    #[pyo3(signature = (workers, /))]
+    fn set_workers(&self, workers: &str) -> PyResult<()> {
+        let workers = workers.parse().map_err(|e| PyValueError::new_err(format!("workers that are no JSON: {e}")))?;
+        self.board.set_workers(workers);
+        Ok(())
+    }
+
     /// Stops serving.
     fn close(&self, py: Python<'_>) {
         let serving = self.serving.lock().take();
