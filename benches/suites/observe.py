@@ -180,7 +180,7 @@ async def _written(write: Callable[[], str]) -> Sample:
     begun = perf_counter()
     text = write()
     took = perf_counter() - begun
-    return Sample((took * 1e3,), text.count("started_total{") in (EFFECTS, EFFECTS + 1))  # with `other`
+    return Sample((took * 1e3,), text.count("started_total{effect=") in (EFFECTS, EFFECTS + 1))  # with `other`
 
 
 # -- the page -------------------------------------------------------------------------------------------------------

@@ -770,8 +770,8 @@ def effect_statistics() -> dict[str, tuple[int, int, int, int, int, int, int, in
 def forget_unused_names() -> None: ...
 def count_effects(on: bool, /) -> None: ...
 def counts_gained() -> list[tuple[str, list[int], int, list[tuple[int, int]]]]:
-    """What effects have counted since the last call. By name: the counts in the order of `effect_statistics`, the
-    nanoseconds that runs took, and how many took as long as which bucket says.
+    """The counts that effects have gained since the last call. By name: the counts in the order of
+    `effect_statistics`, the nanoseconds that runs took, and how many took as long as which bucket says.
     """
 
 @final

@@ -13,7 +13,7 @@ _EVERY, _MANY = 1.0, 32
 
 
 class Counts:
-    """What is left to be sent."""
+    """The counts that are not sent yet."""
 
     def __init__(self, say: Callable[[Kind, bytes], object]) -> None:
         self._say = say

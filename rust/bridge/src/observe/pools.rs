@@ -1,4 +1,4 @@
-//! Figures of pools of workers, and what a worker has counted.
+//! Figures of pools of workers, and the counts of a worker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ type Told = ([u64; Count::ALL.len()], Summary);
 /// By effect: what `counts_gained` has given.
 static TOLD: Mutex<BTreeMap<String, Told>> = Mutex::new(BTreeMap::new());
 
-/// What the effects of this process have counted since the last call.
+/// The counts that the effects of this process have gained since the last call.
 #[pyfunction]
 pub(crate) fn counts_gained() -> Vec<Gained> {
     let mut told = TOLD.lock();
