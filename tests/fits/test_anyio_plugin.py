@@ -92,7 +92,7 @@ async def test_amap_under_a_scope() -> None:
     assert scope.cancelled_caught
     assert seen
 """
-LIMIT = ["-p", "no:cacheprovider", "-p", "no:asyncio", "-W", "error", "--timeout", "30"]
+LIMIT = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:asyncio", "-W", "error", "--timeout", "30"]
 
 
 @pytest.mark.parametrize("backend", ["'asyncio'", "('asyncio', {'use_uvloop': True})"], ids=["asyncio", "uvloop"])

@@ -88,7 +88,8 @@ PLUGINS = {
 def test_plugins_of_pytest_run_it(plugin: str, pytester: pytest.Pytester) -> None:
     mark, options = PLUGINS[plugin]
     pytester.makepyfile(TESTS.format(mark=mark))
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-W", "error::RuntimeWarning", *options)
+    without = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+    result = pytester.runpytest_subprocess(*without, "-W", "error::RuntimeWarning", *options)
     result.assert_outcomes(failed=2, deselected=2 if plugin == "anyio" else 0)
     result.stdout.fnmatch_lines(["*AssertionError: it ran*"])
     quiet(result.stderr.str())

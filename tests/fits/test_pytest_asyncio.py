@@ -65,7 +65,7 @@ async def test_without_a_runtime() -> None:
     assert sorted(done) == [1, 2, 3, 4]  # each fixture's end has waited
     assert await thread().under(Timeout(5))
 """
-LIMIT = ["-p", "no:cacheprovider", "-W", "error", "--timeout", "30"]
+LIMIT = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-W", "error", "--timeout", "30"]
 
 
 def check(pytester: pytest.Pytester, *arguments: str, **parts: str) -> None:

@@ -13,7 +13,7 @@ from mountain_runtime import Key, Runtime, Shutdown
 from mountain_runtime.testing import _virtual
 from tests.services.support import Boom, needing
 
-#: What hangs has so many seconds, in virtual time: a start that only takes turns of the loop is never too late.
+#: The limit of a start and of a stop, in seconds of virtual time: one that only takes turns of the loop takes none.
 MOMENT = 1.0
 
 

@@ -14,6 +14,7 @@ import pytest
 from mountain_runtime import ConcurrencyLimit, Retry, Runtime, Timeout, _native, constant, effect, errors, gather
 from mountain_runtime._runtime.statistics import snapshot as statistics
 from tests.telemetry.looks import HERE, looking, port, snapshot, url
+from tests.telemetry.test_metrics_names import many
 from tests.telemetry.tracing import traces
 
 pytestmark = pytest.mark.timeout(900)
@@ -26,6 +27,12 @@ class Boom(Exception):
 def resident() -> int:
     """Bytes of this process in memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.parametrize(("series", "bound"), [(None, 1000), ("10", 10)])
+def test_a_hundred_thousand_names_are_a_bounded_number_of_series(series: str | None, bound: int) -> None:
+    """O2 in full."""
+    many(100_000, bound, series)
 
 
 async def test_a_million_effects_leave_no_ghosts_and_no_memory() -> None:

@@ -9,7 +9,7 @@ from mountain_runtime import Retry, Runtime, _native, batch, constant, gather
 from mountain_runtime.testing import VirtualClock
 
 from .looks import HERE, looking
-from .scrapes import Boom, named, scraped, value
+from .scrapes import Boom, named, samples, value
 
 
 def begun(name: str) -> tuple[float, float]:
@@ -20,7 +20,7 @@ def begun(name: str) -> tuple[float, float]:
 def sizes(name: str) -> dict[str, float]:
     """The batches of at most so many items, where there are more than below."""
     found, below = {}, 0.0
-    for sample in scraped()["mountain_batch_items"].samples:
+    for sample in samples("mountain_batch_items"):
         if sample.labels["batch"] == name and "le" in sample.labels and sample.value > below:
             found[sample.labels["le"]], below = sample.value, sample.value
     return found

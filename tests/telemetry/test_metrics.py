@@ -33,7 +33,7 @@ from mountain_runtime import (
 from mountain_runtime._runtime.statistics import snapshot
 from mountain_runtime.testing import VirtualClock
 
-from .scrapes import ROOT, Boom, named, scraped, shown, value
+from .scrapes import ROOT, Boom, named, samples, scraped, shown, value, without_others
 
 # -- the table -----------------------------------------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ async def test_run_times_are_in_buckets_that_tell_them_apart(virtual_clock: Virt
     times = [0.0008, 0.003, 0.012, 0.05, 0.2, 0.7, 1.2]
     for seconds in times:
         await work(seconds)
-    family = scraped()["mountain_effect_seconds"]
+    family = scraped(mark=name)["mountain_effect_seconds"]
     mine = [sample for sample in family.samples if sample.labels.get("effect") == name]
     buckets = {float(s.labels["le"]): s.value for s in mine if s.name.endswith("_bucket")}
     bounds = sorted(buckets)
@@ -279,7 +279,8 @@ async def test_policies_of_every_kind_are_the_same_in_both_formats_and_gone_with
         await effect(policies[label], name=mark)(asyncio.sleep)(0)
     for label in labels:
         newer, older = (shown(label, mark, newer=is_newer) for is_newer in (True, False))
-        there = {name for name, found in scraped().items() if any(s.labels.get(label) == mark for s in found.samples)}
+        families = scraped(mark=mark).items()
+        there = {name for name, found in families if any(s.labels.get(label) == mark for s in found.samples)}
         assert there == {metric for metric, _, having, _ in _native.metrics_catalogue() if label in having}
         assert newer == older
         assert len({sample[:2] for sample in newer}) == len(newer)
@@ -296,7 +297,7 @@ def test_a_policy_is_there_whose_place_in_memory_was_that_of_another() -> None:
         ConcurrencyLimit(1, name=name)
         kept = {name: ConcurrencyLimit(2, name=name)}
         kept |= {other: ConcurrencyLimit(3, name=other) for other in (named("next") for _ in range(10))}
-        there = {s.labels["limit"] for s in scraped()["mountain_limit_capacity"].samples}
+        there = {s.labels["limit"] for s in samples("mountain_limit_capacity")}
         lost += [each for each in kept if each not in there]
     assert lost == []
 
@@ -339,7 +340,7 @@ async def test_completions_that_a_loop_takes_are_counted_once(many: int) -> None
     await asyncio.gather(*sleeps)
     # Those of other tests may be among them.
     assert many <= value("mountain_loop_drain_letters_sum") - before <= many + 10
-    counts = [s.value for s in scraped()["mountain_loop_drain_letters"].samples if s.name.endswith("_bucket")]
+    counts = [s.value for s in samples("mountain_loop_drain_letters") if s.name.endswith("_bucket")]
     assert counts == sorted(counts)
     assert counts[-1] == value("mountain_loop_drain_letters_count")
 
@@ -378,7 +379,7 @@ async def test_a_scrape_is_answered_while_the_loop_stands_still(accept: str) -> 
     seen = [
         sum(s.value for s in family.samples if s.labels["effect"] == name and s.name.endswith("_total"))
         for text in texts
-        for family in parse(text)
+        for family in parse(without_others(text, name))
         if family.name == "mountain_effect_started"
     ]
     assert len(seen) == len(texts) >= 10

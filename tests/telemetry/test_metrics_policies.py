@@ -27,7 +27,7 @@ from mountain_runtime._runtime.statistics import snapshot
 from mountain_runtime.testing import VirtualClock
 from tests.lifecycle.support import until
 
-from .scrapes import Boom, named, scraped, value
+from .scrapes import Boom, named, samples, value
 
 # -- policies ------------------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ async def test_hedges(virtual_clock: VirtualClock) -> None:
     assert value("mountain_hedge_delay_seconds", hedge=name) == 0.1
     observed = named("hedge")
     effect(Hedge(name=observed))(call)
-    delays = {sample.labels["hedge"] for sample in scraped()["mountain_hedge_delay_seconds"].samples}
+    delays = {sample.labels["hedge"] for sample in samples("mountain_hedge_delay_seconds")}
     assert name in delays
     assert observed not in delays, "not known yet"
 
@@ -162,8 +162,8 @@ async def test_of_two_with_one_name_both_are_there_and_the_gone_are_gone() -> No
     limits = [ConcurrencyLimit(capacity, name=name) for capacity in (3, 5)]
 
     def capacities() -> dict[str, float]:
-        samples = scraped()["mountain_limit_capacity"].samples
-        return {s.labels["limit"]: s.value for s in samples if s.labels["limit"].startswith(name)}
+        mine = samples("mountain_limit_capacity")
+        return {s.labels["limit"]: s.value for s in mine if s.labels["limit"].startswith(name)}
 
     async def use() -> None:
         for limit in limits:
