@@ -135,10 +135,11 @@ def files_of(variant: str, name: str, cls: str) -> set[str]:
         rf"|case \"{name}\"|kind=\"{name}\"|\"{name}\"[,\]]|def {name}\(|import .*\b{cls}\b|^ +\"?{cls}\"?,$",
         re.MULTILINE,
     )
-    sources = [*ROOT.glob("rust/*/src/**/*.rs"), *ROOT.glob("python/mountain_runtime/**/*.py*")]
+    kinds = ("rust/*/src/**/*.rs", "python/mountain_runtime/**/*.py", "python/mountain_runtime/**/*.pyi")
+    sources = [path for kind in kinds for path in ROOT.glob(kind)]
     found = {path.relative_to(ROOT).as_posix() for path in sources if naming.search(path.read_text(errors="ignore"))}
     own = f"rust/core/src/policy/{name}/"
-    return {own if path.startswith(own) else path for path in found if not path.endswith(".so")} | {own}
+    return {own if path.startswith(own) else path for path in found} | {own}
 
 
 def test_the_files_that_a_policy_touches_are_those_of_the_page() -> None:
