@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from ..policy._base import Policy, plan
 from ..policy.on import On
 from .need import needs
+from .version import version
 
 __all__ = ["Remote", "cannot_be_found", "distant", "find", "known", "split"]
 
@@ -35,6 +36,10 @@ class Remote:
     threads: bool
     #: and nothing stands inside `On`.
     plain: bool
+    #: That of its module's code.
+    version: int
+    #: Its module and name, as they go with each call.
+    where: bytes
 
 
 _known: dict[tuple[str, str], Remote] = {}
@@ -67,7 +72,8 @@ def distant(
     plain = threads and not inner and not needs(fn)
     module = cast("str", getattr(fn, "__module__", None) or "")
     qualname = cast("str", getattr(fn, "__qualname__", None) or name)
-    remote = Remote(name, module, qualname, fn, make(fn, inner, name), threads, plain)
+    where = f"{module}:{qualname}".encode()
+    remote = Remote(name, module, qualname, fn, make(fn, inner, name), threads, plain, version(fn), where)
     _known[_main(module), qualname] = remote
     call = functools.partial(on._call, remote)
     return cast("Callable[..., Any]", EffectFunction(fn, plan(outer, name, fn, skip=1), cast("Any", _sent(call))))

@@ -13,8 +13,8 @@ from ._packing import pack
 
 __all__ = ["Call", "Meta", "envelope", "made"]
 
-#: The lengths of the function's name and of what goes with the call.
-_HEAD = struct.Struct("<HH")
+#: The lengths of the function's name and of what goes with the call, and the version of the function's code.
+_HEAD = struct.Struct("<HHQ")
 #: Bytes of what goes with a call, beyond which it goes without its trace.
 _TRACE = 16 << 10
 
@@ -67,17 +67,16 @@ def _head(remote: Remote, priority: int) -> bytes:
         meta = pickle.dumps((ends, priority, trace), 5)
         if len(meta) > _TRACE:
             meta = pickle.dumps((ends, priority, None), 5)
-    where = f"{remote.module}:{remote.qualname}".encode()
-    return _HEAD.pack(len(where), len(meta)) + where + meta
+    return _HEAD.pack(len(remote.where), len(meta), remote.version) + remote.where + meta
 
 
-def envelope(body: memoryview) -> tuple[str, str, Meta | None, memoryview]:
-    """Of a call's message: the function's module and name, what goes with it, and its packed arguments."""
-    where, meta = _HEAD.unpack_from(body)
+def envelope(body: memoryview) -> tuple[str, str, int, Meta | None, memoryview]:
+    """Of a call's message: the function's module, name and version, what goes with it, and its packed arguments."""
+    where, meta, version = _HEAD.unpack_from(body)
     at = _HEAD.size
     module, _, qualname = str(body[at : at + where], "utf-8").partition(":")
     at += where
-    return module, qualname, pickle.loads(body[at : at + meta]) if meta else None, body[at + meta :]
+    return module, qualname, version, pickle.loads(body[at : at + meta]) if meta else None, body[at + meta :]
 
 
 def made(remote: Remote, args: tuple[Any, ...], kwargs: dict[str, Any], ask: Callable[[Call], object]) -> Call:

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, NoReturn, cast
 
-from .._effect.remote import find, known
+from .._effect.remote import known
 from .._effect.stoppable import Stoppable, begun_here
 from .._runtime.runtime import Runtime
 from .._tasks.exits import EXITS
@@ -170,18 +170,20 @@ class Host:
                 self._at_work[work.number] = work
                 _PAGE.pack_into(self._page, 0, work.number)
             work.remote = known(work.module, work.qualname)
-            if work.remote is None or work.remote.plain:
+            if work.remote is None or work.remote.plain or work.remote.version != work.version:
                 return work
             self._in_loop(self._begin, work)
 
     def _is_for_thread(self, work: Work) -> bool:
         """Finds its function, where no thread waits for this one: that may import a module."""
         try:
-            work.remote = work.remote or find(work.module, work.qualname)
+            if work.remote is None or work.remote.version != work.version:
+                work.find()
         except BaseException as error:
             self._end(work)
             self._send(frame(Kind.ERROR, work.number, packed_error(error)))
             return False
+        assert work.remote is not None
         if not work.remote.plain:
             self._in_loop(self._begin, work)
             return False

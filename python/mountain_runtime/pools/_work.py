@@ -1,12 +1,15 @@
 """A call as it has arrived at a worker."""
 
 import asyncio
+import os
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from .._effect.remote import Remote
+from .._effect.remote import Remote, find
 from .._effect.stoppable import Stoppable
+from .._effect.version import differ
 from .._native import InheritedDeadline, deadline_var, priority_var
+from ..errors import NoWorkers
 from ._call import Meta, envelope
 from ._packing import unpack
 
@@ -34,12 +37,13 @@ class Work:
         "qualname",
         "remote",
         "task",
+        "version",
     )
 
     def __init__(self, number: int, body: memoryview, fd: int | None) -> None:
         self.number = number
         self.fd = fd
-        self.module, self.qualname, self.meta, self.arguments = envelope(body)
+        self.module, self.qualname, self.version, self.meta, self.arguments = envelope(body)
         self.remote: Remote | None = None
         #: Its task has made its first step,
         self.began = False
@@ -47,6 +51,18 @@ class Work:
         self.asked = False
         self.function: Stoppable | None = None
         self.task: asyncio.Task[None] | None = None
+
+    def find(self) -> Remote:
+        """Its function, of the version that its caller has."""
+        self.remote = remote = self.remote or find(self.module, self.qualname)
+        if differ(remote.version, self.version):
+            raise NoWorkers(
+                f"the call was not started: worker {os.getpid()} has another version of module '{self.module}' than "
+                "the program. It was edited since the program began, or the worker has another copy: start the program "
+                "again",
+                effect=remote.name,
+            )
+        return remote
 
     def take(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Its arguments."""
