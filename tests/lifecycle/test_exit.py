@@ -11,7 +11,7 @@ pytestmark = pytest.mark.processes
 @pytest.mark.parametrize("name", exits.PROGRAMS)
 def test_exit_is_quiet_quick_and_successful(name: str) -> None:
     """B5, and exits with threads asleep; 200 times in the stress tests."""
-    exits.check(name, times=10)
+    exits.check(name, times=6)
 
 
 def test_the_status_is_the_programs_own() -> None:

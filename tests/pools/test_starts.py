@@ -156,6 +156,7 @@ def test_a_stderr_that_is_not_read_holds_up_no_pool(tmp_path: Path) -> None:
         assert "Timeout(1) passed" in process.stdout.readline()
         out, err = process.communicate(timeout=60)
     assert out == "1\n"
-    lines = err.splitlines()
+    # On a busy machine the program may say that its loop stood still meanwhile.
+    lines = [line for line in err.splitlines() if "held its event loop" not in line]
     assert lines[:10_000] == [f"imports and imports and imports {n}" for n in range(10_000)]
     assert set(lines[10_000:]) == {"at work"}
