@@ -117,7 +117,9 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--part", choices=["parallel", "serial"], help="only tests that may run side by side, or the others"
+        "--part",
+        choices=["parallel", "serial", "ray"],
+        help="only tests that may run side by side, those that run alone, or those on Ray",
     )
     parser.addoption(
         "--without-page", action="store_true", help="leave out the live page's tests, which need a browser"
@@ -125,11 +127,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """To import all tests takes longer than to run the few that run alone."""
-    if config.getoption("part") != "serial" or not collection_path.name.startswith("test_"):
+    """To import all tests takes longer than to run the few that run alone, or on Ray."""
+    part = config.getoption("part")
+    if part not in ("serial", "ray") or not collection_path.name.startswith("test_"):
         return None
     stress = collection_path.is_relative_to(HERE / "stress")
-    return None if stress or "mark.serial" in collection_path.read_text() else True
+    return None if stress or f"mark.{part}" in collection_path.read_text() else True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -138,8 +141,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     def wanted(item: pytest.Item) -> bool:
         alone = item.get_closest_marker("serial") is not None or item.path.is_relative_to(HERE / "stress")
+        kind = "serial" if alone else "ray" if item.get_closest_marker("ray") is not None else "parallel"
         page = item.path.is_relative_to(HERE / "telemetry" / "page")
-        return (part is None or alone == (part == "serial")) and not (page and without_page)
+        return part in (None, kind) and not (page and without_page)
 
     config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
     items[:] = [item for item in items if wanted(item)]

@@ -6,5 +6,6 @@ they behave.
 
 from ._pool import Capabilities, Pool, PoolStatistics
 from ._processes import Processes
+from ._ray import Ray
 
-__all__ = ["Capabilities", "Pool", "PoolStatistics", "Processes"]
+__all__ = ["Capabilities", "Pool", "PoolStatistics", "Processes", "Ray"]

@@ -31,7 +31,7 @@ class Call:
     3. A cancel is sent to the worker. The caller waits for the end, whichever that is, and is told of it alone.
     """
 
-    __slots__ = ("asked", "file", "head", "job", "member", "number", "packed", "priority", "remote", "waits")
+    __slots__ = ("asked", "ends", "file", "head", "job", "member", "number", "packed", "priority", "remote", "waits")
 
     def __init__(
         self, remote: Remote, args: tuple[Any, ...], kwargs: dict[str, Any], ask: Callable[["Call"], object]
@@ -39,7 +39,10 @@ class Call:
         self.remote = remote
         self.packed = pack((args, kwargs), *args, *kwargs.values())
         self.priority = priority_var.get(1)
-        self.head = _head(remote, self.priority)
+        until = current_deadline()
+        #: When its caller's time is over, by the clock of this machine.
+        self.ends = None if until is None else time.monotonic() + until.remaining()
+        self.head = _head(remote, self.priority, self.ends)
         #: How its end comes to its caller's loop, from any thread; a cancel calls `ask`.
         self.job = Job(ask, (), {}, remote.name, lambda: ask(self))
         #: The memory file of its arguments, while a worker may read it.
@@ -58,12 +61,10 @@ class Call:
         return self.head + self.packed.body
 
 
-def _head(remote: Remote, priority: int) -> bytes:
-    until = current_deadline()
+def _head(remote: Remote, priority: int, ends: float | None) -> bytes:
     trace = dict(_otel.outgoing()) or None
     meta = b""
-    if until is not None or priority != 1 or trace:
-        ends = None if until is None else time.monotonic() + until.remaining()
+    if ends is not None or priority != 1 or trace:
         meta = pickle.dumps((ends, priority, trace), 5)
         if len(meta) > _TRACE:
             meta = pickle.dumps((ends, priority, None), 5)

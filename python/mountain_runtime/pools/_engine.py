@@ -17,32 +17,33 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
-from .._native import Job, Jobs
+from .._native import Job
 from ..errors import NoWorkers, ShuttingDown, WorkerLost
 from ..telemetry import _logs, _otel
 from . import _shown
+from ._answers import End
 from ._call import Call
-from ._failures import worker_lost
+from ._failures import unpacked, unreadable, worker_lost
 from ._figures import Figures
+from ._lanes import Lanes
+from ._packing import unpack_pieces
 
 __all__ = ["Engine", "copy_of"]
 
 log = _logs.logger("pools")
 
 
-class Engine(abc.ABC):
+class Engine(Lanes, abc.ABC):
     """The workers of one pool, from the first call to the close."""
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self.name = name
-        self.lock = threading.RLock()
-        #: Calls in the lanes that are still wanted.
-        self.waiting = 0
         #: Workers that have ended unasked, or had to be ended.
         self.lost = 0
-        self._jobs: Jobs[Call] = Jobs()
         self._inbox: deque[tuple[str, Any]] = deque()
         self._woken = False
         #: The thread has ended.
@@ -244,25 +245,29 @@ class Engine(abc.ABC):
         self.figures.fails(error, asked=call.asked)
         call.job.fail(error)
 
-    # -- the lanes -----------------------------------------------------------------------------------------------------
+    def _deliver(self, call: Call, worker: object, answer: bytes, pieces: Sequence[Any] = ()) -> None:
+        """Gives a call the answer of a `Served`; from any thread."""
+        body = memoryview(answer)[1:]
+        try:
+            if answer[0] & End.VALUE:
+                call.job.succeed(unpack_pieces(body, pieces))
+                with self.lock:
+                    self.figures.succeeded += 1
+                return
+            if answer[0] & End.EXIT:
+                failure: BaseException = self._lost(call, worker, str(body, "utf-8", "replace"))
+            else:
+                failure = self._closed(call, worker, unpacked(body, call.remote.name))
+        except BaseException as error:  # also an exit: it is the answer that failed, and not this program
+            failure = unreadable(error, call.remote.name)
+        with self.lock:
+            self._failed(call, failure)
 
-    def _take(self) -> Call | None:
-        """The next call that is still wanted."""
-        while (call := self._jobs.take()) is not None:
-            if call.waits:
-                self._leave(call)
-                return call
-        return None
-
-    def _join(self, call: Call) -> None:
-        """It waits in the lanes."""
-        call.waits = True
-        self.waiting += 1
-        self._jobs.put(call, call.priority)
-
-    def _leave(self, call: Call) -> None:
-        call.waits = False
-        self.waiting -= 1
+    def _closed(self, call: Call, worker: object, error: BaseException) -> BaseException:
+        """The error of a call; one that the close has cancelled is lost."""
+        if self._closing and not call.asked and isinstance(error, asyncio.CancelledError):
+            return self._lost(call, worker, "its pool was closed")
+        return error
 
     def _again(self, call: Call) -> None:
         """A call that has not begun waits again."""
@@ -280,8 +285,6 @@ class Engine(abc.ABC):
         for job in self._started:
             job.fail(error)
         self._started.clear()
-
-    # -- errors --------------------------------------------------------------------------------------------------------
 
     def _shut(self) -> ShuttingDown:
         return ShuttingDown(f"the call was not started: pool {self.name!r} is closed")

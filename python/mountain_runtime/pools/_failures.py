@@ -9,7 +9,7 @@ from typing import cast
 from .._tasks.exits import EXITS
 from ..errors import RemoteError, WorkerLost
 
-__all__ = ["RemoteTraceback", "packed", "unpacked", "worker_lost"]
+__all__ = ["RemoteTraceback", "packed", "unpacked", "unreadable", "worker_lost"]
 
 
 #: Bytes of an error that goes as itself: with its texts it fits into a packet.
@@ -73,6 +73,15 @@ def worker_lost(effect: str, policy: str, worker: object, why: str) -> WorkerLos
     )
     lost.may_have_run = True
     return lost
+
+
+def unreadable(error: BaseException, effect: str) -> RemoteError:
+    """The error of a result that does not unpickle."""
+    failure = RemoteError(
+        f"the result did not unpickle here: {type(error).__name__}: {error}. The function has run", effect=effect
+    )
+    failure.type, failure.text = type(error).__qualname__, str(error)
+    return failure
 
 
 def _users(error: BaseException) -> TracebackType | None:

@@ -15,7 +15,7 @@ from opentelemetry.trace import Link, SpanContext
 from ._frames import Kind
 
 if TYPE_CHECKING:
-    from ._host import Host
+    from ._work import Tells
 
 __all__ = ["Forward", "provider"]
 
@@ -27,7 +27,7 @@ _SPAN, _MESSAGE = 24 << 10, 30 << 10
 _WAIT = 0.05
 
 
-def provider(host: "Host") -> TracerProvider:
+def provider(host: "Tells") -> TracerProvider:
     """A provider whose spans the program gets."""
     made = TracerProvider()
     made.add_span_processor(Forward(host))
@@ -37,7 +37,7 @@ def provider(host: "Host") -> TracerProvider:
 class Forward(SpanProcessor):
     """Packs and sends."""
 
-    def __init__(self, host: "Host") -> None:
+    def __init__(self, host: "Tells") -> None:
         self._host = host
         self._lock = threading.Lock()
         self._waiting: list[bytes] = []

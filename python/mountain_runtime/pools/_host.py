@@ -24,7 +24,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
 from .._effect.remote import known
 from .._effect.stoppable import Stoppable, begun_here
@@ -34,6 +34,7 @@ from ._counts import Counts
 from ._failures import packed as packed_error
 from ._files import Files
 from ._frames import FRAMES, Frame, Kind, Link, frame
+from ._functions import came_back, watch
 from ._packing import Packed, pack
 from ._work import Work, call, enter, took
 
@@ -41,8 +42,6 @@ __all__ = ["Host"]
 
 #: Native, so that it is written at once: a worker that is killed meanwhile has the old number there or the new one.
 _PAGE = struct.Struct("@Q")
-#: Seconds in which functions on threads are to come back, and between two looks.
-_GRACE, _LOOK = 0.5, 0.01
 #: Seconds that an answer may wait for others.
 _TOGETHER = 0.001
 #: Seconds without a call until memory goes back to the system, and between two looks at what no thread reads.
@@ -88,16 +87,6 @@ class Host:
         self._add_thread()
         self._look()
         await self._over.wait()
-
-    def log(self, record: dict[str, Any]) -> None:
-        """Sends a record of a log; what of it cannot be pickled is left out."""
-        try:
-            body = pickle.dumps(record, 5)
-        except Exception:
-            plain = {key: value for key, value in record.items() if isinstance(value, (str, int, float, type(None)))}
-            body = pickle.dumps(plain, 5)
-        if len(body) < FRAMES:
-            self.say(Kind.LOG, body)
 
     def say(self, kind: Kind, body: bytes) -> None:
         """Sends a message that belongs to no call."""
@@ -289,7 +278,9 @@ class Host:
         begun: list[Stoppable] = []
         begun_here.set(begun)
         began = time.perf_counter()
-        watch = self._loop.create_task(self._watch(work, begun)) if work.remote.threads else None
+        watcher = None
+        if work.remote.threads:
+            watcher = self._loop.create_task(watch(begun, lambda: self._say_stuck(work)))
         fd = None
         work.began = True
         try:
@@ -305,35 +296,18 @@ class Host:
         except BaseException as error:
             self._ends_fork(error)
             answer = frame(Kind.ERROR, work.number, packed_error(error), took(began))
-        if watch is not None:
-            watch.cancel()
-            if not await self._came_back(begun):
+        if watcher is not None:
+            watcher.cancel()
+            if not await came_back(begun):
                 answer = frame(Kind.STUCK, work.number, work.remote.name.encode()) + answer
         self._end(work)
         self._send(answer, fd)
         if (following := self._next()) is not None:
             self._add_thread(following)
 
-    async def _came_back(self, begun: list[Stoppable]) -> bool:
-        """Step 5."""
-        until = self._loop.time() + _GRACE
-        for each in begun:
-            each.stop()
-        while any(each.at_work for each in begun) and self._loop.time() < until:
-            try:
-                await asyncio.sleep(_LOOK)
-            except asyncio.CancelledError:
-                continue  # it ends anyway
-        return not any(each.at_work for each in begun)
-
-    async def _watch(self, work: Work, begun: list[Stoppable]) -> None:
-        """Ends functions whose attempt was given up, while the call goes on."""
+    def _say_stuck(self, work: Work) -> None:
         assert work.remote is not None
-        while True:
-            await asyncio.sleep(_GRACE / 5)
-            left = [each for each in begun if each.at_work and each.handle is not None and each.handle.cancelled()]
-            if left and not await self._came_back(left):
-                self._send(frame(Kind.STUCK, work.number, work.remote.name.encode()))
+        self._send(frame(Kind.STUCK, work.number, work.remote.name.encode()))
 
     # -- steps 3 to 5 ------------------------------------------------------------------------------------------------
 

@@ -10,22 +10,19 @@
    worker: its call has ended then, and the others that it began are lost.
 """
 
-import asyncio
-import logging
 import os
 import pickle
 from itertools import count
 from typing import TYPE_CHECKING
 
 from .._effect.remote import Remote
-from ..errors import RemoteError
-from ..telemetry import _arrived
 from ._call import Call
 from ._engine import copy_of
-from ._failures import unpacked
+from ._failures import unpacked, unreadable
 from ._frames import FRAMES, Frame, Kind, frame
 from ._member import Member
 from ._packing import unpack
+from ._records import take
 from ._workers import GRACE, Workers
 
 if TYPE_CHECKING:
@@ -230,11 +227,8 @@ class Manager(Workers):
         elif kind == Kind.EXITS:
             member.why = str(body, "utf-8", "replace")
             member.ready, member.retired = False, True
-        elif kind == Kind.LOG:
-            record = logging.makeLogRecord(pickle.loads(body))
-            logging.getLogger(record.name).handle(record)
-        elif kind == Kind.SPANS:
-            _arrived.arrive(*pickle.loads(body))
+        elif kind in (Kind.LOG, Kind.SPANS):
+            take(kind, body)
         elif kind == Kind.COUNTS:
             self.figures.add(pickle.loads(body))
         elif kind == Kind.REPORT:
@@ -251,14 +245,9 @@ class Manager(Workers):
                 self.figures.succeeded += 1
                 return
             failure = unpacked(unpack(body, fd) if fd is not None else body, call.remote.name)
-            if self._closing and not call.asked and isinstance(failure, asyncio.CancelledError):
-                failure = self._lost(call, member.pid, "its pool was closed")
+            failure = self._closed(call, member.pid, failure)
         except BaseException as error:  # also an exit: it is the answer that failed, and not this program
-            failure = RemoteError(
-                f"the result did not unpickle here: {type(error).__name__}: {error}. The function has run",
-                effect=call.remote.name,
-            )
-            failure.type, failure.text = type(error).__qualname__, str(error)
+            failure = unreadable(error, call.remote.name)
         self._failed(call, failure)
 
     def _note(self, remote: Remote, took: int) -> None:

@@ -12,10 +12,10 @@ import mmap
 import os
 import pickle
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["INLINE", "Packed", "pack", "unpack"]
+__all__ = ["INLINE", "Packed", "pack", "unpack", "unpack_pieces"]
 
 #: Bytes up to which an object goes with its message.
 INLINE = 1 << 16
@@ -57,6 +57,11 @@ class Packed:
     def maps(self) -> bool:
         """Whether its receiver maps the file, and keeps it."""
         return len(self._places) > 8
+
+    @property
+    def pieces(self) -> list[pickle.PickleBuffer]:
+        """The memory of a large one, for an engine that carries it beside the message."""
+        return [pickle.PickleBuffer(piece) for _, piece in self._pieces]
 
     def write(self, fd: int) -> None:
         """Writes its pieces into a memory file."""
@@ -134,6 +139,20 @@ def unpack(body: bytes | memoryview, fd: int | None) -> Any:
         return pickle.Unpickler(_Text(fd, length), buffers=buffers).load()
     finally:
         os.close(fd)
+
+
+def unpack_pieces(body: bytes | memoryview, pieces: Sequence[Any]) -> Any:
+    """The object of `body` and of the pieces of one that is large, which it refers to."""
+    if not pieces:
+        return pickle.loads(body)
+    views = [memoryview(piece).cast("B") for piece in pieces]
+    (length,) = struct.unpack_from("<Q", body)
+    texts = 0
+    while length:
+        length -= views[texts].nbytes
+        texts += 1
+    text = views[0] if texts == 1 else b"".join(views[:texts])
+    return pickle.loads(text, buffers=views[texts:])
 
 
 def _in_huge_pages(view: memoryview) -> None:

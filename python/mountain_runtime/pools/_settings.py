@@ -1,4 +1,4 @@
-"""The settings of a pool of processes."""
+"""The settings of pools, checked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import cast
 from .._runtime.runtime import Runtime
 from ..errors import ConfigError
 
-__all__ = ["Settings", "check_runtime"]
+__all__ = ["RaySettings", "Settings", "check_runtime"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,19 @@ class Settings:
     max_calls: int | None
     max_memory: int | None
     runtime: Callable[[], Runtime] | None
+
+
+@dataclass(frozen=True, slots=True)
+class RaySettings:
+    name: str
+    address: str | None
+    least: int
+    most: int
+    per_worker: int
+    resources: dict[str, float]
+    runtime: Callable[[], Runtime] | None
+    connect_timeout: float
+    start_timeout: float
 
 
 def check_runtime(runtime: Callable[[], Runtime] | None, owner: str) -> None:

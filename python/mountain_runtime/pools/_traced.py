@@ -17,7 +17,7 @@ from ..telemetry import _otel
 from ..telemetry._made import named, said
 
 if TYPE_CHECKING:
-    from ._host import Host
+    from ._work import Tells
 
 __all__ = ["call", "enter"]
 
@@ -25,7 +25,7 @@ _setting_up = threading.Lock()
 _set_up = False
 
 
-def enter(headers: Mapping[str, str], host: "Host") -> None:
+def enter(headers: Mapping[str, str], host: "Tells") -> None:
     """In a call's context: its caller's span is the current one."""
     if not _set_up:
         _look(host)
@@ -44,7 +44,7 @@ def call(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs:
             raise
 
 
-def _look(host: "Host") -> None:
+def _look(host: "Tells") -> None:
     global _set_up
     with _setting_up:
         if _set_up:

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import time
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from .._effect.remote import Remote, find
 from .._effect.stoppable import Stoppable
@@ -14,12 +15,22 @@ from ._call import Meta, envelope
 from ._packing import unpack
 
 if TYPE_CHECKING:
-    from ._host import Host
+    from ._frames import Kind
 
-__all__ = ["Work", "call", "enter", "took"]
+__all__ = ["Tells", "Work", "call", "enter", "took"]
 
 #: Seconds by which a limit of the caller's is later here: it is the caller's own that ends the call.
 _SLACK = 0.1
+
+
+class Tells(Protocol):
+    """A worker's end, which tells the program what belongs to no call; from any thread."""
+
+    def say(self, kind: "Kind", body: bytes) -> None:
+        """Sends a message."""
+
+    def later(self, seconds: float, step: Callable[[], object]) -> None:
+        """Calls `step` so much later."""
 
 
 class Work:
@@ -75,7 +86,7 @@ def took(began: float) -> int:
     return min(int((time.perf_counter() - began) * 1e6), 2**32 - 1)
 
 
-def call(work: Work, host: "Host", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def call(work: Work, host: Tells, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Calls its function, in a context of its own."""
     assert work.remote is not None
     assert work.function is not None
@@ -86,7 +97,7 @@ def call(work: Work, host: "Host", args: tuple[Any, ...], kwargs: dict[str, Any]
     return work.function(*args, **kwargs)
 
 
-def enter(meta: Meta | None, name: str, host: "Host") -> bool:
+def enter(meta: Meta | None, name: str, host: Tells) -> bool:
     """In a call's context: its caller's limit, priority and trace. Gives whether it has a trace."""
     if meta is None:
         return False

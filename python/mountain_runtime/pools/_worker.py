@@ -5,8 +5,7 @@ Its stdin is its end of the socket pair. What it prints goes where the program's
 
 import asyncio
 import contextlib
-import logging
-import logging.handlers
+import functools
 import mmap
 import os
 import pickle
@@ -14,18 +13,14 @@ import socket
 import sys
 import traceback
 from multiprocessing import spawn
-from typing import Any, cast
 
-from .._runtime.runtime import Runtime
-from ..errors import ConfigError
 from . import _pool, _stderr
 from ._frames import Kind, Link, frame
 from ._host import Host
+from ._records import TEXT, forward
+from ._served import hosted
 
 __all__ = ["main"]
-
-#: Bytes of a failure's text.
-_TEXT = 8192
 
 
 def main() -> None:
@@ -64,18 +59,13 @@ def _begin(link: Link) -> tuple[Host, int]:
         file.seek(mmap.PAGESIZE)
         prepared, per_worker, runtime, level = pickle.load(file)
     host = Host(link, marks, per_worker, number)
-    root = logging.getLogger()
-    root.addHandler(_Forward(host))
-    root.setLevel(level)
+    forward(level, functools.partial(host.say, Kind.LOG))
     # Code of the program that uses a pool as it is imported would begin itself again, for ever.
     _pool.importing = True
     spawn.prepare(prepared)
     _pool.importing = False
     make = pickle.loads(runtime)
-    made: object = Runtime() if make is None else make()
-    if not isinstance(made, Runtime):
-        raise ConfigError(f"runtime= gave {made!r}: it must make a Runtime")
-    host.runtime = made
+    host.runtime = hosted(make)
     return host, second[1]
 
 
@@ -92,19 +82,7 @@ async def _serve(host: Host, link: Link, stderr: int) -> None:
 
 
 def _fail(link: Link, error: BaseException) -> None:
-    lines = "".join(traceback.format_exception(error))[-_TEXT:]
+    lines = "".join(traceback.format_exception(error))[-TEXT:]
     with contextlib.suppress(OSError):
         link.send(frame(Kind.FAILED, body=lines.strip().encode()))
     os._exit(1)
-
-
-class _Forward(logging.handlers.QueueHandler):
-    """Records of this process's loggers go to the program's."""
-
-    def __init__(self, host: Host) -> None:
-        super().__init__(cast("Any", host))
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        host = cast("Host", self.queue)
-        with contextlib.suppress(OSError):
-            host.log({**record.__dict__, "msg": record.getMessage()[:_TEXT], "message": None, "args": None})

@@ -1,0 +1,339 @@
+"""The workers on Ray: actors, each from its start to its end, on the engine's thread.
+
+1. The engine connects with the first call. What waits is refused where that fails.
+2. Actors are started while calls wait and there are fewer than allowed. One that does not start in time is ended; where
+   no worker is left then, what waits is refused.
+3. Idle workers beyond the least number end. Where the head does not answer for a while, all workers are lost, and the
+   connection is given up, as Ray would end the program a minute later.
+4. A close ends each worker's runtime, then the workers, and leaves the cluster.
+"""
+
+import abc
+import asyncio
+import contextlib
+import functools
+import logging
+import pickle
+import time
+from collections.abc import Callable
+from multiprocessing import spawn
+from typing import TYPE_CHECKING, Any
+
+from ..errors import NoWorkers
+from ..telemetry import _logs
+from . import _ray_cluster as cluster
+from ._call import Call
+from ._engine import Engine
+from ._frames import Kind
+from ._ray_actor import Actor
+from ._shown import Row
+
+if TYPE_CHECKING:
+    from ._settings import RaySettings
+
+__all__ = ["Member", "RayWorkers", "words"]
+
+log = _logs.logger("pools")
+
+#: Seconds until a worker that has not heard of a cancel is killed.
+_GRACE = 2.0
+#: Seconds without a call after which a worker beyond the least number ends.
+_IDLE = 30.0
+#: Seconds between two looks at idle workers and at the head, and for how long the head may not answer.
+_LOOKS, _SILENT = 2.0, 8.0
+#: Workers that end one after another before they are ready, until the pool gives up.
+_STARTS = 3
+
+
+class Member:
+    """An actor."""
+
+    def __init__(self, actor: Any, now: float) -> None:
+        self.actor = actor
+        self.pid = 0
+        self.sent: dict[int, Call] = {}
+        #: It takes calls.
+        self.ready = False
+        #: It takes no more, and ends after those that it has,
+        self.retired = False
+        #: or has ended.
+        self.over = False
+        #: Cancelled calls of which it has heard.
+        self.stopping: set[int] = set()
+        self.why = ""
+        self.idle_since = now
+        #: Calls that it was sent, ever.
+        self.calls = 0
+
+
+class RayWorkers(Engine, abc.ABC):
+    """The actors of one pool."""
+
+    def __init__(self, settings: "RaySettings") -> None:
+        super().__init__(settings.name)
+        self._settings = settings
+        self.members: list[Member] = []
+        self._hello = b""
+        self._class: Any = None
+        #: "": not yet; then "connecting", "connected", "leaving", "left".
+        self._state = ""
+        self._number = 0
+        self._failures = 0
+        self._heard = time.monotonic()
+        self.begin()
+
+    @abc.abstractmethod
+    def _told(self, member: Member, events: list[tuple[Kind, bytes]] | None, error: BaseException | None) -> None:
+        """Acts on what a worker has to say, and asks again."""
+
+    @abc.abstractmethod
+    def _take_events(self, member: Member, events: list[tuple[Kind, bytes]]) -> None:
+        """Acts on them."""
+
+    @abc.abstractmethod
+    def _cancel_at(self, member: Member, number: int) -> None:
+        """Asks a call to end."""
+
+    def rows(self) -> list[Row]:
+        """Its workers by their pids, with what they have. Their memory is another machine's, and not known."""
+        with self.lock:
+            return [
+                (f"pid {each.pid}", [call.remote.name for call in each.sent.values()], each.calls, 0)
+                for each in self.members
+            ]
+
+    def _end(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+    def statistics(self) -> tuple[int, int]:
+        members = list(self.members)
+        return len(members), sum(len(member.sent) for member in members)
+
+    # -- step 1 --------------------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        self._state = "connecting"
+        self._begin(self._connect_now())
+
+    async def _connect_now(self) -> None:
+        settings = self._settings
+        try:
+            self._hello = _hello(settings)
+            await asyncio.to_thread(cluster.join, settings.address, settings.connect_timeout)
+        except Exception as error:
+            self._state = ""
+            self._refuse_waiting(self._none(f": {error}"))
+            self._look_closed()
+            return
+        self._state = "connected"
+        self._heard = time.monotonic()
+        self._class = _remote_class(settings)
+        self._loop.call_later(_LOOKS, self._look_after)
+        if self._closing:
+            self._leave_cluster()
+        elif self._started:
+            self._start_all()
+        self._pump()
+
+    # -- step 2 --------------------------------------------------------------------------------------------------------
+
+    def _start_all(self) -> None:
+        if self._state == "":
+            self._connect()
+        elif self._state == "connected":
+            for _ in range(max(self._settings.least, 1) - sum(not member.retired for member in self.members)):
+                self._start()
+
+    def _ready(self) -> bool:
+        return sum(member.ready for member in self.members) >= max(self._settings.least, 1)
+
+    def _start(self) -> None:
+        member = Member(self._class.remote(), time.monotonic())
+        self.figures.starts(sum(not each.retired for each in self.members))
+        self.members.append(member)
+        self._ask(member.actor.start.remote(self._hello), self._has_started, member)
+        self._loop.call_later(self._settings.start_timeout, self._is_late, member)
+
+    def _has_started(self, member: Member, answer: Any, error: BaseException | None) -> None:
+        if error is not None:
+            self._gone(member, words(error))
+            return
+        member.pid, why = answer
+        if why:
+            self._failures = _STARTS
+            self._kill(member, why)
+            return
+        member.ready, member.idle_since = not member.retired, time.monotonic()
+        self._failures = 0
+        self._ask(member.actor.events.remote(), self._told, member)
+        self._look_started()
+        self._pump()
+
+    def _is_late(self, member: Member) -> None:
+        if not member.pid and not member.over:
+            self._failures = _STARTS
+            limit = self._settings.start_timeout
+            self._kill(member, f"none came within {limit:g} s: its cluster has no room for it, or is slow to start")
+
+    def _ask(self, reference: Any, hear: Callable[..., object], *about: Any) -> None:
+        """Has `hear` called on this thread with the answer or the error."""
+
+        def done(future: Any) -> None:
+            error: BaseException | None = future.exception()
+            heard = functools.partial(hear, *about, future.result() if error is None else None, error)
+            with contextlib.suppress(RuntimeError):  # the engine has ended
+                self._loop.call_soon_threadsafe(heard)
+
+        reference.future().add_done_callback(done)
+
+    # -- steps 3 and 4 -------------------------------------------------------------------------------------------------
+
+    def _kill(self, member: Member, why: str) -> None:
+        """Ends a worker at once: its calls answer that it has ended."""
+        with self.lock:
+            member.why = member.why or why
+            member.ready, member.retired = False, True
+        if not member.over:
+            cluster.ray().kill(member.actor, no_restart=True)
+            if not member.sent:
+                self._gone(member, why)
+
+    def _gone(self, member: Member, why: str) -> None:
+        """A worker has ended."""
+        if member.over:
+            return
+        with self.lock:
+            asked = member.retired and not member.why
+            member.ready, member.retired, member.over = False, True, True
+            self.members.remove(member)
+        why = member.why = member.why or why
+        if not asked:
+            self.lost += 1
+            log.warning("worker %d of pool '%s' is lost: %s", member.pid, self.name, why.splitlines()[-1])
+        if not member.pid or self._failures >= _STARTS:
+            self._failures += 1
+            if self._failures >= _STARTS and not any(each.ready for each in self.members):
+                self._failures = 0
+                self._refuse_waiting(self._none(f", as they do not start: {why}"))
+            elif self._started:
+                self._start_all()
+        if self._closing and not self.members:
+            self._leave_cluster()
+        self._pump()
+
+    def _look_after(self) -> None:
+        """Step 3."""
+        if self._state != "connected" or self._closing:
+            return
+        self._begin(self._look_at_head())
+        now = time.monotonic()
+        spare = sum(not member.retired for member in self.members) - self._settings.least
+        for member in [each for each in self.members if each.ready and not each.sent]:
+            if spare > 0 and now - member.idle_since > _IDLE:
+                spare -= 1
+                self._retire(member)
+        self._loop.call_later(_LOOKS, self._look_after)
+
+    async def _look_at_head(self) -> None:
+        if await asyncio.to_thread(cluster.alive, self._settings.address, _LOOKS):
+            self._heard = time.monotonic()
+        elif time.monotonic() - self._heard > _SILENT and self._state == "connected":
+            self._lose_all("the head of its cluster does not answer")
+
+    def _lose_all(self, why: str) -> None:
+        self._state = "leaving"
+        for member in list(self.members):
+            with self.lock:
+                sent, member.sent = list(member.sent.values()), {}
+            for call in sent:
+                self._failed(call, self._lost(call, member.pid, why))
+            member.why = why
+            self._gone(member, why)
+        self._refuse_waiting(self._none(f": {why}"))
+        self._leave_cluster()
+
+    def _retire(self, member: Member) -> None:
+        """It takes no more calls, and ends after those that it has."""
+        with self.lock:
+            member.ready, member.retired = False, True
+        if not member.sent:
+            self._let_end(member)
+
+    def _let_end(self, member: Member) -> None:
+        if member.over:
+            return
+        if member.pid:
+            self._ask(member.actor.stop.remote(), self._has_ended, member)
+        else:
+            self._has_ended(member, None, None)
+
+    def _has_ended(
+        self, member: Member, last: tuple[list[str], list[tuple[Kind, bytes]]] | None, error: BaseException | None
+    ) -> None:
+        if member.over:
+            return
+        late, events = last or ([], [])
+        self._take_events(member, events)
+        self._left += [f"{each} of worker {member.pid}" for each in late]
+        cluster.ray().kill(member.actor, no_restart=True)
+        self._gone(member, "")
+
+    def _close(self, seconds: float) -> None:
+        """Step 4."""
+        for member in list(self.members):
+            for number in list(member.sent):
+                self._cancel_at(member, number)
+            self._retire(member)
+        self._loop.call_later(max(seconds - _GRACE, 0.0), self._end_all)
+        if not self.members:
+            self._leave_cluster()
+
+    def _end_all(self) -> None:
+        for member in list(self.members):
+            self._left.append(f"worker {member.pid}")
+            self._kill(member, "it did not end with its pool")
+
+    def _leave_cluster(self) -> None:
+        if self._state in ("connected", "leaving"):
+            self._state = "leaving"
+            self._begin(self._leave_now())
+
+    async def _leave_now(self) -> None:
+        await asyncio.to_thread(cluster.leave)
+        self._state = ""
+        self._look_closed()
+        self._pump()
+
+    def _empty(self) -> bool:
+        return not self.members and self._state == ""
+
+
+def _hello(settings: "RaySettings") -> bytes:
+    """What a worker is to know before its first call."""
+    prepared: dict[str, Any] = spawn.get_preparation_data(f"{settings.name} worker")
+    wanted = {
+        key: prepared[key] for key in ("sys_path", "init_main_from_name", "init_main_from_path") if key in prepared
+    }
+    try:
+        runtime = pickle.dumps(settings.runtime, 5)
+    except Exception as error:
+        raise NoWorkers(f"runtime={settings.runtime!r} cannot be pickled: write a function in a module") from error
+    return pickle.dumps((wanted, runtime, logging.getLogger().level), 5)
+
+
+def _remote_class(settings: "RaySettings") -> Any:
+    """The actor's class, with what it asks of its node. Ray repeats no call, and starts no actor anew."""
+    resources = dict(settings.resources)
+    options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": settings.per_worker + 16}
+    for ours, theirs in (("CPU", "num_cpus"), ("GPU", "num_gpus"), ("memory", "memory")):
+        if ours in resources:
+            options[theirs] = resources.pop(ours)
+    options.setdefault("num_cpus", 1)
+    return cluster.ray().remote(resources=resources, **options)(Actor)
+
+
+def words(error: BaseException | None) -> str:
+    """How a worker has ended, by what Ray says of it: its first line and its last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(dict.fromkeys((lines[0], lines[-1]))) if lines else type(error).__name__
