@@ -27,7 +27,7 @@ async def until(path: Path, text: str = "") -> None:
 
 
 class Conformance:
-    """What holds for every pool."""
+    """The promises of every pool."""
 
     kinds: ClassVar[Pools]
     on: ClassVar[dict[str, Any]]
@@ -199,7 +199,7 @@ class Conformance:
 
 
 class OfProcesses(Conformance):
-    """What holds where workers are processes, which end their functions, and may end by themselves."""
+    """The promises of pools whose workers are processes: they end their functions, and may end by themselves."""
 
     async def test_a_function_that_does_not_stop_ends_with_its_worker(self, tmp_path: Path) -> None:
         path = tmp_path / "mark"

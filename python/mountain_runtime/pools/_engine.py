@@ -26,12 +26,12 @@ from ..telemetry import _logs, _otel
 from . import _shown
 from ._answers import End
 from ._call import Call
-from ._failures import unpacked, unreadable, worker_lost
+from ._failures import copy_of, unpacked, unreadable, worker_lost
 from ._figures import Figures
 from ._lanes import Lanes
 from ._packing import unpack_pieces
 
-__all__ = ["Engine", "copy_of"]
+__all__ = ["Engine"]
 
 log = _logs.logger("pools")
 
@@ -111,7 +111,7 @@ class Engine(Lanes, abc.ABC):
         """Step 1."""
         with self.lock:
             if self._over:
-                call.job.fail(copy_of(self._shut(), call))
+                call.job.fail(copy_of(self._shut(), call.remote.name))
                 return
             self._join(call)
         self._wake()
@@ -281,7 +281,7 @@ class Engine(Lanes, abc.ABC):
         with self.lock:
             while (call := self._take()) is not None:
                 self.figures.refused += 1
-                call.job.fail(copy_of(error, call))
+                call.job.fail(copy_of(error, call.remote.name))
         for job in self._started:
             job.fail(error)
         self._started.clear()
@@ -294,8 +294,3 @@ class Engine(Lanes, abc.ABC):
 
     def _lost(self, call: Call, worker: object, why: str) -> WorkerLost:
         return worker_lost(call.remote.name, f"On({self.name})", worker, why)
-
-
-def copy_of(error: Exception, call: Call) -> Exception:
-    """The same error for each call, as each gets a traceback of its own."""
-    return type(error)(str(error), effect=call.remote.name)  # type: ignore[call-arg]

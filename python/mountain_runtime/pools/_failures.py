@@ -9,7 +9,7 @@ from typing import cast
 from .._tasks.exits import EXITS
 from ..errors import RemoteError, WorkerLost
 
-__all__ = ["RemoteTraceback", "packed", "unpacked", "unreadable", "worker_lost"]
+__all__ = ["RemoteTraceback", "copy_of", "packed", "unpacked", "unreadable", "worker_lost"]
 
 
 #: Bytes of an error that goes as itself: with its texts it fits into a packet.
@@ -73,6 +73,11 @@ def worker_lost(effect: str, policy: str, worker: object, why: str) -> WorkerLos
     )
     lost.may_have_run = True
     return lost
+
+
+def copy_of(error: Exception, effect: str) -> Exception:
+    """The same error for each call, as each gets a traceback of its own."""
+    return type(error)(str(error), effect=effect)  # type: ignore[call-arg]
 
 
 def unreadable(error: BaseException, effect: str) -> RemoteError:

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 
 from .._effect.remote import Remote
 from ._call import Call
-from ._engine import copy_of
-from ._failures import unpacked, unreadable
+from ._failures import copy_of, unpacked, unreadable
 from ._frames import FRAMES, Frame, Kind, frame
 from ._member import Member
 from ._packing import unpack
@@ -50,7 +49,7 @@ class Manager(Workers):
         """Step 1."""
         with self.lock:
             if self._over:
-                call.job.fail(copy_of(self._shut(), call))
+                call.job.fail(copy_of(self._shut(), call.remote.name))
                 return
             if not self.waiting and not call.packed.large and (member := self._free()) is not None:
                 self._give(member, call)

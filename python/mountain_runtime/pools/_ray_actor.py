@@ -24,7 +24,7 @@ _COUNTS, _LAST = 1.0, 0.1
 
 
 class Actor:
-    """What an engine calls from afar; its methods run side by side in one event loop."""
+    """A worker: an engine calls its methods from afar, and they run side by side in one event loop."""
 
     def __init__(self) -> None:
         self._served: Served | None = None

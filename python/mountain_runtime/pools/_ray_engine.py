@@ -18,7 +18,8 @@ from ._answers import End, packet
 from ._call import Call
 from ._frames import Kind
 from ._packing import INLINE
-from ._ray_workers import Member, RayWorkers, words
+from ._ray_member import Member, words
+from ._ray_workers import RayWorkers
 from ._records import take
 
 __all__ = ["RayEngine"]
@@ -32,21 +33,17 @@ class RayEngine(RayWorkers):
 
     def submit(self, call: Call) -> None:
         """A small call that comes while none waits is sent from its caller's thread, where a worker has room."""
-        with self.lock:
-            if (
-                not self.waiting
-                and not call.packed.large
-                and not self._closing
-                and (member := self._free()) is not None
-            ):
-                self._send(member, call)
-                if self.figures.ticks:
-                    return
-                call = None
-        if call is None:
-            self._wake()
-        else:
+        if not self._send_at_once(call):
             super().submit(call)
+        elif not self.figures.ticks:
+            self._wake()
+
+    def _send_at_once(self, call: Call) -> bool:
+        with self.lock:
+            if self.waiting or call.packed.large or self._closing or (member := self._free()) is None:
+                return False
+            self._send(member, call)
+            return True
 
     # -- steps 1 and 2 -------------------------------------------------------------------------------------------------
 

@@ -12,26 +12,21 @@ import abc
 import asyncio
 import contextlib
 import functools
-import logging
-import pickle
 import time
 from collections.abc import Callable
-from multiprocessing import spawn
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NoWorkers
 from ..telemetry import _logs
 from . import _ray_cluster as cluster
-from ._call import Call
 from ._engine import Engine
 from ._frames import Kind
-from ._ray_actor import Actor
+from ._ray_member import Member, actors, hello, words
 from ._shown import Row
 
 if TYPE_CHECKING:
     from ._settings import RaySettings
 
-__all__ = ["Member", "RayWorkers", "words"]
+__all__ = ["RayWorkers"]
 
 log = _logs.logger("pools")
 
@@ -43,27 +38,6 @@ _IDLE = 30.0
 _LOOKS, _SILENT = 2.0, 8.0
 #: Workers that end one after another before they are ready, until the pool gives up.
 _STARTS = 3
-
-
-class Member:
-    """An actor."""
-
-    def __init__(self, actor: Any, now: float) -> None:
-        self.actor = actor
-        self.pid = 0
-        self.sent: dict[int, Call] = {}
-        #: It takes calls.
-        self.ready = False
-        #: It takes no more, and ends after those that it has,
-        self.retired = False
-        #: or has ended.
-        self.over = False
-        #: Cancelled calls of which it has heard.
-        self.stopping: set[int] = set()
-        self.why = ""
-        self.idle_since = now
-        #: Calls that it was sent, ever.
-        self.calls = 0
 
 
 class RayWorkers(Engine, abc.ABC):
@@ -119,7 +93,7 @@ class RayWorkers(Engine, abc.ABC):
     async def _connect_now(self) -> None:
         settings = self._settings
         try:
-            self._hello = _hello(settings)
+            self._hello = hello(settings)
             await asyncio.to_thread(cluster.join, settings.address, settings.connect_timeout)
         except Exception as error:
             self._state = ""
@@ -128,7 +102,7 @@ class RayWorkers(Engine, abc.ABC):
             return
         self._state = "connected"
         self._heard = time.monotonic()
-        self._class = _remote_class(settings)
+        self._class = actors(settings)
         self._loop.call_later(_LOOKS, self._look_after)
         if self._closing:
             self._leave_cluster()
@@ -307,33 +281,3 @@ class RayWorkers(Engine, abc.ABC):
 
     def _empty(self) -> bool:
         return not self.members and self._state == ""
-
-
-def _hello(settings: "RaySettings") -> bytes:
-    """What a worker is to know before its first call."""
-    prepared: dict[str, Any] = spawn.get_preparation_data(f"{settings.name} worker")
-    wanted = {
-        key: prepared[key] for key in ("sys_path", "init_main_from_name", "init_main_from_path") if key in prepared
-    }
-    try:
-        runtime = pickle.dumps(settings.runtime, 5)
-    except Exception as error:
-        raise NoWorkers(f"runtime={settings.runtime!r} cannot be pickled: write a function in a module") from error
-    return pickle.dumps((wanted, runtime, logging.getLogger().level), 5)
-
-
-def _remote_class(settings: "RaySettings") -> Any:
-    """The actor's class, with what it asks of its node. Ray repeats no call, and starts no actor anew."""
-    resources = dict(settings.resources)
-    options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": settings.per_worker + 16}
-    for ours, theirs in (("CPU", "num_cpus"), ("GPU", "num_gpus"), ("memory", "memory")):
-        if ours in resources:
-            options[theirs] = resources.pop(ours)
-    options.setdefault("num_cpus", 1)
-    return cluster.ray().remote(resources=resources, **options)(Actor)
-
-
-def words(error: BaseException | None) -> str:
-    """How a worker has ended, by what Ray says of it: its first line and its last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(dict.fromkeys((lines[0], lines[-1]))) if lines else type(error).__name__

@@ -24,7 +24,7 @@ class _Forward(logging.handlers.QueueHandler):
         fields = {**record.__dict__, "msg": record.getMessage()[:TEXT], "message": None, "args": None}
         try:
             body = pickle.dumps(fields, 5)
-        except Exception:  # what of it cannot be pickled is left out
+        except Exception:  # the fields that cannot be pickled are left out
             plain = {key: value for key, value in fields.items() if isinstance(value, (str, int, float, type(None)))}
             body = pickle.dumps(plain, 5)
         if len(body) < FRAMES:

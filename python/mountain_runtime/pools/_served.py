@@ -147,7 +147,7 @@ class Served:
 
 def hosted(make: Callable[[], Runtime] | None) -> Runtime:
     """The runtime of a worker. Raises ConfigError for what makes none."""
-    made: object = Runtime() if make is None else make()
+    made: Any = Runtime() if make is None else make()
     if not isinstance(made, Runtime):
         raise ConfigError(f"runtime= gave {made!r}: it must make a Runtime")
     return made
