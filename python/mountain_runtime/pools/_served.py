@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar, copy_context
 from typing import Any, cast
 
-from .._effect.remote import Remote, find
+from .._effect.remote import Remote
 from .._effect.stoppable import Stoppable, begun_here
 from .._runtime.runtime import Runtime
 from .._tasks.exits import EXITS
@@ -27,7 +27,7 @@ from ._failures import packed as packed_error
 from ._frames import Kind
 from ._functions import came_back, watch
 from ._packing import Packed, pack, unpack_pieces
-from ._work import enter
+from ._work import enter, found
 
 __all__ = ["Served", "hosted"]
 
@@ -83,8 +83,8 @@ class Served:
         watcher: asyncio.Task[None] | None = None
         end, memory = End.ERROR, list[pickle.PickleBuffer]()
         try:
-            module, qualname, meta, arguments = envelope(memoryview(packet)[HEAD.size :])
-            remote = find(module, qualname)
+            module, qualname, version, meta, arguments = envelope(memoryview(packet)[HEAD.size :])
+            remote = found(module, qualname, version)
             if remote.threads:
                 watcher = asyncio.create_task(watch(begun, lambda: self._say(Kind.STUCK, str(number).encode())))
             args, kwargs = unpack_pieces(arguments, pieces)

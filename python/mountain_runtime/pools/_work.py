@@ -17,7 +17,7 @@ from ._packing import unpack
 if TYPE_CHECKING:
     from ._frames import Kind
 
-__all__ = ["Tells", "Work", "call", "enter", "took"]
+__all__ = ["Tells", "Work", "call", "enter", "found", "took"]
 
 #: Seconds by which a limit of the caller's is later here: it is the caller's own that ends the call.
 _SLACK = 0.1
@@ -65,20 +65,26 @@ class Work:
 
     def find(self) -> Remote:
         """Its function, of the version that its caller has."""
-        self.remote = remote = self.remote or find(self.module, self.qualname)
-        if differ(remote.version, self.version):
-            raise NoWorkers(
-                f"the call was not started: worker {os.getpid()} has another version of module '{self.module}' than "
-                "the program. It was edited since the program began, or the worker has another copy: start the program "
-                "again",
-                effect=remote.name,
-            )
+        self.remote = remote = found(self.module, self.qualname, self.version)
         return remote
 
     def take(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Its arguments."""
         fd, self.fd = self.fd, None
         return cast("tuple[tuple[Any, ...], dict[str, Any]]", unpack(self.arguments, fd))
+
+
+def found(module: str, qualname: str, version: int) -> Remote:
+    """A function, of the version that its caller has."""
+    remote = find(module, qualname)
+    if differ(remote.version, version):
+        raise NoWorkers(
+            f"the call was not started: worker {os.getpid()} has another version of module '{module}' than "
+            "the program. It was edited since the program began, or the worker has another copy: start the program "
+            "again",
+            effect=remote.name,
+        )
+    return remote
 
 
 def took(began: float) -> int:
