@@ -154,9 +154,8 @@ def waste_in(output: str) -> int:
 
 
 def count(root: Path) -> tuple[Groups, int, int]:
-    """The groups of duplicates, the bytes they waste and the number of files, found by hashing every file."""
-    contents: defaultdict[str, dict[tuple[int, int], list[str]]] = defaultdict(lambda: defaultdict(list))
-    sizes: dict[str, int] = {}
+    """The groups of duplicates, the bytes they waste and the number of files, found by hashing all of one size."""
+    by_size: defaultdict[int, list[tuple[str, tuple[int, int]]]] = defaultdict(list)
     files = 0
     for folder, _, names in os.walk(root):
         for path in (os.path.join(folder, name) for name in names):
@@ -164,13 +163,20 @@ def count(root: Path) -> tuple[Groups, int, int]:
             if os.path.islink(path) or not os.path.isfile(path) or not about.st_size:
                 continue
             files += 1
+            by_size[about.st_size].append((path, (about.st_dev, about.st_ino)))
+    groups: set[frozenset[str]] = set()
+    wasted = 0
+    for size, found in by_size.items():
+        contents: defaultdict[str, defaultdict[tuple[int, int], list[str]]] = defaultdict(lambda: defaultdict(list))
+        for path, inode in found if len(found) > 1 else ():
             try:
                 with open(path, "rb") as file:
                     content = hashlib.file_digest(file, "sha256").hexdigest()
             except PermissionError:
                 continue
-            contents[content][about.st_dev, about.st_ino].append(path)
-            sizes[content] = about.st_size
-    several = {content: names for content, names in contents.items() if len(names) > 1}
-    groups = {frozenset(min(same) for same in names.values()) for names in several.values()}
-    return groups, sum(sizes[content] * (len(names) - 1) for content, names in several.items()), files
+            contents[content][inode].append(path)
+        for same in contents.values():
+            if len(same) > 1:
+                groups.add(frozenset(min(names) for names in same.values()))
+                wasted += size * (len(same) - 1)
+    return groups, wasted, files
