@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,3 +128,41 @@ async def test_calls_are_counted_by_their_ends(tmp_path: Path) -> None:
     now = all_ends()
     assert [after - then for after, then in zip(now, before, strict=True)] == [3, 1, 1, 1, 1]
     assert of_pool("lost_total") == lost + 1
+
+
+FORKS = """
+import asyncio, os, re
+from mountain_runtime import On, _native, blocking, pools
+
+pool = pools.Processes(1, name="forked")
+
+@blocking(On(pool))
+def one() -> int:
+    return 1
+
+def workers():
+    text = _native.metrics_text(openmetrics=True)
+    return re.search(r'^mountain_pool_workers{pool="forked"} (\\d+)$', text, re.MULTILINE)[1]
+
+async def main():
+    async with pool:
+        await one()
+        while workers() != "1":
+            await asyncio.sleep(0.01)
+        if (child := os.fork()) == 0:
+            os.write(1, f"child {workers()}\\n".encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        print("parent", workers())
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_a_forked_child_has_no_workers(tmp_path: Path) -> None:
+    (tmp_path / "forks.py").write_text(FORKS)
+    ran = subprocess.run(
+        [sys.executable, "forks.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.stdout, ran.stderr) == ("child 0\nparent 1\n", "")
