@@ -39,9 +39,12 @@ def eager_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and every program that they start as well.
+# A shell that starts the tests in the background has them ignore Ctrl-C and Ctrl-\, and so every program that they
+# start: one that waits for its end by such a key would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 PLAIN: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
 BOTH: dict[str, LoopFactory] = PLAIN | {"uvloop": uvloop.new_event_loop}
