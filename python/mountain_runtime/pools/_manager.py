@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Manager"]
 
 #: Calls that a worker keeps beside those at work, and the seconds up to which calls count as short.
-_AHEAD, _SHORT = 128, 0.0005
+_AHEAD, _SHORT = 32, 0.0005
 #: Seconds after which calls that wait at a worker are asked back.
 _STUCK = 0.02
 
