@@ -1,5 +1,6 @@
 """Makes small copies of pictures on all cores: `python examples/thumbnails/main.py PICTURES THUMBNAILS [--size 96]`.
 
+Where `RAY_ADDRESS` is that of a Ray cluster, the cores are the cluster's: the files stay here, their contents travel.
 PNG files of 8 bits a channel and PPM files become PNG files, read and written without a library. A picture whose worker
 is lost, by `kill -9` or for want of memory, is made again by another one. Stopped by Ctrl-C, it goes on the next time.
 `--check` makes each thumbnail once more, in this process alone, and compares. Exit codes: 0, all are there; 1, some
@@ -7,6 +8,7 @@ could not be made, or differ; 130, stopped.
 """
 
 import argparse
+import os
 import re
 import struct
 import sys
@@ -21,7 +23,10 @@ from mountain_runtime import On, Retry, Runtime, Shutdown, Timeout, amap, blocki
 from mountain_runtime.errors import MountainError, ShuttingDown, WorkerLost
 
 #: A worker imports this module and finds the function by its name: the pool is made where the module is.
-pool: pools.Pool = pools.Processes(name="thumbnails")
+address = os.environ.get("RAY_ADDRESS")
+pool: pools.Pool = (
+    pools.Ray(address, workers=(2, 8), name="thumbnails") if address else pools.Processes(name="thumbnails")
+)
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: Channels by a PNG's kind of colour: grey, RGB, grey and RGB with an alpha channel.

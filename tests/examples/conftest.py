@@ -1,9 +1,11 @@
-"""Programs that ran in this process go when their test ends."""
+"""Programs that ran in this process go when their test ends; a cluster for those that have one."""
 
 import gc
 from collections.abc import Iterator
 
 import pytest
+
+from tests.pools.ray.head import Head
 
 
 @pytest.fixture(autouse=True)
@@ -11,3 +13,20 @@ def gone() -> Iterator[None]:
     """Other tests count the timers of the process: those of a program's policies go with it."""
     yield
     gc.collect()
+
+
+@pytest.fixture(scope="session")
+def two_cpus() -> Iterator[Head]:
+    """A cluster with room for two workers."""
+    made = Head(cpus=2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def cluster(two_cpus: Head, monkeypatch: pytest.MonkeyPatch) -> Head:
+    """The same, in the environment of the programs that a test starts."""
+    monkeypatch.setenv("RAY_ADDRESS", two_cpus.address)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", two_cpus.token)
+    return two_cpus

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -118,15 +118,33 @@ def printing(program: "subprocess.Popen[str]") -> Iterator[list[str]]:
 
 def workers_of(pid: int) -> dict[int, str]:
     """The worker processes of a program, with their states: `R` for one that computes."""
-    found: dict[int, str] = {}
-    for file in Path("/proc").glob("[0-9]*/stat"):
+    return {each: state for each, (parent, state) in processes(b"pools._worker").items() if parent == pid}
+
+
+def workers_on(folder: Path) -> dict[int, str]:
+    """The workers on a Ray node that was started in a folder, with their states: `R` where a thread of one computes."""
+    nodes = processes(b"raylet/raylet", os.fsencode(folder))
+    return {each: state for each, (parent, state) in processes(b"ray::Actor").items() if parent in nodes}
+
+
+def processes(*words: bytes) -> dict[int, tuple[int, str]]:
+    """Processes with these words in their command lines: the parent of each, and `R` where a thread of it computes."""
+    found: dict[int, tuple[int, str]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            state, parent = file.read_text().rpartition(")")[2].split()[:2]
-            if int(parent) == pid and b"pools._worker" in file.with_name("cmdline").read_bytes():
-                found[int(file.parent.name)] = state
-        except OSError:  # it has ended meanwhile
+            command = (folder / "cmdline").read_bytes()
+            if all(word in command for word in words):
+                about = [file.read_text().rpartition(")")[2].split() for file in folder.glob("task/*/stat")]
+                states = {state for state, *_ in about}
+                found[int(folder.name)] = int(about[0][1]), "R" if "R" in states else min(states)
+        except (OSError, IndexError):  # it has ended meanwhile
             continue
     return found
+
+
+def without_notices(lines: Iterable[str]) -> list[str]:
+    """Without what Ray prints among a program's lines, such as that a worker of it has died."""
+    return [line for line in lines if "(raylet)" not in line]
 
 
 def real_path(shown: str) -> str:

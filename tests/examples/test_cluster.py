@@ -3,23 +3,31 @@
 import hashlib
 import os
 import signal
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
-from tests.examples.support import PROGRAMS, execute, finish, printing, start, until, workers_of
-
-pytestmark = pytest.mark.processes
+from tests.examples.support import (
+    PROGRAMS,
+    execute,
+    finish,
+    printing,
+    start,
+    until,
+    without_notices,
+    workers_of,
+    workers_on,
+)
+from tests.pools.ray.head import Head
 
 FILES = 24
 #: Runs the program as its users do: its module is imported, here and by the workers.
 MAIN = "import asyncio, sys, cluster; asyncio.run(cluster.main(sys.argv[1]))"
 
 
-@pytest.fixture(params=["processes"])
-def _engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment by which the program knows where its workers are."""
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+@pytest.fixture(autouse=True)
+def _program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(PROGRAMS))
 
 
@@ -40,21 +48,45 @@ def check(files: Path, printed: list[str], *, lost: int) -> None:
     assert last.endswith(f", running=0, waiting=0, lost={lost})")
 
 
-@pytest.mark.usefixtures("_engine")
-def test_every_file_has_its_digest(files: Path) -> None:
+def runs(files: Path) -> None:
     code, output, said = execute("-W", "error", "-c", MAIN, files)
     assert (code, said) == (0, "")
     check(files, output.splitlines(), lost=0)
 
 
-@pytest.mark.usefixtures("_engine")
-def test_what_a_killed_worker_had_runs_again(files: Path) -> None:
+def runs_though_a_worker_is_killed(files: Path, pool: str, workers: Callable[[int], Iterable[int]]) -> None:
+    """`workers` finds those of a program."""
     program = start("-W", "error", "-c", MAIN, files)
     with printing(program) as printed:
         until(lambda: len(printed) >= 2, program)
-        killed = max(workers_of(program.pid))
+        killed = max(workers(program.pid))
         os.kill(killed, signal.SIGKILL)
     code, _, said = finish(program)
     assert code == 0, said
-    assert f"worker {killed} of pool 'processes' is lost" in said
-    check(files, printed, lost=1)
+    assert f"worker {killed} of pool '{pool}' is lost" in said
+    check(files, without_notices(printed), lost=1)
+
+
+class TestProcesses:
+    pytestmark = pytest.mark.processes
+
+    @pytest.fixture(autouse=True)
+    def _no_cluster(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    def test_every_file_has_its_digest(self, files: Path) -> None:
+        runs(files)
+
+    def test_what_a_killed_worker_had_runs_again(self, files: Path) -> None:
+        runs_though_a_worker_is_killed(files, "processes", workers_of)
+
+
+class TestRay:
+    pytestmark = pytest.mark.ray
+
+    @pytest.mark.usefixtures("cluster")
+    def test_every_file_has_its_digest(self, files: Path) -> None:
+        runs(files)
+
+    def test_what_a_killed_worker_had_runs_again(self, files: Path, cluster: Head) -> None:
+        runs_though_a_worker_is_killed(files, "ray", lambda _: workers_on(cluster.folder))

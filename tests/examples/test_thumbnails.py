@@ -1,22 +1,37 @@
-"""Thumbnails of real files on worker processes: what they are, and workers that are killed while they compute."""
+"""Thumbnails of real files on worker processes and on Ray: what they are, and workers that are killed at work."""
 
 import os
 import random
+import re
 import runpy
 import signal
 import struct
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.examples.support import THUMBNAILS, execute, finish, interrupt, printing, start, until, workers_of
+from tests.examples.support import (
+    THUMBNAILS,
+    execute,
+    finish,
+    interrupt,
+    printing,
+    start,
+    until,
+    without_notices,
+    workers_of,
+    workers_on,
+)
+from tests.pools.ray.head import Head
 
 pytestmark = pytest.mark.processes
 
 PROGRAM = runpy.run_path(str(THUMBNAILS))
 thumbnail: Callable[[bytes, int], bytes] = PROGRAM["thumbnail"]
+AGAIN = "again, as its worker was lost: "
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -137,37 +152,57 @@ def many(folder: Path, count: int) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def test_a_killed_workers_picture_is_made_again_and_is_the_same(tmp_path: Path) -> None:
-    pictures, made = many(tmp_path / "pictures", 24), tmp_path / "made"
-    program = start("-W", "error", THUMBNAILS, tmp_path / "pictures", made)
+def killed_and_made_again(folder: Path, workers: Callable[[int], Mapping[int, str]], count: int, pause: float) -> None:
+    """Kills workers at work until the program says that it makes a picture again.
+
+    `workers` finds those of a program, and `pause` is how many seconds may go by until the program knows of a kill.
+    """
+    pictures, made = many(folder / "pictures", count), folder / "made"
+    program = start("-W", "error", THUMBNAILS, folder / "pictures", made)
     killed: set[int] = set()
+    last = 0.0
 
     def kill_one_at_work() -> bool:
         """A worker that computes has a picture, but for the moments in which it takes or gives one."""
-        if printed:
+        nonlocal last
+        if without_notices(printed):
             return True
-        at_work = [pid for pid, state in workers_of(program.pid).items() if state == "R" and pid not in killed]
-        if at_work and len(killed) < len(list(made.glob("*.png"))):
+        at_work = [pid for pid, state in workers(program.pid).items() if state == "R" and pid not in killed]
+        if at_work and len(killed) * 8 < len(list(made.glob("*.png"))) and time.monotonic() - last > pause:
             oldest = min(at_work)  # and none that is only about to start
             os.kill(oldest, signal.SIGKILL)
             killed.add(oldest)
+            last = time.monotonic()
         return False
 
     with printing(program) as printed:
         until(kill_one_at_work, program)
     code, _, said = finish(program)
     assert code == 0, said
-    again = {line.rpartition(": ")[2] for line in printed if line.startswith("again, as its worker was lost: ")}
+    lines = without_notices(printed)
+    again = {line.rpartition(": ")[2] for line in lines if line.startswith(AGAIN)}
     assert again
     assert again <= {f"{path}\n" for path in pictures}
-    assert printed[-2:] == [
-        "24 to make, 0 were there, 0 could not be made\n",
+    assert lines[-2:] == [
+        f"{count} to make, 0 were there, 0 could not be made\n",
         f"{len(killed)} workers lost, {len(again)} pictures made again\n",
     ]
     for path in pictures:
         assert (made / f"{path.name}.png").read_bytes() == thumbnail(path.read_bytes(), 96)
-    for pid in killed:
-        assert f"worker {pid} of pool 'thumbnails' is lost" in said
+    lost = [int(pid) for pid in re.findall(r"worker (\d+) of pool 'thumbnails' is lost", said)]
+    assert len(lost) == len(killed)
+    assert set(lost) <= {*killed, 0}, "a worker that is killed as it starts has no pid yet"
+
+
+def test_a_killed_workers_picture_is_made_again_and_is_the_same(tmp_path: Path) -> None:
+    killed_and_made_again(tmp_path, workers_of, 24, 0)
+
+
+@pytest.mark.ray
+def test_on_a_cluster_too(tmp_path: Path, cluster: Head) -> None:
+    killed_and_made_again(tmp_path, lambda _: workers_on(cluster.folder), 80, 3)
+    code, output, _ = execute("-W", "error", THUMBNAILS, tmp_path / "pictures", tmp_path / "made", "--check")
+    assert (code, output.splitlines()[-1]) == (0, "80 checked, 0 differ")
 
 
 def test_ctrl_c_keeps_whole_thumbnails_and_the_next_run_goes_on(tmp_path: Path) -> None:

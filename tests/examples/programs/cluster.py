@@ -7,11 +7,11 @@ from mountain_runtime import On, Retry, Timeout, amap, blocking, fs, pools
 from mountain_runtime.errors import WorkerLost
 
 address = os.environ.get("RAY_ADDRESS")
-pool: pools.Pool = pools.Ray(address, workers=(2, 8)) if address else pools.Processes()  # type: ignore[attr-defined,unused-ignore]
+pool = pools.Ray(address, workers=(2, 8)) if address else pools.Processes()
 
 
 # It may run again where a worker was lost: say so, or get WorkerLost.
-@blocking(Timeout(60), Retry(on=WorkerLost, attempts=5), On(pool), Timeout(20))  # pyright: ignore[reportUnknownArgumentType]
+@blocking(Timeout(60), Retry(on=WorkerLost, attempts=5), On(pool), Timeout(20))
 def digest(data: bytes) -> str:
     return hashlib.pbkdf2_hmac("sha256", data, b"salt", 200_000).hex()
 
