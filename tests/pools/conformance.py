@@ -79,6 +79,19 @@ class Conformance:
         assert 0 < left <= 20.2
         assert urgent == int(Priority.HIGH)
 
+    async def test_they_do_not_go_along_with_the_next_call(self) -> None:
+        async def urgent() -> None:
+            async with deadline(20):
+                with priority(Priority.HIGH):
+                    await self.on["sees_limit"]()
+
+        await self.on["add"](1)
+        first = asyncio.ensure_future(urgent())
+        await asyncio.sleep(0)
+        others = await gather([self.on["sees_limit"]() for _ in range(2)])
+        await first
+        assert others == [(-1.0, int(Priority.NORMAL))] * 2
+
     async def test_the_cleanup_of_a_coroutine_is_awaited(self, tmp_path: Path) -> None:
         path = tmp_path / "mark"
         call = asyncio.ensure_future(self.on["waits"](str(path)))

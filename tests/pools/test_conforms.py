@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from . import on_processes
-from .conformance import OfProcesses
+from . import on_processes, on_threads
+from .conformance import Conformance, OfProcesses
 
 pytestmark = pytest.mark.processes
 
@@ -17,8 +17,9 @@ def _closed() -> Iterator[None]:
     yield
 
     async def close() -> None:
-        for pool in (on_processes.kinds.pair, on_processes.kinds.one):
-            await pool._close(5)
+        for kinds in (on_processes.kinds, on_threads.kinds):
+            for pool in (kinds.pair, kinds.one):
+                await pool._close(5)
 
     asyncio.run(close())
 
@@ -26,3 +27,10 @@ def _closed() -> Iterator[None]:
 class TestProcesses(OfProcesses):
     kinds = on_processes.kinds
     on = on_processes.functions
+
+
+class TestThreads(Conformance):
+    """The toy of docs/concepts/add-a-pool.md."""
+
+    kinds = on_threads.kinds
+    on = on_threads.functions

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mountain_runtime
 from mountain_runtime import errors, fs, http, pools, process, search, testing
+from mountain_runtime.pools._engine import Engine
 from tests.public.test_floors import BRIDGE_ROOMS, PACKAGE_ROOMS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,6 +127,25 @@ def test_each_page_for_who_moves_over_shows_both_programs_the_names_and_what_dif
         text = page.read_text()
         assert text.index('```py title="before.py"\n') < text.index('```python title="after.py"\n'), page
         assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Name to name", "What differs"], page
+
+
+def test_the_files_that_a_pool_touches_are_those_of_the_page() -> None:
+    page = (ROOT / "docs" / "concepts" / "add-a-pool.md").read_text()
+    paths = re.findall(r"`((?:rust|python|tests|docs)/[\w./]+)`", page)
+    assert len(paths) > 10
+    for kind in ("processes", "ray"):
+        for path in paths:
+            assert list(ROOT.glob(path.replace("NAME", kind).replace("pools/on_", "pools/**/on_"))), path
+
+
+def test_the_contract_of_pools_is_that_of_the_page() -> None:
+    page = (ROOT / "docs" / "concepts" / "add-a-pool.md").read_text()
+    own, used = page.partition("## What an engine promises")[2].partition("## What a worker's end")[0].split("And it")
+    rows = [row.partition(" | ")[0] for row in own.splitlines() if row.startswith("| `")]
+    promised = {name for row in rows for name in re.findall(r"`(\w+)", row)}
+    assert promised >= Engine.__abstractmethods__
+    for name in promised | {*re.findall(r"^\| `(?:self\.)?(\w+)\(", used, re.MULTILINE)}:
+        assert hasattr(Engine, name), name
 
 
 def files_of(variant: str, name: str, cls: str) -> set[str]:

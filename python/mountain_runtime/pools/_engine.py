@@ -15,9 +15,11 @@ One lock is held for all that other threads touch: the lanes, the inbox, and the
 import abc
 import asyncio
 import contextlib
+import functools
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import Any
 
 from .._native import Job
@@ -55,6 +57,8 @@ class Engine(Lanes, abc.ABC):
         self._left: list[str] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.SelectorEventLoop()
+        #: Of all steps on the thread: none sees the limit, the priority or the trace of a call that led to it.
+        self._context = Context()
         self.figures = Figures(name, self._loop, lambda: (*self.statistics(), self.waiting), lambda: self.lost)
         _shown.note(self)
         self._thread = threading.Thread(target=self._live, name=f"mountain-pool-{name}", daemon=True)
@@ -66,8 +70,8 @@ class Engine(Lanes, abc.ABC):
         """Hands waiting calls to workers, and starts workers for them."""
 
     @abc.abstractmethod
-    def _stop(self, call: Call) -> bool:
-        """Asks the call's worker to end it; with the lock held. False: no worker has it."""
+    def _stop(self, call: Call) -> None:
+        """Asks the worker that has the call, `call.member`, to end it; with the lock held."""
 
     @abc.abstractmethod
     def _start_all(self) -> None:
@@ -81,23 +85,17 @@ class Engine(Lanes, abc.ABC):
     def _close(self, seconds: float) -> None:
         """Cancels what is at work, and ends every worker; `_look_closed` is called with each that has ended."""
 
-    @abc.abstractmethod
     def _empty(self) -> bool:
         """Whether every worker has ended."""
-
-    @abc.abstractmethod
-    def statistics(self) -> tuple[int, int]:
-        """How many workers there are, and calls that they have. From any thread."""
+        return not self.members
 
     def rows(self) -> list[_shown.Row]:
         """Its workers, for the live page. From any thread."""
         return []
 
-    @abc.abstractmethod
     def abandon(self) -> None:
         """In a forked child: closes its copies of what the parent has of its workers."""
 
-    @abc.abstractmethod
     def _end(self) -> None:
         """The thread ends."""
 
@@ -138,8 +136,12 @@ class Engine(Lanes, abc.ABC):
     def _wake(self) -> None:
         if not self._woken:
             self._woken = True
-            with contextlib.suppress(RuntimeError):  # it has closed, and then answers late
-                self._loop.call_soon_threadsafe(self._look)
+            self._hand(self._look)
+
+    def _hand(self, step: Callable[..., object], *args: object) -> None:
+        """Has a step done on the engine's thread, from any other."""
+        with contextlib.suppress(RuntimeError):  # it has ended, and answers late
+            self._loop.call_soon_threadsafe(functools.partial(step, *args), context=self._context)
 
     # -- on its thread -------------------------------------------------------------------------------------------------
 
@@ -205,7 +207,9 @@ class Engine(Lanes, abc.ABC):
             call.asked = True
             if call.waits:
                 self._leave(call)
-            if not self._stop(call):
+            if call.member is not None and call.number in call.member.sent:
+                self._stop(call)
+            else:
                 self._cancelled(call)  # it waits, and is passed over, or its answer came meanwhile
 
     def _begin_close(self, seconds: float, job: Job) -> None:

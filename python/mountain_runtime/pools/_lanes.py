@@ -1,21 +1,39 @@
-"""The lanes of a pool: calls that wait for a worker, the most urgent next, each lane in the order of arrival."""
+"""The calls of a pool: those that wait in lanes, the most urgent next, each lane by arrival; and those of workers."""
 
 import threading
+from typing import Any, Protocol
 
 from .._native import Jobs
 from ._call import Call
 
-__all__ = ["Lanes"]
+__all__ = ["Holder", "Lanes"]
+
+
+class Holder(Protocol):
+    """A worker, as its engine sees it."""
+
+    #: The calls that it has, by number.
+    sent: dict[int, Call]
+    #: Calls that it was sent, ever.
+    calls: int
 
 
 class Lanes:
-    """Calls that wait. All but `waiting` is for those who hold the lock."""
+    """Calls that wait, and those that workers have. All but figures is for those who hold the lock."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         #: Calls that wait and are still wanted.
         self.waiting = 0
         self._jobs: Jobs[Call] = Jobs()
+        #: The workers, each a `Holder`.
+        self.members: list[Any] = []
+        self._number = 0
+
+    def statistics(self) -> tuple[int, int]:
+        """How many workers there are, and calls that they have. From any thread."""
+        members = list(self.members)
+        return len(members), sum(len(member.sent) for member in members)
 
     def _take(self) -> Call | None:
         """The next call that is still wanted."""
@@ -34,3 +52,10 @@ class Lanes:
     def _leave(self, call: Call) -> None:
         call.waits = False
         self.waiting -= 1
+
+    def _give(self, member: Holder, call: Call) -> None:
+        """A worker has it from now on, under the next number: those of a later call are higher."""
+        self._number += 1
+        call.number, call.member = self._number, member
+        member.sent[call.number] = call
+        member.calls += 1

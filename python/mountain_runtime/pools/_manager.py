@@ -40,7 +40,6 @@ class Manager(Workers):
 
     def __init__(self, settings: "Settings") -> None:
         super().__init__(settings)
-        self._number = 0
         #: Seconds that the calls of each function take, of late.
         self._took: dict[Remote, float] = {}
         self.begin()
@@ -66,12 +65,6 @@ class Manager(Workers):
                 if member.ready and not member.sent and not member.out:
                     return member
         return None
-
-    def _give(self, member: Member, call: Call) -> None:
-        self._number += 1
-        call.number, call.member = self._number, member
-        member.sent[call.number] = call
-        member.calls += 1
 
     def _look(self) -> None:
         super()._look()
@@ -156,14 +149,11 @@ class Manager(Workers):
         else:
             self._loop.call_later(_STUCK, self._ask_back, member, member.begun())
 
-    def _stop(self, call: Call) -> bool:
+    def _stop(self, call: Call) -> None:
         """Step 4."""
-        member: Member | None = call.member
-        if member is None or call.number not in member.sent:
-            return False
+        member: Member = call.member
         self._send(member, frame(Kind.CANCEL, call.number))
         self._loop.call_later(GRACE, self._give_up, member, call.number, "did not end when it was cancelled")
-        return True
 
     def _read(self, member: Member) -> None:
         # Of one that has ended all that it sent; of others so much that each has its turn.

@@ -7,7 +7,6 @@
 3. A cancel is a message. A worker that takes no notice of it, or whose function does not stop, is killed.
 """
 
-import contextlib
 import functools
 import pickle
 import time
@@ -67,13 +66,9 @@ class RayEngine(RayWorkers):
         return min(open_to, key=lambda each: len(each.sent), default=None)
 
     def _send(self, member: Member, call: Call) -> None:
-        self._number += 1
-        number = call.number = self._number
-        call.member = member
-        member.sent[number] = call
-        member.calls += 1
+        self._give(member, call)
         reference = member.actor.call.remote(packet(call), *call.packed.pieces)
-        reference.future().add_done_callback(functools.partial(self._come_back, member, number))
+        reference.future().add_done_callback(functools.partial(self._come_back, member, call.number))
 
     def _come_back(self, member: Member, number: int, future: Any) -> None:
         """The answer of a call, on a thread of Ray's: the usual one is given to its caller from there."""
@@ -83,8 +78,7 @@ class RayEngine(RayWorkers):
             self._answer(member, number, answer)
             if not self.waiting and not member.retired:
                 return
-        with contextlib.suppress(RuntimeError):  # the engine has ended
-            self._loop.call_soon_threadsafe(self._answered, member, number, answer, error)
+        self._hand(self._answered, member, number, answer, error)
 
     def _answered(
         self, member: Member, number: int, answer: bytes | tuple[bytes, list[Any]] | None, error: BaseException | None
@@ -139,12 +133,8 @@ class RayEngine(RayWorkers):
 
     # -- step 3 --------------------------------------------------------------------------------------------------------
 
-    def _stop(self, call: Call) -> bool:
-        member: Member | None = call.member
-        if member is None or call.number not in member.sent:
-            return False
-        self._cancel_at(member, call.number)
-        return True
+    def _stop(self, call: Call) -> None:
+        self._cancel_at(call.member, call.number)
 
     def _cancel_at(self, member: Member, number: int) -> None:
         self._ask(member.actor.cancel.remote(number), self._has_heard, member, number)

@@ -10,7 +10,6 @@
 
 import abc
 import asyncio
-import contextlib
 import functools
 import time
 from collections.abc import Callable
@@ -51,7 +50,6 @@ class RayWorkers(Engine, abc.ABC):
         self._class: Any = None
         #: "": not yet; then "connecting", "connected", "leaving", "left".
         self._state = ""
-        self._number = 0
         self._failures = 0
         self._heard = time.monotonic()
         self.begin()
@@ -75,14 +73,6 @@ class RayWorkers(Engine, abc.ABC):
                 (f"pid {each.pid}", [call.remote.name for call in each.sent.values()], each.calls, 0)
                 for each in self.members
             ]
-
-    def _end(self) -> None: ...
-
-    def abandon(self) -> None: ...
-
-    def statistics(self) -> tuple[int, int]:
-        members = list(self.members)
-        return len(members), sum(len(member.sent) for member in members)
 
     # -- step 1 --------------------------------------------------------------------------------------------------------
 
@@ -156,8 +146,7 @@ class RayWorkers(Engine, abc.ABC):
         def done(future: Any) -> None:
             error: BaseException | None = future.exception()
             heard = functools.partial(hear, *about, future.result() if error is None else None, error)
-            with contextlib.suppress(RuntimeError):  # the engine has ended
-                self._loop.call_soon_threadsafe(heard)
+            self._hand(heard)
 
         reference.future().add_done_callback(done)
 

@@ -222,8 +222,8 @@ class Workers(Engine):
 
     def statistics(self) -> tuple[int, int]:
         """How many workers there are, and calls that they have. From any thread."""
-        members = list(self.members)
-        return len(members) + self._starting, sum(len(member.sent) for member in members)
+        workers, running = super().statistics()
+        return workers + self._starting, running
 
     def rows(self) -> list[_shown.Row]:
         """Its workers by their pids, with what they have begun."""
