@@ -1,4 +1,4 @@
-"""Worker processes: calls of functions on two of them, beside the executors that people use.
+"""Pools: calls of functions on two worker processes, beside the executors that people use, and on a worker of Ray's.
 
 Each pool is warm, with its workers started, but for the case `cold`.
 """
@@ -13,6 +13,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from time import perf_counter
 from typing import Any
 
+from benches import on_ray
 from benches.harness import OURS, OURS_TOO, Contest, Extra, Measure, Round, Sample, Samples, Scale, figures, optional
 from mountain_runtime import On, Priority, Timeout, blocking, gather, pools, priority
 
@@ -26,6 +27,7 @@ CASES: Mapping[str, tuple[str, ...]] = {
     "stop": ("pebble",),
     "priority-p99": (EXECUTOR,),
     "cold": (EXECUTOR,),
+    on_ray.CASE: (on_ray.ACTOR,),
 }
 
 WORKERS = 2
@@ -85,6 +87,8 @@ async def contests(scale: Scale, loop: str) -> AsyncGenerator[Contest, None]:
             yield _stop(scale, stoppable)
             yield _urgent(scale, peers[EXECUTOR])
     yield _cold(scale)
+    async for contest in on_ray.contests(scale):
+        yield contest
 
 
 class _Submits(Executor):

@@ -2,16 +2,20 @@
 
 import asyncio
 import json
+import subprocess
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benches/ is no part of the package
 
-from benches import compare, harness
+from benches import compare, harness, on_ray
 from benches.suites import SUITES
 from benches.table import table
+
+ROOT = Path(__file__).resolve().parents[2]
 
 POLICIES = {"tenacity", "stamina", "pyresilience", "hand-loop", "wait_for", "bare"}
 BRIDGES = {"pyo3-async-runtimes", "run_in_executor", "to_thread", "anyio", "create_task"}
@@ -66,6 +70,7 @@ PROMISED = {
         "stop": {"pebble"},
         "priority-p99": {"ProcessPoolExecutor"},
         "cold": {"ProcessPoolExecutor"},
+        "ray-call": {"a bare async actor"},
     },
     "lifecycle": {
         "start-stop": {"AsyncExitStack"},
@@ -118,6 +123,7 @@ EXTRAS = {
     ("chunked", "aiostream, ours with within"): "aiostream",
     ("chunked", "no lists"): "create_task",
     ("compute", "one core"): "ProcessPoolExecutor",
+    ("ray-call", "a bare async actor, ours a function"): "a bare async actor",
     ("item", "bare generator"): "asyncio.wait",
     ("open", "bare generator"): "asyncio.wait",
     ("hedge-idle", "no hedge"): "asyncio.wait",
@@ -146,6 +152,24 @@ ALWAYS = {
 }
 
 
+#: In a process of its own: one process has one connection to Ray.
+ON_RAY = """
+import asyncio, json
+from benches import compare, harness, on_ray
+
+async def main():
+    async for contest in on_ray.contests(harness.Scale.TINY):
+        print(json.dumps(compare.rows(await harness.measured("pools", "asyncio", contest))))
+
+asyncio.run(main())
+"""
+
+
+async def _nothing(_scale: harness.Scale) -> AsyncGenerator[harness.Contest, None]:
+    for contest in ():
+        yield contest
+
+
 def test_suites_cases_and_peers_are_those_that_were_promised() -> None:
     named = {suite: {case: set(peers) for case, peers in it.CASES.items()} for suite, it in SUITES.items()}
     assert named == PROMISED
@@ -153,7 +177,8 @@ def test_suites_cases_and_peers_are_those_that_were_promised() -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("suite", PROMISED)
-def test_a_tiny_run_gives_a_row_for_every_case_and_peer(suite: str) -> None:
+def test_a_tiny_run_gives_a_row_for_every_case_and_peer(suite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_ray, "contests", _nothing)  # it has a test of its own
     rows = compare.rows(compare.run([suite], "asyncio", harness.Scale.TINY))
     assert json.loads(json.dumps(rows)) == rows
     for row in rows:
@@ -167,6 +192,18 @@ def test_a_tiny_run_gives_a_row_for_every_case_and_peer(suite: str) -> None:
     assert {pair for pair in promised if pair[1] in ALWAYS} <= set(pairs) <= promised | set(EXTRAS)
     extras = {pair for pair, needs in EXTRAS.items() if needs in ALWAYS and pair[0] in PROMISED[suite]}
     assert extras <= set(pairs)
+
+
+@pytest.mark.ray
+def test_a_tiny_run_on_a_cluster_gives_its_rows() -> None:
+    ran = subprocess.run([sys.executable, "-c", ON_RAY], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    [rows] = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("[{")]
+    assert [(row["case"], row["peer"]) for row in rows] == [
+        ("ray-call", "a bare async actor"),
+        ("ray-call", "a bare async actor, ours a function"),
+    ]
+    assert all(row["ours"] > 0 for row in rows)
 
 
 def contest(answers: dict[str, str]) -> tuple[harness.Contest, list[str]]:
@@ -213,10 +250,9 @@ def test_a_peer_that_is_missing_is_named_once(capsys: pytest.CaptureFixture[str]
 
 def test_the_guide_to_performance_gives_the_figures_of_the_last_table() -> None:
     """Its rows are rows on asyncio, without the best rounds."""
-    root = Path(__file__).resolve().parents[2]
 
     def rows(path: str) -> list[list[str]]:
-        lines = (root / path).read_text().splitlines()
+        lines = (ROOT / path).read_text().splitlines()
         return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
 
     known = {
