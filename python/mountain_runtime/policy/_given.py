@@ -90,6 +90,8 @@ def way_to_policies(given: Any, owner: str = "effect") -> str:
         return f": policies go around a stream by {_name(given)}(...).under(...)"
     if inspect.isroutine(cast("object", given)):
         return f": a function comes after its policies, write {owner}(...)({_name(given)})"
+    if not isinstance(given, type) and callable(getattr(cast("object", given), "_call", None)):
+        return f": for a pool write {owner}(On(pool))"
     return ""
 
 

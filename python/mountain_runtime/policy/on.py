@@ -29,7 +29,7 @@ class On(Policy):
     _stateful: ClassVar[bool] = False
 
     def __init__(self, pool: "Pool") -> None:
-        if not callable(getattr(pool, "_call", None)):
+        if isinstance(pool, type) or not callable(getattr(pool, "_call", None)):
             raise ConfigError(f"On({shown(pool)}): must be a pool, such as pools.Processes()")
         self._pool = pool
 

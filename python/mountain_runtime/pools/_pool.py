@@ -18,6 +18,7 @@ from ..policy._forks import note
 from ..policy._numbers import count
 from ._call import made
 from ._engine import Engine
+from ._misused import PoolOnly
 
 if TYPE_CHECKING:
     from .._effect.remote import Remote
@@ -59,7 +60,7 @@ class Capabilities:
     writable: bool
 
 
-class Pool(AsyncBlock, abc.ABC):
+class Pool(AsyncBlock, PoolOnly, abc.ABC):
     """Workers that effects run on, by `On(pool)`.
 
     The first effect that needs one starts them, or `async with pool:` does. The runtime that they were started in
