@@ -136,6 +136,9 @@ class RayWorkers(Engine, abc.ABC):
 
     def _is_late(self, member: Member) -> None:
         if not member.pid and not member.over:
+            if any(each.ready for each in self.members):  # no room for more: the pool goes on with those it has
+                self._retire(member)
+                return
             self._failures = _STARTS
             limit = self._settings.start_timeout
             self._kill(member, f"none came within {limit:g} s: its cluster has no room for it, or is slow to start")
@@ -174,7 +177,7 @@ class RayWorkers(Engine, abc.ABC):
         if not asked:
             self.lost += 1
             log.warning("worker %d of pool '%s' is lost: %s", member.pid, self.name, why.splitlines()[-1])
-        if not member.pid or self._failures >= _STARTS:
+        if not asked and (not member.pid or self._failures >= _STARTS):
             self._failures += 1
             if self._failures >= _STARTS and not any(each.ready for each in self.members):
                 self._failures = 0
