@@ -63,6 +63,9 @@ class Actor:
         assert self._served is not None
         self._served.cancel(number)
 
+    async def hears(self) -> None:
+        """Says that the worker is there."""
+
     async def events(self) -> list[tuple[Kind, bytes]]:
         """Waits for what the worker has to say."""
         assert self._served is not None

@@ -7,16 +7,20 @@
 4. The last pool to leave disconnects. So does one that finds the head gone, before Ray ends the program.
 """
 
+import asyncio
+import atexit
 import contextlib
 import logging
 import os
 import socket
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import NoWorkers
 
-__all__ = ["alive", "join", "leave", "ray"]
+__all__ = ["alive", "aside", "connected", "end", "forked", "join", "leave", "ray"]
 
 _lock = threading.Lock()
 #: The pools that are connected, the address, and whether the connection is the program's own.
@@ -25,6 +29,17 @@ _address: str | None = None
 _own = False
 #: The process that has connected: a fork of it cannot use the connection.
 _pid = 0
+#: Ray's number for the connection, by which another one of the program's is told from it.
+_job: str | None = None
+#: A pool has found the head gone: the connection is to end before Ray ends the program.
+_gone = False
+#: An attempt to connect that was left behind.
+_late: threading.Thread | None = None
+#: Those that end actors, and the seconds that are left to them before the connection ends.
+_ending: set[threading.Thread] = set()
+_ENDS = 2.0
+#: What a forked child has of its parent's pools.
+_kept: list[object] = []
 
 
 def ray() -> Any:
@@ -37,39 +52,73 @@ def ray() -> Any:
 
 
 def join(address: str | None, seconds: float) -> None:
-    """Connects; blocks for so many seconds at most. Raises NoWorkers where it cannot."""
-    global _users, _address, _own, _pid
+    """Connects; blocks for twice so many seconds at most. Raises NoWorkers where it cannot."""
+    global _users, _address, _own, _pid, _job, _gone
     package = ray()
-    with _lock:
+    if not _lock.acquire(timeout=seconds):
+        raise NoWorkers(f"another pool of this process has been connecting to Ray for {seconds:g} s")
+    try:
         if _pid not in (0, os.getpid()):
             raise NoWorkers("this process is a fork of one that is connected to Ray: connect in one of them only")
         if _users:
             if address != _address:
                 raise NoWorkers(f"this process is connected to Ray at {_address}: it has one connection")
+            if _gone or not _same(package):
+                raise NoWorkers("its connection to Ray has ended, and another pool of this process is leaving it")
             _users += 1
             return
+        _await_late(seconds)
         if not (own := bool(package.is_initialized())):
             if address is not None:
                 _limited(lambda: _check(address, seconds), seconds, f"no head of Ray answers at {address}")
             where = "local" if address is None else address
-            _limited(lambda: _init(package, where), seconds, f"Ray at {where} does not take this process")
-        _users, _address, _own, _pid = 1, address, own, os.getpid()
+            refused = f"Ray at {where} does not take this process"
+            _limited(lambda: _init(package, where), seconds, refused, package.shutdown)
+        _users, _address, _own, _pid, _gone = 1, address, own, os.getpid(), False
+        _job = package.get_runtime_context().get_job_id()
+    finally:
+        _lock.release()
 
 
-def leave() -> None:
-    """Disconnects where no other pool is connected; blocks."""
-    global _users, _pid
+def leave(*, gone: bool = False) -> None:
+    """Disconnects where no other pool is connected; blocks. `gone`: the others find the head gone, too."""
+    global _users, _pid, _gone
+    until = time.monotonic() + _ENDS
+    for thread in list(_ending):
+        thread.join(max(until - time.monotonic(), 0.0))
     with _lock:
         _users -= 1
+        _gone = _gone or gone
         if not _users:
             _pid = 0
-            if not _own:
-                with contextlib.suppress(Exception):
-                    ray().shutdown()
+            with contextlib.suppress(Exception):
+                if not _own and _same(package := ray()):
+                    package.shutdown()
+
+
+def end(actor: Any, address: str | None) -> None:
+    """Ends an actor at once. On a thread, as Ray waits for a head that has gone."""
+
+    def run() -> None:
+        with contextlib.suppress(Exception):  # the connection has ended, and so do its actors
+            if connected() and alive(address, _ENDS):
+                ray().kill(actor, no_restart=True)
+        _ending.discard(thread)
+
+    thread = threading.Thread(target=run, name="mountain-ray", daemon=True)
+    _ending.add(thread)
+    thread.start()
+
+
+def connected() -> bool:
+    """Whether the connection is there that pools have joined: the program may have ended it, or made another."""
+    return _users > 0 and _same(ray())
 
 
 def alive(address: str | None, seconds: float) -> bool:
     """Whether the head is there; blocks for so many seconds at most."""
+    if _gone:
+        return False
     if address is None:
         return True  # its processes are children of this one
     host, port = _parts(address)
@@ -78,6 +127,54 @@ def alive(address: str | None, seconds: float) -> bool:
     except OSError:
         return False
     return True
+
+
+def forked(engine: object) -> None:
+    """In a forked child: the connection is the parent's, and its threads are not here. Ray's own step at exit would
+    wait for them, and so would the end of what an engine has: the child keeps it. A child that ends as those of
+    `multiprocessing` do ends in order; Ray's destructors may crash one that ends by `sys.exit`.
+    """
+    global _lock
+    _lock = threading.Lock()
+    _kept.append(engine)
+    if _users and not _own:
+        atexit.unregister(ray().shutdown)
+
+
+async def aside(step: Callable[[], object], undo: Callable[[], object] | None = None) -> None:
+    """Runs a step that blocks on a thread that the end of the program does not wait for. A cancel is at once; a step
+    that succeeds after it is undone.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: BaseException | None) -> None:
+        if ended.done():
+            if error is None and undo is not None:
+                threading.Thread(target=undo, name="mountain-ray", daemon=True).start()
+        elif error is None:
+            ended.set_result(None)
+        else:
+            ended.set_exception(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            step()
+        except BaseException as failure:
+            error = failure
+        try:
+            loop.call_soon_threadsafe(tell, error)
+        except RuntimeError:  # it has closed
+            if error is None and undo is not None:
+                undo()
+
+    threading.Thread(target=run, name="mountain-ray", daemon=True).start()
+    await ended
+
+
+def _same(package: Any) -> bool:
+    return bool(package.is_initialized()) and package.get_runtime_context().get_job_id() == _job
 
 
 def _parts(address: str) -> tuple[str, int]:
@@ -103,22 +200,43 @@ def _init(package: Any, where: str) -> None:
     package.init(where, logging_level=logging.ERROR, **settings)
 
 
-def _limited(step: Any, seconds: float, what: str) -> None:
-    """A step on a thread of its own, which is left behind when its time is over."""
+def _limited(step: Any, seconds: float, what: str, undo: Callable[[], object] | None = None) -> None:
+    """A step on a thread of its own, which is left behind when its time is over; one that succeeds later is undone."""
+    global _late
     failed: list[BaseException | None] = []
+    once = threading.Lock()
+    left = False
 
     def run() -> None:
+        error: BaseException | None = None
         try:
             step()
-        except BaseException as error:
+        except BaseException as failure:
+            error = failure
+        with once:
             failed.append(error)
-        else:
-            failed.append(None)
+        if left and error is None and undo is not None:
+            with contextlib.suppress(Exception):
+                undo()
 
     thread = threading.Thread(target=run, name="mountain-ray", daemon=True)
     thread.start()
     thread.join(seconds)
-    if not failed:
+    with once:
+        left = not failed
+    if left:
+        if undo is not None:
+            _late = thread
         raise NoWorkers(f"{what} within {seconds:g} s")
     if (error := failed[0]) is not None:
         raise NoWorkers(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _await_late(seconds: float) -> None:
+    """An attempt that was left behind ends before the next one begins: Ray connects a process once."""
+    global _late
+    if _late is not None:
+        _late.join(seconds)
+        if _late.is_alive():
+            raise NoWorkers(f"an earlier attempt to connect to Ray is under way, {seconds:g} s later, too")
+        _late = None

@@ -18,7 +18,7 @@ from ._call import Call
 from ._frames import Kind
 from ._packing import INLINE
 from ._ray_member import Member, words
-from ._ray_workers import RayWorkers
+from ._ray_watch import RayWatch
 from ._records import take
 
 __all__ = ["RayEngine"]
@@ -27,7 +27,7 @@ __all__ = ["RayEngine"]
 _GRACE = 2.0
 
 
-class RayEngine(RayWorkers):
+class RayEngine(RayWatch):
     """The calls of one pool, on their way to its actors and back."""
 
     def submit(self, call: Call) -> None:
@@ -58,6 +58,8 @@ class RayEngine(RayWorkers):
                 self._send(member, call)
         coming = sum(not member.ready and not member.retired for member in self.members)
         places = self._settings.most - sum(not member.retired for member in self.members)
+        if self.members and time.monotonic() < self._pause:
+            return
         for _ in range(min(places, -(-self.waiting // self._settings.per_worker) - coming)):
             self._start()
 
@@ -67,8 +69,15 @@ class RayEngine(RayWorkers):
 
     def _send(self, member: Member, call: Call) -> None:
         self._give(member, call)
-        reference = member.actor.call.remote(packet(call), *call.packed.pieces)
-        reference.future().add_done_callback(functools.partial(self._come_back, member, call.number))
+        number = call.number
+        try:
+            reference = member.actor.call.remote(packet(call), *call.packed.pieces)
+        except Exception as error:  # the connection has ended, or there is no room for large arguments
+            del member.sent[number]
+            self._failed(call, self._none(f": the call was not sent: {type(error).__name__}: {error}"))
+            self._wake()
+            return
+        reference.future().add_done_callback(functools.partial(self._come_back, member, number))
 
     def _come_back(self, member: Member, number: int, future: Any) -> None:
         """The answer of a call, on a thread of Ray's: the usual one is given to its caller from there."""
@@ -120,7 +129,7 @@ class RayEngine(RayWorkers):
         self._heard = time.monotonic()
         self._take_events(member, events)
         if not member.over:
-            self._ask(member.actor.events.remote(), self._told, member)
+            self._ask(member.actor.events, (), self._told, member)
 
     def _take_events(self, member: Member, events: list[tuple[Kind, bytes]]) -> None:
         for kind, body in events:
@@ -137,7 +146,7 @@ class RayEngine(RayWorkers):
         self._cancel_at(call.member, call.number)
 
     def _cancel_at(self, member: Member, number: int) -> None:
-        self._ask(member.actor.cancel.remote(number), self._has_heard, member, number)
+        self._ask(member.actor.cancel, (number,), self._has_heard, member, number)
         self._loop.call_later(_GRACE, self._give_up, member, number)
 
     def _has_heard(self, member: Member, number: int, _answer: None, error: BaseException | None) -> None:
@@ -146,5 +155,12 @@ class RayEngine(RayWorkers):
 
     def _give_up(self, member: Member, number: int) -> None:
         call = member.sent.get(number)
-        if call is not None and number not in member.stopping:
+        if call is None or member.over:
+            return
+        if number not in member.stopping:
             self._kill(member, f"'{call.remote.name}' did not end when it was cancelled")
+            return
+        # Its cleanup may take its time, in a worker that is there.
+        member.stopping.discard(number)
+        self._ask(member.actor.hears, (), self._has_heard, member, number)
+        self._loop.call_later(_GRACE, self._give_up, member, number)

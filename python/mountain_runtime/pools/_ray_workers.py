@@ -3,8 +3,7 @@
 1. The engine connects with the first call. What waits is refused where that fails.
 2. Actors are started while calls wait and there are fewer than allowed. One that does not start in time is ended; where
    no worker is left then, what waits is refused.
-3. Idle workers beyond the least number end. Where the head does not answer for a while, all workers are lost, and the
-   connection is given up, as Ray would end the program a minute later.
+3. A worker that is killed or lost ends for Ray, too, and one of which Ray does not say so in time ends all the same.
 4. A close ends each worker's runtime, then the workers, and leaves the cluster.
 """
 
@@ -31,10 +30,10 @@ log = _logs.logger("pools")
 
 #: Seconds until a worker that has not heard of a cancel is killed.
 _GRACE = 2.0
-#: Seconds without a call after which a worker beyond the least number ends.
-_IDLE = 30.0
-#: Seconds between two looks at idle workers and at the head, and for how long the head may not answer.
-_LOOKS, _SILENT = 2.0, 8.0
+#: Seconds in which Ray says that a worker which was killed has ended.
+_KILLED = 5.0
+#: Seconds until the next start after one that failed, where there are other workers.
+_PAUSE = 5.0
 #: Workers that end one after another before they are ready, until the pool gives up.
 _STARTS = 3
 
@@ -48,10 +47,14 @@ class RayWorkers(Engine, abc.ABC):
         self.members: list[Member] = []
         self._hello = b""
         self._class: Any = None
-        #: "": not yet; then "connecting", "connected", "leaving", "left".
+        #: "": not yet; then "connecting", "connected", "losing" all workers, "leaving".
         self._state = ""
         self._failures = 0
         self._heard = time.monotonic()
+        #: Until then no worker is started beside others.
+        self._pause = 0.0
+        self._connecting: asyncio.Task[None] | None = None
+        self._looking: asyncio.TimerHandle | None = None
         self.begin()
 
     @abc.abstractmethod
@@ -66,6 +69,10 @@ class RayWorkers(Engine, abc.ABC):
     def _cancel_at(self, member: Member, number: int) -> None:
         """Asks a call to end."""
 
+    @abc.abstractmethod
+    def _look_after(self) -> None:
+        """Looks at the workers and at the head, again and again."""
+
     def rows(self) -> list[Row]:
         """Its workers by their pids, with what they have. Their memory is another machine's, and not known."""
         with self.lock:
@@ -74,17 +81,25 @@ class RayWorkers(Engine, abc.ABC):
                 for each in self.members
             ]
 
+    def abandon(self) -> None:
+        cluster.forked(self)
+
     # -- step 1 --------------------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
         self._state = "connecting"
-        self._begin(self._connect_now())
+        self._connecting = self._loop.create_task(self._connect_now())
+        self._connecting.add_done_callback(self._gave_up)
+
+    def _gave_up(self, connecting: "asyncio.Task[None]") -> None:
+        if connecting.cancelled():
+            self._state = ""
+            self._look_closed()
 
     async def _connect_now(self) -> None:
-        settings = self._settings
         try:
-            self._hello = hello(settings)
-            await asyncio.to_thread(cluster.join, settings.address, settings.connect_timeout)
+            self._hello = hello(self._settings)
+            await cluster.aside(self._join_cluster, cluster.leave)
         except Exception as error:
             self._state = ""
             self._refuse_waiting(self._none(f": {error}"))
@@ -92,13 +107,16 @@ class RayWorkers(Engine, abc.ABC):
             return
         self._state = "connected"
         self._heard = time.monotonic()
-        self._class = actors(settings)
-        self._loop.call_later(_LOOKS, self._look_after)
+        self._look_after()
         if self._closing:
             self._leave_cluster()
         elif self._started:
             self._start_all()
         self._pump()
+
+    def _join_cluster(self) -> None:
+        self._class = actors(self._settings)
+        cluster.join(self._settings.address, self._settings.connect_timeout)
 
     # -- step 2 --------------------------------------------------------------------------------------------------------
 
@@ -113,10 +131,12 @@ class RayWorkers(Engine, abc.ABC):
         return sum(member.ready for member in self.members) >= max(self._settings.least, 1)
 
     def _start(self) -> None:
+        if not cluster.connected():  # Ray would start a cluster
+            return
         member = Member(self._class.remote(), time.monotonic())
         self.figures.starts(sum(not each.retired for each in self.members))
         self.members.append(member)
-        self._ask(member.actor.start.remote(self._hello), self._has_started, member)
+        self._ask(member.actor.start, (self._hello,), self._has_started, member)
         self._loop.call_later(self._settings.start_timeout, self._is_late, member)
 
     def _has_started(self, member: Member, answer: Any, error: BaseException | None) -> None:
@@ -130,7 +150,7 @@ class RayWorkers(Engine, abc.ABC):
             return
         member.ready, member.idle_since = not member.retired, time.monotonic()
         self._failures = 0
-        self._ask(member.actor.events.remote(), self._told, member)
+        self._ask(member.actor.events, (), self._told, member)
         self._look_started()
         self._pump()
 
@@ -143,15 +163,18 @@ class RayWorkers(Engine, abc.ABC):
             limit = self._settings.start_timeout
             self._kill(member, f"none came within {limit:g} s: its cluster has no room for it, or is slow to start")
 
-    def _ask(self, reference: Any, hear: Callable[..., object], *about: Any) -> None:
-        """Has `hear` called on this thread with the answer or the error."""
+    def _ask(self, method: Any, arguments: tuple[Any, ...], hear: Callable[..., object], *about: Any) -> None:
+        """Calls an actor's method, and has `hear` called on this thread with the answer or the error."""
 
         def done(future: Any) -> None:
             error: BaseException | None = future.exception()
             heard = functools.partial(hear, *about, future.result() if error is None else None, error)
             self._hand(heard)
 
-        reference.future().add_done_callback(done)
+        try:
+            method.remote(*arguments).future().add_done_callback(done)
+        except Exception as failure:  # the connection has ended
+            self._loop.call_soon(functools.partial(hear, *about, None, failure))
 
     # -- steps 3 and 4 -------------------------------------------------------------------------------------------------
 
@@ -161,9 +184,19 @@ class RayWorkers(Engine, abc.ABC):
             member.why = member.why or why
             member.ready, member.retired = False, True
         if not member.over:
-            cluster.ray().kill(member.actor, no_restart=True)
-            if not member.sent:
+            cluster.end(member.actor, self._settings.address)
+            if member.sent:
+                self._loop.call_later(_KILLED, self._lose, member, why)
+            else:
                 self._gone(member, why)
+
+    def _lose(self, member: Member, why: str) -> None:
+        """A worker that does not say so itself has ended, with the calls that it had."""
+        with self.lock:
+            sent, member.sent = list(member.sent.values()), {}
+            for call in sent:
+                self._failed(call, self._lost(call, member.pid, member.why or why))
+        self._gone(member, why)
 
     def _gone(self, member: Member, why: str) -> None:
         """A worker has ended."""
@@ -175,10 +208,12 @@ class RayWorkers(Engine, abc.ABC):
             self.members.remove(member)
         why = member.why = member.why or why
         if not asked:
+            cluster.end(member.actor, self._settings.address)  # it may be there, and only not be reached
             self.lost += 1
             log.warning("worker %d of pool '%s' is lost: %s", member.pid, self.name, why.splitlines()[-1])
         if not asked and (not member.pid or self._failures >= _STARTS):
             self._failures += 1
+            self._pause = time.monotonic() + _PAUSE
             if self._failures >= _STARTS and not any(each.ready for each in self.members):
                 self._failures = 0
                 self._refuse_waiting(self._none(f", as they do not start: {why}"))
@@ -187,37 +222,6 @@ class RayWorkers(Engine, abc.ABC):
         if self._closing and not self.members:
             self._leave_cluster()
         self._pump()
-
-    def _look_after(self) -> None:
-        """Step 3."""
-        if self._state != "connected" or self._closing:
-            return
-        self._begin(self._look_at_head())
-        now = time.monotonic()
-        spare = sum(not member.retired for member in self.members) - self._settings.least
-        for member in [each for each in self.members if each.ready and not each.sent]:
-            if spare > 0 and now - member.idle_since > _IDLE:
-                spare -= 1
-                self._retire(member)
-        self._loop.call_later(_LOOKS, self._look_after)
-
-    async def _look_at_head(self) -> None:
-        if await asyncio.to_thread(cluster.alive, self._settings.address, _LOOKS):
-            self._heard = time.monotonic()
-        elif time.monotonic() - self._heard > _SILENT and self._state == "connected":
-            self._lose_all("the head of its cluster does not answer")
-
-    def _lose_all(self, why: str) -> None:
-        self._state = "leaving"
-        for member in list(self.members):
-            with self.lock:
-                sent, member.sent = list(member.sent.values()), {}
-            for call in sent:
-                self._failed(call, self._lost(call, member.pid, why))
-            member.why = why
-            self._gone(member, why)
-        self._refuse_waiting(self._none(f": {why}"))
-        self._leave_cluster()
 
     def _retire(self, member: Member) -> None:
         """It takes no more calls, and ends after those that it has."""
@@ -230,7 +234,7 @@ class RayWorkers(Engine, abc.ABC):
         if member.over:
             return
         if member.pid:
-            self._ask(member.actor.stop.remote(), self._has_ended, member)
+            self._ask(member.actor.stop, (), self._has_ended, member)
         else:
             self._has_ended(member, None, None)
 
@@ -242,15 +246,17 @@ class RayWorkers(Engine, abc.ABC):
         late, events = last or ([], [])
         self._take_events(member, events)
         self._left += [f"{each} of worker {member.pid}" for each in late]
-        cluster.ray().kill(member.actor, no_restart=True)
+        cluster.end(member.actor, self._settings.address)
         self._gone(member, "")
 
     def _close(self, seconds: float) -> None:
         """Step 4."""
+        if self._connecting is not None:
+            self._connecting.cancel()
         for member in list(self.members):
+            self._retire(member)
             for number in list(member.sent):
                 self._cancel_at(member, number)
-            self._retire(member)
         self._loop.call_later(max(seconds - _GRACE, 0.0), self._end_all)
         if not self.members:
             self._leave_cluster()
@@ -260,13 +266,13 @@ class RayWorkers(Engine, abc.ABC):
             self._left.append(f"worker {member.pid}")
             self._kill(member, "it did not end with its pool")
 
-    def _leave_cluster(self) -> None:
-        if self._state in ("connected", "leaving"):
+    def _leave_cluster(self, *, gone: bool = False) -> None:
+        if self._state in ("connected", "losing"):
             self._state = "leaving"
-            self._begin(self._leave_now())
+            self._begin(self._leave_now(gone))
 
-    async def _leave_now(self) -> None:
-        await asyncio.to_thread(cluster.leave)
+    async def _leave_now(self, gone: bool) -> None:
+        await cluster.aside(lambda: cluster.leave(gone=gone))
         self._state = ""
         self._look_closed()
         self._pump()

@@ -31,8 +31,8 @@ from ._work import enter, found
 
 __all__ = ["Served", "hosted"]
 
-#: Events that wait to be heard; the oldest of more are left out.
-_EVENTS = 10_000
+#: Events that wait to be heard, and cancels of calls that are not here: the oldest of more are left out.
+_EVENTS, _EARLY = 10_000, 1000
 
 
 class Served:
@@ -41,9 +41,8 @@ class Served:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[int, asyncio.Task[Any]] = {}
-        #: The highest number of a call that has begun, and calls that were cancelled before.
-        self._last = 0
-        self._early: set[int] = set()
+        #: Calls that were cancelled before they came, or as they ended; the latest ones.
+        self._early: dict[int, None] = {}
         #: The context of calls: that of the runtime's block.
         self._context: list[tuple[ContextVar[Any], Any]] = []
         self._events: deque[tuple[Kind, bytes]] = deque(maxlen=_EVENTS)
@@ -74,9 +73,7 @@ class Served:
         for variable, value in self._context:
             variable.set(value)
         task = self._tasks[number] = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._last = max(self._last, number)
         if number in self._early:
-            self._early.discard(number)
             task.cancel()
         begun: list[Stoppable] = []
         begun_here.set(begun)
@@ -108,8 +105,10 @@ class Served:
         """Step 3. A function that does not stop ends with its worker, a coroutine when its cleanup has ended."""
         if (task := self._tasks.get(number)) is not None:
             task.cancel()
-        elif number > self._last:  # it overtook its call
-            self._early.add(number)
+        else:  # it overtook its call, or the answer: numbers do not come in order
+            self._early[number] = None
+            if len(self._early) > _EARLY:
+                del self._early[next(iter(self._early))]
 
     async def events(self) -> list[tuple[Kind, bytes]]:
         """Step 4. Gives what there is, as soon as there is something."""

@@ -1,0 +1,149 @@
+"""Workers on Ray that are killed, stopped, and held, and calls that are cancelled meanwhile."""
+
+import asyncio
+import contextlib
+import os
+import random
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mountain_runtime.errors import ShuttingDown, TimedOut
+from mountain_runtime.pools import _ray_engine, _ray_watch
+
+from . import killing
+from .killing import gone
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(name="on")
+async def attacked() -> AsyncIterator[Any]:
+    """The module with its functions, once the head is there."""
+    from . import attacked
+
+    yield attacked
+    for pool in (attacked.single, attacked.growing):
+        await pool._close(10)
+
+
+async def test_killed_workers_lose_what_they_had_and_no_more(tmp_path: Path) -> None:
+    ends = await killing.kills(tmp_path / "marks", 20, seed=1)
+    assert ends["value"] > ends["lost"] > 0
+
+
+@pytest.mark.parametrize("how", ["stops_itself", "holds_the_interpreter", "stops_in_its_cleanup"])
+async def test_a_worker_that_hears_nothing_is_ended_with_the_limit_of_its_call(
+    on: Any, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_ray_engine, "_GRACE", 0.5)
+    before = await on.pid()
+    began = time.monotonic()
+    with pytest.raises(TimedOut):
+        await (on.holds_the_interpreter(60) if how == "holds_the_interpreter" else getattr(on, how)())
+    assert time.monotonic() - began < 20
+    assert await on.pid() != before
+    assert await gone(before)
+
+
+async def test_values_that_arrive_with_the_cancel_harm_nothing(on: Any) -> None:
+    by_chance = random.Random(3)
+    await on.pid()
+    before = on.single.statistics().lost
+    large = os.urandom(1 << 20)
+    for number in range(60):
+        call = asyncio.ensure_future(on.takes(large if number % 3 else b"small"))
+        await asyncio.sleep(by_chance.random() * 0.004)  # real: the moments are the case
+        call.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await call
+    assert on.single.statistics().running == 0
+    assert on.single.statistics().lost == before
+    assert await on.takes(b"x") == 1
+
+
+async def test_the_cancel_of_a_large_call_that_a_small_one_overtakes_is_heard(on: Any) -> None:
+    await on.pid()
+    large = os.urandom(8 << 20)
+    for _ in range(3):
+        slow = asyncio.ensure_future(on.takes(large, 20))
+        await asyncio.sleep(0)
+        other = asyncio.ensure_future(on.waits(0))
+        await asyncio.sleep(0.002)  # real: both are on their way
+        slow.cancel()
+        began = time.monotonic()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+        assert time.monotonic() - began < 10
+        await other
+
+
+async def test_it_grows_while_calls_wait_and_shrinks_when_idle(on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_ray_watch, "IDLE", 0.5)
+    monkeypatch.setattr(_ray_watch, "LOOKS", 0.2)
+    lost = on.growing.statistics().lost
+    async with on.growing:
+        assert on.growing.statistics().workers == 1
+        pids = set(await asyncio.gather(*[on.sleeps(0.3) for _ in range(30)]))
+        assert len(pids) == 3
+        for _ in range(1000):
+            if on.growing.statistics().workers == 1:
+                break
+            await asyncio.sleep(0.02)  # real: they are idle for so long
+        statistics = on.growing.statistics()
+        assert (statistics.workers, statistics.running, statistics.waiting, statistics.lost - lost) == (1, 0, 0, 0)
+        assert await on.sleeps(0) in pids
+    assert await gone(*pids)
+
+
+async def test_two_pools_leave_one_connection_one_after_another(on: Any) -> None:
+    import ray
+
+    await asyncio.gather(on.pid(), on.sleeps(0))
+    await on.single._close(10)
+    assert ray.is_initialized()
+    assert await on.sleeps(0)
+    await asyncio.gather(on.growing._close(10), on.growing._close(10))
+    assert not ray.is_initialized()
+    assert await on.pid()  # a call starts it again
+
+
+async def test_a_close_while_it_connects_is_at_once(on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    gate = threading.Event()
+    connects = ray.init
+
+    def init(*arguments: Any, **named: Any) -> Any:
+        gate.wait(60)
+        return connects(*arguments, **named)
+
+    monkeypatch.setattr(ray, "init", init)
+    call = asyncio.ensure_future(on.pid())
+    await asyncio.sleep(0.3)  # real: it has come to the connection
+    began = time.monotonic()
+    await on.single._close(10)
+    assert time.monotonic() - began < 5
+    with pytest.raises(ShuttingDown):
+        await call
+    gate.set()
+    assert await on.pid()  # once the first attempt has ended
+
+
+async def test_threads_and_files_of_a_pool_end_with_it(on: Any, complaints: list[str]) -> None:
+    async def counts() -> tuple[int, int]:
+        async with on.single:
+            await on.pid()
+        return len(list(Path("/proc/self/task").iterdir())), len(list(Path("/proc/self/fd").iterdir()))
+
+    threads, files = await counts()  # Ray keeps some from its first connection on
+    for _ in range(3):
+        last = await counts()
+    assert last[0] <= threads + 4
+    assert last[1] <= files + 8  # a socket of Ray's each time
+    assert not [each for each in threading.enumerate() if each.name.startswith("mountain-")]
+    assert complaints == []

@@ -1,0 +1,112 @@
+"""Whole programs with a pool on Ray: their functions, forks, own connections and ends, and heads that go away."""
+
+from pathlib import Path
+
+import pytest
+
+from .programs import run
+
+pytestmark = pytest.mark.ray
+
+
+def test_functions_of_a_script_and_a_pool_that_it_leaves_open(tmp_path: Path) -> None:
+    said = run(tmp_path, """
+        async def main():
+            print(await add(1, 2))
+
+        if __name__ == "__main__":
+            asyncio.run(main())
+            time.sleep(2.5)  # real: the pool looks at its head meanwhile
+            print("end")
+    """)  # fmt: skip
+    assert (said.code, said.out) == (0, ["3", "end"]), said.err
+    assert said.quiet, said.err
+
+
+def test_a_fork_is_refused_and_its_parent_goes_on(tmp_path: Path) -> None:
+    said = run(tmp_path, """
+        async def in_child():
+            try:
+                await add(3)
+            except NoWorkers as error:
+                print("refused", "is a fork" in str(error))
+
+        def forks():
+            # Out of any loop: the child has one of its own.
+            if (child := os.fork()) == 0:
+                asyncio.run(in_child())
+                sys.stdout.flush()
+                os._exit(0)  # as multiprocessing does
+            print("child", os.waitpid(child, 0)[1])
+
+        async def once():
+            print(await add(1))
+
+        if __name__ == "__main__":
+            asyncio.run(once())
+            sys.stdout.flush()
+            forks()
+            asyncio.run(once())
+            print("end")
+    """)  # fmt: skip
+    assert (said.code, said.out) == (0, ["2", "refused True", "child 0", "2", "end"]), said.err
+    assert said.quiet, said.err
+
+
+def test_a_connection_and_actors_that_are_not_the_pools_live_on(tmp_path: Path) -> None:
+    said = run(tmp_path, """
+        async def main():
+            import ray
+
+            ray.init(address, logging_level="ERROR")
+
+            @ray.remote(num_cpus=0)
+            class Other:
+                def name(self):
+                    return "other"
+
+            other = Other.options(name="other", lifetime="detached", namespace="others").remote()
+            print(ray.get(other.name.remote()))
+            async with pool:
+                print(await add(1))
+            print(ray.is_initialized(), ray.get(other.name.remote()))
+            print(await add(2))
+            await pool._close(10)
+            ray.kill(other)
+            ray.shutdown()
+            print("end")
+
+        if __name__ == "__main__":
+            asyncio.run(main())
+    """)  # fmt: skip
+    assert (said.code, said.out) == (0, ["other", "2", "True other", "3", "end"]), said.err
+    assert said.quiet, said.err
+
+
+def test_a_program_that_ends_the_connection_loses_its_workers_and_goes_on(tmp_path: Path) -> None:
+    said = run(tmp_path, """
+        @blocking(On(pool))
+        def sleeps(seconds):
+            time.sleep(seconds)
+
+        async def main():
+            import ray
+
+            print(await add(1))
+            calls = [asyncio.ensure_future(sleeps(60)) for _ in range(2)]
+            await asyncio.sleep(0.5)  # real: the first is at work
+            ray.shutdown()
+            for call in calls:
+                try:
+                    await call
+                except (WorkerLost, NoWorkers) as error:
+                    print(type(error).__name__)
+            print(await add(2))
+            await pool._close(10)
+            print("end")
+
+        if __name__ == "__main__":
+            asyncio.run(main())
+    """)  # fmt: skip
+    assert (said.code, said.out) == (0, ["2", "WorkerLost", "NoWorkers", "3", "end"]), said.err
+    assert said.quiet, said.err
