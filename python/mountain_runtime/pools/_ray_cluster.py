@@ -38,7 +38,7 @@ _late: threading.Thread | None = None
 #: Those that end actors, and the seconds that are left to them before the connection ends.
 _ending: set[threading.Thread] = set()
 _ENDS = 2.0
-#: What a forked child has of its parent's pools.
+#: The engines of its parent's pools, in a forked child.
 _kept: list[object] = []
 
 

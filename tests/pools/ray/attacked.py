@@ -11,6 +11,9 @@ address = os.environ.get("MOUNTAIN_TEST_HEAD", "127.0.0.1:1")
 killed = pools.Ray(address, workers=2, connect_timeout=30, name="killed")
 single = pools.Ray(address, per_worker=2, connect_timeout=30, name="attacked")
 growing = pools.Ray(address, workers=(1, 3), connect_timeout=30, name="growing")
+elsewhere = pools.Ray(
+    address, workers=2, resources={"second": 1}, connect_timeout=30, start_timeout=20, name="elsewhere"
+)
 
 
 @blocking(On(killed))
@@ -68,5 +71,11 @@ def holds_the_interpreter(seconds: float) -> None:
 
 @blocking(On(growing))
 def sleeps(seconds: float) -> int:
+    time.sleep(seconds)  # real: it is at work
+    return os.getpid()
+
+
+@blocking(On(elsewhere))
+def sleeps_elsewhere(seconds: float) -> int:
     time.sleep(seconds)  # real: it is at work
     return os.getpid()

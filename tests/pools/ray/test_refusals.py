@@ -20,7 +20,7 @@ pytestmark = pytest.mark.ray
 
 
 async def refused(pool: pools.Ray, seconds: float) -> str:
-    """What its start says, within so many seconds; the next one says the same."""
+    """The words of a start, within so many seconds; the next one says the same."""
     said = []
     for _ in range(2):
         began = time.monotonic()

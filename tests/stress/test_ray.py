@@ -1,0 +1,78 @@
+"""Workers on Ray that are killed a hundred times, a node that goes away, and a head that is gone for minutes."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mountain_runtime.errors import NoWorkers, WorkerLost
+from tests.pools.ray import killing
+from tests.pools.ray.head import Head, Node
+from tests.pools.ray.programs import KILLS_IT, OWN_HEAD, run
+
+
+@pytest.fixture(name="head", scope="module", autouse=True)
+def one_head() -> Iterator[Head]:
+    monkeypatch = pytest.MonkeyPatch()
+    head = Head()
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", head.token)
+    monkeypatch.setenv("MOUNTAIN_TEST_HEAD", head.address)
+    yield head
+    head.close()
+    monkeypatch.undo()
+
+
+@pytest.mark.timeout(900)
+async def test_killed_workers_lose_what_they_had_and_no_more(tmp_path: Path) -> None:
+    ends = await killing.kills(tmp_path / "marks", 100, seed=2)
+    assert ends["value"] > ends["lost"] > 0
+
+
+@pytest.mark.timeout(300)
+def test_a_program_outlives_its_head_for_longer_than_ray_waits(tmp_path: Path) -> None:
+    said = run(tmp_path, KILLS_IT, seconds=200, before=OWN_HEAD, LIVES="110")
+    assert (said.code, said.out[-1]) == (0, "end"), said.err
+    assert said.quiet, said.err
+
+
+def second(head: Head) -> Node:
+    """A node with a resource of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="mr-ray-", dir="/tmp"))  # short: there are sockets within
+    return Node(
+        folder, f"--address={head.address}", "--node-ip-address=127.0.0.1", "--num-cpus=2",
+        '--resources={"second": 2}', "--object-store-memory=100000000", token=head.token,
+    )  # fmt: skip
+
+
+@pytest.mark.timeout(150)
+async def test_a_node_that_goes_away_is_its_workers_end(head: Head) -> None:
+    from tests.pools.ray import attacked
+
+    async def ends(call: Any) -> str:
+        try:
+            return str(await call)
+        except (WorkerLost, NoWorkers) as error:
+            return type(error).__name__
+
+    node = await asyncio.to_thread(second, head)
+    try:
+        await asyncio.gather(attacked.sleeps_elsewhere(0.5), attacked.sleeps_elsewhere(0.5))
+        calls = [asyncio.ensure_future(ends(attacked.sleeps_elsewhere(100))) for _ in range(2)]
+        await asyncio.sleep(0.5)  # real: they are at work
+    finally:
+        node.kill()
+    began = time.monotonic()
+    assert await asyncio.gather(*calls) == ["WorkerLost", "WorkerLost"]
+    assert time.monotonic() - began < 40
+    assert await ends(attacked.sleeps_elsewhere(0)) == "NoWorkers"
+    node = await asyncio.to_thread(second, head)
+    try:
+        assert await attacked.sleeps_elsewhere(0) > 0
+        await attacked.elsewhere._close(10)
+    finally:
+        node.kill()
