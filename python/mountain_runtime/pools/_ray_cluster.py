@@ -197,6 +197,7 @@ def _check(address: str, seconds: float) -> None:
 def _init(package: Any, where: str) -> None:
     """Step 2."""
     settings = {"include_dashboard": False} if where == "local" else {}
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it speaks before it looks at what follows
     package.init(where, logging_level=logging.ERROR, **settings)
 
 
