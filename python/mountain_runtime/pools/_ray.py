@@ -18,8 +18,8 @@ class Ray(Pool):
     """Workers on a Ray cluster, with the extra `ray`: one async actor a worker, with a whole Runtime.
 
     `address` is that of the cluster's head, such as "10.0.0.1:6379"; None starts a cluster of this machine. A program
-    that has called `ray.init` itself keeps its connection. Connecting may take `connect_timeout` seconds, and the first
-    worker `start_timeout`: then calls that wait are refused with `errors.NoWorkers`.
+    that has called `ray.init` itself keeps its connection. Connecting may take `connect_timeout` seconds, the start of
+    a cluster or of the first worker `start_timeout`: then calls that wait are refused with `errors.NoWorkers`.
 
     `workers` may be a pair: so many are kept, and so many there are at most while calls wait; a worker that has had
     none for half a minute ends. Each asks for `resources` of its node, by default one CPU. `per_worker` calls run on

@@ -2,7 +2,8 @@
 
 1. A TCP connection says whether there is a server, and a request whether it is a head of Ray's that takes our token:
    Ray itself tries for a minute, and then ends the program.
-2. `ray.init` connects, on a thread, as it blocks.
+2. `ray.init` connects, on a thread, as it blocks. The thread stays until the pools leave: the system ends the processes
+   of a local cluster with the thread that has started them.
 3. A connection that the program has made itself is used, and left to it.
 4. The last pool to leave disconnects. So does one that finds the head gone, before Ray ends the program.
 """
@@ -33,6 +34,8 @@ _pid = 0
 _job: str | None = None
 #: A pool has found the head gone: the connection is to end before Ray ends the program.
 _gone = False
+#: Set when the pools have left, for the thread that has connected.
+_left = threading.Event()
 #: An attempt to connect that was left behind.
 _late: threading.Thread | None = None
 #: Those that end actors, and the seconds that are left to them before the connection ends.
@@ -53,7 +56,7 @@ def ray() -> Any:
 
 def join(address: str | None, seconds: float) -> None:
     """Connects; blocks for twice so many seconds at most. Raises NoWorkers where it cannot."""
-    global _users, _address, _own, _pid, _job, _gone
+    global _users, _address, _own, _pid, _job, _gone, _left
     package = ray()
     if not _lock.acquire(timeout=seconds):
         raise NoWorkers(f"another pool of this process has been connecting to Ray for {seconds:g} s")
@@ -73,7 +76,8 @@ def join(address: str | None, seconds: float) -> None:
                 _limited(lambda: _check(address, seconds), seconds, f"no head of Ray answers at {address}")
             where = "local" if address is None else address
             refused = f"Ray at {where} does not take this process"
-            _limited(lambda: _init(package, where), seconds, refused, package.shutdown)
+            _left = threading.Event()
+            _limited(lambda: _init(package, where), seconds, refused, package.shutdown, _left)
         _users, _address, _own, _pid, _gone = 1, address, own, os.getpid(), False
         _job = package.get_runtime_context().get_job_id()
     finally:
@@ -94,6 +98,7 @@ def leave(*, gone: bool = False) -> None:
             with contextlib.suppress(Exception):
                 if not _own and _same(package := ray()):
                     package.shutdown()
+            _left.set()
 
 
 def end(actor: Any, address: str | None) -> None:
@@ -201,11 +206,20 @@ def _init(package: Any, where: str) -> None:
     package.init(where, logging_level=logging.ERROR, **settings)
 
 
-def _limited(step: Any, seconds: float, what: str, undo: Callable[[], object] | None = None) -> None:
-    """A step on a thread of its own, which is left behind when its time is over; one that succeeds later is undone."""
+def _limited(
+    step: Any,
+    seconds: float,
+    what: str,
+    undo: Callable[[], object] | None = None,
+    stays: threading.Event | None = None,
+) -> None:
+    """A step on a thread of its own, which is left behind when its time is over; one that succeeds later is undone.
+    The thread of one that succeeds in time goes on until `stays` is set.
+    """
     global _late
     failed: list[BaseException | None] = []
     once = threading.Lock()
+    done = threading.Event()
     left = False
 
     def run() -> None:
@@ -216,13 +230,16 @@ def _limited(step: Any, seconds: float, what: str, undo: Callable[[], object] | 
             error = failure
         with once:
             failed.append(error)
+        done.set()
         if left and error is None and undo is not None:
             with contextlib.suppress(Exception):
                 undo()
+        elif error is None and stays is not None:
+            stays.wait()
 
     thread = threading.Thread(target=run, name="mountain-ray", daemon=True)
     thread.start()
-    thread.join(seconds)
+    done.wait(seconds)
     with once:
         left = not failed
     if left:

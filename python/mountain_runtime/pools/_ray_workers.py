@@ -116,7 +116,9 @@ class RayWorkers(Engine, abc.ABC):
 
     def _join_cluster(self) -> None:
         self._class = actors(self._settings)
-        cluster.join(self._settings.address, self._settings.connect_timeout)
+        settings = self._settings
+        starts = settings.address is None
+        cluster.join(settings.address, settings.start_timeout if starts else settings.connect_timeout)
 
     # -- step 2 --------------------------------------------------------------------------------------------------------
 
