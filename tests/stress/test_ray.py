@@ -65,7 +65,7 @@ async def test_a_node_that_goes_away_is_its_workers_end(head: Head) -> None:
         calls = [asyncio.ensure_future(ends(attacked.sleeps_elsewhere(100))) for _ in range(2)]
         await asyncio.sleep(0.5)  # real: they are at work
     finally:
-        node.kill()
+        node.close()
     began = time.monotonic()
     assert await asyncio.gather(*calls) == ["WorkerLost", "WorkerLost"]
     assert time.monotonic() - began < 40
@@ -75,4 +75,4 @@ async def test_a_node_that_goes_away_is_its_workers_end(head: Head) -> None:
         assert await attacked.sleeps_elsewhere(0) > 0
         await attacked.elsewhere._close(10)
     finally:
-        node.kill()
+        node.close()

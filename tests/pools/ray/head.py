@@ -54,6 +54,11 @@ class Node:
                 if str(self.folder) in (folder / "cmdline").read_text():
                     os.kill(int(folder.name), signal.SIGKILL)
 
+    def close(self) -> None:
+        """Ends it, and removes its files."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 class Head(Node):
     """A cluster of one node, which others may join."""
@@ -74,8 +79,3 @@ class Head(Node):
             f"--temp-dir={folder / 't'}",
             token=self.token,
         )
-
-    def close(self) -> None:
-        """Ends it, and removes its files."""
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
