@@ -76,3 +76,32 @@ async def test_a_node_that_goes_away_is_its_workers_end(head: Head) -> None:
         await attacked.elsewhere._close(10)
     finally:
         node.close()
+
+
+def test_a_program_that_ends_the_connection_loses_its_workers_and_goes_on(tmp_path: Path) -> None:
+    said = run(tmp_path, """
+        @blocking(On(pool))
+        def sleeps(seconds):
+            time.sleep(seconds)
+
+        async def main():
+            import ray
+
+            print(await add(1))
+            calls = [asyncio.ensure_future(sleeps(60)) for _ in range(2)]
+            await asyncio.sleep(0.5)  # real: the first is at work
+            ray.shutdown()
+            for call in calls:
+                try:
+                    await call
+                except (WorkerLost, NoWorkers) as error:
+                    print(type(error).__name__)
+            print(await add(2))
+            await pool._close(10)
+            print("end")
+
+        if __name__ == "__main__":
+            asyncio.run(main())
+    """)  # fmt: skip
+    assert (said.code, said.out) == (0, ["2", "WorkerLost", "NoWorkers", "3", "end"]), said.err
+    assert said.quiet, said.err

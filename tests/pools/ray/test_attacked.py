@@ -32,7 +32,7 @@ async def attacked() -> AsyncIterator[Any]:
 
 
 async def test_killed_workers_lose_what_they_had_and_no_more(tmp_path: Path) -> None:
-    ends = await killing.kills(tmp_path / "marks", 20, seed=1)
+    ends = await killing.kills(tmp_path / "marks", 8, seed=1)
     assert ends["value"] > ends["lost"] > 0
 
 
