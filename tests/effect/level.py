@@ -1,6 +1,7 @@
 """Shared by the tests of anyio's cancels: work that cleans up, and a count of how often the loop is kept awake."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -20,9 +21,13 @@ class Work:
     def __init__(self, scope: anyio.CancelScope | None = None) -> None:
         self.begun = self.cleaned = 0
         self._scope = scope
+        #: Called in the turn after the first has begun.
+        self.at_begin: Callable[[], object] | None = None
 
     async def __call__(self, _: object = None) -> None:
         self.begun += 1
+        if self.begun == 1 and self.at_begin is not None:
+            asyncio.get_running_loop().call_soon(self.at_begin)
         try:
             await forever()
         finally:

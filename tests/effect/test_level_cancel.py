@@ -124,7 +124,8 @@ async def test_waiting_for_cleanup_is_idle(
 @pytest.mark.parametrize("scoped", CASES)
 async def test_the_cleanup_is_whole(scoped: Callable[[Work], Awaitable[None]]) -> None:
     work = Work()
-    with anyio.move_on_after(SOON):
+    with anyio.CancelScope() as scope:
+        work.at_begin = scope.cancel
         await scoped(work)
     assert work.begun == work.cleaned > 0
 

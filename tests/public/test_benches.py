@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -152,19 +151,6 @@ ALWAYS = {
 }
 
 
-#: In a process of its own: one process has one connection to Ray.
-ON_RAY = """
-import asyncio, json
-from benches import compare, harness, on_ray
-
-async def main():
-    async for contest in on_ray.contests(harness.Scale.TINY):
-        print(json.dumps(compare.rows(await harness.measured("pools", "asyncio", contest))))
-
-asyncio.run(main())
-"""
-
-
 async def _nothing(_scale: harness.Scale) -> AsyncGenerator[harness.Contest, None]:
     for contest in ():
         yield contest
@@ -192,18 +178,6 @@ def test_a_tiny_run_gives_a_row_for_every_case_and_peer(suite: str, monkeypatch:
     assert {pair for pair in promised if pair[1] in ALWAYS} <= set(pairs) <= promised | set(EXTRAS)
     extras = {pair for pair, needs in EXTRAS.items() if needs in ALWAYS and pair[0] in PROMISED[suite]}
     assert extras <= set(pairs)
-
-
-@pytest.mark.ray
-def test_a_tiny_run_on_a_cluster_gives_its_rows() -> None:
-    ran = subprocess.run([sys.executable, "-c", ON_RAY], cwd=ROOT, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    [rows] = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("[{")]
-    assert [(row["case"], row["peer"]) for row in rows] == [
-        ("ray-call", "a bare async actor"),
-        ("ray-call", "a bare async actor, ours a function"),
-    ]
-    assert all(row["ours"] > 0 for row in rows)
 
 
 def contest(answers: dict[str, str]) -> tuple[harness.Contest, list[str]]:

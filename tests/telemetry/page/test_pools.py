@@ -31,7 +31,7 @@ async def test_a_pool_is_a_row_that_opens_to_its_workers(tab: Tab, client: httpx
         calls = [asyncio.ensure_future(work.held(str(path))) for _ in range(3)]
         await eventually(lambda: tab.js(CELLS, "pool", "counted"), lambda row: row[1:4] == ["1", "1", "2"])
         await tab.js(OPEN, "counted")
-        [worker] = await eventually(lambda: tab.js(WORKERS, "counted"), lambda rows: rows and rows[0][1] == "held")
+        [worker] = await eventually(lambda: tab.js(WORKERS, "counted"), lambda rows: rows and rows[0][1] == "held", 30)
         assert worker[0] == f"pid {pid}"
         assert worker[2] == "2"
         assert worker[3].endswith(" MB")
