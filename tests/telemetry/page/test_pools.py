@@ -12,7 +12,7 @@ from tests.telemetry.looks import HERE
 from tests.telemetry.page.browser import Tab
 from tests.telemetry.page.shown import CELLS, at, eventually, followed
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.serial]
 
 #: The rows of workers below the pool of that name: the texts of their cells.
 WORKERS = """
