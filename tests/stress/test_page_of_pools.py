@@ -8,11 +8,13 @@ import pytest
 
 from mountain_runtime import Runtime
 from tests.pools import counted_work as work
+from tests.telemetry.conftest import client  # noqa: F401 - a fixture
 from tests.telemetry.looks import HERE
 from tests.telemetry.page.browser import Tab
+from tests.telemetry.page.conftest import driver, tab  # noqa: F401 - fixtures
 from tests.telemetry.page.shown import CELLS, at, eventually, followed
 
-pytestmark = [pytest.mark.processes, pytest.mark.serial]
+pytestmark = pytest.mark.processes
 
 #: The rows of workers below the pool of that name: the texts of their cells.
 WORKERS = """
