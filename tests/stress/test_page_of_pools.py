@@ -1,5 +1,7 @@
 """Pools of workers on the page: a row each, which opens to its workers."""
 
+# ruff: noqa: F401, F811 - fixtures are imported, and are parameters
+
 import asyncio
 from pathlib import Path
 
@@ -8,10 +10,10 @@ import pytest
 
 from mountain_runtime import Runtime
 from tests.pools import counted_work as work
-from tests.telemetry.conftest import client  # noqa: F401 - a fixture
+from tests.telemetry.conftest import client
 from tests.telemetry.looks import HERE
 from tests.telemetry.page.browser import Tab
-from tests.telemetry.page.conftest import driver, tab  # noqa: F401 - fixtures
+from tests.telemetry.page.conftest import driver, tab
 from tests.telemetry.page.shown import CELLS, at, eventually, followed
 
 pytestmark = pytest.mark.processes
