@@ -28,7 +28,7 @@ __all__ = ["RayWorkers"]
 
 log = _logs.logger("pools")
 
-#: Seconds until a worker that has not heard of a cancel is killed.
+#: Seconds of a close in which workers that did not end in order are killed.
 _GRACE = 2.0
 #: Seconds in which Ray says that a worker which was killed has ended.
 _KILLED = 5.0

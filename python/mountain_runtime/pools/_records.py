@@ -1,4 +1,4 @@
-"""Records of a worker's loggers, and its spans, as they arrive at the program."""
+"""Records of a worker's loggers, sent and taken, and its spans, taken: a worker's news for the program."""
 
 import contextlib
 import logging
