@@ -1,10 +1,12 @@
 """The loops that async tests run on, and what no test may leave behind."""
 
 import asyncio
+import faulthandler
 import gc
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +152,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
     items[:] = [item for item in items if wanted(item)]
+
+
+#: Where the stacks of a test that hangs are written: the tests' own output is captured.
+STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[STDERR] = os.dup(2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Ends a process whose test goes on 30 s after its time limit, with the stack of each thread.
+
+    The limit raises an error in the main thread, and uvloop passes over it where it comes from a callback. The run goes
+    on in another process, and counts the test as failed.
+    """
+    marker = item.get_closest_marker("timeout")
+    limit = marker.args[0] if marker else item.config.getoption("timeout") or item.config.getini("timeout")
+    faulthandler.dump_traceback_later(float(limit) + 30, exit=True, file=item.config.stash[STDERR])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def little_garbage() -> None:
