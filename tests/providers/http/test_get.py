@@ -254,7 +254,9 @@ async def test_a_large_body_is_the_same_as_a_small_one() -> None:
 async def test_answers_are_counted_by_host_and_status() -> None:
     def counted() -> dict[str, int]:
         text = _native.metrics_text(openmetrics=False)
-        rows = re.findall(rf'^mountain_http_answers_total{{host="127.0.0.1:{port}",status="(.+)"}} (\d+)$', text, re.M)
+        rows = re.findall(
+            rf'^mountain_http_answers_total{{host="127.0.0.1:{port}",status="(.+)"}} (\d+)$', text, re.MULTILINE
+        )
         return {status: int(number) for status, number in rows}
 
     with serving(answering(lambda connection, request: connection.answer(int(request.path[1:])))) as server:
