@@ -801,7 +801,9 @@ def note_failure(effect: str, kind: str, message: str, traceback: str, /) -> Non
 class Dashboard:
     """The server of a live page; it ends with `close`."""
 
-    def __new__(cls, address: str, token: str, program: str, /) -> Self: ...
+    def __new__(cls, address: str, token: str, program: str, tick: float, /) -> Self:
+        """`tick`: the seconds between two states of the page."""
+
     @property
     def url(self) -> str: ...
     @property

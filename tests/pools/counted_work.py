@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from mountain_runtime import On, Retry, Timeout, blocking, constant, effect, pools
@@ -33,6 +35,19 @@ async def late() -> None:
 def held(path: str) -> None:
     while not Path(path).exists():
         time.sleep(0.01)
+
+
+@asynccontextmanager
+async def holding(path: Path, n: int) -> AsyncIterator[list[asyncio.Future[None]]]:
+    """So many calls are held within the block, and are let go at its end, then to succeed."""
+    calls = [asyncio.ensure_future(held(str(path))) for _ in range(n)]
+    try:
+        yield calls
+    finally:
+        path.touch()
+        # Where the block fails, its error is the one to see.
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert [end for end in ends if end is not None] == []
 
 
 @blocking(On(counted), name="killed")

@@ -82,22 +82,18 @@ async def test_a_pool_shows_its_workers_and_calls(tmp_path: Path) -> None:
     path = tmp_path / "go"
     async with work.counted:
         before = of_pool("calls_total", outcome="succeeded")
-        calls = [asyncio.ensure_future(work.held(str(path))) for _ in range(3)]
-        await becomes(1, lambda: of_pool("running"))
-        await becomes(2, lambda: of_pool("waiting"))
-        assert of_pool("workers") == 1
-        path.touch()
-        await asyncio.gather(*calls)
+        async with work.holding(path, 3):
+            await becomes(1, lambda: of_pool("running"))
+            await becomes(2, lambda: of_pool("waiting"))
+            assert of_pool("workers") == 1
         await becomes(0, lambda: of_pool("running"))
         await becomes(before + 3, lambda: of_pool("calls_total", outcome="succeeded"))
         assert of_pool("waiting") == 0
         # One call that a caller's thread hands to its worker shows, too.
         path.unlink()
         await asyncio.sleep(0.6)  # real: the pool is at rest
-        call = asyncio.ensure_future(work.held(str(path)))
-        await becomes(1, lambda: of_pool("running"))
-        path.touch()
-        await call
+        async with work.holding(path, 1):
+            await becomes(1, lambda: of_pool("running"))
     assert of_pool("workers") == 0
 
 
@@ -117,14 +113,12 @@ async def test_calls_are_counted_by_their_ends(tmp_path: Path) -> None:
             await work.killed()
         with pytest.raises(TimedOut):
             await work.late()  # its own limit: it has failed
-        calls = [asyncio.ensure_future(work.held(str(path))) for _ in range(4)]
-        await becomes(3, lambda: of_pool("waiting"))
-        with pytest.raises(QueueFull):
-            await work.held(str(path))
-        calls.pop().cancel()
-        await becomes(2, lambda: of_pool("waiting"))
-        path.touch()
-        await asyncio.gather(*calls)
+        async with work.holding(path, 4) as calls:
+            await becomes(3, lambda: of_pool("waiting"))
+            with pytest.raises(QueueFull):
+                await work.held(str(path))
+            calls.pop().cancel()
+            await becomes(2, lambda: of_pool("waiting"))
     now = all_ends()
     assert [after - then for after, then in zip(now, before, strict=True)] == [3, 1, 1, 1, 1]
     assert of_pool("lost_total") == lost + 1

@@ -8,8 +8,12 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 
 from mountain_runtime import Retry, Runtime, effect
+
+#: A test that reads many figures of one state, or figures of seconds: states come as seldom as a user has them.
+A_STATE_A_SECOND = pytest.mark.parametrize("tick", [1.0], ids=["a state a second"])
 
 HERE = "127.0.0.1:0"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

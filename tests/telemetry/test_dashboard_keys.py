@@ -5,11 +5,20 @@ from contextlib import suppress
 from typing import Any
 
 import httpx
+import pytest
 
 from mountain_runtime import CircuitBreaker, ConcurrencyLimit, RateLimit, Runtime, effect
 
-from .looks import HERE, Boom, looking, named
+from .looks import A_STATE_A_SECOND, HERE, Boom, looking, named, snapshot
 from .scrapes import value
+
+pytestmark = pytest.mark.usefixtures("brisk")
+
+
+def listed(state: dict[str, Any], kind: str, name: str) -> list[dict[str, Any]] | None:
+    """A policy's keys. None: they have not been looked at since the page was opened."""
+    found: list[dict[str, Any]] | None = state[kind].get(name, {}).get("by_key", {}).get("keys")
+    return found
 
 
 class Tenant:
@@ -33,6 +42,7 @@ class Tenant:
         return self.name
 
 
+@A_STATE_A_SECOND
 async def test_a_limit_s_keys_are_named_busiest_first_and_the_others_add_up(client: httpx.AsyncClient) -> None:
     limit, release = ConcurrencyLimit(2, key=lambda tenant: tenant, name=named("limit")), asyncio.Event()
 
@@ -50,7 +60,7 @@ async def test_a_limit_s_keys_are_named_busiest_first_and_the_others_add_up(clie
         rt.submit(held("x" * 1000 + "\udcff"))
         name = limit._name or ""
         async with looking(client, rt) as look:
-            state = await look.until(lambda state: "by_key" in state["limits"].get(name, {}))
+            state = await look.until(lambda state: listed(state, "limits", name) is not None)
             shown = state["limits"][name]
             found = limit.statistics()
             assert shown["in_flight"] == found.in_flight
@@ -81,9 +91,25 @@ async def test_a_limit_s_keys_are_named_busiest_first_and_the_others_add_up(clie
         assert Tenant.asked <= asked + 1
 
 
-def rows(state: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = state["rates"].get(name, {}).get("by_key", {}).get("keys", [])
-    return found
+async def test_a_page_that_is_opened_later_shows_no_key_that_was_there_earlier(client: httpx.AsyncClient) -> None:
+    breaker, name = CircuitBreaker(failures=1, key=lambda host: host, name=named("breaker")), named()
+
+    @effect(breaker, name=name)
+    async def asks(host: str) -> None:
+        raise Boom(host)
+
+    async with Runtime(dashboard=HERE) as rt:
+        assert rt._page is not None
+        with suppress(Boom):
+            await asks("a.example")
+        async with looking(client, rt) as look:
+            await look.until(lambda state: listed(state, "breakers", breaker._name or ""))
+        async with asyncio.timeout(10):
+            while rt._page._native.watched:
+                await asyncio.sleep(0.01)  # real: its server has to notice that its reader has gone
+        rt._page.push()
+        later = await snapshot(client, rt)
+        assert later.state["breakers"][breaker._name or ""]["by_key"] == {}, "it opens, and none is listed yet"
 
 
 async def test_long_keys_and_others_are_cut(client: httpx.AsyncClient) -> None:
@@ -96,8 +122,8 @@ async def test_long_keys_and_others_are_cut(client: httpx.AsyncClient) -> None:
     async with Runtime(dashboard=HERE) as rt:
         waits = [rt.submit(starts(key)) for key in ("x" * 1000 + "\udcff", ("a", 1), "<b>") for _ in range(3)]
         async with looking(client, rt) as look:
-            state = await look.until(lambda state: len(rows(state, name)) == 3)
-        keys = {each["key"]: each["waiting"] for each in rows(state, name)}
+            state = await look.until(lambda state: len(listed(state, "rates", name) or []) == 3)
+        keys = {each["key"]: each["waiting"] for each in listed(state, "rates", name) or []}
         assert keys == {"x" * 120 + "…": 2, "('a', 1)": 2, "<b>": 2}
         for each in waits:
             each.cancel()
@@ -118,7 +144,7 @@ async def test_a_breaker_s_keys_are_shown_from_the_worst(client: httpx.AsyncClie
         breaker.isolate("c.example")
         name = breaker._name or ""
         async with looking(client, rt) as look:
-            state = await look.until(lambda state: "by_key" in state["breakers"].get(name, {}))
+            state = await look.until(lambda state: listed(state, "breakers", name) is not None)
         shown = [(each["key"], each["state"]) for each in state["breakers"][name]["by_key"]["keys"]]
         assert shown[:2] == [("c.example", "isolated"), ("b.example", "open")]
         assert shown[2:] in ([("a.example", "closed")], []), "one that is closed and at rest may have been forgotten"

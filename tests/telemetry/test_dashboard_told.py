@@ -16,17 +16,9 @@ from mountain_runtime import CircuitBreaker, ConcurrencyLimit, Effect, Retry, Ru
 from mountain_runtime.telemetry import _failures
 from tests.lifecycle.support import until
 
-from .looks import (
-    HERE,
-    OPENMETRICS,
-    Boom,
-    busy,
-    counted,
-    looking,
-    named,
-    snapshot,
-    url,
-)
+from .looks import HERE, OPENMETRICS, Boom, busy, counted, looking, named, snapshot, url
+
+pytestmark = pytest.mark.usefixtures("brisk")
 
 
 async def test_the_changes_make_the_same_state_as_a_look_at_the_whole(client: httpx.AsyncClient) -> None:

@@ -20,6 +20,8 @@ __all__ = ["Page", "check"]
 _EVERY = 0.25
 #: So many looks, until those at workers while a page is open.
 _WORKERS = 4
+#: Seconds between two states of the page.
+_TICK = 1.0
 
 _log = _logs.logger("dashboard")
 
@@ -37,7 +39,7 @@ class Page:
     def __init__(self, runtime: Shown, address: str) -> None:
         self._runtime = runtime
         try:
-            self._native = _native.Dashboard(address, secrets.token_urlsafe(18), _program())
+            self._native = _native.Dashboard(address, secrets.token_urlsafe(18), _program(), _TICK)
         except ValueError as error:
             without_token = address.rpartition("@")[2]
             raise ConfigError(f"Runtime(dashboard={without_token!r}): {error}") from None

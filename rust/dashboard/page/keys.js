@@ -50,6 +50,13 @@ function number(of, shown = count) {
   };
 }
 
+/** Why no row is there: none has been looked at since the page was opened, or there is none. */
+const NONE = {
+  __proto__: null,
+  key: ['Its keys are listed in a moment.', 'All keys are at rest.'],
+  worker: ['Its workers are listed in a moment.', 'No worker is there.'],
+};
+
 /** The row below a policy's own, over `span` columns. */
 export function keysDetail(kind, span, id) {
   const columns = COLUMNS[kind];
@@ -58,7 +65,7 @@ export function keysDetail(kind, span, id) {
   const head = el('tr', {}, el('th', { scope: 'col' }, one === 'key' ? 'Key' : 'Worker'), ...columns.map(([label, name]) => el('th', { scope: 'col', class: name }, label)));
   const table = el('table', { class: 'key-rows' }, el('thead', {}, head), body);
   const more = el('p', { class: 'more' });
-  const none = el('p', { class: 'empty' }, one === 'key' ? 'All keys are at rest.' : 'No worker is there.');
+  const none = el('p', { class: 'empty' });
   const node = el('tr', { class: 'detail', id }, el('td', { colspan: span }, el('div', { class: 'by-key' }, table, none, more)));
   // By place: two keys may be written alike.
   const keyed = new Keyed(body, () => {
@@ -72,7 +79,8 @@ export function keysDetail(kind, span, id) {
   return {
     node,
     update(policy) {
-      const { keys = [], others = 0, other = {} } = policy.by_key ?? {};
+      const { keys: listed, others = 0, other = {} } = policy.by_key ?? {};
+      const keys = listed ?? [];
       keyed.render(keys.map((key, place) => [String(place), key]), (row, key) => {
         setName(row.label, key.key);
         row.nodes[0].setAttribute('data-key', key.key);
@@ -80,6 +88,7 @@ export function keysDetail(kind, span, id) {
       });
       table.hidden = keys.length === 0;
       none.hidden = keys.length > 0;
+      setText(none, NONE[one][listed === undefined ? 0 : 1]);
       setMore(more, 0);
       if (others > 0) {
         const figures = kind === 'breaker' || kind === 'pool' ? '' : [other.in_flight > 0 ? `${other.in_flight} in flight` : '', `${count(other.waiting)} waiting`].filter(Boolean).join(' · ');

@@ -81,6 +81,13 @@ impl Board {
         *self.workers.lock() = workers;
     }
 
+    /// Forgets keys and workers, which are looked at only while a page is open: the next page that opens is shown none
+    /// that are gone.
+    pub fn forget_keys(&self) {
+        self.keys.lock().clear();
+        *self.workers.lock() = Value::Null;
+    }
+
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
     }

@@ -47,7 +47,7 @@ impl Hub {
         &self.board
     }
 
-    /// Called once a second, `seconds` after the last time: sends the changes to the pages that are open.
+    /// Called at each tick, `seconds` after the last time: sends the changes to the pages that are open.
     pub(crate) fn tick(&self, seconds: f64) {
         let mut state = self.state.lock();
         let (maker, last) = &mut *state;

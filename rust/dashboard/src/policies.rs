@@ -7,7 +7,8 @@ use mountain_core::telemetry::{Policies, Reading};
 use mountain_core::time::Instant;
 use serde_json::{Map, Value, json};
 
-/// Adds them to the state, by kind.
+/// Adds them to the state, by kind. Those with keys have an empty `by_key`, which the board fills once it has the keys:
+/// the page lets each open from the moment that it shows it.
 pub(crate) fn show(policies: &Policies, now: Instant, state: &mut Value) {
     let (mut limits, mut rates, mut breakers, mut caches) = (Map::new(), Map::new(), Map::new(), Map::new());
     let (mut hedges, mut chaos, mut work) = (Map::new(), Map::new(), Map::new());
@@ -80,4 +81,9 @@ pub(crate) fn show(policies: &Policies, now: Instant, state: &mut Value) {
     state["hedges"] = Value::Object(hedges);
     state["chaos"] = Value::Object(chaos);
     state["work"] = Value::Object(work);
+    for (kind, name) in policies.keyed() {
+        if let Some(policy) = state[kind].get_mut(name) {
+            policy["by_key"] = json!({});
+        }
+    }
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use mountain_core::telemetry::{Names, PoolTally};
 use serde_json::{Map, Value, json};
 
-/// Adds them to the state, by name.
+/// Adds them to the state, by name. `by_key` of a pool with workers is empty until the board has them: the page lets
+/// each pool open from the moment that it shows it.
 pub(crate) fn show(pools: &Names<PoolTally>, state: &mut Value) {
     let shown = pools.all().into_iter().map(|(name, pool)| {
         let [workers, running, waiting] = pool.now();
@@ -17,6 +18,7 @@ pub(crate) fn show(pools: &Names<PoolTally>, state: &mut Value) {
             "lost": pool.lost.load(Ordering::Relaxed),
             "restarted": pool.restarted.load(Ordering::Relaxed),
             "calls": calls,
+            "by_key": if workers == 0 { json!({"keys": [], "others": 0}) } else { json!({}) },
         });
         (name, figures)
     });

@@ -36,7 +36,8 @@ use crate::hub::{Hub, Told};
 use crate::page::FILES;
 use crate::state::Maker;
 
-const TICK: Duration = Duration::from_secs(1);
+/// The pause after a connection that could not be accepted.
+const REST: Duration = Duration::from_secs(1);
 /// A connection to which nothing has been written for this long is closed: its client is idle or does not read. Events
 /// are more frequent.
 const QUIET: Duration = Duration::from_secs(20);
@@ -105,8 +106,15 @@ impl Drop for Serving {
     }
 }
 
-/// Shows `telemetry` and `board` at `address`, from now on. Fails if the address is taken.
-pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address, program: String) -> io::Result<Serving> {
+/// Shows `telemetry` and `board` at `address`, from now on, with a new state each `every`. Fails if the address is
+/// taken.
+pub fn serve(
+    telemetry: &'static Telemetry,
+    board: Arc<Board>,
+    address: Address,
+    program: String,
+    every: Duration,
+) -> io::Result<Serving> {
     let listener = TcpListener::bind(address.at.as_slice())?;
     listener.set_nonblocking(true)?;
     let (at, fd) = (listener.local_addr()?, listener.as_raw_fd());
@@ -124,7 +132,7 @@ pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address,
             let hub = shown.hub.clone();
             tokio::select! {
                 _ = axum::serve(listener, router(shown)) => {}
-                () = tick(&hub) => {}
+                () = tick(&hub, every) => {}
                 _ = stopped => {}
             }
         });
@@ -134,8 +142,8 @@ pub fn serve(telemetry: &'static Telemetry, board: Arc<Board>, address: Address,
     Ok(Serving { at, url, fd, forks: FORKS.load(Ordering::SeqCst), hub, stop: Some(stop), thread: Some(thread) })
 }
 
-async fn tick(hub: &Hub) {
-    let mut ticks = interval(TICK);
+async fn tick(hub: &Hub, every: Duration) {
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is at once.
     let mut last = ticks.tick().await;
@@ -252,7 +260,7 @@ impl Listener for Few {
             match self.listener.accept().await {
                 Ok((stream, from)) => return (Connection { stream, quiet: Box::pin(sleep(QUIET)), place }, from),
                 // Out of descriptors, say, which come back.
-                Err(_) => sleep(TICK).await,
+                Err(_) => sleep(REST).await,
             }
         }
     }

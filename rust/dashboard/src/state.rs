@@ -1,5 +1,5 @@
-//! All that the page shows, as one JSON value: the core's figures and the board's state. It is made once a second while
-//! a page is open; the figures of the last seconds are kept up all the time.
+//! All that the page shows, as one JSON value: the core's figures and the board's state. It is made at each tick,
+//! once a second, while a page is open; the figures of the last seconds are kept up all the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -43,15 +43,16 @@ impl Recent {
         Recent { last: now, weights: Vec::new() }
     }
 
-    /// Adds the figures of another second.
-    fn add(&mut self, now: Summary) {
+    /// Adds the figures of the last `seconds`.
+    fn add(&mut self, now: Summary, seconds: f64) {
         let gained = now.since(&self.last);
         if self.weights.is_empty() && gained.count() == 0 {
             return; // most effects of a program rest
         }
         self.weights.resize(Summary::BUCKETS, 0.0);
+        let older = 0.9_f64.powf(seconds);
         for (weight, n) in self.weights.iter_mut().zip(gained.counts()) {
-            *weight = *weight * 0.9 + *n as f64;
+            *weight = *weight * older + *n as f64;
         }
         self.last = now;
     }
@@ -88,17 +89,17 @@ impl Maker {
         Maker { telemetry, program, began: telemetry.clock.now(), lag, messages, effects, history }
     }
 
-    /// Called once a second, `seconds` after the last time: moves the last seconds and minutes on.
+    /// Called at each tick, `seconds` after the last time: moves the last seconds and minutes on.
     pub(crate) fn tick(&mut self, seconds: f64) {
-        self.lag.add(self.telemetry.pulse.lag.summary());
-        self.messages.add(self.telemetry.pulse.messages.summary());
+        self.lag.add(self.telemetry.pulse.lag.summary(), seconds);
+        self.messages.add(self.telemetry.pulse.messages.summary(), seconds);
         let all = self.telemetry.effects.all();
         for (name, tally) in &all {
             if let Some(recent) = self.effects.get_mut(name) {
-                recent.add(tally.times());
+                recent.add(tally.times(), seconds);
             } else {
                 let mut recent = Recent::default();
-                recent.add(tally.times());
+                recent.add(tally.times(), seconds);
                 self.effects.insert(name.clone(), recent);
             }
         }

@@ -1,8 +1,12 @@
 //! Tests of the state of the page as JSON, after calls, policies and failures.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use mountain_core::effect::Keys;
 use mountain_core::observe::{Event, Observer};
+use mountain_core::policy::limit::{Limit, Overflow, Settings};
 use mountain_core::telemetry::{Gauges, Labels, Listed};
 use mountain_core::time::Clock;
 
@@ -13,13 +17,13 @@ fn what_was_before_is_no_news_and_what_is_recent_fades_within_a_minute() {
     let times = mountain_core::observe::Times::default();
     (0..1_000_000).for_each(|_| times.record(1_000));
     let mut recent = Recent::since(times.summary());
-    recent.add(times.summary());
+    recent.add(times.summary(), 1.0);
     assert_eq!(recent.quantile(0.99), None);
     (0..20).for_each(|_| times.record(1_000_000_000));
-    recent.add(times.summary());
+    recent.add(times.summary(), 1.0);
     assert!(recent.quantile(0.01).is_some_and(|seconds| seconds >= 1.0));
     for _ in 0..60 {
-        recent.add(times.summary());
+        recent.add(times.summary(), 1.0);
     }
     assert_eq!(recent.quantile(0.5), None);
 }
@@ -32,13 +36,13 @@ fn the_longest_is_one_that_was_measured() {
         for k in 0..n % 7 {
             times.record(1_000_000 + k * 100_000);
         }
-        recent.add(times.summary());
+        recent.add(times.summary(), 1.0);
         let (half, most) = (recent.quantile(0.5), recent.quantile(1.0));
         assert!(most.is_none_or(|most| most <= 0.0025), "round {n}: {most:?}");
         assert!(half <= most);
     }
     for _ in 0..200 {
-        recent.add(times.summary());
+        recent.add(times.summary(), 1.0);
     }
     assert_eq!(recent.quantile(1.0), None, "it has faded");
 }
@@ -91,4 +95,34 @@ fn quantiles_are_of_the_last_seconds() {
     }
     assert_eq!(shown(&maker, "p99"), None, "none ended for a long time");
     assert_eq!(shown(&maker, "all_p99"), tally.times().quantile(0.99), "as in the statistics");
+}
+
+#[test]
+fn what_opens_to_keys_or_workers_does_so_before_they_are_looked_at() {
+    let telemetry = telemetry();
+    let limit = || Limit::new(Settings { n: 1, most_waiting: None, overflow: Overflow::Reject });
+    let (plain, by_host, at_rest) = (limit(), limit(), limit());
+    let keys = || Keys::new(|_| (), Duration::from_secs(1), |_, _| true);
+    let (hosts, none) = (keys(), keys());
+    let used = hosts.intern(&telemetry.clock, 1, || 1, |key| Ok::<_, ()>(key == 1));
+    telemetry.policies.limit(&plain, None, "plain");
+    telemetry.policies.limit(&by_host, Some(&hosts), "by host");
+    telemetry.policies.limit(&at_rest, Some(&none), "never used");
+    let pools = ["busy", "closed"].map(|name| telemetry.pools.of(name));
+    let workers = pools[0].open();
+    workers.workers.store(1, Ordering::Relaxed);
+
+    let maker = Maker::new(telemetry, String::new());
+    let board = Board::default();
+    let by_key = |kind: &str, name: &str| maker.make(&board)[kind][name].get("by_key").cloned();
+    assert_eq!(["plain", "never used"].map(|name| by_key("limits", name)), [None, None]);
+    assert_eq!(by_key("limits", "by host"), Some(json!({})));
+    assert_eq!(by_key("pools", "busy"), Some(json!({})));
+    assert_eq!(by_key("pools", "closed"), Some(json!({"keys": [], "others": 0})), "there is none to look at");
+
+    board.set_workers(json!({"busy": {"keys": [1], "others": 0}}));
+    assert_eq!(by_key("pools", "busy"), Some(json!({"keys": [1], "others": 0})));
+    board.forget_keys();
+    assert_eq!(by_key("pools", "busy"), Some(json!({})));
+    drop(used);
 }

@@ -88,11 +88,12 @@ class Tab:
         await asyncio.to_thread(ActionChains(self.driver).send_keys(*keys).perform)
 
     async def click(self, css: str) -> None:
-        """A click of the mouse on the one element that fits."""
+        """A click of the mouse on the one element that fits. One that is disabled would not take it, and fails."""
 
         def clicks() -> None:
             [found] = self.driver.find_elements("css selector", css)
             self.driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", found)
+            assert found.is_enabled(), f"{css} is disabled"
             found.click()
 
         await asyncio.to_thread(clicks)

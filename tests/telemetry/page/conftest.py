@@ -18,7 +18,7 @@ def driver() -> Iterator[Chrome]:
 
 
 @pytest.fixture(autouse=True)
-async def tab(driver: Chrome) -> AsyncIterator[Tab]:
+async def tab(driver: Chrome, brisk: None) -> AsyncIterator[Tab]:
     """A fresh page. At the end nothing unexpected was logged in it, and no other host was asked for anything."""
     old = driver.current_window_handle
     driver.switch_to.new_window("tab")

@@ -26,7 +26,7 @@ from mountain_runtime import (
     priority,
 )
 from tests.lifecycle.support import LONG
-from tests.telemetry.looks import HERE, Boom, busy
+from tests.telemetry.looks import A_STATE_A_SECOND, HERE, Boom, busy
 from tests.telemetry.page.browser import Tab
 from tests.telemetry.page.shown import (
     CELLS,
@@ -45,6 +45,7 @@ from tests.telemetry.page.shown import (
 pytestmark = pytest.mark.processes
 
 
+@A_STATE_A_SECOND
 async def test_the_effects_table_is_what_the_state_says(tab: Tab, client: httpx.AsyncClient) -> None:
     mixed, slow, standby, refused = named("mixed"), named("slow"), named("standby"), named("refused")
 
@@ -149,6 +150,7 @@ async def test_an_effect_opens_to_the_rungs_that_answered(tab: Tab) -> None:
         assert await eventually(lambda: tab.js(hidden)) is True
 
 
+@A_STATE_A_SECOND
 async def test_the_policies_are_what_the_state_says(tab: Tab, client: httpx.AsyncClient) -> None:
     names = {kind: named(kind) for kind in ("limit", "rate", "breaker", "cache")}
     limit = ConcurrencyLimit(2, name=names["limit"])
@@ -265,6 +267,7 @@ async def test_services_are_shown_with_their_health(tab: Tab) -> None:
             assert await tab.text("#services-note") == "1 up · 1 degraded"
 
 
+@A_STATE_A_SECOND
 async def test_the_totals_and_the_lag_of_the_loop_are_what_the_state_says(tab: Tab, client: httpx.AsyncClient) -> None:
     limit, release = ConcurrencyLimit(2), asyncio.Event()
     free = threading.Event()
@@ -333,6 +336,7 @@ async def test_the_totals_and_the_lag_of_the_loop_are_what_the_state_says(tab: T
             await work
 
 
+@A_STATE_A_SECOND
 async def test_rates_are_of_the_last_seconds(tab: Tab) -> None:
     name = named()
     work = an_effect(name)

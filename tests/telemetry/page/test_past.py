@@ -9,7 +9,7 @@ import pytest
 
 from mountain_runtime import CircuitBreaker, ConcurrencyLimit, RateLimit, Runtime, effect
 from mountain_runtime.testing import open_circuit
-from tests.telemetry.looks import HERE, Boom, Look, looking, snapshot
+from tests.telemetry.looks import A_STATE_A_SECOND, HERE, Boom, Look, looking, snapshot
 from tests.telemetry.page.browser import Tab
 from tests.telemetry.page.shown import CELLS, FIELDS, an_effect, at, attempt, eventually, named
 
@@ -29,6 +29,7 @@ async def until_sampled(client: httpx.AsyncClient, rt: Runtime, name: str) -> Lo
             await asyncio.sleep(0.05)  # the server's thread keeps real time
 
 
+@A_STATE_A_SECOND
 async def test_the_past_is_kept_while_no_page_is_open_and_shown_at_once(tab: Tab, client: httpx.AsyncClient) -> None:
     name, failing = named(), named("failing")
     async with Runtime(dashboard=HERE) as rt:

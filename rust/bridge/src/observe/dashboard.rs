@@ -16,8 +16,6 @@ use crate::observe::watchers;
 use crate::policy::keyed;
 use crate::python::os_error::os_error;
 
-/// The interval at which keys are shown while a page is open: a little shorter than the page's own.
-const KEYS_EVERY: Duration = Duration::from_millis(900);
 /// The boards of all live pages, which show failures and changes.
 static BOARDS: Mutex<Vec<Weak<Board>>> = Mutex::new(Vec::new());
 /// The number of live pages served: calls are listed while there is one.
@@ -36,20 +34,24 @@ pub(crate) struct Dashboard {
     forks: u32,
     /// When keys were last shown, in nanoseconds of the clock.
     keys_shown: AtomicU64,
+    /// The interval at which keys are shown while a page is open: a little shorter than the page's own.
+    keys_every: Duration,
 }
 
 #[pymethods]
 impl Dashboard {
-    /// Serves at `address`. A token is made where the address needs one and `token` is empty.
+    /// Serves at `address`. A token is made where the address needs one and `token` is empty. `tick`: the seconds
+    /// between two states of the page.
     #[new]
-    #[pyo3(signature = (address, token, program, /))]
-    fn new(py: Python<'_>, address: &str, token: String, program: String) -> PyResult<Self> {
+    #[pyo3(signature = (address, token, program, tick, /))]
+    fn new(py: Python<'_>, address: &str, token: String, program: String, tick: f64) -> PyResult<Self> {
+        let tick = Duration::try_from_secs_f64(tick).map_err(|e| PyValueError::new_err(e.to_string()))?;
         // Parsing may look up a host name, which blocks.
         let address = py.detach(|| Address::parse(address, || token)).map_err(|e| PyValueError::new_err(e.to_string()))?;
         let (made_token, place) = (address.made, address.place.clone());
         let board = Arc::new(Board::default());
         let shown = board.clone();
-        let serving = py.detach(move || serve(telemetry(), shown, address, program));
+        let serving = py.detach(move || serve(telemetry(), shown, address, program, tick));
         let serving = serving.map_err(|e| os_error(&e, Some(&place)))?;
         BOARDS.lock().push(Arc::downgrade(&board));
         if OPEN.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -63,6 +65,7 @@ impl Dashboard {
             made_token,
             forks: forks(),
             keys_shown: AtomicU64::new(0),
+            keys_every: tick.mul_f64(0.9),
         })
     }
 
@@ -123,16 +126,18 @@ impl Drop for Dashboard {
 }
 
 impl Dashboard {
-    /// Shows the keys of policies as text, at most once a second and only while a page is open: keys are the program's
-    /// own objects, so that only an attached thread can show them.
+    /// Shows the keys of policies as text, at most once for each state and only while a page is open: keys are the
+    /// program's own objects, so that only an attached thread can show them.
     fn push_keys(&self, py: Python<'_>, now: Instant) {
         let serving = self.serving.lock();
         if !serving.as_ref().is_some_and(Serving::is_watched) {
+            self.board.forget_keys();
+            self.keys_shown.store(0, Ordering::Relaxed);
             return;
         }
         drop(serving);
         let last = Instant::from_nanos(self.keys_shown.load(Ordering::Relaxed));
-        if now.since(last) < KEYS_EVERY {
+        if now.since(last) < self.keys_every {
             return;
         }
         self.keys_shown.store(now.nanos(), Ordering::Relaxed);

@@ -228,6 +228,13 @@ impl Policies {
         state.known.iter().filter_map(|((_, name), known)| Some((name.clone(), (known.read)(now)?))).collect()
     }
 
+    /// The policies that are in use with keys, each as its kind on the page and its name.
+    pub fn keyed(&self) -> Vec<(&'static str, String)> {
+        let state = self.state.lock();
+        let used = |known: &Known| known.keys.as_ref().and_then(|keyed| keyed.keys.upgrade()).is_some_and(|keys| keys.used());
+        state.known.iter().filter(|(_, known)| used(known)).map(|((kind, name), _)| (kind.name(), name.clone())).collect()
+    }
+
     /// The busiest keys of each policy that is in use with keys. A key's number may have become another's since its
     /// policy was read: then it is shown under that key's name until the next look.
     pub fn by_key(&self, now: Instant) -> Vec<ByKey> {

@@ -56,6 +56,7 @@ fn the_busiest_keys_are_held_by_their_tokens() {
     let used: Vec<Use> = (100..130).map(interned).collect();
     let permits: Vec<_> = used.iter().filter_map(|key| limit.try_permit(&clock, key.number(), None)).collect();
     let without = limit.try_permit(&clock, 0, None);
+    assert_eq!(policies.keyed(), [("limits", "github".to_owned())]);
     let [found] = &policies.by_key(clock.now())[..] else { panic!("one has keys") };
     assert_eq!((found.kind, found.name.as_str(), found.keys.len(), found.others), ("limits", "github", KEYS, 11));
     assert!(found.keys[0].0.is_none() && found.keys.iter().all(|(_, reading)| reading.in_flight == 1));
