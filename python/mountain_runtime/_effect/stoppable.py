@@ -2,7 +2,10 @@
 
 1. The function's thread is known from its begin to its end, under a lock.
 2. A stop within that time has the interpreter raise the error in that thread, at its next step of Python.
-3. The end clears an error that was not raised yet. One that is raised within the end itself is the function's.
+3. The end waits until an error that was asked for has been raised: it comes at the next turn of a loop. One that is
+   raised within the end itself is the function's. To clear it instead would leave a mark in the interpreter (3.11 and
+   3.12 take it back only when an error is raised): each thread would look for errors at each of its steps, and one
+   under a profiler would never come to its next step.
 
 Code that waits in the system, or computes without Python, hears of it only when it comes back.
 """
@@ -21,12 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["Stoppable", "begun_here", "start"]
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Has the interpreter raise an error in that thread; None clears one that was not raised yet."""
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    """Has the interpreter raise an error in that thread."""
     import ctypes  # a program without pools does not wait for it
 
-    it = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), it)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
 
 
 class Stoppable:
@@ -58,12 +60,13 @@ class Stoppable:
 
     def _leave(self) -> None:
         with self._lock:
-            if self._thread is not None and self._asked:
-                _raise_in(self._thread, None)
             self._thread = None
+        if self._asked:
+            for _ in range(3):
+                pass
 
     def stop(self) -> None:
-        """Steps 2 and 3. One that has not begun does not begin."""
+        """Step 2. One that has not begun does not begin."""
         with self._lock:
             if not self._asked:
                 self._asked = True
