@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 from mountain_runtime import _native
+from tests.pools.ray.head import Head
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -113,6 +114,14 @@ def new_loop(request: pytest.FixtureRequest, complaints: Complaints) -> LoopFact
         return loop
 
     return make
+
+
+@pytest.fixture(scope="session")
+def head() -> Iterator[Head]:
+    """A cluster of Ray with two CPUs, for all tests that need one: it takes seconds to start."""
+    made = Head(cpus=2)
+    yield made
+    made.close()
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

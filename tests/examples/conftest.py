@@ -15,18 +15,10 @@ def gone() -> Iterator[None]:
     gc.collect()
 
 
-@pytest.fixture(scope="session")
-def two_cpus() -> Iterator[Head]:
-    """A cluster with room for two workers."""
-    made = Head(cpus=2)
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def cluster(two_cpus: Head, monkeypatch: pytest.MonkeyPatch) -> Head:
-    """The same, in the environment of the programs that a test starts."""
-    monkeypatch.setenv("RAY_ADDRESS", two_cpus.address)
+def cluster(head: Head, monkeypatch: pytest.MonkeyPatch) -> Head:
+    """A cluster with room for two workers, in the environment of the programs that a test starts."""
+    monkeypatch.setenv("RAY_ADDRESS", head.address)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", two_cpus.token)
-    return two_cpus
+    monkeypatch.setenv("RAY_AUTH_TOKEN", head.token)
+    return head

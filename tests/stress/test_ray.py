@@ -15,16 +15,13 @@ from tests.pools.ray.head import Head, Node
 from tests.pools.ray.programs import KILLS_IT, OWN_HEAD, run
 
 
-@pytest.fixture(name="head", scope="module", autouse=True)
-def one_head() -> Iterator[Head]:
-    monkeypatch = pytest.MonkeyPatch()
-    head = Head()
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", head.token)
-    monkeypatch.setenv("MOUNTAIN_TEST_HEAD", head.address)
-    yield head
-    head.close()
-    monkeypatch.undo()
+@pytest.fixture(scope="module", autouse=True)
+def _found(head: Head) -> Iterator[None]:
+    """The head that these tests connect to, and its token where Ray looks for it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in head.environment.items():
+            monkeypatch.setenv(name, value)
+        yield
 
 
 @pytest.mark.timeout(900)

@@ -21,7 +21,7 @@ from typing import Any
 
 from ..errors import NoWorkers
 
-__all__ = ["alive", "aside", "connected", "end", "forked", "join", "leave", "ray"]
+__all__ = ["alive", "aside", "connected", "end", "ending", "forked", "join", "leave", "ray"]
 
 _lock = threading.Lock()
 #: The pools that are connected, the address, and whether the connection is the program's own.
@@ -43,6 +43,8 @@ _ending: set[threading.Thread] = set()
 _ENDS = 2.0
 #: The engines of its parent's pools, in a forked child.
 _kept: list[object] = []
+#: The program ends, and takes its workers along.
+_exits = threading.Event()
 
 
 def ray() -> Any:
@@ -52,6 +54,11 @@ def ray() -> Any:
     except ImportError as error:
         raise NoWorkers(f"Ray is not installed: pip install 'mountain-runtime[ray]' ({error})") from None
     return ray
+
+
+def ending() -> bool:
+    """Whether the program ends. Ray ends the connection then: the workers of a pool that was left open are no loss."""
+    return _exits.is_set()
 
 
 def join(address: str | None, seconds: float) -> None:
@@ -80,6 +87,8 @@ def join(address: str | None, seconds: float) -> None:
             _limited(lambda: _init(package, where), seconds, refused, package.shutdown, _left)
         _users, _address, _own, _pid, _gone = 1, address, own, os.getpid(), False
         _job = package.get_runtime_context().get_job_id()
+        atexit.unregister(_exits.set)
+        atexit.register(_exits.set)  # before Ray's own step at exit: the last to be registered is the first to run
     finally:
         _lock.release()
 

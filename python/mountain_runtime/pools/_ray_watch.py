@@ -26,7 +26,7 @@ class RayWatch(RayWorkers, abc.ABC):
     def _look_after(self) -> None:
         if self._looking is not None:
             self._looking.cancel()
-        if self._state != "connected" or self._closing:
+        if self._state != "connected" or self._closing or cluster.ending():
             return
         if not cluster.connected():
             self._lose_all("the program has ended its connection to Ray")

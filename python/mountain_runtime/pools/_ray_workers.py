@@ -205,7 +205,7 @@ class RayWorkers(Engine, abc.ABC):
         if member.over:
             return
         with self.lock:
-            asked = member.retired and not member.why
+            asked = (member.retired and not member.why) or cluster.ending()
             member.ready, member.retired, member.over = False, True, True
             self.members.remove(member)
         why = member.why = member.why or why

@@ -8,9 +8,12 @@ import time
 from mountain_runtime import On, Timeout, blocking, effect, pools
 
 address = os.environ.get("MOUNTAIN_TEST_HEAD", "127.0.0.1:1")
-killed = pools.Ray(address, workers=2, connect_timeout=30, name="killed")
-single = pools.Ray(address, per_worker=2, connect_timeout=30, name="attacked")
-growing = pools.Ray(address, workers=(1, 3), connect_timeout=30, name="growing")
+part = {"CPU": 0.25}  # the head has two: there is room for all of these
+killed = pools.Ray(address, workers=2, resources=part, connect_timeout=30, name="killed")
+single = pools.Ray(address, per_worker=2, resources=part, connect_timeout=30, name="attacked")
+growing = pools.Ray(address, workers=(1, 3), resources=part, connect_timeout=30, name="growing")
+#: It connects, and has no worker, as there is no room for one.
+empty = pools.Ray(address, resources={"nowhere": 1}, connect_timeout=30, start_timeout=0.1, name="empty")
 elsewhere = pools.Ray(
     address, workers=2, resources={"second": 1}, connect_timeout=30, start_timeout=20, name="elsewhere"
 )

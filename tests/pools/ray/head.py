@@ -63,10 +63,16 @@ class Node:
 class Head(Node):
     """A cluster of one node, which others may join."""
 
-    def __init__(self, cpus: int = 8, **resources: float) -> None:
+    def __init__(self, cpus: int = 2) -> None:
         self.token = secrets.token_hex(16)
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
+        #: Where Ray looks for the token, and the tests' programs for the address.
+        self.environment = {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self.token,
+            "MOUNTAIN_TEST_HEAD": self.address,
+        }
         folder = Path(tempfile.mkdtemp(prefix="mr-ray-", dir="/tmp"))  # short: there are sockets within
         super().__init__(
             folder,
@@ -75,6 +81,7 @@ class Head(Node):
             f"--port={self.port}",
             f"--num-cpus={cpus}",
             "--include-dashboard=false",
+            "--no-monitor",
             "--object-store-memory=100000000",
             f"--temp-dir={folder / 't'}",
             token=self.token,

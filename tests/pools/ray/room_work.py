@@ -1,4 +1,4 @@
-"""A function whose workers take most of a node each. Imported once the head is there, and by its workers."""
+"""A function whose workers take most of the head's room each. Imported once the head is there, and by its workers."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ import os
 from mountain_runtime import On, effect, pools
 
 pool = pools.Ray(
-    os.environ.get("MOUNTAIN_TEST_HEAD", "127.0.0.1:1"), workers=(1, 3), resources={"CPU": 5}, name="ray-room"
+    os.environ.get("MOUNTAIN_TEST_HEAD", "127.0.0.1:1"), workers=(1, 3), resources={"CPU": 1.5}, name="ray-room"
 )
 
 

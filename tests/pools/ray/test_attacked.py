@@ -6,14 +6,14 @@ import os
 import random
 import threading
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mountain_runtime.errors import ShuttingDown, TimedOut
-from mountain_runtime.pools import _ray_engine, _ray_watch
+from mountain_runtime import pools
+from mountain_runtime.errors import NoWorkers, ShuttingDown, TimedOut
+from mountain_runtime.pools import _ray_engine, _ray_watch, _ray_workers
 
 from . import killing
 from .killing import gone
@@ -22,17 +22,15 @@ pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(name="on")
-async def attacked() -> AsyncIterator[Any]:
+def attacked() -> Any:
     """The module with its functions, once the head is there."""
     from . import attacked
 
-    yield attacked
-    for pool in (attacked.single, attacked.growing):
-        await pool._close(10)
+    return attacked
 
 
 async def test_killed_workers_lose_what_they_had_and_no_more(tmp_path: Path) -> None:
-    ends = await killing.kills(tmp_path / "marks", 8, seed=1)
+    ends = await killing.kills(tmp_path / "marks", 3, seed=1)
     assert ends["value"] > ends["lost"] > 0
 
 
@@ -41,6 +39,7 @@ async def test_a_worker_that_hears_nothing_is_ended_with_the_limit_of_its_call(
     on: Any, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_ray_engine, "_GRACE", 0.5)
+    monkeypatch.setattr(_ray_workers, "_KILLED", 1.0)
     before = await on.pid()
     began = time.monotonic()
     with pytest.raises(TimedOut):
@@ -86,35 +85,39 @@ async def test_it_grows_while_calls_wait_and_shrinks_when_idle(on: Any, monkeypa
     monkeypatch.setattr(_ray_watch, "IDLE", 0.5)
     monkeypatch.setattr(_ray_watch, "LOOKS", 0.2)
     lost = on.growing.statistics().lost
-    async with on.growing:
-        assert on.growing.statistics().workers == 1
-        pids = set(await asyncio.gather(*[on.sleeps(0.3) for _ in range(30)]))
-        assert len(pids) == 3
-        for _ in range(1000):
-            if on.growing.statistics().workers == 1:
-                break
-            await asyncio.sleep(0.02)  # real: they are idle for so long
-        statistics = on.growing.statistics()
-        assert (statistics.workers, statistics.running, statistics.waiting, statistics.lost - lost) == (1, 0, 0, 0)
-        assert await on.sleeps(0) in pids
-    assert await gone(*pids)
+    await on.growing.__aenter__()
+    assert on.growing.statistics().workers == 1
+    pids = set(await asyncio.gather(*[on.sleeps(0.3) for _ in range(30)]))
+    assert len(pids) == 3
+    for _ in range(1000):
+        if on.growing.statistics().workers == 1:
+            break
+        await asyncio.sleep(0.02)  # real: they are idle for so long
+    statistics = on.growing.statistics()
+    assert (statistics.workers, statistics.running, statistics.waiting, statistics.lost - lost) == (1, 0, 0, 0)
+    left = await on.sleeps(0)
+    assert left in pids
+    assert await gone(*pids - {left})
 
 
 async def test_two_pools_leave_one_connection_one_after_another(on: Any) -> None:
     import ray
 
-    await asyncio.gather(on.pid(), on.sleeps(0))
+    first, second = await asyncio.gather(on.pid(), on.sleeps(0))
     await on.single._close(10)
     assert ray.is_initialized()
-    assert await on.sleeps(0)
+    assert await on.sleeps(0) == second
     await asyncio.gather(on.growing._close(10), on.growing._close(10))
     assert not ray.is_initialized()
+    assert await gone(first, second)
     assert await on.pid()  # a call starts it again
 
 
 async def test_a_close_while_it_connects_is_at_once(on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
+    for pool in (on.single, on.growing):
+        await pool._close(10)
     gate = threading.Event()
     connects = ray.init
 
@@ -131,18 +134,21 @@ async def test_a_close_while_it_connects_is_at_once(on: Any, monkeypatch: pytest
     with pytest.raises(ShuttingDown):
         await call
     gate.set()
-    assert await on.pid()  # once the first attempt has ended
+    with pytest.raises(NoWorkers, match="no room"):  # it connects, once the first attempt has ended
+        await on.empty.__aenter__()
+    await on.empty._close(10)
 
 
 async def test_threads_and_files_of_a_pool_end_with_it(on: Any, complaints: list[str]) -> None:
-    async def counts() -> tuple[int, int]:
-        async with on.single:
-            await on.pid()
+    async def counts(pool: pools.Ray) -> tuple[int, int]:
+        with contextlib.suppress(NoWorkers):
+            await pool.__aenter__()
+        await pool._close(10)
         return len(list(Path("/proc/self/task").iterdir())), len(list(Path("/proc/self/fd").iterdir()))
 
-    threads, files = await counts()  # Ray keeps some from its first connection on
-    for _ in range(3):
-        last = await counts()
+    threads, files = await counts(on.empty)  # Ray keeps some from its first connection on
+    for pool in (on.single, on.empty, on.empty):
+        last = await counts(pool)
     assert last[0] <= threads + 4
     assert last[1] <= files + 8  # a socket of Ray's each time
     for _ in range(1000):

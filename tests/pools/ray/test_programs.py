@@ -9,21 +9,8 @@ from .programs import run
 pytestmark = pytest.mark.ray
 
 
-def test_functions_of_a_script_and_a_pool_that_it_leaves_open(tmp_path: Path) -> None:
-    said = run(tmp_path, """
-        async def main():
-            print(await add(1, 2))
-
-        if __name__ == "__main__":
-            asyncio.run(main())
-            time.sleep(2.5)  # real: the pool looks at its head meanwhile
-            print("end")
-    """)  # fmt: skip
-    assert (said.code, said.out) == (0, ["3", "end"]), said.err
-    assert said.quiet, said.err
-
-
-def test_a_fork_is_refused_and_its_parent_goes_on(tmp_path: Path) -> None:
+def test_a_script_that_forks_goes_on_and_leaves_its_pool_open(tmp_path: Path) -> None:
+    """Its functions are found, and the fork is refused. At the end nothing is said of workers that end with it."""
     said = run(tmp_path, """
         async def in_child():
             try:
@@ -40,17 +27,19 @@ def test_a_fork_is_refused_and_its_parent_goes_on(tmp_path: Path) -> None:
             print("child", os.waitpid(child, 0)[1])
 
         async def once():
-            print(await add(1))
+            print(await add(1, 2))
 
         if __name__ == "__main__":
             asyncio.run(once())
             sys.stdout.flush()
             forks()
             asyncio.run(once())
+            time.sleep(2.5)  # real: the pool looks at its head meanwhile
             print("end")
     """)  # fmt: skip
-    assert (said.code, said.out) == (0, ["2", "refused True", "child 0", "2", "end"]), said.err
+    assert (said.code, said.out) == (0, ["3", "refused True", "child 0", "3", "end"]), said.err
     assert said.quiet, said.err
+    assert "is lost" not in said.err
 
 
 def test_a_connection_and_actors_that_are_not_the_pools_live_on(tmp_path: Path) -> None:

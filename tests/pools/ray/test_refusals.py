@@ -50,11 +50,11 @@ async def test_no_head_is_refused_at_once() -> None:
 async def test_a_port_that_is_not_rays_is_refused_within_the_limit() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        assert "no head of Ray answers" in await refused(pools.Ray(f"127.0.0.1:{port}", connect_timeout=1), 10)
+        assert "no head of Ray answers" in await refused(pools.Ray(f"127.0.0.1:{port}", connect_timeout=0.3), 10)
 
 
 async def test_a_cluster_without_room_is_refused_within_the_limit(head: Head) -> None:
-    pool = pools.Ray(head.address, resources={"nowhere": 1}, connect_timeout=30, start_timeout=2)
+    pool = pools.Ray(head.address, resources={"nowhere": 1}, connect_timeout=30, start_timeout=0.5)
     assert "no room" in await refused(pool, 30)
 
 
@@ -81,7 +81,7 @@ async def test_an_attempt_that_takes_longer_than_its_limit_is_undone(
         return connects(*arguments, **named)
 
     monkeypatch.setattr(ray, "init", init)
-    pool = pools.Ray(head.address, connect_timeout=1.5)
+    pool = pools.Ray(head.address, resources={"nowhere": 1}, connect_timeout=1.5, start_timeout=0.1)
     with pytest.raises(NoWorkers, match="does not take this process within"):
         await pool.__aenter__()
     with pytest.raises(NoWorkers, match="an earlier attempt"):
@@ -89,11 +89,14 @@ async def test_an_attempt_that_takes_longer_than_its_limit_is_undone(
     gate.set()
     monkeypatch.undo()
     for _ in range(20):
-        try:
-            async with pool:
-                break
-        except NoWorkers:
-            await asyncio.sleep(0.2)  # real: the first attempt ends
+        with pytest.raises(NoWorkers) as caught:
+            await pool.__aenter__()
+        if "no room" in str(caught.value):  # it has connected
+            break
+        await asyncio.sleep(0.2)  # real: the first attempt ends
+    else:
+        raise AssertionError(caught.value)
+    await pool._close(10)
     assert pool.statistics().workers == 0
     assert not ray.is_initialized()
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.ray
-
 PROGRAM = """
 import asyncio, os
 from mountain_runtime import On, blocking, pools
