@@ -12,10 +12,12 @@ import pytest
 
 from tests.examples.servers import Answer, Asked, Server, most_in, serving
 from tests.examples.support import PROGRAMS, finish, start, until, workers_of
+from tests.pools.ray.head import Head
 
 pytestmark = pytest.mark.processes
 
 FILES = 430
+POOL = 'pools.Processes(name="cpu")'
 #: Runs the program as its users do: its module is imported, here and by the workers.
 MAIN = """
 import asyncio, sqlite3, sys
@@ -34,11 +36,13 @@ def owners(asked: Asked) -> Answer:
     return json.dumps([f"owner of {Path(path).name}" for path in json.loads(asked.body)])
 
 
-def prepare(folder: Path, server: Server) -> Path:
-    """Writes the program, with the API at a port that is free here, and the files that it reads."""
+def prepare(folder: Path, server: Server, pool: str = POOL) -> Path:
+    """Writes the program, with the API at a port that is free here and its pool, and the files that it reads."""
     text = (PROGRAMS / "index_on_cores.py").read_text()
-    assert "127.0.0.1:8001" in text
-    (folder / "index_on_cores.py").write_text(text.replace("127.0.0.1:8001", f"127.0.0.1:{server.server_port}"))
+    for theirs, ours in (("127.0.0.1:8001", f"127.0.0.1:{server.server_port}"), (POOL, pool)):
+        assert theirs in text
+        text = text.replace(theirs, ours)
+    (folder / "index_on_cores.py").write_text(text)
     files = folder / "files"
     files.mkdir()
     for number in range(FILES):
@@ -64,6 +68,15 @@ def check(folder: Path, server: Server) -> None:
 def test_every_file_is_parsed_on_a_worker_and_written_once(tmp_path: Path) -> None:
     with serving(owners) as server:
         files = prepare(tmp_path, server)
+        program = start("-W", "error", "-c", MAIN, files, tmp_path / "index.db", cwd=tmp_path)
+        assert finish(program) == (0, "", "")
+    check(tmp_path, server)
+
+
+@pytest.mark.ray
+def test_the_workers_may_be_on_a_cluster(tmp_path: Path, cluster: Head) -> None:
+    with serving(owners) as server:
+        files = prepare(tmp_path, server, f'pools.Ray("{cluster.address}", workers=2, name="cpu")')
         program = start("-W", "error", "-c", MAIN, files, tmp_path / "index.db", cwd=tmp_path)
         assert finish(program) == (0, "", "")
     check(tmp_path, server)

@@ -175,7 +175,8 @@ class Conformance:
         with pytest.raises(NoWorkers, match="no licence"):
             async with self.kinds.failing:
                 pass
-        await self.kinds.failing._close(5)
+        name = f"mountain-pool-{self.kinds.failing.name}"
+        assert [each for each in threading.enumerate() if each.name == name] == [], "the block has closed it"
 
     async def test_a_service_that_hangs_is_named_by_the_close(self) -> None:
         assert await self.on["add_on_hanging"](1) == 2

@@ -1,6 +1,8 @@
-"""Workers on Ray that are killed a hundred times, a node that goes away, and a head that is gone for minutes."""
+"""Workers on Ray that are killed a hundred times, nodes that are killed or drained, a head that is gone for minutes."""
 
 import asyncio
+import os
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mountain_runtime import Retry
 from mountain_runtime.errors import NoWorkers, WorkerLost
 from tests.pools.ray import killing
 from tests.pools.ray.head import Head, Node
@@ -75,6 +78,56 @@ async def test_a_node_that_goes_away_is_its_workers_end(head: Head) -> None:
         node.close()
 
 
+def drain(head: Head, seconds: int) -> None:
+    """Tells the cluster that the second node is to be taken away so much later, as clouds do."""
+    import ray
+    from ray.core.generated import autoscaler_pb2
+
+    [node] = [each["NodeID"] for each in ray.nodes() if each["Alive"] and "second" in each["Resources"]]
+    why = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    until = int((time.time() + seconds) * 1000)
+    assert vars(ray._raylet)["GcsClient"](address=head.address).drain_node(node, why, "preempted", until) == (True, "")
+
+
+def node_of(pid: int) -> int:
+    """The group of processes of the node that a worker is on."""
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return os.getpgid(parent)
+
+
+@pytest.mark.timeout(200)
+async def test_a_drained_node_loses_what_does_not_end_in_time_and_new_workers_are_elsewhere(head: Head) -> None:
+    from tests.pools.ray import attacked
+
+    drained = await asyncio.to_thread(second, head)
+    nodes = [drained]
+    try:
+        await asyncio.gather(attacked.sleeps_elsewhere(0.5), attacked.sleeps_elsewhere(0.5))
+        short, long = (asyncio.ensure_future(attacked.sleeps_elsewhere(seconds)) for seconds in (2, 100))
+        await asyncio.sleep(0.5)  # real: they are at work
+        await asyncio.to_thread(drain, head, 10)
+        other = await asyncio.to_thread(second, head)
+        nodes.append(other)
+        pid = await short
+        assert node_of(pid) == drained.process.pid
+        os.kill(pid, signal.SIGKILL)
+        assert await killing.gone(pid)
+        pid = await attacked.sleeps_elsewhere(0).under(Retry(on=WorkerLost))
+        assert node_of(pid) == other.process.pid
+        assert not long.done()
+        drained.close()
+        began = time.monotonic()
+        with pytest.raises(WorkerLost) as caught:
+            await long
+        assert caught.value.may_have_run
+        assert time.monotonic() - began < 40
+        assert await attacked.sleeps_elsewhere(0) == pid
+        assert await attacked.elsewhere._close(10) == []
+    finally:
+        for node in nodes:
+            node.close()
+
+
 def test_a_program_that_ends_the_connection_loses_its_workers_and_goes_on(tmp_path: Path) -> None:
     said = run(tmp_path, """
         @blocking(On(pool))
@@ -84,6 +137,13 @@ def test_a_program_that_ends_the_connection_loses_its_workers_and_goes_on(tmp_pa
         async def main():
             import ray
 
+            connects, asked = ray.init, []
+
+            def init(*arguments, **named):
+                asked.append(arguments)
+                return connects(*arguments, **named)
+
+            ray.init = init
             print(await add(1))
             calls = [asyncio.ensure_future(sleeps(60)) for _ in range(2)]
             await asyncio.sleep(0.5)  # real: the first is at work
@@ -94,11 +154,23 @@ def test_a_program_that_ends_the_connection_loses_its_workers_and_goes_on(tmp_pa
                 except (WorkerLost, NoWorkers) as error:
                     print(type(error).__name__)
             print(await add(2))
+            ray.shutdown()
+            try:
+                await add(3)
+            except NoWorkers:
+                print("at once", "NoWorkers")
+            for _ in range(200):
+                try:
+                    print(await add(4))
+                    break
+                except NoWorkers:
+                    await asyncio.sleep(0.05)  # real: the pool finds that it is not connected
             await pool._close(10)
-            print("end")
+            print(asked == 3 * [(address,)], "of its own accord Ray connects to nothing")
 
         if __name__ == "__main__":
             asyncio.run(main())
     """)  # fmt: skip
-    assert (said.code, said.out) == (0, ["2", "WorkerLost", "NoWorkers", "3", "end"]), said.err
+    last = "True of its own accord Ray connects to nothing"
+    assert (said.code, said.out) == (0, ["2", "WorkerLost", "NoWorkers", "3", "at once NoWorkers", "5", last]), said.err
     assert said.quiet, said.err

@@ -19,6 +19,7 @@ from ..policy._numbers import count
 from ._call import made
 from ._engine import Engine
 from ._misused import PoolOnly
+from ._settings import STOP
 
 if TYPE_CHECKING:
     from .._effect.remote import Remote
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from .._runtime.runtime import Runtime
 
 __all__ = ["Capabilities", "Pool", "PoolStatistics"]
-
-#: Seconds that the end of a pool's block may take, the shutdown of its workers' runtimes among them.
-_CLOSE = 10.0
 
 #: This is a worker that imports the program.
 importing = False
@@ -86,16 +84,20 @@ class Pool(AsyncBlock, PoolOnly, abc.ABC):
         """A new engine: of the first call, and of the first one after a close."""
 
     async def __aenter__(self) -> Self:
-        """Starts the workers. Raises errors.NoWorkers where they do not start."""
+        """Starts the workers. Raises errors.NoWorkers where they do not start; the pool is closed then."""
         job = Job(_started, (), {}, f"start of pool {self.name}")
         self._running().ask("start", job)
-        await job.handle
+        try:
+            await job.handle
+        except BaseException:
+            await self._close(STOP)
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        await self._close(_CLOSE)
+        await self._close(STOP)
 
     def statistics(self) -> PoolStatistics:
         """A snapshot. Calls and workers of a pool that was closed and started again count on."""

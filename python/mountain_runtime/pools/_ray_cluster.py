@@ -6,6 +6,7 @@
    of a local cluster with the thread that has started them.
 3. A connection that the program has made itself is used, and left to it.
 4. The last pool to leave disconnects. So does one that finds the head gone, before Ray ends the program.
+5. The program may end the connection at any moment. What Ray is asked for after that fails, and connects to nothing.
 """
 
 import asyncio
@@ -16,12 +17,12 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from ..errors import NoWorkers
 
-__all__ = ["alive", "aside", "connected", "end", "ending", "forked", "join", "leave", "ray"]
+__all__ = ["alive", "aside", "connected", "create", "end", "ending", "forked", "join", "leave", "ray", "send"]
 
 _lock = threading.Lock()
 #: The pools that are connected, the address, and whether the connection is the program's own.
@@ -116,12 +117,22 @@ def end(actor: Any, address: str | None) -> None:
     def run() -> None:
         with contextlib.suppress(Exception):  # the connection has ended, and so do its actors
             if connected() and alive(address, _ENDS):
-                ray().kill(actor, no_restart=True)
+                _plain(ray(), "kill")(actor, no_restart=True)
         _ending.discard(thread)
 
     thread = threading.Thread(target=run, name="mountain-ray", daemon=True)
     _ending.add(thread)
     thread.start()
+
+
+def create(actors: Any) -> Any:
+    """An actor of a class. Raises where the connection has ended."""
+    return _plain(cast("object", type(actors)), "_remote")(actors, (), {}, **actors._default_options)
+
+
+def send(method: Any, arguments: Sequence[Any]) -> Any:
+    """Calls an actor's method: the reference of its answer. Raises where the connection has ended."""
+    return _plain(cast("object", type(method)), "_remote")(method, arguments, {})
 
 
 def connected() -> bool:
@@ -188,7 +199,18 @@ async def aside(step: Callable[[], object], undo: Callable[[], object] | None = 
 
 
 def _same(package: Any) -> bool:
-    return bool(package.is_initialized()) and package.get_runtime_context().get_job_id() == _job
+    try:
+        return bool(package.is_initialized()) and _plain(package, "get_runtime_context")().get_job_id() == _job
+    except Exception:  # it has ended in between
+        return False
+
+
+def _plain(owner: object, name: str) -> Callable[..., Any]:
+    """Step 5: a step of Ray's without what Ray does before it, which is to connect a process that is not connected. It
+    would start a cluster of this machine.
+    """
+    step: Any = getattr(owner, name)
+    return cast("Callable[..., Any]", getattr(step, "__wrapped__", step))
 
 
 def _parts(address: str) -> tuple[str, int]:

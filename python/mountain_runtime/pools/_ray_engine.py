@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from . import _ray_cluster as cluster
 from ._answers import End, packet
 from ._call import Call
 from ._frames import Kind
@@ -24,7 +25,7 @@ from ._records import take
 __all__ = ["RayEngine"]
 
 #: Seconds until a worker that has not heard of a cancel is killed.
-_GRACE = 2.0
+_HEARS = 2.0
 
 
 class RayEngine(RayWatch):
@@ -71,11 +72,11 @@ class RayEngine(RayWatch):
         self._give(member, call)
         number = call.number
         try:
-            reference = member.actor.call.remote(packet(call), *call.packed.pieces)
+            reference = cluster.send(member.actor.call, (packet(call), *call.packed.pieces))
         except Exception as error:  # the connection has ended, or there is no room for large arguments
             del member.sent[number]
             self._failed(call, self._none(f": the call was not sent: {type(error).__name__}: {error}"))
-            self._wake()
+            self._hand(self._look_after)
             return
         reference.future().add_done_callback(functools.partial(self._come_back, member, number))
 
@@ -98,6 +99,8 @@ class RayEngine(RayWatch):
             if call is not None:
                 self._failed(call, self._lost(call, member.pid, member.why or words(error)))
             self._gone(member, words(error))
+            if not member.sent:
+                self._unanswered.discard(member)
             return
         head, pieces = (answer, []) if isinstance(answer, bytes) else answer
         end = End(head[0])
@@ -147,7 +150,7 @@ class RayEngine(RayWatch):
 
     def _cancel_at(self, member: Member, number: int) -> None:
         self._ask(member.actor.cancel, (number,), self._has_heard, member, number)
-        self._loop.call_later(_GRACE, self._give_up, member, number)
+        self._loop.call_later(_HEARS, self._give_up, member, number)
 
     def _has_heard(self, member: Member, number: int, _answer: None, error: BaseException | None) -> None:
         if error is None and number in member.sent:
@@ -163,4 +166,4 @@ class RayEngine(RayWatch):
         # Its cleanup may take its time, in a worker that is there.
         member.stopping.discard(number)
         self._ask(member.actor.hears, (), self._has_heard, member, number)
-        self._loop.call_later(_GRACE, self._give_up, member, number)
+        self._loop.call_later(_HEARS, self._give_up, member, number)

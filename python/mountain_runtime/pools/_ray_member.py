@@ -36,6 +36,11 @@ class Member:
         #: Calls that it was sent, ever.
         self.calls = 0
 
+    @property
+    def name(self) -> str:
+        """Its words in messages. Its pid is known once it has started."""
+        return f"worker {self.pid}" if self.pid else "a new worker"
+
 
 def hello(settings: "RaySettings") -> bytes:
     """The first message to a worker: where the program is, and what makes its runtime."""

@@ -55,7 +55,7 @@ class RayWatch(RayWorkers, abc.ABC):
         if self._state != "connected":
             return
         self._state = "losing"
-        for member in list(self.members):
+        for member in [*self.members, *self._unanswered]:
             member.why = why
             self._lose(member, why)
         self._refuse_waiting(self._none(f": {why}"))

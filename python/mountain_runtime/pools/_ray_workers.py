@@ -29,7 +29,7 @@ __all__ = ["RayWorkers"]
 log = _logs.logger("pools")
 
 #: Seconds of a close in which workers that did not end in order are killed.
-_GRACE = 2.0
+_LAST = 2.0
 #: Seconds in which Ray says that a worker which was killed has ended.
 _KILLED = 5.0
 #: Seconds until the next start after one that failed, where there are other workers.
@@ -45,6 +45,8 @@ class RayWorkers(Engine, abc.ABC):
         super().__init__(settings.name)
         self._settings = settings
         self.members: list[Member] = []
+        #: Workers that have ended, and whose calls have not all said so: those do by themselves while Ray is there.
+        self._unanswered: set[Member] = set()
         self._hello = b""
         self._class: Any = None
         #: "": not yet; then "connecting", "connected", "losing" all workers, "leaving".
@@ -77,7 +79,12 @@ class RayWorkers(Engine, abc.ABC):
         """Its workers by their pids, with what they have. Their memory is another machine's, and not known."""
         with self.lock:
             return [
-                (f"pid {each.pid}", [call.remote.name for call in each.sent.values()], each.calls, 0)
+                (
+                    f"pid {each.pid}" if each.pid else "starting",
+                    [call.remote.name for call in each.sent.values()],
+                    each.calls,
+                    0,
+                )
                 for each in self.members
             ]
 
@@ -133,9 +140,12 @@ class RayWorkers(Engine, abc.ABC):
         return sum(member.ready for member in self.members) >= max(self._settings.least, 1)
 
     def _start(self) -> None:
-        if not cluster.connected():  # Ray would start a cluster
-            return
-        member = Member(self._class.remote(), time.monotonic())
+        try:
+            member = Member(cluster.create(self._class), time.monotonic())
+        except Exception:
+            if cluster.connected():
+                raise
+            return  # the program has ended the connection, which a look will find
         self.figures.starts(sum(not each.retired for each in self.members))
         self.members.append(member)
         self._ask(member.actor.start, (self._hello,), self._has_started, member)
@@ -174,7 +184,7 @@ class RayWorkers(Engine, abc.ABC):
             self._hand(heard)
 
         try:
-            method.remote(*arguments).future().add_done_callback(done)
+            cluster.send(method, arguments).future().add_done_callback(done)
         except Exception as failure:  # the connection has ended
             self._loop.call_soon(functools.partial(hear, *about, None, failure))
 
@@ -198,6 +208,7 @@ class RayWorkers(Engine, abc.ABC):
             sent, member.sent = list(member.sent.values()), {}
             for call in sent:
                 self._failed(call, self._lost(call, member.pid, member.why or why))
+        self._unanswered.discard(member)
         self._gone(member, why)
 
     def _gone(self, member: Member, why: str) -> None:
@@ -209,10 +220,13 @@ class RayWorkers(Engine, abc.ABC):
             member.ready, member.retired, member.over = False, True, True
             self.members.remove(member)
         why = member.why = member.why or why
+        if member.sent:
+            self._unanswered.add(member)
+            self._loop.call_later(_KILLED, self._lose, member, why)
         if not asked:
             cluster.end(member.actor, self._settings.address)  # it may be there, and only not be reached
             self.lost += 1
-            log.warning("worker %d of pool '%s' is lost: %s", member.pid, self.name, why.splitlines()[-1])
+            log.warning("%s of pool '%s' is lost: %s", member.name, self.name, why.splitlines()[-1])
         if not asked and (not member.pid or self._failures >= _STARTS):
             self._failures += 1
             self._pause = time.monotonic() + _PAUSE
@@ -247,7 +261,7 @@ class RayWorkers(Engine, abc.ABC):
             return
         late, events = last or ([], [])
         self._take_events(member, events)
-        self._left += [f"{each} of worker {member.pid}" for each in late]
+        self._left += [f"{each} of {member.name}" for each in late]
         cluster.end(member.actor, self._settings.address)
         self._gone(member, "")
 
@@ -259,13 +273,13 @@ class RayWorkers(Engine, abc.ABC):
             self._retire(member)
             for number in list(member.sent):
                 self._cancel_at(member, number)
-        self._loop.call_later(max(seconds - _GRACE, 0.0), self._end_all)
+        self._loop.call_later(max(seconds - _LAST, 0.0), self._end_all)
         if not self.members:
             self._leave_cluster()
 
     def _end_all(self) -> None:
         for member in list(self.members):
-            self._left.append(f"worker {member.pid}")
+            self._left.append(member.name)
             self._kill(member, "it did not end with its pool")
 
     def _leave_cluster(self, *, gone: bool = False) -> None:
@@ -275,6 +289,8 @@ class RayWorkers(Engine, abc.ABC):
 
     async def _leave_now(self, gone: bool) -> None:
         await cluster.aside(lambda: cluster.leave(gone=gone))
+        for member in list(self._unanswered):
+            self._lose(member, "its pool has left the cluster")
         self._state = ""
         self._look_closed()
         self._pump()

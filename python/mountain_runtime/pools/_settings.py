@@ -7,7 +7,10 @@ from typing import cast
 from .._runtime.runtime import Runtime
 from ..errors import ConfigError
 
-__all__ = ["RaySettings", "Settings", "check_runtime"]
+__all__ = ["STOP", "RaySettings", "Settings", "check_runtime"]
+
+#: Seconds that the end of a pool's block may take, and so the shutdown of the runtime of each of its workers.
+STOP = 10.0
 
 
 @dataclass(frozen=True, slots=True)

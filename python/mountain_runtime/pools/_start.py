@@ -18,10 +18,7 @@ from ._frames import Kind, frame
 from ._member import Member
 from ._settings import Settings
 
-__all__ = ["STOP", "begin", "ended"]
-
-#: Seconds that the shutdown of a worker's runtime may take.
-STOP = 10.0
+__all__ = ["begin", "ended"]
 
 _CODE = "import sys; sys.path.insert(0, {path!r}); from mountain_runtime.pools._worker import main; main()"
 

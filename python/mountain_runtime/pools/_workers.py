@@ -24,6 +24,7 @@ from ._engine import Engine
 from ._files import Files
 from ._frames import Kind, frame
 from ._member import Member
+from ._settings import STOP
 
 if TYPE_CHECKING:
     from ._settings import Settings
@@ -179,8 +180,8 @@ class Workers(Engine):
         if not member.began:  # it has nothing to end in order
             self._kill(member, "")
         elif not member.over and not member.why:
-            self._send(member, frame(Kind.CLOSE, body=pickle.dumps(_start.STOP)))
-            self._loop.call_later(_start.STOP + GRACE, self._kill, member, "")
+            self._send(member, frame(Kind.CLOSE, body=pickle.dumps(STOP)))
+            self._loop.call_later(STOP + GRACE, self._kill, member, "")
 
     def _kill(self, member: Member, why: str) -> None:
         """Ends a worker at once."""

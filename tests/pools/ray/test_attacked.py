@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
+import signal
 import threading
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from mountain_runtime import pools
-from mountain_runtime.errors import NoWorkers, ShuttingDown, TimedOut
+from mountain_runtime.errors import NoWorkers, ShuttingDown, TimedOut, WorkerLost
 from mountain_runtime.pools import _ray_engine, _ray_watch, _ray_workers
 
 from . import killing
@@ -38,7 +39,7 @@ async def test_killed_workers_lose_what_they_had_and_no_more(tmp_path: Path) -> 
 async def test_a_worker_that_hears_nothing_is_ended_with_the_limit_of_its_call(
     on: Any, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_ray_engine, "_GRACE", 0.5)
+    monkeypatch.setattr(_ray_engine, "_HEARS", 0.5)
     monkeypatch.setattr(_ray_workers, "_KILLED", 1.0)
     before = await on.pid()
     began = time.monotonic()
@@ -47,6 +48,22 @@ async def test_a_worker_that_hears_nothing_is_ended_with_the_limit_of_its_call(
     assert time.monotonic() - began < 20
     assert await on.pid() != before
     assert await gone(before)
+
+
+async def test_calls_of_which_ray_says_nothing_are_lost_with_their_worker(
+    on: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the program ends its connection: what Ray had to say is dropped."""
+    monkeypatch.setattr(_ray_workers, "_KILLED", 0.2)
+    pid = await on.pid()
+    monkeypatch.setattr(on.single._engine, "_come_back", lambda *_: None)
+    calls = [asyncio.ensure_future(on.waits(60)) for _ in range(2)]
+    await asyncio.sleep(0.2)  # real: they are at work
+    os.kill(pid, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(end) for end in ends] == [WorkerLost, WorkerLost]
+    assert on.single.statistics().running == 0
 
 
 async def test_values_that_arrive_with_the_cancel_harm_nothing(on: Any) -> None:
@@ -136,7 +153,7 @@ async def test_a_close_while_it_connects_is_at_once(on: Any, monkeypatch: pytest
     gate.set()
     with pytest.raises(NoWorkers, match="no room"):  # it connects, once the first attempt has ended
         await on.empty.__aenter__()
-    await on.empty._close(10)
+    assert not ray.is_initialized()
 
 
 async def test_threads_and_files_of_a_pool_end_with_it(on: Any, complaints: list[str]) -> None:

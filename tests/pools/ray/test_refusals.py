@@ -19,8 +19,14 @@ from .programs import run
 pytestmark = pytest.mark.ray
 
 
+def connected() -> bool:
+    """Whether this process is connected to a cluster."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
 async def refused(pool: pools.Ray, seconds: float) -> str:
-    """The words of a start, within so many seconds; the next one says the same."""
+    """The words of a block's start, within so many seconds, which leaves the cluster; the next one says the same."""
     said = []
     for _ in range(2):
         began = time.monotonic()
@@ -28,8 +34,9 @@ async def refused(pool: pools.Ray, seconds: float) -> str:
             await pool.__aenter__()
         assert isinstance(caught.value, Rejected)
         assert time.monotonic() - began < seconds
+        assert not connected()
+        assert not [each for each in threading.enumerate() if each.name == f"mountain-pool-{pool.name}"]
         said.append(str(caught.value))
-    await pool._close(5)
     assert said[0] == said[1]
     return said[0]
 
@@ -96,9 +103,8 @@ async def test_an_attempt_that_takes_longer_than_its_limit_is_undone(
         await asyncio.sleep(0.2)  # real: the first attempt ends
     else:
         raise AssertionError(caught.value)
-    await pool._close(10)
     assert pool.statistics().workers == 0
-    assert not ray.is_initialized()
+    assert not connected()
 
 
 def test_a_wrong_token_is_said(tmp_path: Path) -> None:
