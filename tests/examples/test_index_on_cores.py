@@ -36,7 +36,7 @@ def owners(asked: Asked) -> Answer:
     return json.dumps([f"owner of {Path(path).name}" for path in json.loads(asked.body)])
 
 
-def prepare(folder: Path, server: Server, pool: str = POOL) -> Path:
+def prepare(folder: Path, server: Server, pool: str = POOL, count: int = FILES) -> Path:
     """Writes the program, with the API at a port that is free here and its pool, and the files that it reads."""
     text = (PROGRAMS / "index_on_cores.py").read_text()
     for theirs, ours in (("127.0.0.1:8001", f"127.0.0.1:{server.server_port}"), (POOL, pool)):
@@ -45,19 +45,19 @@ def prepare(folder: Path, server: Server, pool: str = POOL) -> Path:
     (folder / "index_on_cores.py").write_text(text)
     files = folder / "files"
     files.mkdir()
-    for number in range(FILES):
+    for number in range(count):
         (files / f"{number}.txt").write_text("word " * number)
     return files
 
 
-def check(folder: Path, server: Server) -> None:
+def check(folder: Path, server: Server, count: int = FILES) -> None:
     """Each file is in the table once, with its words and its owner; the API was asked once for each, and gently."""
     with closing(sqlite3.connect(folder / "index.db")) as db:
         rows = db.execute("select path, words, who from docs").fetchall()
     assert {Path(path).name: (words, who) for path, words, who in rows} == {
-        f"{number}.txt": (number, f"owner of {number}.txt") for number in range(FILES)
+        f"{number}.txt": (number, f"owner of {number}.txt") for number in range(count)
     }
-    assert len(rows) == FILES
+    assert len(rows) == count
     assert {(each.path, len(json.loads(each.body)) <= 50) for each in server.asked} == {("/owners", True)}
     asked = [path for each in server.asked for path in json.loads(each.body)]
     assert sorted(asked) == sorted(path for path, _, _ in rows)
@@ -76,10 +76,10 @@ def test_every_file_is_parsed_on_a_worker_and_written_once(tmp_path: Path) -> No
 @pytest.mark.ray
 def test_the_workers_may_be_on_a_cluster(tmp_path: Path, cluster: Head) -> None:
     with serving(owners) as server:
-        files = prepare(tmp_path, server, f'pools.Ray("{cluster.address}", workers=2, name="cpu")')
+        files = prepare(tmp_path, server, f'pools.Ray("{cluster.address}", workers=2, name="cpu")', 120)
         program = start("-W", "error", "-c", MAIN, files, tmp_path / "index.db", cwd=tmp_path)
         assert finish(program) == (0, "", "")
-    check(tmp_path, server)
+    check(tmp_path, server, 120)
 
 
 def test_a_killed_worker_costs_no_file(tmp_path: Path) -> None:
