@@ -1,5 +1,6 @@
 """A process that lives while the program talks to it, and the block that it belongs to."""
 
+import asyncio
 import errno
 import os
 import reprlib
@@ -43,6 +44,9 @@ class Process(Habits):
         self._child = child
         #: Lines that have come and that no call has received.
         self._ahead: deque[bytes] = deque()
+        #: One exchange at a time; and answers that are still to come, to exchanges that were cancelled.
+        self._exchanging = asyncio.Lock()
+        self._owed = 0
 
     @property
     def pid(self) -> int:
@@ -86,6 +90,31 @@ class Process(Habits):
             raise _gone(self._child, "writes no more")
         return self._bare(line)
 
+    async def exchange(self, line: bytes) -> bytes:
+        """Sends a line, and receives the line that answers it, of a program that answers each line with one.
+
+        One exchange is under way at a time, in the order of the calls. Cancelled or timed out, it leaves no answer
+        behind: the next exchange drops what comes late. `send` and `receive` beside it would take its answer. Raises
+        what these raise.
+        """
+        async with self._exchanging:
+            while self._owed:
+                await self.receive()
+                self._owed -= 1
+            sending = asyncio.ensure_future(self.send(line))
+            self._owed += 1
+            try:
+                await asyncio.shield(sending)  # cancelled, it may be written all the same
+                answer = await self.receive()
+            except asyncio.CancelledError:
+                sending.add_done_callback(_read)
+                raise
+            except BaseException:
+                self._owed -= 1
+                raise
+            self._owed -= 1
+            return answer
+
     async def lines(self) -> AsyncIterator[bytes]:
         """The lines of its stdout, without their line ends, up to the end. One of more than 64 MiB is a ValueError."""
         while True:
@@ -122,6 +151,21 @@ class Process(Habits):
         A process that writes more than is read of its output waits for its reader: read it, or the wait may be long.
         """
         return await self._child.wait()
+
+    #: Whether another run follows, when this one has ended.
+    _restarts = False
+
+    async def _connected(self) -> "tuple[Process, Callable[[], None]]":
+        """The run that there is, and what is called when its pipes are found closed."""
+        return self, _nothing
+
+
+def _nothing() -> None: ...
+
+
+def _read(sending: "asyncio.Future[None]") -> None:
+    if not sending.cancelled():
+        sending.exception()  # the next exchange has it, too
 
 
 def _gone(child: Live, how: str) -> BrokenPipeError:

@@ -225,6 +225,11 @@ class _Sidecar(Process):
         with _Noticing(run):
             return await run.process.receive()
 
+    async def exchange(self, line: bytes) -> bytes:
+        run = await self._run()
+        with _Noticing(run):
+            return await run.process.exchange(line)
+
     async def lines(self) -> AsyncIterator[bytes]:
         run = await self._answering()
         async for line in run.process.lines():
@@ -245,6 +250,14 @@ class _Sidecar(Process):
 
     async def wait(self) -> int:
         return await self._life.now.process.wait()
+
+    @property
+    def _restarts(self) -> bool:  # type: ignore[override] # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._life.settings.restart is not None
+
+    async def _connected(self) -> tuple[Process, Callable[[], None]]:
+        run = await self._run()
+        return run.process, run.breaks
 
     async def _answering(self) -> Run:
         return await self._run() if self._last.broken else self._last

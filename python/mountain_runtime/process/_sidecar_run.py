@@ -169,6 +169,10 @@ class Run:
         last = f"; its last lines:\n{lines}" if lines else ", without a word on its stderr"
         return ChildProcessError(f"sidecar {self._settings.name!r} {how} {when}{last}")
 
+    def breaks(self) -> None:
+        """A caller found a pipe of it closed."""
+        self.broken = True
+
     async def has_ended(self) -> bool:
         """Whether it has ended by itself, or is about to: a caller found a pipe of it closed."""
         if self.broken and self.child.returncode is None:
