@@ -8,7 +8,8 @@ with state   ConcurrencyLimit, RateLimit, CircuitBreaker, Cache, Hedge
 elsewhere    On (pools)
 runtime      run, Runtime, Handle, Shutdown, ShutdownReport, Step, Dump, Statistics, EffectStatistics, LimitStatistics
 services     Key, need, sidecar, Health, ServiceHealth
-modules      errors: what can go wrong; fs: files; http: requests; pools: workers; process: programs; search: lines
+modules      errors: what can go wrong; fs: files; http: requests; pools: workers; process: programs;
+             rpc: commands that come in; search: lines
 """
 
 import typing as _typing
@@ -59,10 +60,10 @@ from .process._sidecar import sidecar
 from .telemetry._health import Health, ServiceHealth
 
 if _typing.TYPE_CHECKING:
-    from . import http, pools, search
+    from . import http, pools, rpc, search
 else:
     #: Imported when they are first named: a program that has no use for them does not wait for them.
-    _LATER = frozenset(("http", "pools", "search"))
+    _LATER = frozenset(("http", "pools", "rpc", "search"))
 
     def __getattr__(name: str) -> object:
         if name in _LATER:
@@ -128,5 +129,6 @@ __all__ = [
     "http",
     "pools",
     "process",
+    "rpc",
     "search",
 ]

@@ -12,6 +12,7 @@
     ├── TimedOut, a TimeoutError    the work may have run, in part or to its end
     ├── WorkerLost                  the worker that had the work has ended; it may have run
     ├── RemoteError                 the work has run and failed, with an error that cannot be built here
+    ├── PeerError                   the other end has answered a call with an error
     ├── NotAccepted                 the work has run, and gave no value that its Retry(until=...) accepts
     ├── ConfigError, a ValueError   a setting that cannot work, raised where it is written
     └── InternalError               a panic in the native core: a bug of ours
@@ -29,6 +30,7 @@ __all__ = [
     "MountainError",
     "NoWorkers",
     "NotAccepted",
+    "PeerError",
     "QueueFull",
     "RateLimited",
     "Reentered",
@@ -139,6 +141,31 @@ class RemoteError(MountainError):
     text: str = ""
     #: Its traceback there.
     traceback: str = ""
+
+
+class PeerError(MountainError):
+    """The other end of `mountain_runtime.rpc` has answered a call with an error."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        effect: str = "",
+        policy: str | None = None,
+        attempt: int = 1,
+        code: int = -32603,
+        data: Any = None,
+    ) -> None:
+        super().__init__(message, effect=effect, policy=policy, attempt=attempt)
+        #: The kind of error: a number of JSON-RPC's, or of that program's.
+        self.code = code
+        #: More about the error, as JSON; None if there is none.
+        self.data = data
+
+    @property
+    def message(self) -> str:
+        """Its message, as it came."""
+        return str(self.args[0]) if self.args else ""
 
 
 class ConfigError(MountainError, ValueError):

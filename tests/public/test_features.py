@@ -9,7 +9,7 @@ import mountain_runtime
 from mountain_runtime import _native
 
 FEATURES = ("http", "search", "terminal", "watch")
-LATER = ("http", "search")
+LATER = ("http", "rpc", "search")
 
 
 def run(code: str) -> str:
@@ -21,9 +21,17 @@ def run(code: str) -> str:
 @pytest.mark.processes
 def test_a_provider_is_loaded_when_it_is_named() -> None:
     code = "import sys, mountain_runtime as mr\nprint(*('mountain_runtime.' + name in sys.modules for name in {names}))"
-    code += "\nassert all(name in dir(mr) for name in {names}); mr.http.Client, mr.search.lines"
-    code += "\nfrom mountain_runtime import *\nhttp.Client, search.lines"
+    code += "\nassert all(name in dir(mr) for name in {names}); mr.http.Client, mr.rpc.Router, mr.search.lines"
+    code += "\nfrom mountain_runtime import *\nhttp.Client, rpc.Router, search.lines"
     assert run(code.format(names=LATER)).split() == ["False"] * len(LATER)
+
+
+@pytest.mark.processes
+def test_what_an_extra_brings_is_missed_when_it_is_used() -> None:
+    code = "import sys; sys.modules['msgspec'] = None\nfrom mountain_runtime import *\ntry: rpc.Router\n"
+    code += "except ImportError as error: print(error)\nprint(hasattr(rpc, 'nope'))"
+    said = "mountain_runtime.rpc.Router needs msgspec: pip install 'mountain-runtime[rpc]'"
+    assert run(code).splitlines() == [said, "False"]
 
 
 def test_other_names_are_still_unknown() -> None:

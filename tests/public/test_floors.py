@@ -126,6 +126,7 @@ PACKAGE_ROOMS = [
     "_services",
     "_runtime",
     "pools",
+    "rpc",
     "_bind",
     "",
 ]

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import mountain_runtime
-from mountain_runtime import errors, fs, http, pools, process, search, testing
+from mountain_runtime import errors, fs, http, pools, process, rpc, search, testing
 from mountain_runtime.pools._engine import Engine
 from tests.public.test_floors import BRIDGE_ROOMS, PACKAGE_ROOMS
 
@@ -15,7 +15,7 @@ API = ROOT / "docs" / "reference" / "api"
 #: The crates on the map below which smaller rooms are drawn, and the first that has none.
 DRAWN = ("python/mountain_runtime", "rust/bridge", "rust/providers")
 #: Modules that a page shows as a whole.
-WHOLE = {module.__name__: module for module in (errors, fs, http, pools, process, search, testing)}
+WHOLE = {module.__name__: module for module in (errors, fs, http, pools, process, rpc, search, testing)}
 
 
 def shown() -> Counter[str]:

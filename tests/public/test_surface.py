@@ -18,7 +18,7 @@ NAMES = {
     "ConcurrencyLimit", "RateLimit", "CircuitBreaker", "Cache", "Hedge", "Pipeline", "On",
     "run", "Runtime", "Handle", "Shutdown", "ShutdownReport", "Step", "Dump", "Statistics", "EffectStatistics",
     "LimitStatistics", "Key", "need", "sidecar", "Health", "ServiceHealth", "errors", "fs", "http", "pools",
-    "process", "search",
+    "process", "rpc", "search",
 }  # fmt: skip
 
 ERRORS = {
@@ -34,6 +34,7 @@ ERRORS = {
     "TimedOut": ("MountainError", TimeoutError),
     "WorkerLost": ("MountainError",),
     "RemoteError": ("MountainError",),
+    "PeerError": ("MountainError",),
     "NotAccepted": ("MountainError",),
     "ConfigError": ("MountainError", ValueError),
     "InternalError": ("MountainError",),
@@ -255,6 +256,7 @@ def test_the_tree_of_errors() -> None:
         "mountain_runtime.fs",
         "mountain_runtime.pools",
         "mountain_runtime.process",
+        "mountain_runtime.rpc",
         "mountain_runtime.search",
         "mountain_runtime.testing",
     ],

@@ -1,0 +1,160 @@
+"""The calls that this end has made on one connection: each finds its answer by its id, and a late one finds nothing."""
+
+import asyncio
+import errno
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ..errors import MountainError, PeerError
+from ._codes import raised
+from ._messages import Envelope, message
+from ._session import Answered
+from ._wire import Wire
+from ._work import Reply
+
+__all__ = ["Calls"]
+
+Params = Mapping[str, Any] | Sequence[Any]
+
+#: Items of a stream that may be on their way, and such as are kept of a peer that knows no window.
+_WINDOW, _KEPT = 1024, 1 << 20
+
+
+class _Call:
+    __slots__ = ("future", "items", "name")
+
+    def __init__(self, name: str, future: "asyncio.Future[msgspec.Raw]", items: "deque[Any] | None") -> None:
+        self.name = name
+        self.future = future
+        self.items = items
+
+
+class Calls(Answered):
+    """On one connection, whose session sends by `send`."""
+
+    def __init__(self, wire: Wire, what: str) -> None:
+        self._wire = wire
+        self._what = what
+        self._loop = asyncio.get_running_loop()
+        self._ids = itertools.count(1)
+        self._calls: dict[Any, _Call] = {}
+        #: Pulls of streams that wait for an item, by their calls.
+        self._pulls: dict[_Call, asyncio.Future[None]] = {}
+        self.is_gone = False
+        self.send: Reply
+
+    # -- what goes ----------------------------------------------------------------------------------------------------
+
+    async def call(self, name: str, params: Params) -> Any:
+        """Raises what the answer says, or ConnectionError. Cancelled, it tells the peer."""
+        number = await self._begin(name, params, None)
+        call = self._calls["number", number]
+        return msgspec.json.decode(await self._answer(number, call))
+
+    async def stream(self, name: str, params: Params) -> AsyncIterator[Any]:
+        """The items of a streaming command. Left early, it tells the peer."""
+        items: deque[Any] = deque()
+        number = await self._begin(name, params, items, meta={"window": _WINDOW})
+        call = self._calls["number", number]
+        taken = 0
+        try:
+            while True:
+                while items:
+                    taken += 1
+                    if taken >= _WINDOW // 2 and not call.future.done():
+                        self.send([message("$/credit", {"token": number, "items": taken})])
+                        taken = 0
+                    yield items.popleft()
+                if call.future.done():
+                    call.future.result()
+                    return
+                pull = self._pulls[call] = self._loop.create_future()
+                call.future.add_done_callback(lambda _: self._wake(call))
+                await pull
+        finally:
+            self._pulls.pop(call, None)
+            self._forget(number, call)
+
+    async def notify(self, name: str, params: Params) -> None:
+        """Returns when there is room for more."""
+        self._check(name)
+        self.send([message(name, params)])
+        await self._room()
+
+    async def _begin(self, name: str, params: Params, items: "deque[Any] | None", **members: Any) -> int:
+        self._check(name)
+        await self._room()
+        self._check(name)
+        number = next(self._ids)
+        request = message(name, params, id=number, **members)
+        self._calls["number", number] = _Call(name, self._loop.create_future(), items)
+        self.send([request])
+        return number
+
+    def _check(self, name: str) -> None:
+        if self.is_gone:
+            raise BrokenPipeError(errno.EPIPE, f"{self._what} has gone: {name!r} was not sent. Connect again to go on")
+
+    async def _room(self) -> None:
+        while (drained := self._wire.drained()) is not None:
+            await drained
+
+    async def _answer(self, number: int, call: _Call) -> "msgspec.Raw":
+        try:
+            return await call.future
+        finally:
+            self._forget(number, call)
+
+    def _forget(self, number: int, call: _Call) -> None:
+        """Its answer is dropped when it comes; the peer is told, if there is none yet."""
+        if self._calls.pop(("number", number), None) is not None and not self.is_gone:
+            self.send([message("$/cancelRequest", {"id": number})])
+        if call.future.done() and not call.future.cancelled():
+            call.future.exception()  # it is told, or matters no more
+
+    # -- what comes ---------------------------------------------------------------------------------------------------
+
+    def answered(self, envelope: Envelope, key: Any, /) -> None:
+        call = self._calls.pop(key, None)
+        if call is None or call.future.done():
+            return
+        if envelope.error and bytes(envelope.error) != b"null":
+            call.future.set_exception(_error(envelope.error, call.name))
+        else:
+            call.future.set_result(envelope.result)
+
+    def progressed(self, token: Any, items: list[Any], /) -> None:
+        call = self._calls.get(token)
+        if call is None or call.items is None:
+            return
+        call.items.extend(items)
+        if len(call.items) > _KEPT and not call.future.done():
+            said = f"{self._what} sends faster than its items are read, and knows no window"
+            call.future.set_exception(PeerError(said, effect=call.name))
+        self._wake(call)
+
+    def _wake(self, call: _Call) -> None:
+        pull = self._pulls.pop(call, None)
+        if pull is not None and not pull.done():
+            pull.set_result(None)
+
+    def gone(self, error: OSError | None, /) -> None:
+        """Calls in flight fail at once."""
+        self.is_gone = True
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            if not call.future.done():
+                said = f"{self._what} has gone; {call.name!r} may have run: repeat only what may run twice"
+                call.future.set_exception(ConnectionResetError(errno.ECONNRESET, said))
+                call.future.exception()  # its caller may have been cancelled in this very turn
+
+
+def _error(written: "msgspec.Raw", name: str) -> MountainError:
+    try:
+        return raised(msgspec.json.decode(written), name)
+    except (msgspec.DecodeError, RecursionError):
+        return PeerError("answered with an error that cannot be read", effect=name)

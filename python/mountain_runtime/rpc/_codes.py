@@ -1,0 +1,85 @@
+"""The codes of errors, and the errors of this package as answers and back."""
+
+import traceback
+from typing import Any, Final, cast
+
+from .. import errors
+from .._tasks.users_errors import said
+from ..errors import MountainError, PeerError, RateLimited, Rejected, ShuttingDown, TimedOut
+
+__all__ = [
+    "CANCELLED",
+    "FAILED",
+    "INTERNAL",
+    "INVALID_PARAMS",
+    "INVALID_REQUEST",
+    "NOT_FOUND",
+    "PARSE",
+    "REJECTED",
+    "SHUTTING_DOWN",
+    "TIMED_OUT",
+    "raised",
+    "told",
+]
+
+#: Of the specification.
+PARSE: Final = -32700
+INVALID_REQUEST: Final = -32600
+NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL: Final = -32603
+#: As language servers have it.
+CANCELLED: Final = -32800
+#: Of the range that is left to servers.
+FAILED: Final = -32010
+REJECTED: Final = -32011
+TIMED_OUT: Final = -32012
+SHUTTING_DOWN: Final = -32013
+
+#: The most of a message that is told.
+_LONGEST = 4096
+
+
+def told(error: BaseException, *, tracebacks: bool) -> dict[str, Any]:
+    """The error object of an answer. Of a failure of the program's own: its type, its message, and no more."""
+    kind = type(error)
+    data: dict[str, Any] = {"type": kind.__name__}
+    if isinstance(error, ShuttingDown):
+        code = SHUTTING_DOWN
+    elif isinstance(error, Rejected):
+        code = REJECTED
+        after = getattr(error, "retry_after", None)
+        if isinstance(after, (int, float)) and 0 <= after < float("inf"):
+            data["retry_after"] = after
+    elif isinstance(error, TimedOut):
+        code = TIMED_OUT
+        data["may_have_run"] = True
+    else:
+        code = FAILED
+        if isinstance(error, PeerError):  # of a program behind this one; its data is between the two
+            data["code"] = error.code
+        if tracebacks:
+            data["traceback"] = "".join(traceback.format_exception(error)).encode(errors="replace").decode()
+    message = said(error)[:_LONGEST].encode(errors="backslashreplace").decode()
+    return {"code": code, "message": message or kind.__name__, "data": data}
+
+
+def raised(given: object, name: str) -> MountainError:
+    """The error of an answer, as one to raise: those of this package by their own classes, others as PeerError."""
+    answer: dict[str, Any] = cast("Any", given) if isinstance(given, dict) else {}
+    code, message, data = answer.get("code"), answer.get("message"), answer.get("data")
+    if not isinstance(code, int) or not isinstance(message, str):
+        message, code, data = f"answered with an error that is none: {str(answer)[:200]}", INTERNAL, None
+    kind = cast("dict[str, Any]", data).get("type") if isinstance(data, dict) else None
+    if code == SHUTTING_DOWN and kind == "ShuttingDown":
+        return ShuttingDown(message, effect=name)
+    if code == TIMED_OUT and kind == "TimedOut":
+        return TimedOut(message, effect=name)
+    if code == REJECTED and isinstance(kind, str):
+        own: object = getattr(errors, kind, Rejected)
+        found = (own if isinstance(own, type) and issubclass(own, Rejected) else Rejected)(message, effect=name)
+        after = cast("dict[str, Any]", data).get("retry_after")
+        if isinstance(after, (int, float)) and not isinstance(after, bool) and after >= 0:
+            cast("RateLimited", found).retry_after = float(after)
+        return found
+    return PeerError(message, effect=name, code=code, data=data)

@@ -1,0 +1,248 @@
+"""The desk: runs what one caller asks of a router. Requests side by side, up to a bound; notifications in their order.
+
+1. A request is bound to its command, and waits for a place among those at work.
+2. It runs in a task and a context of its own, which knows its caller. A stream sends its items as they come.
+3. It is answered once: with its result, its error, or why it was ended. Then the next that waits has its place.
+4. The caller cancels it by its id; a caller that goes away cancels all. Cleanup is awaited.
+"""
+
+import asyncio
+from collections import deque
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .._tasks.exits import EXITS
+from .._tasks.outlast import outlast
+from .._tasks.users_errors import said
+from ..telemetry import _logs
+from . import _codes
+from ._bind import WrongParams
+from ._caller import Caller, caller_var
+from ._json import encode
+from ._messages import Envelope, Invalid, Malformed, answer, failure, key_of, name_of, refusal
+from ._streaming import send_items
+from ._wire import Wire
+from ._work import Reply, Work, enter, read_meta
+
+if TYPE_CHECKING:
+    from ._router import Router
+
+__all__ = ["Desk"]
+
+#: Requests of one caller that are at work at once, and messages that wait, until no more of them is read.
+_AT_ONCE, _WAITING = 256, 4096
+
+_log = _logs.logger("rpc")
+
+
+class Desk:
+    """Of one connection."""
+
+    def __init__(self, router: "Router | None", caller: Caller, context: Context, wire: Wire, send: Reply) -> None:
+        self._router = router
+        self._caller = caller
+        self._context = context
+        self._wire, self._send = wire, send
+        self._loop = asyncio.get_running_loop()
+        #: Requests by their ids, those that wait included.
+        self._requests: dict[Any, Work] = {}
+        self._line: deque[Work] = deque()
+        self._at_work = 0
+        self._notifications: deque[Work] = deque()
+        self._notified: asyncio.Task[None] | None = None
+        #: All tasks.
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: Nothing new is taken.
+        self.draining = False
+        #: The exit that a command raised, to end the program.
+        self.exit: BaseException | None = None
+        self.exits: asyncio.Future[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        """So much waits that nothing more should be read."""
+        return len(self._line) + len(self._notifications) >= _WAITING
+
+    # -- step 1 -------------------------------------------------------------------------------------------------------
+
+    def hear(self, envelope: Envelope, reply: Reply) -> None:
+        """A request or a notification. Raises Invalid or Malformed, which are answered without its id."""
+        written = bytes(envelope.id)
+        key = key_of(written) if written else None
+        if bytes(envelope.jsonrpc) != b'"2.0"':
+            raise Invalid('it needs "jsonrpc": "2.0"')
+        name = name_of(envelope.method)
+        if envelope.params and bytes(memoryview(envelope.params)[:1]) not in (b"{", b"[", b"n"):
+            raise Invalid("params are an object or an array")
+        if not written:
+            self._notify(name, envelope)
+            return
+        if self.draining:
+            reply(failure(written, _shutting_down("it was not started", may_have_run=False)))
+            return
+        command = None if self._router is None else self._router._commands.get(name)
+        if command is None:
+            if name == "rpc.discover" and self._router is not None:
+                reply(answer(written, encode(self._router.openrpc())))
+                return
+            reply(failure(written, {"code": _codes.NOT_FOUND, "message": f"there is no command {name[:200]!r}"}))
+            return
+        if key in self._requests:
+            raise Invalid(
+                f"the id {written[:100].decode(errors='replace')} is that of a request that is not answered yet"
+            )
+        meta = read_meta(envelope.meta) if envelope.meta else None
+        work = Work(command, envelope.params, key, written, reply, meta)
+        self._requests[key] = work
+        if self._at_work < _AT_ONCE:
+            self._start(work)
+        else:
+            self._line.append(work)
+
+    def _notify(self, name: str, envelope: Envelope) -> None:
+        command = None if self._router is None else self._router._commands.get(name)
+        if self.draining or command is None or command.streams:
+            return
+        meta = read_meta(envelope.meta) if envelope.meta else None
+        self._notifications.append(Work(command, envelope.params, None, b"", None, meta))
+        if self._notified is None:
+            self._next_notification()
+
+    def _next_notification(self, _: object = None) -> None:
+        self._notified = None
+        if self._notifications:
+            self._notified = self._task(self._notifications.popleft())
+            self._notified.add_done_callback(self._next_notification)
+
+    # -- steps 2 and 3 ------------------------------------------------------------------------------------------------
+
+    def _start(self, work: Work) -> None:
+        self._at_work += 1
+        work.task = self._task(work)
+        work.task.add_done_callback(lambda _: self._over(work))
+
+    def _task(self, work: Work) -> "asyncio.Task[None]":
+        context = self._context.copy()
+        if work.meta is not None:
+            enter(context, work.meta, work.command.name)
+        task = self._loop.create_task(self._run(work), name=work.command.name, context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _over(self, work: Work) -> None:
+        self._at_work -= 1
+        if work.reply is not None:  # cancelled before its first step
+            self._fail(work, asyncio.CancelledError())
+        if self._requests.get(work.key) is work:
+            del self._requests[work.key]
+        while self._line and self._at_work < _AT_ONCE:
+            self._start(self._line.popleft())
+
+    async def _run(self, work: Work) -> None:
+        caller_var.set(self._caller)
+        command = work.command
+        try:
+            args, kwargs = command.bound.arguments(work.params)
+            work.params = msgspec.Raw()
+            if command.streams:
+                result: Any = await send_items(work, command.runs(*args, **kwargs), self._wire, self._send)
+            else:
+                result = await command.runs(*args, **kwargs)
+            written = encode(result)
+            del result
+        except EXITS as error:
+            self._fail(work, asyncio.CancelledError())
+            self.exit = error
+            if self.exits is not None and not self.exits.done():
+                self.exits.set_result(None)
+        except asyncio.CancelledError as error:
+            self._fail(work, error)
+        except Exception as error:
+            self._fail(work, error)
+        else:
+            if work.reply is not None:
+                reply, work.reply = work.reply, None
+                reply(answer(work.id, written))
+
+    def _fail(self, work: Work, error: BaseException) -> None:
+        reply, work.reply = work.reply, None
+        name = work.command.name
+        if reply is None:
+            if not work.id and not isinstance(error, asyncio.CancelledError):
+                _log.warning("the notification %r failed: %s", name, said(error))
+            return
+        if isinstance(error, Malformed):
+            reply(refusal(error))
+        elif isinstance(error, WrongParams):
+            reply(failure(work.id, {"code": _codes.INVALID_PARAMS, "message": str(error)[:500]}))
+        elif not isinstance(error, asyncio.CancelledError):
+            assert self._router is not None
+            reply(failure(work.id, _codes.told(error, tracebacks=self._router._tracebacks)))
+        elif work.ended_by is not None and work.ended_by != "caller":
+            reply(failure(work.id, _shutting_down(work.ended_by, may_have_run=work.task is not None)))
+        else:
+            reply(failure(work.id, {"code": _codes.CANCELLED, "message": f"{name} was cancelled; it may have run"}))
+
+    # -- step 4 -------------------------------------------------------------------------------------------------------
+
+    def cancel(self, key: Any) -> None:
+        """The caller cancels a request of its own; one that has been answered is none any more."""
+        work = self._requests.get(key)
+        if work is not None and work.ended_by is None:
+            self._end(work, "caller")
+
+    def credit(self, key: Any, items: int) -> None:
+        """The caller takes so many items more."""
+        work = self._requests.get(key)
+        if work is not None and work.credit is not None:
+            work.credit += items
+            if work.wakes is not None and not work.wakes.done():
+                work.wakes.set_result(None)
+
+    def _end(self, work: Work, by: str) -> None:
+        work.ended_by = by
+        if work.task is not None:
+            work.task.cancel()
+            return
+        self._line.remove(work)
+        self._requests.pop(work.key, None)
+        self._fail(work, asyncio.CancelledError())
+
+    async def drain(self) -> None:
+        """Returns when what is in flight has been answered. What waits, and the streams then, are ended."""
+        self.draining = True
+        for work in list(self._line):
+            self._end(work, "it was not started")
+        streams = {work.task for work in self._requests.values() if work.command.streams}
+        while left := {task for task in self._tasks if task not in streams}:
+            await asyncio.wait(left)
+        for work in list(self._requests.values()):
+            if work.ended_by is None:
+                self._end(work, "its stream was ended")
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    async def cancel_all(self, why: str, *, asked: bool) -> "asyncio.CancelledError | None":
+        """Cancels everything, and waits for its cleanup. Gives a cancel that came meanwhile."""
+        self.draining = True
+        self._notifications.clear()
+        for work in list(self._line):
+            self._end(work, why)
+        for work in list(self._requests.values()):
+            if work.ended_by is None:
+                self._end(work, why)
+        for task in list(self._tasks):  # notifications, too
+            if task is self._notified:
+                task.cancel()
+        return await outlast(set(self._tasks), asked=asked)
+
+
+def _shutting_down(why: str, *, may_have_run: bool) -> dict[str, Any]:
+    return {
+        "code": _codes.SHUTTING_DOWN,
+        "message": f"the host shuts down: {why}",
+        "data": {"type": "ShuttingDown", "may_have_run": may_have_run},
+    }

@@ -1,0 +1,134 @@
+"""Messages of JSON-RPC 2.0: what comes is taken apart without being read, what goes is put together as bytes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from . import _codes
+from ._json import encode
+
+__all__ = [
+    "Envelope",
+    "Invalid",
+    "Malformed",
+    "answer",
+    "failure",
+    "key_of",
+    "message",
+    "name_of",
+    "open_batch",
+    "open_message",
+    "refusal",
+]
+
+T = TypeVar("T")
+_NONE = msgspec.Raw()
+_decode = msgspec.json.decode
+
+
+class Envelope(msgspec.Struct, gc=False, rename={"meta": "$meta"}):
+    """The members of a message as they are written; empty where there are none."""
+
+    jsonrpc: msgspec.Raw = _NONE
+    id: msgspec.Raw = _NONE
+    method: msgspec.Raw = _NONE
+    params: msgspec.Raw = _NONE
+    result: msgspec.Raw = _NONE
+    error: msgspec.Raw = _NONE
+    meta: msgspec.Raw = _NONE
+
+
+class Malformed(ValueError):
+    """No JSON."""
+
+
+class Invalid(ValueError):
+    """JSON that is no message."""
+
+
+_envelope = msgspec.json.Decoder(Envelope)
+_items = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def open_message(body: "bytes | bytearray | msgspec.Raw") -> Envelope:
+    """One message. Raises Malformed, or Invalid for JSON that is no object."""
+    return _read(_envelope, body)
+
+
+def open_batch(body: "bytes | bytearray") -> list[msgspec.Raw] | None:
+    """The messages of a batch; None for what is none. Raises Malformed."""
+    start = body[:1]
+    if start == b"{" or body.lstrip(b" \t\r\n")[:1] != b"[":
+        return None
+    return _read(_items, body)
+
+
+def _read(decoder: "msgspec.json.Decoder[T]", body: "bytes | bytearray | msgspec.Raw") -> T:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Invalid(str(error)) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Malformed(str(error)) from None
+
+
+def key_of(written: bytes) -> tuple[str, Any]:
+    """An id with its type, by which it is found again: "1" and 1 are two. Raises Invalid, or Malformed."""
+    try:
+        if written.isdigit():
+            return "number", int(written)
+        found: object = _decode(written)
+    except msgspec.ValidationError:  # a number of no use
+        raise Invalid("an id that is out of range") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Malformed(str(error)) from None
+    if isinstance(found, str):
+        return "text", found
+    if found is None or (isinstance(found, (int, float)) and not isinstance(found, bool)):
+        return "number", found
+    raise Invalid("an id is a text, a number or null")
+
+
+def name_of(written: bytes) -> str:
+    """The method. Raises Invalid, or Malformed."""
+    try:
+        return _decode(written, type=str)
+    except msgspec.ValidationError:
+        raise Invalid("a method is a text") from None
+    except msgspec.DecodeError as error:
+        raise Malformed(str(error)) from None
+
+
+def message(name: str, params: "Mapping[str, Any] | Sequence[Any]", **members: Any) -> bytes:
+    """A request, where `id` is among the members, or a notification."""
+    found: dict[str, Any] = {"jsonrpc": "2.0"}
+    if "id" in members:
+        found["id"] = members.pop("id")
+    found["method"] = name
+    if params:
+        found["params"] = params
+    for member, value in members.items():
+        found[f"${member}"] = value
+    return encode(found)
+
+
+def answer(written_id: bytes, result: bytes) -> list[bytes]:
+    """An answer, in pieces that are not copied."""
+    return [b'{"jsonrpc":"2.0","id":%b,"result":' % written_id, result, b"}"]
+
+
+def failure(written_id: bytes, error: dict[str, Any]) -> list[bytes]:
+    """An answer that is an error. Data that JSON does not have is left out."""
+    try:
+        told = encode(error)
+    except Exception:
+        told = encode({"code": error["code"], "message": error["message"]})
+    return [b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (written_id, told)]
+
+
+def refusal(error: Exception, written_id: bytes = b"null") -> list[bytes]:
+    """The answer to what is Malformed or Invalid."""
+    malformed = isinstance(error, Malformed)
+    said = ("no JSON: " if malformed else "no request: ") + str(error)
+    return failure(written_id, {"code": _codes.PARSE if malformed else _codes.INVALID_REQUEST, "message": said[:500]})

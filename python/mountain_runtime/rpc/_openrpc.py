@@ -1,0 +1,87 @@
+"""The description of a router by OpenRPC 1.3: its commands, with the schemas of their parameters and results."""
+
+import inspect
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import msgspec
+
+from . import _codes
+from ._command import Command
+
+__all__ = ["described"]
+
+_COMPONENTS = "#/components/schemas/{name}"
+_ERRORS = {
+    _codes.INVALID_PARAMS: "the parameters are not the command's",
+    _codes.FAILED: "the command failed: data has the type of its error",
+    _codes.REJECTED: "it was not started: data may have retry_after, in seconds",
+    _codes.TIMED_OUT: "it ran out of time, and may have run",
+    _codes.SHUTTING_DOWN: "the host shuts down: data says whether it may have run",
+    _codes.CANCELLED: "it was cancelled",
+}
+
+
+def described(title: str, commands: Iterable[Command]) -> dict[str, Any]:
+    """As plain JSON."""
+    found = list(commands)
+    kinds: list[Any] = []
+    for command in found:
+        kinds += [each.type for each in command.bound.parameters]
+        kinds.append(_result(command))
+    schemas, components = msgspec.json.schema_components(kinds, schema_hook=_schema, ref_template=_COMPONENTS)
+    schema = iter(schemas)
+    methods = [_method(command, lambda: next(schema)) for command in found]
+    described: dict[str, Any] = {
+        "openrpc": "1.3.2",
+        "info": {"title": title, "version": "1"},
+        "methods": methods,
+    }
+    if components:
+        described["components"] = {"schemas": dict(components)}
+    return described
+
+
+def _method(command: Command, schema: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    params: list[dict[str, Any]] = []
+    for each in command.bound.parameters:
+        params.append({"name": each.name, "required": each.required, "schema": schema()})
+    params.sort(key=lambda each: not each["required"])  # as OpenRPC wants them
+    by_position = all(each.by_position for each in command.bound.parameters)
+    in_order = [each.name for each in command.bound.parameters] == [each["name"] for each in params]
+    method: dict[str, Any] = {
+        "name": command.name,
+        "params": params,
+        "paramStructure": "either" if by_position and in_order else "by-name",
+    }
+    said = inspect.getdoc(inspect.unwrap(command.function)) or ""
+    if said:
+        method["summary"] = said.partition("\n")[0]
+        method["description"] = said
+    result = schema()
+    if command.streams:
+        method["x-streaming"] = {"items": result}
+        result = {"type": "integer", "description": "the number of items, which went before by $/progress"}
+    method["result"] = {"name": "items" if command.streams else "result", "schema": result}
+    method["errors"] = [{"code": code, "message": said} for code, said in _ERRORS.items()]
+    return method
+
+
+def _result(command: Command) -> Any:
+    """The type of the value, or of an item; Any where no schema can be made of it."""
+    plain = inspect.unwrap(getattr(command.function, "__func__", command.function))
+    try:
+        kind = typing.get_type_hints(plain, include_extras=True).get("return", Any)
+        if command.streams:
+            kind = (typing.get_args(kind) or (Any,))[0]
+        msgspec.json.schema(kind, schema_hook=_schema)
+    except Exception:
+        return Any
+    return kind
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    """Of a type that msgspec does not know."""
+    own = getattr(kind, "model_json_schema", None)
+    return cast("dict[str, Any]", own()) if own is not None else {}

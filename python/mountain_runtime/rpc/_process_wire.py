@@ -1,0 +1,108 @@
+"""A wire over a program's stdin and stdout."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from ..process._process import Process
+from ._wire import HIGH, Wire
+
+__all__ = ["ProcessWire"]
+
+
+class ProcessWire(Wire):
+    """The program belongs to its own block: closed, it only is not read any more."""
+
+    def __init__(self, process: Process, breaks: Callable[[], None]) -> None:
+        self.pending = 0
+        self._process, self._breaks = process, breaks
+        self._loop = asyncio.get_running_loop()
+        self._out: list[bytes] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wakes: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        self._reads: asyncio.Future[None] | None = None
+        self._closed = False
+
+    def start(self, received: Callable[[bytes], None], ended: Callable[[OSError | None], None], /) -> None:
+        self._received, self._ended = received, ended
+        self._tasks = [self._loop.create_task(self._read()), self._loop.create_task(self._write())]
+
+    def pause(self) -> None:
+        if self._reads is None:
+            self._reads = self._loop.create_future()
+
+    def resume(self) -> None:
+        reads, self._reads = self._reads, None
+        if reads is not None and not reads.done():
+            reads.set_result(None)
+
+    async def _read(self) -> None:
+        try:
+            async for chunk in self._process.chunks():
+                self._received(chunk)
+                if self._reads is not None:
+                    await self._reads
+        except OSError as error:
+            self._gone(error)
+        else:
+            self._gone(ConnectionResetError("its output has ended"))
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                if not self._out:
+                    self._wakes = self._loop.create_future()
+                    await self._wakes
+                data, self._out = b"".join(self._out), []
+                await self._process._put(data)
+                self.pending -= len(data)
+                if self.pending <= HIGH // 2:
+                    self._tell()
+        except OSError as error:
+            self._gone(error)
+
+    def send(self, pieces: Iterable[bytes], /) -> None:
+        if self._closed:
+            return
+        for piece in pieces:
+            self._out.append(piece)
+            self.pending += len(piece)
+        if self._wakes is not None and not self._wakes.done():
+            self._wakes.set_result(None)
+
+    def drained(self) -> "asyncio.Future[None] | None":
+        if self.pending <= HIGH or self._closed:
+            return None
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(future)
+        return future
+
+    async def flushed(self) -> None:
+        while self.pending and not self._closed:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._waiting.append(future)
+            await future
+
+    def _tell(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _gone(self, error: OSError) -> None:
+        if not self._closed:
+            self._breaks()
+            self.close()
+            self._ended(error)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._out.clear()
+        self.pending = 0
+        self._tell()
+        current = asyncio.current_task()
+        for task in self._tasks:
+            if task is not current:
+                task.cancel()

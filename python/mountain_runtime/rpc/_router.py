@@ -1,0 +1,124 @@
+"""Router: commands by name, each an effect or a stream, called from outside or in this process."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, ParamSpec, TypeVar, final
+
+from .._effect.effect import effect
+from .._effect.habits import Habits
+from .._native import Effect, Stream, own_name
+from ..errors import ConfigError, PeerError
+from ..policy._arguments import check_name as check_router_name
+from ..policy._base import Policy, flatten
+from . import _codes
+from ._bind import WrongParams
+from ._command import Command, check_name, make
+from ._framing import Framing
+from ._json import builtins_of
+from ._openrpc import described
+from ._serve import serve
+
+__all__ = ["Router"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@final
+class Router(Habits):
+    """Commands by name, for callers who speak JSON-RPC 2.0. Each is an effect, or a stream.
+
+    `policies` stand around every command, outermost first: what has state, such as a RateLimit, is shared by all of
+    them. With `tracebacks`, an answer to a command that failed has the traceback too; without, its type and message.
+    """
+
+    _ways: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("method", "register", "add_method", "add", "feature"), "write @router.command(name)"),
+        **dict.fromkeys(("run", "start", "start_io", "start_tcp", "serve_forever"), "write `await router.serve(...)`"),
+        **dict.fromkeys(("dispatch", "handle", "execute"), "write `await router.call(name, params)`"),
+    }
+
+    def __init__(self, *policies: Policy[Any], name: str | None = None, tracebacks: bool = False) -> None:
+        check_router_name(name, "Router")
+        flatten(policies, name or "a router", "Router")
+        self.name = name
+        self._policies = policies
+        self._commands: dict[str, Command] = {}
+        self._tracebacks = bool(tracebacks)
+
+    def __repr__(self) -> str:
+        return f"<Router {self.name or ''}: {len(self._commands)} commands>"
+
+    def command(self, name: str, /) -> Callable[[Callable[P, Effect[T]]], Callable[P, Effect[T]]]:
+        """Makes a function of effects the command of that name; the function stays as it is.
+
+        Its parameters are read by its annotations, by name or by position; those with `need(...)` are never the
+        caller's. ConfigError for a name that is taken or the protocol's own, or parameters that JSON cannot give.
+        """
+        decorate: Callable[[Any], Any] = self._decorator(name, streams=False)
+        return decorate
+
+    def streaming(self, name: str, /) -> Callable[[Callable[P, Stream[T]]], Callable[P, Stream[T]]]:
+        """The same of a function of streams: its items go by `$/progress`, then comes the answer, their number."""
+        decorate: Callable[[Any], Any] = self._decorator(name, streams=True)
+        return decorate
+
+    def _decorator(self, name: str, *, streams: bool) -> Callable[[Any], Any]:
+        check_name(name)
+
+        def decorate(function: Any) -> Any:
+            made = make(name, function, self._policies, streams=streams)
+            if name in self._commands:
+                raise ConfigError(f"command({name!r}): the router has a command of that name already")
+            self._commands[name] = made
+            return function
+
+        return decorate
+
+    def call(self, name: str, params: Mapping[str, Any] | Sequence[Any] = (), /) -> Effect[Any]:
+        """Runs a command in this process, as a request for it would: its value is JSON, and of a stream all items.
+
+        The command's own errors pass unchanged; one that there is not, or that has other parameters, is PeerError.
+        """
+        return _called(self._commands.get(name), name, params)
+
+    def openrpc(self) -> dict[str, Any]:
+        """Its commands by OpenRPC 1.3, with the schemas of what they take and give. Callers ask for `rpc.discover`."""
+        return described(self.name or "mountain-runtime", self._commands.values())
+
+    async def serve(
+        self,
+        address: str = "stdio:",
+        /,
+        *,
+        framing: Framing = "lsp",
+        max_message: int = 64 << 20,
+        max_callers: int = 1000,
+    ) -> None:
+        """Answers callers until the end of input, or the shutdown of the runtime: `stdio:`, `unix:PATH`,
+        `tcp:HOST:PORT`.
+
+        Others than this machine's reach `tcp:TOKEN@HOST:PORT` only, by that token. On `stdio:`, stdout is the
+        protocol's: what prints goes to stderr. A message is `max_message` bytes at most.
+
+        At the shutdown no new request is taken, those in flight are answered, then the streams end. A cancel cancels
+        them, and waits for their cleanup. Raises ConfigError for an address that cannot be served, OSError for one that
+        another serves.
+        """
+        await serve(self, address, framing, max_message, max_callers)
+
+
+async def _call(command: Command | None, name: str, params: Mapping[str, Any] | Sequence[Any]) -> Any:
+    if command is None:
+        raise PeerError(f"there is no command {name!r}", code=_codes.NOT_FOUND)
+    try:
+        args, kwargs = command.bound.given(params)
+    except WrongParams as error:
+        raise PeerError(str(error), code=_codes.INVALID_PARAMS) from None
+    if not command.streams:
+        return builtins_of(await command.runs(*args, **kwargs))
+    async with command.runs(*args, **kwargs) as items:
+        return [builtins_of(item) async for item in items]
+
+
+own_name("rpc.call_here")
+_called = effect(name="rpc.call_here")(_call)

@@ -1,0 +1,251 @@
+"""A session: one connection, whose messages are read, told apart, and answered by its desk or given to its calls."""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import msgspec
+
+from . import _codes
+from ._caller import Caller
+from ._desk import Desk
+from ._framing import Framing, framed, frames
+from ._messages import Envelope, Invalid, Malformed, failure, key_of, name_of, open_batch, open_message, refusal
+from ._wire import HIGH, Wire
+from ._work import Batch, Reply
+
+if TYPE_CHECKING:
+    from ._router import Router
+
+__all__ = ["Answered", "Session"]
+
+#: Messages in one batch.
+_BATCH = 1000
+#: Bytes of a message that is not joined with its frame.
+_LARGE = 1 << 16
+
+
+class Answered(Protocol):
+    """The calls that this end has made."""
+
+    def answered(self, envelope: Envelope, key: Any, /) -> None: ...
+    def progressed(self, token: Any, items: list[Any], /) -> None: ...
+    def gone(self, error: OSError | None, /) -> None: ...
+
+
+class _Id(msgspec.Struct):
+    id: msgspec.Raw
+
+
+class _Credit(msgspec.Struct):
+    token: msgspec.Raw
+    items: int
+
+
+class _Progress(msgspec.Struct):
+    token: msgspec.Raw
+    value: Any = None
+
+
+class Session:
+    """Ends by itself when its input does, or the other side goes; `over` is done then."""
+
+    def __init__(
+        self,
+        router: "Router | None",
+        wire: Wire,
+        framing: Framing,
+        max_message: int,
+        caller: Caller,
+        context: Context,
+        calls: Answered | None = None,
+        allows: "Callable[[Session, Envelope, Reply], bool] | None" = None,
+    ) -> None:
+        self._wire = wire
+        self._framing: Framing = framing
+        self._frames = frames(framing, max_message)
+        self._calls = calls
+        #: Says whether a first message shows that the caller may call; None when it has.
+        self.allows = allows
+        self.caller = caller
+        self.desk = Desk(router, caller, context, wire, self.send)
+        self._paused = False
+        self._ending: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self.over: asyncio.Future[None] = self._loop.create_future()
+
+    def start(self) -> None:
+        """Reads from now on."""
+        self._wire.start(self._received, self._ended)
+
+    def send(self, pieces: list[bytes]) -> None:
+        """Sends one message."""
+        size = sum(map(len, pieces))
+        before, after = framed(self._framing, size)
+        if size <= _LARGE:
+            self._wire.send((b"".join((before, *pieces, after)),))
+        else:
+            self._wire.send((before, *pieces, after))
+
+    # -- what comes ---------------------------------------------------------------------------------------------------
+
+    def _received(self, data: bytes) -> None:
+        for body in self._frames.feed(data):
+            self._hear(body)
+        if self._frames.failure is not None:
+            self._broken()
+        elif not self._paused and (self.desk.full or self._wire.pending > HIGH):
+            self._pause()
+
+    def _broken(self) -> None:
+        """Nothing more can be told apart: it is said, and what is in flight is answered."""
+        self.send(failure(b"null", {"code": _codes.PARSE, "message": f"no message: {self._frames.failure}"}))
+        self._wire.pause()
+        self._ended(None)
+
+    def _pause(self) -> None:
+        """Until there is room again, for answers and for messages."""
+        self._paused = True
+        self._wire.pause()
+        self._loop.call_later(0.005, self._resume)
+
+    def _resume(self) -> None:
+        if self._ending is not None:
+            return
+        if self.desk.full or self._wire.pending > HIGH:
+            self._loop.call_later(0.005, self._resume)
+        else:
+            self._paused = False
+            self._wire.resume()
+
+    def _hear(self, body: "bytes | bytearray") -> None:
+        try:
+            batch = open_batch(body)
+            if batch is None:
+                self._take(open_message(body), self.send)
+                return
+        except (Invalid, Malformed) as error:
+            self.send(refusal(error))
+            return
+        if not batch or len(batch) > _BATCH:
+            self.send(refusal(Invalid("an empty batch" if not batch else f"a batch of more than {_BATCH} messages")))
+            return
+        answers = Batch(self.send)
+        for each in batch:
+            try:
+                self._take(open_message(each), answers.expect, expects=True)
+            except (Invalid, Malformed) as error:
+                answers.expect()(refusal(error))
+        answers.over()
+
+    def _take(self, envelope: Envelope, reply: Any, *, expects: bool = False) -> None:
+        """One message. Of a batch, `reply` is asked for where there will be an answer."""
+        if not envelope.method:
+            self._take_answer(envelope)
+            return
+        if self.allows is not None:
+            if not self.allows(self, envelope, reply() if expects else reply):
+                self.allows = _refuses
+                self._wire.pause()
+                self._ended(None)
+            return
+        method = bytes(envelope.method)
+        if method.startswith(b'"$/') and not envelope.id:
+            self._protocol(name_of(method), envelope.params)
+            return
+        if not expects:
+            self.desk.hear(envelope, cast("Reply", reply))
+        elif not envelope.id:
+            self.desk.hear(envelope, _no_reply)
+        else:
+            ahead = reply()
+            try:
+                self.desk.hear(envelope, ahead)
+            except (Invalid, Malformed) as error:
+                ahead(refusal(error))
+
+    def _take_answer(self, envelope: Envelope) -> None:
+        if self._calls is None or not envelope.id or not (envelope.result or envelope.error):
+            raise Invalid("it has no method")
+        try:
+            self._calls.answered(envelope, key_of(bytes(envelope.id)))
+        except (Invalid, Malformed):
+            pass  # an answer to nothing
+
+    def _protocol(self, name: str, params: "msgspec.Raw") -> None:
+        """Notifications of the protocol itself. What is none of them, or has other parameters, is ignored."""
+        try:
+            if name == "$/cancelRequest":
+                self.desk.cancel(key_of(bytes(msgspec.json.decode(params, type=_Id).id)))
+            elif name == "$/credit":
+                credit = msgspec.json.decode(params, type=_Credit)
+                if credit.items > 0:
+                    self.desk.credit(key_of(bytes(credit.token)), credit.items)
+            elif name == "$/progress" and self._calls is not None:
+                progress = msgspec.json.decode(params, type=_Progress)
+                value = progress.value
+                items: list[Any] = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
+                self._calls.progressed(key_of(bytes(progress.token)), items)
+        except (msgspec.DecodeError, RecursionError, Invalid, Malformed):
+            pass
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _ended(self, error: OSError | None) -> None:
+        """The end of input, or with an error the end of it all."""
+        said = self._frames.failure is not None
+        self._frames.end()
+        if error is None and self._frames.failure is not None and not said:
+            self.send(failure(b"null", {"code": _codes.PARSE, "message": f"no message: {self._frames.failure}"}))
+        if self._calls is not None:
+            self._calls.gone(error)
+        if error is not None:
+            if self._ending is not None:
+                self._ending.remove_done_callback(self._is_over)
+                self._ending.cancel()
+            self._begin_end(self.stop("its caller has gone"))
+        elif self._ending is None:
+            self._begin_end(self._leave())
+
+    def _begin_end(self, ending: Any) -> None:
+        self._ending = self._loop.create_task(ending, name="end of a connection")
+        self._ending.add_done_callback(self._is_over)
+
+    def _is_over(self, _: object) -> None:
+        self._wire.close()
+        if not self.over.done():
+            self.over.set_result(None)
+
+    async def _leave(self) -> None:
+        await self.desk.drain()
+        await self._wire.flushed()
+
+    def drain(self) -> None:
+        """Takes no more, answers what is in flight, ends the streams, and then itself."""
+        self.desk.draining = True
+        if self._ending is None:
+            self._begin_end(self._leave())
+
+    async def stop(self, why: str, *, asked: bool = False) -> "asyncio.CancelledError | None":
+        """Cancels everything, waits for its cleanup, and sends what there is to say if that goes at once."""
+        found = await self.desk.cancel_all(why, asked=asked)
+        await asyncio.sleep(0)  # a turn for what was answered
+        await asyncio.sleep(0)
+        return found
+
+    async def flush_soon(self) -> None:
+        """Sends the rest, if that goes within a second."""
+        await asyncio.wait([self._loop.create_task(self._wire.flushed())], timeout=1)
+
+    def close(self) -> None:
+        """At once; what is in flight has been stopped before."""
+        self._is_over(None)
+
+
+def _no_reply(_: list[bytes]) -> None:
+    """To a notification there is no answer."""
+
+
+def _refuses(_: Session, __: Envelope, ___: Reply) -> bool:
+    return False

@@ -1,0 +1,211 @@
+"""A wire: bytes from and to descriptors that do not block, on the loop. What is sent in one turn goes together."""
+
+import asyncio
+import contextlib
+import os
+import select
+import stat
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+__all__ = ["HIGH", "FdWire", "Wire"]
+
+#: Bytes of one read, of buffers that are joined, and of one write.
+_READ, _JOIN, _WRITE = 65536, 65536, 1 << 20
+#: Bytes that wait to be sent above which senders wait.
+HIGH = 1 << 18
+#: Seconds between two looks whether the other side of a wire that has no more input is there at all.
+_LOOK = 0.5
+
+
+class Wire(Protocol):
+    """Bytes to and from the other side."""
+
+    #: Bytes that wait to be sent.
+    pending: int
+
+    def start(self, received: Callable[[bytes], None], ended: Callable[[OSError | None], None], /) -> None:
+        """Calls `received` with what comes, and `ended` once: None is the end of input, an error the end of it all."""
+        ...
+
+    def send(self, pieces: Iterable[bytes], /) -> None:
+        """Sends them in the next turn of the loop, with what else is sent until then."""
+        ...
+
+    def drained(self) -> "asyncio.Future[None] | None":
+        """Done when there is room to send more; None where there is."""
+        ...
+
+    async def flushed(self) -> None:
+        """Returns when all has been sent, or the other side is gone."""
+        ...
+
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def _nothing(_: OSError | None) -> None: ...
+
+
+class FdWire(Wire):
+    """Over two descriptors, which may be one. `close` is called when nothing uses them any more."""
+
+    def __init__(self, reads: int, writes: int, close: Callable[[], None]) -> None:
+        self.pending = 0
+        self._loop = asyncio.get_running_loop()
+        self._reads, self._writes = reads, writes
+        self._close = close
+        self._queue: deque[bytes | memoryview] = deque()
+        self._flushes = self._writing = self._reading = self._closed = False
+        #: Regular files are read and written at once, and cannot be waited for.
+        self._reads_file = stat.S_ISREG(os.fstat(reads).st_mode)
+        self._waiting: list[asyncio.Future[None]] = []
+        self._looks: asyncio.TimerHandle | None = None
+        self._input_over = False
+        #: Until it is started, nothing hears of its end.
+        self._ended: Callable[[OSError | None], None] = _nothing
+
+    def start(self, received: Callable[[bytes], None], ended: Callable[[OSError | None], None], /) -> None:
+        self._received, self._ended = received, ended
+        self.resume()
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            if not self._reads_file:
+                self._loop.remove_reader(self._reads)
+
+    def resume(self) -> None:
+        if not self._reading and not self._closed and not self._input_over:
+            self._reading = True
+            if self._reads_file:
+                self._loop.call_soon(self._read_file)
+            else:
+                self._loop.add_reader(self._reads, self._read)
+
+    def _read_file(self) -> None:
+        if self._reading:
+            self._read()
+            self._loop.call_soon(self._read_file)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._reads, _READ)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._gone(error)
+            return
+        if data:
+            self._received(data)
+            return
+        self.pause()
+        self._input_over = True
+        self._ended(None)
+        self._look()
+
+    def _look(self) -> None:
+        """The other side may have gone altogether, which nothing else tells once there is no more input."""
+        if self._closed:
+            return
+        poll = select.poll()
+        poll.register(self._writes, 0)
+        if any(found & (select.POLLHUP | select.POLLERR) for _, found in poll.poll(0)):
+            self._gone(ConnectionResetError("the other side has gone"))
+        else:
+            self._looks = self._loop.call_later(_LOOK, self._look)
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def send(self, pieces: Iterable[bytes], /) -> None:
+        if self._closed:
+            return
+        for piece in pieces:
+            self._queue.append(piece)
+            self.pending += len(piece)
+        if not self._flushes and not self._writing:
+            self._flushes = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushes = False
+        queue = self._queue
+        data: bytes | memoryview = b""
+        try:
+            while queue and not self._closed:
+                data = queue.popleft()
+                if queue and len(data) < _JOIN:
+                    data = self._joined(data)
+                sent = os.write(self._writes, data if len(data) <= _WRITE else memoryview(data)[:_WRITE])
+                self.pending -= sent
+                if sent < len(data):
+                    queue.appendleft(memoryview(data)[sent:])
+        except (BlockingIOError, InterruptedError):
+            queue.appendleft(data)
+            if not self._writing:
+                self._writing = True
+                self._loop.add_writer(self._writes, self._flush)
+            self._tell()
+            return
+        except OSError as error:
+            self._gone(error)
+            return
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._writes)
+        self._tell()
+
+    def _joined(self, first: "bytes | memoryview") -> bytes:
+        parts: list[bytes | memoryview] = [first]
+        size = len(first)
+        while self._queue and size + len(self._queue[0]) <= 2 * _JOIN:
+            parts.append(self._queue.popleft())
+            size += len(parts[-1])
+        return b"".join(parts)
+
+    def drained(self) -> "asyncio.Future[None] | None":
+        if self.pending <= HIGH or self._closed:
+            return None
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(future)
+        return future
+
+    async def flushed(self) -> None:
+        while self.pending and not self._closed:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._waiting.append(future)
+            await future
+
+    def _tell(self) -> None:
+        if self._waiting and (self.pending <= HIGH // 2 or self._closed):
+            waiting, self._waiting = self._waiting, []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _gone(self, error: OSError) -> None:
+        if not self._closed:
+            ended = self._ended
+            self.close()
+            ended(error)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self.pause()
+        self._closed = True
+        if self._writing:
+            self._loop.remove_writer(self._writes)
+        if self._looks is not None:
+            self._looks.cancel()
+        self._queue.clear()
+        self.pending = 0
+        self._tell()
+        with contextlib.suppress(OSError):
+            self._close()
