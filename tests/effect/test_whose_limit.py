@@ -81,8 +81,9 @@ async def test_a_block(make: Callable[[], Effect[Any]]) -> None:
             await forever()
 
     told: list[str | None] = []
-    with pytest.raises(TimedOut):
-        await asyncio.create_task(tells(told))
+    while not told:  # on a busy machine it may not have been begun in time
+        with pytest.raises(TimedOut):
+            await asyncio.create_task(tells(told))
     where = tells.__qualname__
     assert told == [f"deadline({SOON}) in '{where}'"]
 
@@ -129,8 +130,9 @@ async def test_of_several_limits_the_earliest_is_named() -> None:
             told.append((await effect(Timeout(LONG), name="outer")(late)(MAKERS[0], False)).policy)
             await forever()
 
-    with pytest.raises(TimedOut):
-        await asyncio.create_task(tells())
+    while not told:  # as above
+        with pytest.raises(TimedOut):
+            await asyncio.create_task(tells())
     assert told == [f"deadline({SOON}) in '{tells.__qualname__}'"]
 
 
