@@ -71,7 +71,7 @@ def test_handlers_find_the_runtime_of_the_lifespan(server: Server) -> None:
 
 
 def test_submitted_work_goes_on_after_the_answer(server: Server) -> None:
-    assert server.post("/orders/one?seconds=0.2").status_code == 202
+    assert server.post("/orders/one?seconds=1").status_code == 202
     assert "delivered one" not in events(server)
     until(lambda: "delivered one" in events(server))
 
