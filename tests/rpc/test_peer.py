@@ -136,6 +136,22 @@ while True:
     assert asked == [7]
 
 
+async def test_leaving_the_block_cancels_what_a_peer_has_asked(path: Path) -> None:
+    """Also of a peer that has ended its side."""
+    log = Log()
+
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'{"jsonrpc":"2.0","id":1,"method":"wait","params":["w"]}\n')
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_unix_server(other, path), asyncio.timeout(30):
+        async with rpc.connect(f"unix:{path}", framing="lines", router=small(log)):
+            await until(lambda: log.said)
+        assert log.said == ["w begins", "w ends"]
+
+
 @pytest.mark.processes
 async def test_a_peer_that_dies_fails_what_is_in_flight() -> None:
     async with process.open(*HOST) as p, rpc.connect(p) as peer:

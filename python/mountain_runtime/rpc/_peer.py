@@ -139,13 +139,12 @@ class _End:
         session, calls = self._session, self._calls
         if session is None or calls is None:
             return
-        if calls.is_gone:
-            await asyncio.wait([session.over])
-        else:
-            calls.gone(None)
-            await session.stop("the connection was closed", asked=asked)
+        was_gone = calls.is_gone
+        calls.gone(None)
+        await session.stop("the connection was closed", asked=asked)
+        if not was_gone:
             await session.flush_soon()
-            session.close()
+        session.close()
 
 
 class _Block(AsyncBlockOnly, AbstractAsyncContextManager[Peer]):
