@@ -26,6 +26,8 @@ ARGUMENTS = [
     "--disable-sync",
     "--hide-scrollbars",
 ]
+#: The page of a tab that no program is shown in.
+EMPTY = "about:blank"
 #: The interval, in seconds, of looks at states without an event.
 LOOK = 0.02
 
@@ -52,7 +54,7 @@ def resize(driver: Chrome, width: int, height: int, scale: float = 1) -> None:
 
 
 def prefer(driver: Chrome, **features: str) -> None:
-    """The system's preferences, such as `color_scheme="dark"`."""
+    """The system's preferences, such as `color_scheme="dark"`; those of the machine where it is not named."""
     wanted = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
 

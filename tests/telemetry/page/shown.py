@@ -86,7 +86,7 @@ async def at(tab: Tab, runtime: Runtime) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await tab.open("about:blank")
+        await tab.open(browser.EMPTY)
 
 
 @asynccontextmanager

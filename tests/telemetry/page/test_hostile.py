@@ -176,7 +176,7 @@ async def test_a_lost_connection_is_shown_and_recovered_from(tab: Tab) -> None:
         await eventually(lambda: tab.js(FIELDS, second))
         assert await tab.js("return document.documentElement.dataset.stale ?? 'no'") == "no"
         await tab.until("return document.querySelector('#uptime').textContent !== args[0]", uptime)
-        await tab.open("about:blank")
+        await tab.open(browser.EMPTY)
 
 
 async def test_a_page_that_was_one_too_many_is_let_in_later(tab: Tab, client: httpx.AsyncClient) -> None:
@@ -190,4 +190,4 @@ async def test_a_page_that_was_one_too_many_is_let_in_later(tab: Tab, client: ht
             await tab.until("return performance.getEntriesByName(`${location.origin}/events`).length > 0")
             assert (await tab.text("#link-state")).strip() == "connecting"
         await tab.until("return document.querySelector('#link-state').textContent.trim() === 'connected'")
-        await tab.open("about:blank")
+        await tab.open(browser.EMPTY)

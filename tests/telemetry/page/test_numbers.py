@@ -284,9 +284,11 @@ async def test_the_totals_and_the_lag_of_the_loop_are_what_the_state_says(tab: T
     def blocks() -> None:
         free.wait(LONG)
 
-    figure = """
-    const parts = document.querySelector(`[data-figure='${args[0]}']`).parentElement.querySelectorAll('.value, .under');
-    return [...parts].map((part) => part.textContent);
+    figures = """
+    return args.map((name) => {
+      const parts = document.querySelector(`[data-figure='${name}']`).parentElement.querySelectorAll('.value, .under');
+      return [...parts].map((part) => part.textContent);
+    });
     """
 
     async with Runtime(dashboard=HERE) as rt, at(tab, rt), followed(client, rt) as look:
@@ -295,7 +297,8 @@ async def test_the_totals_and_the_lag_of_the_loop_are_what_the_state_says(tab: T
         time.sleep(0.7)  # the loop serves no call meanwhile: that is the lag
 
         async def shown() -> Any:
-            lines = [await tab.js(figure, name) for name in ("running", "waiting", "threads", "lag", "effects")]
+            # All at once: they are of one state.
+            lines = await tab.js(figures, "running", "waiting", "threads", "lag", "effects")
             return [lines[0][0], lines[1][0], lines[2], lines[3], lines[4][1]]
 
         async def expected() -> Any:
