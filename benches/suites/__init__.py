@@ -12,6 +12,7 @@ from benches.suites import (
     observe,
     policies,
     pools,
+    rpc,
     scheduler,
     search,
     streams,
@@ -33,4 +34,5 @@ SUITES: Mapping[str, Suite] = {
     "watch": watch,
     "search": search,
     "pools": pools,
+    "rpc": rpc,
 }

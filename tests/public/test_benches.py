@@ -93,6 +93,10 @@ PROMISED = {
         "item": {"aiostream"},
         "open": {"aiostream"},
     },
+    "rpc": {
+        "sequential": {"a pipe", "pygls", "python-lsp-jsonrpc"},
+        "in-flight-64": {"pygls", "python-lsp-jsonrpc"},
+    },
     "watch": {"changes": {"watchfiles"}},
     "timers": {"memory": CLOCKS, "submit": CLOCKS, "lateness": CLOCKS},
 }
@@ -148,6 +152,7 @@ ALWAYS = {
     "shutil",
     "os.scandir",
     "re",
+    "a pipe",
 }
 
 
