@@ -40,13 +40,21 @@ def test_a_program_outlives_its_head_for_longer_than_ray_waits(tmp_path: Path) -
     assert said.quiet, said.err
 
 
-def second(head: Head) -> Node:
-    """A node with a resource of its own."""
+def second(head: Head, name: str = "any") -> Node:
+    """A node with a resource that the head has not, and one by which it is found."""
     folder = Path(tempfile.mkdtemp(prefix="mr-ray-", dir="/tmp"))  # short: there are sockets within
     return Node(
         folder, f"--address={head.address}", "--node-ip-address=127.0.0.1", "--num-cpus=2",
-        '--resources={"second": 2}', "--object-store-memory=100000000", token=head.token,
+        f'--resources={{"second": 2, "{name}": 1}}', "--object-store-memory=100000000", token=head.token,
     )  # fmt: skip
+
+
+async def both_there() -> None:
+    """Both workers elsewhere have started: the next two calls run side by side."""
+    from tests.pools.ray import attacked
+
+    while len({*await asyncio.gather(attacked.sleeps_elsewhere(0.3), attacked.sleeps_elsewhere(0.3))}) < 2:
+        pass
 
 
 @pytest.mark.timeout(150)
@@ -61,7 +69,7 @@ async def test_a_node_that_goes_away_is_its_workers_end(head: Head) -> None:
 
     node = await asyncio.to_thread(second, head)
     try:
-        await asyncio.gather(attacked.sleeps_elsewhere(0.5), attacked.sleeps_elsewhere(0.5))
+        await both_there()
         calls = [asyncio.ensure_future(ends(attacked.sleeps_elsewhere(100))) for _ in range(2)]
         await asyncio.sleep(0.5)  # real: they are at work
     finally:
@@ -79,11 +87,11 @@ async def test_a_node_that_goes_away_is_its_workers_end(head: Head) -> None:
 
 
 def drain(head: Head, seconds: int) -> None:
-    """Tells the cluster that the second node is to be taken away so much later, as clouds do."""
+    """Tells the cluster that the node of that name is to be taken away so much later, as clouds do."""
     import ray
     from ray.core.generated import autoscaler_pb2
 
-    [node] = [each["NodeID"] for each in ray.nodes() if each["Alive"] and "second" in each["Resources"]]
+    [node] = [each["NodeID"] for each in ray.nodes() if each["Alive"] and "drained" in each["Resources"]]
     why = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
     until = int((time.time() + seconds) * 1000)
     assert vars(ray._raylet)["GcsClient"](address=head.address).drain_node(node, why, "preempted", until) == (True, "")
@@ -99,10 +107,10 @@ def node_of(pid: int) -> int:
 async def test_a_drained_node_loses_what_does_not_end_in_time_and_new_workers_are_elsewhere(head: Head) -> None:
     from tests.pools.ray import attacked
 
-    drained = await asyncio.to_thread(second, head)
+    drained = await asyncio.to_thread(second, head, "drained")
     nodes = [drained]
     try:
-        await asyncio.gather(attacked.sleeps_elsewhere(0.5), attacked.sleeps_elsewhere(0.5))
+        await both_there()
         short, long = (asyncio.ensure_future(attacked.sleeps_elsewhere(seconds)) for seconds in (2, 100))
         await asyncio.sleep(0.5)  # real: they are at work
         await asyncio.to_thread(drain, head, 10)
