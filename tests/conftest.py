@@ -165,7 +165,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         alone = item.get_closest_marker("serial") is not None or room(item.path) == "stress"
         kind = "serial" if alone else "ray" if item.get_closest_marker("ray") is not None else "parallel"
         page = item.path.parent.name == "page"
-        return part in (None, kind) and not (page and without_page)
+        checked = room(item.path) == "typing"  # by `scripts/check`, beside the types of the package itself
+        return part in (None, kind) and not (page and without_page) and not (checked and part is not None)
 
     config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
     items[:] = [item for item in items if wanted(item)]

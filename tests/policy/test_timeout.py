@@ -175,9 +175,10 @@ async def test_a_late_error_on_a_thread_is_reported_to_nobody_else(complaints: l
     """T11, for a thread, which goes on after its caller was released."""
     failed: list[bool] = []
 
-    @blocking(Timeout(SOON), name="t11-thread")
+    # Long enough that it begins on a busy machine, too.
+    @blocking(Timeout(SOON * 10), name="t11-thread")
     def fails_late() -> None:
-        time.sleep(SOON * 5)  # a thread cannot be stopped: it has to be late
+        time.sleep(SOON * 20)  # a thread cannot be stopped: it has to be late
         failed.append(True)
         raise Boom("late")
 
