@@ -13,6 +13,9 @@ from ._needed import there as _there
 if _there or _typing.TYPE_CHECKING:
     from ._caller import Caller, caller
     from ._peer import Peer, connect
+    from ._reading import Outcome, Recorded
+    from ._record import Record
+    from ._replay import Difference, replay
     from ._router import Router
 else:
     # `from mountain_runtime import *` works without it.
@@ -22,4 +25,15 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["Caller", "Peer", "Router", "caller", "connect"]
+__all__ = [
+    "Caller",
+    "Difference",
+    "Outcome",
+    "Peer",
+    "Record",
+    "Recorded",
+    "Router",
+    "caller",
+    "connect",
+    "replay",
+]

@@ -18,8 +18,11 @@ __all__ = [
     "REJECTED",
     "SHUTTING_DOWN",
     "TIMED_OUT",
+    "cancelled",
+    "not_found",
     "raised",
     "told",
+    "wrong",
 ]
 
 #: Of the specification.
@@ -62,6 +65,21 @@ def told(error: BaseException, *, tracebacks: bool) -> dict[str, Any]:
             data["traceback"] = "".join(traceback.format_exception(error)).encode(errors="replace").decode()
     message = said(error)[:_LONGEST].encode(errors="backslashreplace").decode()
     return {"code": code, "message": message or kind.__name__, "data": data}
+
+
+def not_found(name: str) -> dict[str, Any]:
+    """The error object where there is no such command."""
+    return {"code": NOT_FOUND, "message": f"there is no command {name[:200]!r}"}
+
+
+def wrong(error: Exception) -> dict[str, Any]:
+    """That of parameters that are not the command's."""
+    return {"code": INVALID_PARAMS, "message": str(error)[:500]}
+
+
+def cancelled(name: str) -> dict[str, Any]:
+    """That of a command that was cancelled."""
+    return {"code": CANCELLED, "message": f"{name} was cancelled; it may have run"}
 
 
 def raised(given: object, name: str) -> MountainError:

@@ -22,6 +22,7 @@ from ._bind import WrongParams
 from ._caller import Caller, caller_var
 from ._json import encode
 from ._messages import Envelope, Invalid, Malformed, answer, failure, key_of, name_of, refusal
+from ._record import Record
 from ._streaming import send_items
 from ._wire import Wire
 from ._work import Reply, Work, enter, read_meta
@@ -46,6 +47,7 @@ class Desk:
         self._context = context
         self._wire, self._send = wire, send
         self._loop = asyncio.get_running_loop()
+        self._record: Record | None = None if router is None else router._record
         #: Requests by their ids, those that wait included.
         self._requests: dict[Any, Work] = {}
         self._line: deque[Work] = deque()
@@ -87,7 +89,11 @@ class Desk:
             if name == "rpc.discover" and self._router is not None:
                 reply(answer(written, encode(self._router.openrpc())))
                 return
-            reply(failure(written, {"code": _codes.NOT_FOUND, "message": f"there is no command {name[:200]!r}"}))
+            told = _codes.not_found(name)
+            if self._record is not None:
+                tag = self._record.begins(name[:200], envelope.params, self._caller.id, self._loop)
+                self._record.ended(tag, name, "error", told, self._loop)
+            reply(failure(written, told))
             return
         if key in self._requests:
             raise Invalid(
@@ -95,6 +101,7 @@ class Desk:
             )
         meta = read_meta(envelope.meta) if envelope.meta else None
         work = Work(command, envelope.params, key, written, reply, meta)
+        self._begins(work)
         self._requests[key] = work
         if self._at_work < _AT_ONCE:
             self._start(work)
@@ -106,9 +113,20 @@ class Desk:
         if self.draining or command is None or command.streams:
             return
         meta = read_meta(envelope.meta) if envelope.meta else None
-        self._notifications.append(Work(command, envelope.params, None, b"", None, meta))
+        work = Work(command, envelope.params, None, b"", None, meta)
+        self._begins(work)
+        self._notifications.append(work)
         if self._notified is None:
             self._next_notification()
+
+    def _begins(self, work: Work) -> None:
+        if self._record is not None:
+            work.tag = self._record.begins(work.command.name, work.params, self._caller.id, self._loop)
+
+    def _ended(self, work: Work, what: str, value: Any) -> None:
+        if work.tag is not None and self._record is not None:
+            tag, work.tag = work.tag, None
+            self._record.ended(tag, work.command.name, what, value, self._loop)
 
     def _next_notification(self, _: object = None) -> None:
         self._notified = None
@@ -163,6 +181,7 @@ class Desk:
         except Exception as error:
             self._fail(work, error)
         else:
+            self._ended(work, "result", written)
             if work.reply is not None:
                 reply, work.reply = work.reply, None
                 reply(answer(work.id, written))
@@ -170,21 +189,24 @@ class Desk:
     def _fail(self, work: Work, error: BaseException) -> None:
         reply, work.reply = work.reply, None
         name = work.command.name
-        if reply is None:
-            if not work.id and not isinstance(error, asyncio.CancelledError):
-                _log.warning("the notification %r failed: %s", name, said(error))
+        if reply is None and not work.id and not isinstance(error, asyncio.CancelledError):
+            _log.warning("the notification %r failed: %s", name, said(error))
+        if reply is None and work.tag is None:
             return
         if isinstance(error, Malformed):
-            reply(refusal(error))
+            told: dict[str, Any] = {"code": _codes.PARSE, "message": f"no JSON: {error}"[:500]}
         elif isinstance(error, WrongParams):
-            reply(failure(work.id, {"code": _codes.INVALID_PARAMS, "message": str(error)[:500]}))
+            told = _codes.wrong(error)
         elif not isinstance(error, asyncio.CancelledError):
             assert self._router is not None
-            reply(failure(work.id, _codes.told(error, tracebacks=self._router._tracebacks)))
+            told = _codes.told(error, tracebacks=self._router._tracebacks)
         elif work.ended_by is not None and work.ended_by != "caller":
-            reply(failure(work.id, _shutting_down(work.ended_by, may_have_run=work.task is not None)))
+            told = _shutting_down(work.ended_by, may_have_run=work.task is not None)
         else:
-            reply(failure(work.id, {"code": _codes.CANCELLED, "message": f"{name} was cancelled; it may have run"}))
+            told = _codes.cancelled(name)
+        self._ended(work, "error", told)
+        if reply is not None:
+            reply(refusal(error) if isinstance(error, Malformed) else failure(work.id, told))
 
     # -- step 4 -------------------------------------------------------------------------------------------------------
 

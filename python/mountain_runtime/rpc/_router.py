@@ -1,20 +1,20 @@
 """Router: commands by name, each an effect or a stream, called from outside or in this process."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, ParamSpec, TypeVar, final
+from typing import Any, ClassVar, ParamSpec, TypeVar, cast, final
 
 from .._effect.effect import effect
 from .._effect.habits import Habits
 from .._native import Effect, Stream, own_name
-from ..errors import ConfigError, PeerError
+from ..errors import ConfigError
 from ..policy._arguments import check_name as check_router_name
 from ..policy._base import Policy, flatten
-from . import _codes
-from ._bind import WrongParams
+from ..policy._given import shown
 from ._command import Command, check_name, make
 from ._framing import Framing
-from ._json import builtins_of
+from ._here import call_here
 from ._openrpc import described
+from ._record import Record
 from ._serve import serve
 
 __all__ = ["Router"]
@@ -29,6 +29,7 @@ class Router(Habits):
 
     `policies` stand around every command, outermost first: what has state, such as a RateLimit, is shared by all of
     them. With `tracebacks`, an answer to a command that failed has the traceback too; without, its type and message.
+    With `record`, requests and their outcomes are written there.
     """
 
     _ways: ClassVar[Mapping[str, str]] = {
@@ -37,13 +38,22 @@ class Router(Habits):
         **dict.fromkeys(("dispatch", "handle", "execute"), "write `await router.call(name, params)`"),
     }
 
-    def __init__(self, *policies: Policy[Any], name: str | None = None, tracebacks: bool = False) -> None:
+    def __init__(
+        self,
+        *policies: Policy[Any],
+        name: str | None = None,
+        tracebacks: bool = False,
+        record: Record | None = None,
+    ) -> None:
         check_router_name(name, "Router")
         flatten(policies, name or "a router", "Router")
         self.name = name
         self._policies = policies
         self._commands: dict[str, Command] = {}
         self._tracebacks = bool(tracebacks)
+        if record is not None and not isinstance(cast("object", record), Record):
+            raise ConfigError(f"Router(record={shown(record)}): write record=rpc.Record(path)")
+        self._record = record
 
     def __repr__(self) -> str:
         return f"<Router {self.name or ''}: {len(self._commands)} commands>"
@@ -79,7 +89,7 @@ class Router(Habits):
 
         The command's own errors pass unchanged; one that there is not, or that has other parameters, is PeerError.
         """
-        return _called(self._commands.get(name), name, params)
+        return _called(self._commands.get(name), name, params, self._record, self._tracebacks)
 
     def openrpc(self) -> dict[str, Any]:
         """Its commands by OpenRPC 1.3, with the schemas of what they take and give. Callers ask for `rpc.discover`."""
@@ -107,18 +117,5 @@ class Router(Habits):
         await serve(self, address, framing, max_message, max_callers)
 
 
-async def _call(command: Command | None, name: str, params: Mapping[str, Any] | Sequence[Any]) -> Any:
-    if command is None:
-        raise PeerError(f"there is no command {name!r}", code=_codes.NOT_FOUND)
-    try:
-        args, kwargs = command.bound.given(params)
-    except WrongParams as error:
-        raise PeerError(str(error), code=_codes.INVALID_PARAMS) from None
-    if not command.streams:
-        return builtins_of(await command.runs(*args, **kwargs))
-    async with command.runs(*args, **kwargs) as items:
-        return [builtins_of(item) async for item in items]
-
-
 own_name("rpc.call_here")
-_called = effect(name="rpc.call_here")(_call)
+_called = effect(name="rpc.call_here")(call_here)

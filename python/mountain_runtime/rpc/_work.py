@@ -22,7 +22,7 @@ Reply = Callable[[list[bytes]], None]
 class Work:
     """A request, or a notification, which has no `reply`."""
 
-    __slots__ = ("command", "credit", "ended_by", "id", "key", "meta", "params", "reply", "task", "wakes")
+    __slots__ = ("command", "credit", "ended_by", "id", "key", "meta", "params", "reply", "tag", "task", "wakes")
 
     def __init__(
         self,
@@ -40,6 +40,8 @@ class Work:
         self.reply = reply
         self.meta = meta
         self.task: asyncio.Task[None] | None = None
+        #: By which its outcome is recorded.
+        self.tag: tuple[str, float] | None = None
         #: Why its task was cancelled: by its caller, or because the end has come.
         self.ended_by: str | None = None
         #: Items that its caller still takes; None: as many as its connection does.

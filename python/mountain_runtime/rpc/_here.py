@@ -1,0 +1,90 @@
+"""A command that runs in this process, as a request for it would."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import PeerError
+from . import _codes
+from ._bind import WrongParams
+from ._command import Command
+from ._json import builtins_of, encode
+from ._messages import Malformed
+from ._record import Record
+
+__all__ = ["call_here", "outcome_here"]
+
+
+async def call_here(
+    command: Command | None,
+    name: str,
+    params: Mapping[str, Any] | Sequence[Any],
+    record: Record | None,
+    tracebacks: bool,
+) -> Any:
+    """Its value, recorded if there is a record. Raises what it raises, and PeerError for what is no call."""
+    written = None
+    if record is not None:
+        with contextlib.suppress(Exception):  # no JSON: the call itself says so
+            written = encode(params)
+    if record is None or written is None:
+        found, args, kwargs = _bound(command, name, params)
+        return await _run(found, args, kwargs)
+    loop = asyncio.get_running_loop()
+    tag = record.begins(name, written, None, loop)
+    try:
+        found, args, kwargs = _bound(command, name, params)
+    except PeerError as error:
+        record.ended(tag, name, "error", {"code": error.code, "message": error.message}, loop)
+        raise
+    try:
+        value = await _run(found, args, kwargs)
+    except asyncio.CancelledError:
+        record.ended(tag, name, "error", _codes.cancelled(name), loop)
+        raise
+    except Exception as error:
+        record.ended(tag, name, "error", _codes.told(error, tracebacks=tracebacks), loop)
+        raise
+    record.ended(tag, name, "result", encode(len(value) if found.streams else value), loop)
+    return value
+
+
+async def outcome_here(command: Command | None, name: str, params: bytes) -> tuple[bytes | None, dict[str, Any] | None]:
+    """The result of a request with these parameters as JSON, or its error. Of a stream it is the number of items."""
+    if command is None:
+        return None, _codes.not_found(name)
+    try:
+        args, kwargs = command.bound.arguments(params)
+        if not command.streams:
+            return encode(await command.runs(*args, **kwargs)), None
+        number = 0
+        async with command.runs(*args, **kwargs) as items:
+            async for item in items:
+                encode(item)
+                number += 1
+        return encode(number), None
+    except Malformed as error:
+        return None, {"code": _codes.PARSE, "message": f"no JSON: {error}"[:500]}
+    except WrongParams as error:
+        return None, _codes.wrong(error)
+    except Exception as error:
+        return None, _codes.told(error, tracebacks=False)
+
+
+def _bound(
+    command: Command | None, name: str, params: Mapping[str, Any] | Sequence[Any]
+) -> tuple[Command, tuple[Any, ...], dict[str, Any]]:
+    if command is None:
+        raise PeerError(_codes.not_found(name)["message"], code=_codes.NOT_FOUND)
+    try:
+        return command, *command.bound.given(params)
+    except WrongParams as error:
+        raise PeerError(str(error), code=_codes.INVALID_PARAMS) from None
+
+
+async def _run(command: Command, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if not command.streams:
+        return builtins_of(await command.runs(*args, **kwargs))
+    async with command.runs(*args, **kwargs) as items:
+        return [builtins_of(item) async for item in items]
