@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from mountain_runtime import effect, rpc, stream
 from mountain_runtime.errors import ConfigError, PeerError, TimedOut
+from mountain_runtime.rpc import _record
 from mountain_runtime.testing import VirtualClock
 from tests.rpc.support import Log, calling, served, small
 
@@ -124,7 +126,7 @@ async def test_requests_over_a_connection(tmp_path: Path) -> None:
         ("count", None),
     ]
     assert all(each.caller for each in seen)
-    assert await rpc.replay(tmp_path / "r", router) == []  # what was cancelled is not run: it would wait for ever
+    assert await rpc.replay(tmp_path / "r", router) == []  # a cancelled request is not run: it would wait for ever
     assert log.said.count("x begins") == 1
     log.release.set()
     [differs] = await rpc.replay(tmp_path / "r", router, only=lambda each: each.name == "wait")
@@ -178,6 +180,24 @@ async def test_redaction(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
         "ValueError: I am broken; what else is lost is only counted"
     ]
     assert await rpc.replay(tmp_path / "r", router, redact=hide) == []
+
+
+async def test_a_slow_disk_delays_no_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = threading.Event()
+
+    def slow(_: str, value: Any) -> Any:
+        assert goes_on.wait(60)
+        return value
+
+    monkeypatch.setattr(_record, "_WAITING", 10_000)
+    record = rpc.Record(tmp_path / "r", redact=slow)
+    router = small(Log(), record=record)
+    for number in range(100):
+        assert await router.call("echo", [number]) == number
+    assert record.lost > 100
+    goes_on.set()
+    record.flush()
+    assert len(lines(tmp_path / "r")) == 200 - record.lost
 
 
 async def test_large_values(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ class Record:
     0600. `redact(name, value)` is called on a thread with the parameters, the result, and the error of each request of
     the command `name`, as JSON values, and gives what is written in their place; where it raises, nothing is.
 
-    Recording neither fails nor delays a request: lines that cannot be written are counted in `lost`, and the first is
+    No request fails or waits for the disk because it is recorded: lines that cannot be written are counted in `lost`, and the first is
     logged. Raises ConfigError for a bound below 4096.
     """
 
@@ -94,7 +94,7 @@ class Record:
         self._changed = threading.Condition()
         self._writing = False
         self._thread: threading.Thread | None = None
-        #: What to add to a loop's time for that of the day, and the loop.
+        #: A loop, and the seconds between its time and that of the day.
         self._since: tuple[Any, float] = (None, 0.0)
         _all.add(self)
 

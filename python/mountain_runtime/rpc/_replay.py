@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "replay"]
 
-#: What has a message that names times and numbers of the moment.
+#: Codes of errors whose message names times and numbers of the moment.
 _OF_THE_MOMENT = (REJECTED, TIMED_OUT)
 
 
@@ -79,7 +79,12 @@ async def _replay(
     await asyncio.to_thread(flush_all, path)
     requests = [each for each in await asyncio.to_thread(read, path) if only(each)]
     if pace is None:
-        return [found for each in requests if (found := await _again(each, router, redact)) is not None]
+        differ: list[Difference] = []
+        for each in requests:
+            if (found := await _again(each, router, redact)) is not None:
+                differ.append(found)
+            await asyncio.sleep(0)  # commands that wait for nothing do not hold the loop
+        return differ
     if not requests:
         return []
     loop = asyncio.get_running_loop()
