@@ -90,8 +90,8 @@ def _recorded(request: _Line, end: _Line | None) -> Recorded:
 
 def _lines(path: str) -> Iterator[bytes]:
     """Whole ones. A longer one than any of ours comes as an empty one, and takes no memory."""
-    before = Path(path + ".1")
-    for each in (before, Path(path)) if before.is_file() else (Path(path),):
+    files = [each for each in (Path(path + ".1"), Path(path)) if each.is_file()]
+    for each in files or [Path(path)]:
         with each.open("rb") as file:
             while line := file.readline(_LONGEST):
                 if line.endswith(b"\n"):

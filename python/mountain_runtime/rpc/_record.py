@@ -71,8 +71,8 @@ class Record:
     0600. `redact(name, value)` is called on a thread with the parameters, the result, and the error of each request of
     the command `name`, as JSON values, and gives what is written in their place; where it raises, nothing is.
 
-    No request fails or waits for the disk because it is recorded: lines that cannot be written are counted in `lost`, and the first is
-    logged. Raises ConfigError for a bound below 4096.
+    No request fails or waits for the disk because it is recorded: lines that cannot be written are counted in `lost`,
+    and the first is logged. Raises ConfigError for a bound below 4096.
     """
 
     def __init__(
