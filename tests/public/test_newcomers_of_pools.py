@@ -20,6 +20,9 @@ cpu: Any = pools.Processes(2, name="cpu")
         ("maxtasksperchild", "write max_calls="),
         ("initializer", "write runtime=, a function that makes a Runtime"),
         ("mp_context", "each worker is a new interpreter"),
+        ("num_cpus", r"write workers=, and for what each takes of a node of Ray's resources=\{'CPU': n\}"),
+        ("num_gpus", r"write resources=\{'GPU': n\}"),
+        ("runtime_env", r"call ray.init\(address, runtime_env=...\) before"),
         ("timeout", r"write Timeout\(seconds\) before On\(pool\)"),
     ],
 )
@@ -45,6 +48,20 @@ def test_arguments_of_other_pools(given: str, way: str) -> None:
 def test_methods_of_other_pools(name: str, way: str) -> None:
     with pytest.raises(AttributeError, match=f"'Processes' object has no attribute '{name}': .*{way}"):
         getattr(cpu, name)
+
+
+@pytest.mark.parametrize(
+    ("resources", "way"),
+    [
+        (["GPU"], r"Ray\(resources=\['GPU'\]\): must be numbers by their names, such as \{'GPU': 1\}"),
+        ({"": 1}, "must be numbers by their names"),
+        ({"CPU": -1}, r"Ray\(resources\['CPU'\]=-1\): must be a number, 0 or more"),
+        ({"CPU": "two"}, r"Ray\(resources\['CPU'\]='two'\): must be a number"),
+    ],
+)
+def test_resources_that_no_node_has(resources: Any, way: str) -> None:
+    with pytest.raises(ConfigError, match=way):
+        pools.Ray(resources=resources)
 
 
 def a_function() -> None: ...

@@ -8,7 +8,7 @@ from .._effect.habits import Habits, no_argument
 
 __all__ = ["PoolOnly"]
 
-#: Arguments of concurrent.futures, multiprocessing, joblib and pebble, and what to write in their place.
+#: Arguments of concurrent.futures, multiprocessing, joblib, pebble and Ray, and what to write in their place.
 _ARGUMENTS = {
     **dict.fromkeys(("max_workers", "processes", "n_jobs", "num_workers", "size"), "write workers="),
     **dict.fromkeys(("max_tasks_per_child", "maxtasksperchild", "max_tasks"), "write max_calls="),
@@ -17,6 +17,9 @@ _ARGUMENTS = {
         "write runtime=, a function that makes a Runtime: its services are what functions get by need()",
     ),
     **dict.fromkeys(("mp_context", "context"), "each worker is a new interpreter"),
+    "num_cpus": "write workers=, and for what each takes of a node of Ray's resources={'CPU': n}",
+    "num_gpus": "write resources={'GPU': n}",
+    "runtime_env": "call ray.init(address, runtime_env=...) before: the pool uses that connection",
     "timeout": "write Timeout(seconds) before On(pool), in the list of the function",
 }
 _RUN = "write On(pool) in the list of the function, as @blocking(On(pool)), and await its call"

@@ -5,7 +5,8 @@ from typing import ClassVar, final
 
 from .._runtime.runtime import Runtime
 from ..errors import ConfigError
-from ..policy._numbers import count, seconds
+from ..policy._given import shown
+from ..policy._numbers import count, number, seconds
 from ._pool import Capabilities, Pool
 from ._ray_engine import RayEngine
 from ._settings import RaySettings, check_runtime
@@ -59,7 +60,7 @@ class Ray(Pool):
             least,
             most,
             count(per_worker, owner, "per_worker"),
-            dict(resources or {}),
+            _checked(resources or {}),
             runtime,
             seconds(connect_timeout, owner, "connect_timeout"),
             seconds(start_timeout, owner, "start_timeout"),
@@ -70,3 +71,14 @@ class Ray(Pool):
 
     def _make(self) -> RayEngine:
         return RayEngine(self._settings)
+
+
+def _checked(resources: Mapping[str, float]) -> dict[str, float]:
+    try:
+        given = [(name, value) for name, value in resources.items() if name.strip()]
+        right = len(given) == len(resources)
+    except (AttributeError, TypeError, ValueError):
+        given, right = [], False
+    if not right:
+        raise ConfigError(f"Ray(resources={shown(resources)}): must be numbers by their names, such as {{'GPU': 1}}")
+    return {name: number(value, "Ray", f"resources[{name!r}]", least=0) for name, value in given}

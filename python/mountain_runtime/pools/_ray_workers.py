@@ -172,8 +172,8 @@ class RayWorkers(Engine, abc.ABC):
                 self._retire(member)
                 return
             self._failures = _STARTS
-            limit = self._settings.start_timeout
-            self._kill(member, f"none came within {limit:g} s: its cluster has no room for it, or is slow to start")
+            limit, asked = self._settings.start_timeout, self._settings.resources or {"CPU": 1}
+            self._kill(member, f"none came within {limit:g} s: no node has room for {asked}, or it is slow to start")
 
     def _ask(self, method: Any, arguments: tuple[Any, ...], hear: Callable[..., object], *about: Any) -> None:
         """Calls an actor's method, and has `hear` called on this thread with the answer or the error."""

@@ -151,7 +151,7 @@ async def test_a_close_while_it_connects_is_at_once(on: Any, monkeypatch: pytest
     with pytest.raises(ShuttingDown):
         await call
     gate.set()
-    with pytest.raises(NoWorkers, match="no room"):  # it connects, once the first attempt has ended
+    with pytest.raises(NoWorkers, match="no node has room"):  # it connects, once the first attempt has ended
         await on.empty.__aenter__()
     assert not ray.is_initialized()
 

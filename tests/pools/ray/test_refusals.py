@@ -62,12 +62,12 @@ async def test_a_port_that_is_not_rays_is_refused_within_the_limit() -> None:
 
 async def test_a_cluster_without_room_is_refused_within_the_limit(head: Head) -> None:
     pool = pools.Ray(head.address, resources={"nowhere": 1}, connect_timeout=30, start_timeout=0.5)
-    assert "no room" in await refused(pool, 30)
+    assert "no node has room" in await refused(pool, 30)
 
 
 async def test_resources_that_ray_refuses_are_said(head: Head) -> None:
-    pool = pools.Ray(head.address, resources={"CPU": -1}, connect_timeout=30)
-    assert "num_cpus cannot be negative" in await refused(pool, 30)
+    pool = pools.Ray(head.address, resources={"CPU": 1e-6}, connect_timeout=30, start_timeout=20)
+    assert "0.0001" in await refused(pool, 30)
 
 
 async def test_without_ray_the_way_to_install_it_is_said(monkeypatch: pytest.MonkeyPatch, head: Head) -> None:
@@ -98,7 +98,7 @@ async def test_an_attempt_that_takes_longer_than_its_limit_is_undone(
     for _ in range(20):
         with pytest.raises(NoWorkers) as caught:
             await pool.__aenter__()
-        if "no room" in str(caught.value):  # it has connected
+        if "no node has room" in str(caught.value):  # it has connected
             break
         await asyncio.sleep(0.2)  # real: the first attempt ends
     else:
