@@ -20,9 +20,13 @@ NATIVE = "mountain_runtime/_native.cpython-3.so"
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return loaded(monkeypatch, SCRIPT)
+
+
+def loaded(monkeypatch: pytest.MonkeyPatch, script: Path) -> Any:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # beside a script without a suffix
-    loader = SourceFileLoader("check_wheel", str(SCRIPT))
-    spec = spec_from_loader("check_wheel", loader)
+    loader = SourceFileLoader(script.name.replace("-", "_"), str(script))
+    spec = spec_from_loader(loader.name, loader)
     assert spec
     module = module_from_spec(spec)
     loader.exec_module(module)
@@ -100,3 +104,22 @@ def test_who_builds_a_wheel_checks_it() -> None:
     for caller in (".github/workflows/wheels.yml", "noxfile.py"):
         assert "scripts/check-wheel" in (ROOT / caller).read_text(), caller
     assert "scripts/suite-on-3.14" in (ROOT / ".github" / "workflows" / "deep.yml").read_text()
+
+
+FAILURES = """FAILED tests/effect/test_a.py::test_one[uvloop] - AssertionError: assert 0.1 < 0.09
+ERROR tests/policy/test_b.py::test_two[a name, with spaces]
+= 1 failed, 9 passed, 1 error in 3.20s =
+"""
+
+
+def test_a_few_tests_that_fail_beside_others_run_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = loaded(monkeypatch, ROOT / "scripts" / "suite")
+    names = ["tests/effect/test_a.py::test_one[uvloop]", "tests/policy/test_b.py::test_two[a name, with spaces]"]
+    fine = (0, "= 5 passed in 1.00s =")
+    assert suite.again([(1, FAILURES), fine]) == names
+    assert suite.again([fine]) == []
+    assert suite.again([(1, FAILURES), (1, FAILURES)]) == []  # more than the machine's
+    assert suite.again([(2, FAILURES)]) == []  # interrupted
+    crash = "worker 'gw1' crashed while running 'tests/effect/test_a.py::test_one'\n" + FAILURES
+    assert suite.again([(1, crash)]) == []
+    assert suite.again([(1, FAILURES.replace("1 failed", "2 failed")), fine]) == []  # one is not named
