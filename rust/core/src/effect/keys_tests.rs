@@ -9,7 +9,7 @@ static FORGOTTEN: AtomicUsize = AtomicUsize::new(0);
 
 fn number_of(keys: &Arc<Keys>, clock: &Arc<Clock>, key: usize) -> Use {
     // Few hashes, so that keys share them.
-    keys.intern(clock, key as u64 % 7, || key, |token| Ok::<_, Infallible>(token == key)).unwrap()
+    keys.intern(clock, key as u64 % 97, || key, |token| Ok::<_, Infallible>(token == key)).unwrap()
 }
 
 #[test]
