@@ -125,9 +125,10 @@ async def test_calls_are_counted_by_their_ends(tmp_path: Path) -> None:
 
 
 FORKS = """
-import asyncio, os, re
+import asyncio, os, re, warnings
 from mountain_runtime import On, _native, blocking, pools
 
+warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on a fork with threads warns
 pool = pools.Processes(1, name="forked")
 
 @blocking(On(pool))

@@ -15,9 +15,10 @@ class Caller:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, framing: str) -> None:
         self.reader, self.writer, self.framing = reader, writer, framing
 
-    def send(self, message: Any) -> None:
+    def send(self, message: Any, times: int = 1) -> None:
         body = message if isinstance(message, bytes) else json.dumps(message).encode()
-        self.writer.write(b"Content-Length: %d\r\n\r\n" % len(body) + body if self.framing == "lsp" else body + b"\n")
+        framed = b"Content-Length: %d\r\n\r\n" % len(body) + body if self.framing == "lsp" else body + b"\n"
+        self.writer.write(framed * times)
 
     def request(self, number: Any, name: str, params: Any = None, **more: Any) -> None:
         said = {"jsonrpc": "2.0", "id": number, "method": name} | ({} if params is None else {"params": params}) | more
