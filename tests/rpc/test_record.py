@@ -336,7 +336,8 @@ async def test_a_path_that_cannot_be_written_fails_no_request(tmp_path: Path, ca
         assert await small(Log(), record=record).call("add", [1]) == 3
         record.flush()
         assert record.lost == 2
-    assert len(caplog.records) == 3
+        # Threads of other tests' records may log meanwhile.
+        assert len([each for each in caplog.messages if f"recorded to {path}:" in each]) == 1
     assert Path("/dev/full").is_char_device()
 
 
