@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from ..process._process import Process
-from ._wire import HIGH, Wire
+from ._wire import Wire
 
 __all__ = ["ProcessWire"]
 
@@ -13,15 +13,12 @@ class ProcessWire(Wire):
     """The program belongs to its own block: closed, it only is not read any more."""
 
     def __init__(self, process: Process, breaks: Callable[[], None]) -> None:
-        self.pending = 0
+        super().__init__()
         self._process, self._breaks = process, breaks
-        self._loop = asyncio.get_running_loop()
         self._out: list[bytes] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._wakes: asyncio.Future[None] | None = None
-        self._waiting: list[asyncio.Future[None]] = []
         self._reads: asyncio.Future[None] | None = None
-        self._closed = False
 
     def start(self, received: Callable[[bytes], None], ended: Callable[[OSError | None], None], /) -> None:
         self._received, self._ended = received, ended
@@ -56,8 +53,7 @@ class ProcessWire(Wire):
                 data, self._out = b"".join(self._out), []
                 await self._process._put(data)
                 self.pending -= len(data)
-                if self.pending <= HIGH // 2:
-                    self._tell()
+                self._tell()
         except OSError as error:
             self._gone(error)
 
@@ -69,25 +65,6 @@ class ProcessWire(Wire):
             self.pending += len(piece)
         if self._wakes is not None and not self._wakes.done():
             self._wakes.set_result(None)
-
-    def drained(self) -> "asyncio.Future[None] | None":
-        if self.pending <= HIGH or self._closed:
-            return None
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(future)
-        return future
-
-    async def flushed(self) -> None:
-        while self.pending and not self._closed:
-            future: asyncio.Future[None] = self._loop.create_future()
-            self._waiting.append(future)
-            await future
-
-    def _tell(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
 
     def _gone(self, error: OSError) -> None:
         if not self._closed:

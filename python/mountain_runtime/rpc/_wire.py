@@ -1,5 +1,6 @@
 """A wire: bytes from and to descriptors that do not block, on the loop. What is sent in one turn goes together."""
 
+import abc
 import asyncio
 import contextlib
 import os
@@ -7,7 +8,6 @@ import select
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 __all__ = ["HIGH", "FdWire", "Wire"]
 
@@ -19,30 +19,54 @@ HIGH = 1 << 18
 _LOOK = 0.5
 
 
-class Wire(Protocol):
-    """Bytes to and from the other side."""
+class Wire(abc.ABC):
+    """Bytes to and from the other side, and the senders that wait for room."""
 
-    #: Bytes that wait to be sent.
-    pending: int
+    def __init__(self) -> None:
+        #: Bytes that wait to be sent.
+        self.pending = 0
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._closed = False
 
+    @abc.abstractmethod
     def start(self, received: Callable[[bytes], None], ended: Callable[[OSError | None], None], /) -> None:
         """Calls `received` with what comes, and `ended` once: None is the end of input, an error the end of it all."""
-        ...
 
+    @abc.abstractmethod
     def send(self, pieces: Iterable[bytes], /) -> None:
         """Sends them in the next turn of the loop, with what else is sent until then."""
-        ...
 
     def drained(self) -> "asyncio.Future[None] | None":
         """Done when there is room to send more; None where there is."""
-        ...
+        if self.pending <= HIGH or self._closed:
+            return None
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(future)
+        return future
 
     async def flushed(self) -> None:
         """Returns when all has been sent, or the other side is gone."""
-        ...
+        while self.pending and not self._closed:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._waiting.append(future)
+            await future
 
+    def _tell(self) -> None:
+        """Wakes the senders that wait, where there is room again."""
+        if self._waiting and (self.pending <= HIGH // 2 or self._closed):
+            waiting, self._waiting = self._waiting, []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
+
+    @abc.abstractmethod
     def pause(self) -> None: ...
+
+    @abc.abstractmethod
     def resume(self) -> None: ...
+
+    @abc.abstractmethod
     def close(self) -> None: ...
 
 
@@ -53,18 +77,16 @@ class FdWire(Wire):
     """Over two descriptors, which may be one. `close` is called when nothing uses them any more."""
 
     def __init__(self, reads: int, writes: int, close: Callable[[], None]) -> None:
-        self.pending = 0
-        self._loop = asyncio.get_running_loop()
+        super().__init__()
         self._reads, self._writes = reads, writes
         self._close = close
         self._queue: deque[bytes | memoryview] = deque()
-        self._flushes = self._writing = self._reading = self._closed = False
+        self._flushes = self._writing = self._reading = False
         #: Regular files are read and written at once, and cannot be waited for.
         self._reads_file = stat.S_ISREG(os.fstat(reads).st_mode)
-        self._waiting: list[asyncio.Future[None]] = []
         self._looks: asyncio.TimerHandle | None = None
         self._input_over = False
-        #: Until it is started, nothing hears of its end.
+        #: An end before `start` is not reported.
         self._ended: Callable[[OSError | None], None] = _nothing
 
     def start(self, received: Callable[[bytes], None], ended: Callable[[OSError | None], None], /) -> None:
@@ -109,7 +131,7 @@ class FdWire(Wire):
         self._look()
 
     def _look(self) -> None:
-        """The other side may have gone altogether, which nothing else tells once there is no more input."""
+        """After the end of input a reader reports no hang-up, so this polls for one."""
         if self._closed:
             return
         poll = select.poll()
@@ -166,26 +188,6 @@ class FdWire(Wire):
             parts.append(self._queue.popleft())
             size += len(parts[-1])
         return b"".join(parts)
-
-    def drained(self) -> "asyncio.Future[None] | None":
-        if self.pending <= HIGH or self._closed:
-            return None
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(future)
-        return future
-
-    async def flushed(self) -> None:
-        while self.pending and not self._closed:
-            future: asyncio.Future[None] = self._loop.create_future()
-            self._waiting.append(future)
-            await future
-
-    def _tell(self) -> None:
-        if self._waiting and (self.pending <= HIGH // 2 or self._closed):
-            waiting, self._waiting = self._waiting, []
-            for future in waiting:
-                if not future.done():
-                    future.set_result(None)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
