@@ -110,11 +110,11 @@ class Calls(Answered):
             self._forget(number, call)
 
     def _forget(self, number: int, call: _Call) -> None:
-        """Its answer is dropped when it comes; the peer is told, if there is none yet."""
+        """Drops its answer when it comes. Sends the peer a cancel, if there is none yet."""
         if self._calls.pop(("number", number), None) is not None and not self.is_gone:
             self.send([message("$/cancelRequest", {"id": number})])
         if call.future.done() and not call.future.cancelled():
-            call.future.exception()  # it is told, or matters no more
+            call.future.exception()  # marks it as seen: a caller that was cancelled does not read it
 
     # -- what comes ---------------------------------------------------------------------------------------------------
 

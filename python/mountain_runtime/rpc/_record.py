@@ -109,7 +109,7 @@ class Record:
     # -- step 1, on the loop ------------------------------------------------------------------------------------------
 
     def begins(self, name: str, params: "bytes | msgspec.Raw", caller: str | None, loop: Any) -> tuple[str, float]:
-        """A request has come: what its outcome is told by."""
+        """Records a request that has come. Gives the tag and the time by which `ended` records its outcome."""
         now: float = loop.time()
         if self._since[0] is not loop:
             self._since = (loop, time.time() - now)
