@@ -369,7 +369,7 @@ def test_the_rooms_of_the_package_import_downwards_only() -> None:
 
 
 def test_each_room_of_the_package_says_what_lives_there() -> None:
-    for room in sorted(folder for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists()):
+    for room in sorted(file.parent for file in PACKAGE.rglob("__init__.py")):
         doc = ast.get_docstring(ast.parse((room / "__init__.py").read_text()))
         assert doc, room
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mountain_runtime.rpc._framing import Framing, HeaderFrames, LineFrames, framed, frames
+from mountain_runtime.rpc._messages.framing import Framing, HeaderFrames, LineFrames, framed, frames
 
 MAX = 1000
 

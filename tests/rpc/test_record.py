@@ -14,7 +14,7 @@ import pytest
 
 from mountain_runtime import effect, rpc, stream
 from mountain_runtime.errors import ConfigError, PeerError, TimedOut
-from mountain_runtime.rpc import _record
+from mountain_runtime.rpc._record import record as _record
 from mountain_runtime.testing import VirtualClock
 from tests.rpc.support import Log, calling, served, small
 

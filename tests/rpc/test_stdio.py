@@ -118,7 +118,7 @@ def test_a_reader_that_goes_ends_it(host: "subprocess.Popen[bytes]") -> None:
 
 
 async def test_one_router_at_a_time_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mountain_runtime.rpc._stdio._open", True)
+    monkeypatch.setattr("mountain_runtime.rpc._wires.stdio._open", True)
     with pytest.raises(RuntimeError, match="served already"):
         await small(Log()).serve()
     assert rpc.caller() is None

@@ -11,10 +11,10 @@ from ._needed import missing as _missing
 from ._needed import there as _there
 
 if _there or _typing.TYPE_CHECKING:
-    from ._caller import Caller, caller
+    from ._commands.caller import Caller, caller
     from ._peer import Peer, connect
-    from ._reading import Outcome, Recorded
-    from ._record import Record
+    from ._record.reading import Outcome, Recorded
+    from ._record.record import Record
     from ._replay import Difference, replay
     from ._router import Router
 else:

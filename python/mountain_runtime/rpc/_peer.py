@@ -17,14 +17,14 @@ from .._tasks.outlast import shielded
 from ..errors import ConfigError
 from ..policy._given import shown
 from ..process._process import Process
-from ._address import Address, parse
-from ._caller import Caller
-from ._calls import Calls
-from ._connecting import connected
-from ._framing import Framing, check_framing
+from ._commands.caller import Caller
+from ._messages.framing import Framing, check_framing
 from ._router import Router
-from ._session import Session
-from ._wire import Wire
+from ._sessions.calls import Calls
+from ._sessions.session import Session
+from ._wires.address import Address, parse
+from ._wires.connecting import connected
+from ._wires.wire import Wire
 
 __all__ = ["Peer", "connect"]
 
@@ -126,7 +126,8 @@ class _End:
         wire: Wire = await connected(self._to)
         calls = Calls(wire, self.what)
         caller = Caller("peer", self.what)
-        session = Session(self._router, wire, self._framing, _MOST, caller, self._context, calls)
+        table = None if self._router is None else self._router._table
+        session = Session(table, wire, self._framing, _MOST, caller, self._context, calls)
         calls.send = session.send
         session.start()
         self._session, self._calls = session, calls

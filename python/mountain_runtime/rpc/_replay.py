@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -14,14 +14,12 @@ from .._native import Effect, own_name
 from ..errors import ConfigError
 from ..policy._given import shown
 from ..policy._numbers import number
-from ._codes import CANCELLED, REJECTED, SHUTTING_DOWN, TIMED_OUT
-from ._here import outcome_here
-from ._json import encode
-from ._reading import Outcome, Recorded, read
-from ._record import LARGE, Redact, flush_all
-
-if TYPE_CHECKING:
-    from ._router import Router
+from ._commands.here import outcome_here
+from ._messages.codes import CANCELLED, REJECTED, SHUTTING_DOWN, TIMED_OUT
+from ._messages.json import encode
+from ._record.reading import Outcome, Recorded, read
+from ._record.record import LARGE, Redact, flush_all
+from ._router import Router
 
 __all__ = ["Difference", "replay"]
 
@@ -41,7 +39,7 @@ class Difference:
 
 def replay(
     path: "str | os.PathLike[str]",
-    router: "Router",
+    router: Router,
     /,
     *,
     pace: float | None = None,
@@ -59,7 +57,7 @@ def replay(
     message, if it was not refused or timed out. Raises ConfigError for what is no pace, and OSError for a file that
     cannot be read.
     """
-    if not isinstance(getattr(router, "_commands", None), dict):
+    if not isinstance(router, Router):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(f"replay(..., {shown(router)}): write replay(path, router)")
     if pace is not None and number(pace, "replay", "pace", least=0) == 0:
         raise ConfigError("replay(pace=0): 1 is as fast as the requests were; without it they run one after another")
@@ -74,7 +72,7 @@ def _answered(request: Recorded) -> bool:
 
 
 async def _replay(
-    path: str, router: "Router", pace: float | None, only: "Callable[[Recorded], object]", redact: Redact | None
+    path: str, router: Router, pace: float | None, only: "Callable[[Recorded], object]", redact: Redact | None
 ) -> list[Difference]:
     await asyncio.to_thread(flush_all, path)
     requests = [each for each in await asyncio.to_thread(read, path) if only(each)]
@@ -98,8 +96,8 @@ async def _replay(
     return [found for task in tasks if (found := task.result()) is not None]
 
 
-async def _again(request: Recorded, router: "Router", redact: Redact | None) -> Difference | None:
-    result, error = await outcome_here(router._commands.get(request.name), request.name, encode(request.params))
+async def _again(request: Recorded, router: Router, redact: Redact | None) -> Difference | None:
+    result, error = await outcome_here(router._table.commands.get(request.name), request.name, encode(request.params))
     if redact is not None:
         if error is not None:
             error = redact(request.name, error)

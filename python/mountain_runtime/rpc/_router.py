@@ -10,12 +10,12 @@ from ..errors import ConfigError
 from ..policy._arguments import check_name as check_router_name
 from ..policy._base import Policy, flatten
 from ..policy._given import shown
-from ._command import Command, check_name, make
-from ._framing import Framing
-from ._here import call_here
-from ._openrpc import described
-from ._record import Record
-from ._serve import serve
+from ._commands.command import check_name, make
+from ._commands.here import call_here
+from ._commands.table import Table
+from ._messages.framing import Framing
+from ._record.record import Record
+from ._sessions.serve import serve
 
 __all__ = ["Router"]
 
@@ -49,14 +49,12 @@ class Router(Habits):
         flatten(policies, name or "a router", "Router")
         self.name = name
         self._policies = policies
-        self._commands: dict[str, Command] = {}
-        self._tracebacks = bool(tracebacks)
         if record is not None and not isinstance(cast("object", record), Record):
             raise ConfigError(f"Router(record={shown(record)}): write record=rpc.Record(path)")
-        self._record = record
+        self._table = Table(name, record, tracebacks=bool(tracebacks))
 
     def __repr__(self) -> str:
-        return f"<Router {self.name or ''}: {len(self._commands)} commands>"
+        return f"<Router {self.name or ''}: {len(self._table.commands)} commands>"
 
     def command(self, name: str, /) -> Callable[[Callable[P, Effect[T]]], Callable[P, Effect[T]]]:
         """Makes a function of effects the command of that name; the function stays as it is.
@@ -77,9 +75,9 @@ class Router(Habits):
 
         def decorate(function: Any) -> Any:
             made = make(name, function, self._policies, streams=streams)
-            if name in self._commands:
+            if name in self._table.commands:
                 raise ConfigError(f"command({name!r}): the router has a command of that name already")
-            self._commands[name] = made
+            self._table.commands[name] = made
             return function
 
         return decorate
@@ -89,11 +87,11 @@ class Router(Habits):
 
         The command's own errors pass unchanged; one that there is not, or that has other parameters, is PeerError.
         """
-        return _called(self._commands.get(name), name, params, self._record, self._tracebacks)
+        return _called(self._table.commands.get(name), name, params, self._table.record, self._table.tracebacks)
 
     def openrpc(self) -> dict[str, Any]:
         """Its commands by OpenRPC 1.3, with the schemas of what they take and give. Callers ask for `rpc.discover`."""
-        return described(self.name or "mountain-runtime", self._commands.values())
+        return self._table.openrpc()
 
     async def serve(
         self,
@@ -114,7 +112,7 @@ class Router(Habits):
         them, and waits for their cleanup. Raises ConfigError for an address that cannot be served, OSError for one that
         another serves.
         """
-        await serve(self, address, framing, max_message, max_callers)
+        await serve(self._table, address, framing, max_message, max_callers)
 
 
 own_name("rpc.call_here")

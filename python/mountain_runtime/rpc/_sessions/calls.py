@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from ..errors import MountainError, PeerError
-from ._codes import raised
-from ._messages import Envelope, message
-from ._session import Answered
-from ._wire import Wire
-from ._work import Reply
+from ...errors import MountainError, PeerError
+from .._messages.codes import raised
+from .._messages.messages import Envelope, message
+from .._wires.wire import Wire
+from .session import Answered
+from .work import Reply
 
 __all__ = ["Calls"]
 

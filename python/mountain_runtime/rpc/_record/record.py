@@ -22,13 +22,13 @@ from typing import Any, cast, final
 
 import msgspec
 
-from .._tasks.users_errors import said
-from ..errors import ConfigError
-from ..policy._given import shown
-from ..policy._numbers import count
-from ..telemetry import _logs
-from ._appending import Appending
-from ._json import encode
+from ..._tasks.users_errors import said
+from ...errors import ConfigError
+from ...policy._given import shown
+from ...policy._numbers import count
+from ...telemetry import _logs
+from .._messages.json import encode
+from .appending import Appending
 
 __all__ = ["LARGE", "Record", "flush_all"]
 

@@ -9,26 +9,24 @@
 import asyncio
 from collections import deque
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from .._tasks.exits import EXITS
-from .._tasks.outlast import outlast
-from .._tasks.users_errors import said
-from ..telemetry import _logs
-from . import _codes
-from ._bind import WrongParams
-from ._caller import Caller, caller_var
-from ._json import encode
-from ._messages import Envelope, Invalid, Malformed, answer, failure, key_of, name_of, refusal
-from ._record import Record
-from ._streaming import send_items
-from ._wire import Wire
-from ._work import Reply, Work, enter, read_meta
-
-if TYPE_CHECKING:
-    from ._router import Router
+from ..._tasks.exits import EXITS
+from ..._tasks.outlast import outlast
+from ..._tasks.users_errors import said
+from ...telemetry import _logs
+from .._commands.bind import WrongParams
+from .._commands.caller import Caller, caller_var
+from .._commands.table import Table
+from .._messages import codes
+from .._messages.json import encode
+from .._messages.messages import Envelope, Invalid, Malformed, answer, failure, key_of, name_of, refusal
+from .._record.record import Record
+from .._wires.wire import Wire
+from .streaming import send_items
+from .work import Reply, Work, enter, read_meta
 
 __all__ = ["Desk"]
 
@@ -41,13 +39,13 @@ _log = _logs.logger("rpc")
 class Desk:
     """Of one connection."""
 
-    def __init__(self, router: "Router | None", caller: Caller, context: Context, wire: Wire, send: Reply) -> None:
-        self._router = router
+    def __init__(self, table: Table | None, caller: Caller, context: Context, wire: Wire, send: Reply) -> None:
+        self._table = table
         self._caller = caller
         self._context = context
         self._wire, self._send = wire, send
         self._loop = asyncio.get_running_loop()
-        self._record: Record | None = None if router is None else router._record
+        self._record: Record | None = None if table is None else table.record
         #: Requests by their ids, those that wait included.
         self._requests: dict[Any, Work] = {}
         self._line: deque[Work] = deque()
@@ -84,12 +82,12 @@ class Desk:
         if self.draining:
             reply(failure(written, _shutting_down("it was not started", may_have_run=False)))
             return
-        command = None if self._router is None else self._router._commands.get(name)
+        command = None if self._table is None else self._table.commands.get(name)
         if command is None:
-            if name == "rpc.discover" and self._router is not None:
-                reply(answer(written, encode(self._router.openrpc())))
+            if name == "rpc.discover" and self._table is not None:
+                reply(answer(written, encode(self._table.openrpc())))
                 return
-            told = _codes.not_found(name)
+            told = codes.not_found(name)
             if self._record is not None:
                 tag = self._record.begins(name[:200], envelope.params, self._caller.id, self._loop)
                 self._record.ended(tag, name, "error", told, self._loop)
@@ -109,7 +107,7 @@ class Desk:
             self._line.append(work)
 
     def _notify(self, name: str, envelope: Envelope) -> None:
-        command = None if self._router is None else self._router._commands.get(name)
+        command = None if self._table is None else self._table.commands.get(name)
         if self.draining or command is None or command.streams:
             return
         meta = read_meta(envelope.meta) if envelope.meta else None
@@ -194,16 +192,16 @@ class Desk:
         if reply is None and work.tag is None:
             return
         if isinstance(error, Malformed):
-            told: dict[str, Any] = {"code": _codes.PARSE, "message": f"no JSON: {error}"[:500]}
+            told: dict[str, Any] = {"code": codes.PARSE, "message": f"no JSON: {error}"[:500]}
         elif isinstance(error, WrongParams):
-            told = _codes.wrong(error)
+            told = codes.wrong(error)
         elif not isinstance(error, asyncio.CancelledError):
-            assert self._router is not None
-            told = _codes.told(error, tracebacks=self._router._tracebacks)
+            assert self._table is not None
+            told = codes.told(error, tracebacks=self._table.tracebacks)
         elif work.ended_by is not None and work.ended_by != "caller":
             told = _shutting_down(work.ended_by, may_have_run=work.task is not None)
         else:
-            told = _codes.cancelled(name)
+            told = codes.cancelled(name)
         self._ended(work, "error", told)
         if reply is not None:
             reply(refusal(error) if isinstance(error, Malformed) else failure(work.id, told))
@@ -264,7 +262,7 @@ class Desk:
 
 def _shutting_down(why: str, *, may_have_run: bool) -> dict[str, Any]:
     return {
-        "code": _codes.SHUTTING_DOWN,
+        "code": codes.SHUTTING_DOWN,
         "message": f"the host shuts down: {why}",
         "data": {"type": "ShuttingDown", "may_have_run": may_have_run},
     }

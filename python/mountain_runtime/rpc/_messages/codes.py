@@ -3,9 +3,9 @@
 import traceback
 from typing import Any, Final, cast
 
-from .. import errors
-from .._tasks.users_errors import said
-from ..errors import MountainError, PeerError, RateLimited, Rejected, ShuttingDown, TimedOut
+from ... import errors
+from ..._tasks.users_errors import said
+from ...errors import MountainError, PeerError, RateLimited, Rejected, ShuttingDown, TimedOut
 
 __all__ = [
     "CANCELLED",

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
-from ..process._process import Process
-from ._wire import Wire
+from ...process._process import Process
+from .wire import Wire
 
 __all__ = ["ProcessWire"]
 

@@ -5,13 +5,13 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import PeerError
-from . import _codes
-from ._bind import WrongParams
-from ._command import Command
-from ._json import builtins_of, encode
-from ._messages import Malformed
-from ._record import Record
+from ...errors import PeerError
+from .._messages import codes
+from .._messages.json import builtins_of, encode
+from .._messages.messages import Malformed
+from .._record.record import Record
+from .bind import WrongParams
+from .command import Command
 
 __all__ = ["call_here", "outcome_here"]
 
@@ -41,10 +41,10 @@ async def call_here(
     try:
         value = await _run(found, args, kwargs)
     except asyncio.CancelledError:
-        record.ended(tag, name, "error", _codes.cancelled(name), loop)
+        record.ended(tag, name, "error", codes.cancelled(name), loop)
         raise
     except Exception as error:
-        record.ended(tag, name, "error", _codes.told(error, tracebacks=tracebacks), loop)
+        record.ended(tag, name, "error", codes.told(error, tracebacks=tracebacks), loop)
         raise
     record.ended(tag, name, "result", encode(len(value) if found.streams else value), loop)
     return value
@@ -53,7 +53,7 @@ async def call_here(
 async def outcome_here(command: Command | None, name: str, params: bytes) -> tuple[bytes | None, dict[str, Any] | None]:
     """The result of a request with these parameters as JSON, or its error. Of a stream it is the number of items."""
     if command is None:
-        return None, _codes.not_found(name)
+        return None, codes.not_found(name)
     try:
         args, kwargs = command.bound.arguments(params)
         if not command.streams:
@@ -65,22 +65,22 @@ async def outcome_here(command: Command | None, name: str, params: bytes) -> tup
                 number += 1
         return encode(number), None
     except Malformed as error:
-        return None, {"code": _codes.PARSE, "message": f"no JSON: {error}"[:500]}
+        return None, {"code": codes.PARSE, "message": f"no JSON: {error}"[:500]}
     except WrongParams as error:
-        return None, _codes.wrong(error)
+        return None, codes.wrong(error)
     except Exception as error:
-        return None, _codes.told(error, tracebacks=False)
+        return None, codes.told(error, tracebacks=False)
 
 
 def _bound(
     command: Command | None, name: str, params: Mapping[str, Any] | Sequence[Any]
 ) -> tuple[Command, tuple[Any, ...], dict[str, Any]]:
     if command is None:
-        raise PeerError(_codes.not_found(name)["message"], code=_codes.NOT_FOUND)
+        raise PeerError(codes.not_found(name)["message"], code=codes.NOT_FOUND)
     try:
         return command, *command.bound.given(params)
     except WrongParams as error:
-        raise PeerError(str(error), code=_codes.INVALID_PARAMS) from None
+        raise PeerError(str(error), code=codes.INVALID_PARAMS) from None
 
 
 async def _run(command: Command, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

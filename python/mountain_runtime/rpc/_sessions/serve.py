@@ -12,28 +12,26 @@ import hmac
 import itertools
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from .._native import deadline_var
-from .._tasks import scope as _scope
-from .._tasks.flag import Flag
-from .._tasks.outlast import shielded
-from ..policy._numbers import count
-from . import _codes
-from ._address import Address, parse
-from ._caller import Caller
-from ._framing import Framing, check_framing
-from ._listening import Listener
-from ._messages import Envelope, answer, failure
-from ._session import Session
-from ._stdio import open_stdio
-from ._wire import FdWire
-from ._work import Reply
-
-if TYPE_CHECKING:
-    from ._router import Router
+from ..._native import deadline_var
+from ..._tasks import scope as _scope
+from ..._tasks.flag import Flag
+from ..._tasks.outlast import shielded
+from ...policy._numbers import count
+from .._commands.caller import Caller
+from .._commands.table import Table
+from .._messages import codes
+from .._messages.framing import Framing, check_framing
+from .._messages.messages import Envelope, answer, failure
+from .._wires.address import Address, parse
+from .._wires.listening import Listener
+from .._wires.stdio import open_stdio
+from .._wires.wire import FdWire
+from .session import Session
+from .work import Reply
 
 __all__ = ["AUTHENTICATE", "serve"]
 
@@ -44,20 +42,18 @@ _PATIENCE = 10.0
 _numbers = itertools.count(1)
 
 
-async def serve(router: "Router", address: str, framing: Framing, max_message: int, max_callers: int) -> None:
+async def serve(table: Table, address: str, framing: Framing, max_message: int, max_callers: int) -> None:
     """Serves as `Router.serve` says."""
     where = parse(address, "serve")
     check_framing(framing, "serve")
     count(max_message, "serve", "max_message")
     count(max_callers, "serve", "max_callers")
-    await _Server(router, where, framing, max_message, max_callers).run()
+    await _Server(table, where, framing, max_message, max_callers).run()
 
 
 class _Server:
-    def __init__(
-        self, router: "Router", address: Address, framing: Framing, max_message: int, max_callers: int
-    ) -> None:
-        self._router = router
+    def __init__(self, table: Table, address: Address, framing: Framing, max_message: int, max_callers: int) -> None:
+        self._table = table
         self._address = address
         self._framing: Framing = framing
         self._max_message, self._max_callers = max_message, max_callers
@@ -117,7 +113,7 @@ class _Server:
         if len(self._sessions) >= self._max_callers:
             refused = self._new(wire, where, None)
             said = f"there are {self._max_callers} callers already"
-            refused.send(failure(b"null", {"code": _codes.REJECTED, "message": said, "data": {"type": "Rejected"}}))
+            refused.send(failure(b"null", {"code": codes.REJECTED, "message": said, "data": {"type": "Rejected"}}))
             refused.drain()
             return
         session = self._session(wire, where)
@@ -135,7 +131,7 @@ class _Server:
 
     def _new(self, wire: FdWire, where: str, guard: Any) -> Session:
         caller = Caller(str(next(_numbers)), where)
-        return Session(self._router, wire, self._framing, self._max_message, caller, self._context, allows=guard)
+        return Session(self._table, wire, self._framing, self._max_message, caller, self._context, allows=guard)
 
     def _guard(self, token: str) -> "Callable[[Session, Envelope, Reply], bool]":
         def shows(session: Session, envelope: Envelope, reply: Reply) -> bool:
@@ -149,7 +145,7 @@ class _Server:
                     shown = msgspec.json.decode(envelope.params, type=_Token).token
             if not hmac.compare_digest(shown.encode(errors="replace"), token.encode(errors="replace")):
                 said = f"call {AUTHENTICATE} first, with the token of this host"
-                reply(failure(written, {"code": _codes.INVALID_REQUEST, "message": said}))
+                reply(failure(written, {"code": codes.INVALID_REQUEST, "message": said}))
                 return False
             session.allows = None
             reply(answer(written, b"true"))

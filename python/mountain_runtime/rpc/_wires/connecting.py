@@ -3,10 +3,10 @@
 import asyncio
 import socket
 
-from ..process._process import Process
-from ._address import Address
-from ._process_wire import ProcessWire
-from ._wire import FdWire, Wire
+from ...process._process import Process
+from .address import Address
+from .process_wire import ProcessWire
+from .wire import FdWire, Wire
 
 __all__ = ["connected"]
 

@@ -10,11 +10,11 @@ from typing import Any, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from .._effect.need import Need
-from ..errors import ConfigError
-from ._defaults import fill, has_defaults
-from ._json import from_json
-from ._messages import Malformed
+from ..._effect.need import Need
+from ...errors import ConfigError
+from .._messages.json import from_json
+from .._messages.messages import Malformed
+from .defaults import fill, has_defaults
 
 __all__ = ["Binding", "WrongParams", "binding"]
 

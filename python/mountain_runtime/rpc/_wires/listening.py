@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import ConfigError
-from ..telemetry import _logs
-from ._address import Address, is_loopback
-from ._wire import FdWire
+from ...errors import ConfigError
+from ...telemetry import _logs
+from .address import Address, is_loopback
+from .wire import FdWire
 
 __all__ = ["Listener"]
 

@@ -2,7 +2,7 @@
 
 from typing import Literal, Protocol, get_args
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 
 __all__ = ["Framing", "FramingError", "Frames", "HeaderFrames", "LineFrames", "check_framing", "frames", "framed"]
 

@@ -4,13 +4,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any, cast
 
-from .._effect.effect import effect
-from .._effect.stream import stream
-from .._native import EffectFunction, StreamFunction
-from ..errors import ConfigError
-from ..policy._base import Policy, name_of
-from ..policy._given import shown
-from ._bind import Binding, binding
+from ..._effect.effect import effect
+from ..._effect.stream import stream
+from ..._native import EffectFunction, StreamFunction
+from ...errors import ConfigError
+from ...policy._base import Policy, name_of
+from ...policy._given import shown
+from .bind import Binding, binding
 
 __all__ = ["Command", "check_name", "make"]
 

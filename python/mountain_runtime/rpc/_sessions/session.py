@@ -3,20 +3,28 @@
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 
-from . import _codes
-from ._caller import Caller
-from ._desk import Desk
-from ._framing import Framing, framed, frames
-from ._messages import Envelope, Invalid, Malformed, failure, key_of, name_of, open_batch, open_message, refusal
-from ._wire import HIGH, Wire
-from ._work import Batch, Reply
-
-if TYPE_CHECKING:
-    from ._router import Router
+from .._commands.caller import Caller
+from .._commands.table import Table
+from .._messages import codes
+from .._messages.framing import Framing, framed, frames
+from .._messages.messages import (
+    Envelope,
+    Invalid,
+    Malformed,
+    failure,
+    key_of,
+    name_of,
+    open_batch,
+    open_message,
+    refusal,
+)
+from .._wires.wire import HIGH, Wire
+from .desk import Desk
+from .work import Batch, Reply
 
 __all__ = ["Answered", "Session"]
 
@@ -53,7 +61,7 @@ class Session:
 
     def __init__(
         self,
-        router: "Router | None",
+        table: Table | None,
         wire: Wire,
         framing: Framing,
         max_message: int,
@@ -69,7 +77,7 @@ class Session:
         #: Says whether a first message shows that the caller may call; None when it has.
         self.allows = allows
         self.caller = caller
-        self.desk = Desk(router, caller, context, wire, self.send)
+        self.desk = Desk(table, caller, context, wire, self.send)
         self._paused = False
         self._ending: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -100,7 +108,7 @@ class Session:
 
     def _broken(self) -> None:
         """Nothing more can be told apart: it is said, and what is in flight is answered."""
-        self.send(failure(b"null", {"code": _codes.PARSE, "message": f"no message: {self._frames.failure}"}))
+        self.send(failure(b"null", {"code": codes.PARSE, "message": f"no message: {self._frames.failure}"}))
         self._wire.pause()
         self._ended(None)
 
@@ -197,7 +205,7 @@ class Session:
         said = self._frames.failure is not None
         self._frames.end()
         if error is None and self._frames.failure is not None and not said:
-            self.send(failure(b"null", {"code": _codes.PARSE, "message": f"no message: {self._frames.failure}"}))
+            self.send(failure(b"null", {"code": codes.PARSE, "message": f"no message: {self._frames.failure}"}))
         if self._calls is not None:
             self._calls.gone(error)
         if error is not None:

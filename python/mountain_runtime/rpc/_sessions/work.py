@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from .._native import InheritedDeadline, deadline_var, has_priorities, priority_var
-from ..policy._priority import Priority
-from ..telemetry import _otel
-from ._command import Command
-from ._messages import Invalid
+from ..._native import InheritedDeadline, deadline_var, has_priorities, priority_var
+from ...policy._priority import Priority
+from ...telemetry import _otel
+from .._commands.command import Command
+from .._messages.messages import Invalid
 
 __all__ = ["Batch", "Meta", "Reply", "Work", "enter", "read_meta"]
 

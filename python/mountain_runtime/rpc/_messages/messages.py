@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from . import _codes
-from ._json import encode
+from . import codes
+from .json import encode
 
 __all__ = [
     "Envelope",
@@ -131,4 +131,4 @@ def refusal(error: Exception, written_id: bytes = b"null") -> list[bytes]:
     """The answer to what is Malformed or Invalid."""
     malformed = isinstance(error, Malformed)
     said = ("no JSON: " if malformed else "no request: ") + str(error)
-    return failure(written_id, {"code": _codes.PARSE if malformed else _codes.INVALID_REQUEST, "message": said[:500]})
+    return failure(written_id, {"code": codes.PARSE if malformed else codes.INVALID_REQUEST, "message": said[:500]})

@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any
 
-from .._native import Stream
-from ._json import encode
-from ._wire import Wire
-from ._work import Reply, Work
+from ..._native import Stream
+from .._messages.json import encode
+from .._wires.wire import Wire
+from .work import Reply, Work
 
 __all__ = ["send_items"]
 

@@ -7,19 +7,19 @@ from typing import Any, cast
 
 import msgspec
 
-from . import _codes
-from ._command import Command
+from .._messages import codes
+from .command import Command
 
 __all__ = ["described"]
 
 _COMPONENTS = "#/components/schemas/{name}"
 _ERRORS = {
-    _codes.INVALID_PARAMS: "the parameters are not the command's",
-    _codes.FAILED: "the command failed: data has the type of its error",
-    _codes.REJECTED: "it was not started: data may have retry_after, in seconds",
-    _codes.TIMED_OUT: "it ran out of time, and may have run",
-    _codes.SHUTTING_DOWN: "the host shuts down: data says whether it may have run",
-    _codes.CANCELLED: "it was cancelled",
+    codes.INVALID_PARAMS: "the parameters are not the command's",
+    codes.FAILED: "the command failed: data has the type of its error",
+    codes.REJECTED: "it was not started: data may have retry_after, in seconds",
+    codes.TIMED_OUT: "it ran out of time, and may have run",
+    codes.SHUTTING_DOWN: "the host shuts down: data says whether it may have run",
+    codes.CANCELLED: "it was cancelled",
 }
 
 

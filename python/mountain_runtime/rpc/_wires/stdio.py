@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from ._wire import FdWire
+from .wire import FdWire
 
 __all__ = ["open_stdio"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from ..telemetry import _logs
-from ._record import LARGE
+from ...telemetry import _logs
+from .record import LARGE
 
 __all__ = ["Outcome", "Recorded", "read"]
 

@@ -4,8 +4,8 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..errors import ConfigError
-from ..policy._given import shown
+from ...errors import ConfigError
+from ...policy._given import shown
 
 __all__ = ["Address", "parse"]
 

@@ -1,0 +1,1 @@
+"""Addresses, listeners, and wires over descriptors and processes. No wire reads a message."""
