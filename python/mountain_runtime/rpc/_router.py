@@ -87,7 +87,7 @@ class Router(Habits):
 
         The command's own errors pass unchanged; one that there is not, or that has other parameters, is PeerError.
         """
-        return _called(self._table.commands.get(name), name, params, self._table.record, self._table.tracebacks)
+        return _called(self._table, name, params)
 
     def openrpc(self) -> dict[str, Any]:
         """Its commands by OpenRPC 1.3, with the schemas of what they take and give. Callers ask for `rpc.discover`."""

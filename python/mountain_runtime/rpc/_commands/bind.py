@@ -4,11 +4,13 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict
 
 from ..._effect.need import Need
 from ...errors import ConfigError
@@ -20,6 +22,10 @@ __all__ = ["Binding", "WrongParams", "binding"]
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ONLY)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
+
+
+#: Bytes of parameters that are copied rather than looked at in their place.
+_COPIED = 256
 
 
 class WrongParams(ValueError):
@@ -42,33 +48,30 @@ class Parameter:
 class Binding:
     """Makes a call's arguments of what a caller sent."""
 
-    def __init__(self, command: str, parameters: list[Parameter], *, fills: bool) -> None:
+    def __init__(self, command: str, parameters: list[Parameter], *, fills: bool, hooked: bool) -> None:
         self._fills = fills
+        # A hook costs more than the rest, where no type needs it.
+        self._convert: Callable[[Any, Any], Any] = (
+            partial(msgspec.convert, dec_hook=from_json) if hooked else msgspec.convert
+        )
         self.parameters = parameters
         self._first = [each.name for each in parameters if each.positional_only]
-        #: In the names of the fields there is nothing that a Struct has itself.
-        self._fields = {each.name: f"p{place}" for place, each in enumerate(parameters)}
-        by_position = [each for each in parameters if each.by_position]
+        self._optional = [each.name for each in parameters if not each.required]
+        in_order = [each for each in parameters if each.by_position]
         try:
-            by_name = self._struct("Named", parameters, array_like=False)
-            in_order = self._struct("Listed", by_position, array_like=True)
-            self._named = msgspec.json.Decoder(by_name, dec_hook=from_json)
-            self._listed = msgspec.json.Decoder(in_order, dec_hook=from_json)
+            self._named = msgspec.json.Decoder(self._struct("Named", parameters, array_like=False), dec_hook=from_json)
+            self._listed = msgspec.json.Decoder(self._struct("Listed", in_order, array_like=True), dec_hook=from_json)
         except TypeError as error:
             raise ConfigError(f"the command {command!r} has parameters that no JSON can give: {error}") from None
-        self._places = [each.name for each in by_position]
 
     def _struct(self, name: str, parameters: list[Parameter], *, array_like: bool) -> type[msgspec.Struct]:
         fields = [
-            (self._fields[each.name], each.type)
-            if each.required
-            else (self._fields[each.name], each.type | UnsetType, UNSET)
+            (each.name, each.type) if each.required else (each.name, each.type | UnsetType, UNSET)
             for each in sorted(parameters, key=lambda each: not each.required)
         ]
         return msgspec.defstruct(
             name,
             cast("Any", fields),
-            rename={self._fields[each.name]: each.name for each in parameters},
             array_like=array_like,
             forbid_unknown_fields=True,
             kw_only=not array_like,
@@ -77,14 +80,12 @@ class Binding:
 
     def arguments(self, params: "msgspec.Raw | bytes") -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Of what a request has. Raises WrongParams, or Malformed for what is no JSON."""
-        written = bytes(params) if len(params) < 256 else params
+        written = bytes(params) if len(params) < _COPIED else params
         if not written or written == b"null":
             written = b"{}"
-        first = bytes(memoryview(written)[:1])
+        start = written[:1] if isinstance(written, bytes) else bytes(memoryview(written)[:1])
         try:
-            if first == b"[":
-                return self._called(self._listed.decode(written), self._places)
-            return self._called(self._named.decode(written), self._fields)
+            return self._called((self._listed if start == b"[" else self._named).decode(written))
         except msgspec.ValidationError as error:
             raise WrongParams(_without_fields(str(error))) from None
         except RecursionError:
@@ -95,25 +96,21 @@ class Binding:
     def given(self, params: Mapping[str, Any] | Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The same of values in this process, of which JSON could be made."""
         try:
-            if isinstance(params, Mapping):
-                params = params if type(params) is dict else dict(params)  # pyright: ignore[reportUnknownVariableType]
-                struct = msgspec.convert(params, self._named.type, dec_hook=from_json)
-                return self._called(struct, self._fields)
-            struct = msgspec.convert(list(params), self._listed.type, dec_hook=from_json)
-            return self._called(struct, self._places)
+            if type(params) is dict:
+                return self._called(self._convert(params, self._named.type))
+            if type(params) is not list and isinstance(params, Mapping):
+                return self._called(self._convert(dict(params), self._named.type))
+            return self._called(self._convert(list(params), self._listed.type))
         except msgspec.ValidationError as error:
             raise WrongParams(_without_fields(str(error))) from None
 
-    def _called(
-        self, struct: msgspec.Struct, names: "list[str] | dict[str, str]"
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _called(self, struct: msgspec.Struct) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if self._fills:
             fill(struct)
-        named: dict[str, Any] = {}
-        for name in names:
-            value = getattr(struct, self._fields[name])
-            if value is not UNSET:
-                named[name] = value
+        named = asdict(struct)
+        for name in self._optional:
+            if named.get(name) is UNSET:
+                del named[name]
         if not self._first:
             return (), named
         before: list[Any] = []
@@ -147,6 +144,8 @@ def binding(command: str, function: Callable[..., Any]) -> Binding:
             continue
         if each.kind not in _NAMED:
             raise ConfigError(f"the command {command!r} takes {each}: give each parameter a name of its own")
+        if each.name.startswith("__") and each.name.endswith("__"):
+            raise ConfigError(f"the command {command!r} has the parameter {each.name}: give it another name")
         kind = hints.get(each.name, Any)
         kinds += _checked(kind, command, each.name)
         parameters.append(
@@ -159,7 +158,8 @@ def binding(command: str, function: Callable[..., Any]) -> Binding:
                 each.default,
             )
         )
-    return Binding(command, parameters, fills=has_defaults(kinds))
+    hooked = any(isinstance(each, msgspec.inspect.CustomType) for each in kinds)
+    return Binding(command, parameters, fills=has_defaults(kinds), hooked=hooked)
 
 
 def _checked(kind: Any, command: str, name: str) -> list[msgspec.inspect.Type]:

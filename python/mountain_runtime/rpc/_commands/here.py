@@ -9,29 +9,28 @@ from ...errors import PeerError
 from .._messages import codes
 from .._messages.json import builtins_of, encode
 from .._messages.messages import Malformed
-from .._record.record import Record
 from .bind import WrongParams
 from .command import Command
+from .table import Table
 
 __all__ = ["call_here", "outcome_here"]
 
+Params = Mapping[str, Any] | Sequence[Any]
 
-async def call_here(
-    command: Command | None,
-    name: str,
-    params: Mapping[str, Any] | Sequence[Any],
-    record: Record | None,
-    tracebacks: bool,
-) -> Any:
+
+async def call_here(table: Table, name: str, params: Params) -> Any:
     """Its value, recorded if there is a record. Raises what it raises, and PeerError for what is no call."""
+    command = table.commands.get(name)
     written = None
-    if record is not None:
+    if table.record is not None:
         with contextlib.suppress(Exception):  # no JSON: the call itself says so
             written = encode(params)
-    if record is None or written is None:
+    if table.record is None or written is None:
         found, args, kwargs = _bound(command, name, params)
-        return await _run(found, args, kwargs)
-    loop = asyncio.get_running_loop()
+        if found.streams:
+            return await _run(found, args, kwargs)
+        return builtins_of(await found.runs(*args, **kwargs))  # and not by `_run`, which costs a coroutine
+    loop, record = asyncio.get_running_loop(), table.record
     tag = record.begins(name, written, None, loop)
     try:
         found, args, kwargs = _bound(command, name, params)
@@ -44,7 +43,7 @@ async def call_here(
         record.ended(tag, name, "error", codes.cancelled(name), loop)
         raise
     except Exception as error:
-        record.ended(tag, name, "error", codes.told(error, tracebacks=tracebacks), loop)
+        record.ended(tag, name, "error", codes.told(error, tracebacks=table.tracebacks), loop)
         raise
     record.ended(tag, name, "result", encode(len(value) if found.streams else value), loop)
     return value
@@ -72,9 +71,7 @@ async def outcome_here(command: Command | None, name: str, params: bytes) -> tup
         return None, codes.told(error, tracebacks=False)
 
 
-def _bound(
-    command: Command | None, name: str, params: Mapping[str, Any] | Sequence[Any]
-) -> tuple[Command, tuple[Any, ...], dict[str, Any]]:
+def _bound(command: Command | None, name: str, params: Params) -> tuple[Command, tuple[Any, ...], dict[str, Any]]:
     if command is None:
         raise PeerError(codes.not_found(name)["message"], code=codes.NOT_FOUND)
     try:
