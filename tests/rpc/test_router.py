@@ -234,6 +234,19 @@ async def test_values_of_the_package_are_json() -> None:
     assert second == {"path": "a", "kind": "made"}
 
 
+async def test_parameters_have_any_name() -> None:
+    router = rpc.Router()
+
+    @router.command("sum")
+    @effect
+    async def add(self: int, p0: int, copy: int, _x: int, method: int = 5, encode: int = 6) -> list[int]:
+        return [self, p0, copy, _x, method, encode]
+
+    assert await router.call("sum", [1, 2, 3, 4]) == [1, 2, 3, 4, 5, 6]
+    given = {"self": 1, "p0": 2, "copy": 3, "_x": 4, "encode": 7}
+    assert await router.call("sum", given) == [1, 2, 3, 4, 5, 7]
+
+
 @pytest.mark.parametrize("name", ["", "rpc.x", "$/x", "a\nb", "x" * 257, 7, None])
 def test_names_that_are_not_allowed(name: Any) -> None:
     with pytest.raises(ConfigError, match="command"):
@@ -261,6 +274,9 @@ def test_commands_that_cannot_be() -> None:
     async def odd(x: list[Odd]) -> None: ...
 
     @effect
+    async def dunder(__eq__: int) -> None: ...
+
+    @effect
     async def union(x: Place | Pair) -> None: ...
 
     for make, what, says in [
@@ -272,6 +288,7 @@ def test_commands_that_cannot_be() -> None:
         (router.command("y"), stars, "give each parameter a name"),
         (router.command("y"), odd, "of a type that no JSON can give"),
         (router.command("y"), union, "the parameter x"),
+        (router.command("y"), dunder, "name without two underscores"),
     ]:
         with pytest.raises(ConfigError, match=says):
             make(what)

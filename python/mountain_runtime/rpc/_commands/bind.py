@@ -80,12 +80,11 @@ class Binding:
 
     def arguments(self, params: "msgspec.Raw | bytes") -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Of what a request has. Raises WrongParams, or Malformed for what is no JSON."""
-        written = bytes(params) if len(params) < _COPIED else params
+        written = bytes(params) if len(params) < _COPIED else memoryview(params)
         if not written or written == b"null":
             written = b"{}"
-        start = written[:1] if isinstance(written, bytes) else bytes(memoryview(written)[:1])
         try:
-            return self._called((self._listed if start == b"[" else self._named).decode(written))
+            return self._called((self._listed if written[0] == ord("[") else self._named).decode(written))
         except msgspec.ValidationError as error:
             raise WrongParams(_without_fields(str(error))) from None
         except RecursionError:
@@ -98,7 +97,7 @@ class Binding:
         try:
             if type(params) is dict:
                 return self._called(self._convert(params, self._named.type))
-            if type(params) is not list and isinstance(params, Mapping):
+            if isinstance(params, Mapping):
                 return self._called(self._convert(dict(params), self._named.type))
             return self._called(self._convert(list(params), self._listed.type))
         except msgspec.ValidationError as error:
@@ -144,8 +143,10 @@ def binding(command: str, function: Callable[..., Any]) -> Binding:
             continue
         if each.kind not in _NAMED:
             raise ConfigError(f"the command {command!r} takes {each}: give each parameter a name of its own")
-        if each.name.startswith("__") and each.name.endswith("__"):
-            raise ConfigError(f"the command {command!r} has the parameter {each.name}: give it another name")
+        if each.name.startswith("__"):
+            raise ConfigError(
+                f"the command {command!r} has the parameter {each.name}: give it a name without two underscores"
+            )
         kind = hints.get(each.name, Any)
         kinds += _checked(kind, command, each.name)
         parameters.append(

@@ -1,5 +1,6 @@
 """Framing: the messages in a stream of bytes, and a message as bytes. It reads and writes nothing itself."""
 
+import re
 from typing import Literal, Protocol, get_args
 
 from ...errors import ConfigError
@@ -11,6 +12,7 @@ Framing = Literal["lsp", "lines"]
 
 #: Bytes of the headers of one message, at most, and digits of a length.
 _HEADERS, _DIGITS = 8192, 15
+_HEADER = re.compile(rb"Content-Length: ([0-9]{1,15})\r\n\r\n")
 
 
 class FramingError(ValueError):
@@ -46,6 +48,26 @@ class HeaderFrames(Frames):
         found: list[bytes | bytearray] = []
         if self.failure is not None:
             return found
+        if self._length < 0 and not self._buffer:
+            data = self._cut(data, found)
+        if data:
+            self._collect(data, found)
+        return found
+
+    def _cut(self, data: bytes, found: "list[bytes | bytearray]") -> bytes:
+        """Takes messages that are whole and have the one header that most have. Gives the rest."""
+        at = 0
+        while (header := _HEADER.match(data, at)) is not None:
+            start = header.end()
+            stop = start + int(header[1])
+            if stop > len(data) or stop - start > self._max:
+                break
+            found.append(data[start:stop])
+            at = stop
+        return data[at:]
+
+    def _collect(self, data: bytes, found: "list[bytes | bytearray]") -> None:
+        """Takes messages with any headers, in any pieces."""
         buffer = self._buffer
         searched = max(0, len(buffer) - 3)
         buffer += data
@@ -55,14 +77,14 @@ class HeaderFrames(Frames):
                 end = buffer.find(b"\r\n\r\n", max(at, searched))
                 if end - at > _HEADERS or (end < 0 and len(buffer) - at > _HEADERS):
                     self.failure = FramingError(f"headers of more than {_HEADERS} bytes")
-                    return found
+                    return
                 if end < 0:
                     break
                 try:
                     self._length = self._length_in(bytes(buffer[at:end]))
                 except FramingError as error:
                     self.failure = error
-                    return found
+                    return
                 at = end + 4
             stop = at + self._length
             if stop > len(buffer):
@@ -72,11 +94,10 @@ class HeaderFrames(Frames):
                 del buffer[:at]
                 found.append(buffer)
                 self._buffer = bytearray()
-                return found
+                return
             found.append(bytes(memoryview(buffer)[at:stop]))
             at = stop
         del buffer[:at]
-        return found
 
     def _length_in(self, headers: bytes) -> int:
         length = -1

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from . import codes
 from .json import encode
@@ -16,7 +17,6 @@ __all__ = [
     "failure",
     "key_of",
     "message",
-    "name_of",
     "open_batch",
     "open_message",
     "refusal",
@@ -30,9 +30,9 @@ _decode = msgspec.json.decode
 class Envelope(msgspec.Struct, gc=False, rename={"meta": "$meta"}):
     """The members of a message as they are written; empty where there are none."""
 
-    jsonrpc: msgspec.Raw = _NONE
+    jsonrpc: Any = None
     id: msgspec.Raw = _NONE
-    method: msgspec.Raw = _NONE
+    method: str | UnsetType = UNSET
     params: msgspec.Raw = _NONE
     result: msgspec.Raw = _NONE
     error: msgspec.Raw = _NONE
@@ -58,8 +58,7 @@ def open_message(body: "bytes | bytearray | msgspec.Raw") -> Envelope:
 
 def open_batch(body: "bytes | bytearray") -> list[msgspec.Raw] | None:
     """The messages of a batch; None for what is none. Raises Malformed."""
-    start = body[:1]
-    if start == b"{" or body.lstrip(b" \t\r\n")[:1] != b"[":
+    if body[:1] == b"{" or body.lstrip(b" \t\r\n")[:1] != b"[":
         return None
     return _read(_items, body)
 
@@ -73,31 +72,19 @@ def _read(decoder: "msgspec.json.Decoder[T]", body: "bytes | bytearray | msgspec
         raise Malformed(str(error)) from None
 
 
-def key_of(written: bytes) -> tuple[str, Any]:
-    """An id with its type, by which it is found again: "1" and 1 are two. Raises Invalid, or Malformed."""
+def key_of(written: bytes) -> "str | float | None":
+    """An id as a value, by which it is found again: "1" and 1 are two. Raises Invalid, or Malformed."""
     try:
-        if written.isdigit():
-            return "number", int(written)
+        if len(written) < 20 and written.isdigit():
+            return int(written)
         found: object = _decode(written)
     except msgspec.ValidationError:  # a number of no use
         raise Invalid("an id that is out of range") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise Malformed(str(error)) from None
-    if isinstance(found, str):
-        return "text", found
-    if found is None or (isinstance(found, (int, float)) and not isinstance(found, bool)):
-        return "number", found
+    if found is None or isinstance(found, str) or (isinstance(found, (int, float)) and not isinstance(found, bool)):
+        return found
     raise Invalid("an id is a text, a number or null")
-
-
-def name_of(written: bytes) -> str:
-    """The method. Raises Invalid, or Malformed."""
-    try:
-        return _decode(written, type=str)
-    except msgspec.ValidationError:
-        raise Invalid("a method is a text") from None
-    except msgspec.DecodeError as error:
-        raise Malformed(str(error)) from None
 
 
 def message(name: str, params: "Mapping[str, Any] | Sequence[Any]", **members: Any) -> bytes:

@@ -52,14 +52,14 @@ class Calls(Answered):
     async def call(self, name: str, params: Params) -> Any:
         """Raises what the answer says, or ConnectionError. Cancelled, it tells the peer."""
         number = await self._begin(name, params, None)
-        call = self._calls["number", number]
+        call = self._calls[number]
         return msgspec.json.decode(await self._answer(number, call))
 
     async def stream(self, name: str, params: Params) -> AsyncIterator[Any]:
         """The items of a streaming command. Left early, it tells the peer."""
         items: deque[Any] = deque()
         number = await self._begin(name, params, items, meta={"window": _WINDOW})
-        call = self._calls["number", number]
+        call = self._calls[number]
         taken = 0
         try:
             while True:
@@ -91,7 +91,7 @@ class Calls(Answered):
         self._check(name)
         number = next(self._ids)
         request = message(name, params, id=number, **members)
-        self._calls["number", number] = _Call(name, self._loop.create_future(), items)
+        self._calls[number] = _Call(name, self._loop.create_future(), items)
         self.send([request])
         return number
 
@@ -111,7 +111,7 @@ class Calls(Answered):
 
     def _forget(self, number: int, call: _Call) -> None:
         """Drops its answer when it comes. Sends the peer a cancel, if there is none yet."""
-        if self._calls.pop(("number", number), None) is not None and not self.is_gone:
+        if self._calls.pop(number, None) is not None and not self.is_gone:
             self.send([message("$/cancelRequest", {"id": number})])
         if call.future.done() and not call.future.cancelled():
             call.future.exception()  # marks it as seen: a caller that was cancelled does not read it

@@ -22,7 +22,7 @@ from .._commands.caller import Caller, caller_var
 from .._commands.table import Table
 from .._messages import codes
 from .._messages.json import encode
-from .._messages.messages import Envelope, Invalid, Malformed, answer, failure, key_of, name_of, refusal
+from .._messages.messages import Envelope, Invalid, Malformed, answer, failure, key_of, refusal
 from .._record.record import Record
 from .._wires.wire import Wire
 from .streaming import send_items
@@ -42,7 +42,9 @@ class Desk:
     def __init__(self, table: Table | None, caller: Caller, context: Context, wire: Wire, send: Reply) -> None:
         self._table = table
         self._caller = caller
-        self._context = context
+        #: That of each task, but for what its request says of itself.
+        self._context = context.copy()
+        self._context.run(caller_var.set, caller)
         self._wire, self._send = wire, send
         self._loop = asyncio.get_running_loop()
         self._record: Record | None = None if table is None else table.record
@@ -52,8 +54,7 @@ class Desk:
         self._at_work = 0
         self._notifications: deque[Work] = deque()
         self._notified: asyncio.Task[None] | None = None
-        #: All tasks.
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Work] = {}
         #: Nothing new is taken.
         self.draining = False
         #: The exit that a command raised, to end the program.
@@ -71,10 +72,11 @@ class Desk:
         """A request or a notification. Raises Invalid or Malformed, which are answered without its id."""
         written = bytes(envelope.id)
         key = key_of(written) if written else None
-        if bytes(envelope.jsonrpc) != b'"2.0"':
+        if envelope.jsonrpc != "2.0":
             raise Invalid('it needs "jsonrpc": "2.0"')
-        name = name_of(envelope.method)
-        if envelope.params and bytes(memoryview(envelope.params)[:1]) not in (b"{", b"[", b"n"):
+        name = envelope.method
+        assert isinstance(name, str)
+        if envelope.params and memoryview(envelope.params)[0] not in b"{[n":
             raise Invalid("params are an object or an array")
         if not written:
             self._notify(name, envelope)
@@ -126,29 +128,29 @@ class Desk:
             tag, work.tag = work.tag, None
             self._record.ended(tag, work.command.name, what, value, self._loop)
 
-    def _next_notification(self, _: object = None) -> None:
-        self._notified = None
-        if self._notifications:
-            self._notified = self._task(self._notifications.popleft())
-            self._notified.add_done_callback(self._next_notification)
+    def _next_notification(self) -> None:
+        self._notified = self._task(self._notifications.popleft()) if self._notifications else None
 
     # -- steps 2 and 3 ------------------------------------------------------------------------------------------------
 
     def _start(self, work: Work) -> None:
         self._at_work += 1
         work.task = self._task(work)
-        work.task.add_done_callback(lambda _: self._over(work))
 
     def _task(self, work: Work) -> "asyncio.Task[None]":
         context = self._context.copy()
         if work.meta is not None:
             enter(context, work.meta, work.command.name)
         task = self._loop.create_task(self._run(work), name=work.command.name, context=context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = work
+        task.add_done_callback(self._over)
         return task
 
-    def _over(self, work: Work) -> None:
+    def _over(self, task: "asyncio.Task[None]") -> None:
+        work = self._tasks.pop(task)
+        if work.task is None:
+            self._next_notification()
+            return
         self._at_work -= 1
         if work.reply is not None:  # cancelled before its first step
             self._fail(work, asyncio.CancelledError())
@@ -158,7 +160,6 @@ class Desk:
             self._start(self._line.popleft())
 
     async def _run(self, work: Work) -> None:
-        caller_var.set(self._caller)
         command = work.command
         try:
             args, kwargs = command.bound.arguments(work.params)
@@ -183,6 +184,8 @@ class Desk:
             if work.reply is not None:
                 reply, work.reply = work.reply, None
                 reply(answer(work.id, written))
+                if self._at_work == 1:  # no other answer is to go with it
+                    self._wire.flush()
 
     def _fail(self, work: Work, error: BaseException) -> None:
         reply, work.reply = work.reply, None
@@ -237,7 +240,7 @@ class Desk:
         for work in list(self._line):
             self._end(work, "it was not started")
         streams = {work.task for work in self._requests.values() if work.command.streams}
-        while left := {task for task in self._tasks if task not in streams}:
+        while left := self._tasks.keys() - streams:
             await asyncio.wait(left)
         for work in list(self._requests.values()):
             if work.ended_by is None:

@@ -141,7 +141,7 @@ class _Server:
             except (msgspec.DecodeError, RecursionError):
                 written = b"null"
             with contextlib.suppress(msgspec.DecodeError, RecursionError):
-                if msgspec.json.decode(envelope.method) == AUTHENTICATE:
+                if envelope.method == AUTHENTICATE:
                     shown = msgspec.json.decode(envelope.params, type=_Token).token
             if not hmac.compare_digest(shown.encode(errors="replace"), token.encode(errors="replace")):
                 said = f"call {AUTHENTICATE} first, with the token of this host"

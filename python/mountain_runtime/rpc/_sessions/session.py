@@ -6,6 +6,7 @@ from contextvars import Context
 from typing import Any, Protocol, cast
 
 import msgspec
+from msgspec import UNSET
 
 from .._commands.caller import Caller
 from .._commands.table import Table
@@ -17,7 +18,6 @@ from .._messages.messages import (
     Malformed,
     failure,
     key_of,
-    name_of,
     open_batch,
     open_message,
     refusal,
@@ -89,12 +89,12 @@ class Session:
 
     def send(self, pieces: list[bytes]) -> None:
         """Sends one message."""
-        size = sum(map(len, pieces))
+        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
         before, after = framed(self._framing, size)
         if size <= _LARGE:
-            self._wire.send((b"".join((before, *pieces, after)),))
+            self._wire.send(b"".join((before, *pieces, after)))
         else:
-            self._wire.send((before, *pieces, after))
+            self._wire.send(before, *pieces, after)
 
     # -- what comes ---------------------------------------------------------------------------------------------------
 
@@ -149,7 +149,8 @@ class Session:
 
     def _take(self, envelope: Envelope, reply: Any, *, expects: bool = False) -> None:
         """One message. Of a batch, `reply` is asked for where there will be an answer."""
-        if not envelope.method:
+        method = envelope.method
+        if method is UNSET:
             self._take_answer(envelope)
             return
         if self.allows is not None:
@@ -158,9 +159,8 @@ class Session:
                 self._wire.pause()
                 self._ended(None)
             return
-        method = bytes(envelope.method)
-        if method.startswith(b'"$/') and not envelope.id:
-            self._protocol(name_of(method), envelope.params)
+        if method.startswith("$/") and not envelope.id:
+            self._protocol(method, envelope.params)
             return
         if not expects:
             self.desk.hear(envelope, cast("Reply", reply))

@@ -1,7 +1,7 @@
 """A wire over a program's stdin and stdout."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from ...process._process import Process
 from .wire import Wire
@@ -57,7 +57,7 @@ class ProcessWire(Wire):
         except OSError as error:
             self._gone(error)
 
-    def send(self, pieces: Iterable[bytes], /) -> None:
+    def send(self, *pieces: bytes) -> None:
         if self._closed:
             return
         for piece in pieces:
@@ -65,6 +65,9 @@ class ProcessWire(Wire):
             self.pending += len(piece)
         if self._wakes is not None and not self._wakes.done():
             self._wakes.set_result(None)
+
+    def flush(self) -> None:
+        """Its task does, in the next turn."""
 
     def _gone(self, error: OSError) -> None:
         if not self._closed:

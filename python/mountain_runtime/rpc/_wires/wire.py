@@ -7,7 +7,7 @@ import os
 import select
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 __all__ = ["HIGH", "FdWire", "Wire"]
 
@@ -34,8 +34,12 @@ class Wire(abc.ABC):
         """Calls `received` with what comes, and `ended` once: None is the end of input, an error the end of it all."""
 
     @abc.abstractmethod
-    def send(self, pieces: Iterable[bytes], /) -> None:
+    def send(self, *pieces: bytes) -> None:
         """Sends them in the next turn of the loop, with what else is sent until then."""
+
+    @abc.abstractmethod
+    def flush(self) -> None:
+        """Sends what waits at once, if that can be."""
 
     def drained(self) -> "asyncio.Future[None] | None":
         """Done when there is room to send more; None where there is."""
@@ -143,7 +147,7 @@ class FdWire(Wire):
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    def send(self, pieces: Iterable[bytes], /) -> None:
+    def send(self, *pieces: bytes) -> None:
         if self._closed:
             return
         for piece in pieces:
@@ -151,9 +155,13 @@ class FdWire(Wire):
             self.pending += len(piece)
         if not self._flushes and not self._writing:
             self._flushes = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        if self._flushes:
+            self._write()
+
+    def _write(self) -> None:
         self._flushes = False
         queue = self._queue
         data: bytes | memoryview = b""
@@ -170,7 +178,7 @@ class FdWire(Wire):
             queue.appendleft(data)
             if not self._writing:
                 self._writing = True
-                self._loop.add_writer(self._writes, self._flush)
+                self._loop.add_writer(self._writes, self._write)
             self._tell()
             return
         except OSError as error:
