@@ -57,7 +57,7 @@ async def lines(
 
 @stream
 async def watch(existing: bool = False, *, workspace: Workspace = need(Workspace)) -> AsyncIterator[list[fs.Change]]:
-    """What changes, in batches; with `existing`, what is there comes first."""
+    """Changes, in batches; with `existing`, what is there comes first."""
     async with workspace.changes(existing=existing) as batches:
         async for batch in batches:
             yield list(batch)

@@ -44,7 +44,7 @@ async def log(most: int = 20, path: str | None = None, *, workspace: Workspace =
 
 @effect
 async def diff(path: str | None = None, staged: bool = False, *, workspace: Workspace = need(Workspace)) -> str:
-    """What is not committed, or with `staged` what is about to be."""
+    """The changes that are not committed, or with `staged` those that are about to be."""
     only = () if path is None else (path,)
     return await workspace.git("diff", "--no-ext-diff", *(("--cached",) if staged else ()), "--", *only)
 

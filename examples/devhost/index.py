@@ -29,7 +29,9 @@ class Index:
                         self._paths.discard(change.path)
                     else:
                         self._paths.add(change.path)
-                self.ready.set()
+                if not self.ready.is_set():
+                    await self._look_again(".")  # of a large tree, what is there comes in several batches
+                    self.ready.set()
 
     async def _look_again(self, folder: str) -> None:
         found = {path async for path in self._workspace.walk(folder)}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import files
 import git
@@ -57,11 +57,13 @@ def hide(name: str, value: Any) -> Any:
     """The value as it is recorded: of private commands with its form, without its texts."""
     if name not in PRIVATE:
         return value
-    if isinstance(value, dict):
-        return {key: hide(name, each) for key, each in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [hide(name, each) for each in cast("list[Any]", value)]
-    return "***" if isinstance(value, str) else value
+    match value:
+        case {**named}:
+            return {key: hide(name, each) for key, each in named.items()}
+        case [*given]:
+            return [hide(name, each) for each in given]
+        case _:
+            return "***" if isinstance(value, str) else value
 
 
 def commands(record: rpc.Record) -> rpc.Router:

@@ -15,7 +15,7 @@ from mountain_runtime import Timeout, effect, need, process, rpc, stream
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a program writes next to its terminal; the first has no text, the last its exit code."""
+    """A piece of what a program writes to its terminal; the first has no text, the last its exit code."""
 
     terminal: int
     text: str = ""

@@ -28,7 +28,7 @@ class Workspace:
 
     @stream
     async def changes(self, *, existing: bool = False) -> AsyncIterator[tuple[fs.Change, ...]]:
-        """What changes, in batches, without what git ignores and git's own; with `existing`, what is there first."""
+        """Changes, in batches, without what git ignores and git's own; with `existing`, what is there first."""
         first = existing
         async with fs.watch(self.root, ignore_files=True, existing=existing) as batches:
             async for batch in batches:
@@ -50,8 +50,8 @@ class Workspace:
 
     def _relative(self, path: str) -> str | None:
         """None for what is git's own."""
-        found = Path(path).relative_to(self.root)
-        return None if found.parts[:1] == (".git",) else str(found)
+        found = path.removeprefix(self.root).lstrip("/") or "."
+        return None if found == ".git" or found.startswith(".git/") else found
 
 
 def _written(done: process.Completed) -> str:
