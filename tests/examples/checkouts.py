@@ -17,7 +17,7 @@ from typing import Any
 
 from mountain_runtime import process, rpc
 from tests.examples.support import LONG, ROOT, environment
-from tests.fits.support import Program, quiet
+from tests.fits.support import Program, quiet, until
 
 DEVHOST = ROOT / "examples" / "devhost" / "main.py"
 #: Git without the settings of the machine. A checkout may belong to another user, as one that is mounted does.
@@ -63,15 +63,32 @@ def checkout(folder: Path) -> Path:
 
 
 def noted(folder: Path) -> dict[str, str]:
-    """An environment whose git notes its arguments in `asked`, and waits while there is `hold`, both in a folder."""
+    """An environment whose git notes its arguments in the file `asked` of a folder, and waits where it is held."""
     folder.mkdir()
     real = shutil.which("git")
     assert real is not None
     program = folder / "git"
-    waits = f'while [ -e "{folder}/hold" ]; do sleep 0.02; done'
+    waits = f'[ -p "{folder}/hold" ] && read _ <"{folder}/hold"'
     program.write_text(f'#!/bin/sh\necho "$@" >>"{folder}/asked"\n{waits}\nexec "{real}" "$@"\n')
     program.chmod(0o755)
     return surroundings() | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[Callable[[], None]]:
+    """That git waits, without a process beside it, until the given function is called."""
+    os.mkfifo(folder / "hold")
+
+    def release() -> None:
+        opened = os.open(folder / "hold", os.O_RDWR)
+        (folder / "hold").unlink()
+        os.close(opened)
+
+    try:
+        yield release
+    finally:
+        if (folder / "hold").exists():
+            release()
 
 
 def asked(folder: Path) -> list[str]:
@@ -85,9 +102,15 @@ def served(root: Path, state: Path, address: str, env: Mapping[str, str] | None 
     host = Program(str(DEVHOST), str(root), address, "--state", str(state), env=env or surroundings())
     try:
         host.wait_for("^serving ")
+        until(lambda: listens(address.removeprefix("unix:")))
         yield host
     finally:
         host.kill()
+
+
+def listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as there:
+        return there.connect_ex(path) == 0
 
 
 class Host:
