@@ -116,6 +116,16 @@ def test_the_map_draws_each_room_of_the_bridge_and_of_the_package_above_what_it_
     assert missing == []
 
 
+def test_the_way_of_a_command_is_drawn_as_its_tables_say() -> None:
+    page = (ROOT / "docs" / "concepts" / "map.md").read_text()
+    drawing = (ROOT / "docs" / "images" / "map-command.svg").read_text()
+    section = page.partition("## The way of a command")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| (\w) \| (.*) \|$", section, re.MULTILINE))
+    steps = dict(re.findall(r">(\d) +(\w+)[^<]*<", drawing))
+    assert [*rows] == [*sorted(steps), *sorted(re.findall(r">([a-z])<", drawing))]
+    assert [name for number, name in steps.items() if name not in rows[number]] == []
+
+
 def test_each_page_for_who_moves_over_shows_both_programs_the_names_and_what_differs() -> None:
     folder = ROOT / "docs" / "migrating"
     pages = sorted(page for page in folder.glob("*.md") if page.name != "README.md")
