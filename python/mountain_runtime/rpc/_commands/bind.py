@@ -48,12 +48,10 @@ class Parameter:
 class Binding:
     """Makes a call's arguments of what a caller sent."""
 
-    def __init__(self, command: str, parameters: list[Parameter], *, fills: bool, hooked: bool) -> None:
+    def __init__(self, command: str, parameters: list[Parameter], *, fills: bool, settings: dict[str, Any]) -> None:
         self._fills = fills
-        # A hook costs more than the rest, where no type needs it.
-        self._convert: Callable[[Any, Any], Any] = (
-            partial(msgspec.convert, dec_hook=from_json) if hooked else msgspec.convert
-        )
+        # Each setting costs more than the rest, where no type needs it.
+        self._convert: Callable[[Any, Any], Any] = partial(msgspec.convert, **settings) if settings else msgspec.convert
         self.parameters = parameters
         self._first = [each.name for each in parameters if each.positional_only]
         self._optional = [each.name for each in parameters if not each.required]
@@ -159,8 +157,16 @@ def binding(command: str, function: Callable[..., Any]) -> Binding:
                 each.default,
             )
         )
-    hooked = any(isinstance(each, msgspec.inspect.CustomType) for each in kinds)
-    return Binding(command, parameters, fills=has_defaults(kinds), hooked=hooked)
+    settings: dict[str, Any] = {}
+    if any(isinstance(each, msgspec.inspect.CustomType) for each in kinds):
+        settings["dec_hook"] = from_json
+    if any(isinstance(each, msgspec.inspect.DictType) and not _is_text(each.key_type) for each in kinds):
+        settings["str_keys"] = True  # as they are in JSON
+    return Binding(command, parameters, fills=has_defaults(kinds), settings=settings)
+
+
+def _is_text(key: msgspec.inspect.Type) -> bool:
+    return isinstance(key, (msgspec.inspect.StrType, msgspec.inspect.AnyType))
 
 
 def _checked(kind: Any, command: str, name: str) -> list[msgspec.inspect.Type]:

@@ -3,16 +3,14 @@
 import inspect
 import typing
 from collections.abc import Callable, Iterable
-from typing import Any, cast
-
-import msgspec
+from typing import Any
 
 from .._messages import codes
 from .command import Command
+from .schemas import Schemas
 
 __all__ = ["described"]
 
-_COMPONENTS = "#/components/schemas/{name}"
 _ERRORS = {
     codes.INVALID_PARAMS: "the parameters are not the command's",
     codes.FAILED: "the command failed: data has the type of its error",
@@ -30,16 +28,15 @@ def described(title: str, commands: Iterable[Command]) -> dict[str, Any]:
     for command in found:
         kinds += [each.type for each in command.bound.parameters]
         kinds.append(_result(command))
-    schemas, components = msgspec.json.schema_components(kinds, schema_hook=_schema, ref_template=_COMPONENTS)
-    schema = iter(schemas)
-    methods = [_method(command, lambda: next(schema)) for command in found]
+    schemas = Schemas(kinds)
+    methods = [_method(command, schemas.next) for command in found]
     described: dict[str, Any] = {
         "openrpc": "1.3.2",
         "info": {"title": title, "version": "1"},
         "methods": methods,
     }
-    if components:
-        described["components"] = {"schemas": dict(components)}
+    if schemas.components:
+        described["components"] = {"schemas": schemas.components}
     return described
 
 
@@ -69,19 +66,10 @@ def _method(command: Command, schema: Callable[[], dict[str, Any]]) -> dict[str,
 
 
 def _result(command: Command) -> Any:
-    """The type of the value, or of an item; Any where no schema can be made of it."""
+    """The type of the value, or of an item; Any where the annotation cannot be read."""
     plain = inspect.unwrap(getattr(command.function, "__func__", command.function))
     try:
         kind = typing.get_type_hints(plain, include_extras=True).get("return", Any)
-        if command.streams:
-            kind = (typing.get_args(kind) or (Any,))[0]
-        msgspec.json.schema(kind, schema_hook=_schema)
     except Exception:
         return Any
-    return kind
-
-
-def _schema(kind: type) -> dict[str, Any]:
-    """Of a type that msgspec does not know."""
-    own = getattr(kind, "model_json_schema", None)
-    return cast("dict[str, Any]", own()) if own is not None else {}
+    return (typing.get_args(kind) or (Any,))[0] if command.streams else kind
