@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -21,6 +22,7 @@ BRIDGES = {"pyo3-async-runtimes", "run_in_executor", "to_thread", "anyio", "crea
 CLIENTS = {"httpx", "aiohttp", "niquests", "pyreqwest"}
 READERS = {"sync-loop", "to_thread", "run_in_executor", "aiofiles", "anyio"}
 EXECUTORS = {"ProcessPoolExecutor", "loky", "pebble"}
+HOSTS = {"pygls", "python-lsp-jsonrpc", "jsonrpcserver"}
 CLOCKS = {"asyncio", "pyo3-async-runtimes"}
 PROMISED = {
     "engine": {"returns": POLICIES, "suspends": POLICIES, "build": POLICIES},
@@ -94,8 +96,13 @@ PROMISED = {
         "open": {"aiostream"},
     },
     "rpc": {
-        "sequential": {"a pipe", "pygls", "python-lsp-jsonrpc"},
-        "in-flight-64": {"pygls", "python-lsp-jsonrpc"},
+        "sequential": HOSTS | {"a pipe", "python-lsp-jsonrpc, threads"},
+        "in-flight-64": HOSTS | {"python-lsp-jsonrpc, threads"},
+        "call": {"jsonrpcserver"},
+        "stream": {"pygls", "python-lsp-jsonrpc"},
+        "large": HOSTS,
+        "large-memory": HOSTS,
+        "idle": {"start_unix_server"},
     },
     "watch": {"changes": {"watchfiles"}},
     "timers": {"memory": CLOCKS, "submit": CLOCKS, "lateness": CLOCKS},
@@ -131,7 +138,11 @@ EXTRAS = {
     ("open", "bare generator"): "asyncio.wait",
     ("hedge-idle", "no hedge"): "asyncio.wait",
     ("hedge-tail", "no hedge, calls made for 100"): "asyncio.wait",
+    ("sequential", "above a pipe"): "a pipe",
+    ("call", "the effect"): "a pipe",
 }
+#: Of these, the cases whose name another suite has too are this suite's.
+EXTRAS_OF = {("sequential", "above a pipe"): "rpc", ("call", "the effect"): "rpc"}
 #: Peers that need nothing special of a machine: these are in every run.
 ALWAYS = {
     "create_subprocess_exec",
@@ -153,6 +164,7 @@ ALWAYS = {
     "os.scandir",
     "re",
     "a pipe",
+    "start_unix_server",
 }
 
 
@@ -164,6 +176,16 @@ async def _nothing(_scale: harness.Scale) -> AsyncGenerator[harness.Contest, Non
 def test_suites_cases_and_peers_are_those_that_were_promised() -> None:
     named = {suite: {case: set(peers) for case, peers in it.CASES.items()} for suite, it in SUITES.items()}
     assert named == PROMISED
+
+
+def test_the_readme_names_the_suites_and_their_cases() -> None:
+    text = (ROOT / "benches/README.md").read_text()
+    listed = re.search(r"--suite ([a-z|]+)\|all\]", text)
+    assert listed is not None
+    assert set(listed[1].split("|")) == set(SUITES)
+    told = text.partition("## The cases")[2].partition("## The last table")[0]
+    assert [suite for suite in SUITES if f"**{suite}**" not in told] == []
+    assert [case for it in SUITES.values() for case in it.CASES if not re.search(rf"[`*]{case}[`*]", told)] == []
 
 
 @pytest.mark.processes
@@ -181,8 +203,8 @@ def test_a_tiny_run_gives_a_row_for_every_case_and_peer(suite: str, monkeypatch:
     assert len(pairs) == len(set(pairs))
     promised = {(case, peer) for case, peers in PROMISED[suite].items() for peer in peers}
     assert {pair for pair in promised if pair[1] in ALWAYS} <= set(pairs) <= promised | set(EXTRAS)
-    extras = {pair for pair, needs in EXTRAS.items() if needs in ALWAYS and pair[0] in PROMISED[suite]}
-    assert extras <= set(pairs)
+    own = {pair: needs for pair, needs in EXTRAS.items() if EXTRAS_OF.get(pair, suite) == suite}
+    assert {pair for pair, needs in own.items() if needs in ALWAYS and pair[0] in PROMISED[suite]} <= set(pairs)
 
 
 def contest(answers: dict[str, str]) -> tuple[harness.Contest, list[str]]:
