@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mountain_runtime import rpc
 from tests.rpc.support import Log, calling, served, small
 from tests.rpc.test_serve import until
 
@@ -63,3 +64,13 @@ async def test_a_window_bounds_what_is_on_its_way(path: Path) -> None:
         while "method" in (message := await caller.receive()):
             got += message["params"]["value"]
         assert (got, message["result"]) == (list(range(10)), 10)
+
+
+async def test_a_long_stream_keeps_nothing_of_its_waits(path: Path) -> None:
+    async with served(small(Log()), f"unix:{path}"), rpc.connect(f"unix:{path}") as peer:
+        async with peer.stream("forever") as items:
+            for _ in range(3000):
+                await anext(items)
+            assert peer._end._calls is not None
+            (call,) = peer._end._calls._calls.values()
+            assert len(call.future._callbacks) == 1  # type: ignore[attr-defined]

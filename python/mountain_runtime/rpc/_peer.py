@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
 from types import TracebackType
@@ -96,8 +96,9 @@ _stream = own_stream(_items, "rpc.stream")
 class _End:
     """The way to a peer: one connection, or behind a sidecar that is restarted one after another."""
 
-    def __init__(self, to: "Address | Process", framing: Framing, router: Router | None) -> None:
+    def __init__(self, to: "Address | Process", framing: Framing, router: Router | None, *, meta: bool) -> None:
         self._to = to
+        self._meta = meta
         self._framing: Framing = framing
         self._router = router
         self.what = repr(to) if isinstance(to, Process) else f"{to.kind}:{to.path or f'{to.host}:{to.port}'}"
@@ -124,7 +125,7 @@ class _End:
 
     async def _open(self) -> None:
         wire: Wire = await connected(self._to)
-        calls = Calls(wire, self.what)
+        calls = Calls(wire, self.what, says_meta=self._meta)
         caller = Caller("peer", self.what)
         table = None if self._router is None else self._router._table
         session = Session(table, wire, self._framing, _MOST, caller, self._context, calls)
@@ -151,14 +152,14 @@ class _End:
 class _Block(AsyncBlockOnly, AbstractAsyncContextManager[Peer]):
     _block = "rpc.connect(...) as peer"
 
-    def __init__(self, to: "Address | Process", framing: Framing, router: Router | None) -> None:
-        self._given = to, framing, router
+    def __init__(self, make: "Callable[[], _End]") -> None:
+        self._make = make
         self._end: _End | None = None
 
     async def __aenter__(self) -> Peer:
         if self._end is not None:
             raise RuntimeError("a connect() is entered once: make another")
-        self._end = end = _End(*self._given)
+        self._end = end = self._make()
         try:
             await end.calls()
         except BaseException:
@@ -176,13 +177,16 @@ class _Block(AsyncBlockOnly, AbstractAsyncContextManager[Peer]):
 
 
 def connect(
-    to: str | Process, /, *, framing: Framing = "lsp", router: Router | None = None
+    to: str | Process, /, *, framing: Framing = "lsp", router: Router | None = None, meta: bool = False
 ) -> AbstractAsyncContextManager[Peer]:
     """Connects to another program: `async with rpc.connect("unix:/run/host.sock") as peer:`.
 
     `to` is an address, or a process that is talked to by its stdin and stdout, such as a sidecar; nothing else may read
-    and write there. What the peer asks is answered by `router`. Leaving the block fails the calls in flight, cancels
-    what the peer has asked, and waits for its cleanup; a process goes on.
+    and write there. What the peer asks is answered by `router`. With `meta`, for a peer that is an rpc.Router, each
+    call tells it the priority, the seconds that remain, and the trace.
+
+    Leaving the block fails the calls in flight, cancels what the peer has asked, and waits for its cleanup; a process
+    goes on.
 
     Raises OSError from the block when there is nothing at the address, ConfigError for an address that is none.
     """
@@ -190,8 +194,8 @@ def connect(
     if router is not None and not isinstance(router, Router):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(f"connect(router={shown(router)}): must be an rpc.Router")
     if isinstance(to, Process):
-        return _Block(to, framing, router)
+        return _Block(lambda: _End(to, framing, router, meta=meta))
     address = parse(to, "connect")
     if address.kind == "stdio":
         raise ConfigError("connect('stdio:'): is this program's own: give the process, or an address")
-    return _Block(address, framing, router)
+    return _Block(lambda: _End(address, framing, router, meta=meta))

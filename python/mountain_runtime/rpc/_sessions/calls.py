@@ -13,6 +13,7 @@ from ...errors import MountainError, PeerError
 from .._messages.codes import raised
 from .._messages.messages import Envelope, message
 from .._wires.wire import Wire
+from .meta import meta_here
 from .session import Answered
 from .work import Reply
 
@@ -36,9 +37,11 @@ class _Call:
 class Calls(Answered):
     """On one connection, whose session sends by `send`."""
 
-    def __init__(self, wire: Wire, what: str) -> None:
+    def __init__(self, wire: Wire, what: str, *, says_meta: bool) -> None:
         self._wire = wire
         self._what = what
+        #: Whether the peer reads `$meta`, as a Router does.
+        self._says_meta = says_meta
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._calls: dict[Any, _Call] = {}
@@ -58,8 +61,9 @@ class Calls(Answered):
     async def stream(self, name: str, params: Params) -> AsyncIterator[Any]:
         """The items of a streaming command. Left early, it tells the peer."""
         items: deque[Any] = deque()
-        number = await self._begin(name, params, items, meta={"window": _WINDOW})
+        number = await self._begin(name, params, items, {"window": _WINDOW})
         call = self._calls[number]
+        call.future.add_done_callback(lambda _: self._wake(call))
         taken = 0
         try:
             while True:
@@ -73,7 +77,6 @@ class Calls(Answered):
                     call.future.result()
                     return
                 pull = self._pulls[call] = self._loop.create_future()
-                call.future.add_done_callback(lambda _: self._wake(call))
                 await pull
         finally:
             self._pulls.pop(call, None)
@@ -82,18 +85,26 @@ class Calls(Answered):
     async def notify(self, name: str, params: Params) -> None:
         """Returns when there is room for more."""
         self._check(name)
-        self.send([message(name, params)])
+        self.send([message(name, params, **self._members(None))])
         await self._room()
 
-    async def _begin(self, name: str, params: Params, items: "deque[Any] | None", **members: Any) -> int:
+    async def _begin(
+        self, name: str, params: Params, items: "deque[Any] | None", meta: "dict[str, Any] | None" = None
+    ) -> int:
         self._check(name)
         await self._room()
         self._check(name)
         number = next(self._ids)
-        request = message(name, params, id=number, **members)
+        request = message(name, params, id=number, **self._members(meta))
         self._calls[number] = _Call(name, self._loop.create_future(), items)
         self.send([request])
         return number
+
+    def _members(self, meta: "dict[str, Any] | None") -> dict[str, Any]:
+        """Beside the name and the parameters."""
+        if self._says_meta:
+            meta = (meta or {}) | meta_here()
+        return {"meta": meta} if meta else {}
 
     def _check(self, name: str) -> None:
         if self.is_gone:

@@ -25,8 +25,9 @@ from .._messages.json import encode
 from .._messages.messages import Envelope, Invalid, Malformed, answer, failure, key_of, refusal
 from .._record.record import Record
 from .._wires.wire import Wire
+from .meta import enter, read_meta
 from .streaming import send_items
-from .work import Reply, Work, enter, read_meta
+from .work import Reply, Work
 
 __all__ = ["Desk"]
 
@@ -99,7 +100,7 @@ class Desk:
             raise Invalid(
                 f"the id {written[:100].decode(errors='replace')} is that of a request that is not answered yet"
             )
-        meta = read_meta(envelope.meta) if envelope.meta else None
+        meta = read_meta(envelope.meta, name) if envelope.meta else None
         work = Work(command, envelope.params, key, written, reply, meta)
         self._begins(work)
         self._requests[key] = work
@@ -112,7 +113,7 @@ class Desk:
         command = None if self._table is None else self._table.commands.get(name)
         if self.draining or command is None or command.streams:
             return
-        meta = read_meta(envelope.meta) if envelope.meta else None
+        meta = read_meta(envelope.meta, name) if envelope.meta else None
         work = Work(command, envelope.params, None, b"", None, meta)
         self._begins(work)
         self._notifications.append(work)
@@ -140,7 +141,7 @@ class Desk:
     def _task(self, work: Work) -> "asyncio.Task[None]":
         context = self._context.copy()
         if work.meta is not None:
-            enter(context, work.meta, work.command.name)
+            enter(context, work.meta)
         task = self._loop.create_task(self._run(work), name=work.command.name, context=context)
         self._tasks[task] = work
         task.add_done_callback(self._over)

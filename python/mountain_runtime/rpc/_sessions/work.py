@@ -2,18 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from contextvars import Context
 from typing import Any
 
 import msgspec
 
-from ..._native import InheritedDeadline, deadline_var, has_priorities, priority_var
-from ...policy._priority import Priority
-from ...telemetry import _otel
 from .._commands.command import Command
-from .._messages.messages import Invalid
+from .meta import Meta
 
-__all__ = ["Batch", "Meta", "Reply", "Work", "enter", "read_meta"]
+__all__ = ["Batch", "Reply", "Work"]
 
 #: Takes the pieces of one answer.
 Reply = Callable[[list[bytes]], None]
@@ -31,7 +27,7 @@ class Work:
         key: Any,
         written_id: bytes,
         reply: Reply | None,
-        meta: "Meta | None",
+        meta: Meta | None,
     ) -> None:
         self.command = command
         self.params = params
@@ -71,60 +67,3 @@ class Batch:
         self._missing -= 1
         if not self._missing and self._pieces:
             self._reply([*self._pieces, b"]"])
-
-
-class Meta(msgspec.Struct):
-    """The member `$meta` of a request: what it says of itself, beside its parameters."""
-
-    #: "low", "normal" or "high".
-    priority: str | None = None
-    #: Seconds.
-    deadline: float | None = None
-    #: Of the caller's span, as W3C has it.
-    traceparent: str | None = None
-    tracestate: str | None = None
-    #: How many items of a stream may be on their way; more when the caller says `$/credit`.
-    window: int | None = None
-
-
-_meta = msgspec.json.Decoder(Meta)
-
-
-def read_meta(written: "msgspec.Raw") -> Meta:
-    """Raises Invalid for what is none."""
-    try:
-        meta = _meta.decode(written)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Invalid(f"its $meta: {error}") from None
-    if meta.priority is not None and meta.priority.upper() not in Priority.__members__:
-        raise Invalid("its $meta: priority is 'low', 'normal' or 'high'")
-    if meta.deadline is not None and not meta.deadline >= 0:
-        raise Invalid("its $meta: deadline is a number of seconds")
-    if meta.window is not None and meta.window < 1:
-        raise Invalid("its $meta: window is a number of items, 1 or more")
-    return meta
-
-
-def enter(context: Context, meta: Meta, name: str) -> None:
-    """Sets in `context` what the request says of itself."""
-    if meta.priority is not None:
-        has_priorities()
-        context.run(priority_var.set, Priority[meta.priority.upper()])
-    if meta.deadline is not None:
-        context.run(_limit, meta.deadline, name)
-    if meta.traceparent is not None and _otel.traces():
-        carrier = {"traceparent": meta.traceparent, "tracestate": meta.tracestate or ""}
-        context.run(_goes_on, carrier)
-
-
-def _limit(seconds: float, name: str) -> None:
-    outer = deadline_var.get(None)
-    if outer is None or outer.remaining() > seconds:
-        deadline_var.set(InheritedDeadline(seconds, f"the caller of {name}"))
-
-
-def _goes_on(carrier: dict[str, str]) -> None:
-    from opentelemetry.context import attach
-    from opentelemetry.propagate import extract
-
-    attach(extract(carrier))
