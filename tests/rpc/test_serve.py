@@ -87,7 +87,7 @@ async def test_a_cancel_ends_a_request_and_awaits_its_cleanup(path: Path) -> Non
 async def test_cancels_at_any_moment(path: Path) -> None:
     """R2: before, during and after the answer, each request has one answer, and the loop lives."""
     log = Log()
-    count = 2000
+    count = 10_000
     async with served(small(log), f"unix:{path}"), calling(path) as caller:
 
         async def send() -> None:
@@ -108,6 +108,8 @@ async def test_cancels_at_any_moment(path: Path) -> None:
         await sending
     assert sorted(str(each["id"]) for each in answers) == sorted([*map(str, range(count)), "ping"])
     assert all("result" in each or each["error"]["code"] == -32800 for each in answers)
+    cancelled = sum("error" in each for each in answers)
+    assert 1000 < cancelled < 9000, "the cancels were all too early, or all too late"
 
 
 async def test_notifications_run_in_their_order_and_requests_side_by_side(path: Path) -> None:
