@@ -91,6 +91,20 @@ def test_a_line_that_is_too_long_is_refused_before_its_end() -> None:
     assert decoder.failure is not None
 
 
+@pytest.mark.parametrize("size", [1, 3, 8192 + 50])
+def test_bounds_do_not_depend_on_the_pieces(size: int) -> None:
+    def fed(decoder: HeaderFrames | LineFrames, data: bytes) -> tuple[list[bytes], bool]:
+        found = [bytes(each) for at in range(0, len(data), size) for each in decoder.feed(data[at : at + size])]
+        return found, decoder.failure is not None
+
+    for length, fails in ((8192, False), (8193, True)):
+        headers = b"Content-Length: 2\r\nX: "
+        data = headers + b"x" * (length - len(headers)) + b"\r\n\r\n{}"
+        assert fed(HeaderFrames(MAX), data) == (([], True) if fails else ([b"{}"], False))
+    for line, fails in ((b"x" * 10, False), (b"x" * 10 + b"\r", False), (b"x" * 11, True), (b"x" * 11 + b"\r", True)):
+        assert fed(LineFrames(10), line + b"\n") == (([], True) if fails else ([b"x" * 10], False))
+
+
 @pytest.mark.parametrize(
     ("framing", "cut"), [("lsp", b"Content-Le"), ("lsp", b"Content-Length: 9\r\n\r\n{"), ("lines", b'{"a')]
 )

@@ -12,6 +12,8 @@ Framing = Literal["lsp", "lines"]
 
 #: Bytes of the headers of one message, at most, and digits of a length.
 _HEADERS, _DIGITS = 8192, 15
+#: Bytes around the message of a line.
+_BLANK = b" \t\r"
 _HEADER = re.compile(rb"Content-Length: ([0-9]{1,15})\r\n\r\n")
 
 
@@ -75,7 +77,8 @@ class HeaderFrames(Frames):
         while True:
             if self._length < 0:
                 end = buffer.find(b"\r\n\r\n", max(at, searched))
-                if end - at > _HEADERS or (end < 0 and len(buffer) - at > _HEADERS):
+                # Three bytes of the end may have come.
+                if end - at > _HEADERS or (end < 0 and len(buffer) - at > _HEADERS + 3):
                     self.failure = FramingError(f"headers of more than {_HEADERS} bytes")
                     return
                 if end < 0:
@@ -145,20 +148,21 @@ class LineFrames(Frames):
             lines: list[bytes | bytearray] = [rest, *after.split(b"\n")]
             self._rest += lines.pop()
             for line in lines:
-                if len(line) > self._max + 1:
-                    self._too_long()
+                if self._is_too_long(line):
                     return found
-                if line := line.strip(b" \t\r"):
+                if line := line.strip(_BLANK):
                     found.append(line)
-        if len(self._rest) > self._max:
-            self._too_long()
+        self._is_too_long(self._rest)
         return found
 
-    def _too_long(self) -> None:
+    def _is_too_long(self, line: "bytes | bytearray") -> bool:
+        if len(line) - line.endswith(b"\r") <= self._max:
+            return False
         self.failure = FramingError(f"a line of more than max_message={self._max} bytes")
+        return True
 
     def end(self) -> None:
-        if self.failure is None and self._rest.strip():
+        if self.failure is None and self._rest.strip(_BLANK):
             self.failure = FramingError("a line that is cut off")
 
 

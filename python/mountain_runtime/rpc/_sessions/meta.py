@@ -29,7 +29,7 @@ _decode = msgspec.json.Decoder(_Written).decode
 
 
 class Meta:
-    """What a request says of itself, beside its parameters."""
+    """The priority, deadline, trace and window of a request, where it says them."""
 
     __slots__ = ("carrier", "limit", "priority", "window")
 
@@ -59,7 +59,7 @@ def read_meta(written: "msgspec.Raw", name: str) -> Meta:
 
 
 def enter(context: Context, meta: Meta) -> None:
-    """Sets in `context` what the request says of itself."""
+    """Makes them those of `context`."""
     if meta.priority is not None:
         has_priorities()
         context.run(priority_var.set, meta.priority)
@@ -79,7 +79,7 @@ def _goes_on(carrier: dict[str, str]) -> None:
 
 
 def meta_here() -> dict[str, Any]:
-    """That of a call from here: what differs from a call without."""
+    """That of a call from here; empty where it would change nothing."""
     found: dict[str, Any] = {}
     priority = priority_var.get(Priority.NORMAL)
     if priority != Priority.NORMAL:
