@@ -1,8 +1,10 @@
 """Peer: calls that find their answers, whatever is cancelled, and whichever end goes."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -213,6 +215,41 @@ async def test_a_child_that_ignores_the_end_of_its_input_is_gone_in_time() -> No
     assert asyncio.get_running_loop().time() - began < 5
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_an_answer_that_came_before_the_peer_went_is_heard(path: Path) -> None:
+    """Also when the next call finds out first that it has gone."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        async with rpc.connect(f"unix:{path}") as peer:
+            with listening.accept()[0] as there:
+                first = asyncio.ensure_future(peer.call("first"))
+                request = await asyncio.to_thread(there.recv, 1000)
+                assert b'"id":1' in request
+                body = b'{"jsonrpc":"2.0","id":1,"result":"done"}'
+                second = asyncio.ensure_future(peer.call("second"))
+                await asyncio.sleep(0)  # it is to be written in the next turn
+                there.sendall(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+            assert await first == "done"
+            with pytest.raises(ConnectionResetError):
+                await second
+            with pytest.raises(BrokenPipeError):
+                await peer.call("third")
+
+
+async def test_an_answer_that_a_program_wrote_before_it_ended_is_heard() -> None:
+    """Also when the next call finds out first that it has ended."""
+    body = b'{"jsonrpc":"2.0","id":1,"result":"done"}'
+    answer = b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    code = f"import os; os.read(0, 1); os.close(0); os.write(1, {answer!r})"
+    for _ in range(10):  # either may come first
+        async with process.open(sys.executable, "-c", code) as child, rpc.connect(child) as peer:
+            first = asyncio.ensure_future(peer.call("first"))
+            while not first.done():
+                with contextlib.suppress(OSError):
+                    await asyncio.wait_for(peer.call("more"), 0.001)
+            assert await first == "done"
 
 
 async def test_a_host_that_shuts_down_says_so(path: Path) -> None:

@@ -109,6 +109,12 @@ def test_files_are_input_and_output(tmp_path: Path) -> None:
     assert out.read_bytes().count(b'"result":') == 2
 
 
+def test_no_input_is_an_end() -> None:
+    argv = [sys.executable, "-m", "tests.rpc.hosts", "serve"]
+    ran = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, cwd=ROOT)
+    assert (ran.returncode, ran.stdout) == (0, b"after\n"), ran.stderr
+
+
 def test_a_reader_that_goes_ends_it(host: "subprocess.Popen[bytes]") -> None:
     assert host.stdin is not None
     assert host.stdout is not None

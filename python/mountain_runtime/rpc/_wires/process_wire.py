@@ -8,6 +8,9 @@ from .wire import Wire
 
 __all__ = ["ProcessWire"]
 
+#: Seconds in which a program that reads no more has written its last, or is taken for gone.
+_LAST = 1.0
+
 
 class ProcessWire(Wire):
     """The program belongs to its own block: closed, it only is not read any more."""
@@ -55,6 +58,7 @@ class ProcessWire(Wire):
                 self.pending -= len(data)
                 self._tell()
         except OSError as error:
+            await asyncio.wait(self._tasks[:1], timeout=_LAST)  # answers that it has written before are heard
             self._gone(error)
 
     def send(self, *pieces: bytes) -> None:

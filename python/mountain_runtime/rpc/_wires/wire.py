@@ -15,6 +15,8 @@ __all__ = ["HIGH", "FdWire", "Wire"]
 _READ, _JOIN, _WRITE = 65536, 65536, 1 << 20
 #: Bytes that wait to be sent above which senders wait.
 HIGH = 1 << 18
+#: Reads at most of what came before the other side stopped taking anything.
+_LAST = 256
 #: Seconds between two looks whether the other side of a wire that has no more input is there at all.
 _LOOK = 0.5
 
@@ -85,7 +87,7 @@ class FdWire(Wire):
         self._reads, self._writes = reads, writes
         self._close = close
         self._queue: deque[bytes | memoryview] = deque()
-        self._flushes = self._writing = self._reading = False
+        self._flushes = self._writing = self._reading = self._broken = False
         #: Regular files are read and written at once, and cannot be waited for.
         self._reads_file = stat.S_ISREG(os.fstat(reads).st_mode)
         self._looks: asyncio.TimerHandle | None = None
@@ -108,10 +110,13 @@ class FdWire(Wire):
     def resume(self) -> None:
         if not self._reading and not self._closed and not self._input_over:
             self._reading = True
+            if not self._reads_file:
+                try:
+                    self._loop.add_reader(self._reads, self._read)
+                except PermissionError:  # a device that cannot be waited for either, such as /dev/null
+                    self._reads_file = True
             if self._reads_file:
                 self._loop.call_soon(self._read_file)
-            else:
-                self._loop.add_reader(self._reads, self._read)
 
     def _read_file(self) -> None:
         if self._reading:
@@ -148,7 +153,7 @@ class FdWire(Wire):
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def send(self, *pieces: bytes) -> None:
-        if self._closed:
+        if self._closed or self._broken:
             return
         for piece in pieces:
             self._queue.append(piece)
@@ -182,7 +187,7 @@ class FdWire(Wire):
             self._tell()
             return
         except OSError as error:
-            self._gone(error)
+            self._break(error)
             return
         if self._writing:
             self._writing = False
@@ -198,6 +203,26 @@ class FdWire(Wire):
         return b"".join(parts)
 
     # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _break(self, error: OSError) -> None:
+        """Nothing more can be sent. Answers that have come before are heard before the end, in the next turn."""
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._writes)
+        self._broken = True
+        self._queue.clear()
+        self.pending = 0
+        self._tell()
+        self._loop.call_soon(self._hear_last, error)
+
+    def _hear_last(self, error: OSError) -> None:
+        if not self._reads_file:
+            with contextlib.suppress(OSError):
+                for _ in range(_LAST):
+                    if self._closed or self._input_over or not (data := os.read(self._reads, _READ)):
+                        break
+                    self._received(data)
+        self._gone(error)
 
     def _gone(self, error: OSError) -> None:
         if not self._closed:
