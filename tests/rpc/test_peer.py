@@ -14,6 +14,7 @@ import pytest
 
 from mountain_runtime import RateLimit, Retry, Timeout, constant, effect, process, rpc, sidecar, stream
 from mountain_runtime.errors import ConfigError, PeerError, RateLimited, ShuttingDown, TimedOut
+from mountain_runtime.rpc._messages.codes import raised
 from tests.rpc.support import Log, served, small
 from tests.rpc.test_serve import until
 
@@ -257,8 +258,16 @@ async def test_a_host_that_shuts_down_says_so(path: Path) -> None:
         waiting = asyncio.ensure_future(peer.call("wait", ["a"]))
         await peer.call("add", [1])
         task.cancel()
-        with pytest.raises(ShuttingDown):
+        with pytest.raises(PeerError, match="may have run") as caught:  # and no Rejected, which may be repeated
             await waiting
+        assert caught.value.code == -32013
+
+
+@pytest.mark.parametrize(("may_have_run", "kind"), [(False, ShuttingDown), (True, PeerError), (None, PeerError)])
+def test_only_what_has_not_run_is_rejected(may_have_run: bool | None, kind: type[Exception]) -> None:
+    data = {"type": "ShuttingDown", "may_have_run": may_have_run}
+    error = raised({"code": -32013, "message": "the host shuts down", "data": data}, "add")
+    assert type(error) is kind
 
 
 async def test_odd_answers_harm_nothing(path: Path) -> None:
@@ -305,5 +314,5 @@ async def test_a_stream_of_a_peer_that_dies_ends_with_its_error(path: Path) -> N
     async with served(router, f"unix:{path}") as task, rpc.connect(f"unix:{path}") as peer, peer.stream("few") as items:
         assert await anext(items) == 1
         task.cancel()
-        with pytest.raises(ShuttingDown):
+        with pytest.raises(PeerError, match="may have run"):
             await anext(items)

@@ -89,7 +89,8 @@ def raised(given: object, name: str) -> MountainError:
     if not isinstance(code, int) or not isinstance(message, str):
         message, code, data = f"answered with an error that is none: {str(answer)[:200]}", INTERNAL, None
     kind = cast("dict[str, Any]", data).get("type") if isinstance(data, dict) else None
-    if code == SHUTTING_DOWN and kind == "ShuttingDown":
+    # A ShuttingDown is a Rejected, which has not run and may be repeated.
+    if code == SHUTTING_DOWN and kind == "ShuttingDown" and cast("dict[str, Any]", data).get("may_have_run") is False:
         return ShuttingDown(message, effect=name)
     if code == TIMED_OUT and kind == "TimedOut":
         return TimedOut(message, effect=name)

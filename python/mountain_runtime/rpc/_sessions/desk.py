@@ -265,8 +265,9 @@ class Desk:
 
 
 def _shutting_down(why: str, *, may_have_run: bool) -> dict[str, Any]:
+    advice = "it may have run: repeat only what may run twice" if may_have_run else "it has not run"
     return {
         "code": codes.SHUTTING_DOWN,
-        "message": f"the host shuts down: {why}",
+        "message": f"the host shuts down: {why}; {advice}",
         "data": {"type": "ShuttingDown", "may_have_run": may_have_run},
     }
