@@ -117,6 +117,31 @@ def pipe() -> None:
         os.write(1, data)
 
 
+def pipe_by_tasks() -> None:
+    """The same on a loop of asyncio, with a task for each read: as little as a host with a task a request can do."""
+
+    async def give_back(data: bytes) -> None:
+        os.write(1, data)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        tasks: set[asyncio.Task[None]] = set()
+
+        def read() -> None:
+            if data := os.read(0, 65536):
+                task = loop.create_task(give_back(data))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+            else:
+                ended.set_result(None)
+
+        loop.add_reader(0, read)
+        await ended
+
+    asyncio.run(main())
+
+
 def stream_readers(path: str) -> None:
     """Callers at a socket by asyncio's own server, with no library: it echoes, and has no other command."""
 
@@ -138,5 +163,5 @@ def stream_readers(path: str) -> None:
 
 
 if __name__ == "__main__":
-    named = (ours, pygls, pylsp_jsonrpc, pylsp_jsonrpc_threads, jsonrpcserver, pipe, stream_readers)
+    named = (ours, pygls, pylsp_jsonrpc, pylsp_jsonrpc_threads, jsonrpcserver, pipe, pipe_by_tasks, stream_readers)
     {host.__name__: host for host in named}[sys.argv[1]](*sys.argv[2:])

@@ -22,11 +22,11 @@ from benches.rpc_hosts import LINE
 from benches.workloads import added, in_pairs, one_after_another
 from mountain_runtime import effect, rpc
 
-PIPE, SOCKETS = "a pipe", "start_unix_server"
+PIPE, TASKS, SOCKETS = "a pipe", "a pipe, a task a request", "start_unix_server"
 HOSTS = ("pygls", "python-lsp-jsonrpc", "jsonrpcserver")
 THREADS = "python-lsp-jsonrpc, threads"
 CASES: Mapping[str, tuple[str, ...]] = {
-    "sequential": (PIPE, *HOSTS, THREADS),
+    "sequential": (PIPE, TASKS, *HOSTS, THREADS),
     "in-flight-64": (*HOSTS, THREADS),
     "call": ("jsonrpcserver",),
     "stream": ("pygls", "python-lsp-jsonrpc"),  # jsonrpcserver has none
@@ -53,7 +53,8 @@ async def contests(scale: Scale, loop: str) -> AsyncGenerator[Contest, None]:
     names = {name: argument for name, (argument, module) in MODULES.items() if _module(module)}
     with ExitStack() as stack:
         hosts = {name: stack.enter_context(host(argument)) for name, argument in names.items()}
-        yield _sequential(scale, hosts | {PIPE: stack.enter_context(host("pipe"))})
+        pipes = {PIPE: stack.enter_context(host("pipe")), TASKS: stack.enter_context(host("pipe_by_tasks"))}
+        yield _sequential(scale, hosts | pipes)
         yield _in_flight(scale, hosts)
         yield _stream(scale, hosts)
     yield _call(scale)

@@ -96,7 +96,7 @@ PROMISED = {
         "open": {"aiostream"},
     },
     "rpc": {
-        "sequential": HOSTS | {"a pipe", "python-lsp-jsonrpc, threads"},
+        "sequential": HOSTS | {"a pipe", "a pipe, a task a request", "python-lsp-jsonrpc, threads"},
         "in-flight-64": HOSTS | {"python-lsp-jsonrpc, threads"},
         "call": {"jsonrpcserver"},
         "stream": {"pygls", "python-lsp-jsonrpc"},
@@ -164,6 +164,7 @@ ALWAYS = {
     "os.scandir",
     "re",
     "a pipe",
+    "a pipe, a task a request",
     "start_unix_server",
 }
 
