@@ -14,12 +14,14 @@ from ._effect.outcome import Err, Ok
 from .policy._base import Policy
 
 __all__ = [
+    "CallerFigures",
     "Calls",
     "Change",
     "Collector",
     "BudgetState",
     "Child",
     "BreakerState",
+    "CommandFigures",
     "Completed",
     "DEBUG",
     "Dashboard",
@@ -51,6 +53,7 @@ __all__ = [
     "Plan",
     "PoolFigures",
     "RateState",
+    "RouterFigures",
     "Run",
     "Screen",
     "Scope",
@@ -128,6 +131,7 @@ __all__ = [
     "process_terminal",
     "process_worker",
     "race_native",
+    "record_lost",
     "scope_var",
     "serving_var",
     "slot",
@@ -785,6 +789,44 @@ class PoolFigures:
 
     def effects(self, gained: list[tuple[str, list[int], int, list[tuple[int, int]]]], /) -> None:
         """Adds what `counts_gained` gave in a worker."""
+
+@final
+class RouterFigures:
+    """The figures of one router, for as long as the program has it."""
+
+    def __new__(cls, name: str, /) -> Self: ...
+    def command(self, name: str | None = None, /) -> CommandFigures:
+        """Those of one command; of requests that name none, without a name."""
+
+    def caller(self, caller: str, address: str, /) -> CallerFigures:
+        """Those of one connection, until it is closed or dropped."""
+
+    def here(self) -> CallerFigures:
+        """Those of the program itself."""
+
+@final
+class CommandFigures:
+    """The figures of one command."""
+
+@final
+class CallerFigures:
+    """The figures of one caller, by which requests are counted."""
+
+    def begin(self, command: CommandFigures, /) -> int:
+        """A request has come. What it gives is passed to `succeeded` or `ended`, of which one is called, once."""
+
+    def succeeded(self, command: CommandFigures, began: int, /) -> None: ...
+    def ended(self, command: CommandFigures, began: int, end: str, /) -> None:
+        """It has ended with an error. ValueError for an end that is none."""
+
+    def refuse(self, command: CommandFigures, end: str, /) -> None:
+        """A request was refused at once. ValueError for an end that is none."""
+
+    def close(self) -> None:
+        """The connection has ended."""
+
+def record_lost(lines: int, /) -> None:
+    """Counts lines of recorded requests that were not written."""
 
 def metrics_text(*, openmetrics: bool) -> str:
     """All figures, as a scrape has them."""

@@ -46,7 +46,7 @@ async def test_the_page_and_every_file_it_names_are_served_and_may_not_be_embedd
             names += [f"/{name}" for name in re.findall(r"from '\./([^']+)'", answer.text)]
             todo += [name for name in names if name not in found]
         assert found > set(FILES)
-        assert len(found) == 14
+        assert len(found) == 15
 
 
 @pytest.mark.parametrize(

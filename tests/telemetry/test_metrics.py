@@ -250,6 +250,9 @@ async def test_the_bounds_of_histograms_are_those_that_are_documented() -> None:
 
     assert await batch(5, name=name)(same)(1) == 1
     _native.PoolFigures(name).effects([(name, [1, 1, *[0] * 6], 1000, [(0, 1)])])  # as a worker tells them
+    router = _native.RouterFigures(name)
+    order, here = router.command("order"), router.here()
+    here.succeeded(order, here.begin(order))
     families = scraped()
     histograms = {metric for metric, family in families.items() if family.type == "histogram"}
     #: Of those that count, the power of two of the first bound.

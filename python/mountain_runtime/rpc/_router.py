@@ -77,7 +77,7 @@ class Router(Habits):
             made = make(name, function, self._policies, streams=streams)
             if name in self._table.commands:
                 raise ConfigError(f"command({name!r}): the router has a command of that name already")
-            self._table.commands[name] = made
+            self._table.add(made)
             return function
 
         return decorate

@@ -79,6 +79,8 @@ mod _native {
     #[pymodule_export]
     use super::observe::progress::WorkProgress;
     #[pymodule_export]
+    use super::observe::routers::{CallerFigures, CommandFigures, RouterFigures, record_lost};
+    #[pymodule_export]
     use super::observe::spans::{Tracing, ask_for_tracing, spans_dropped, trace};
     #[pymodule_export]
     use super::observe::statistics::{

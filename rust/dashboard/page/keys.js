@@ -1,4 +1,4 @@
-// What a policy that is kept for each key opens to: its busiest keys one by one, the others together.
+// What a row opens to: the busiest keys of a policy, or workers, callers, kinds of errors; one by one, the others together.
 
 import { bar, pill } from './charts.js';
 import { Keyed, clip, count, el, plural, setMore, setName, setText, size } from './format.js';
@@ -34,6 +34,16 @@ const COLUMNS = {
     ['Calls', 'num', number((worker) => worker.calls)],
     ['Memory', 'num', number((worker) => worker.memory, size)],
   ],
+  router: [
+    ['Address', 'at-work', () => {
+      const node = el('span', { class: 'name' });
+      return [node, (caller) => setName(node, clip(caller.address))];
+    }],
+    ['Requests', 'num', number((caller) => caller.requests)],
+    ['At work', 'num', number((caller) => caller.running)],
+    ['Errors', 'num', number((caller) => caller.errors)],
+  ],
+  command: [['Last minute', 'num', number((error) => error.lately)], ['Total', 'num', number((error) => error.total)]],
   breaker: [['State', 'state', () => {
     const state = pill();
     return [state.node, (key) => {
@@ -50,19 +60,21 @@ function number(of, shown = count) {
   };
 }
 
-/** Why no row is there: none has been looked at since the page was opened, or there is none. */
-const NONE = {
+/** What the rows are, why none is there before they have been looked at, and why none is there after. */
+const KEY = ['key', 'Its keys are listed in a moment.', 'All keys are at rest.'];
+const ROWS = {
   __proto__: null,
-  key: ['Its keys are listed in a moment.', 'All keys are at rest.'],
-  worker: ['Its workers are listed in a moment.', 'No worker is there.'],
+  pool: ['worker', 'Its workers are listed in a moment.', 'No worker is there.'],
+  router: ['caller', 'Its callers are listed in a moment.', 'No caller is there.'],
+  command: ['error', 'Its errors are listed in a moment.', 'No errors so far.'],
 };
 
 /** The row below a policy's own, over `span` columns. */
 export function keysDetail(kind, span, id) {
   const columns = COLUMNS[kind];
-  const one = kind === 'pool' ? 'worker' : 'key';
+  const [one, soon, nothing] = ROWS[kind] ?? KEY;
   const body = el('tbody');
-  const head = el('tr', {}, el('th', { scope: 'col' }, one === 'key' ? 'Key' : 'Worker'), ...columns.map(([label, name]) => el('th', { scope: 'col', class: name }, label)));
+  const head = el('tr', {}, el('th', { scope: 'col' }, one[0].toUpperCase() + one.slice(1)), ...columns.map(([label, name]) => el('th', { scope: 'col', class: name }, label)));
   const table = el('table', { class: 'key-rows' }, el('thead', {}, head), body);
   const more = el('p', { class: 'more' });
   const none = el('p', { class: 'empty' });
@@ -88,10 +100,10 @@ export function keysDetail(kind, span, id) {
       });
       table.hidden = keys.length === 0;
       none.hidden = keys.length > 0;
-      setText(none, NONE[one][listed === undefined ? 0 : 1]);
+      setText(none, listed === undefined ? soon : nothing);
       setMore(more, 0);
       if (others > 0) {
-        const figures = kind === 'breaker' || kind === 'pool' ? '' : [other.in_flight > 0 ? `${other.in_flight} in flight` : '', `${count(other.waiting)} waiting`].filter(Boolean).join(' · ');
+        const figures = kind === 'breaker' || one !== 'key' ? '' : [other.in_flight > 0 ? `${other.in_flight} in flight` : '', `${count(other.waiting)} waiting`].filter(Boolean).join(' · ');
         more.hidden = false;
         setText(more, `other: ${plural(others, one)}${figures && ` · ${figures}`}`);
       }

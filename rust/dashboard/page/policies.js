@@ -5,6 +5,7 @@ import { count, duration, el, percent, plural, setAttr, setText } from './format
 import { STATES as BREAKER } from './keys.js';
 import { policy } from './panel.js';
 import { pools } from './pools.js';
+import { routers } from './routers.js';
 
 const PRIORITIES = ['high', 'normal', 'low'];
 
@@ -208,7 +209,7 @@ function work(root) {
 export function policyPanels(root) {
   const panels = [
     ['limits', limits(root)], ['breakers', breakers(root)], ['rates', rateLimits(root)], ['caches', caches(root)], ['hedges', hedges(root)],
-    ['chaos', chaos(root)], ['work', work(root)], ['pools', pools(root)],
+    ['chaos', chaos(root)], ['work', work(root)], ['pools', pools(root)], ['routers', routers(root)],
   ];
   return {
     render({ state }) {

@@ -17,6 +17,7 @@ pub(crate) const FILES: &[File] = &[
     ("/panel.js", SCRIPT, include_str!("../page/panel.js")),
     ("/policies.js", SCRIPT, include_str!("../page/policies.js")),
     ("/pools.js", SCRIPT, include_str!("../page/pools.js")),
+    ("/routers.js", SCRIPT, include_str!("../page/routers.js")),
     ("/services.js", SCRIPT, include_str!("../page/services.js")),
     ("/state.js", SCRIPT, include_str!("../page/state.js")),
     ("/style.css", CSS, include_str!("../page/style.css")),

@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mountain_core::observe::{Count, Doing, Summary, Tally};
+use mountain_core::observe::{Count, Doing, Tally};
 use mountain_core::telemetry::{Entry, Telemetry};
 use mountain_core::time::Instant;
 use serde_json::{Map, Value, json};
 
 use crate::board::Board;
 use crate::history::{Counted, Gauged, History};
+use crate::recent::Recent;
+use crate::routers::Routers;
 use crate::{policies, pools};
 
 /// Calls that are listed: the oldest ones, which include those that are stuck.
@@ -24,55 +26,8 @@ pub(crate) struct Maker {
     lag: Recent,
     messages: Recent,
     effects: BTreeMap<String, Recent>,
+    routers: Routers,
     history: History,
-}
-
-/// The weight below which a second no longer counts.
-const FADED: f64 = 0.05;
-
-/// The figures of about the last ten seconds: each second, older figures count for a tenth less.
-#[derive(Default)]
-struct Recent {
-    last: Summary,
-    weights: Vec<f64>,
-}
-
-impl Recent {
-    /// Starts from `now`, so that earlier figures are not seen as new.
-    fn since(now: Summary) -> Self {
-        Recent { last: now, weights: Vec::new() }
-    }
-
-    /// Adds the figures of the last `seconds`.
-    fn add(&mut self, now: Summary, seconds: f64) {
-        let gained = now.since(&self.last);
-        if self.weights.is_empty() && gained.count() == 0 {
-            return; // most effects of a program rest
-        }
-        self.weights.resize(Summary::BUCKETS, 0.0);
-        let older = 0.9_f64.powf(seconds);
-        for (weight, n) in self.weights.iter_mut().zip(gained.counts()) {
-            *weight = *weight * older + *n as f64;
-        }
-        self.last = now;
-    }
-
-    /// `None`: nothing was recorded lately.
-    fn quantile(&self, q: f64) -> Option<f64> {
-        // Seconds that have faded do not count.
-        let there = || self.weights.iter().enumerate().filter(|(_, weight)| **weight >= FADED);
-        let mut left = there().map(|(_, weight)| weight).sum::<f64>() * q;
-        let mut found = None;
-        for (bucket, weight) in there() {
-            found = Some(Summary::edge(bucket));
-            left -= weight;
-            if left <= 0.0 {
-                break;
-            }
-        }
-        // The last one that is there, should rounding leave a rest.
-        found
-    }
 }
 
 fn counted(tally: &Tally) -> Counted {
@@ -86,7 +41,8 @@ impl Maker {
         let history = History::new(all.iter().map(|(name, tally)| (name.as_str(), counted(tally))));
         let effects = all.into_iter().map(|(name, tally)| (name, Recent::since(tally.times()))).collect();
         let [lag, messages] = [&telemetry.pulse.lag, &telemetry.pulse.messages].map(|times| Recent::since(times.summary()));
-        Maker { telemetry, program, began: telemetry.clock.now(), lag, messages, effects, history }
+        let routers = Routers::new(&telemetry.routers);
+        Maker { telemetry, program, began: telemetry.clock.now(), lag, messages, effects, routers, history }
     }
 
     /// Called at each tick, `seconds` after the last time: moves the last seconds and minutes on.
@@ -107,6 +63,7 @@ impl Maker {
             let names: BTreeSet<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
             self.effects.retain(|name, _| names.contains(name.as_str()));
         }
+        self.routers.tick(&self.telemetry.routers, seconds);
         let now = self.telemetry.gauges();
         let gauged = Gauged {
             running: now.running,
@@ -154,6 +111,7 @@ impl Maker {
         });
         policies::show(&self.telemetry.policies, now, &mut state);
         pools::show(&self.telemetry.pools, &mut state);
+        self.routers.show(&self.telemetry.routers, &mut state);
         board.add_keys(&mut state);
         state
     }

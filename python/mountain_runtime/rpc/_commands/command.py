@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from ..._effect.effect import effect
 from ..._effect.stream import stream
-from ..._native import EffectFunction, StreamFunction
+from ..._native import CommandFigures, EffectFunction, StreamFunction
 from ...errors import ConfigError
 from ...policy._base import Policy, name_of
 from ...policy._given import shown
@@ -30,6 +30,8 @@ class Command:
         self.runs = runs
         self.bound = bound
         self.streams = streams
+        #: Set by its router.
+        self.figures: CommandFigures
 
 
 def check_name(name: object) -> str:

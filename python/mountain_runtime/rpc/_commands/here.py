@@ -1,14 +1,14 @@
 """A command that runs in this process, as a request for it would."""
 
 import asyncio
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...errors import PeerError
 from .._messages import codes
 from .._messages.json import builtins_of, encode
 from .._messages.messages import Malformed
+from .._record.record import Record
 from .bind import WrongParams
 from .command import Command
 from .table import Table
@@ -20,33 +20,43 @@ Params = Mapping[str, Any] | Sequence[Any]
 
 async def call_here(table: Table, name: str, params: Params) -> Any:
     """Its value, recorded if there is a record. Raises what it raises, and PeerError for what is no call."""
-    command = table.commands.get(name)
-    written = None
-    if table.record is not None:
-        with contextlib.suppress(Exception):  # no JSON: the call itself says so
-            written = encode(params)
-    if table.record is None or written is None:
-        found, args, kwargs = _bound(command, name, params)
-        if found.streams:
-            return await _run(found, args, kwargs)
-        return builtins_of(await found.runs(*args, **kwargs))  # and not by `_run`, which costs a coroutine
-    loop, record = asyncio.get_running_loop(), table.record
-    tag = record.begins(name, written, None, loop)
+    command, here = table.commands.get(name), table.here
+    note = None if table.record is None else _noted(table.record, name, params)
     try:
-        found, args, kwargs = _bound(command, name, params)
+        found, args, kwargs = _bound(table, command, name, params)
     except PeerError as error:
-        record.ended(tag, name, "error", {"code": error.code, "message": error.message}, loop)
+        if note is not None:
+            note("error", {"code": error.code, "message": error.message})
         raise
+    began = here.begin(found.figures)
     try:
-        value = await _run(found, args, kwargs)
-    except asyncio.CancelledError:
-        record.ended(tag, name, "error", codes.cancelled(name), loop)
+        if found.streams:
+            async with found.runs(*args, **kwargs) as items:
+                value: Any = [builtins_of(item) async for item in items]
+        else:
+            value = builtins_of(await found.runs(*args, **kwargs))
+    except BaseException as error:
+        here.ended(found.figures, began, codes.end_of(error))
+        if note is not None and isinstance(error, asyncio.CancelledError):
+            note("error", codes.cancelled(name))
+        elif note is not None and isinstance(error, Exception):
+            note("error", codes.told(error, tracebacks=table.tracebacks))
         raise
-    except Exception as error:
-        record.ended(tag, name, "error", codes.told(error, tracebacks=table.tracebacks), loop)
-        raise
-    record.ended(tag, name, "result", encode(len(value) if found.streams else value), loop)
+    here.succeeded(found.figures, began)
+    if note is not None:
+        note("result", encode(len(value) if found.streams else value))
     return value
+
+
+def _noted(record: Record, name: str, params: Params) -> Callable[[str, Any], None] | None:
+    """Records the call. Gives what records its outcome; None where the parameters are no JSON: the call says so."""
+    try:
+        written = encode(params)
+    except Exception:
+        return None
+    loop = asyncio.get_running_loop()
+    tag = record.begins(name, written, None, loop)
+    return lambda what, value: record.ended(tag, name, what, value, loop)
 
 
 async def outcome_here(command: Command | None, name: str, params: bytes) -> tuple[bytes | None, dict[str, Any] | None]:
@@ -71,17 +81,14 @@ async def outcome_here(command: Command | None, name: str, params: bytes) -> tup
         return None, codes.told(error, tracebacks=False)
 
 
-def _bound(command: Command | None, name: str, params: Params) -> tuple[Command, tuple[Any, ...], dict[str, Any]]:
+def _bound(
+    table: Table, command: Command | None, name: str, params: Params
+) -> tuple[Command, tuple[Any, ...], dict[str, Any]]:
     if command is None:
+        table.here.refuse(table.unknown, "unknown")
         raise PeerError(codes.not_found(name)["message"], code=codes.NOT_FOUND)
     try:
         return command, *command.bound.given(params)
     except WrongParams as error:
+        table.here.refuse(command.figures, "wrong_params")
         raise PeerError(str(error), code=codes.INVALID_PARAMS) from None
-
-
-async def _run(command: Command, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if not command.streams:
-        return builtins_of(await command.runs(*args, **kwargs))
-    async with command.runs(*args, **kwargs) as items:
-        return [builtins_of(item) async for item in items]

@@ -9,6 +9,7 @@ from ...errors import MountainError, PeerError, RateLimited, Rejected, ShuttingD
 
 __all__ = [
     "CANCELLED",
+    "ENDS",
     "FAILED",
     "INTERNAL",
     "INVALID_PARAMS",
@@ -19,6 +20,7 @@ __all__ = [
     "SHUTTING_DOWN",
     "TIMED_OUT",
     "cancelled",
+    "end_of",
     "not_found",
     "raised",
     "told",
@@ -39,26 +41,48 @@ REJECTED: Final = -32011
 TIMED_OUT: Final = -32012
 SHUTTING_DOWN: Final = -32013
 
+#: The ends that are counted, by the codes of answers.
+ENDS: Final = {
+    FAILED: "failed",
+    REJECTED: "rejected",
+    TIMED_OUT: "timed_out",
+    CANCELLED: "cancelled",
+    SHUTTING_DOWN: "shutting_down",
+    INVALID_PARAMS: "wrong_params",
+    NOT_FOUND: "unknown",
+    INVALID_REQUEST: "invalid",
+    PARSE: "invalid",
+}
+
 #: The most of a message that is told.
 _LONGEST = 4096
+
+
+def _code(error: BaseException) -> int:
+    if isinstance(error, ShuttingDown):
+        return SHUTTING_DOWN
+    if isinstance(error, Rejected):
+        return REJECTED
+    return TIMED_OUT if isinstance(error, TimedOut) else FAILED
+
+
+def end_of(error: BaseException) -> str:
+    """The end that is counted of a command that raised it."""
+    return ENDS[_code(error) if isinstance(error, Exception) else CANCELLED]
 
 
 def told(error: BaseException, *, tracebacks: bool) -> dict[str, Any]:
     """The error object of an answer. Of a failure of the program's own: its type, its message, and no more."""
     kind = type(error)
     data: dict[str, Any] = {"type": kind.__name__}
-    if isinstance(error, ShuttingDown):
-        code = SHUTTING_DOWN
-    elif isinstance(error, Rejected):
-        code = REJECTED
+    code = _code(error)
+    if code == REJECTED:
         after = getattr(error, "retry_after", None)
         if isinstance(after, (int, float)) and 0 <= after < float("inf"):
             data["retry_after"] = after
-    elif isinstance(error, TimedOut):
-        code = TIMED_OUT
+    elif code == TIMED_OUT:
         data["may_have_run"] = True
-    else:
-        code = FAILED
+    elif code == FAILED:
         if isinstance(error, PeerError):  # of a program behind this one; its data is between the two
             data["code"] = error.code
         if tracebacks:

@@ -22,6 +22,7 @@ from typing import Any, cast, final
 
 import msgspec
 
+from ..._native import record_lost
 from ..._tasks.users_errors import said
 from ...errors import ConfigError
 from ...policy._given import shown
@@ -203,6 +204,7 @@ class Record:
     def _loses(self, lines: int, why: str) -> None:
         with self._changed:
             self._lost += lines
+            record_lost(lines)
             tells, self._told = not self._told, True
         if tells:
             _log.warning("not all is recorded to %s: %s; what else is lost is only counted", self.path, why)

@@ -25,6 +25,7 @@ from .._messages.json import encode
 from .._messages.messages import Envelope, Invalid, Malformed, answer, failure, key_of, refusal
 from .._record.record import Record
 from .._wires.wire import Wire
+from .counts import Counts
 from .meta import enter, read_meta
 from .streaming import send_items
 from .work import Reply, Work
@@ -49,6 +50,7 @@ class Desk:
         self._wire, self._send = wire, send
         self._loop = asyncio.get_running_loop()
         self._record: Record | None = None if table is None else table.record
+        self.counts = Counts(table, caller)
         #: Requests by their ids, those that wait included.
         self._requests: dict[Any, Work] = {}
         self._line: deque[Work] = deque()
@@ -83,6 +85,7 @@ class Desk:
             self._notify(name, envelope)
             return
         if self.draining:
+            self.counts.refused(name, "shutting_down")
             reply(failure(written, _shutting_down("it was not started", may_have_run=False)))
             return
         command = None if self._table is None else self._table.commands.get(name)
@@ -91,6 +94,7 @@ class Desk:
                 reply(answer(written, encode(self._table.openrpc())))
                 return
             told = codes.not_found(name)
+            self.counts.refused(name, "unknown")
             if self._record is not None:
                 tag = self._record.begins(name[:200], envelope.params, self._caller.id, self._loop)
                 self._record.ended(tag, name, "error", told, self._loop)
@@ -112,6 +116,8 @@ class Desk:
     def _notify(self, name: str, envelope: Envelope) -> None:
         command = None if self._table is None else self._table.commands.get(name)
         if self.draining or command is None or command.streams:
+            end = "shutting_down" if self.draining else "unknown" if command is None else "invalid"
+            self.counts.refused(name, end)
             return
         meta = read_meta(envelope.meta, name) if envelope.meta else None
         work = Work(command, envelope.params, None, b"", None, meta)
@@ -121,10 +127,12 @@ class Desk:
             self._next_notification()
 
     def _begins(self, work: Work) -> None:
+        self.counts.begins(work)
         if self._record is not None:
             work.tag = self._record.begins(work.command.name, work.params, self._caller.id, self._loop)
 
     def _ended(self, work: Work, what: str, value: Any) -> None:
+        self.counts.ended(work, what, value)
         if work.tag is not None and self._record is not None:
             tag, work.tag = work.tag, None
             self._record.ended(tag, work.command.name, what, value, self._loop)
@@ -149,12 +157,12 @@ class Desk:
 
     def _over(self, task: "asyncio.Task[None]") -> None:
         work = self._tasks.pop(task)
+        if work.began is not None:  # cancelled before its first step
+            self._fail(work, asyncio.CancelledError())
         if work.task is None:
             self._next_notification()
             return
         self._at_work -= 1
-        if work.reply is not None:  # cancelled before its first step
-            self._fail(work, asyncio.CancelledError())
         if self._requests.get(work.key) is work:
             del self._requests[work.key]
         while self._line and self._at_work < _AT_ONCE:
@@ -193,7 +201,7 @@ class Desk:
         name = work.command.name
         if reply is None and not work.id and not isinstance(error, asyncio.CancelledError):
             _log.warning("the notification %r failed: %s", name, said(error))
-        if reply is None and work.tag is None:
+        if work.began is None:
             return
         if isinstance(error, Malformed):
             told: dict[str, Any] = {"code": codes.PARSE, "message": f"no JSON: {error}"[:500]}
@@ -252,7 +260,8 @@ class Desk:
     async def cancel_all(self, why: str, *, asked: bool) -> "asyncio.CancelledError | None":
         """Cancels everything, and waits for its cleanup. Gives a cancel that came meanwhile."""
         self.draining = True
-        self._notifications.clear()
+        while self._notifications:
+            self._fail(self._notifications.popleft(), asyncio.CancelledError())
         for work in list(self._line):
             self._end(work, why)
         for work in list(self._requests.values()):

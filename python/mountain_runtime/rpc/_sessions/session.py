@@ -108,6 +108,7 @@ class Session:
 
     def _broken(self) -> None:
         """Nothing more can be told apart: it is said, and what is in flight is answered."""
+        self.desk.counts.refused(None, "invalid")
         self.send(failure(b"null", {"code": codes.PARSE, "message": f"no message: {self._frames.failure}"}))
         self._wire.pause()
         self._ended(None)
@@ -134,18 +135,23 @@ class Session:
                 self._take(open_message(body), self.send)
                 return
         except (Invalid, Malformed) as error:
-            self.send(refusal(error))
+            self.send(self._refused(error))
             return
         if not batch or len(batch) > _BATCH:
-            self.send(refusal(Invalid("an empty batch" if not batch else f"a batch of more than {_BATCH} messages")))
+            wrong = Invalid("an empty batch" if not batch else f"a batch of more than {_BATCH} messages")
+            self.send(self._refused(wrong))
             return
         answers = Batch(self.send)
         for each in batch:
             try:
                 self._take(open_message(each), answers.expect, expects=True)
             except (Invalid, Malformed) as error:
-                answers.expect()(refusal(error))
+                answers.expect()(self._refused(error))
         answers.over()
+
+    def _refused(self, error: Exception) -> list[bytes]:
+        self.desk.counts.refused(None, "invalid")
+        return refusal(error)
 
     def _take(self, envelope: Envelope, reply: Any, *, expects: bool = False) -> None:
         """One message. Of a batch, `reply` is asked for where there will be an answer."""
@@ -171,7 +177,7 @@ class Session:
             try:
                 self.desk.hear(envelope, ahead)
             except (Invalid, Malformed) as error:
-                ahead(refusal(error))
+                ahead(self._refused(error))
 
     def _take_answer(self, envelope: Envelope) -> None:
         if self._calls is None or not envelope.id or not (envelope.result or envelope.error):
@@ -212,7 +218,7 @@ class Session:
             if self._ending is not None:
                 self._ending.remove_done_callback(self._is_over)
                 self._ending.cancel()
-            self._begin_end(self.stop("its caller has gone"))
+            self._begin_end(self.stop("caller"))
         elif self._ending is None:
             self._begin_end(self._leave())
 
@@ -222,6 +228,7 @@ class Session:
 
     def _is_over(self, _: object) -> None:
         self._wire.close()
+        self.desk.counts.close()
         if not self.over.done():
             self.over.set_result(None)
 

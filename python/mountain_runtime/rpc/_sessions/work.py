@@ -18,7 +18,20 @@ Reply = Callable[[list[bytes]], None]
 class Work:
     """A request, or a notification, which has no `reply`."""
 
-    __slots__ = ("command", "credit", "ended_by", "id", "key", "meta", "params", "reply", "tag", "task", "wakes")
+    __slots__ = (
+        "began",
+        "command",
+        "credit",
+        "ended_by",
+        "id",
+        "key",
+        "meta",
+        "params",
+        "reply",
+        "tag",
+        "task",
+        "wakes",
+    )
 
     def __init__(
         self,
@@ -36,6 +49,8 @@ class Work:
         self.reply = reply
         self.meta = meta
         self.task: asyncio.Task[None] | None = None
+        #: By which its end is counted; None when that is done.
+        self.began: int | None = None
         #: By which its outcome is recorded.
         self.tag: tuple[str, float] | None = None
         #: Why its task was cancelled: by its caller, or because the end has come.

@@ -8,6 +8,7 @@ pub(crate) mod outgoing;
 pub(crate) mod pools;
 pub(crate) mod progress;
 pub(crate) mod retries;
+pub(crate) mod routers;
 pub(crate) mod span_events;
 pub(crate) mod spans;
 pub(crate) mod statistics;

@@ -110,6 +110,15 @@ pub(super) const WORKER_RETRIED: Metric =
     metric("mountain_worker_effect_retried", Counter, &["pool", "effect"], "Attempts in workers beyond the first");
 pub(super) const WORKER_SECONDS: Metric =
     metric("mountain_worker_effect_seconds", Histogram, &["pool", "effect"], "How long runs in workers took");
+pub(super) const RPC_CALLERS: Metric = metric("mountain_rpc_callers", Gauge, &["router"], "Connections of a router's callers");
+pub(super) const RPC_RUNNING: Metric =
+    metric("mountain_rpc_running", Gauge, &["router", "command"], "Requests that have come and not ended");
+pub(super) const RPC_REQUESTS: Metric =
+    metric("mountain_rpc_requests", Counter, &["router", "command", "outcome"], "Requests and notifications that have ended");
+pub(super) const RPC_SECONDS: Metric =
+    metric("mountain_rpc_seconds", Histogram, &["router", "command"], "How long requests took, from when they came");
+pub(super) const RPC_RECORD_LOST: Metric =
+    metric("mountain_rpc_record_lost", Counter, &[], "Requests and outcomes that were to be recorded and are not");
 pub(super) const RUNNING: Metric =
     metric("mountain_effects_running", Gauge, &[], "Effects that have begun, waited once and not ended");
 pub(super) const WAITING: Metric =
@@ -175,6 +184,11 @@ pub const CATALOGUE: &[&Metric] = &[
     &WORKER_ENDED,
     &WORKER_RETRIED,
     &WORKER_SECONDS,
+    &RPC_CALLERS,
+    &RPC_RUNNING,
+    &RPC_REQUESTS,
+    &RPC_SECONDS,
+    &RPC_RECORD_LOST,
     &RUNNING,
     &WAITING,
     &THREADS_BUSY,

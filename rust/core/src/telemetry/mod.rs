@@ -11,6 +11,7 @@ mod pools;
 mod pulse;
 mod reading;
 mod record;
+mod routers;
 mod text;
 
 pub use by_key::{ByKey, KEYS, KeyReading};
@@ -23,6 +24,7 @@ pub use pools::{OUTCOMES, PoolNow, PoolTally};
 pub use pulse::Pulse;
 pub use reading::Reading;
 pub use record::{All, Labels, Record};
+pub use routers::{CallerTally, CommandTally, ENDS, RouterTally};
 pub use text::{openmetrics, prometheus};
 
 use std::sync::Arc;
@@ -56,10 +58,13 @@ pub struct Telemetry {
     pub hosts: Names<HostTally>,
     /// Pools of workers.
     pub pools: Names<PoolTally>,
+    pub routers: Names<RouterTally>,
     pub live: Live,
     pub pulse: Pulse,
     /// Spans that reach no exporter.
     pub spans_dropped: AtomicU64,
+    /// Lines of recorded requests that were not written.
+    pub record_lost: AtomicU64,
     gauges: Box<dyn Fn() -> Gauges + Send + Sync>,
     /// Pairs of an effect and an error that may still get a series of their own.
     errors_left: AtomicUsize,
@@ -67,6 +72,8 @@ pub struct Telemetry {
     fallbacks_left: AtomicUsize,
     /// The same of a pool and an effect of its workers.
     workers_left: AtomicUsize,
+    /// The same of a router and a command.
+    commands_left: AtomicUsize,
 }
 
 /// Takes one of those that are left.
@@ -82,13 +89,16 @@ impl Telemetry {
             policies: Policies::new(series),
             hosts: Names::new(series),
             pools: Names::new(series),
+            routers: Names::new(series),
             live: Live::default(),
             pulse: Pulse::default(),
             spans_dropped: AtomicU64::new(0),
+            record_lost: AtomicU64::new(0),
             gauges: Box::new(gauges),
             errors_left: AtomicUsize::new(series),
             fallbacks_left: AtomicUsize::new(series),
             workers_left: AtomicUsize::new(series),
+            commands_left: AtomicUsize::new(series),
         }
     }
 
@@ -101,6 +111,19 @@ impl Telemetry {
         self.hosts.inherit(&parent.hosts);
         self.pools.inherit(&parent.pools);
         self.pools.all().iter().for_each(|(_, pool)| pool.forget_open());
+        self.routers.inherit(&parent.routers);
+        self.routers.all().iter().for_each(|(_, router)| router.forget_callers());
+    }
+
+    /// How often a name found no room, by what it was a name of.
+    pub fn folded(&self) -> [(&'static str, u64); 5] {
+        [
+            ("effect", self.effects.folded()),
+            ("policy", self.policies.folded()),
+            ("host", self.hosts.folded()),
+            ("pool", self.pools.folded()),
+            ("router", self.routers.folded()),
+        ]
     }
 
     pub fn gauges(&self) -> Gauges {
@@ -118,6 +141,11 @@ impl Telemetry {
     /// The figures of an effect in the workers of a pool.
     pub fn of_worker(&self, pool: &PoolTally, effect: &str) -> Arc<Tally> {
         pool.effect(effect, || take(&self.workers_left))
+    }
+
+    /// The figures of a command of a router.
+    pub fn of_command(&self, router: &RouterTally, command: &str) -> Arc<CommandTally> {
+        router.command(command, || take(&self.commands_left))
     }
 
     /// Counts a run of `tally`'s that ended with a value of the fallback of that name, which is [`shortened`].

@@ -116,6 +116,7 @@ impl Collector for Scrape {
         self.policies(&mut encoder)?;
         self.http(&mut encoder)?;
         pools::pools(self.0, &mut encoder)?;
+        routers::routers(self.0, &mut encoder)?;
         self.process(&mut encoder)
     }
 }
@@ -279,16 +280,15 @@ impl Scrape {
         let buckets: Vec<(f64, u64)> = messages.powers(10).collect();
         Series::of(encoder, &is::LOOP_LETTERS)?.buckets(&[], messages.nanos as f64, messages.count(), &buckets)?;
         let mut series = Series::of(encoder, &is::FOLDED)?;
-        series.counter(&[("metric", "effect")], self.0.effects.folded())?;
-        series.counter(&[("metric", "policy")], self.0.policies.folded())?;
-        series.counter(&[("metric", "host")], self.0.hosts.folded())?;
-        series.counter(&[("metric", "pool")], self.0.pools.folded())?;
+        self.0.folded().into_iter().try_for_each(|(metric, folded)| series.counter(&[("metric", metric)], folded))?;
         Series::of(encoder, &is::SPANS_DROPPED)?.counter(&[], self.0.spans_dropped.load(Ordering::Relaxed))
     }
 }
 
 #[path = "text_pools.rs"]
 mod pools;
+#[path = "text_routers.rs"]
+mod routers;
 
 #[cfg(test)]
 #[path = "text_tests.rs"]

@@ -15,6 +15,17 @@ use super::{Clock, Instant};
 #[derive(Clone, Copy, Debug)]
 pub struct Ticks(u64);
 
+impl Ticks {
+    /// As a number, of which [`Ticks::from_bits`] makes the reading again.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub fn from_bits(bits: u64) -> Self {
+        Ticks(bits)
+    }
+}
+
 /// The bit of a reading that is in nanoseconds of the clock.
 const NANOS: u64 = 1 << 63;
 /// After so many nanoseconds the rate is known to a few parts in a million, and kept.
