@@ -42,6 +42,8 @@ async def ask(client: Any, name: str, params: Any) -> Any:
     return await asyncio.wait_for(client.protocol.send_request_async(name, params), 30)
 
 
+# Of pygls, on 3.14.
+@pytest.mark.filterwarnings("ignore:'asyncio.iscoroutinefunction':DeprecationWarning")
 async def test_the_program_of_a_host_is_driven_by_a_client_of_another(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("import os\nos.getcwd()\n")
     async with client(sys.executable, str(PROGRAM)) as editor:
