@@ -22,8 +22,8 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 HERE = Path(__file__).parent
 #: Tests in these folders are about the way between loop and engine: there every kind of loop counts.
 EVERY_LOOP = ("effect", "stream", "bridge")
-#: These see the loop through files, signals and shutdown: its two makers are enough.
-BOTH_LOOPS = ("policy", "lifecycle", "providers")
+#: These see the loop through files, sockets, signals and shutdown: its two makers are enough.
+BOTH_LOOPS = ("policy", "lifecycle", "providers", "rpc")
 #: Time can be virtual on asyncio's own loops only.
 ASYNCIO_LOOPS = ("testing",)
 
@@ -68,6 +68,8 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
     folder = room(item.path)
     if folder == "stream" and "virtual_clock" in getattr(item, "fixturenames", ()):
         return {name: make for name, make in EVERY.items() if name != "uvloop"}
+    if folder == "rpc" and "virtual_clock" in getattr(item, "fixturenames", ()):
+        return PLAIN
     if folder in EVERY_LOOP:
         return EVERY
     if folder in BOTH_LOOPS:

@@ -8,6 +8,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
@@ -58,6 +59,8 @@ class Desk:
         self._notifications: deque[Work] = deque()
         self._notified: asyncio.Task[None] | None = None
         self._tasks: dict[asyncio.Task[None], Work] = {}
+        #: Called once when half of what may wait is free again.
+        self.has_room: Callable[[], None] | None = None
         #: Nothing new is taken.
         self.draining = False
         #: The exit that a command raised, to end the program.
@@ -159,6 +162,9 @@ class Desk:
         work = self._tasks.pop(task)
         if work.began is not None:  # cancelled before its first step
             self._fail(work, asyncio.CancelledError())
+        if self.has_room is not None and len(self._line) + len(self._notifications) <= _WAITING // 2:
+            has_room, self.has_room = self.has_room, None
+            has_room()
         if work.task is None:
             self._next_notification()
             return

@@ -117,13 +117,15 @@ class Session:
         """Until there is room again, for answers and for messages."""
         self._paused = True
         self._wire.pause()
-        self._loop.call_later(0.005, self._resume)
+        self._resume()
 
-    def _resume(self) -> None:
+    def _resume(self, _: object = None) -> None:
         if self._ending is not None:
             return
-        if self.desk.full or self._wire.pending > HIGH:
-            self._loop.call_later(0.005, self._resume)
+        if self.desk.full:
+            self.desk.has_room = self._resume
+        elif (drained := self._wire.drained()) is not None:
+            drained.add_done_callback(self._resume)
         else:
             self._paused = False
             self._wire.resume()

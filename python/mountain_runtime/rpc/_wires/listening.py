@@ -14,6 +14,7 @@ from pathlib import Path
 from ...errors import ConfigError
 from ...telemetry import _logs
 from .address import Address, is_loopback
+from .connecting import set_up_tcp
 from .wire import FdWire
 
 __all__ = ["Listener"]
@@ -73,8 +74,7 @@ class Listener:
                 continue  # it has gone already
             found.setblocking(False)
             if self._path is None:
-                found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                set_up_tcp(found)
                 where = f"tcp:{address[0]}:{address[1]}"
             else:
                 where = _peer(found)

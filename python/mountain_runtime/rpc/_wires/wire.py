@@ -4,10 +4,11 @@ import abc
 import asyncio
 import contextlib
 import os
-import select
 import stat
 from collections import deque
 from collections.abc import Callable
+
+from .hangup import HangUp
 
 __all__ = ["HIGH", "FdWire", "Wire"]
 
@@ -17,8 +18,6 @@ _READ, _JOIN, _WRITE = 65536, 65536, 1 << 20
 HIGH = 1 << 18
 #: Reads at most of what came before the other side stopped taking anything.
 _LAST = 256
-#: Seconds between two looks whether the other side of a wire that has no more input is there at all.
-_LOOK = 0.5
 
 
 class Wire(abc.ABC):
@@ -90,7 +89,8 @@ class FdWire(Wire):
         self._flushes = self._writing = self._reading = self._broken = False
         #: Regular files are read and written at once, and cannot be waited for.
         self._reads_file = stat.S_ISREG(os.fstat(reads).st_mode)
-        self._looks: asyncio.TimerHandle | None = None
+        #: While it is not read.
+        self._hangs: HangUp | None = None
         self._input_over = False
         #: An end before `start` is not reported.
         self._ended: Callable[[OSError | None], None] = _nothing
@@ -103,13 +103,18 @@ class FdWire(Wire):
 
     def pause(self) -> None:
         if self._reading:
-            self._reading = False
-            if not self._reads_file:
-                self._loop.remove_reader(self._reads)
+            self._read_no_more()
+            self._hangs = HangUp(self._loop, self._writes, self._hung_up)
+
+    def _read_no_more(self) -> None:
+        if self._reading and not self._reads_file:
+            self._loop.remove_reader(self._reads)
+        self._reading = False
 
     def resume(self) -> None:
         if not self._reading and not self._closed and not self._input_over:
             self._reading = True
+            self._hear_no_hang_up()
             if not self._reads_file:
                 try:
                     self._loop.add_reader(self._reads, self._read)
@@ -137,18 +142,16 @@ class FdWire(Wire):
         self.pause()
         self._input_over = True
         self._ended(None)
-        self._look()
 
-    def _look(self) -> None:
-        """After the end of input a reader reports no hang-up, so this polls for one."""
-        if self._closed:
-            return
-        poll = select.poll()
-        poll.register(self._writes, 0)
-        if any(found & (select.POLLHUP | select.POLLERR) for _, found in poll.poll(0)):
-            self._gone(ConnectionResetError("the other side has gone"))
-        else:
-            self._looks = self._loop.call_later(_LOOK, self._look)
+    def _hung_up(self) -> None:
+        self._hear_no_hang_up()
+        if not self._broken:
+            self._break(ConnectionResetError("the other side has gone"))
+
+    def _hear_no_hang_up(self) -> None:
+        if self._hangs is not None:
+            self._hangs.stop()
+            self._hangs = None
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -233,12 +236,11 @@ class FdWire(Wire):
     def close(self) -> None:
         if self._closed:
             return
-        self.pause()
+        self._read_no_more()
         self._closed = True
         if self._writing:
             self._loop.remove_writer(self._writes)
-        if self._looks is not None:
-            self._looks.cancel()
+        self._hear_no_hang_up()
         self._queue.clear()
         self.pending = 0
         self._tell()
