@@ -6,6 +6,7 @@ from collections import Counter
 from contextvars import copy_context
 from typing import Any
 
+from mountain_runtime import effect
 from mountain_runtime.rpc._commands.caller import Caller
 from mountain_runtime.rpc._sessions.session import Session
 from mountain_runtime.rpc._wires.wire import Wire
@@ -63,7 +64,18 @@ class Lines(Wire):
 
 _loop = asyncio.new_event_loop()
 _log = Log()
-_table = small(_log)._table
+_router = small(_log)
+_table = _router._table
+del _table.commands["note"]
+
+
+@_router.command("note")
+@effect
+async def note(text: str, turns: int = 0) -> None:
+    """In few turns, however many an input asks for."""
+    for _ in range(turns % 9):
+        await asyncio.sleep(0)
+    _log.said.append(text)
 
 
 def check(data: bytes) -> None:
