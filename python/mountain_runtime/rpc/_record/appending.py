@@ -88,5 +88,9 @@ class Appending:
             os.close(self._fd)
             self._fd = -1
 
+    def forget(self) -> None:
+        """In the child of a fork, where its number may be another file's: the parent was closing it, perhaps."""
+        self._fd = -1
+
     def __del__(self) -> None:
         self.close()

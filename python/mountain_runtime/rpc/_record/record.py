@@ -25,6 +25,7 @@ import msgspec
 from ..._native import record_lost
 from ..._tasks.users_errors import said
 from ...errors import ConfigError
+from ...policy._forks import note
 from ...policy._given import shown
 from ...policy._numbers import count
 from ...telemetry import _logs
@@ -86,6 +87,7 @@ class Record:
         if redact is not None and not callable(redact):
             raise ConfigError(f"Record(redact={shown(redact)}): must be a function of a name and a value")
         self.path = str(Path(path).absolute())
+        self._most = most
         self._file = Appending(self.path, most // 2)
         self._redact = redact
         self._lost = 0
@@ -98,6 +100,17 @@ class Record:
         #: A loop, and the seconds between its time and that of the day.
         self._since: tuple[Any, float] = (None, 0.0)
         _all.add(self)
+        note(self)
+
+    def _after_fork(self) -> None:
+        """In the child: what waits is the parent's, and is written there. Its thread may hold the lock, for ever."""
+        global _run
+        _run = secrets.token_hex(4)
+        self._changed = threading.Condition()
+        self._entries = collections.deque()
+        self._bytes, self._writing, self._thread = 0, False, None
+        self._file.forget()
+        self._file = Appending(self.path, self._most // 2)
 
     def __repr__(self) -> str:
         return f"<Record {self.path}: {self.lost} lines lost>"
