@@ -102,7 +102,7 @@ class Record:
         _all.add(self)
         note(self)
 
-    def _after_fork(self) -> None:
+    def _after_fork(self) -> None:  # pyright: ignore[reportUnusedFunction] - `note` has it called
         """In the child: what waits is the parent's, and is written there. Its thread may hold the lock, for ever."""
         global _run
         _run = secrets.token_hex(4)

@@ -122,7 +122,7 @@ class Calls(Answered):
 
     def _forget(self, number: int, call: _Call) -> None:
         """Drops its answer when it comes. Sends the peer a cancel, if there is none yet."""
-        if self._calls.pop(number, None) is not None and not self.is_gone:
+        if self._calls.pop(number, None) is not None and not self.is_gone and not self._loop.is_closed():
             self.send([message("$/cancelRequest", {"id": number})])
         if call.future.done() and not call.future.cancelled():
             call.future.exception()  # marks it as seen: a caller that was cancelled does not read it

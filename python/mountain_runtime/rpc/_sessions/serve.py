@@ -84,6 +84,8 @@ class _Server:
                     listener = None
                 if self._exit() is None:
                     await self._drain()
+            except GeneratorExit:  # its loop was closed under it, and nothing can be waited for
+                raise
             except BaseException as error:
                 with shielded(error):
                     await self._stop(error)

@@ -231,7 +231,7 @@ class Session:
     def _is_over(self, _: object) -> None:
         self._wire.close()
         self.desk.counts.close()
-        if not self.over.done():
+        if not self.over.done() and not self._loop.is_closed():
             self.over.set_result(None)
 
     async def _leave(self) -> None:

@@ -41,7 +41,8 @@ class HangUp:
         self._loop.add_reader(epoll.fileno(), self._found)
 
         def stop() -> None:
-            self._loop.remove_reader(epoll.fileno())
+            if not self._loop.is_closed():
+                self._loop.remove_reader(epoll.fileno())
             epoll.close()
 
         return stop

@@ -88,7 +88,8 @@ class Listener:
         """Nothing more is accepted; a path that is still its own is removed."""
         if self._timer is not None:
             self._timer.cancel()
-        self._loop.remove_reader(self._socket.fileno())
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._socket.fileno())
         if self._path is not None:
             path, inode = self._path
             with contextlib.suppress(OSError):

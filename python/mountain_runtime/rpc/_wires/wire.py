@@ -107,7 +107,7 @@ class FdWire(Wire):
             self._hangs = HangUp(self._loop, self._writes, self._hung_up)
 
     def _read_no_more(self) -> None:
-        if self._reading and not self._reads_file:
+        if self._reading and not self._reads_file and not self._loop.is_closed():
             self._loop.remove_reader(self._reads)
         self._reading = False
 
@@ -238,11 +238,12 @@ class FdWire(Wire):
             return
         self._read_no_more()
         self._closed = True
-        if self._writing:
-            self._loop.remove_writer(self._writes)
         self._hear_no_hang_up()
         self._queue.clear()
         self.pending = 0
-        self._tell()
+        if not self._loop.is_closed():
+            if self._writing:
+                self._loop.remove_writer(self._writes)
+            self._tell()
         with contextlib.suppress(OSError):
             self._close()
