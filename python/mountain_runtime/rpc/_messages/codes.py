@@ -1,7 +1,8 @@
 """The codes of errors, and the errors of this package as answers and back."""
 
+import sys
 import traceback
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast
 
 from ... import errors
 from ..._tasks.users_errors import said
@@ -73,12 +74,20 @@ def end_of(error: BaseException) -> str:
 
 def told(error: BaseException, *, tracebacks: bool) -> dict[str, Any]:
     """The error object of an answer. Of a failure of the program's own: its type, its message, and no more."""
+    try:
+        return _told(error, tracebacks=tracebacks)
+    except Exception:  # of its own properties and texts
+        kind = type(error).__name__
+        return {"code": FAILED, "message": f"<{kind} cannot be shown>", "data": {"type": kind}}
+
+
+def _told(error: BaseException, *, tracebacks: bool) -> dict[str, Any]:
     kind = type(error)
     data: dict[str, Any] = {"type": kind.__name__}
     code = _code(error)
     if code == REJECTED:
         after = getattr(error, "retry_after", None)
-        if isinstance(after, (int, float)) and 0 <= after < float("inf"):
+        if _is_seconds(after):
             data["retry_after"] = after
     elif code == TIMED_OUT:
         data["may_have_run"] = True
@@ -89,6 +98,11 @@ def told(error: BaseException, *, tracebacks: bool) -> dict[str, Any]:
             data["traceback"] = "".join(traceback.format_exception(error)).encode(errors="replace").decode()
     message = said(error)[:_LONGEST].encode(errors="backslashreplace").decode()
     return {"code": code, "message": message or kind.__name__, "data": data}
+
+
+def _is_seconds(value: object) -> TypeGuard[int | float]:
+    """A number that a float holds."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
 
 
 def not_found(name: str) -> dict[str, Any]:
@@ -110,7 +124,7 @@ def raised(given: object, name: str) -> MountainError:
     """The error of an answer, as one to raise: those of this package by their own classes, others as PeerError."""
     answer: dict[str, Any] = cast("Any", given) if isinstance(given, dict) else {}
     code, message, data = answer.get("code"), answer.get("message"), answer.get("data")
-    if not isinstance(code, int) or not isinstance(message, str):
+    if not isinstance(code, int) or isinstance(code, bool) or not isinstance(message, str):
         message, code, data = f"answered with an error that is none: {str(answer)[:200]}", INTERNAL, None
     kind = cast("dict[str, Any]", data).get("type") if isinstance(data, dict) else None
     # A ShuttingDown is a Rejected, which has not run and may be repeated.
@@ -122,7 +136,7 @@ def raised(given: object, name: str) -> MountainError:
         own: object = getattr(errors, kind, Rejected)
         found = (own if isinstance(own, type) and issubclass(own, Rejected) else Rejected)(message, effect=name)
         after = cast("dict[str, Any]", data).get("retry_after")
-        if isinstance(after, (int, float)) and not isinstance(after, bool) and after >= 0:
+        if _is_seconds(after):
             cast("RateLimited", found).retry_after = float(after)
         return found
     return PeerError(message, effect=name, code=code, data=data)

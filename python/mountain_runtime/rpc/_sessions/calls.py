@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import itertools
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ...errors import MountainError, PeerError
-from .._messages.codes import raised
+from .._messages import codes
 from .._messages.messages import Envelope, message
 from .._wires.wire import Wire
 from .meta import meta_here
@@ -23,6 +24,10 @@ Params = Mapping[str, Any] | Sequence[Any]
 
 #: Items of a stream that may be on their way, and such as are kept of a peer that knows no window.
 _WINDOW, _KEPT = 1024, 1 << 20
+#: The beginning of an answer, up to its value.
+_ANSWER = re.compile(
+    rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*([0-9]{1,18})\s*,\s*"(?:result|error)"\s*:'
+)
 
 
 class _Call:
@@ -56,7 +61,11 @@ class Calls(Answered):
         """Raises what the answer says, or ConnectionError. Cancelled, it tells the peer."""
         number = await self._begin(name, params, None)
         call = self._calls[number]
-        return msgspec.json.decode(await self._answer(number, call))
+        written = await self._answer(number, call)
+        try:
+            return msgspec.json.decode(written)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise PeerError(f"answered with what cannot be read: {error}", effect=name, code=codes.PARSE) from None
 
     async def stream(self, name: str, params: Params) -> AsyncIterator[Any]:
         """The items of a streaming command. Left early, it tells the peer."""
@@ -138,12 +147,24 @@ class Calls(Answered):
         else:
             call.future.set_result(envelope.result)
 
+    def unreadable(self, body: "bytes | bytearray", /) -> bool:
+        """What is no JSON, as where a text has half a pair of UTF-16: whether it began as the answer to a call, which
+        fails then.
+        """
+        begun = _ANSWER.match(body)
+        call = None if begun is None else self._calls.pop(int(begun[1]), None)
+        if call is None:
+            return False
+        if not call.future.done():
+            call.future.set_exception(PeerError("answered with what is no JSON", effect=call.name, code=codes.PARSE))
+        return True
+
     def progressed(self, token: Any, items: list[Any], /) -> None:
         call = self._calls.get(token)
-        if call is None or call.items is None:
+        if call is None or call.items is None or call.future.done():
             return
         call.items.extend(items)
-        if len(call.items) > _KEPT and not call.future.done():
+        if len(call.items) > _KEPT:
             said = f"{self._what} sends faster than its items are read, and knows no window"
             call.future.set_exception(PeerError(said, effect=call.name))
         self._wake(call)
@@ -166,6 +187,6 @@ class Calls(Answered):
 
 def _error(written: "msgspec.Raw", name: str) -> MountainError:
     try:
-        return raised(msgspec.json.decode(written), name)
+        return codes.raised(msgspec.json.decode(written), name)
     except (msgspec.DecodeError, RecursionError):
         return PeerError("answered with an error that cannot be read", effect=name)

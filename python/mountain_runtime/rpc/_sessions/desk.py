@@ -31,10 +31,10 @@ from .meta import enter, read_meta
 from .streaming import send_items
 from .work import Reply, Work
 
-__all__ = ["Desk"]
+__all__ = ["WAITING", "Desk"]
 
 #: Requests of one caller that are at work at once, and messages that wait, until no more of them is read.
-_AT_ONCE, _WAITING = 256, 4096
+_AT_ONCE, WAITING = 256, 4096
 
 _log = _logs.logger("rpc")
 
@@ -68,9 +68,9 @@ class Desk:
         self.exits: asyncio.Future[None] | None = None
 
     @property
-    def full(self) -> bool:
-        """So much waits that nothing more should be read."""
-        return len(self._line) + len(self._notifications) >= _WAITING
+    def waiting(self) -> int:
+        """Messages that wait for their turn."""
+        return len(self._line) + len(self._notifications)
 
     # -- step 1 -------------------------------------------------------------------------------------------------------
 
@@ -162,7 +162,7 @@ class Desk:
         work = self._tasks.pop(task)
         if work.began is not None:  # cancelled before its first step
             self._fail(work, asyncio.CancelledError())
-        if self.has_room is not None and len(self._line) + len(self._notifications) <= _WAITING // 2:
+        if self.has_room is not None and self.waiting <= WAITING // 2:
             has_room, self.has_room = self.has_room, None
             has_room()
         if work.task is None:
@@ -194,6 +194,10 @@ class Desk:
             self._fail(work, error)
         except Exception as error:
             self._fail(work, error)
+        except BaseException as error:  # of the program's own, which the loop reports
+            if not isinstance(error, GeneratorExit):
+                self._fail(work, error)
+            raise
         else:
             self._ended(work, "result", written)
             if work.reply is not None:

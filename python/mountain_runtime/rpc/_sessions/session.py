@@ -23,7 +23,7 @@ from .._messages.messages import (
     refusal,
 )
 from .._wires.wire import HIGH, Wire
-from .desk import Desk
+from .desk import WAITING, Desk
 from .work import Batch, Reply
 
 __all__ = ["Answered", "Session"]
@@ -32,12 +32,16 @@ __all__ = ["Answered", "Session"]
 _BATCH = 1000
 #: Bytes of a message that is not joined with its frame.
 _LARGE = 1 << 16
+#: Where this end calls too: messages that wait, and bytes that wait to be sent, its own requests among them, until no
+#: more is read.
+_MOST_WAITING, _MOST_PENDING = 1 << 16, 128 << 20
 
 
 class Answered(Protocol):
     """The calls that this end has made."""
 
     def answered(self, envelope: Envelope, key: Any, /) -> None: ...
+    def unreadable(self, body: "bytes | bytearray", /) -> bool: ...
     def progressed(self, token: Any, items: list[Any], /) -> None: ...
     def gone(self, error: OSError | None, /) -> None: ...
 
@@ -103,8 +107,18 @@ class Session:
             self._hear(body)
         if self._frames.failure is not None:
             self._broken()
-        elif not self._paused and (self.desk.full or self._wire.pending > HIGH):
+        elif not self._paused and self._full():
             self._pause()
+
+    def _full(self) -> bool:
+        """So much waits here that no more should be read."""
+        return self._waits() or self._wire.pending > (HIGH if self._calls is None else _MOST_PENDING)
+
+    def _waits(self) -> bool:
+        """An end that calls reads on for its answers, which come behind the rest: two ends that each wait for the other
+        to read, or commands for answers that are not read, would wait for ever.
+        """
+        return self.desk.waiting >= (WAITING if self._calls is None else _MOST_WAITING)
 
     def _broken(self) -> None:
         """Nothing more can be told apart: it is said, and what is in flight is answered."""
@@ -122,9 +136,9 @@ class Session:
     def _resume(self, _: object = None) -> None:
         if self._ending is not None:
             return
-        if self.desk.full:
+        if self._waits():
             self.desk.has_room = self._resume
-        elif (drained := self._wire.drained()) is not None:
+        elif self._full() and (drained := self._wire.drained()) is not None:
             drained.add_done_callback(self._resume)
         else:
             self._paused = False
@@ -137,7 +151,8 @@ class Session:
                 self._take(open_message(body), self.send)
                 return
         except (Invalid, Malformed) as error:
-            self.send(self._refused(error))
+            if self._calls is None or not self._calls.unreadable(body):
+                self.send(self._refused(error))
             return
         if not batch or len(batch) > _BATCH:
             wrong = Invalid("an empty batch" if not batch else f"a batch of more than {_BATCH} messages")
