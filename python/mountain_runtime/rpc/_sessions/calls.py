@@ -148,8 +148,9 @@ class Calls(Answered):
             call.future.set_result(envelope.result)
 
     def unreadable(self, body: "bytes | bytearray", /) -> bool:
-        """What is no JSON, as where a text has half a pair of UTF-16: whether it began as the answer to a call, which
-        fails then.
+        """Whether a message that is no JSON began as the answer to a call, which then fails.
+
+        A text with half a pair of UTF-16 is no JSON, and JavaScript writes it.
         """
         begun = _ANSWER.match(body)
         call = None if begun is None else self._calls.pop(int(begun[1]), None)
