@@ -19,6 +19,7 @@ from ..policy._given import shown
 from ..process._process import Process
 from ._commands.caller import Caller
 from ._messages.framing import Framing, check_framing
+from ._messages.messages import check_params
 from ._router import Router
 from ._sessions.calls import Calls
 from ._sessions.session import Session
@@ -55,8 +56,10 @@ class Peer(Habits):
 
         Raises errors.PeerError for an error that it answers with, and of another router's its own: Rejected, TimedOut,
         ShuttingDown. ConnectionResetError says that it has gone, and that the call may have run; BrokenPipeError, that
-        it was not sent. Behind a sidecar that is restarted the next call goes to the next run.
+        it was not sent. Behind a sidecar that is restarted the next call goes to the next run. TypeError for parameters
+        that are neither a list nor a mapping.
         """
+        check_params(name, params)
         return _call(self._end, name, params)
 
     def stream(self, name: str, params: Mapping[str, Any] | Sequence[Any] = (), /) -> Stream[Any]:
@@ -64,10 +67,12 @@ class Peer(Habits):
 
         Left early, it is told, too. Raises what `call` raises.
         """
+        check_params(name, params)
         return _stream(self._end, name, params)
 
     async def notify(self, name: str, params: Mapping[str, Any] | Sequence[Any] = (), /) -> None:
         """Tells it something; there is no answer. Raises BrokenPipeError when it has gone."""
+        check_params(name, params)
         calls = await self._end.calls()
         await calls.notify(name, params)
 

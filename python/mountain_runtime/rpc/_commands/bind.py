@@ -56,6 +56,7 @@ class Binding:
         self._first = [each.name for each in parameters if each.positional_only]
         self._optional = [each.name for each in parameters if not each.required]
         in_order = [each for each in parameters if each.by_position]
+        self._by_name_only = [each.name for each in parameters if each.required and not each.by_position]
         try:
             self._named = msgspec.json.Decoder(self._struct("Named", parameters, array_like=False), dec_hook=from_json)
             self._listed = msgspec.json.Decoder(self._struct("Listed", in_order, array_like=True), dec_hook=from_json)
@@ -82,7 +83,9 @@ class Binding:
         if not written or written == b"null":
             written = b"{}"
         try:
-            return self._called((self._listed if written[0] == ord("[") else self._named).decode(written))
+            if written[0] != ord("["):
+                return self._called(self._named.decode(written))
+            return self._in_order(self._listed.decode(written))
         except msgspec.ValidationError as error:
             raise WrongParams(_without_fields(str(error))) from None
         except RecursionError:
@@ -97,9 +100,14 @@ class Binding:
                 return self._called(self._convert(params, self._named.type))
             if isinstance(params, Mapping):
                 return self._called(self._convert(dict(params), self._named.type))
-            return self._called(self._convert(list(params), self._listed.type))
+            return self._in_order(self._convert(list(params), self._listed.type))
         except msgspec.ValidationError as error:
             raise WrongParams(_without_fields(str(error))) from None
+
+    def _in_order(self, struct: msgspec.Struct) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if self._by_name_only:
+            raise WrongParams(f"missing parameter `{self._by_name_only[0]}`: it goes by name, so give all by name")
+        return self._called(struct)
 
     def _called(self, struct: msgspec.Struct) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if self._fills:

@@ -14,6 +14,7 @@ __all__ = [
     "Invalid",
     "Malformed",
     "answer",
+    "check_params",
     "failure",
     "key_of",
     "message",
@@ -85,6 +86,18 @@ def key_of(written: bytes) -> "str | float | None":
     if found is None or isinstance(found, str) or (isinstance(found, (int, float)) and not isinstance(found, bool)):
         return found
     raise Invalid("an id is a text, a number or null")
+
+
+def check_params(name: str, params: object) -> None:
+    """TypeError for what a request cannot have as its parameters: a text is a sequence only to type checkers."""
+    kind: type[object] = type(params)
+    if kind is dict or kind is list or kind is tuple:
+        return
+    if isinstance(params, (str, bytes, bytearray)) or not isinstance(params, (Mapping, Sequence)):
+        raise TypeError(
+            f"{name!r} was not called: its parameters are of type {kind.__qualname__}. Give a list of them, or a "
+            "dict by their names"
+        )
 
 
 def message(name: str, params: "Mapping[str, Any] | Sequence[Any]", **members: Any) -> bytes:
