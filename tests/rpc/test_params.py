@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mountain_runtime import effect, rpc
-from mountain_runtime.errors import PeerError
+from mountain_runtime.errors import ConfigError, PeerError
 from tests.rpc.support import served
 
 
@@ -59,3 +60,48 @@ async def test_what_is_no_list_and_no_mapping_is_not_sent(path: Path, params: An
         with pytest.raises(TypeError, match="was not called"):
             await peer.notify("kw", params)
         assert await peer.call("optional", (1,)) == 2
+
+
+class Shop:
+    @effect
+    async def order(self, count: int) -> int:
+        return count
+
+
+async def test_a_method_is_a_command_of_its_object() -> None:
+    router = rpc.Router()
+    with pytest.raises(
+        ConfigError, match=r"is a method without its object: .*router\.command\('order'\)\(shop\.order\)"
+    ):
+        router.command("order")(Shop.order)
+    router.command("order")(Shop().order)
+    assert await router.call("order", [2]) == 2
+
+
+class Box(msgspec.Struct, tag="box"):
+    size: int
+
+
+class Bag(msgspec.Struct, tag="bag"):
+    size: int
+
+
+async def test_classes_of_a_union_are_told_apart_by_their_tags() -> None:
+    router = rpc.Router()
+
+    @router.command("pack")
+    @effect
+    async def pack(into: Box | Bag) -> str:
+        return type(into).__name__
+
+    assert await router.call("pack", [{"type": "bag", "size": 1}]) == "Bag"
+
+
+async def test_the_path_of_a_socket_stands_in_its_error(path: Path) -> None:
+    router = rpc.Router()
+    with pytest.raises(FileNotFoundError) as found:
+        await router.serve(f"unix:{path}/no/folder")
+    assert found.value.filename == f"{path}/no/folder"
+    with pytest.raises(FileNotFoundError, match=str(path)):
+        async with rpc.connect(f"unix:{path}"):
+            pass

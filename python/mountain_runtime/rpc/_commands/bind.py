@@ -149,6 +149,11 @@ def binding(command: str, function: Callable[..., Any]) -> Binding:
             continue
         if each.kind not in _NAMED:
             raise ConfigError(f"the command {command!r} takes {each}: give each parameter a name of its own")
+        if each.name == "self" and not parameters and each.annotation is each.empty:
+            raise ConfigError(
+                f"the command {command!r} is a method without its object: register that of an object, as in "
+                f"router.command({command!r})(shop.{plain.__name__})"
+            )
         if each.name.startswith("__"):
             raise ConfigError(
                 f"the command {command!r} has the parameter {each.name}: give it a name without two underscores"

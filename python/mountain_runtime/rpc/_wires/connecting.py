@@ -41,7 +41,9 @@ async def connected(to: "Address | Process") -> Wire:
         await loop.sock_connect(own, places[0])  # type: ignore[arg-type]
         if to.kind == "tcp":
             set_up_tcp(own)
-    except BaseException:
+    except BaseException as error:
         own.close()
+        if isinstance(error, OSError) and to.kind == "unix":
+            error.filename = to.path  # which the system does not say of a socket
         raise
     return FdWire(own.fileno(), own.fileno(), own.close)

@@ -53,8 +53,10 @@ class Listener:
             finally:
                 os.umask(before)
             own.listen(_BACKLOG)
-        except BaseException:
+        except BaseException as error:
             own.close()
+            if isinstance(error, OSError):
+                error.filename = path  # which the system does not say of a socket
             raise
         self._path = path, os.stat(path).st_ino  # noqa: PTH116 - the name as it was given
         return own
