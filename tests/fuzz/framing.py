@@ -64,6 +64,8 @@ def _lines(stream: bytes, most: int) -> tuple[list[bytes], bool]:
     for line in lines:
         if len(re.sub(rb"\r\Z", b"", line)) > most:
             return found, True
+        if line[:15].lower() == b"content-length:":
+            return found, True
         found += [text] if (text := line.strip(b" \t\r")) else []
     return found, len(re.sub(rb"\r\Z", b"", rest)) > most or bool(rest.strip(b" \t\r"))
 
@@ -73,7 +75,7 @@ def _headed(stream: bytes, most: int) -> tuple[list[bytes], bool]:
     found: list[bytes] = []
     while stream:
         head, end, rest = stream.partition(b"\r\n\r\n")
-        if not end or len(head) > HEADERS:
+        if not end or len(head) > HEADERS or head[:1] in (b"{", b"[") or b":" not in head.split(b"\n")[0]:
             return found, True
         lengths = list(_lengths(head))
         if len(lengths) != 1 or lengths[0] is None or lengths[0] > most or len(rest) < lengths[0]:

@@ -56,7 +56,10 @@ def test_lengths_count_bytes_and_a_character_may_come_in_three_reads() -> None:
         (b"content-length: 2\r\nCONTENT-LENGTH: 3", "two Content-Length"),
         (b"Content-Type: application/json", "without a Content-Length"),
         (b"Content-Length: 2\r\nContent-Type: text/plain; charset=latin-1", "charset"),
-        (b"GET / HTTP/1.1", "without a colon"),
+        (b"GET / HTTP/1.1", "without a colon: 'GET / HTTP/1.1'"),
+        (b"hello\nContent-Length: 2", "without a colon: 'hello'"),
+        (b"Content-Length: 2\r\nhello", "without a colon"),
+        (b'{"jsonrpc":"2.0","id":1}\n', "framing='lines'"),
         (b"X: " + b"x" * 9000, "headers of more than"),
     ],
 )
@@ -73,6 +76,16 @@ def test_headers_without_an_end_are_refused_before_they_fill_the_memory() -> Non
     for _ in range(9):
         assert decoder.feed(b"x" * 1000) == []
     assert "headers of more than" in str(decoder.failure)
+
+
+def test_the_other_framing_and_what_is_printed_are_refused_at_their_first_line() -> None:
+    for data, why in ((b'{"id":1}\n', "framing='lines'"), (b"[", "framing='lines'"), (b"hello\n", "colon: 'hello'")):
+        decoder = HeaderFrames(MAX)
+        assert decoder.feed(data) == []
+        assert why in str(decoder.failure)
+    lines = LineFrames(MAX)
+    assert lines.feed(b"{}\n" + written("lsp", b"{}")) == [b"{}"]
+    assert "framing='lsp'" in str(lines.failure)
 
 
 def test_other_headers_and_cases_are_allowed() -> None:

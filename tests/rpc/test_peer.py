@@ -289,8 +289,18 @@ for line in sys.stdin:
     assert (two.code, two.message, two.data) == (5, "m", [1])
 
 
+@pytest.mark.parametrize(("theirs", "ours"), [("lsp", "lines"), ("lines", "lsp")])
+async def test_a_peer_of_the_other_framing_is_found_out(path: Path, theirs: Any, ours: Any) -> None:
+    async with served(small(Log()), f"unix:{path}", framing=theirs), asyncio.timeout(30):
+        async with rpc.connect(f"unix:{path}", framing=ours) as peer:
+            with pytest.raises(ConnectionResetError, match=f"framing='{theirs}', and the connection is over; 'add'"):
+                await peer.call("add", [1])
+            with pytest.raises(BrokenPipeError, match=f"framing='{theirs}'.*'add' was not sent"):
+                await peer.call("add", [1])
+
+
 async def test_where_nothing_is() -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="/nowhere/s"):
         async with rpc.connect("unix:/nowhere/s"):
             pass
     for address in ("stdio:", "x", "", 7):

@@ -114,6 +114,9 @@ class _End:
         self._context.run(deadline_var.set, None)
         self._closed = False
 
+    def __repr__(self) -> str:
+        return f"<Peer {self.what}>"
+
     async def calls(self) -> Calls:
         """Those of the connection that there is."""
         calls = self._calls

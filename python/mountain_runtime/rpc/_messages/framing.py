@@ -76,6 +76,9 @@ class HeaderFrames(Frames):
         at = 0
         while True:
             if self._length < 0:
+                self.failure = _no_header(buffer, at)
+                if self.failure is not None:
+                    return
                 end = buffer.find(b"\r\n\r\n", max(at, searched))
                 # Three bytes of the end may have come.
                 if end - at > _HEADERS or (end < 0 and len(buffer) - at > _HEADERS + 3):
@@ -128,6 +131,16 @@ class HeaderFrames(Frames):
             self.failure = FramingError("a message that is cut off")
 
 
+def _no_header(buffer: bytearray, at: int) -> FramingError | None:
+    """Why none begins there. It is seen at the first line: what has no headers may never have their end."""
+    if buffer.startswith((b"{", b"["), at):
+        return FramingError("JSON without headers, as with framing='lines'")
+    end = buffer.find(b"\n", at, at + _HEADERS + 4)  # within the bound, so that it is the same in any pieces
+    if end < 0 or b":" in (line := bytes(buffer[at:end])):
+        return None
+    return FramingError(f"a header without a colon: {line.strip()[:60].decode(errors='replace')!r}")
+
+
 class LineFrames(Frames):
     """One message a line. Empty lines are none."""
 
@@ -149,6 +162,9 @@ class LineFrames(Frames):
             self._rest += lines.pop()
             for line in lines:
                 if self._is_too_long(line):
+                    return found
+                if line[:15].lower() == b"content-length:":
+                    self.failure = FramingError("headers, as with framing='lsp'")
                     return found
                 if line := line.strip(_BLANK):
                     found.append(line)

@@ -53,6 +53,7 @@ class Calls(Answered):
         #: Pulls of streams that wait for an item, by their calls.
         self._pulls: dict[_Call, asyncio.Future[None]] = {}
         self.is_gone = False
+        self._went = "has gone"
         self.send: Reply
 
     # -- what goes ----------------------------------------------------------------------------------------------------
@@ -117,7 +118,8 @@ class Calls(Answered):
 
     def _check(self, name: str) -> None:
         if self.is_gone:
-            raise BrokenPipeError(errno.EPIPE, f"{self._what} has gone: {name!r} was not sent. Connect again to go on")
+            said = f"{self._what} {self._went}: {name!r} was not sent. Connect again to go on"
+            raise BrokenPipeError(errno.EPIPE, said)
 
     async def _room(self) -> None:
         while (drained := self._wire.drained()) is not None:
@@ -175,13 +177,15 @@ class Calls(Answered):
         if pull is not None and not pull.done():
             pull.set_result(None)
 
-    def gone(self, error: OSError | None, /) -> None:
-        """Calls in flight fail at once."""
+    def gone(self, why: Exception | None, /) -> None:
+        """Calls in flight fail at once; `why` is what the peer sent that is no message."""
+        if why is not None and not self.is_gone:
+            self._went = f"sent {why}, and the connection is over"
         self.is_gone = True
         calls, self._calls = self._calls, {}
         for call in calls.values():
             if not call.future.done():
-                said = f"{self._what} has gone; {call.name!r} may have run: repeat only what may run twice"
+                said = f"{self._what} {self._went}; {call.name!r} may have run: repeat only what may run twice"
                 call.future.set_exception(ConnectionResetError(errno.ECONNRESET, said))
                 call.future.exception()  # its caller may have been cancelled in this very turn
 

@@ -43,7 +43,7 @@ class Answered(Protocol):
     def answered(self, envelope: Envelope, key: Any, /) -> None: ...
     def unreadable(self, body: "bytes | bytearray", /) -> bool: ...
     def progressed(self, token: Any, items: list[Any], /) -> None: ...
-    def gone(self, error: OSError | None, /) -> None: ...
+    def gone(self, why: Exception | None, /) -> None: ...
 
 
 class _Id(msgspec.Struct):
@@ -230,7 +230,7 @@ class Session:
         if error is None and self._frames.failure is not None and not said:
             self.send(failure(b"null", {"code": codes.PARSE, "message": f"no message: {self._frames.failure}"}))
         if self._calls is not None:
-            self._calls.gone(error)
+            self._calls.gone(self._frames.failure)
         if error is not None:
             if self._ending is not None:
                 self._ending.remove_done_callback(self._is_over)
