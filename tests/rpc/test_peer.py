@@ -299,6 +299,14 @@ async def test_a_peer_of_the_other_framing_is_found_out(path: Path, theirs: Any,
                 await peer.call("add", [1])
 
 
+async def test_a_host_that_takes_no_more_callers_says_why(path: Path) -> None:
+    async with served(small(Log()), f"unix:{path}", max_callers=1), rpc.connect(f"unix:{path}") as one:
+        assert await one.call("add", [1]) == 3
+        async with rpc.connect(f"unix:{path}") as two:
+            with pytest.raises(ConnectionError, match="has gone, and said: there are 1 callers already"):
+                await two.call("add", [1])
+
+
 async def test_where_nothing_is() -> None:
     with pytest.raises(FileNotFoundError, match="/nowhere/s"):
         async with rpc.connect("unix:/nowhere/s"):

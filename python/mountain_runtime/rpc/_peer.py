@@ -196,7 +196,8 @@ def connect(
     Leaving the block fails the calls in flight, cancels what the peer has asked, and waits for its cleanup; a process
     goes on.
 
-    Raises OSError from the block when there is nothing at the address, ConfigError for an address that is none.
+    Raises OSError from the block when there is nothing at the address, errors.PeerError for a token that is not the
+    host's, ConfigError for an address that is none.
     """
     check_framing(framing, "connect")
     if router is not None and not isinstance(router, Router):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -141,10 +141,13 @@ class Calls(Answered):
     # -- what comes ---------------------------------------------------------------------------------------------------
 
     def answered(self, envelope: Envelope, key: Any, /) -> None:
+        fails = envelope.error and bytes(envelope.error) != b"null"
+        if key is None and fails:  # of no call, but perhaps why the peer goes
+            self._went = f"has gone, and said: {_error(envelope.error, '')}"
         call = self._calls.pop(key, None)
         if call is None or call.future.done():
             return
-        if envelope.error and bytes(envelope.error) != b"null":
+        if fails:
             call.future.set_exception(_error(envelope.error, call.name))
         else:
             call.future.set_result(envelope.result)
