@@ -105,3 +105,14 @@ async def test_the_path_of_a_socket_stands_in_its_error(path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=str(path)):
         async with rpc.connect(f"unix:{path}"):
             pass
+
+
+async def test_a_wrong_token_is_told_from_none(unused_tcp_port: int) -> None:
+    router = counting([])
+    async with served(router, f"tcp:right@127.0.0.1:{unused_tcp_port}"):
+        with pytest.raises(PeerError, match="the token is another than this host's; nothing has run"):
+            async with rpc.connect(f"tcp:wrong@127.0.0.1:{unused_tcp_port}"):
+                pass
+        async with rpc.connect(f"tcp:127.0.0.1:{unused_tcp_port}") as peer:
+            with pytest.raises(PeerError, match=r"call rpc\.authenticate first, .* Connect to tcp:TOKEN@"):
+                await peer.call("optional", [1])

@@ -146,7 +146,10 @@ class _Server:
                 if envelope.method == AUTHENTICATE:
                     shown = msgspec.json.decode(envelope.params, type=_Token).token
             if not hmac.compare_digest(shown.encode(errors="replace"), token.encode(errors="replace")):
-                said = f"call {AUTHENTICATE} first, with the token of this host"
+                said = (
+                    "the token is another than this host's" if shown else f"call {AUTHENTICATE} first, with the token"
+                )
+                said += "; nothing has run. Connect to tcp:TOKEN@HOST:PORT, with the token of its serve"
                 reply(failure(written, {"code": codes.INVALID_REQUEST, "message": said}))
                 return False
             session.allows = None
