@@ -276,7 +276,7 @@ async def test_the_totals_and_the_lag_of_the_loop_are_what_the_state_says(tab: T
     async def held() -> None:
         await release.wait()
 
-    @blocking(Timeout(0.02), name=named())
+    @blocking(Timeout(0.5), name=named())  # by then a thread has begun it
     def abandoned() -> None:
         free.wait(LONG)
 
