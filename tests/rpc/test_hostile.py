@@ -126,6 +126,15 @@ async def test_an_answer_of_any_kind_ends_its_call(path: Path, said: bytes, kind
         assert await peer.call("even") == 1
 
 
+async def test_an_error_of_a_notification_is_one_line_of_the_log(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with served(small(Log()), f"unix:{path}"), calling(path) as caller:
+        caller.notify("fail", ["a\nforged" + "x" * 5000])
+        await until(lambda: "forged" in caplog.text)
+    (said,) = (each.getMessage() for each in caplog.records if "forged" in each.getMessage())
+    assert "\n" not in said
+    assert len(said) < 1200
+
+
 async def test_items_that_are_not_read_are_not_kept_without_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_calls, "_KEPT", 1000)
 

@@ -210,7 +210,7 @@ class Desk:
         reply, work.reply = work.reply, None
         name = work.command.name
         if reply is None and not work.id and not isinstance(error, asyncio.CancelledError):
-            _log.warning("the notification %r failed: %s", name, said(error))
+            _log.warning("the notification %r failed: %.1000r", name, said(error))  # callers' texts forge no line
         if work.began is None:
             return
         if isinstance(error, Malformed):
