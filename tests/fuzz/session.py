@@ -126,6 +126,6 @@ def _ids(data: bytes, *, answers: bool) -> tuple["Counter[str]", int]:
             unread += line.count(b"{")
             continue
         for each in message if isinstance(message, list) else [message]:
-            if isinstance(each, dict) and "id" in each and ("method" not in each) == answers:
+            if isinstance(each, dict) and "id" in each and not (answers and "method" in each):
                 found[json.dumps(each["id"], sort_keys=True)] += 1
     return found, unread

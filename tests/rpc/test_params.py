@@ -116,3 +116,20 @@ async def test_a_wrong_token_is_told_from_none(unused_tcp_port: int) -> None:
         async with rpc.connect(f"tcp:127.0.0.1:{unused_tcp_port}") as peer:
             with pytest.raises(PeerError, match=r"call rpc\.authenticate first, .* Connect to tcp:TOKEN@"):
                 await peer.call("optional", [1])
+
+
+@pytest.mark.parametrize("name", [None, 5, b"kw"])
+async def test_a_name_is_a_text(path: Path, name: Any) -> None:
+    router = counting([])
+    async with served(router, f"unix:{path}"), rpc.connect(f"unix:{path}") as peer:
+        for each in (peer, router):
+            with pytest.raises(TypeError, match="was not called: the name of a command is a str"):
+                await each.call(name)
+
+
+async def test_a_command_that_is_no_stream_says_so(path: Path) -> None:
+    async with served(counting([]), f"unix:{path}"), rpc.connect(f"unix:{path}") as peer:
+        with pytest.raises(PeerError, match=r"'optional' has run, and is no stream: write peer\.call"):
+            async with peer.stream("optional", [1]) as items:
+                async for _ in items:
+                    pass

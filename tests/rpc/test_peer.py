@@ -248,6 +248,7 @@ async def test_an_answer_that_a_program_wrote_before_it_ended_is_heard(monkeypat
     for _ in range(10):  # either may come first
         async with process.open(sys.executable, "-c", code) as child, rpc.connect(child) as peer:
             first = asyncio.ensure_future(peer.call("first"))
+            await asyncio.sleep(0)  # it has the id 1
             while not first.done():
                 with contextlib.suppress(OSError):
                     await asyncio.wait_for(peer.call("more"), 0.001)

@@ -1,6 +1,8 @@
 """The examples of the specification of JSON-RPC 2.0, word for word, and what it leaves open."""
 
+import asyncio
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,18 @@ def router() -> rpc.Router:
     @effect
     async def echo(value: Any) -> Any:
         return value
+
+    released = asyncio.Event()
+
+    @made.command("wait")
+    @effect
+    async def wait() -> None:
+        await released.wait()
+
+    @made.command("release")
+    @effect
+    async def release() -> None:
+        released.set()
 
     return made
 
@@ -203,9 +217,32 @@ async def test_an_answer_has_exactly_the_id_and_its_type(caller: Caller, written
 )
 async def test_what_is_no_request_has_an_answer_and_harms_nothing(caller: Caller, sent: bytes, code: int) -> None:
     answer = await caller.ask(sent)
-    assert (answer["id"], answer["error"]["code"]) == (None, code)
+    assert answer["error"]["code"] == code
+    # The id, where it can be told: without it a caller would wait for ever.
+    told = code == -32600 and b'"id":1' in sent and b'"id":1e999' not in sent and b'"result"' not in sent
+    assert answer["id"] == (1 if told else None)
     caller.request(2, "ping")
     assert (await caller.receive())["result"] == "pong"
+
+
+async def test_an_id_that_is_not_answered_yet_is_not_told_again(caller: Caller) -> None:
+    """Its caller would take the refusal for the answer."""
+    caller.request(1, "wait")
+    caller.request(1, "ping")
+    answer = await caller.receive()
+    assert (answer["id"], answer["error"]["code"]) == (None, -32600)
+    caller.notify("release")
+    assert (await caller.receive())["id"] == 1
+
+
+async def test_a_batch_is_read_no_further_than_its_bound(caller: Caller) -> None:
+    tracemalloc.start()
+    try:
+        answer = await caller.ask(b"[" + b"1," * 2_000_000 + b"1]")
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20  # it has 4 MB, and 2 million values 100 MB
+    finally:
+        tracemalloc.stop()
+    assert "a batch of more than 1000" in answer["error"]["message"]
 
 
 async def test_the_last_of_two_equal_members_counts(caller: Caller) -> None:

@@ -19,7 +19,7 @@ from ..policy._given import shown
 from ..process._process import Process
 from ._commands.caller import Caller
 from ._messages.framing import Framing, check_framing
-from ._messages.messages import check_params
+from ._messages.messages import check_call
 from ._router import Router
 from ._sessions.calls import Calls
 from ._sessions.session import Session
@@ -59,7 +59,7 @@ class Peer(Habits):
         it was not sent. Behind a sidecar that is restarted the next call goes to the next run. TypeError for parameters
         that are neither a list nor a mapping.
         """
-        check_params(name, params)
+        check_call(name, params)
         return _call(self._end, name, params)
 
     def stream(self, name: str, params: Mapping[str, Any] | Sequence[Any] = (), /) -> Stream[Any]:
@@ -67,12 +67,12 @@ class Peer(Habits):
 
         Left early, it is told, too. Raises what `call` raises.
         """
-        check_params(name, params)
+        check_call(name, params)
         return _stream(self._end, name, params)
 
     async def notify(self, name: str, params: Mapping[str, Any] | Sequence[Any] = (), /) -> None:
         """Tells it something; there is no answer. Raises BrokenPipeError when it has gone."""
-        check_params(name, params)
+        check_call(name, params)
         calls = await self._end.calls()
         await calls.notify(name, params)
 
@@ -113,6 +113,12 @@ class _End:
         self._context: Context = copy_context()
         self._context.run(deadline_var.set, None)
         self._closed = False
+        #: Done when a command of the router has raised an exit, which is `exit` then.
+        self.exits: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def exit(self) -> BaseException | None:
+        return None if self._session is None else self._session.desk.exit
 
     def __repr__(self) -> str:
         return f"<Peer {self.what}>"
@@ -138,6 +144,7 @@ class _End:
         table = None if self._router is None else self._router._table
         session = Session(table, wire, self._framing, _MOST, caller, self._context, calls)
         calls.send = session.send
+        session.desk.exits = self.exits
         session.start()
         self._session, self._calls = session, calls
         if isinstance(self._to, Address) and self._to.token is not None:
@@ -163,6 +170,8 @@ class _Block(AsyncBlockOnly, AbstractAsyncContextManager[Peer]):
     def __init__(self, make: "Callable[[], _End]") -> None:
         self._make = make
         self._end: _End | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._cancels = False
 
     async def __aenter__(self) -> Peer:
         if self._end is not None:
@@ -174,14 +183,26 @@ class _Block(AsyncBlockOnly, AbstractAsyncContextManager[Peer]):
             with shielded(sys.exception()):
                 await end.close(asked=True)
             raise
+        self._task = asyncio.current_task()
+        end.exits.add_done_callback(self._cancel)
         return Peer(end)
+
+    def _cancel(self, _: object) -> None:
+        """A command has raised an exit: the block is cancelled, and raises it at its end, as a TaskGroup does."""
+        if self._task is not None:
+            self._cancels = self._task.cancel()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         assert self._end is not None
+        task, self._task = self._task, None
         with shielded(error):
             await self._end.close(asked=isinstance(error, asyncio.CancelledError))
+        if self._cancels and task is not None:
+            task.uncancel()
+        if (exit := self._end.exit) is not None:  # noqa: A001
+            raise exit
 
 
 def connect(

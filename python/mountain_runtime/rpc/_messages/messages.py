@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import astuple
 
 from . import codes
 from .json import encode
@@ -13,8 +14,9 @@ __all__ = [
     "Envelope",
     "Invalid",
     "Malformed",
+    "Unanswerable",
     "answer",
-    "check_params",
+    "check_call",
     "failure",
     "key_of",
     "message",
@@ -48,8 +50,29 @@ class Invalid(ValueError):
     """JSON that is no message."""
 
 
+class Unanswerable(Invalid):
+    """An error with its id would be taken for the answer to another request."""
+
+
+class _Id(msgspec.Struct):
+    id: msgspec.Raw = _NONE
+
+
+#: Messages in one batch.
+_BATCH = 1000
+
 _envelope = msgspec.json.Decoder(Envelope)
-_items = msgspec.json.Decoder(list[msgspec.Raw])
+_id = msgspec.json.Decoder(_Id)
+#: A batch, which is read no further than its bound.
+_batch = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "Batch",
+        [(f"m{place}", msgspec.Raw, _NONE) for place in range(_BATCH)],
+        array_like=True,
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+)
 
 
 def open_message(body: "bytes | bytearray | msgspec.Raw") -> Envelope:
@@ -58,10 +81,16 @@ def open_message(body: "bytes | bytearray | msgspec.Raw") -> Envelope:
 
 
 def open_batch(body: "bytes | bytearray") -> list[msgspec.Raw] | None:
-    """The messages of a batch; None for what is none. Raises Malformed."""
+    """The messages of a batch; None for what is none. Raises Malformed, or Invalid for an empty or a long one."""
     if body[:1] == b"{" or body.lstrip(b" \t\r\n")[:1] != b"[":
         return None
-    return _read(_items, body)
+    try:
+        found = [each for each in astuple(_read(_batch, body)) if each]
+    except Invalid:
+        raise Invalid(f"a batch of more than {_BATCH} messages") from None
+    if not found:
+        raise Invalid("an empty batch")
+    return found
 
 
 def _read(decoder: "msgspec.json.Decoder[T]", body: "bytes | bytearray | msgspec.Raw") -> T:
@@ -88,8 +117,20 @@ def key_of(written: bytes) -> "str | float | None":
     raise Invalid("an id is a text, a number or null")
 
 
-def check_params(name: str, params: object) -> None:
-    """TypeError for what a request cannot have as its parameters: a text is a sequence only to type checkers."""
+def id_of(body: "bytes | bytearray | msgspec.Raw") -> bytes:
+    """The id, as it is written, of what is Invalid; null where it cannot be told."""
+    try:
+        written = bytes(_id.decode(body).id)
+        key_of(written)
+    except (msgspec.DecodeError, RecursionError, Invalid, Malformed):
+        return b"null"
+    return written
+
+
+def check_call(name: object, params: object) -> None:
+    """TypeError for what a request cannot have: a text is a sequence of parameters only to type checkers."""
+    if not isinstance(name, str):
+        raise TypeError(f"{name!r} was not called: the name of a command is a str, not {type(name).__qualname__}")
     kind: type[object] = type(params)
     if kind is dict or kind is list or kind is tuple:
         return
@@ -127,8 +168,9 @@ def failure(written_id: bytes, error: dict[str, Any]) -> list[bytes]:
     return [b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (written_id, told)]
 
 
-def refusal(error: Exception, written_id: bytes = b"null") -> list[bytes]:
-    """The answer to what is Malformed or Invalid."""
+def refusal(error: Exception, body: "bytes | bytearray | msgspec.Raw" = b"") -> list[bytes]:
+    """The answer to a message that is Malformed or Invalid."""
     malformed = isinstance(error, Malformed)
     said = ("no JSON: " if malformed else "no request: ") + str(error)
-    return failure(written_id, {"code": codes.PARSE if malformed else codes.INVALID_REQUEST, "message": said[:500]})
+    told = {"code": codes.PARSE if malformed else codes.INVALID_REQUEST, "message": said[:500]}
+    return failure(b"null" if malformed or isinstance(error, Unanswerable) else id_of(body), told)

@@ -24,6 +24,8 @@ Params = Mapping[str, Any] | Sequence[Any]
 
 #: Items of a stream that may be on their way, and such as are kept of a peer that knows no window.
 _WINDOW, _KEPT = 1024, 1 << 20
+#: Answers to a stream that had none.
+_NO_ITEMS = (b"0", b"null", b"[]")
 #: The beginning of an answer, up to its value.
 _ANSWER = re.compile(
     rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*([0-9]{1,18})\s*,\s*"(?:result|error)"\s*:'
@@ -74,17 +76,19 @@ class Calls(Answered):
         number = await self._begin(name, params, items, {"window": _WINDOW})
         call = self._calls[number]
         call.future.add_done_callback(lambda _: self._wake(call))
-        taken = 0
+        taken, came = 0, False
         try:
             while True:
                 while items:
+                    came = True
                     taken += 1
                     if taken >= _WINDOW // 2 and not call.future.done():
                         self.send([message("$/credit", {"token": number, "items": taken})])
                         taken = 0
                     yield items.popleft()
                 if call.future.done():
-                    call.future.result()
+                    if bytes(call.future.result()) not in _NO_ITEMS and not came:
+                        raise PeerError(f"{name!r} has run, and is no stream: write peer.call(...)", effect=name)
                     return
                 pull = self._pulls[call] = self._loop.create_future()
                 await pull

@@ -23,7 +23,7 @@ from .._commands.caller import Caller, caller_var
 from .._commands.table import Table
 from .._messages import codes
 from .._messages.json import encode
-from .._messages.messages import Envelope, Invalid, Malformed, answer, failure, key_of, refusal
+from .._messages.messages import Envelope, Invalid, Malformed, Unanswerable, answer, failure, key_of, refusal
 from .._record.record import Record
 from .._wires.wire import Wire
 from .counts import Counts
@@ -63,7 +63,7 @@ class Desk:
         self.has_room: Callable[[], None] | None = None
         #: Nothing new is taken.
         self.draining = False
-        #: The exit that a command raised, to end the program.
+        #: The exit that a command raised, to end the program, and done when there is one.
         self.exit: BaseException | None = None
         self.exits: asyncio.Future[None] | None = None
 
@@ -75,7 +75,7 @@ class Desk:
     # -- step 1 -------------------------------------------------------------------------------------------------------
 
     def hear(self, envelope: Envelope, reply: Reply) -> None:
-        """A request or a notification. Raises Invalid or Malformed, which are answered without its id."""
+        """A request or a notification. Raises Invalid or Malformed for what is none."""
         written = bytes(envelope.id)
         key = key_of(written) if written else None
         if envelope.jsonrpc != "2.0":
@@ -104,7 +104,7 @@ class Desk:
             reply(failure(written, told))
             return
         if key in self._requests:
-            raise Invalid(
+            raise Unanswerable(
                 f"the id {written[:100].decode(errors='replace')} is that of a request that is not answered yet"
             )
         meta = read_meta(envelope.meta, name) if envelope.meta else None

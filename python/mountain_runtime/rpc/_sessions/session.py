@@ -16,6 +16,7 @@ from .._messages.messages import (
     Envelope,
     Invalid,
     Malformed,
+    Unanswerable,
     failure,
     key_of,
     open_batch,
@@ -28,8 +29,6 @@ from .work import Batch, Reply
 
 __all__ = ["Answered", "Session"]
 
-#: Messages in one batch.
-_BATCH = 1000
 #: Bytes of a message that is not joined with its frame.
 _LARGE = 1 << 16
 #: Where this end calls too: messages that wait, and bytes that wait to be sent, its own requests among them, until no
@@ -152,32 +151,28 @@ class Session:
                 return
         except (Invalid, Malformed) as error:
             if self._calls is None or not self._calls.unreadable(body):
-                self.send(self._refused(error))
-            return
-        if not batch or len(batch) > _BATCH:
-            wrong = Invalid("an empty batch" if not batch else f"a batch of more than {_BATCH} messages")
-            self.send(self._refused(wrong))
+                self.send(self._refused(error, body))
             return
         answers = Batch(self.send)
         for each in batch:
             try:
-                self._take(open_message(each), answers.expect, expects=True)
+                self._take(open_message(each), answers.expect, of_batch=each)
             except (Invalid, Malformed) as error:
-                answers.expect()(self._refused(error))
+                answers.expect()(self._refused(error, each))
         answers.over()
 
-    def _refused(self, error: Exception) -> list[bytes]:
+    def _refused(self, error: Exception, body: "bytes | bytearray | msgspec.Raw") -> list[bytes]:
         self.desk.counts.refused(None, "invalid")
-        return refusal(error)
+        return refusal(error, body)
 
-    def _take(self, envelope: Envelope, reply: Any, *, expects: bool = False) -> None:
+    def _take(self, envelope: Envelope, reply: Any, *, of_batch: "msgspec.Raw | None" = None) -> None:
         """One message. Of a batch, `reply` is asked for where there will be an answer."""
         method = envelope.method
         if method is UNSET:
             self._take_answer(envelope)
             return
         if self.allows is not None:
-            if not self.allows(self, envelope, reply() if expects else reply):
+            if not self.allows(self, envelope, reply if of_batch is None else reply()):
                 self.allows = _refuses
                 self._wire.pause()
                 self._ended(None)
@@ -185,7 +180,7 @@ class Session:
         if method.startswith("$/") and not envelope.id:
             self._protocol(method, envelope.params)
             return
-        if not expects:
+        if of_batch is None:
             self.desk.hear(envelope, cast("Reply", reply))
         elif not envelope.id:
             self.desk.hear(envelope, _no_reply)
@@ -194,11 +189,13 @@ class Session:
             try:
                 self.desk.hear(envelope, ahead)
             except (Invalid, Malformed) as error:
-                ahead(self._refused(error))
+                ahead(self._refused(error, of_batch))
 
     def _take_answer(self, envelope: Envelope) -> None:
-        if self._calls is None or not envelope.id or not (envelope.result or envelope.error):
+        if not envelope.id or not (envelope.result or envelope.error):
             raise Invalid("it has no method")
+        if self._calls is None:
+            raise Unanswerable("an answer, and nothing was asked")
         try:
             self._calls.answered(envelope, key_of(bytes(envelope.id)))
         except (Invalid, Malformed):
