@@ -14,7 +14,6 @@ from ._commands.command import check_name, make
 from ._commands.here import call_here
 from ._commands.table import Table
 from ._messages.framing import Framing
-from ._messages.messages import check_call
 from ._record.record import Record
 from ._sessions.serve import serve
 
@@ -88,7 +87,6 @@ class Router(Habits):
 
         The command's own errors pass unchanged; one that there is not, or that has other parameters, is PeerError.
         """
-        check_call(name, params)
         return _called(self._table, name, params)
 
     def openrpc(self) -> dict[str, Any]:

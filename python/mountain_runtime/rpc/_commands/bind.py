@@ -96,9 +96,10 @@ class Binding:
     def given(self, params: Mapping[str, Any] | Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The same of values in this process, of which JSON could be made."""
         try:
-            if type(params) is dict:
+            kind: type[object] = type(params)
+            if kind is dict:
                 return self._called(self._convert(params, self._named.type))
-            if isinstance(params, Mapping):
+            if kind is not list and isinstance(params, Mapping):
                 return self._called(self._convert(dict(params), self._named.type))
             return self._in_order(self._convert(list(params), self._listed.type))
         except msgspec.ValidationError as error:

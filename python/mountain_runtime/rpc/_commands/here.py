@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from ...errors import PeerError
 from .._messages import codes
 from .._messages.json import builtins_of, encode
-from .._messages.messages import Malformed
+from .._messages.messages import Malformed, check_call
 from .._record.record import Record
 from .bind import WrongParams
 from .command import Command
@@ -16,39 +16,44 @@ from .table import Table
 __all__ = ["call_here", "outcome_here"]
 
 Params = Mapping[str, Any] | Sequence[Any]
+#: Records an outcome.
+Note = Callable[[str, Any], None]
+
+_PLAIN = (dict, list, tuple)
 
 
 async def call_here(table: Table, name: str, params: Params) -> Any:
     """Its value, recorded if there is a record. Raises what it raises, and PeerError for what is no call."""
     command, here = table.commands.get(name), table.here
+    if command is None or type(params) not in _PLAIN:
+        check_call(name, params)
     note = None if table.record is None else _noted(table.record, name, params)
     try:
-        found, args, kwargs = _bound(table, command, name, params)
-    except PeerError as error:
-        if note is not None:
-            note("error", {"code": error.code, "message": error.message})
-        raise
-    began = here.begin(found.figures)
+        args, kwargs = _unknown(name) if command is None else command.bound.given(params)
+    except WrongParams as error:
+        raise _refused(table, command, note, error) from None
+    assert command is not None
+    began = here.begin(command.figures)
     try:
-        if found.streams:
-            async with found.runs(*args, **kwargs) as items:
+        if command.streams:
+            async with command.runs(*args, **kwargs) as items:
                 value: Any = [builtins_of(item) async for item in items]
         else:
-            value = builtins_of(await found.runs(*args, **kwargs))
+            value = builtins_of(await command.runs(*args, **kwargs))
     except BaseException as error:
-        here.ended(found.figures, began, codes.end_of(error))
+        here.ended(command.figures, began, codes.end_of(error))
         if note is not None and isinstance(error, asyncio.CancelledError):
             note("error", codes.cancelled(name))
         elif note is not None and isinstance(error, Exception):
             note("error", codes.told(error, tracebacks=table.tracebacks))
         raise
-    here.succeeded(found.figures, began)
+    here.succeeded(command.figures, began)
     if note is not None:
-        note("result", encode(len(value) if found.streams else value))
+        note("result", encode(len(value) if command.streams else value))
     return value
 
 
-def _noted(record: Record, name: str, params: Params) -> Callable[[str, Any], None] | None:
+def _noted(record: Record, name: str, params: Params) -> Note | None:
     """Records the call. Gives what records its outcome; None where the parameters are no JSON: the call says so."""
     try:
         written = encode(params)
@@ -81,14 +86,17 @@ async def outcome_here(command: Command | None, name: str, params: bytes) -> tup
         return None, codes.told(error, tracebacks=False)
 
 
-def _bound(
-    table: Table, command: Command | None, name: str, params: Params
-) -> tuple[Command, tuple[Any, ...], dict[str, Any]]:
+def _unknown(name: str) -> NoReturn:
+    raise WrongParams(codes.not_found(name)["message"])
+
+
+def _refused(table: Table, command: Command | None, note: Note | None, error: WrongParams) -> PeerError:
+    """The error of a call that has not begun, counted and recorded."""
     if command is None:
         table.here.refuse(table.unknown, "unknown")
-        raise PeerError(codes.not_found(name)["message"], code=codes.NOT_FOUND)
-    try:
-        return command, *command.bound.given(params)
-    except WrongParams as error:
+    else:
         table.here.refuse(command.figures, "wrong_params")
-        raise PeerError(str(error), code=codes.INVALID_PARAMS) from None
+    code = codes.NOT_FOUND if command is None else codes.INVALID_PARAMS
+    if note is not None:
+        note("error", {"code": code, "message": str(error)})
+    return PeerError(str(error), code=code)
