@@ -1,5 +1,6 @@
 """Parameters that no command can take: refused before it runs, with the way out, and never left without an answer."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from mountain_runtime import effect, rpc
 from mountain_runtime.errors import ConfigError, PeerError
-from tests.rpc.support import served
+from tests.rpc.support import Log, served, small
 
 
 @pytest.fixture
@@ -133,3 +134,14 @@ async def test_a_command_that_is_no_stream_says_so(path: Path) -> None:
             async with peer.stream("optional", [1]) as items:
                 async for _ in items:
                     pass
+
+
+async def test_a_call_whose_block_is_left_says_so(path: Path) -> None:
+    async with served(small(Log()), f"unix:{path}"):
+        async with rpc.connect(f"unix:{path}") as peer:
+            waiting = asyncio.ensure_future(peer.call("wait", ["w"]))
+            await peer.call("add", [1])
+        with pytest.raises(ConnectionResetError, match="was left, by the end of its block; 'wait' may have run"):
+            await waiting
+        with pytest.raises(BrokenPipeError, match=r"was left, .* 'add' was not sent"):
+            await peer.call("add", [1])

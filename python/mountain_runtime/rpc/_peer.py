@@ -157,7 +157,7 @@ class _End:
         if session is None or calls is None:
             return
         was_gone = calls.is_gone
-        calls.gone(None)
+        calls.left()
         await session.stop("the connection was closed", asked=asked)
         if not was_gone:
             await session.flush_soon()

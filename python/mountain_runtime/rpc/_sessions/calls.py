@@ -184,6 +184,12 @@ class Calls(Answered):
         if pull is not None and not pull.done():
             pull.set_result(None)
 
+    def left(self) -> None:
+        """This side ends the connection: the same."""
+        if not self.is_gone:
+            self._went = "was left, by the end of its block"
+        self.gone(None)
+
     def gone(self, why: Exception | None, /) -> None:
         """Calls in flight fail at once; `why` is what the peer sent that is no message."""
         if why is not None and not self.is_gone:
