@@ -127,7 +127,7 @@ async def test_a_peer_knows_of_each_call_whether_it_was_done(way: Way, tmp_path:
     refused: set[str] = set()
 
     async def sets(peer: rpc.Peer, name: str) -> None:
-        """Until it is told that the host shuts down."""
+        """Sets one key after another, until the answer says that the host shuts down."""
         for number in range(10_000):
             key = f"{name} {number}"
             try:

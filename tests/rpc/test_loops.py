@@ -149,7 +149,7 @@ def test_a_loop_that_is_closed_under_them(loops: LoopFactory, path: Path, compla
             gc.collect()
     assert descriptors() == before
     assert not path.exists()
-    # A program that closes its loop too early is told of its tasks, and of nothing else.
+    # asyncio names the tasks of a program that closes its loop too early; there is no other complaint.
     assert [each for each in complaints if "was destroyed but it is pending" not in each] == []
 
 

@@ -51,7 +51,7 @@ PROGRAM = textwrap.dedent(
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             break
-        time.sleep(0.01)
+        time.sleep(0.01)  # the child is another process
     else:
         os.kill(child, 9)
         sys.exit("the child hangs")

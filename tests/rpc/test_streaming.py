@@ -31,7 +31,7 @@ async def test_streams_send_items_and_then_their_number(path: Path) -> None:
         assert (await caller.receive())["error"]["data"]["type"] == "LookupError"
 
 
-async def test_a_slow_reader_slows_its_stream_and_nobody_else(path: Path) -> None:
+async def test_a_slow_reader_slows_its_stream_and_no_other_caller(path: Path) -> None:
     log = Log()
     async with served(small(log), f"unix:{path}"), calling(path) as slow, calling(path) as other:
         slow.writer.transport.pause_reading()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from ...errors import PeerError
 from .._messages import codes
@@ -29,10 +29,11 @@ async def call_here(table: Table, name: str, params: Params) -> Any:
         check_call(name, params)
     note = None if table.record is None else _noted(table.record, name, params)
     try:
-        args, kwargs = _unknown(name) if command is None else command.bound.given(params)
+        if command is None:
+            raise WrongParams(codes.not_found(name)["message"])
+        args, kwargs = command.bound.given(params)
     except WrongParams as error:
         raise _refused(table, command, note, error) from None
-    assert command is not None
     began = here.begin(command.figures)
     try:
         if command.streams:
@@ -84,10 +85,6 @@ async def outcome_here(command: Command | None, name: str, params: bytes) -> tup
         return None, codes.wrong(error)
     except Exception as error:
         return None, codes.told(error, tracebacks=False)
-
-
-def _unknown(name: str) -> NoReturn:
-    raise WrongParams(codes.not_found(name)["message"])
 
 
 def _refused(table: Table, command: Command | None, note: Note | None, error: WrongParams) -> PeerError:

@@ -185,7 +185,7 @@ class Calls(Answered):
             pull.set_result(None)
 
     def left(self) -> None:
-        """This side ends the connection: the same."""
+        """This side ends the connection: calls in flight fail at once."""
         if not self.is_gone:
             self._went = "was left, by the end of its block"
         self.gone(None)

@@ -59,7 +59,7 @@ def read_meta(written: "msgspec.Raw", name: str) -> Meta:
 
 
 def enter(context: Context, meta: Meta) -> None:
-    """Makes them those of `context`."""
+    """Sets the priority, the deadline and the trace of `context`."""
     if meta.priority is not None:
         has_priorities()
         context.run(priority_var.set, meta.priority)

@@ -71,7 +71,7 @@ class ProcessWire(Wire):
             self._wakes.set_result(None)
 
     def flush(self) -> None:
-        """Its task does, in the next turn."""
+        """The task of `_write` sends in the next turn of the loop."""
 
     def _gone(self, error: OSError) -> None:
         if not self._closed:
